@@ -1,0 +1,98 @@
+# Every target does its own set-up: a fresh clone needs nothing but Python and `make train` or `make test`.
+#
+#   PYTHON=python3.12       the Python that .venv is made from (3.11 to 3.13); it matters the first time only
+#   ARGS="..."              handed to the command that the target runs
+#   TORCH_ARGS="..."        handed to pip for torch alone, for another build of it: --index-url and the address that
+#                           PyTorch's own page gives for CPU builds, for instance
+
+PYTHON ?= python3
+ARGS ?=
+TORCH_ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# A stamp is written when an installation has ended well, so one that was broken off is begun again.
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## Show this list
+	@echo 'make TARGET [ARGS="..."]'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+
+.PHONY: install
+install: $(INSTALLED) ## Make .venv and install the project in it, with the test tools
+
+.PHONY: train
+train: $(INSTALLED) ## Train; for instance ARGS="model.num_layers=8 schedule=gpipe"
+	@$(PY) -m gru_parallel.train $(ARGS)
+
+.PHONY: test
+test: $(INSTALLED) ## Run the ordinary tests
+	$(PY) -m pytest $(ARGS)
+
+.PHONY: test-long
+test-long: $(INSTALLED) ## Run the tests that take minutes each
+	$(PY) -m pytest -m long --timeout 1800 $(ARGS)
+
+.PHONY: test-gpu
+test-gpu: $(INSTALLED) ## Run the tests that need a GPU
+	$(PY) -m pytest -m gpu $(ARGS)
+
+.PHONY: check
+check: $(INSTALLED_DEV) ## Check format, lint, types and layers
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+.PHONY: format
+format: $(INSTALLED_DEV) ## Format the code and mend what ruff can mend
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+.PHONY: hooks
+hooks: $(INSTALLED_DEV) ## Have git run the checks before each commit
+	$(VENV)/bin/pre-commit install
+
+.PHONY: bench
+bench: $(INSTALLED) ## Measure the pipeline against nn.GRU
+	@$(PY) -m benchmarks $(ARGS)
+
+.PHONY: docs
+docs: $(INSTALLED) ## Draw the pictures of the documentation again
+	$(PY) scripts/draw_timelines.py
+
+.PHONY: docker
+docker: ## Build the image for CUDA machines
+	docker build --tag gru-parallel .
+
+.PHONY: clean
+clean: ## Remove caches and built files; .venv and outputs/ stay
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo 'PYTHON=$(PYTHON) is not Python 3.11 to 3.13; write PYTHON=python3.12, say.' >&2; exit 1; }
+	@echo 'Making $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+
+# torch goes first and alone, so that TORCH_ARGS can choose its build: the project is content with any that is there.
+$(INSTALLED): pyproject.toml constraints.txt | $(PY)
+	@echo 'Installing torch (once, and large)'
+	@$(PIP_INSTALL) $(TORCH_ARGS) torch
+	@echo 'Installing the project, its other dependencies and the test tools'
+	@$(PIP_INSTALL) --editable '.[test]'
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	@echo 'Installing the tools that check the code'
+	@$(PIP_INSTALL) --editable '.[test,dev]'
+	@touch $@

@@ -1,0 +1,54 @@
+"""What every test may use: the skip of `gpu` tests, settings of hypothesis, general fixtures."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# No deadline: a shared machine can make any example slow. CI draws the same examples every time.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+THREADS_END_WITHIN_S = 5.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `gpu` where there is no CUDA GPU."""
+    gpu_tests = [item for item in items if item.get_closest_marker("gpu")]
+    if not gpu_tests or _has_gpu():
+        return
+    skip = pytest.mark.skip(reason="needs a CUDA GPU")
+    for item in gpu_tests:
+        item.add_marker(skip)
+
+
+def _has_gpu() -> bool:
+    # Imported here because it takes seconds, and most of the pure tests never need it.
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run the test inside an empty folder, for code that writes where it is started."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_thread_left() -> Iterator[None]:
+    """Fail the test if a thread that it started is still alive a few seconds after its end."""
+    before = set(threading.enumerate())
+    yield
+    end = time.monotonic() + THREADS_END_WITHIN_S
+    started = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in started:
+        thread.join(max(0.0, end - time.monotonic()))
+    left = [thread.name for thread in started if thread.is_alive()]
+    assert not left, f"threads left behind: {', '.join(left)}"
