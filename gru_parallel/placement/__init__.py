@@ -1,0 +1,33 @@
+"""Where each block runs: costs, devices, and the plan that joins them. Imports no torch."""
+
+from gru_parallel.placement.cluster import Cluster, Device, Link
+from gru_parallel.placement.cost import LayerCost, costs_by_block, gru_layer_cost, linear_cost
+from gru_parallel.placement.device_map import parse_device_map
+from gru_parallel.placement.partition import partition
+from gru_parallel.placement.plan import Plan, StagePlan
+from gru_parallel.placement.planner import (
+    idle_devices,
+    make_plan,
+    plan_from_device_map,
+    stage_costs,
+    stage_times_ms,
+)
+
+__all__ = [
+    "Cluster",
+    "Device",
+    "LayerCost",
+    "Link",
+    "Plan",
+    "StagePlan",
+    "costs_by_block",
+    "gru_layer_cost",
+    "idle_devices",
+    "linear_cost",
+    "make_plan",
+    "parse_device_map",
+    "partition",
+    "plan_from_device_map",
+    "stage_costs",
+    "stage_times_ms",
+]

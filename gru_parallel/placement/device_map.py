@@ -1,0 +1,244 @@
+"""Read placement.device_map: which device runs which block, as the user writes it.
+
+Knows the device names that it is given, and nothing of the devices themselves.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from gru_parallel.errors import UsageError
+from gru_parallel.placement.plan import StagePlan
+
+DEVICE_NAME = re.compile(r"(?P<kind>[a-z]+)(?::(?P<index>[0-9]+))?")
+BLOCK_RANGE = re.compile(r"\s*(?P<first>[0-9]+)\s*(?:-\s*(?P<last>[0-9]+)\s*)?")
+LONGEST_SHOWN = 80
+LONGEST_EXAMPLE = 8
+
+
+def parse_device_map(
+    device_map: object,
+    n_blocks: int,
+    available: Sequence[str],
+    merge: bool = True,
+    check_exists: bool = True,
+) -> tuple[StagePlan, ...]:
+    """Turn a device map into stages.
+
+    Args:
+        device_map: a list of one device a block, as in ["cuda:0", "cuda:0", "cuda:1"], or a
+            mapping of block ranges to devices, as in {"0-3": "cuda:0", 4: 1}. A device is a name,
+            where "cuda" stands for "cuda:0", or an index into `available`.
+        n_blocks: blocks of the model, at least 1.
+        available: the devices that exist, by full name.
+        merge: whether consecutive blocks of one device become one stage. Without it every entry
+            of the list or the mapping is a stage of its own, so one device can carry several.
+        check_exists: whether a device must be among `available`. Without it a name only has to
+            look like one, so that a plan may name devices of another machine.
+
+    Returns:
+        The stages in order, holding each block once.
+
+    Raises:
+        UsageError: the map has the wrong form or length, a block twice or not at all, a device that
+            does not exist, or one that returns after another.
+    """
+    if isinstance(device_map, Mapping):
+        entries = _read_ranges(device_map, n_blocks)
+    elif isinstance(device_map, Sequence) and not isinstance(device_map, str | bytes):
+        entries = _read_list(device_map, n_blocks)
+    else:
+        raise _not_a_map(device_map, n_blocks)
+    stages = tuple(
+        StagePlan(
+            _read_device(device_map, device, available, check_exists), blocks.start, len(blocks)
+        )
+        for blocks, device in entries
+    )
+    merged = _merge(stages)
+    _refuse_return(device_map, merged)
+    return merged if merge else stages
+
+
+def _read_list(device_map: Sequence[object], n_blocks: int) -> list[tuple[range, object]]:
+    if not device_map:
+        raise _empty(device_map, n_blocks)
+    if len(device_map) != n_blocks:
+        entries = "1 entry" if len(device_map) == 1 else f"{len(device_map)} entries"
+        raise _error(
+            device_map,
+            f"has {entries}, but the model has {_count(n_blocks)}; write one entry a block, "
+            "that is, one for each model.layers_per_block layers.",
+        )
+    return [(range(block, block + 1), device) for block, device in enumerate(device_map)]
+
+
+def _read_ranges(device_map: Mapping[object, object], n_blocks: int) -> list[tuple[range, object]]:
+    if not device_map:
+        raise _empty(device_map, n_blocks)
+    entries = [
+        (_read_range(device_map, key, n_blocks), device) for key, device in device_map.items()
+    ]
+    entries.sort(key=lambda entry: (entry[0].start, entry[0].stop))
+    next_block = 0
+    for blocks, _ in entries:
+        if blocks.start < next_block:
+            raise _error(
+                device_map, f"names block {blocks.start} more than once; name each block once."
+            )
+        _refuse_gap(device_map, range(next_block, blocks.start))
+        next_block = blocks.stop
+    _refuse_gap(device_map, range(next_block, n_blocks))
+    return entries
+
+
+def _read_range(device_map: Mapping[object, object], key: object, n_blocks: int) -> range:
+    is_key = isinstance(key, str | int) and not isinstance(key, bool)
+    match = BLOCK_RANGE.fullmatch(str(key)) if is_key else None
+    if match is None:
+        raise _error(
+            device_map, f"has the key {key!r}; write a block or a range of blocks, like 3 or 0-3."
+        )
+    first = int(match["first"])
+    last = first if match["last"] is None else int(match["last"])
+    if last < first:
+        raise _error(device_map, f"has the range {key} backwards; write {last}-{first}.")
+    if last >= n_blocks:
+        raise _error(
+            device_map,
+            f"names block {last}, but the model has {_count(n_blocks)}; "
+            f"name {_blocks(range(n_blocks))} only.",
+        )
+    return range(first, last + 1)
+
+
+def _read_device(
+    device_map: object, device: object, available: Sequence[str], check_exists: bool
+) -> str:
+    if isinstance(device, int) and not isinstance(device, bool):
+        if 0 <= device < len(available):
+            return available[device]
+        raise _error(
+            device_map,
+            f"has the device number {device}, which does not exist; count from 0 in "
+            f"{_list_devices(available)}, or write a name.",
+        )
+    match = DEVICE_NAME.fullmatch(device) if isinstance(device, str) else None
+    if match is None:
+        raise _error(
+            device_map,
+            f"has the device {device!r}; write a name like cuda:0 or cpu:1, or a number like 0.",
+        )
+    name = f"{match['kind']}:{int(match['index'] or 0)}"
+    if check_exists and name not in available:
+        raise _error(
+            device_map,
+            f"names {name}, which does not exist; use one of {_list_devices(available)}.",
+        )
+    return name
+
+
+def _merge(stages: Sequence[StagePlan]) -> tuple[StagePlan, ...]:
+    runs = [list(run) for _, run in groupby(stages, key=lambda stage: stage.device)]
+    return tuple(
+        StagePlan(run[0].device, run[0].first_block, sum(stage.n_blocks for stage in run))
+        for run in runs
+    )
+
+
+def _refuse_return(device_map: object, stages: Sequence[StagePlan]) -> None:
+    devices = [stage.device for stage in stages]
+    for index, device in enumerate(devices):
+        if device in devices[:index]:
+            raise _error(
+                device_map,
+                f"returns to {device} after another device: {_describe(stages)}; "
+                "let the blocks of each device follow one another.",
+            )
+
+
+def _describe(stages: Sequence[StagePlan]) -> str:
+    texts = []
+    seen: set[str] = set()
+    for stage in stages:
+        again = " again" if stage.device in seen else ""
+        texts.append(f"{_blocks(stage.blocks)} on {stage.device}{again}")
+        seen.add(stage.device)
+    return ", ".join(texts)
+
+
+def _refuse_gap(device_map: object, missing: range) -> None:
+    if missing:
+        raise _error(device_map, f"gives no device to {_blocks(missing)}; name every block once.")
+
+
+def _not_a_map(device_map: object, n_blocks: int) -> UsageError:
+    if not isinstance(device_map, str | int) or isinstance(device_map, bool):
+        return _error(
+            device_map,
+            f"is of type {type(device_map).__name__}; write a list of one device a block, like "
+            "[cuda:0,cuda:1], or ranges of blocks, like {0-3:cuda:0,4-7:cuda:1}.",
+        )
+    if device_map == "":
+        return _empty(device_map, n_blocks)
+    devices = [device.strip() for device in str(device_map).split(",")]
+    return _error(
+        device_map,
+        f"has no brackets; write one entry a block, for {_count(n_blocks)} as in "
+        f"placement.device_map={_example(devices, n_blocks)}.",
+    )
+
+
+def _example(devices: Sequence[str], n_blocks: int) -> str:
+    """Write the device map that spreads the devices evenly over the blocks."""
+    spread = [devices[block * len(devices) // n_blocks] for block in range(n_blocks)]
+    if n_blocks <= LONGEST_EXAMPLE:
+        return f"[{','.join(spread)}]"
+    return f"[{spread[0]},...,{spread[-1]}]"
+
+
+def _empty(device_map: object, n_blocks: int) -> UsageError:
+    return _error(
+        device_map,
+        f"is empty, but the model has {_count(n_blocks)}; "
+        "write one entry a block, or leave it out to have the blocks placed for you.",
+    )
+
+
+def _error(device_map: object, rest: str) -> UsageError:
+    return UsageError(f"placement.device_map={_show(device_map)} {rest}")
+
+
+def _show(device_map: object) -> str:
+    if isinstance(device_map, Mapping):
+        text = "{" + ",".join(f"{key}:{device}" for key, device in device_map.items()) + "}"
+    elif isinstance(device_map, Sequence) and not isinstance(device_map, str | bytes):
+        text = "[" + ",".join(str(device) for device in device_map) + "]"
+    else:
+        text = str(device_map)
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+def _count(n_blocks: int) -> str:
+    return "1 block" if n_blocks == 1 else f"{n_blocks} blocks"
+
+
+def _blocks(blocks: range) -> str:
+    first, last = blocks[0], blocks[-1]
+    return f"block {first}" if first == last else f"blocks {first}-{last}"
+
+
+def _list_devices(available: Sequence[str]) -> str:
+    """Name the devices, long runs of one kind drawn together: "cpu:0 to cpu:7"."""
+    runs: list[list[str]] = []
+    for name in available:
+        if runs and _follows(runs[-1][-1], name):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(run) for run in runs)
+
+
+def _follows(before: str, name: str) -> bool:
+    kind, _, index = before.partition(":")
+    return index.isdigit() and name == f"{kind}:{int(index) + 1}"
