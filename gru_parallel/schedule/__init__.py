@@ -1,0 +1,30 @@
+"""Schedules: who does what when. Pure Python; nothing in here needs torch."""
+
+from gru_parallel.schedule.action import Action, Op, partner
+from gru_parallel.schedule.grid import draw_lists, draw_slots
+from gru_parallel.schedule.lower import lower
+from gru_parallel.schedule.predict import predict
+from gru_parallel.schedule.registry import SCHEDULES, build_schedule, forward_only
+from gru_parallel.schedule.schedule import Schedule, needs
+from gru_parallel.schedule.simulate import simulate
+from gru_parallel.schedule.timeline import Event, Timeline
+from gru_parallel.schedule.validate import validate
+
+__all__ = [
+    "SCHEDULES",
+    "Action",
+    "Event",
+    "Op",
+    "Schedule",
+    "Timeline",
+    "build_schedule",
+    "draw_lists",
+    "draw_slots",
+    "forward_only",
+    "lower",
+    "needs",
+    "partner",
+    "predict",
+    "simulate",
+    "validate",
+]

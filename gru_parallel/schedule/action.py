@@ -1,0 +1,121 @@
+"""The vocabulary of schedules: one action is one thing that a stage does on one cell.
+
+Knows nothing of orders: which actions there are is a schedule's business (gpipe.py, ...), and
+what an action waits for is said in one place, `needs` in schedule.py.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gru_parallel.errors import ScheduleError
+
+
+class Op(StrEnum):
+    """What a stage can do with a cell; the value is how it prints."""
+
+    F = "F"  # forward
+    B = "B"  # backward towards the inputs
+    W = "W"  # the weights' gradient, where a schedule has it apart from B
+    SEND_F = "SEND_F"  # give the output of F to the next stage
+    RECV_F = "RECV_F"  # take the output of F from the stage before
+    SEND_B = "SEND_B"  # give dL/dx, the result of B, to the stage before
+    RECV_B = "RECV_B"  # take dL/dx from the next stage
+
+    @property
+    def is_compute(self) -> bool:
+        """Whether the stage works (F, B, W); otherwise it hands something over."""
+        return self in (Op.F, Op.B, Op.W)
+
+    @property
+    def is_send(self) -> bool:
+        """Whether this gives a result to another stage."""
+        return self in (Op.SEND_F, Op.SEND_B)
+
+    @property
+    def is_receive(self) -> bool:
+        """Whether this takes a result from another stage."""
+        return self in (Op.RECV_F, Op.RECV_B)
+
+
+_TEXT_FORM = re.compile(rf"([0-9]+)({'|'.join(Op)})([0-9]+)\.([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One op of one stage on the cell (micro_batch, chunk); prints as `1F0.3`, and reads back."""
+
+    stage: int
+    op: Op
+    micro_batch: int
+    chunk: int
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """The cell of the grid, as (micro_batch, chunk)."""
+        return self.micro_batch, self.chunk
+
+    def __str__(self) -> str:
+        return f"{self.stage}{self.op}{self.micro_batch}.{self.chunk}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Action":
+        """Read the text form back.
+
+        Args:
+            text: stage, op, micro-batch, a full stop, chunk: `1F0.3`, `0SEND_F2.1`.
+
+        Returns:
+            The action that prints as `text`.
+
+        Raises:
+            ScheduleError: `text` is not such a form.
+        """
+        match = _TEXT_FORM.fullmatch(text)
+        if match is None:
+            raise ScheduleError(
+                f"{text!r} is not an action; write stage, op, micro-batch.chunk, as in 1F0.3, "
+                f"with op one of {', '.join(Op)}."
+            )
+        stage, op, micro_batch, chunk = match.groups()
+        return cls(int(stage), Op(op), int(micro_batch), int(chunk))
+
+
+def partner(action: Action, n_stages: int) -> Action:
+    """Name the other end of a hand-over: the receive of a send, the send of a receive.
+
+    Stages form a ring, so that a schedule that runs one cell at a time can tell the first stage
+    that a cell has left the last one.
+
+    Args:
+        action: a SEND_F, RECV_F, SEND_B or RECV_B.
+        n_stages: how many stages the ring has.
+
+    Returns:
+        The action of the neighbour, on the same cell.
+
+    Raises:
+        ScheduleError: `action` is not a hand-over.
+    """
+    match action.op:
+        case Op.SEND_F:
+            op, step = Op.RECV_F, 1
+        case Op.RECV_F:
+            op, step = Op.SEND_F, -1
+        case Op.SEND_B:
+            op, step = Op.RECV_B, -1
+        case Op.RECV_B:
+            op, step = Op.SEND_B, 1
+        case _:
+            raise ScheduleError(f"{action} hands nothing over, so it has no partner.")
+    return Action((action.stage + step) % n_stages, op, action.micro_batch, action.chunk)
+
+
+def forwards(stage: int, micro_batch: int, n_chunks: int) -> tuple[Action, ...]:
+    """List the F of one micro-batch on one stage: h flows on, so chunks ascend."""
+    return tuple(Action(stage, Op.F, micro_batch, chunk) for chunk in range(n_chunks))
+
+
+def backwards(stage: int, micro_batch: int, n_chunks: int) -> tuple[Action, ...]:
+    """List the B of one micro-batch on one stage: dL/dh flows back, so chunks descend."""
+    return tuple(Action(stage, Op.B, micro_batch, chunk) for chunk in reversed(range(n_chunks)))

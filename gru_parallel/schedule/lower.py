@@ -1,0 +1,61 @@
+"""Lowering: put the sends and receives into a schedule of F, B and W.
+
+Knows the neighbours, not the means: how a tensor crosses is for the engines' channels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from gru_parallel.errors import ScheduleError
+from gru_parallel.schedule.action import Action, Op
+from gru_parallel.schedule.schedule import Schedule
+
+
+def lower(schedule: Schedule) -> Schedule:
+    """Add what crosses between stages: a receive before its use, a send after its making.
+
+    RECV_F stands right before F and SEND_F right after it, RECV_B before B and SEND_B after it,
+    wherever there is a neighbour. One cell at a time closes the ring: the last stage sends on
+    after F and the first after B, with no tensor, and stage 0 (after F) and stage S-1 (after B)
+    receive it, so that they go on when the cell has left the pipeline. Sends are taken not to
+    block.
+
+    Args:
+        schedule: a schedule of F, B and W.
+
+    Returns:
+        The same schedule, hand-overs included. One stage alone has none.
+
+    Raises:
+        ScheduleError: the schedule has been lowered before.
+    """
+    if schedule.is_lowered:
+        raise ScheduleError(f"{schedule} has its sends and receives already; lower it once.")
+    return replace(
+        schedule,
+        actions=tuple(
+            tuple(lowered for action in stage for lowered in _around(action, schedule))
+            for stage in schedule.actions
+        ),
+    )
+
+
+def _around(action: Action, schedule: Schedule) -> Iterator[Action]:
+    """One action of F, B or W between its hand-overs."""
+    first, last = 0, schedule.n_stages - 1
+    if first == last or action.op is Op.W:
+        yield action
+        return
+    # F enters the pipeline on the first stage and leaves it on the last; B the other way round.
+    if action.op is Op.F:
+        entry, exit_, receive, send = first, last, Op.RECV_F, Op.SEND_F
+    else:
+        entry, exit_, receive, send = last, first, Op.RECV_B, Op.SEND_B
+
+    if action.stage != entry:
+        yield Action(action.stage, receive, *action.cell)
+    yield action
+    if action.stage != exit_ or schedule.one_at_a_time:
+        yield Action(action.stage, send, *action.cell)
+    if action.stage == entry and schedule.one_at_a_time:
+        yield Action(action.stage, receive, *action.cell)

@@ -1,0 +1,35 @@
+"""Run a schedule on given costs: when everything would start and end."""
+
+from collections.abc import Callable
+
+from gru_parallel.schedule.action import Action
+from gru_parallel.schedule.schedule import Schedule, needs
+from gru_parallel.schedule.timeline import Event, Timeline
+from gru_parallel.schedule.walk import walk
+
+
+def simulate(schedule: Schedule, cost_ms: Callable[[Action], float]) -> Timeline:
+    """Work out when each action runs: as soon as its stage is free and all it needs is done.
+
+    A send or receive keeps its stage for its own cost, so give the transfer's time to one of the
+    two, or 0 to both for links that cost nothing.
+
+    Args:
+        schedule: a valid schedule, lowered or not.
+        cost_ms: how long an action takes, in ms.
+
+    Returns:
+        The timeline, from 0 ms, events by their start.
+
+    Raises:
+        ScheduleError: the schedule cannot finish.
+    """
+    free_ms = [0.0] * schedule.n_stages
+    events: dict[Action, Event] = {}
+    for action in walk(schedule):
+        ready_ms = (events[needed].end_ms for needed in needs(action, schedule))
+        start_ms = max(free_ms[action.stage], *ready_ms, 0.0)
+        free_ms[action.stage] = start_ms + cost_ms(action)
+        events[action] = Event(action, start_ms, free_ms[action.stage])
+    by_start = sorted(events.values(), key=lambda event: event.start_ms)
+    return Timeline(schedule.n_stages, tuple(by_start))

@@ -1,0 +1,82 @@
+"""What ran when, on which stage: simulated and measured runs are the same type."""
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from gru_parallel.schedule.action import Action, Op
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One action with its start and end, in ms from a moment common to all stages."""
+
+    action: Action
+    start_ms: float
+    end_ms: float
+
+    @property
+    def duration_ms(self) -> float:
+        """How long the action took, in ms."""
+        return self.end_ms - self.start_ms
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """All events of one step, in any order.
+
+    Attributes:
+        n_stages: number of stages, idle ones included.
+        events: what ran, hand-overs included where they were timed.
+    """
+
+    n_stages: int
+    events: tuple[Event, ...]
+
+    @property
+    def step_ms(self) -> float:
+        """From the first start to the last end on any stage, in ms; 0 without events."""
+        if not self.events:
+            return 0.0
+        first_ms = min(event.start_ms for event in self.events)
+        return max(event.end_ms for event in self.events) - first_ms
+
+    def busy_ms(self, stage: int) -> float:
+        """How long a stage worked on F, B and W, in ms; hand-overs and waits count as idle."""
+        return sum(
+            event.duration_ms for event in self.stage_events(stage) if event.action.op.is_compute
+        )
+
+    @property
+    def bubble(self) -> float:
+        """The idle share of all stages' time, from 0 (none) to 1."""
+        if self.step_ms == 0:
+            return 0.0
+        busy_ms = sum(self.busy_ms(stage) for stage in range(self.n_stages))
+        return 1 - busy_ms / (self.n_stages * self.step_ms)
+
+    def stage_events(self, stage: int) -> tuple[Event, ...]:
+        """List the events of one stage by their start."""
+        mine = (event for event in self.events if event.action.stage == stage)
+        return tuple(sorted(mine, key=lambda event: event.start_ms))
+
+    def peak_activations(self, stage: int) -> int:
+        """Count the cells whose activations a stage keeps, when it keeps the most.
+
+        A cell is kept from the start of its F to the end of its B. A cell without B, as in
+        evaluation, is not kept at all.
+        """
+        computed = [event.action for event in self.stage_events(stage)]
+        to_come_back = {action.cell for action in computed if action.op is Op.B}
+        return _most_alive(computed, to_come_back)
+
+
+def _most_alive(computed: list[Action], to_come_back: AbstractSet[tuple[int, int]]) -> int:
+    """Walk the actions of one stage, which never overlap, and count the F not yet answered."""
+    alive = most = 0
+    for action in computed:
+        if action.op is Op.F and action.cell in to_come_back:
+            alive += 1
+        elif action.op is Op.B:
+            alive -= 1
+        most = max(most, alive)
+    return most

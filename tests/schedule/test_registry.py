@@ -1,0 +1,85 @@
+from collections.abc import Callable
+
+import pytest
+
+from gru_parallel.errors import ScheduleError, UsageError
+from gru_parallel.schedule import (
+    SCHEDULES,
+    Action,
+    Op,
+    Schedule,
+    build_schedule,
+    draw_lists,
+    forward_only,
+)
+from gru_parallel.schedule.naive import naive
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("gpip", "gpipe"), ("GPipe", "gpipe"), ("one_f_oneb", "one_f_one_b")]
+)
+def test_an_unknown_name_gets_the_nearest_and_all_real_ones(name: str, nearest: str) -> None:
+    with pytest.raises(
+        UsageError,
+        match=rf"schedule\.name={name} .*did you mean {nearest}\?.*gpipe, one_f_one_b, naive",
+    ):
+        build_schedule(name, 2, 2, 2)
+
+
+def test_a_name_near_to_none_gets_the_real_ones() -> None:
+    with pytest.raises(UsageError, match="is not a schedule; use one of gpipe, one_f_one_b, naive"):
+        build_schedule("zzz", 2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "setting"),
+    [
+        ((0, 1, 1), r"n_stages=0"),
+        ((1, -1, 1), r"schedule\.n_micro_batches=-1"),
+        ((1, 1, 0), r"schedule\.n_chunks=0"),
+    ],
+)
+@pytest.mark.parametrize("build", [build_schedule, forward_only])
+def test_a_size_below_one_is_refused_by_name(
+    build: Callable[..., Schedule], sizes: tuple[int, int, int], setting: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"^{setting} must be at least 1"):
+        build("gpipe", *sizes)
+
+
+def test_equal_arguments_give_the_same_schedule() -> None:
+    assert build_schedule("gpipe", 2, 3, 4) is build_schedule("gpipe", 2, 3, 4)
+    assert forward_only("gpipe", 2, 3, 4) is forward_only("gpipe", 2, 3, 4)
+
+
+def test_only_naive_runs_one_cell_at_a_time() -> None:
+    one_at_a_time = {name for name in SCHEDULES if build_schedule(name, 2, 1, 1).one_at_a_time}
+    assert one_at_a_time == {"naive"}
+    assert forward_only("naive", 2, 1, 1).one_at_a_time
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_forward_only_runs_every_cell_in_ascending_order(name: str) -> None:
+    assert draw_lists(forward_only(name, 2, 2, 2).actions) == (
+        "stage 0 | 0F0.0 0F0.1 0F1.0 0F1.1\nstage 1 | 1F0.0 1F0.1 1F1.0 1F1.1"
+    )
+
+
+def test_a_new_schedule_that_is_wrong_does_not_get_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chunks_ascend(
+        n_stages: int, n_micro_batches: int, n_chunks: int
+    ) -> tuple[tuple[Action, ...], ...]:
+        return tuple(
+            tuple(sorted(stage, key=lambda action: (action.op is Op.B, action.cell)))
+            for stage in naive(n_stages, n_micro_batches, n_chunks)
+        )
+
+    monkeypatch.setitem(SCHEDULES, "chunks_ascend", chunks_ascend)
+    with pytest.raises(ScheduleError, match=r">0B0\.1<"):
+        build_schedule("chunks_ascend", 2, 1, 2)
+
+
+def test_every_schedule_starts_its_backward_at_the_last_chunk() -> None:
+    for name in SCHEDULES:
+        backward = [a for a in build_schedule(name, 2, 2, 3).actions[1] if a.op is Op.B]
+        assert backward[0] == Action(1, Op.B, 0, 2)

@@ -1,0 +1,116 @@
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+
+from gru_parallel.errors import ScheduleError
+from gru_parallel.schedule import (
+    SCHEDULES,
+    Action,
+    Op,
+    Schedule,
+    build_schedule,
+    lower,
+    needs,
+    simulate,
+)
+
+GRIDS = tuple(product((1, 2, 3, 4, 7), (1, 2, 3, 5, 8), (1, 2, 3, 6)))  # (S, M, C)
+
+
+def costs(backward_ms: float, send_ms: float = 0.0) -> Callable[[Action], float]:
+    """F takes 1 ms, B and the sends as given, receives nothing."""
+
+    def cost_ms(action: Action) -> float:
+        if action.op.is_send:
+            return send_ms
+        return {Op.F: 1.0, Op.B: backward_ms}.get(action.op, 0.0)
+
+    return cost_ms
+
+
+@pytest.mark.parametrize("backward_ms", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("name", ["gpipe", "one_f_one_b"])
+def test_the_bubble_of_equal_stages_is_that_of_the_formula(name: str, backward_ms: float) -> None:
+    for n_stages, n_micro_batches, n_chunks in GRIDS:
+        schedule = build_schedule(name, n_stages, n_micro_batches, n_chunks)
+        expected = (n_stages - 1) / (n_micro_batches * n_chunks + n_stages - 1)
+        bubble = simulate(schedule, costs(backward_ms)).bubble
+        assert bubble == pytest.approx(expected, abs=1e-12), str(schedule)
+
+
+@pytest.mark.parametrize("backward_ms", [1.0, 2.0])
+def test_naive_leaves_all_stages_but_one_idle(backward_ms: float) -> None:
+    for n_stages, n_micro_batches, n_chunks in GRIDS:
+        schedule = build_schedule("naive", n_stages, n_micro_batches, n_chunks)
+        expected = (n_stages - 1) / n_stages
+        bubble = simulate(schedule, costs(backward_ms)).bubble
+        assert bubble == pytest.approx(expected, abs=1e-12), str(schedule)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_stage_keeps_the_cells_of_as_many_micro_batches_as_documented(name: str) -> None:
+    for n_stages, n_micro_batches, n_chunks in GRIDS:
+        timeline = simulate(build_schedule(name, n_stages, n_micro_batches, n_chunks), costs(1.0))
+        for stage in range(n_stages):
+            kept_micro_batches = {
+                "gpipe": n_micro_batches,
+                "one_f_one_b": min(n_micro_batches, n_stages - stage),
+                "naive": 1,
+            }
+            assert timeline.peak_activations(stage) == kept_micro_batches[name] * n_chunks
+
+
+def test_1f1b_keeps_fewer_cells_than_gpipe_when_micro_batches_outnumber_stages() -> None:
+    for n_stages, n_micro_batches, n_chunks in GRIDS:
+        if n_micro_batches <= n_stages:
+            continue
+        one_f_one_b, gpipe = (
+            simulate(build_schedule(name, n_stages, n_micro_batches, n_chunks), costs(1.0))
+            for name in ("one_f_one_b", "gpipe")
+        )
+        for stage in range(n_stages):
+            assert one_f_one_b.peak_activations(stage) < gpipe.peak_activations(stage)
+
+
+def test_an_action_starts_as_soon_as_its_stage_is_free_and_its_needs_are_done() -> None:
+    schedule = build_schedule("one_f_one_b", 3, 4, 2)
+    timeline = simulate(schedule, lambda action: 1.0 + action.stage)
+    end_ms = {event.action: event.end_ms for event in timeline.events}
+    for stage in range(3):
+        free_ms = 0.0
+        for event in timeline.stage_events(stage):
+            ready_ms = max((end_ms[n] for n in needs(event.action, schedule)), default=0.0)
+            assert event.start_ms == max(free_ms, ready_ms)
+            free_ms = event.end_ms
+
+
+def test_the_slowest_stage_sets_the_pace() -> None:
+    schedule = build_schedule("gpipe", 3, 1, 10)
+    timeline = simulate(schedule, lambda action: 3.0 if action.stage == 1 else 1.0)
+    # 10 F and 10 B of the slow stage, once through the others before and after them, both ways
+    assert timeline.step_ms == 10 * 3 + 10 * 3 + 2 * (1 + 1)
+
+
+def test_a_transfer_delays_the_stage_that_waits_for_it() -> None:
+    schedule = lower(build_schedule("gpipe", 2, 1, 1))
+    assert simulate(schedule, costs(2.0, send_ms=0.5)).step_ms == 1 + 0.5 + 1 + 2 + 0.5 + 2
+
+
+def test_events_come_by_their_start() -> None:
+    starts = [
+        event.start_ms
+        for event in simulate(lower(build_schedule("gpipe", 3, 2, 2)), costs(2.0)).events
+    ]
+    assert starts == sorted(starts)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_one_stage_is_never_idle(name: str) -> None:
+    timeline = simulate(build_schedule(name, 1, 3, 2), costs(2.0))
+    assert (timeline.step_ms, timeline.bubble) == (18.0, 0.0)
+
+
+def test_a_schedule_that_cannot_finish_is_refused(read_schedule: Callable[..., Schedule]) -> None:
+    with pytest.raises(ScheduleError, match="deadlock"):
+        simulate(read_schedule("0B0.0 0F0.0"), costs(1.0))

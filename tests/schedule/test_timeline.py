@@ -1,0 +1,60 @@
+import pytest
+
+from gru_parallel.schedule import Action, Event, Timeline
+
+
+def timeline(n_stages: int, *events: tuple[str, float, float]) -> Timeline:
+    return Timeline(
+        n_stages,
+        tuple(Event(Action.parse(text), start_ms, end_ms) for text, start_ms, end_ms in events),
+    )
+
+
+def test_a_step_lasts_from_the_first_start_to_the_last_end() -> None:
+    assert timeline(2, ("1F0.0", 7.0, 9.0), ("0F0.0", 5.0, 6.0)).step_ms == 4.0
+
+
+def test_hand_overs_are_not_work() -> None:
+    run = timeline(1, ("0RECV_F0.0", 0.0, 3.0), ("0F0.0", 3.0, 5.0), ("0SEND_F0.0", 5.0, 6.0))
+    assert run.busy_ms(0) == 2.0
+    assert run.bubble == pytest.approx(1 - 2 / 6, abs=1e-12)
+
+
+def test_forward_backward_and_weights_gradient_are_work() -> None:
+    run = timeline(1, ("0F0.0", 0.0, 1.0), ("0B0.0", 1.0, 3.0), ("0W0.0", 3.0, 7.0))
+    assert run.busy_ms(0) == 7.0
+    assert run.bubble == 0.0
+
+
+def test_the_bubble_counts_stages_that_did_nothing() -> None:
+    assert timeline(4, ("2F0.0", 0.0, 1.0)).bubble == 0.75
+
+
+def test_a_timeline_without_events_took_no_time_and_has_no_bubble() -> None:
+    assert (timeline(2).step_ms, timeline(2).bubble) == (0.0, 0.0)
+
+
+def test_the_events_of_a_stage_come_by_their_start() -> None:
+    run = timeline(2, ("0B0.0", 4.0, 5.0), ("1F0.0", 1.0, 2.0), ("0F0.0", 0.0, 1.0))
+    assert [str(event.action) for event in run.stage_events(0)] == ["0F0.0", "0B0.0"]
+
+
+def test_an_event_knows_its_duration() -> None:
+    assert Event(Action.parse("0F0.0"), 1.5, 4.0).duration_ms == 2.5
+
+
+def test_a_cell_is_kept_from_its_forward_to_the_end_of_its_backward() -> None:
+    run = timeline(
+        1,
+        ("0F0.0", 0.0, 1.0),
+        ("0F1.0", 1.0, 2.0),
+        ("0B0.0", 2.0, 3.0),
+        ("0F2.0", 3.0, 4.0),
+        ("0B1.0", 4.0, 5.0),
+        ("0B2.0", 5.0, 6.0),
+    )
+    assert run.peak_activations(0) == 2
+
+
+def test_a_forward_without_backward_keeps_nothing() -> None:
+    assert timeline(1, ("0F0.0", 0.0, 1.0), ("0F0.1", 1.0, 2.0)).peak_activations(0) == 0
