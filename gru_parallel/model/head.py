@@ -1,0 +1,66 @@
+"""Heads: from the stack's outputs to predictions, at the end of the window or at every step."""
+
+from __future__ import annotations
+
+from math import prod
+
+from torch import Tensor, nn
+
+
+class WindowHead(nn.Module):
+    """One prediction a window, from its last step's output: a forecast, or scores of classes.
+
+    Args:
+        hidden_size: features of the stack's outputs.
+        output_shape: shape of one window's prediction: (horizon, n_targets) or (n_classes,).
+    """
+
+    every_step = False
+
+    def __init__(self, hidden_size: int, output_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.output_shape = output_shape
+        self.linear = nn.Linear(hidden_size, prod(output_shape))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Predict from a chunk that ends the window.
+
+        Args:
+            y: outputs, shape (time, batch, hidden_size).
+
+        Returns:
+            Predictions, shape (batch, *output_shape).
+        """
+        scores: Tensor = self.linear(y[-1])
+        return scores.reshape(-1, *self.output_shape)
+
+
+class StepHead(nn.Module):
+    """One prediction a step.
+
+    Args:
+        hidden_size: features of the stack's outputs.
+        n_outputs: numbers predicted at each step: targets, or the scores of classes.
+    """
+
+    every_step = True
+
+    def __init__(self, hidden_size: int, n_outputs: int) -> None:
+        super().__init__()
+        self.output_shape = (n_outputs,)
+        self.linear = nn.Linear(hidden_size, n_outputs)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Predict at every step of a chunk.
+
+        Args:
+            y: outputs, shape (time, batch, hidden_size).
+
+        Returns:
+            Predictions, shape (batch, time, n_outputs).
+        """
+        scores: Tensor = self.linear(y)
+        return scores.transpose(0, 1)
+
+
+Head = WindowHead | StepHead

@@ -1,0 +1,59 @@
+"""Losses as sums and counts: whole batches give the mean, pieces add up to it."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gru_parallel.model import LOSSES
+
+MEANS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": functional.mse_loss,
+    "mae": functional.l1_loss,
+    "huber": functional.huber_loss,
+    "cross_entropy": lambda p, t: functional.cross_entropy(p.flatten(0, -2), t.flatten()),
+}
+
+
+def make_case(name: str, every_step: bool) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    # Three times as wide as usual, so that Huber has errors on both sides of its delta.
+    prediction = 3 * torch.randn(6, 7, 4, generator=generator, dtype=torch.float64)
+    if name == "cross_entropy":
+        target = torch.randint(4, (6, 7), generator=generator)
+    else:
+        target = torch.randn(6, 7, 4, generator=generator, dtype=torch.float64)
+    return (prediction, target) if every_step else (prediction[:, 0], target[:, 0])
+
+
+def test_every_loss_is_compared_with_its_mean_here() -> None:
+    assert set(LOSSES) == set(MEANS)
+    assert all(loss.name == name for name, loss in LOSSES.items())
+
+
+@pytest.mark.parametrize("every_step", [True, False])
+@pytest.mark.parametrize("name", MEANS)
+def test_total_over_count_is_the_mean(name: str, every_step: bool) -> None:
+    prediction, target = make_case(name, every_step)
+    loss = LOSSES[name]
+
+    result = loss.total(prediction, target) / loss.count(target)
+
+    torch.testing.assert_close(result, MEANS[name](prediction, target), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_totals_of_ragged_pieces_add_up_to_the_whole(name: str) -> None:
+    prediction, target = make_case(name, every_step=True)
+    loss = LOSSES[name]
+
+    pieces = [
+        loss.total(prediction[rows][:, steps], target[rows][:, steps])
+        for rows in (slice(0, 4), slice(4, 6))
+        for steps in (slice(0, 3), slice(3, 6), slice(6, 7))
+    ]
+
+    expected = loss.total(prediction, target)
+    torch.testing.assert_close(torch.stack(pieces).sum(), expected, rtol=1e-12, atol=0)
