@@ -1,0 +1,62 @@
+"""How a tensor goes from stage to stage in one process: a queue a direction and pair of stages."""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+
+from gru_parallel.engine.lane import Packet
+from gru_parallel.errors import ScheduleError
+from gru_parallel.schedule import Action, Op, partner
+
+
+class Aborted(Exception):
+    """Another stage has failed, so what this one waits for will never come."""
+
+
+class QueueChannel:
+    """First in, first out queues between the stages of one process, for the length of one step."""
+
+    def __init__(self, n_stages: int) -> None:
+        self._n_stages = n_stages
+        self._queues: dict[tuple[Op, int], SimpleQueue[tuple[Action, Packet | None] | None]] = {
+            (op, stage): SimpleQueue() for op in (Op.RECV_F, Op.RECV_B) for stage in range(n_stages)
+        }
+        self._aborted = False
+
+    def send(self, action: Action, packet: Packet | None) -> None:
+        """Hand over the packet of a SEND action; None where only the order matters."""
+        wanted = partner(action, self._n_stages)
+        self._queues[wanted.op, wanted.stage].put((wanted, packet))
+
+    def receive(self, action: Action) -> Packet | None:
+        """Wait for the packet of a RECV action.
+
+        Raises:
+            Aborted: `abort` was called.
+            ScheduleError: another cell's packet arrived.
+        """
+        item = self._queues[action.op, action.stage].get()
+        if item is None:
+            raise Aborted
+        arrived, packet = item
+        if arrived != action:
+            raise ScheduleError(
+                f"{action} was to be received, {arrived} arrived:"
+                " sends and receives differ in order."
+            )
+        return packet
+
+    def raise_if_aborted(self) -> None:
+        """Stop a stage that waits for nothing.
+
+        Raises:
+            Aborted: `abort` was called.
+        """
+        if self._aborted:
+            raise Aborted
+
+    def abort(self) -> None:
+        """Wake every waiting stage with `Aborted`, and tell the others when they ask."""
+        self._aborted = True
+        for queue in self._queues.values():
+            queue.put(None)

@@ -1,0 +1,58 @@
+"""What is thread-local in torch and must be the same in the workers as in the caller's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class CallerContext:
+    """The caller's autocast, inference mode and current streams.
+
+    Attributes:
+        autocast: for each device type, whether autocast is on and to which type.
+        cache: whether autocast keeps its casts.
+        inference: whether inference mode is on.
+        streams: the current stream of each accelerator in use.
+    """
+
+    autocast: dict[str, tuple[bool, torch.dtype]]
+    cache: bool
+    inference: bool
+    streams: dict[torch.device, torch.Stream]
+
+    @classmethod
+    def capture(cls, devices: Iterable[torch.device]) -> CallerContext:
+        """Take down the state of the calling thread, as far as `devices` need it."""
+        devices = set(devices)
+        types = {"cpu"} | {device.type for device in devices}
+        return cls(
+            autocast={
+                kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
+                for kind in sorted(types)
+            },
+            cache=torch.is_autocast_cache_enabled(),
+            inference=torch.is_inference_mode_enabled(),
+            streams={
+                device: torch.accelerator.current_stream(device)
+                for device in devices
+                if device.type != "cpu"
+            },
+        )
+
+    @contextmanager
+    def taken_over(self, *, gradients: bool) -> Iterator[None]:
+        """Put the calling thread into this state; `gradients` says whether autograd records."""
+        with ExitStack() as stack:
+            for kind, (enabled, dtype) in self.autocast.items():
+                if enabled:
+                    cast = torch.autocast(kind, dtype=dtype, cache_enabled=self.cache)
+                    stack.enter_context(cast)
+            if self.inference and not gradients:
+                stack.enter_context(torch.inference_mode())
+            stack.enter_context(torch.set_grad_enabled(gradients))
+            yield

@@ -1,0 +1,113 @@
+"""A stage's lane on its device: what its work is queued on, and how tensors leave and enter it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Packet:
+    """A tensor on its way to another lane; not to be read before `ready`, if there is an event."""
+
+    tensor: Tensor
+    ready: torch.Event | None = None
+
+
+class CPULane:
+    """A worker thread with one intra-op thread; work is done when the call returns."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def start(self) -> None:
+        """Prepare the thread that will do the work."""
+        # More intra-op threads than one would fight with the other stages' workers for the cores.
+        torch.set_num_threads(1)
+
+    @contextmanager
+    def step(self, caller: torch.Stream | None) -> Iterator[None]:
+        """Queue what happens inside after the caller's work, the caller's later work after it."""
+        del caller
+        yield
+
+    def send(self, tensor: Tensor, target: torch.device) -> Packet:
+        """Start moving `tensor` to `target`."""
+        return Packet(tensor.to(target))
+
+    def receive(self, packet: Packet) -> Tensor:
+        """Wait until the tensor is there."""
+        if packet.ready is not None:
+            # It comes from an accelerator, whose copy the host has not waited for.
+            packet.ready.synchronize()
+        return packet.tensor
+
+    def fetch(self, tensor: Tensor) -> Tensor:
+        """Move a tensor of the batch to the lane's device."""
+        return tensor.to(self.device)
+
+    def synchronize(self) -> None:
+        """Wait until all that was queued is done."""
+
+
+class StreamLane:
+    """Two streams of an accelerator: one computes, one copies. The host never waits."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.compute = torch.Stream(device)
+        self.copies = torch.Stream(device)
+
+    def start(self) -> None:
+        """Prepare the thread that will do the work."""
+        torch.accelerator.set_device_index(self.device)
+
+    @contextmanager
+    def step(self, caller: torch.Stream | None) -> Iterator[None]:
+        """Queue what happens inside after the caller's work, the caller's later work after it."""
+        assert caller is not None
+        self.compute.wait_stream(caller)
+        with self.compute:
+            yield
+        caller.wait_stream(self.compute)
+
+    def send(self, tensor: Tensor, target: torch.device) -> Packet:
+        """Start moving `tensor` to `target`, without holding up the computation."""
+        if tensor.device == target:
+            return Packet(tensor, self.compute.record_event())
+        self.copies.wait_stream(self.compute)
+        with self.copies:
+            moved = tensor.to(target, non_blocking=True)
+            ready = self.copies.record_event()
+        # The allocator must not hand the source's memory out again before the copy has read it.
+        tensor.record_stream(self.copies)
+        return Packet(moved, ready)
+
+    def receive(self, packet: Packet) -> Tensor:
+        """Make the lane's later work wait until the tensor is there."""
+        if packet.ready is not None:
+            self.compute.wait_event(packet.ready)
+        # The tensor's memory belongs to the stream that it was made on, which must not hand it out
+        # again before this lane has read it.
+        packet.tensor.record_stream(self.compute)
+        return packet.tensor
+
+    def fetch(self, tensor: Tensor) -> Tensor:
+        """Move a tensor of the batch to the lane's device; from pinned memory without waiting."""
+        return tensor.to(self.device, non_blocking=True)
+
+    def synchronize(self) -> None:
+        """Wait until all that was queued is done."""
+        self.compute.synchronize()
+
+
+Lane = CPULane | StreamLane
+
+
+def make_lane(device: torch.device) -> Lane:
+    """Return a lane on `device`."""
+    return CPULane(device) if device.type == "cpu" else StreamLane(device)

@@ -1,0 +1,295 @@
+"""The same numbers on CUDA: streams, copies between devices, autocast and measured times."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gru_parallel.engine.engine import WholeEngine
+from gru_parallel.engine.stage import CellIndex, Stage
+from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.schedule import SCHEDULES, build_schedule, lower
+from tests.builders import (
+    MSE,
+    TOLERANCE,
+    assert_close,
+    assert_gradients_close,
+    build_model,
+    gradients_of,
+    make_batch,
+    make_plan,
+    relative_error,
+    run_engine,
+    run_in_one_piece,
+)
+from tests.engine.patches import before_each_cell
+
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("no_thread_left", "no_tf32")]
+
+PLACEMENTS = {
+    "one stage": ["cuda:0"],
+    "two stages on one GPU": ["cuda:0", "cuda:0"],
+    "four stages on one GPU": ["cuda:0"] * 4,
+    "CPU, then GPU": ["cpu:0", "cuda:0"],
+    "GPU, then CPU": ["cuda:0", "cpu:0"],
+    "GPU around CPU": ["cuda:0", "cpu:0", "cuda:0"],
+    "CPU around GPU": ["cpu:0", "cuda:0", "cpu:1"],
+    "two GPUs": ["cuda:0", "cuda:1"],
+    "there and back": ["cuda:0", "cuda:1", "cuda:0"],
+}
+BLOCKS = {1: [4], 2: [2, 2], 3: [1, 2, 1], 4: [1, 1, 1, 1]}
+"""Blocks of each stage, by the number of stages."""
+
+SLEEP_CYCLES = 20_000_000
+"""Ten milliseconds at 2 GHz, which no GPU exceeds by much."""
+
+
+@pytest.fixture
+def no_tf32() -> Iterator[None]:
+    """Let cuDNN compute float32 in float32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+def make_engine(
+    devices: list[str],
+    schedule: str = "one_f_one_b",
+    n_micro_batches: int = 2,
+    n_chunks: int = 3,
+    dtype: torch.dtype = torch.float64,
+    **options: Any,
+) -> ThreadEngine:
+    if "cuda:1" in devices and torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    plan = make_plan(BLOCKS[len(devices)], schedule, n_micro_batches, n_chunks, devices=devices)
+    return ThreadEngine(build_model(dtype=dtype, **options), plan, MSE)
+
+
+@pytest.mark.parametrize("batch_device", ["cpu", "cuda:0"])
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_step_equals_the_model_in_one_piece(
+    placement: str, schedule: str, dtype: torch.dtype, batch_device: str
+) -> None:
+    x, y = make_batch(dtype=dtype)
+    expected = run_in_one_piece(build_model(dtype=dtype), x, y)
+
+    with make_engine(PLACEMENTS[placement], schedule, dtype=dtype) as engine:
+        actual = run_engine(engine, x.to(batch_device), y.to(batch_device))
+
+    assert actual.predictions.device.type == PLACEMENTS[placement][-1].partition(":")[0]
+    assert_close(actual, expected, TOLERANCE[dtype])
+
+
+def test_every_stage_lies_on_its_device() -> None:
+    with make_engine(["cuda:0", "cpu:0"]) as engine:
+        blocks = engine.model.gru.gru_blocks
+        types = [{p.device.type for p in block.parameters()} for block in blocks]
+
+    assert types == [{"cuda"}, {"cuda"}, {"cpu"}, {"cpu"}]
+
+
+@pytest.fixture
+def slowed_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold each stage's stream up before and after its work, so that the host runs far ahead.
+
+    A missing event, or memory handed out too early, then gives wrong numbers instead of luck.
+    """
+    delays = random.Random(0)
+
+    def pause(stage: Stage) -> None:
+        if stage.lane.device.type == "cuda":
+            torch.cuda._sleep(delays.choice([0, 100_000, 1_000_000]))
+
+    forward, backward = Stage.forward, Stage.backward
+
+    def slow_forward(stage: Stage, cell: CellIndex, received: Tensor | None) -> Tensor | None:
+        pause(stage)
+        out = forward(stage, cell, received)
+        pause(stage)
+        return out
+
+    def slow_backward(stage: Stage, cell: CellIndex, dy: Tensor | None) -> Tensor | None:
+        pause(stage)
+        dx = backward(stage, cell, dy)
+        pause(stage)
+        return dx
+
+    monkeypatch.setattr(Stage, "forward", slow_forward)
+    monkeypatch.setattr(Stage, "backward", slow_backward)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("slowed_down")
+@pytest.mark.parametrize("placement", [name for name in PLACEMENTS if name != "one stage"])
+@pytest.mark.parametrize("schedule", ["gpipe", "one_f_one_b"])
+def test_many_steps_under_memory_pressure_stay_right(schedule: str, placement: str) -> None:
+    n_steps = 20
+    whole = build_model()
+    batches = [make_batch(16, 24, seed=step) for step in range(n_steps)]
+    expected = []
+    for x, y in batches:
+        whole.zero_grad()
+        expected.append(run_in_one_piece(whole, x, y))
+
+    with make_engine(PLACEMENTS[placement], schedule, 4, 6) as engine:
+        for (x, y), wanted in zip(batches, expected, strict=True):
+            engine.model.zero_grad()
+            actual = run_engine(engine, x.cuda(), y.cuda())
+            # Memory that was let go of too early is overwritten here, on the caller's stream.
+            rubbish = [torch.full((2**k,), float("nan"), device="cuda") for k in range(6, 20)]
+            del rubbish
+            assert_close(actual, wanted, TOLERANCE[torch.float64])
+
+
+@pytest.mark.usefixtures("slowed_down")
+def test_the_stages_wait_for_the_callers_stream_and_it_for_them() -> None:
+    x, y = make_batch()
+    expected = run_in_one_piece(build_model(), x, y)
+    stream = torch.cuda.Stream()
+
+    with make_engine(["cuda:0", "cuda:0"]) as engine, torch.cuda.stream(stream):
+        x_late, y_late = torch.empty_like(x, device="cuda"), torch.empty_like(y, device="cuda")
+        # The batch is filled only when the engine has queued its work already.
+        torch.cuda._sleep(SLEEP_CYCLES)
+        x_late.copy_(x.pin_memory(), non_blocking=True)
+        y_late.copy_(y.pin_memory(), non_blocking=True)
+        actual = run_engine(engine, x_late, y_late)
+        # Read on the caller's stream with no other wait than the one that the engine has queued.
+        loss = actual.loss.clone()
+
+    stream.synchronize()
+    assert relative_error(loss, expected.loss) <= 1e-12
+    assert_close(actual, expected, 1e-12)
+
+
+def test_under_autocast_the_pipeline_equals_the_whole_model_under_autocast() -> None:
+    x, y = (tensor.cuda() for tensor in make_batch(dtype=torch.float32))
+    whole = build_model(dtype=torch.float32).cuda()
+    with torch.autocast("cuda", torch.bfloat16):
+        expected = WholeEngine(whole, MSE).train_step(x, y)
+    expected.backward()
+
+    types: set[torch.dtype] = set()
+    with make_engine(["cuda:0", "cuda:0"], dtype=torch.float32) as engine:
+        note = before_each_cell(engine.model, 2, lambda _, x: types.add(x.dtype))
+        with torch.autocast("cuda", torch.bfloat16), note:
+            loss = engine.train_step(x, y)
+        loss.backward()
+
+    # What crosses from stage to stage is bfloat16, and half the bytes.
+    assert types == {torch.bfloat16}
+    assert {p.grad.dtype for p in engine.model.parameters() if p.grad is not None} == {
+        torch.float32
+    }
+    assert relative_error(loss, expected) <= 2**-6
+    assert_gradients_close(gradients_of(engine.model), gradients_of(whole), 2**-5)
+
+
+BITWISE = """
+import torch
+from tests.builders import make_plan
+from tests.test_exactness import train
+
+for schedule, n_micro_batches, n_chunks in [
+    ("gpipe", 1, 4), ("one_f_one_b", 2, 3), ("naive", 3, 1), ("one_f_one_b", 1, 1)
+]:
+    runs = []
+    for blocks in ([4], [2, 2], [1, 3], [3, 1], [1, 1, 1, 1]):
+        devices = ["cuda:0"] * len(blocks)
+        plan = make_plan(blocks, schedule, n_micro_batches, n_chunks, devices=devices)
+        runs.append(train("threads", plan))
+    for run in runs[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(run, runs[0], strict=True)), schedule
+print("the same")
+"""
+
+
+@pytest.mark.timeout(300)
+def test_training_is_bit_for_bit_the_same_on_every_map_of_one_gpu() -> None:
+    # cuBLAS, below cuDNN, reads this when it starts: without it an nn.GRU does not repeat itself.
+    environment = {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    root = Path(__file__).parents[2]
+
+    ended = subprocess.run(
+        [sys.executable, "-c", BITWISE],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split("\n")[-2] == "the same"
+
+
+def test_measured_times_are_the_devices_and_others_the_hosts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forward = Stage.forward
+
+    def slow_forward(stage: Stage, cell: CellIndex, received: Tensor | None) -> Tensor | None:
+        torch.cuda._sleep(SLEEP_CYCLES)
+        return forward(stage, cell, received)
+
+    x, y = (tensor.cuda() for tensor in make_batch())
+    with make_engine(["cuda:0", "cuda:0"], "gpipe") as engine:
+        # The first step loads kernels, which takes the host longer than anything measured here.
+        engine.train_step(x, y)
+        monkeypatch.setattr(Stage, "forward", slow_forward)
+        usual = {}
+        for engine.measure in (True, False):
+            torch.cuda.synchronize()
+            engine.train_step(x, y)
+            timeline = engine.timeline
+            assert timeline is not None
+            lowered = lower(build_schedule("gpipe", 2, 2, 3))
+            for stage, actions in enumerate(lowered.actions):
+                events = timeline.stage_events(stage)
+                assert tuple(event.action for event in events) == actions
+            durations = [e.duration_ms for e in timeline.events if e.action.op == "F"]
+            usual[engine.measure] = median(durations)
+            if engine.measure:
+                # Half of what the sleep takes at 2 GHz, for GPUs with a faster clock.
+                assert min(durations) > 5
+    assert usual[False] < usual[True]
+
+
+def test_a_stage_that_fails_on_the_gpu_leaves_a_working_engine() -> None:
+    x, y = make_batch()
+    expected = run_in_one_piece(build_model(), x, y)
+
+    def fail(cell: CellIndex, _: Tensor) -> None:
+        if cell == (1, 1):
+            raise ZeroDivisionError
+
+    with make_engine(["cuda:0", "cuda:0"]) as engine:
+        with before_each_cell(engine.model, 3, fail), pytest.raises(ZeroDivisionError) as caught:
+            engine.train_step(x, y)
+        assert "stage 1 on cuda:0 ran 1F1.1" in caught.value.__notes__[0]
+        assert_close(run_engine(engine, x, y), expected, 1e-12)
+
+
+def test_memory_does_not_grow_from_step_to_step() -> None:
+    x, y = (tensor.cuda() for tensor in make_batch(16, 24))
+    allocated = []
+    with make_engine(["cuda:0"] * 4, "one_f_one_b", 4, 6) as engine:
+        for _ in range(5):
+            engine.model.zero_grad()
+            engine.train_step(x, y).backward()
+            torch.cuda.synchronize()
+            allocated.append(torch.cuda.memory_allocated())
+
+    assert allocated[-1] <= allocated[1]

@@ -1,0 +1,97 @@
+"""A loss whose gradients are computed already behaves like any other loss."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from gru_parallel.engine.gradients import with_gradients
+
+
+@pytest.fixture
+def leaves() -> list[Tensor]:
+    return [torch.zeros(2, requires_grad=True), torch.zeros(3, requires_grad=True)]
+
+
+def gradients() -> list[Tensor | None]:
+    return [torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0, 5.0])]
+
+
+def grads_of(leaves: list[Tensor]) -> list[list[float] | None]:
+    return [None if leaf.grad is None else leaf.grad.tolist() for leaf in leaves]
+
+
+def test_the_loss_keeps_its_value_and_nothing_is_handed_out_before_backward(
+    leaves: list[Tensor],
+) -> None:
+    loss = with_gradients(torch.tensor(7.0), leaves, gradients())
+
+    assert loss.item() == 7.0
+    assert loss.requires_grad
+    assert grads_of(leaves) == [None, None]
+
+
+def test_backward_hands_each_leaf_its_gradient(leaves: list[Tensor]) -> None:
+    with_gradients(torch.tensor(7.0), leaves, gradients()).backward()
+
+    assert grads_of(leaves) == [[1, 2], [3, 4, 5]]
+
+
+def test_gradients_are_scaled_by_what_is_done_to_the_loss(leaves: list[Tensor]) -> None:
+    loss = with_gradients(torch.tensor(7.0), leaves, gradients())
+
+    (loss / 2 + 1).backward()
+
+    assert grads_of(leaves) == [[0.5, 1], [1.5, 2, 2.5]]
+
+
+def test_several_losses_accumulate(leaves: list[Tensor]) -> None:
+    for _ in range(2):
+        with_gradients(torch.tensor(7.0), leaves, gradients()).backward()
+
+    assert grads_of(leaves) == [[2, 4], [6, 8, 10]]
+
+
+def test_gradients_that_were_handed_out_are_not_changed_by_later_ones(
+    leaves: list[Tensor],
+) -> None:
+    given = gradients()
+    for _ in range(2):
+        with_gradients(torch.tensor(7.0), leaves, given).backward()
+
+    assert given[0] is not None
+    assert given[0].tolist() == [1, 2]
+
+
+def test_a_leaf_without_gradient_gets_none(leaves: list[Tensor]) -> None:
+    with_gradients(torch.tensor(7.0), leaves, [None, torch.ones(3)]).backward()
+
+    assert grads_of(leaves) == [None, [1, 1, 1]]
+
+
+def test_frozen_leaves_are_left_alone() -> None:
+    leaves = [torch.zeros(2), torch.zeros(3, requires_grad=True)]
+
+    with_gradients(torch.tensor(7.0), leaves, [None, torch.ones(3)]).backward()
+
+    assert grads_of(leaves) == [None, [1, 1, 1]]
+
+
+def test_a_loss_on_frozen_leaves_only_has_no_history() -> None:
+    loss = with_gradients(torch.tensor(7.0), [torch.zeros(2)], [None])
+
+    assert not loss.requires_grad
+
+
+def test_hooks_on_leaves_see_the_gradients(leaves: list[Tensor]) -> None:
+    leaves[0].register_hook(lambda gradient: gradient * 10)
+
+    with_gradients(torch.tensor(7.0), leaves, gradients()).backward()
+
+    assert grads_of(leaves) == [[10, 20], [3, 4, 5]]
+
+
+def test_a_second_derivative_is_refused(leaves: list[Tensor]) -> None:
+    loss = with_gradients(torch.tensor(7.0), leaves, gradients())
+
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(loss, leaves, create_graph=True)

@@ -1,0 +1,134 @@
+"""The one loop: which action goes to whom, what is timed, what an error says."""
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+
+from gru_parallel.engine.channel import Aborted, QueueChannel
+from gru_parallel.engine.interpreter import Interpreter
+from gru_parallel.engine.lane import CPULane
+from gru_parallel.engine.stage import CellIndex, Stage
+from gru_parallel.schedule import Action, Event
+
+CPU = torch.device("cpu")
+
+
+class CountingLane(CPULane):
+    def __init__(self) -> None:
+        super().__init__(CPU)
+        self.n_waits = 0
+
+    def synchronize(self) -> None:
+        self.n_waits += 1
+
+
+@dataclass
+class ScriptedStage:
+    """The middle one of three stages; adds 1 forward and 10 backward."""
+
+    index: int = 1
+    name: str = "cpu:4"
+    lane: CountingLane = field(default_factory=CountingLane)
+    seen: list[tuple[str, CellIndex, float]] = field(default_factory=list)
+    error: Exception | None = None
+
+    def forward(self, cell: CellIndex, received: Tensor) -> Tensor:
+        self.seen.append(("F", cell, received.item()))
+        return received + 1
+
+    def backward(self, cell: CellIndex, received: Tensor) -> Tensor:
+        if self.error is not None:
+            raise self.error
+        self.seen.append(("B", cell, received.item()))
+        return received + 10
+
+
+def actions(text: str) -> list[Action]:
+    return [Action.parse(word) for word in text.split()]
+
+
+LISTS = [
+    actions("0SEND_F0.0 0SEND_F0.1 0RECV_B0.1 0RECV_B0.0"),
+    actions(
+        "1RECV_F0.0 1F0.0 1SEND_F0.0 1RECV_F0.1 1F0.1 1SEND_F0.1"
+        " 1RECV_B0.1 1B0.1 1SEND_B0.1 1RECV_B0.0 1B0.0 1SEND_B0.0"
+    ),
+    actions("2RECV_F0.0 2RECV_F0.1 2SEND_B0.1 2SEND_B0.0"),
+]
+
+
+def make_channel() -> QueueChannel:
+    """A channel on which the neighbours have sent all that they will."""
+    channel = QueueChannel(3)
+    lane = CPULane(CPU)
+    sends = [LISTS[0][0], LISTS[0][1], LISTS[2][2], LISTS[2][3]]
+    for number, send in zip([1.0, 2.0, 3.0, 4.0], sends, strict=True):
+        channel.send(send, lane.send(torch.tensor(number), CPU))
+    return channel
+
+
+def run(stage: ScriptedStage, channel: QueueChannel, **options: Any) -> list[Event]:
+    interpreter = Interpreter(
+        cast(Stage, stage), channel, [CPU] * 3, wait=options.get("wait", False)
+    )
+    return interpreter.run(LISTS[1], options.get("start", 0.0))
+
+
+def test_what_is_received_is_computed_on_and_sent_on() -> None:
+    stage, channel = ScriptedStage(), make_channel()
+
+    run(stage, channel)
+
+    assert stage.seen == [("F", (0, 0), 1), ("F", (0, 1), 2), ("B", (0, 1), 3), ("B", (0, 0), 4)]
+    receives = [*LISTS[2][:2], *LISTS[0][2:]]
+    packets = [channel.receive(action) for action in receives]
+    assert [packet.tensor.item() for packet in packets if packet is not None] == [2, 3, 13, 14]
+
+
+def test_every_action_is_timed_in_its_order_on_the_callers_clock() -> None:
+    start = perf_counter()
+
+    events = run(ScriptedStage(), make_channel(), start=start)
+
+    end_ms = (perf_counter() - start) * 1e3
+    assert [event.action for event in events] == LISTS[1]
+    times = [time for event in events for time in (event.start_ms, event.end_ms)]
+    assert times == sorted(times)
+    assert times[0] >= 0
+    assert times[-1] <= end_ms
+
+
+@pytest.mark.parametrize(("wait", "n_waits"), [(True, len(LISTS[1])), (False, 0)])
+def test_the_device_is_waited_for_after_each_action_only_to_measure(
+    wait: bool, n_waits: int
+) -> None:
+    stage = ScriptedStage()
+
+    run(stage, make_channel(), wait=wait)
+
+    assert stage.lane.n_waits == n_waits
+
+
+def test_an_error_is_the_original_one_with_stage_device_action_and_cell_noted() -> None:
+    error = ZeroDivisionError("by hand")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        run(ScriptedStage(error=error), make_channel())
+
+    assert caught.value is error
+    assert error.__notes__ == ["while stage 1 on cpu:4 ran 1B0.1 (micro-batch 0, chunk 1)"]
+
+
+def test_a_step_that_was_called_off_stops_before_the_next_action() -> None:
+    stage, channel = ScriptedStage(), make_channel()
+    channel.abort()
+
+    with pytest.raises(Aborted) as caught:
+        run(stage, channel)
+
+    assert stage.seen == []
+    assert not hasattr(caught.value, "__notes__")
