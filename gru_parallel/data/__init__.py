@@ -1,0 +1,27 @@
+"""From a series to the batches of a training run: file, split, scale, windows, Lightning."""
+
+from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
+from gru_parallel.data.datamodule import SeriesDataModule
+from gru_parallel.data.loader import ResumableLoader, ShuffledWindows
+from gru_parallel.data.lorenz96 import lorenz96_table
+from gru_parallel.data.split import Split
+from gru_parallel.data.standardize import Standardizer
+from gru_parallel.data.table import Table, load_table
+from gru_parallel.data.windows import Batch, WindowDataset, WindowShape
+
+__all__ = [
+    "Batch",
+    "ResumableLoader",
+    "Score",
+    "SeriesDataModule",
+    "ShuffledWindows",
+    "Split",
+    "Standardizer",
+    "Table",
+    "WindowDataset",
+    "WindowShape",
+    "load_table",
+    "lorenz96_table",
+    "repeat_last",
+    "seasonal_naive",
+]

@@ -1,0 +1,85 @@
+"""Chooses the value columns and the targets among the columns of a series."""
+
+import difflib
+from collections.abc import Sequence
+
+from gru_parallel.errors import UsageError
+
+
+def choose_columns(
+    names: Sequence[str],
+    time_column: str | None,
+    columns: Sequence[str] | None,
+    targets: str | Sequence[str] | None,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Choose the value columns and, among them, the targets.
+
+    Args:
+        names: all columns that there are.
+        time_column: the one that holds the times, if any; it holds no values.
+        columns: the user's data.columns; None takes all but the time column.
+        targets: the user's data.target; None takes all value columns.
+
+    Returns:
+        The value columns and the targets, each in the order the user gave.
+
+    Raises:
+        UsageError: a name is unknown, given twice, or at odds with another setting.
+    """
+    valued = [name for name in names if name != time_column]
+    chosen = _listed("data.columns", columns, valued, time_column)
+    if not chosen:
+        raise UsageError(
+            f"data.path: there is no value column beside the time column {time_column!r}; "
+            "give a file with at least one column of numbers."
+        )
+    if columns is None and "" in chosen:
+        raise UsageError(
+            f"data.columns: column {list(names).index('') + 1} of the file has no name in the "
+            "header; name it there, or list the columns to use in data.columns."
+        )
+    wanted = chosen if targets is None else _listed("data.target", targets, valued, time_column)
+    for name in wanted:
+        if name not in chosen:
+            raise UsageError(
+                f"data.target={name} is not one of data.columns; add it there, or choose among: "
+                f"{_abridged(chosen)}."
+            )
+    return chosen, wanted
+
+
+def unknown_column(setting: str, name: str, names: Sequence[str]) -> UsageError:
+    """An error, ready to be raised, that offers the names nearest to an unknown one."""
+    folded = {known.casefold(): known for known in reversed(names)}
+    near = [folded[match] for match in difflib.get_close_matches(name.casefold(), folded, n=1)]
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return UsageError(f"{setting}={name} is not a column{hint}; use one of: {_abridged(names)}.")
+
+
+def _listed(
+    setting: str,
+    given: str | Sequence[str] | None,
+    names: Sequence[str],
+    time_column: str | None,
+) -> tuple[str, ...]:
+    if given is None:
+        return tuple(names)
+    wanted = (given,) if isinstance(given, str) else tuple(given)
+    if not wanted:
+        raise UsageError(f"{setting}=[] names no column; name at least one, or leave it out.")
+    for position, name in enumerate(wanted):
+        if name == time_column:
+            raise UsageError(
+                f"{setting}={name} is the time column, which holds no values; leave it out, or "
+                "name another time column with data.time_column."
+            )
+        if name not in names:
+            raise unknown_column(setting, name, names)
+        if name in wanted[:position]:
+            raise UsageError(f"{setting} names {name!r} twice; name it once.")
+    return wanted
+
+
+def _abridged(names: Sequence[str], n_shown: int = 12) -> str:
+    shown = ", ".join(names[:n_shown])
+    return shown if len(names) <= n_shown else f"{shown} and {len(names) - n_shown} more"

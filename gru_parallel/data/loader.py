@@ -1,0 +1,107 @@
+"""The training loader: an order that depends on (seed, epoch) alone, and a place to resume from."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader, Sampler
+
+from gru_parallel.data.windows import Batch
+from gru_parallel.errors import UsageError
+
+
+class ShuffledWindows(Sampler[int]):
+    """Every window once, in an order drawn from (seed, epoch)."""
+
+    def __init__(self, n_windows: int, seed: int) -> None:
+        """Start at epoch 0.
+
+        Args:
+            n_windows: number of windows.
+            seed: of the order, not negative.
+        """
+        self.n_windows = n_windows
+        self.seed = seed
+        self.epoch = 0
+        self._n_miscounted_epochs = 0
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return self.n_windows
+
+    def __iter__(self) -> Iterator[int]:
+        """The windows of the present epoch."""
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n_windows)
+        return iter(order.tolist())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration; the Trainer calls this before each."""
+        self.epoch = epoch - self._n_miscounted_epochs
+
+    def resume(self, epoch: int) -> None:
+        """Take the present epoch for `epoch`, whatever number the Trainer gave it.
+
+        Lightning 2.6 counts an epoch without batches when it resumes, with max_steps, from a
+        checkpoint written at the end of an epoch; the order would skip one.
+        """
+        self._n_miscounted_epochs += self.epoch - epoch
+        self.epoch = epoch
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """A loader whose place in the epoch goes into the Trainer's checkpoints and comes back.
+
+    The Trainer, not the loader, knows how many batches have been trained on: one that was fetched
+    when an interrupt came has not been. So the loader asks, with `n_batches_done`.
+    """
+
+    # An attribute and not an argument: Lightning rebuilds loaders from DataLoader's own arguments.
+    n_batches_done: Callable[[], int] | None = None
+    _loaded: dict[str, Any] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # DataLoader promises its own iterator class
+        """The batches that are left of the present epoch.
+
+        A generator, because Lightning asks for the iterator before it sets the epoch.
+        """
+        n_to_skip = 0
+        if self._loaded is not None:
+            n_to_skip = self._loaded["n_batches_done"]
+            if isinstance(self.sampler, ShuffledWindows):
+                self.sampler.resume(self._loaded["epoch"])
+            self._loaded = None
+        yield from islice(super().__iter__(), n_to_skip, None)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place of the next batch, and what gives that place its meaning."""
+        if self._loaded is not None:
+            return self._loaded
+        n_done = 0 if self.n_batches_done is None else self.n_batches_done()
+        n_epochs, n_batches_done = divmod(n_done, len(self))
+        epoch = getattr(self.sampler, "epoch", 0) + n_epochs
+        return {"epoch": epoch, "n_batches_done": n_batches_done, "order": self._order()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to the place that `state_dict` saved, for the next iteration only.
+
+        Raises:
+            UsageError: the place is in the middle of an epoch of other batches.
+        """
+        saved, present = state["order"], self._order()
+        for setting, value in present.items():
+            if state["n_batches_done"] and saved[setting] != value:
+                raise UsageError(
+                    f"ckpt_path was written in the middle of an epoch with {setting}="
+                    f"{saved[setting]}, and this run has {setting}={value}; keep {saved[setting]}, "
+                    "or resume from a checkpoint written at the end of an epoch."
+                )
+        self._loaded = state
+
+    def _order(self) -> dict[str, Any]:
+        """The settings that decide which windows a batch holds, by the names users give them."""
+        return {
+            "data.batch_size": self.batch_size,
+            "seed": getattr(self.sampler, "seed", None),
+            "the number of training windows": len(self.dataset),  # type: ignore[arg-type]  # a map-style data set has a length
+        }

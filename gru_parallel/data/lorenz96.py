@@ -1,0 +1,96 @@
+"""The built-in series: Lorenz-96, a chaotic system that needs no download.
+
+E. N. Lorenz, "Predictability: a problem partly solved", ECMWF Seminar on Predictability, 1996.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gru_parallel.data.table import Table
+from gru_parallel.errors import UsageError
+
+_N_SPIN_UP_STEPS = 1000
+
+
+def lorenz96(
+    n_steps: int, n_channels: int, seed: int, forcing: float = 8.0, dt: float = 0.05
+) -> NDArray[np.float64]:
+    """Integrate the system from a random start.
+
+    Args:
+        n_steps: rows to return.
+        n_channels: variables on the ring, at least 4.
+        seed: of the random start.
+        forcing: 8 and above is chaotic.
+        dt: time between rows; 0.05 stands for about six hours of weather.
+
+    Returns:
+        Array of shape `(n_steps, n_channels)`, from after the system has forgotten its start.
+
+    Raises:
+        UsageError: too few steps or channels.
+    """
+    if n_channels < 4:
+        raise UsageError(f"data.n_channels={n_channels} is too few for Lorenz-96; use 4 or more.")
+    if n_steps < 1:
+        raise UsageError(f"data.n_steps={n_steps} is not positive; use 1 or more.")
+    x = forcing + np.random.default_rng(seed).standard_normal(n_channels)
+    series = np.empty((n_steps, n_channels))
+    for step in range(-_N_SPIN_UP_STEPS, n_steps):
+        x = advance(x, forcing, dt)
+        if step >= 0:
+            series[step] = x
+    return series
+
+
+def advance(x: NDArray[np.float64], forcing: float, dt: float) -> NDArray[np.float64]:
+    """Take one step of dx_i/dt = (x_(i+1) - x_(i-2)) x_(i-1) - x_i + forcing, by Runge-Kutta.
+
+    Args:
+        x: state, array of shape `(n_channels,)`.
+        forcing: the constant force.
+        dt: length of the step; the error of a step is of order dt^5.
+
+    Returns:
+        The state after the step, of the same shape.
+    """
+    ring = np.arange(len(x))
+    ahead, behind, behind_two = (ring + 1) % len(x), ring - 1, ring - 2
+
+    def slope(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return (x[ahead] - x[behind_two]) * x[behind] - x + forcing
+
+    k1 = slope(x)
+    k2 = slope(x + dt / 2 * k1)
+    k3 = slope(x + dt / 2 * k2)
+    k4 = slope(x + dt * k3)
+    return x + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+
+def lorenz96_table(
+    n_steps: int,
+    n_channels: int,
+    seed: int,
+    targets: tuple[str, ...] | None = None,
+    forcing: float = 8.0,
+    dt: float = 0.05,
+) -> Table:
+    """The series as a table, without times, whose columns are x0, x1, ...
+
+    Args:
+        n_steps: rows.
+        n_channels: columns, at least 4.
+        seed: of the random start.
+        targets: columns to forecast; None takes all.
+        forcing: see `lorenz96`.
+        dt: see `lorenz96`.
+
+    Returns:
+        The table.
+
+    Raises:
+        UsageError: too few steps or channels, or an unknown target.
+    """
+    values = lorenz96(n_steps, n_channels, seed, forcing, dt)
+    columns = tuple(f"x{channel}" for channel in range(n_channels))
+    return Table(None, values, columns, columns if targets is None else tuple(targets))

@@ -1,0 +1,189 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+
+from gru_parallel.data.baselines import repeat_last, seasonal_naive
+from gru_parallel.data.datamodule import SeriesDataModule
+from gru_parallel.data.table import Table
+from gru_parallel.errors import UsageError
+
+VALUES = np.random.default_rng(0).normal(7.0, 3.0, (100, 3))
+TABLE = Table(None, VALUES, ("a", "b", "c"), ("c", "a"))
+SETTINGS: dict[str, Any] = {"input_length": 6, "horizon": 4, "batch_size": 8}
+
+
+def data(table: Table = TABLE, **options: Any) -> SeriesDataModule:
+    return SeriesDataModule(table, **{**SETTINGS, **options})
+
+
+def error_of(**options: Any) -> str:
+    with pytest.raises(UsageError) as caught:
+        data(**options)
+    return str(caught.value)
+
+
+def test_it_says_what_the_model_has_to_fit() -> None:
+    module = data()
+    sizes = (module.n_channels, module.n_targets, module.input_length, module.horizon)
+    assert sizes == (3, 2, 6, 4)
+    assert module.n_target_steps == 4
+    assert data(task="every_step", centre="none").n_target_steps == 6
+
+
+@pytest.mark.parametrize("task", ["window", "every_step"])
+def test_batches_have_the_shapes_that_were_promised(task: str) -> None:
+    module = data(task=task, centre="none")
+    for loader in (
+        module.train_dataloader(),
+        module.val_dataloader(),
+        module.test_dataloader(),
+        module.predict_dataloader(),
+    ):
+        n_windows = 0
+        for batch in loader:
+            n = len(batch["x"])
+            assert set(batch) == {"x", "y", "anchor"}
+            assert batch["x"].shape == (n, 6, 3)
+            assert batch["y"].shape == (n, module.n_target_steps, 2)
+            assert batch["anchor"].shape == (n, 1, 2)
+            assert {tensor.dtype for tensor in batch.values()} == {torch.float32}
+            n_windows += n
+        assert n_windows == len(loader.dataset)
+
+
+def test_the_split_stride_and_look_back_decide_the_number_of_windows() -> None:
+    def n_windows(**options: Any) -> list[int]:
+        module = data(split=[60, 20, 20], **options)
+        return [len(module.dataset(part)) for part in ("training", "validation", "test")]
+
+    assert n_windows() == [51, 17, 17]
+    assert n_windows(stride=10) == [6, 17, 17]
+    assert n_windows(eval_stride=10) == [51, 2, 2]
+    assert n_windows(look_back=False) == [51, 11, 11]
+
+
+def test_the_scale_comes_from_the_training_rows_alone() -> None:
+    changed = VALUES.copy()
+    changed[70:] *= 1000
+    table = Table(None, changed, TABLE.columns, TABLE.targets)
+    assert (data(table).standardizer.mean == VALUES[:70].mean(axis=0)).all()
+    assert (data(table).standardizer.scale == VALUES[:70].std(axis=0)).all()
+
+
+def test_inputs_are_standardised_and_centred() -> None:
+    standard = (VALUES - VALUES[:70].mean(axis=0)) / VALUES[:70].std(axis=0)
+    batch = next(iter(data().test_dataloader()))
+    # The first test window ends at row 80.
+    assert np.allclose(batch["x"][0], standard[74:80] - standard[79], atol=1e-5)
+    assert np.allclose(batch["y"][0], (standard[80:84] - standard[79])[:, [2, 0]], atol=1e-5)
+    assert np.allclose(batch["anchor"][0], standard[79, [2, 0]], atol=1e-5)
+
+
+def test_inverse_gives_back_the_units_of_the_series() -> None:
+    module = data()
+    batch = next(iter(module.test_dataloader()))
+    units = module.inverse(batch["y"] + batch["anchor"])
+    assert units.dtype == torch.float32
+    assert np.allclose(units[0], VALUES[80:84][:, [2, 0]], rtol=1e-5)
+
+
+def test_inverse_takes_forecasts_that_carry_gradients() -> None:
+    forecast = torch.zeros(2, 4, 2, requires_grad=True)
+    expected = VALUES[:70].mean(axis=0)[[2, 0]]
+    assert np.allclose(data().inverse(forecast)[1, 3], expected, rtol=1e-5)
+
+
+def test_evaluation_comes_in_the_order_of_time_every_time() -> None:
+    module = data(centre="none")
+    first, second = (torch.cat([batch["y"] for batch in module.val_dataloader()]) for _ in range(2))
+    assert torch.equal(first, second)
+    assert np.allclose(module.inverse(first[:, 0]), VALUES[70:77][:, [2, 0]], rtol=1e-5)
+
+
+def test_a_second_setup_does_nothing() -> None:
+    module = data()
+    module.setup("fit")
+    dataset = module.dataset("test")
+    module.setup("test")
+    assert module.dataset("test") is dataset
+
+
+def test_baselines_are_scored_on_the_test_part_by_default() -> None:
+    module = data(season_length=5)
+    test = module.dataset("test")
+    assert module.baselines() == {
+        "repeat_last": repeat_last(test),
+        "seasonal_naive": seasonal_naive(test, 5),
+    }
+    validation = module.dataset("validation")
+    assert module.baselines("validation")["repeat_last"] == repeat_last(validation)
+
+
+def test_without_a_season_there_is_no_seasonal_baseline() -> None:
+    assert set(data().baselines()) == {"repeat_last"}
+
+
+def test_a_batch_may_be_larger_than_a_part() -> None:
+    assert [len(batch["x"]) for batch in data(batch_size=1000).val_dataloader()] == [7]
+
+
+@pytest.mark.parametrize(
+    ("option", "setting"),
+    [
+        ("input_length", "data.input_length"),
+        ("horizon", "data.horizon"),
+        ("batch_size", "data.batch_size"),
+        ("stride", "data.stride"),
+        ("eval_stride", "data.eval_stride"),
+        ("season_length", "data.season_length"),
+    ],
+)
+@pytest.mark.parametrize("size", [0, -1])
+def test_sizes_that_are_not_positive_are_refused(option: str, setting: str, size: int) -> None:
+    expected = f"{setting}={size} is not a size; use a whole number of at least 1."
+    assert error_of(**{option: size}) == expected
+
+
+def test_a_part_too_short_is_refused_before_any_work() -> None:
+    assert error_of(horizon=11) == (
+        "The validation part has 10 rows, but a window of data.input_length=6 and "
+        "data.horizon=11 needs 11; use smaller ones, or change data.split."
+    )
+    assert error_of(input_length=80).startswith("The training part has 70 rows, but")
+
+
+def test_a_split_that_does_not_fit_is_refused() -> None:
+    assert error_of(split=[80, 20, 20]).startswith("data.split=[80,20,20] takes 120 rows")
+
+
+def test_an_unknown_choice_is_refused_before_any_work() -> None:
+    assert error_of(centre="mean").startswith("data.centre=mean is unknown")
+    assert error_of(task="steps", centre="none").startswith("model.head=steps is unknown")
+
+
+class Echo(LightningModule):
+    """Forecasts, for each window, what its inputs sum to."""
+
+    def predict_step(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return batch["x"].sum(dim=(1, 2))
+
+
+# Lightning 2.6 asks for torch's LeafSpec, which newer torch deprecates.
+@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
+def test_the_trainer_predicts_every_test_window_in_order() -> None:
+    module = data()
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    forecasts = trainer.predict(Echo(), datamodule=module)
+    assert forecasts is not None
+    test = module.dataset("test")
+    expected = test.__getitems__(range(len(test)))["x"].sum(dim=(1, 2))
+    assert torch.equal(torch.cat(forecasts), expected)

@@ -1,0 +1,243 @@
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from gru_parallel.data.datamodule import SeriesDataModule
+from gru_parallel.data.loader import ShuffledWindows
+from gru_parallel.data.table import Table
+from gru_parallel.errors import UsageError
+
+# Lightning 2.6 asks for torch's LeafSpec, which newer torch deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
+
+BATCH_SIZE, N_BATCHES = 4, 7
+Seen = list[list[int]]
+
+
+def data(**options: Any) -> SeriesDataModule:
+    """27 training windows, 7 batches; what a batch holds can be told from its targets."""
+    settings = {"batch_size": BATCH_SIZE, "seed": 5, **options}
+    return SeriesDataModule(
+        Table(None, np.arange(60.0)[:, None], ("a",), ("a",)),
+        input_length=3,
+        horizon=1,
+        split=[30, 15, 15],
+        **settings,
+    )
+
+
+class Recorder(LightningModule):
+    """Notes the windows that it is trained on."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.seen: Seen = []
+        self.fails_at = fails_at
+
+    def training_step(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        if len(self.seen) == self.fails_at:
+            raise KeyError("a failing step")
+        data: Any = self.trainer.datamodule
+        rows = data.inverse(batch["y"] + batch["anchor"])
+        self.seen.append(rows.flatten().round().int().tolist())
+        return self.layer(batch["x"][:, -1]).square().mean()
+
+    def validation_step(self, batch: dict[str, torch.Tensor]) -> None:
+        pass
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class SaveAt(Callback):
+    """Writes a checkpoint at the n-th call of a hook, and notes how much was seen by then."""
+
+    def __init__(self, hook: str, n: int, path: Path) -> None:
+        self.n_left = n
+        self.path = path
+        self.n_seen = 0
+        setattr(self, hook, self._save)
+
+    def _save(self, trainer: Trainer, model: Recorder, *_: Any) -> None:
+        self.n_left -= 1
+        if self.n_left == 0:
+            self.n_seen = len(model.seen)
+            trainer.save_checkpoint(self.path)
+
+
+def fit(
+    model: Recorder,
+    data_module: SeriesDataModule,
+    *callbacks: Callback,
+    checkpoint: Path | None = None,
+    **flags: Any,
+) -> None:
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        callbacks=list(callbacks),
+        **flags,
+    )
+    trainer.fit(model, datamodule=data_module, ckpt_path=checkpoint)
+
+
+def trained(**flags: Any) -> Seen:
+    model = Recorder()
+    fit(model, data(), **flags)
+    return model.seen
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        sampler = ShuffledWindows(100, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(1, 2) == order(1, 2)
+    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
+    assert sorted(order(1, 2)) == list(range(100))
+
+
+def test_iterating_leaves_the_global_random_numbers_alone() -> None:
+    before = torch.get_rng_state()
+    assert len(list(data().train_dataloader())) == N_BATCHES
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_epoch_holds_every_window_once_and_keeps_the_smaller_last_batch() -> None:
+    batches = list(data().train_dataloader())
+    assert [len(batch["x"]) for batch in batches] == [4, 4, 4, 4, 4, 4, 3]
+    seen = trained(max_epochs=1)
+    assert Counter(row for batch in seen for row in batch) == Counter(range(3, 30))
+
+
+def test_the_trainer_sets_the_epoch() -> None:
+    seen = trained(max_epochs=3)
+    assert len({str(seen[epoch * N_BATCHES : (epoch + 1) * N_BATCHES]) for epoch in range(3)}) == 3
+
+
+LIMITS = [{"max_epochs": 4}, {"max_steps": 28, "max_epochs": -1}]
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=["max_epochs", "max_steps"])
+@pytest.mark.parametrize(
+    ("hook", "n", "flags"),
+    [
+        pytest.param("on_train_batch_end", 1, {}, id="after the first step"),
+        pytest.param("on_train_batch_end", 10, {}, id="in the middle of an epoch"),
+        pytest.param("on_train_batch_end", 14, {}, id="after the last step of an epoch"),
+        pytest.param("on_train_epoch_end", 2, {}, id="at the end of an epoch"),
+        pytest.param("on_validation_end", 2, {}, id="after validation"),
+        pytest.param("on_validation_end", 3, {"val_check_interval": 0.5}, id="between validations"),
+        pytest.param("on_train_batch_end", 7, {"limit_train_batches": 5}, id="limited, middle"),
+        pytest.param("on_train_epoch_end", 2, {"limit_train_batches": 5}, id="limited, end"),
+    ],
+)
+def test_a_resumed_run_sees_exactly_the_batches_not_yet_seen(
+    tmp_path: Path, limit: dict[str, int], hook: str, n: int, flags: dict[str, Any]
+) -> None:
+    whole, resumed = Recorder(), Recorder()
+    save = SaveAt(hook, n, tmp_path / "x.ckpt")
+    fit(whole, data(), save, **limit, **flags)
+    fit(resumed, data(), checkpoint=save.path, **limit, **flags)
+    assert 0 < save.n_seen < len(whole.seen)
+    assert resumed.seen == whole.seen[save.n_seen :]
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=["max_epochs", "max_steps"])
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_resumed_run_can_be_resumed_again(tmp_path: Path, limit: dict[str, int], n: int) -> None:
+    first, second, third = Recorder(), Recorder(), Recorder()
+    save = SaveAt("on_train_epoch_end", 1, tmp_path / "1.ckpt")
+    # With max_steps the first epoch end of the second run is that of an epoch without batches.
+    save_again = SaveAt("on_train_epoch_end", n, tmp_path / "2.ckpt")
+    fit(first, data(), save, **limit)
+    fit(second, data(), save_again, checkpoint=save.path, **limit)
+    fit(third, data(), checkpoint=save_again.path, **limit)
+    seen = first.seen[: save.n_seen] + second.seen[: save_again.n_seen] + third.seen
+    assert seen == first.seen
+
+
+@pytest.mark.parametrize("limit", LIMITS, ids=["max_epochs", "max_steps"])
+def test_a_batch_whose_step_failed_is_seen_again(tmp_path: Path, limit: dict[str, int]) -> None:
+    failed, resumed = Recorder(fails_at=10), Recorder()
+    with pytest.raises(KeyError, match="a failing step"):
+        fit(failed, data(), SaveAt("on_exception", 1, tmp_path / "x.ckpt"), **limit)
+    fit(resumed, data(), checkpoint=tmp_path / "x.ckpt", **limit)
+    assert failed.seen + resumed.seen == trained(**limit)
+
+
+def test_fetching_in_another_process_changes_no_order(tmp_path: Path) -> None:
+    whole, resumed = Recorder(), Recorder()
+    save = SaveAt("on_train_batch_end", 10, tmp_path / "x.ckpt")
+    fit(whole, data(num_workers=1), save, max_epochs=2)
+    fit(resumed, data(num_workers=1), checkpoint=save.path, max_epochs=2)
+    assert whole.seen == trained(max_epochs=2)
+    assert resumed.seen == whole.seen[10:]
+
+
+def saved_after(n_steps: int, path: Path) -> Path:
+    fit(Recorder(), data(), SaveAt("on_train_batch_end", n_steps, path), max_epochs=2)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"batch_size": 3},
+            "ckpt_path was written in the middle of an epoch with data.batch_size=4, and this run "
+            "has data.batch_size=3; keep 4, or resume from a checkpoint written at the end of an "
+            "epoch.",
+        ),
+        (
+            {"seed": 6},
+            "ckpt_path was written in the middle of an epoch with seed=5, and this run has seed=6; "
+            "keep 5, or resume from a checkpoint written at the end of an epoch.",
+        ),
+        (
+            {"stride": 2},
+            "ckpt_path was written in the middle of an epoch with the number of training "
+            "windows=27, and this run has the number of training windows=14; keep 27, or resume "
+            "from a checkpoint written at the end of an epoch.",
+        ),
+    ],
+)
+def test_other_batches_are_refused_in_the_middle_of_an_epoch(
+    tmp_path: Path, options: dict[str, int], message: str
+) -> None:
+    checkpoint = saved_after(10, tmp_path / "x.ckpt")
+    with pytest.raises(UsageError) as caught:
+        fit(Recorder(), data(**options), checkpoint=checkpoint, max_epochs=2)
+    assert str(caught.value) == message
+
+
+def test_other_batches_are_welcome_at_the_end_of_an_epoch(tmp_path: Path) -> None:
+    checkpoint = saved_after(7, tmp_path / "x.ckpt")
+    model = Recorder()
+    fit(model, data(batch_size=9), checkpoint=checkpoint, max_epochs=2)
+    assert [len(batch) for batch in model.seen] == [9, 9, 9]
+
+
+@pytest.mark.filterwarnings("ignore:You requested to overfit but enabled train dataloader")
+def test_overfitting_sees_the_same_batches_every_epoch() -> None:
+    seen = trained(max_epochs=3, overfit_batches=2)
+    assert seen[:2] == [[3, 4, 5, 6], [7, 8, 9, 10]]
+    assert seen == seen[:2] * 3
+
+
+def test_without_a_trainer_every_iteration_is_a_whole_epoch() -> None:
+    loader = data().train_dataloader()
+    assert len(loader) == len(list(loader)) == len(list(loader)) == N_BATCHES
+    assert loader.state_dict()["n_batches_done"] == 0

@@ -1,0 +1,67 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gru_parallel.data.split import Split, split
+from gru_parallel.errors import UsageError
+
+
+def error_of(n_rows: int, parts: list[float]) -> str:
+    with pytest.raises(UsageError) as caught:
+        split(n_rows, parts)
+    return str(caught.value)
+
+
+def test_fractions_that_add_up_to_one_use_every_row() -> None:
+    assert split(10, [0.7, 0.1, 0.2]) == Split(range(7), range(7, 8), range(8, 10))
+
+
+def test_fractions_may_leave_rows_unused() -> None:
+    assert split(100, [0.5, 0.1, 0.1]) == Split(range(50), range(50, 60), range(60, 70))
+
+
+def test_row_counts_are_taken_as_they_are() -> None:
+    expected = Split(range(8640), range(8640, 11_520), range(11_520, 14_400))
+    assert split(17_420, [8640, 2880, 2880]) == expected
+    assert split(17_420, [8640.0, 2880.0, 2880.0]) == expected
+
+
+@given(
+    n_rows=st.integers(1, 10_000),
+    weights=st.tuples(*[st.integers(1, 100)] * 3),
+)
+def test_fractions_of_the_whole_leave_no_gap(n_rows: int, weights: tuple[int, int, int]) -> None:
+    parts = split(n_rows, [weight / sum(weights) for weight in weights])
+    rows = [*parts.training, *parts.validation, *parts.test]
+    assert rows == list(range(n_rows))
+
+
+def test_other_than_three_parts_are_refused() -> None:
+    assert error_of(10, [0.8, 0.2]) == (
+        "data.split=[0.8,0.2] has 2 parts, not 3; give three fractions, as [0.7,0.1,0.2], or "
+        "three row counts, as [8640,2880,2880]."
+    )
+
+
+@pytest.mark.parametrize("bad", [0, -0.1, float("nan"), float("inf")])
+def test_a_part_that_is_not_positive_is_refused(bad: float) -> None:
+    message = error_of(10, [0.8, bad, 0.2])
+    assert message.startswith(f"data.split=[0.8,{bad},0.2] holds a part that is not positive; give")
+
+
+def test_fractions_above_one_in_all_are_refused() -> None:
+    assert error_of(10, [0.8, 0.2, 0.2]) == (
+        "data.split=[0.8,0.2,0.2] adds up to 1.2 of the series; use fractions <= 1 in all."
+    )
+
+
+def test_row_counts_beyond_the_series_are_refused() -> None:
+    assert error_of(100, [80, 20, 20]) == (
+        "data.split=[80,20,20] takes 120 rows, more than the 100 of the series; use smaller "
+        "counts, or fractions."
+    )
+
+
+@pytest.mark.parametrize("parts", [[0.7, 10, 20], [70.5, 10, 20]])
+def test_a_mixture_is_refused(parts: list[float]) -> None:
+    assert "is neither all fractions nor all row counts; give three" in error_of(100, parts)

@@ -1,0 +1,118 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gru_parallel.data.reading import Sheet, read_sheet
+from gru_parallel.data.times import find_time_column, read_times
+from gru_parallel.errors import UsageError
+
+Write = Callable[..., Path]
+
+
+def sheet_of(times: object) -> Sheet:
+    return Sheet(Path("series.csv"), pd.DataFrame({"when": times}), first_row=2)
+
+
+def error_of(times: list[object]) -> str:
+    with pytest.raises(UsageError) as caught:
+        read_times(sheet_of(times), "when")
+    return str(caught.value)
+
+
+def test_the_first_column_of_dates_is_found(write: Write) -> None:
+    sheet = read_sheet(write("a,place,when,also\n1,north,2020-01-01,2020-01-01\n"))
+    assert find_time_column(sheet, None, taken=()) == "when"
+
+
+def test_a_column_that_is_wanted_as_values_is_not_found(write: Write) -> None:
+    sheet = read_sheet(write("a,when\n1,2020-01-01\n"))
+    assert find_time_column(sheet, None, taken=["when"]) is None
+
+
+def test_a_file_without_dates_has_no_time_column(write: Write) -> None:
+    sheet = read_sheet(write("year,place\n2020,north\n2021,south\n"))
+    assert find_time_column(sheet, None, taken=()) is None
+
+
+def test_a_column_with_one_damaged_date_is_still_found(write: Write) -> None:
+    sheet = read_sheet(write("when,a\n2020-01-01,1\nyesterday,2\n2020-01-03,3\n"))
+    assert find_time_column(sheet, None, taken=()) == "when"
+
+
+def test_the_named_column_is_taken_even_if_it_is_numeric(write: Write) -> None:
+    sheet = read_sheet(write("year,a\n2020,1\n2021,2\n"))
+    assert find_time_column(sheet, "year", taken=()) == "year"
+    assert read_times(sheet, "year").tolist() == [2020.0, 2021.0]
+
+
+def test_an_unknown_time_column_is_refused(write: Write) -> None:
+    sheet = read_sheet(write("Date,a\n2020-01-01,1\n"))
+    with pytest.raises(UsageError) as caught:
+        find_time_column(sheet, "date", taken=())
+    assert str(caught.value) == (
+        "data.time_column=date is not a column (did you mean 'Date'?); use one of: Date, a."
+    )
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2020-03-09 22:00:00", "2020-03-13 23:00:00"],
+        ["2020-03-09T22:00:00Z", "2020-03-13T23:00:00Z"],
+        ["03/09/2020 22:00", "03/13/2020 23:00"],
+        ["09/03/2020 22:00", "13/03/2020 23:00"],
+        ["09.03.2020 22:00", "13.03.2020 23:00"],
+        ["2020-03-09T23:00:00+01:00", "2020-03-14T01:00:00+02:00"],
+        pd.to_datetime(["2020-03-09 22:00", "2020-03-13 23:00"]),
+        pd.to_datetime(["2020-03-09 23:00", "2020-03-14 00:00"]).tz_localize("Europe/Paris"),
+    ],
+)
+def test_usual_ways_to_write_a_time_are_read(times: object) -> None:
+    expected = np.array(["2020-03-09T22:00", "2020-03-13T23:00"], dtype="datetime64[s]")
+    assert (read_times(sheet_of(times), "when") == expected).all()
+
+
+def test_calendar_days_of_a_parquet_file_are_read() -> None:
+    days = pd.Series(pd.to_datetime(["2020-03-09", "2020-03-13"])).dt.date
+    expected = np.array(["2020-03-09", "2020-03-13"], dtype="datetime64[s]")
+    assert (read_times(sheet_of(days), "when") == expected).all()
+
+
+def test_a_cell_that_is_no_time_is_named() -> None:
+    assert error_of(["2020-01-01", "2020-13-01"]) == (
+        "data.path=series.csv: row 3, column 'when' holds '2020-13-01', which is no time; "
+        "correct it, or name another column with data.time_column."
+    )
+
+
+def test_a_row_without_a_time_is_named() -> None:
+    assert error_of(["2020-01-01", None]).startswith(
+        "data.path=series.csv: row 3, column 'when' is empty; correct it"
+    )
+
+
+def test_rows_out_of_order_are_named() -> None:
+    assert error_of(["2020-01-01", "2020-01-03", "2020-01-02"]) == (
+        "data.path=series.csv: row 4 (when=2020-01-02) is earlier than row 3 (when=2020-01-03); "
+        "sort the file by 'when'."
+    )
+
+
+def test_a_repeated_time_is_named() -> None:
+    assert error_of(["2020-01-01", "2020-01-02", "2020-01-02 00:00"]) == (
+        "data.path=series.csv: row 4 repeats the time of row 3, when=2020-01-02 00:00; "
+        "keep one of them."
+    )
+
+
+def test_numbers_out_of_order_are_named() -> None:
+    assert "row 3 (when=4) is earlier than row 2 (when=5)" in error_of([5, 4])
+
+
+@pytest.mark.parametrize("good", ["2020-01-01", "2020/01/01", "2020.01.01"])
+def test_one_damaged_date_does_not_swap_day_and_month_of_the_others(good: str) -> None:
+    damaged = good.replace("01", "13", 1)
+    assert f"row 3, column 'when' holds '{damaged}'" in error_of([good, damaged])
