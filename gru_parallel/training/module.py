@@ -1,0 +1,157 @@
+"""The LightningModule: losses, metrics, optimisers. Knows no devices; an engine runs the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
+
+from gru_parallel.engine.engine import Engine, WholeEngine
+from gru_parallel.model import StackModel, SumLoss
+from gru_parallel.training.metrics import MeanLoss
+
+Batch = dict[str, Tensor]
+"""x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to."""
+
+MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
+MakeScheduler = Callable[[Optimizer, int], LRScheduler]
+"""(optimiser, its steps in the whole run, or -1 if that has no end) -> learning-rate schedule."""
+
+
+class SeriesModule(pl.LightningModule):
+    """Trains a model on windows of a series, with any Trainer flag that Lightning has.
+
+    Under `PipelineStrategy` the model runs through a pipeline; under any other strategy it runs in
+    one piece. The numbers are the same.
+
+    Args:
+        model: encoder, blocks and head.
+        loss: what is minimised.
+        make_optimizer: from the parameters to an optimiser.
+        make_scheduler: to a learning-rate schedule; None keeps the rate.
+        schedule_interval: "step" or "epoch": how often the schedule moves.
+        monitor: the metric that a schedule such as ReduceLROnPlateau watches.
+        seed: of the run, for dropout.
+    """
+
+    def __init__(
+        self,
+        model: StackModel,
+        loss: SumLoss,
+        make_optimizer: MakeOptimizer,
+        make_scheduler: MakeScheduler | None = None,
+        *,
+        schedule_interval: str = "step",
+        monitor: str = "val/loss",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.seed = seed
+        self._make_optimizer = make_optimizer
+        self._make_scheduler = make_scheduler
+        self._schedule_interval = schedule_interval
+        self._monitor = monitor
+        self._engine: Engine = WholeEngine(model, loss, seed=seed)
+        self.metrics = nn.ModuleDict({part: _metrics() for part in ("val", "test")})
+
+    @property
+    def engine(self) -> Engine:
+        """What runs the model now."""
+        return self._engine
+
+    def use_engine(self, engine: Engine | None) -> None:
+        """Run the model with `engine` from now on; with None, in one piece."""
+        self._engine = engine or WholeEngine(self.model, self.loss, seed=self.seed)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        del batch_idx
+        step = self.trainer.fit_loop.total_batch_idx
+        loss = self._engine.train_step(batch["x"], batch["y"], step=step)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["x"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a validation batch in `val/loss`, `val/mse`, `val/mae`."""
+        del batch_idx
+        self._measure("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a test batch in `test/loss`, `test/mse`, `test/mae`."""
+        del batch_idx
+        self._measure("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the batch's predictions in the units of the standardised series."""
+        del batch_idx
+        prediction = self._engine.predict(batch["x"])
+        return prediction + batch["anchor"].to(prediction.device)
+
+    def on_train_epoch_end(self) -> None:
+        """Move a learning-rate schedule that watches a metric.
+
+        Lightning would do so after the epoch's checkpoint is written, and not at all at the end of
+        an epoch in which a run was resumed, so that a resumed run would have another rate.
+        """
+        metric = self.trainer.callback_metrics.get(self._monitor)
+        for config in self.trainer.lr_scheduler_configs:
+            if config.interval == "epoch" and config.reduce_on_plateau and metric is not None:
+                cast(ReduceLROnPlateau, config.scheduler).step(metric)
+
+    def lr_scheduler_step(self, scheduler: LRScheduler | ReduceLROnPlateau, metric: Any) -> None:
+        """Move a learning-rate schedule, unless `on_train_epoch_end` has."""
+        if self._schedule_interval != "epoch" or not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Make the optimiser over all parameters, and its learning-rate schedule."""
+        optimizer = self._make_optimizer([p for p in self.model.parameters() if p.requires_grad])
+        if self._make_scheduler is None:
+            return optimizer
+        return cast(
+            OptimizerLRScheduler,
+            {
+                "optimizer": optimizer,
+                "lr_scheduler": {
+                    "scheduler": self._make_scheduler(optimizer, self._n_steps()),
+                    "interval": self._schedule_interval,
+                    "monitor": self._monitor,
+                },
+            },
+        )
+
+    def _n_steps(self) -> int:
+        """Return the number of optimiser steps in the whole run, -1 for a run without an end."""
+        n_steps = self.trainer.estimated_stepping_batches
+        # To count, Lightning 2.6 loads the data before it knows that it resumes, and would not
+        # tell this loader its place in the epoch; so it has to load them again.
+        self.trainer.fit_loop._combined_loader = None
+        return -1 if math.isinf(n_steps) else int(n_steps)
+
+    def _measure(self, part: str, batch: Batch) -> None:
+        prediction = self._engine.predict(batch["x"])
+        target = batch["y"].to(prediction.device)
+        prediction = prediction.to(target.dtype)
+        metrics = cast(nn.ModuleDict, self.metrics[part])
+        for name, metric in metrics.items():
+            assert isinstance(metric, Metric)
+            if name == "loss":
+                metric.update(self.loss.total(prediction, target), self.loss.count(target))
+            else:
+                metric.update(prediction, target)
+            self.log(f"{part}/{name}", metric, prog_bar=name == "loss", batch_size=len(target))
+
+
+def _metrics() -> nn.ModuleDict:
+    return nn.ModuleDict(
+        {"loss": MeanLoss(), "mse": MeanSquaredError(), "mae": MeanAbsoluteError()}
+    )

@@ -1,0 +1,72 @@
+"""The Lightning strategy of a pipeline in one process. Places nothing itself: it asks the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
+
+from gru_parallel.engine.devices import torch_device
+from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.errors import UsageError
+from gru_parallel.placement import Plan
+from gru_parallel.training.module import SeriesModule
+
+
+class PipelineStrategy(SingleDeviceStrategy):
+    """Runs a `SeriesModule` over the stages of a plan, a worker thread a stage.
+
+    To Lightning it is a single device, the last stage's: there the loss and the predictions come
+    out, and metrics are kept. Parameters and their optimiser states stay on their stages' devices.
+
+    Args:
+        plan: which blocks make which stage on which device, and how a batch is cut.
+
+    Attributes:
+        engine: runs the model between `setup` and `teardown`; None outside.
+    """
+
+    strategy_name = "gru_parallel"
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(device=torch_device(plan.devices[-1]))
+        self.plan = plan
+        self.node_rank = 0
+        self.engine: ThreadEngine | None = None
+
+    def model_to_device(self) -> None:
+        """Put each stage on its device and start the workers."""
+        module = self.lightning_module
+        if not isinstance(module, SeriesModule):
+            raise UsageError(
+                f"PipelineStrategy runs a gru_parallel.training.SeriesModule, not a"
+                f" {type(module).__name__}; wrap the model in one."
+            )
+        module.metrics.to(self.root_device)
+        self.engine = ThreadEngine(module.model, self.plan, module.loss, seed=module.seed)
+        self.engine.open()
+        module.use_engine(self.engine)
+
+    def batch_to_device(
+        self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
+    ) -> Any:
+        """Leave the batch where it is: each stage fetches what it needs of it, cell by cell."""
+        del device, dataloader_idx
+        return batch
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Load optimiser states, each onto the device of its parameter, not all onto one."""
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            optimizer.load_state_dict(state)
+
+    def teardown(self) -> None:
+        """End the workers and bring the model back to the CPU."""
+        if self.engine is not None:
+            self.engine.close()
+            self.engine = None
+            module = self.lightning_module
+            assert isinstance(module, SeriesModule)
+            module.use_engine(None)
+        super().teardown()

@@ -1,0 +1,108 @@
+"""Every flag of the Trainer does through the pipeline what it does on a single device."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
+
+from gru_parallel.training import SeriesModule
+from tests.builders import make_plan
+from tests.runs import Run, assert_same_run, fit, make_module
+
+PLAN = make_plan([1, 2, 1], "one_f_one_b", n_micro_batches=3, n_chunks=4)
+
+
+def cosine(optimizer: Any, n_steps: int) -> Any:
+    return CosineAnnealingLR(optimizer, T_max=n_steps)
+
+
+def one_cycle(optimizer: Any, n_steps: int) -> Any:
+    return OneCycleLR(optimizer, max_lr=0.5, total_steps=n_steps)
+
+
+def plateau(optimizer: Any, n_steps: int) -> Any:
+    # The threshold counts every epoch as one without progress.
+    return ReduceLROnPlateau(optimizer, factor=0.5, patience=0, threshold=0.9)
+
+
+class Case:
+    """A flag under test: the Trainer's options, and the module where it matters."""
+
+    def __init__(self, module: Callable[[], SeriesModule] = make_module, **options: Any) -> None:
+        self.make_module = module
+        self.options = options
+
+    def run(self, plan: Any) -> Run:
+        options = dict(self.options)
+        make_callbacks = options.pop("make_callbacks", list)
+        return fit(plan, self.make_module(), callbacks=make_callbacks(), **options)
+
+
+CASES = {
+    "clip by norm": Case(gradient_clip_val=0.1),
+    "clip by value": Case(gradient_clip_val=0.01, gradient_clip_algorithm="value"),
+    # Five batches make two whole accumulations and an incomplete one.
+    "accumulate": Case(accumulate_grad_batches=2),
+    "accumulate and clip": Case(accumulate_grad_batches=3, gradient_clip_val=0.1),
+    "cosine": Case(partial(make_module, make_scheduler=cosine)),
+    "one_cycle": Case(partial(make_module, make_scheduler=one_cycle)),
+    "cosine with accumulation": Case(
+        partial(make_module, make_scheduler=cosine), accumulate_grad_batches=2
+    ),
+    "plateau": Case(
+        partial(make_module, make_scheduler=plateau, schedule_interval="epoch"), max_epochs=4
+    ),
+    "early stopping": Case(
+        # No epoch is good enough, so the run ends after the third of six.
+        make_callbacks=lambda: [EarlyStopping("val/loss", min_delta=9.0, patience=2)],
+        max_epochs=6,
+    ),
+    "fast_dev_run": Case(fast_dev_run=2),
+    "limit_train_batches": Case(limit_train_batches=3),
+    "limit_train_batches by share": Case(limit_train_batches=0.5),
+    "limit_val_batches": Case(limit_val_batches=1),
+    "overfit_batches": Case(overfit_batches=1),
+    "max_steps": Case(max_epochs=-1, max_steps=7),
+    "val_check_interval": Case(val_check_interval=2),
+    "detect_anomaly": Case(detect_anomaly=True),
+    "64-true": Case(precision="64-true"),
+}
+NO_EFFECT = ("detect_anomaly",)
+
+
+@pytest.fixture(scope="module")
+def without_flags() -> Run:
+    return fit(None)
+
+
+def differs(run: Run, other: Run) -> bool:
+    return (
+        run.losses.shape != other.losses.shape
+        or run.losses.dtype != other.losses.dtype
+        or not torch.equal(run.losses, other.losses)
+        or len(run.validation) != len(other.validation)
+        or any(a != b for a, b in zip(run.validation, other.validation, strict=True))
+    )
+
+
+@pytest.mark.filterwarnings(
+    "ignore:You requested to overfit but enabled train dataloader shuffling"
+)
+@pytest.mark.parametrize("name", CASES)
+def test_a_flag_does_the_same_through_the_pipeline_as_on_one_device(
+    name: str, without_flags: Run, no_thread_left: None
+) -> None:
+    case = CASES[name]
+
+    pipelined, single = case.run(PLAN), case.run(None)
+
+    tolerance = 1e-10 if name == "64-true" else 1e-5
+    assert_same_run(pipelined, single, tolerance)
+    # A flag that both runs ignored would have proved nothing.
+    assert differs(single, without_flags) or name in NO_EFFECT
+    assert pipelined.trainer.current_epoch == single.trainer.current_epoch
+    assert pipelined.trainer.global_step == single.trainer.global_step
