@@ -1,0 +1,17 @@
+"""What a person reads of a run: plan table, results, summary file, timeline picture, trace file."""
+
+from gru_parallel.report.plan_table import plan_table, predicted_timeline
+from gru_parallel.report.summary import Summary, results_table, write_summary
+from gru_parallel.report.timeline_picture import draw_timeline, timeline_figure
+from gru_parallel.report.trace_file import write_trace
+
+__all__ = [
+    "Summary",
+    "draw_timeline",
+    "plan_table",
+    "predicted_timeline",
+    "results_table",
+    "timeline_figure",
+    "write_summary",
+    "write_trace",
+]

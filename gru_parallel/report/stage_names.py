@@ -1,0 +1,23 @@
+"""What a stage is called in pictures and traces."""
+
+from collections.abc import Sequence
+
+
+def stage_names(n_stages: int, device_names: Sequence[str]) -> tuple[str, ...]:
+    """Name each stage together with its device, as in `stage 0 (cuda:0)`.
+
+    Args:
+        n_stages: number of stages.
+        device_names: the device of each stage.
+
+    Returns:
+        One name a stage.
+
+    Raises:
+        ValueError: there is not one device name for each stage.
+    """
+    if len(device_names) != n_stages:
+        raise ValueError(
+            f"{len(device_names)} device names for {n_stages} stages; give one for each stage."
+        )
+    return tuple(f"stage {stage} ({device})" for stage, device in enumerate(device_names))

@@ -1,0 +1,55 @@
+"""Times, memory and shares as a person reads them, with their unit. Files get the bare numbers."""
+
+_BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def format_ms(time_ms: float) -> str:
+    """Write a time with three significant digits, so `0.0123 ms`, `4.56 ms` or `1,234 ms`.
+
+    Args:
+        time_ms: a time in milliseconds.
+
+    Returns:
+        The time with its unit.
+    """
+    return f"{_three_digits(time_ms)} ms"
+
+
+def format_bytes(n_bytes: float) -> str:
+    """Write an amount of memory in the largest unit that keeps it at 1 or more.
+
+    Args:
+        n_bytes: memory in bytes.
+
+    Returns:
+        The amount with its unit, a power of 1024.
+    """
+    amount = float(n_bytes)
+    for unit in _BYTE_UNITS[:-1]:
+        # What would print as 1,000 of a unit is better read in the next.
+        if abs(amount) < 999.5:
+            return f"{_three_digits(amount)} {unit}" if unit != "B" else f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{_three_digits(amount)} {_BYTE_UNITS[-1]}"
+
+
+def format_percent(share: float) -> str:
+    """Write a share with one decimal.
+
+    Args:
+        share: from 0 to 1.
+
+    Returns:
+        The share in percent, with its sign.
+    """
+    # Rounding first, so that a share a hair below zero does not print as -0.0.
+    return f"{round(100 * share, 1) + 0.0:.1f} %"
+
+
+def _three_digits(number: float) -> str:
+    size = abs(number)
+    if size >= 99.95:
+        return f"{number:,.0f}"
+    if size >= 9.995:
+        return f"{number:.1f}"
+    return f"{number:.2f}" if size >= 0.9995 else f"{number:.3g}"

@@ -1,0 +1,110 @@
+"""The result of a run: strict JSON, and a table in which the best error is bold."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from gru_parallel.report import Summary, results_table, write_summary
+
+Show = Callable[..., str]
+
+SUMMARY = Summary(
+    test_metrics={"mse": 0.12344, "mae": 0.3},
+    baselines={
+        "repeat_last": {"mse": 0.2, "mae": 0.25},
+        "seasonal_naive": {"mse": 0.4, "mae": 0.5},
+    },
+    n_parameters=1234,
+    epochs=3,
+    steps=120,
+    step_ms=12.5,
+    samples_per_s=2560.0,
+    predicted_bubble=0.11,
+    measured_bubble=0.14,
+    best_checkpoint="checkpoints/best.ckpt",
+    last_checkpoint="checkpoints/last.ckpt",
+)
+
+
+def refuse_constant(token: str) -> None:
+    raise AssertionError(f"{token} is not JSON")
+
+
+def read_strictly(path: Path) -> dict[str, object]:
+    read = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
+    assert isinstance(read, dict)
+    return read
+
+
+def rows(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_the_file_holds_every_field_under_its_name(tmp_path: Path) -> None:
+    write_summary(SUMMARY, tmp_path / "summary.json")
+
+    assert read_strictly(tmp_path / "summary.json") == asdict(SUMMARY)
+
+
+def test_what_is_not_finite_or_not_known_is_null_in_the_file(tmp_path: Path) -> None:
+    summary = replace(
+        SUMMARY,
+        test_metrics={"mse": math.nan, "mae": math.inf},
+        step_ms=None,
+        measured_bubble=None,
+        samples_per_s=-math.inf,
+    )
+    write_summary(summary, tmp_path / "summary.json")
+    read = read_strictly(tmp_path / "summary.json")
+
+    assert read["test_metrics"] == {"mse": None, "mae": None}
+    assert read["samples_per_s"] is None
+    assert read["step_ms"] is None
+    assert read["measured_bubble"] is None
+
+
+def test_the_table_has_model_and_baselines_under_each_metric(show: Show) -> None:
+    assert rows(show(results_table(SUMMARY))) == [
+        ["Test"],
+        [],
+        ["MSE", "MAE"],
+        ["─" * 37],
+        ["model", "0.1234", "0.3000"],
+        ["repeat", "last", "value", "0.2000", "0.2500"],
+        ["seasonal", "naive", "0.4000", "0.5000"],
+        [],
+    ]
+
+
+def test_the_best_of_each_metric_is_bold(show: Show) -> None:
+    text = show(results_table(SUMMARY), styles=True)
+
+    assert "\x1b[1m0.1234\x1b[0m" in text
+    assert "\x1b[1m0.2500\x1b[0m" in text
+    for other in ("0.3000", "0.2000", "0.4000", "0.5000"):
+        assert f"\x1b[1m{other}" not in text
+        assert other in text
+
+
+def test_an_error_that_is_not_finite_is_never_the_best(show: Show) -> None:
+    summary = replace(SUMMARY, test_metrics={"mse": math.nan, "mae": -math.inf})
+    text = show(results_table(summary), styles=True)
+
+    assert "\x1b[1m0.2000\x1b[0m" in text
+    assert "\x1b[1m0.2500\x1b[0m" in text
+    assert "nan" in text
+
+
+def test_a_metric_that_a_baseline_lacks_leaves_a_dash(show: Show) -> None:
+    summary = replace(SUMMARY, baselines={"repeat_last": {"mse": 0.2}})
+
+    assert ["repeat", "last", "value", "0.2000", "-"] in rows(show(results_table(summary)))
+
+
+def test_without_any_finite_error_nothing_but_the_headings_is_bold(show: Show) -> None:
+    summary = replace(SUMMARY, test_metrics={"mse": math.nan}, baselines={})
+
+    assert ["model", "nan"] in rows(show(results_table(summary)))
+    assert "\x1b[1mnan" not in show(results_table(summary), styles=True)

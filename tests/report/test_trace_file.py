@@ -1,0 +1,103 @@
+"""The trace file, read back as a viewer would."""
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gru_parallel.report import write_trace
+from gru_parallel.schedule import Action, Event, Op, Timeline
+
+Simulated = Callable[..., Timeline]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    trace = json.loads(path.read_text(encoding="utf-8"))
+    assert trace["displayTimeUnit"] == "ms"
+    events: list[dict[str, Any]] = trace["traceEvents"]
+    return events
+
+
+@pytest.mark.parametrize("first_ms", [0.0, 1_234.5])
+def test_the_trace_read_back_is_the_timeline(
+    tmp_path: Path, simulated: Simulated, first_ms: float
+) -> None:
+    timeline = simulated(3, 2, 4, lowered=True)
+    later = tuple(
+        Event(event.action, event.start_ms + first_ms, event.end_ms + first_ms)
+        for event in timeline.events
+    )
+    write_trace(Timeline(3, later), tmp_path / "trace.json", ["cpu:0", "cpu:1", "cpu:2"])
+    complete = [entry for entry in read(tmp_path / "trace.json") if entry["ph"] == "X"]
+
+    read_back = {
+        Event(Action.parse(entry["name"]), entry["ts"] / 1e3, (entry["ts"] + entry["dur"]) / 1e3)
+        for entry in complete
+    }
+    assert read_back == set(timeline.events)
+    assert len(complete) == len(timeline.events)
+
+
+def test_an_event_has_thread_category_and_cell(tmp_path: Path) -> None:
+    events = (
+        Event(Action(0, Op.F, 2, 5), 3.0, 4.5),
+        Event(Action(0, Op.SEND_F, 2, 5), 4.5, 4.6),
+        Event(Action(1, Op.RECV_F, 2, 5), 3.0, 4.6),
+    )
+    write_trace(Timeline(2, events), tmp_path / "trace.json", ["cuda:0", "cuda:1"])
+    by_name = {entry["name"]: entry for entry in read(tmp_path / "trace.json")}
+
+    assert by_name["0F2.5"] == {
+        "name": "0F2.5",
+        "ph": "X",
+        "cat": "F",
+        "pid": 0,
+        "tid": 0,
+        "ts": 0.0,
+        "dur": 1500.0,
+        "args": {"micro_batch": 2, "chunk": 5},
+    }
+    assert by_name["0SEND_F2.5"]["cat"] == "SEND_F"
+    assert by_name["1RECV_F2.5"]["tid"] == 1
+
+
+def test_each_stage_is_a_thread_with_a_name_in_its_order(tmp_path: Path) -> None:
+    only_stage_1 = (Event(Action(1, Op.F, 0, 0), 0.0, 1.0),)
+    write_trace(Timeline(2, only_stage_1), tmp_path / "trace.json", ["cuda:0", "cpu:1"])
+    entries = [entry for entry in read(tmp_path / "trace.json") if entry["ph"] == "M"]
+
+    def of(what: str) -> dict[int, dict[str, object]]:
+        return {entry["tid"]: entry["args"] for entry in entries if entry["name"] == what}
+
+    assert of("thread_name") == {0: {"name": "stage 0 (cuda:0)"}, 1: {"name": "stage 1 (cpu:1)"}}
+    assert of("thread_sort_index") == {0: {"sort_index": 0}, 1: {"sort_index": 1}}
+
+
+def test_events_that_touch_do_not_overlap_after_rounding(tmp_path: Path) -> None:
+    ends_ms = [0.1 * number + 1e-7 * number**2 for number in range(1, 200)]
+    starts_ms = [0.0, *ends_ms[:-1]]
+    events = tuple(
+        Event(Action(0, Op.F, 0, chunk), start_ms, end_ms)
+        for chunk, (start_ms, end_ms) in enumerate(zip(starts_ms, ends_ms, strict=True))
+    )
+    write_trace(Timeline(1, events), tmp_path / "trace.json", ["cpu:0"])
+    complete = [entry for entry in read(tmp_path / "trace.json") if entry["ph"] == "X"]
+
+    for before, after in pairwise(complete):
+        ends_ns = round(before["ts"] * 1e3) + round(before["dur"] * 1e3)
+        assert ends_ns == round(after["ts"] * 1e3)
+
+
+def test_a_timeline_without_events_gives_a_trace_with_names_only(tmp_path: Path) -> None:
+    write_trace(Timeline(1, ()), tmp_path / "trace.json", ["cpu:0"])
+
+    assert {entry["ph"] for entry in read(tmp_path / "trace.json")} == {"M"}
+
+
+def test_one_device_name_is_needed_for_each_stage(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="1 device names for 2 stages"):
+        write_trace(Timeline(2, ()), tmp_path / "trace.json", ["cpu:0"])
+    assert not (tmp_path / "trace.json").exists()

@@ -1,0 +1,46 @@
+"""Numbers with units: three digits, and the unit that fits."""
+
+import pytest
+
+from gru_parallel.report.units import format_bytes, format_ms, format_percent
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "text"),
+    [
+        (0, "0 ms"),
+        (0.01234, "0.0123 ms"),
+        (0.9996, "1.00 ms"),
+        (1.234, "1.23 ms"),
+        (9.996, "10.0 ms"),
+        (12.34, "12.3 ms"),
+        (99.96, "100 ms"),
+        (123.4, "123 ms"),
+        (12345.6, "12,346 ms"),
+    ],
+)
+def test_a_time_has_three_digits_or_all_of_its_whole_ones(time_ms: float, text: str) -> None:
+    assert format_ms(time_ms) == text
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1024, "1.00 KiB"),
+        (1023.9 * 1024, "1.00 MiB"),
+        (1.5 * 2**20, "1.50 MiB"),
+        (80 * 2**30, "80.0 GiB"),
+        (5000 * 2**40, "5,000 TiB"),
+    ],
+)
+def test_memory_is_given_in_the_largest_unit_of_which_it_has_one(n_bytes: float, text: str) -> None:
+    assert format_bytes(n_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.75, "75.0 %"), (3 / 19, "15.8 %"), (-1e-16, "0.0 %"), (1, "100.0 %")]
+)
+def test_a_share_has_one_decimal_and_no_negative_zero(share: float, text: str) -> None:
+    assert format_percent(share) == text
