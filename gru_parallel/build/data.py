@@ -1,0 +1,50 @@
+"""From the settings to the data of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gru_parallel.config import Config, CsvConfig
+from gru_parallel.data import SeriesDataModule, Table, load_table, lorenz96_table
+
+
+def build_data(config: Config) -> SeriesDataModule:
+    """Load or generate the series and check that it yields windows.
+
+    Raises:
+        UsageError: the file or a setting of the data cannot work.
+    """
+    data = config.data
+    return SeriesDataModule(
+        _build_table(config),
+        input_length=data.input_length,
+        horizon=data.horizon,
+        batch_size=data.batch_size,
+        split=data.split,
+        stride=data.stride,
+        task=config.model.head,
+        centre=data.centre,
+        season_length=data.season_length,
+        seed=config.seed,
+        num_workers=data.num_workers,
+        pin_memory=torch.accelerator.is_available(),
+    )
+
+
+def _build_table(config: Config) -> Table:
+    data = config.data
+    targets = _as_names(data.target)
+    if isinstance(data, CsvConfig):
+        return load_table(data.path, data.time_column, data.columns, targets, data.missing)
+    return lorenz96_table(
+        data.n_steps, data.n_channels, config.seed, targets, data.forcing, data.dt
+    )
+
+
+def _as_names(target: Any) -> tuple[str, ...] | None:
+    if target is None:
+        return None
+    names = list(target) if isinstance(target, list | tuple) else [target]
+    return tuple(str(name) for name in names)

@@ -1,0 +1,103 @@
+"""From the settings to Lightning's Trainer, with the pipeline as its strategy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+
+from gru_parallel.config import Config
+from gru_parallel.engine.devices import torch_device
+from gru_parallel.errors import UsageError
+from gru_parallel.placement import Plan
+from gru_parallel.training import PipelineStrategy
+from gru_parallel.training.callbacks import (
+    MetricsFile,
+    StepClock,
+    StopAtInterrupt,
+    StopAtNonFiniteLoss,
+)
+
+
+def build_trainer(config: Config, plan: Plan, folder: Path, clock: StepClock) -> pl.Trainer:
+    """Make the Trainer of a run.
+
+    Args:
+        config: the run's settings.
+        plan: what the strategy runs.
+        folder: of the run; checkpoints, metrics.csv and loggers go into it.
+        clock: times the training steps.
+
+    Returns:
+        The Trainer. Its checkpoints are checkpoints/best.ckpt and checkpoints/last.ckpt.
+    """
+    arguments = _arguments(config.trainer)
+    checkpoints = folder / "checkpoints"
+    callbacks: list[Callback] = [
+        *_instantiate("callbacks", config.callbacks),
+        clock,
+        StopAtNonFiniteLoss(plan),
+        MetricsFile(folder / "metrics.csv", arguments["log_every_n_steps"]),
+        StopAtInterrupt(checkpoints / "last.ckpt"),
+    ]
+    if arguments["enable_checkpointing"]:
+        # Without validation there is nothing to be best at.
+        if arguments["limit_val_batches"] != 0:
+            callbacks.append(_checkpoint(checkpoints, "best", monitor="val/loss"))
+        callbacks.append(_checkpoint(checkpoints, "last", save_on_train_epoch_end=True))
+    loggers: list[Logger] = _instantiate("logger", config.logger)
+    if loggers:
+        callbacks.append(LearningRateMonitor(logging_interval="step"))
+    device = torch_device(plan.devices[-1])
+    return pl.Trainer(
+        **arguments,
+        accelerator="cpu" if device.type == "cpu" else "gpu" if device.type == "cuda" else "auto",
+        devices=1,
+        strategy=PipelineStrategy(plan),
+        callbacks=callbacks,
+        logger=loggers,
+        default_root_dir=folder,
+    )
+
+
+def check_trainer(section: DictConfig) -> None:
+    """Try the Trainer's arguments before the run.
+
+    Raises:
+        UsageError: Lightning refuses one.
+    """
+    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "profiler": None}
+    arguments = _arguments(section) | quiet
+    try:
+        pl.Trainer(**arguments, logger=False, accelerator="cpu", devices=1)
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        message = " ".join(str(error).split())
+        raise UsageError(f"trainer: Lightning refuses the settings: {message}") from error
+
+
+def _arguments(section: DictConfig) -> dict[str, Any]:
+    settings = OmegaConf.to_container(section, resolve=True)
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
+def _checkpoint(folder: Path, name: str, **options: Any) -> ModelCheckpoint:
+    # Not by ModelCheckpoint's save_last: that writes no last one where none was best.
+    return ModelCheckpoint(
+        dirpath=folder, filename=name, save_top_k=1, enable_version_counter=False, **options
+    )
+
+
+def _instantiate(name: str, section: DictConfig) -> list[Any]:
+    try:
+        return [instantiate(part) for part in section.values()]
+    except InstantiationException as error:
+        message = " ".join(str(error).split())
+        raise UsageError(f"{name} cannot be made: {message}") from error

@@ -1,0 +1,275 @@
+"""The typed schema of conf/: reads a composed config and refuses what cannot work."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigKeyError,
+    MissingMandatoryValue,
+    ValidationError,
+)
+
+from gru_parallel.errors import UsageError
+
+Section = TypeVar("Section")
+
+
+@dataclass
+class DataConfig:
+    """conf/data: see the comments there for what each setting means."""
+
+    name: str
+    target: Any
+    input_length: int
+    horizon: int
+    batch_size: int
+    stride: int
+    split: list[float]
+    centre: str
+    season_length: int | None
+    num_workers: int
+
+
+@dataclass
+class Lorenz96Config(DataConfig):
+    """conf/data/lorenz96.yaml."""
+
+    n_steps: int
+    n_channels: int
+    forcing: float
+    dt: float
+
+
+@dataclass
+class CsvConfig(DataConfig):
+    """conf/data/csv.yaml."""
+
+    path: str
+    columns: list[str] | None
+    time_column: str | None
+    missing: str
+
+
+@dataclass
+class ModelConfig:
+    """conf/model."""
+
+    num_layers: int
+    layers_per_block: int
+    hidden_size: int
+    dropout: float
+    encoder: str
+    head: str
+    loss: str
+
+
+@dataclass
+class PlacementConfig:
+    """conf/placement."""
+
+    device_map: Any
+    merge: bool
+
+
+@dataclass
+class ScheduleConfig:
+    """conf/schedule."""
+
+    name: str
+    n_micro_batches: int
+    n_chunks: int
+
+
+@dataclass
+class EngineConfig:
+    """conf/engine."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run needs to know, checked.
+
+    Attributes:
+        optimizer: `_target_` and the arguments of an optimiser.
+        lr_scheduler: `_target_`, the arguments of a schedule, and `interval`; `_target_` None for
+            none.
+        trainer: arguments of Lightning's Trainer.
+        callbacks: by name, `_target_` and arguments.
+        logger: by name, `_target_` and arguments.
+    """
+
+    data: Lorenz96Config | CsvConfig
+    model: ModelConfig
+    placement: PlacementConfig
+    schedule: ScheduleConfig
+    engine: EngineConfig
+    optimizer: DictConfig
+    lr_scheduler: DictConfig
+    trainer: DictConfig
+    callbacks: DictConfig
+    logger: DictConfig
+    seed: int
+    ckpt_path: Path | None
+
+
+DATA_SCHEMAS: dict[str, type[Lorenz96Config] | type[CsvConfig]] = {
+    "lorenz96": Lorenz96Config,
+    "csv": CsvConfig,
+}
+SCHEMAS = {
+    "model": ModelConfig,
+    "placement": PlacementConfig,
+    "schedule": ScheduleConfig,
+    "engine": EngineConfig,
+}
+FREE_SECTIONS = ("optimizer", "lr_scheduler", "trainer", "callbacks", "logger")
+"""Sections whose keys are the arguments of somebody else's classes."""
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list[float]": "numbers in brackets",
+    "list[str]": "names in brackets",
+    "str": "a text",
+}
+
+_CHOICES = {
+    "model.encoder": ("linear", "none"),
+    "model.head": ("window", "every_step"),
+    "model.loss": ("mse", "mae", "huber"),
+    "engine.name": ("threads",),
+    "data.missing": ("error", "interpolate", "drop"),
+}
+
+
+def conf_dir() -> Path:
+    """Return the folder of the yaml files: in the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
+
+
+def read_config(composed: DictConfig) -> Config:
+    """Check a config that Hydra has composed.
+
+    Raises:
+        UsageError: a key is unknown, or a value has the wrong type, is too small, is none of the
+            choices, or does not go with another.
+    """
+    name = composed.data.name
+    if name not in DATA_SCHEMAS:
+        raise UsageError(
+            f"data.name={name} is no kind of data; use one of {', '.join(DATA_SCHEMAS)}."
+        )
+    sections: dict[str, Any] = {"data": _read_section("data", DATA_SCHEMAS[name], composed.data)}
+    for section, schema in SCHEMAS.items():
+        sections[section] = _read_section(section, schema, composed[section])
+    known = {field.name for field in fields(Config)}
+    for key in map(str, composed):
+        if key not in known:
+            raise UsageError(f"{key} is no section of the config; use {', '.join(sorted(known))}.")
+    config = Config(
+        **sections,
+        **{section: composed[section] for section in FREE_SECTIONS},
+        seed=_read_seed(composed.seed),
+        ckpt_path=None if composed.ckpt_path is None else Path(str(composed.ckpt_path)),
+    )
+    _check_sizes(config)
+    _check_choices(config)
+    _check_grid(config)
+    return config
+
+
+def _read_section(name: str, schema: type[Section], section: DictConfig) -> Section:
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), section)
+        read = OmegaConf.to_object(merged)
+    except ConfigKeyError as error:
+        raise UsageError(f"{name}.{error.key} is no setting of {name}; leave it out.") from error
+    except MissingMandatoryValue as error:
+        raise UsageError(_missing(name, section)) from error
+    except ValidationError as error:
+        # For an entry of a list, the full key goes on after the name of the setting: split[0].
+        key = re.split(r"[.\[]", str(error.full_key))[0]
+        raise UsageError(_wrong_type(name, schema, section, key)) from error
+    assert isinstance(read, schema)
+    return read
+
+
+def _missing(name: str, section: DictConfig) -> str:
+    keys = (str(key) for key in section if OmegaConf.is_missing(section, key))
+    missing = sorted(f"{name}.{key}" for key in keys)
+    return f"{', '.join(missing)} is not given, and has no default; give it, as in {missing[0]}=..."
+
+
+def _wrong_type(name: str, schema: type[Any], section: DictConfig, key: str) -> str:
+    annotation = next((str(f.type) for f in fields(schema) if f.name == key), "")
+    value = section.get(key)
+    for kind, words in _KINDS.items():
+        if annotation.startswith(kind):
+            return f"{name}.{key}={value} has the wrong type; give {words}."
+    return f"{name}.{key}={value} has the wrong type; the schema says {annotation}."
+
+
+def _read_seed(seed: Any) -> int:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise UsageError(f"seed={seed} is no seed; use a whole number from 0 to {2**32 - 1}.")
+    return seed
+
+
+def _check_sizes(config: Config) -> None:
+    sizes = {
+        "data.input_length": config.data.input_length,
+        "data.horizon": config.data.horizon,
+        "data.batch_size": config.data.batch_size,
+        "data.stride": config.data.stride,
+        "model.num_layers": config.model.num_layers,
+        "model.layers_per_block": config.model.layers_per_block,
+        "model.hidden_size": config.model.hidden_size,
+        "schedule.n_micro_batches": config.schedule.n_micro_batches,
+        "schedule.n_chunks": config.schedule.n_chunks,
+    }
+    for name, value in sizes.items():
+        if value < 1:
+            raise UsageError(f"{name}={value} is not positive; use a whole number of at least 1.")
+    if config.data.num_workers < 0:
+        raise UsageError(f"data.num_workers={config.data.num_workers} is negative; use 0 or more.")
+    if not 0.0 <= config.model.dropout < 1.0:
+        raise UsageError(
+            f"model.dropout={config.model.dropout:g} is no probability below 1;"
+            " use 0 <= model.dropout < 1."
+        )
+    rate = config.optimizer.get("lr")
+    if rate is not None and not (isinstance(rate, int | float) and rate > 0):
+        raise UsageError(f"optimizer.lr={rate} is no learning rate; use a number above 0.")
+
+
+def _check_choices(config: Config) -> None:
+    for name, choices in _CHOICES.items():
+        section, key = name.split(".")
+        value = getattr(getattr(config, section), key, choices[0])
+        if value not in choices:
+            raise UsageError(f"{name}={value} is no choice; use one of {', '.join(choices)}.")
+
+
+def _check_grid(config: Config) -> None:
+    schedule, data = config.schedule, config.data
+    if schedule.n_chunks > data.input_length:
+        raise UsageError(
+            f"schedule.n_chunks={schedule.n_chunks} exceeds the {data.input_length} time steps of a"
+            f" window (data.input_length={data.input_length});"
+            f" use schedule.n_chunks <= {data.input_length}."
+        )
+    if schedule.n_micro_batches > data.batch_size:
+        raise UsageError(
+            f"schedule.n_micro_batches={schedule.n_micro_batches} exceeds the {data.batch_size}"
+            f" windows of a batch (data.batch_size={data.batch_size});"
+            f" use schedule.n_micro_batches <= {data.batch_size}."
+        )

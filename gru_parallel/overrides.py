@@ -1,0 +1,143 @@
+"""Reads the overrides before Hydra does, to say in one line what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from gru_parallel.config import FREE_SECTIONS, conf_dir
+from gru_parallel.errors import UsageError
+
+CONFIG_NAME = "config"
+_PLANNED = ("accelerator", "devices", "num_nodes", "strategy")
+
+
+def compose_config(overrides: Sequence[str]) -> DictConfig:
+    """Compose the config of a run.
+
+    Args:
+        overrides: as on the command line, such as "model.num_layers=8".
+
+    Returns:
+        The config, its own sections only.
+
+    Raises:
+        UsageError: an override cannot be read, would be a sweep, or names no setting or option.
+    """
+    parsed = [_parse(text) for text in overrides]
+    groups = _groups()
+    for override in parsed:
+        _check_no_sweep(override)
+        _check_option(override, groups)
+    chosen = [o.input_line for o in parsed if o.key_or_group in groups and o.input_line]
+    known = _keys(_compose(chosen))
+    for override in parsed:
+        _check_key(override, known, groups)
+    return _compose(overrides)
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+            return compose(CONFIG_NAME, overrides=list(overrides))
+    except HydraException as error:
+        raise UsageError(" ".join(str(error).split())) from error
+
+
+def _parse(text: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise UsageError(
+            f"{text} cannot be read as an override; write setting=value, and quote values with"
+            " special characters, as in 'data.path=\"a b.csv\"'."
+        ) from error
+
+
+def _groups() -> dict[str, list[str]]:
+    """Return the options of each config group, by group."""
+    folders = sorted(path for path in conf_dir().iterdir() if path.is_dir())
+    return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
+
+
+def _check_no_sweep(override: Override) -> None:
+    if not override.is_sweep_override():
+        return
+    key, _, value = str(override.input_line).partition("=")
+    raise UsageError(
+        f"{key}={value} is read as a sweep, one run for each value; write {key}=[{value}] with"
+        " brackets for a list, or add --multirun for a sweep."
+    )
+
+
+def _check_option(override: Override, groups: dict[str, list[str]]) -> None:
+    group = override.key_or_group
+    if group not in groups or override.is_delete():
+        return
+    value = override.value()
+    if value is None and group == "experiment":
+        return
+    if value not in groups[group]:
+        near = get_close_matches(str(value), groups[group], n=1)
+        hint = f"did you mean {group}={near[0]}? There are" if near else "use one of"
+        raise UsageError(
+            f"{group}={value} is no option of {group}; {hint} {', '.join(groups[group])}."
+        )
+
+
+def _keys(config: DictConfig) -> list[str]:
+    """Return the full names of all settings."""
+    found: list[str] = []
+
+    def visit(node: DictConfig, prefix: str) -> None:
+        for key in map(str, node):
+            name = f"{prefix}{key}"
+            found.append(name)
+            child = node._get_node(key)
+            if isinstance(child, DictConfig) and not child._is_none():
+                visit(child, f"{name}.")
+
+    visit(config, "")
+    return found
+
+
+def _check_key(override: Override, known: Sequence[str], groups: dict[str, list[str]]) -> None:
+    key = override.key_or_group
+    if key in known or key in groups or override.is_add() or override.is_delete():
+        return
+    if key.split(".")[0] == "hydra" or key.startswith("placement.device_map."):
+        return
+    section, _, name = key.partition(".")
+    if section == "trainer" and name in _PLANNED:
+        raise UsageError(f"{key} is decided by the plan; choose devices with placement.device_map.")
+    owner = _owner(key, groups)
+    if owner is not None:
+        raise UsageError(f"{key} is a setting of {owner}; add {owner} to use it.")
+    raise UsageError(f"{key} is no setting; {_remedy(key, section, known)}")
+
+
+def _remedy(key: str, section: str, known: Sequence[str]) -> str:
+    """Say what could have been meant: a setting of the same section, or else any."""
+    siblings = [name for name in known if name.startswith(f"{section}.")]
+    near = get_close_matches(key, siblings or known, n=1, cutoff=0.7)
+    if near:
+        return f"did you mean {near[0]}?"
+    if section in FREE_SECTIONS and siblings:
+        return f"to pass it on as it is, write +{key}=..."
+    return f"there are {', '.join(siblings or [name for name in known if '.' not in name])}."
+
+
+def _owner(key: str, groups: dict[str, list[str]]) -> str | None:
+    """Return the option of the key's group that has the key, such as data=csv for data.path."""
+    group, _, name = key.partition(".")
+    for option in groups.get(group, []):
+        path = conf_dir() / group / f"{option}.yaml"
+        if name and name in OmegaConf.to_container(OmegaConf.load(path)):  # type: ignore[operator]
+            return f"{group}={option}"
+    return None

@@ -1,0 +1,148 @@
+"""`python -m gru_parallel.train`: plan, train, test, report."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig
+from rich.console import Console
+
+from gru_parallel.build import (
+    Planned,
+    build_data,
+    build_module,
+    build_plan,
+    build_trainer,
+    check_checkpoint,
+    check_trainer,
+)
+from gru_parallel.cli import INTERRUPTED, fail, run_under_hydra, write_resolved
+from gru_parallel.config import Config
+from gru_parallel.data import SeriesDataModule
+from gru_parallel.report import (
+    Summary,
+    draw_timeline,
+    plan_table,
+    predicted_timeline,
+    results_table,
+    write_summary,
+    write_trace,
+)
+from gru_parallel.training import SeriesModule
+from gru_parallel.training.callbacks import InterruptedRunError, NonFiniteLossError, StepClock
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that has passed every check and has not begun."""
+
+    config: Config
+    data: SeriesDataModule
+    module: SeriesModule
+    planned: Planned
+    baselines: dict[str, dict[str, float]]
+
+
+def prepare(config: Config) -> Prepared:
+    """Build all that a run needs and that can be checked before it.
+
+    Raises:
+        UsageError: a setting, the data or the checkpoint to go on from cannot work.
+    """
+    _quieten_lightning()
+    check_trainer(config.trainer)
+    data = build_data(config)
+    planned = build_plan(config, data.n_channels, data.n_targets, check_exists=True)
+    module = build_module(config, data.n_channels, data.n_targets)
+    if config.ckpt_path is not None:
+        check_checkpoint(config.ckpt_path, module)
+    baselines = {name: asdict(score) for name, score in data.baselines().items()}
+    return Prepared(config, data, module, planned, baselines)
+
+
+def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
+    """Train and test in `folder`, and print and write what came out; returns the exit status."""
+    console = Console()
+    planned = prepared.planned
+    console.print(plan_table(planned.plan, planned.block_costs, planned.cluster))
+    write_resolved(composed, folder / "config.yaml")
+    (folder / "plan.json").write_text(planned.plan.to_json() + "\n", encoding="utf-8")
+    clock = StepClock()
+    trainer = build_trainer(prepared.config, planned.plan, folder, clock)
+    try:
+        trainer.fit(prepared.module, prepared.data, ckpt_path=prepared.config.ckpt_path)
+        best = _checkpoints(trainer)[0]
+        metrics = trainer.test(prepared.module, prepared.data, ckpt_path=best, verbose=False)[0]
+    except NonFiniteLossError as error:
+        return fail(error, 1)
+    except InterruptedRunError as error:
+        return fail(error, INTERRUPTED)
+    _report(prepared, trainer, clock, dict(metrics), folder, console)
+    return 0
+
+
+def _report(
+    prepared: Prepared,
+    trainer: Trainer,
+    clock: StepClock,
+    metrics: dict[str, float],
+    folder: Path,
+    console: Console,
+) -> None:
+    planned = prepared.planned
+    plan = planned.plan
+    best, last = _checkpoints(trainer)
+    summary = Summary(
+        test_metrics={name: metrics[f"test/{name}"] for name in ("mse", "mae")},
+        baselines=prepared.baselines,
+        n_parameters=sum(p.numel() for p in prepared.module.parameters() if p.requires_grad),
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        step_ms=clock.step_ms,
+        samples_per_s=clock.samples_per_s,
+        predicted_bubble=predicted_timeline(plan, planned.block_costs, planned.cluster).bubble,
+        measured_bubble=None if clock.timeline is None else clock.timeline.bubble,
+        best_checkpoint=best,
+        last_checkpoint=last,
+    )
+    write_summary(summary, folder / "summary.json")
+    if clock.timeline is not None:
+        title = f"One training step, {plan.schedule}"
+        draw_timeline(clock.timeline, folder / "timeline.png", title, plan.devices)
+        write_trace(clock.timeline, folder / "trace.json", plan.devices)
+    console.print(results_table(summary))
+    console.print(f"Folder of the run: {folder}", soft_wrap=True, highlight=False)
+
+
+def _checkpoints(trainer: Trainer) -> tuple[str | None, str | None]:
+    """Return the paths of the best and of the last checkpoint, None where there is none."""
+    paths = {
+        callback.filename: callback.best_model_path or None
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint)
+    }
+    return paths.get("best"), paths.get("last")
+
+
+def _quieten_lightning() -> None:
+    """Leave out what Lightning says to everybody, whatever the run."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        "The '.*' does not have many workers",
+        "GPU available but not used",
+        "The number of training batches .* is smaller than the logging interval",
+        ".*isinstance\\(treespec, LeafSpec\\)` is deprecated",
+        "Checkpoint directory .* exists and is not empty",
+        "The dirpath has changed from .*",
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+if __name__ == "__main__":
+    sys.exit(run_under_hydra(prepare, run))

@@ -1,0 +1,130 @@
+"""Settings that cannot work, each with what its message must say."""
+
+BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
+    # Keys and options.
+    "a mistyped key": (["model.hiden_size=8"], ["model.hiden_size", "model.hidden_size?"]),
+    "a mistyped section": (["modle.hidden_size=8"], ["modle.hidden_size", "model.hidden_size?"]),
+    "a mistyped key of the trainer": (
+        ["trainer.max_epoch=3"],
+        ["trainer.max_epoch is", "trainer.max_epochs?"],
+    ),
+    "a key that nothing resembles": (["model.zzz=1"], ["model.zzz", "model.num_layers"]),
+    "a key at the top": (["sede=1"], ["sede is", "seed?"]),
+    "a key added by force": (["+model.n_heads=4"], ["model.n_heads", "leave it out"]),
+    "a section added by force": (["+extra.thing=4"], ["extra", "use"]),
+    "a key of another option": (["data.path=a.csv"], ["data.path", "data=csv"]),
+    "an argument of the trainer that the plan decides": (
+        ["trainer.devices=2"],
+        ["trainer.devices", "placement.device_map"],
+    ),
+    "a mistyped option": (["schedule=gpip"], ["schedule=gpip", "schedule=gpipe?", "naive"]),
+    "an unknown option": (["data=netcdf"], ["data=netcdf", "csv, lorenz96"]),
+    "an unknown engine": (["engine.name=fibers"], ["engine.name=fibers", "threads"]),
+    "an override without a value": (["model.hidden_size"], ["model.hidden_size", "setting=value"]),
+    # Types.
+    "a text for a number": (["model.hidden_size=big"], ["model.hidden_size=big", "whole number"]),
+    "a fraction for a whole number": (["data.horizon=2.5"], ["data.horizon=2.5", "whole number"]),
+    "a number for a list": (["data.split=5"], ["data.split=5", "in brackets"]),
+    "a text in a list of numbers": (["data.split=[a,b,c]"], ["data.split=", "in brackets"]),
+    "an empty setting": (["model.num_layers=null"], ["model.num_layers", "whole number"]),
+    # Sizes.
+    "zero layers": (["model.num_layers=0"], ["model.num_layers=0", "at least 1"]),
+    "a negative hidden size": (["model.hidden_size=-8"], ["model.hidden_size=-8", "at least 1"]),
+    "zero layers a block": (["model.layers_per_block=0"], ["model.layers_per_block=0", "at least"]),
+    "zero chunks": (["schedule.n_chunks=0"], ["schedule.n_chunks=0", "at least 1"]),
+    "no micro-batch": (["schedule.n_micro_batches=-1"], ["schedule.n_micro_batches=-1", "least 1"]),
+    "an empty batch": (["data.batch_size=0"], ["data.batch_size=0", "at least 1"]),
+    "no input": (["data.input_length=0"], ["data.input_length=0", "at least 1"]),
+    "a negative horizon": (["data.horizon=-1"], ["data.horizon=-1", "at least 1"]),
+    "a stride of zero": (["data.stride=0"], ["data.stride=0", "at least 1"]),
+    "negative workers": (["data.num_workers=-1"], ["data.num_workers=-1", "0 or more"]),
+    "too few steps generated": (["data.n_steps=0"], ["data.n_steps=0", "1 or more"]),
+    "too few channels": (["data.n_channels=2"], ["data.n_channels=2", "4 or more"]),
+    "dropout of all": (["model.dropout=1.0"], ["model.dropout=1", "model.dropout < 1"]),
+    "a rate of zero": (["optimizer.lr=0"], ["optimizer.lr=0", "above 0"]),
+    "a negative seed": (["seed=-1"], ["seed=-1", "from 0 to"]),
+    "no season": (["data.season_length=0"], ["data.season_length=0", "at least 1"]),
+    # The grid.
+    "more chunks than steps": (
+        ["schedule.n_chunks=9"],
+        ["schedule.n_chunks=9", "data.input_length=8", "schedule.n_chunks <= 8"],
+    ),
+    "more micro-batches than windows": (
+        ["schedule.n_micro_batches=65"],
+        ["schedule.n_micro_batches=65", "data.batch_size=64", "schedule.n_micro_batches <= 64"],
+    ),
+    # The device map.
+    "a device that does not exist": (
+        ["placement.device_map=[cuda:7,cuda:7,cpu:0,cpu:0]"],
+        ["placement.device_map=", "cuda:7", "cpu:0"],
+    ),
+    "an index that no device has": (["placement.device_map=[0,0,0,99]"], ["device_map=", "99"]),
+    "a map that is too short": (
+        ["placement.device_map=[0,0,0]"],
+        ["placement.device_map=", "3 entries", "4 blocks", "one entry a block"],
+    ),
+    "a map that is too long": (["placement.device_map=[0,0,0,1,1]"], ["5 entries", "4 blocks"]),
+    "a map with a gap": (
+        ["placement.device_map={0-1: cpu:0, 3: cpu:1}"],
+        ["placement.device_map=", "block 2"],
+    ),
+    "a map with an overlap": (
+        ["placement.device_map={0-2: cpu:0, 2-3: cpu:1}"],
+        ["placement.device_map=", "block 2"],
+    ),
+    "a device that returns": (
+        ["placement.device_map=[cpu:0,cpu:0,cpu:1,cpu:0]"],
+        ["blocks 0-1 on cpu:0, block 2 on cpu:1, block 3 on cpu:0 again"],
+    ),
+    "an empty list": (["placement.device_map=[]"], ["placement.device_map=[]"]),
+    "an empty mapping": (["placement.device_map={}"], ["placement.device_map={}"]),
+    "a map without brackets": (
+        ["placement.device_map=cpu:0,cpu:1"],
+        ["placement.device_map=cpu:0,cpu:1", "[cpu:0,cpu:1]", "brackets"],
+    ),
+    "a single device without brackets": (
+        ["placement.device_map=cpu:0"],
+        ["placement.device_map=cpu:0", "brackets"],
+    ),
+    "a number for a map": (["placement.device_map=2"], ["placement.device_map=2", "brackets"]),
+    # What belongs to the Trainer and to torch.
+    "a value that the Trainer refuses": (
+        ["trainer.precision=12-bit"],
+        ["trainer", "12-bit"],
+    ),
+    "a wrong way to clip": (
+        ["trainer.gradient_clip_algorithm=cube"],
+        ["trainer", "cube"],
+    ),
+    "an argument that the optimiser does not know": (
+        ["+optimizer.speed=3"],
+        ["optimizer", "speed"],
+    ),
+    "an argument that the optimiser refuses": (["optimizer.weight_decay=-1"], ["optimizer", "-1"]),
+    "an argument that the schedule of the rate does not know": (
+        ["lr_scheduler=cosine", "+lr_scheduler.speed=3"],
+        ["lr_scheduler", "speed"],
+    ),
+    "an optimiser that does not exist": (
+        ["optimizer._target_=torch.optim.Nadam2"],
+        ["optimizer", "torch.optim.Nadam2"],
+    ),
+    "a schedule of the rate that needs an end": (
+        ["lr_scheduler=cosine", "trainer.max_epochs=-1"],
+        ["trainer.max_epochs=-1", "trainer.max_steps"],
+    ),
+    # The data.
+    "a series too short for one window": (
+        ["data.n_steps=10"],
+        ["data.input_length=8", "data.horizon=2"],
+    ),
+    "a horizon longer than the series": (["data.horizon=4000"], ["data.horizon=4000", "smaller"]),
+    "a target that the series does not have": (["data.target=x9"], ["data.target=x9", "x0"]),
+    "one of several targets": (["data.target=[x0,y1]"], ["data.target=y1", "x1"]),
+    "a split of two parts": (["data.split=[0.5,0.5]"], ["data.split="]),
+    "a split of more than all": (["data.split=[0.7,0.4,0.2]"], ["data.split="]),
+    "an unknown centre": (["data.centre=mean"], ["data.centre=mean", "last", "none"]),
+    # Checkpoints.
+    "a checkpoint that does not exist": (["ckpt_path=no.ckpt"], ["ckpt_path=no.ckpt", ".ckpt"]),
+    "a folder for a checkpoint": (["ckpt_path=."], ["ckpt_path=.", ".ckpt"]),
+}

@@ -1,0 +1,167 @@
+"""Files that cannot be read or do not fit are refused before anything is written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.in_process import SMALL, Ended, RunCommand
+
+N_ROWS = 100
+SETTINGS = (
+    "data=csv",
+    "data.target=a",
+    "data.input_length=8",
+    "data.horizon=2",
+    "data.season_length=4",
+    *(setting for setting in SMALL if not setting.startswith("data.")),
+)
+
+
+def rows(**changed: str) -> list[str]:
+    """Lines of a file: hours, and columns a and b; `row9` replaces line 9, the header is line 1."""
+    lines = ["date,a,b"]
+    for k in range(N_ROWS):
+        lines.append(f"2024-01-{k // 24 + 1:02d} {k % 24:02d}:00,{k % 7}.5,{k % 5}")
+    for name, line in changed.items():
+        lines[int(name.removeprefix("row")) - 1] = line
+    return lines
+
+
+BAD_FILES: dict[str, tuple[bytes, str, Sequence[str]]] = {
+    "no file": (b"", "absent.csv", ["does not exist"]),
+    "an empty file": (b"", "series.csv", ["empty"]),
+    "no CSV": (b"\x00\x01\xff\xfe\x00", "series.csv", ["CSV"]),
+    "no Parquet": (b"not Parquet at all", "series.parquet", ["Parquet"]),
+    "another kind of file": (b"a,b\n1,2\n", "series.xlsx", [".csv", ".parquet"]),
+    "only a header": (b"date,a,b\n", "series.csv", ["row"]),
+    "no target column": (
+        "\n".join(rows(row1="date,alpha,b")).encode(),
+        "series.csv",
+        ["data.target=a", "alpha"],
+    ),
+    "text": (
+        "\n".join(rows(row9="2024-01-01 07:00,much,1")).encode(),
+        "series.csv",
+        ["row 9", "'a'", "much"],
+    ),
+    "NaN": (
+        "\n".join(rows(row9="2024-01-01 07:00,nan,1")).encode(),
+        "series.csv",
+        ["row 9", "'a'", "data.missing=interpolate", "data.missing=drop"],
+    ),
+    "an empty value in another column": (
+        "\n".join(rows(row9="2024-01-01 07:00,1,")).encode(),
+        "series.csv",
+        ["row 9", "'b'", "data.missing=interpolate", "data.missing=drop"],
+    ),
+    "an infinite value": (
+        "\n".join(rows(row9="2024-01-01 07:00,-inf,1")).encode(),
+        "series.csv",
+        ["row 9", "'a'", "data.missing=interpolate", "data.missing=drop"],
+    ),
+    "too few rows": (
+        "\n".join(rows()[:12]).encode(),
+        "series.csv",
+        ["data.input_length=8", "data.horizon=2", "rows"],
+    ),
+    "a time that goes back": (
+        "\n".join(rows(row9="2023-12-31 07:00,1,1")).encode(),
+        "series.csv",
+        ["row 9", "earlier"],
+    ),
+    "a time twice": (
+        "\n".join(rows(row9="2024-01-01 06:00,1,1")).encode(),
+        "series.csv",
+        ["row 9", "repeats"],
+    ),
+}
+
+
+def assert_refused(ended: Ended, fragments: Sequence[str]) -> None:
+    assert ended.status == 2
+    assert 1 <= len(ended.err.splitlines()) <= 2, ended.err
+    for fragment in fragments:
+        assert fragment in ended.err
+    assert ended.out == ""
+    assert not ended.folder.exists()
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_file_that_cannot_work_is_refused(
+    name: str, train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    content, file_name, fragments = BAD_FILES[name]
+    if file_name != "absent.csv":
+        (in_tmp_path / file_name).write_bytes(content)
+
+    ended = train_command(*SETTINGS, f"data.path={file_name}")
+
+    assert_refused(ended, ["data.", *fragments])
+
+
+def test_a_folder_is_refused(train_command: RunCommand, in_tmp_path: Path) -> None:
+    (in_tmp_path / "folder.csv").mkdir()
+
+    assert_refused(train_command(*SETTINGS, "data.path=folder.csv"), ["data.path=folder.csv"])
+
+
+def test_no_path_is_refused_with_how_to_give_one(train_command: RunCommand) -> None:
+    assert_refused(train_command(*SETTINGS), ["data.path", "data.path=..."])
+
+
+@pytest.mark.parametrize("missing", ["interpolate", "drop"])
+def test_the_ways_out_that_the_message_names_lead_out(
+    missing: str, train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    text = "\n".join(rows(row9="2024-01-01 07:00,nan,1"))
+    (in_tmp_path / "series.csv").write_text(text)
+
+    ended = train_command(
+        *SETTINGS, "data.path=series.csv", f"data.missing={missing}", "trainer.max_epochs=1"
+    )
+
+    assert ended.status == 0, ended.err
+
+
+@pytest.fixture
+def checkpoint(train_command: RunCommand) -> Path:
+    ended = train_command(*SMALL, "trainer.max_epochs=1", run="first")
+    assert ended.status == 0, ended.err
+    return ended.folder / "checkpoints" / "last.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("override", "fragments"),
+    [
+        ("model.hidden_size=5", ["shape", "(4, 4)", "(5, 4)"]),
+        ("model.num_layers=5", ["it has no", "weight_ih_l4"]),
+        ("model.num_layers=3", ["the model has no", "_l3"]),
+        ("data.horizon=3", ["model.head.linear", "shape"]),
+        ("model.encoder=none", ["model.encoder"]),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused(
+    override: str, fragments: list[str], checkpoint: Path, train_command: RunCommand
+) -> None:
+    ended = train_command(*SMALL, override, f"ckpt_path={checkpoint}")
+
+    assert_refused(ended, [f"ckpt_path={checkpoint}", "does not fit", "config.yaml", *fragments])
+
+
+@pytest.mark.parametrize("kind", ["text", "weights alone", "a cut file", "empty"])
+def test_a_file_that_is_no_checkpoint_of_a_run_is_refused(
+    kind: str, checkpoint: Path, train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    path = in_tmp_path / "other.ckpt"
+    whole = checkpoint.read_bytes()
+    contents = {"text": b"hello", "a cut file": whole[: len(whole) // 2], "empty": b""}
+    if kind in contents:
+        path.write_bytes(contents[kind])
+    else:
+        torch.save(torch.load(checkpoint, weights_only=True)["state_dict"], path)
+
+    ended = train_command(*SMALL, "ckpt_path=other.ckpt")
+
+    assert_refused(ended, ["ckpt_path=other.ckpt", ".ckpt file from the checkpoints folder"])

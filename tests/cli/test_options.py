@@ -1,0 +1,185 @@
+"""Options of the config groups, and flags, from the command line."""
+
+from math import cos, pi
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.cli.in_process import (
+    SMALL,
+    Ended,
+    RunCommand,
+    checkpoint_of,
+    losses_of,
+    rows_of,
+    summary_of,
+)
+
+
+def rates_of(ended: Ended) -> list[float]:
+    return [float(row["lr"]) for row in rows_of(ended)]
+
+
+def test_a_cosine_of_the_rate_spans_the_run(train_command: RunCommand) -> None:
+    rates = rates_of(train_command(*SMALL, "lr_scheduler=cosine", "optimizer.lr=0.01"))
+
+    assert rates == pytest.approx([0.005 * (1 + cos(pi * step / 6)) for step in range(6)])
+
+
+def test_one_cycle_of_the_rate_spans_the_run(train_command: RunCommand) -> None:
+    rates = rates_of(train_command(*SMALL, "lr_scheduler=one_cycle", "optimizer.lr=0.01"))
+
+    # PyTorch begins at a 25th of the rate, and ends at a ten-thousandth of that.
+    assert rates[0] == pytest.approx(0.01 / 25)
+    assert rates[-1] == pytest.approx(0.01 / 25 / 1e4)
+    assert 0.008 < max(rates) <= 0.01
+
+
+def test_a_schedule_of_the_rate_by_plateaus_watches_the_validation(
+    train_command: RunCommand,
+) -> None:
+    options = ["optimizer=sgd", "optimizer.lr=1", "lr_scheduler.patience=0"]
+    threshold = "+lr_scheduler.threshold=0.9"
+    ended = train_command(
+        *SMALL, "lr_scheduler=plateau", *options, threshold, "trainer.max_epochs=4"
+    )
+
+    assert rates_of(ended) == [1.0] * 6 + [0.5] * 3 + [0.25] * 3
+
+
+def test_early_stopping_ends_the_run_when_its_patience_does(train_command: RunCommand) -> None:
+    options = ["callbacks=early_stopping", "callbacks.early_stopping.patience=2"]
+    min_delta = "+callbacks.early_stopping.min_delta=100"
+    ended = train_command(*SMALL, *options, min_delta, "trainer.max_epochs=20")
+
+    assert summary_of(ended)["epochs"] == 3
+    assert len(rows_of(ended)) == 9
+
+
+def test_the_loggers_write_into_the_folder_of_the_run(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "logger=all")
+
+    logged = pd.read_csv(ended.folder / "csv" / "metrics.csv")
+    assert logged["train/loss"].dropna().tolist() == [float(loss) for loss in losses_of(ended)]
+    events = EventAccumulator(str(ended.folder / "tensorboard")).Reload()
+    scalars = torch.tensor([event.value for event in events.Scalars("train/loss")])
+    assert scalars.tolist() == [float(loss) for loss in losses_of(ended)]
+    assert {"lr-AdamW", "val/mse", "samples/s"} <= set(events.Tags()["scalars"])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
+def test_optimisers_and_losses_go_together(
+    optimizer: str, loss: str, train_command: RunCommand
+) -> None:
+    settings = ["trainer.max_epochs=1", "optimizer.lr=0.01"]
+    ended = train_command(*SMALL, f"optimizer={optimizer}", f"model.loss={loss}", *settings)
+
+    losses = losses_of(ended)
+    assert len(losses) == 3
+    state = checkpoint_of(ended)["optimizer_states"][0]["state"][0]
+    assert ("momentum_buffer" in state) == (optimizer == "sgd")
+
+
+def test_a_head_at_every_step_trains(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "model.head=every_step", "data.centre=none", "data.target=x1")
+
+    assert checkpoint_of(ended)["state_dict"]["model.head.linear.weight"].shape == (1, 4)
+    assert summary_of(ended)["test_metrics"]["mse"] > 0
+
+
+def test_fast_dev_run_runs_one_batch_of_each_part(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "trainer.fast_dev_run=true")
+
+    assert len(rows_of(ended)) == 1
+    assert not (ended.folder / "checkpoints").exists()
+    assert summary_of(ended)["best_checkpoint"] is None
+
+
+def test_without_validation_the_last_checkpoint_is_tested(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "trainer.limit_val_batches=0")
+
+    summary = summary_of(ended)
+    assert summary["best_checkpoint"] is None
+    assert Path(summary["last_checkpoint"]).is_file()
+    assert summary["test_metrics"]["mse"] > 0
+
+
+def test_without_checkpoints_a_run_still_ends_with_its_metrics(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "trainer.enable_checkpointing=false")
+
+    assert not (ended.folder / "checkpoints").exists()
+    assert summary_of(ended)["test_metrics"]["mse"] > 0
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_another_precision_gives_other_losses(precision: str, train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, f"trainer.precision={precision}")
+
+    plain = train_command(*SMALL, run="plain")
+    pairs = list(zip(losses_of(ended), losses_of(plain), strict=True))
+    assert all(float(one) == pytest.approx(float(other), rel=0.01) for one, other in pairs)
+    assert any(one != other for one, other in pairs)
+
+
+def test_a_sweep_makes_a_run_a_value_and_goes_on_after_a_bad_one(
+    train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    sweep = ["model.hidden_size=4,0,5", "hydra.sweep.dir=sweep"]
+    ended = train_command(*SMALL, *sweep, flags=("--multirun",))
+
+    assert ended.status == 2
+    assert "model.hidden_size=0 is not positive" in ended.err
+    assert "Traceback" not in ended.err
+    for index in (0, 2):
+        assert (in_tmp_path / "sweep" / str(index) / "summary.json").is_file()
+
+
+def test_the_experiment_of_the_documentation_can_be_planned(
+    plan_command: RunCommand, in_tmp_path: Path
+) -> None:
+    hours = pd.date_range("2016-07-01", periods=14500, freq="h")
+    names = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
+    values = np.sin(np.arange(14500))[:, None] * np.arange(1, 8)
+    frame = pd.DataFrame(values, columns=names, index=pd.Index(hours, name="date"))
+    frame.to_csv(in_tmp_path / "ETTh1.csv")
+
+    ended = plan_command("experiment=etth1", "data.path=ETTh1.csv")
+
+    assert ended.status == 0, ended.err
+    assert "cpu:1" in ended.out
+
+
+def write_series(folder: Path) -> pd.DataFrame:
+    steps = np.arange(200)
+    frame = pd.DataFrame(
+        {
+            "when": pd.date_range("2024-01-01", periods=200, freq="h"),
+            "a": np.sin(steps / 3),
+            "b": np.cos(steps / 5) * 10 + 3,
+            "c": steps % 7,
+        }
+    )
+    frame.to_csv(folder / "series.csv", index=False)
+    frame.to_parquet(folder / "series.parquet")
+    return frame
+
+
+def test_a_csv_and_a_parquet_file_of_the_same_series_make_the_same_run(
+    train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    write_series(in_tmp_path)
+    settings = [setting for setting in SMALL if not setting.startswith("data.n_")]
+    settings += ["data=csv", "data.target=[b,a]", "data.season_length=24"]
+
+    from_csv = train_command(*settings, "data.path=series.csv", run="csv")
+    from_parquet = train_command(*settings, "data.path=series.parquet", run="parquet")
+
+    assert losses_of(from_csv) == losses_of(from_parquet)
+    head = checkpoint_of(from_csv)["state_dict"]["model.head.linear.weight"]
+    assert head.shape == (2 * 2, 4)
+    assert checkpoint_of(from_csv)["state_dict"]["model.encoder.weight"].shape == (4, 3)

@@ -1,0 +1,66 @@
+"""The plan command: prints, needs no GPU, and leaves nothing behind."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.in_process import RunCommand
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_a_plan_may_name_gpus_that_do_not_exist(plan_command: RunCommand) -> None:
+    ended = plan_command("placement.device_map={0-1: cuda:6, 2-3: cuda:7}")
+
+    assert ended.status == 0, ended.err
+    for text in ("cuda:6", "cuda:7", "0-1", "2-3", "predicted", "bubble"):
+        assert text in ended.out
+    assert list(ended.folder.iterdir()) == []
+
+
+def test_training_on_them_is_refused(train_command: RunCommand) -> None:
+    """Keeps the test above honest: these GPUs do not exist here."""
+    ended = train_command("placement.device_map={0-1: cuda:6, 2-3: cuda:7}")
+
+    assert ended.status == 2
+    assert "cuda:6" in ended.err
+
+
+def test_a_plan_shows_the_settings_it_was_made_with(plan_command: RunCommand) -> None:
+    small, large = (
+        plan_command(f"model.hidden_size={size}", "schedule=gpipe", "schedule.n_chunks=4")
+        for size in (16, 64)
+    )
+
+    assert "schedule: gpipe, 1 micro-batch x 4 chunks" in small.out
+    assert small.out != large.out
+
+
+def test_planning_as_a_process_of_its_own(command: Command, tmp_path: Path) -> None:
+    result = command("plan", ["placement.device_map=[cuda:0,cuda:0,cuda:1,cuda:1]"])
+
+    assert result.returncode == 0, result.stderr
+    assert "cuda:1" in result.stdout
+    assert result.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_says_what_the_command_does(flag: str, plan_command: RunCommand) -> None:
+    ended = plan_command(flag)
+
+    assert ended.status == 0
+    assert ended.out.startswith("python -m gru_parallel.plan [setting=value ...]")
+
+
+def test_help_of_training_names_the_command_and_its_settings(
+    command: Command, tmp_path: Path
+) -> None:
+    result = command("train", ["--help"])
+
+    assert result.returncode == 0
+    assert "gru_parallel.train" in result.stdout
+    assert "input_length: 48" in result.stdout
+    assert list(tmp_path.iterdir()) == []

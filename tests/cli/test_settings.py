@@ -1,0 +1,54 @@
+"""conf/, the schema and docs/settings.md say the same."""
+
+import inspect
+from dataclasses import fields
+from pathlib import Path
+
+import lightning.pytorch as pl
+import pytest
+from omegaconf import DictConfig
+
+from gru_parallel.config import DATA_SCHEMAS, SCHEMAS
+from gru_parallel.overrides import compose_config
+
+DECIDED_ELSEWHERE = {
+    "accelerator",
+    "strategy",
+    "devices",
+    "num_nodes",
+    "logger",
+    "callbacks",
+    "plugins",
+    "default_root_dir",
+    "barebones",
+    "use_distributed_sampler",
+    "sync_batchnorm",
+    "enable_autolog_hparams",
+    "model_registry",
+}
+
+
+@pytest.mark.parametrize("name", DATA_SCHEMAS)
+def test_the_yaml_of_data_has_the_keys_of_its_schema(name: str) -> None:
+    section = compose_config([f"data={name}"]).data
+    assert set(section) == {field.name for field in fields(DATA_SCHEMAS[name])}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_yaml_of_a_section_has_the_keys_of_its_schema(name: str) -> None:
+    assert set(compose_config([])[name]) == {field.name for field in fields(SCHEMAS[name])}
+
+
+def test_the_trainers_arguments_are_lightnings() -> None:
+    own = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
+    assert set(compose_config([]).trainer) == own - DECIDED_ELSEWHERE
+
+
+@pytest.mark.parametrize("overrides", [["data=csv"], ["data=lorenz96"]])
+def test_every_setting_is_documented(overrides: list[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    composed = compose_config(overrides)
+    for section in ("data", "model", "placement", "schedule", "engine"):
+        assert isinstance(composed[section], DictConfig)
+        for key in composed[section]:
+            assert f"`{section}.{key}`" in text

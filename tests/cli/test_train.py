@@ -1,0 +1,120 @@
+"""The training command as a process of its own, and how it ends when it cannot go on."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from tests.cli.in_process import (
+    SMALL,
+    RunCommand,
+    assert_same_weights,
+    checkpoint_of,
+    losses_of,
+)
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_a_run_in_a_process_of_its_own_prints_its_tables_and_fills_its_folder(
+    command: Command, tmp_path: Path
+) -> None:
+    result = command("train", [*SMALL, "hydra.run.dir=run", "placement.device_map=[0,0,1,1]"])
+
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    for text in ("cpu:1", "bubble", "repeat last value", "seasonal naive", "Folder of the run"):
+        assert text in result.stdout
+    folder = tmp_path / "run"
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"config.yaml", "plan.json", "metrics.csv", "summary.json", "trace.json"}
+    assert names >= {"timeline.png", "checkpoints"}
+    assert json.loads((folder / "summary.json").read_text())["measured_bubble"] > 0
+
+
+def test_bad_input_ends_a_process_with_status_2_and_no_traceback(
+    command: Command, tmp_path: Path
+) -> None:
+    result = command("train", ["placement.device_map=cuda:0,cuda:1"])
+
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+    assert "placement.device_map=[cuda:0,cuda:1]" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_with_a_checkpoint_from_which_the_run_goes_on(
+    train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    settings = [*SMALL, "model.dropout=0.1", "lr_scheduler=cosine", "trainer.max_epochs=60"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gru_parallel.train", *settings, "hydra.run.dir=broken"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        _wait_for_rows(process, in_tmp_path / "broken" / "metrics.csv", n_rows=5)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+
+    assert process.returncode == 130
+    checkpoint = in_tmp_path / "broken" / "checkpoints" / "last.ckpt"
+    n_steps = torch.load(checkpoint, weights_only=True)["global_step"]
+    assert 5 <= n_steps < 180
+    assert errors.splitlines() == [
+        f"gru_parallel: Stopped by Ctrl-C after step {n_steps}; checkpoint written: {checkpoint}",
+        f"Go on with ckpt_path={checkpoint}",
+    ]
+    straight = train_command(*settings, run="straight")
+    resumed = train_command(*settings, f"ckpt_path={checkpoint}", run="broken")
+    assert losses_of(resumed) == losses_of(straight)
+    assert_same_weights(resumed, straight)
+
+
+def _wait_for_rows(process: "subprocess.Popen[str]", path: Path, n_rows: int) -> None:
+    end = time.monotonic() + 60
+    while not path.exists() or len(path.read_text().splitlines()) <= n_rows:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "optimizer=sgd", "optimizer.lr=1e30")
+
+    assert ended.status == 1
+    assert "Traceback" not in ended.err
+    lines = ended.err.splitlines()
+    assert len(lines) == 2
+    assert "came from stage 1 (cpu:1, layers 2-3)" in lines[0]
+    assert "Last good checkpoint: none was written yet" in lines[1]
+    assert "optimizer.lr (now 1e+30)" in lines[1]
+    assert not (ended.folder / "summary.json").exists()
+
+
+def test_a_loss_that_is_not_finite_names_the_checkpoint_that_is_good(
+    train_command: RunCommand,
+) -> None:
+    # After the first epoch the rate is a good deal too high.
+    growth = [
+        "+lr_scheduler.step_size=1",
+        "+lr_scheduler.gamma=1e30",
+        "+lr_scheduler.interval=epoch",
+    ]
+    ended = train_command(
+        *SMALL, "optimizer=sgd", "lr_scheduler._target_=torch.optim.lr_scheduler.StepLR", *growth
+    )
+
+    assert ended.status == 1
+    assert f"Last good checkpoint: {ended.folder / 'checkpoints' / 'last.ckpt'}." in ended.err
+    assert checkpoint_of(ended)["global_step"] == 3
+    weights = checkpoint_of(ended)["state_dict"].values()
+    assert all(weight.isfinite().all() for weight in weights)
