@@ -1,0 +1,88 @@
+"""What a measurement leaves: steps, turns and rounds. Pure; passed between processes as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks.machine_time import Share
+from benchmarks.shapes import Shape
+from benchmarks.variants import Variant
+from gru_parallel.schedule import Action
+
+
+@dataclass(frozen=True)
+class PipelineStep:
+    """What only a pipeline's step has.
+
+    Attributes:
+        cells_cpu_ms: CPU time of its F and B.
+        bare_cpu_ms: CPU time of the same cells called directly, right after the step.
+        bubble: idle share of the stages.
+        cells_ms: how long each F and B took, by action; wall time.
+    """
+
+    cells_cpu_ms: float
+    bare_cpu_ms: float
+    bubble: float
+    cells_ms: Mapping[Action, float]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step: forward and backward.
+
+    Attributes:
+        wall_ms: from the call to the gradients in place.
+        cpu_ms: CPU time of the whole process meanwhile, all its threads.
+        pipeline: None for an nn.GRU.
+    """
+
+    wall_ms: float
+    cpu_ms: float
+    pipeline: PipelineStep | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one variant did in one round.
+
+    Attributes:
+        steps: the measured ones.
+        cpu_ms: CPU time of the whole turn, what was not measured included.
+    """
+
+    steps: tuple[Step, ...]
+    cpu_ms: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """A turn of every variant, one after the other.
+
+    Attributes:
+        turns: by variant.
+        stolen: share of the machine's time that went to other guests; None where that is unknown.
+        others: share that other processes of this machine took; None where that is unknown.
+    """
+
+    turns: Mapping[Variant, Turn]
+    stolen: Share | None
+    others: Share | None
+
+
+@dataclass(frozen=True)
+class ShapeRun:
+    """All rounds of one shape.
+
+    Attributes:
+        shape: the size of the step.
+        variants: what was measured.
+        rounds: in order, disturbed ones included.
+        wanted: undisturbed rounds asked for.
+    """
+
+    shape: Shape
+    variants: tuple[Variant, ...]
+    rounds: tuple[Round, ...]
+    wanted: int

@@ -1,0 +1,184 @@
+"""From rounds to the numbers of a table: medians, ratios and the ideal. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+from benchmarks.driver import undisturbed
+from benchmarks.samples import Round, ShapeRun, Step
+from benchmarks.shapes import Shape
+from benchmarks.variants import Pipeline, Variant, WholeGRU
+from gru_parallel.placement import Plan
+from gru_parallel.schedule import Action, build_schedule, simulate
+
+
+@dataclass(frozen=True)
+class PipelineNumbers:
+    """What only a pipeline has.
+
+    Attributes:
+        bubble: measured idle share of the stages, median of the steps.
+        ideal_bubble: (S-1)/(MC+S-1).
+        ideal_ms: how long a step of its measured cells would take with no engine.
+        over_ideal: measured step over that.
+        bare_cpu_ms: CPU time of the same cells called directly, median of the steps.
+        added_cpu: what the step takes above that, as a share of it; each step against the bare
+            cells right after it, then the median.
+        engine_cpu: the part of `added_cpu` that the step spends outside its own F and B. The rest
+            is F and B themselves, which take longer while another stage keeps a core busy.
+    """
+
+    bubble: float
+    ideal_bubble: float
+    ideal_ms: float
+    over_ideal: float
+    bare_cpu_ms: float
+    added_cpu: float
+    engine_cpu: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant's line of the table of a shape.
+
+    Attributes:
+        name: the variant's.
+        wall_ms: median over the steps.
+        cpu_ms: median over the steps.
+        speedup: wall time of the better nn.GRU over this one's; in each round, then the median.
+        speedup_low: a quarter of the rounds have less.
+        speedup_high: a quarter of the rounds have more.
+        pipeline: None for an nn.GRU.
+    """
+
+    name: str
+    wall_ms: float
+    cpu_ms: float
+    speedup: float
+    speedup_low: float
+    speedup_high: float
+    pipeline: PipelineNumbers | None
+
+
+@dataclass(frozen=True)
+class ShapeSummary:
+    """All that is reported of a shape.
+
+    Attributes:
+        shape: the size of the step.
+        rows: one a variant.
+        n_wanted: undisturbed rounds asked for.
+        n_kept: rounds that the numbers come from.
+        n_run: rounds run.
+        stolen: share of the machine's time lost to other guests in each round run; () if unknown.
+        others: share that other processes took, median of the rounds kept; None where unknown.
+        disturbed: whether no round was undisturbed, so that the numbers come from disturbed ones.
+    """
+
+    shape: Shape
+    rows: tuple[Row, ...]
+    n_wanted: int
+    n_kept: int
+    n_run: int
+    stolen: tuple[float, ...]
+    others: float | None
+    disturbed: bool
+
+
+def summarise(run: ShapeRun) -> ShapeSummary:
+    """Work out the numbers of a shape.
+
+    Args:
+        run: its rounds, at least one.
+
+    Returns:
+        The summary, from the undisturbed rounds; where there is none, from all, marked `disturbed`.
+    """
+    kept = undisturbed(run.rounds)
+    rounds = kept or run.rounds
+    others = [r.others for r in rounds if r.others is not None]
+    return ShapeSummary(
+        shape=run.shape,
+        rows=tuple(_row(variant, run, rounds) for variant in run.variants),
+        n_wanted=run.wanted,
+        n_kept=len(rounds),
+        n_run=len(run.rounds),
+        stolen=tuple(r.stolen for r in run.rounds if r.stolen is not None),
+        others=median(others) if others else None,
+        disturbed=not kept,
+    )
+
+
+def ideal_step_ms(plan: Plan, cells_ms: Sequence[Mapping[Action, float]]) -> float:
+    """Simulate the plan's schedule with the median duration of each F and B; hand-overs are free.
+
+    Args:
+        plan: what was measured.
+        cells_ms: the durations of every F and B, one mapping a step.
+
+    Returns:
+        The length of the step, in ms.
+    """
+    cost_ms = {action: median(cells[action] for cells in cells_ms) for action in cells_ms[0]}
+    schedule = build_schedule(plan.schedule, plan.n_stages, plan.n_micro_batches, plan.n_chunks)
+    return simulate(schedule, cost_ms.__getitem__).step_ms
+
+
+def _row(variant: Variant, run: ShapeRun, rounds: Sequence[Round]) -> Row:
+    steps = _steps(variant, rounds)
+    wall_ms = median(step.wall_ms for step in steps)
+    low, middle, high = _quartiles(_speedups(variant, _better_whole(run, rounds), rounds))
+    return Row(
+        name=variant.name,
+        wall_ms=wall_ms,
+        cpu_ms=median(step.cpu_ms for step in steps),
+        speedup=middle,
+        speedup_low=low,
+        speedup_high=high,
+        pipeline=_pipeline_numbers(variant, run.shape, steps, wall_ms)
+        if isinstance(variant, Pipeline)
+        else None,
+    )
+
+
+def _pipeline_numbers(
+    variant: Pipeline, shape: Shape, steps: Sequence[Step], wall_ms: float
+) -> PipelineNumbers:
+    pairs = [(step.cpu_ms, step.pipeline) for step in steps if step.pipeline is not None]
+    ideal_ms = ideal_step_ms(variant.plan(shape), [own.cells_ms for _, own in pairs])
+    return PipelineNumbers(
+        bubble=median(own.bubble for _, own in pairs),
+        ideal_bubble=variant.ideal_bubble,
+        ideal_ms=ideal_ms,
+        over_ideal=wall_ms / ideal_ms,
+        bare_cpu_ms=median(own.bare_cpu_ms for _, own in pairs),
+        added_cpu=median(cpu_ms / own.bare_cpu_ms - 1 for cpu_ms, own in pairs),
+        engine_cpu=median((cpu_ms - own.cells_cpu_ms) / own.bare_cpu_ms for cpu_ms, own in pairs),
+    )
+
+
+def _steps(variant: Variant, rounds: Sequence[Round]) -> list[Step]:
+    return [step for r in rounds for step in r.turns[variant].steps]
+
+
+def _better_whole(run: ShapeRun, rounds: Sequence[Round]) -> Variant:
+    """The nn.GRU with the smaller median wall time."""
+    whole = [variant for variant in run.variants if isinstance(variant, WholeGRU)]
+    return min(whole, key=lambda v: median(step.wall_ms for step in _steps(v, rounds)))
+
+
+def _speedups(variant: Variant, against: Variant, rounds: Sequence[Round]) -> list[float]:
+    return [_round_ms(against, r) / _round_ms(variant, r) for r in rounds]
+
+
+def _round_ms(variant: Variant, r: Round) -> float:
+    return median(step.wall_ms for step in r.turns[variant].steps)
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return low, middle, high

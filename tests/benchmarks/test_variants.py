@@ -1,0 +1,35 @@
+import pytest
+
+from benchmarks.shapes import QUICK_SHAPE, Shape
+from benchmarks.variants import ALL_VARIANTS, QUICK_VARIANTS, Pipeline, WholeGRU
+
+
+def test_layers_are_shared_out_evenly_over_two_logical_cpus() -> None:
+    plan = Pipeline(n_micro_batches=1, n_chunks=8).plan(Shape(128, 32, 96, 4))
+    assert plan.devices == ("cpu:0", "cpu:1")
+    assert [list(plan.stage_layers(stage)) for stage in (0, 1)] == [[0, 1], [2, 3]]
+    assert (plan.n_micro_batches, plan.n_chunks) == (1, 8)
+
+
+@pytest.mark.parametrize(("n_cells", "bubble"), [((1, 1), 1 / 2), ((1, 4), 1 / 5), ((2, 3), 1 / 7)])
+def test_the_ideal_bubble_of_two_stages_is_one_in_all_cells_and_one(
+    n_cells: tuple[int, int], bubble: float
+) -> None:
+    assert Pipeline(*n_cells).ideal_bubble == pytest.approx(bubble)
+
+
+def test_a_pipeline_fits_a_shape_that_fills_all_its_cells() -> None:
+    shape = Shape(hidden_size=8, batch_size=2, n_steps=4, num_layers=2)
+    assert Pipeline(2, 4).fits(shape)
+    assert not Pipeline(3, 4).fits(shape)
+    assert not Pipeline(2, 5).fits(shape)
+    assert WholeGRU(2).fits(shape)
+
+
+def test_names_tell_all_variants_apart() -> None:
+    assert len({variant.name for variant in ALL_VARIANTS}) == len(ALL_VARIANTS)
+
+
+def test_the_quick_run_measures_a_part_of_the_full_one_and_all_of_it_fits() -> None:
+    assert set(QUICK_VARIANTS) < set(ALL_VARIANTS)
+    assert all(variant.fits(QUICK_SHAPE) for variant in QUICK_VARIANTS)
