@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from gru_parallel.engine.cells import Cells
-from gru_parallel.engine.devices import torch_device
-from gru_parallel.engine.lane import make_lane
-from gru_parallel.engine.stage import Batch, Stage, StageModules
+from gru_parallel.engine.section import Parcel
+from gru_parallel.engine.stage_pass import Batch, StagePass
+from gru_parallel.engine.stages import make_stages, modules_of_stages
+from gru_parallel.engine.tail import HeadTail
 from gru_parallel.model import StackModel, SumLoss
 from gru_parallel.placement import Plan
 from gru_parallel.schedule import Action, Op, build_schedule, simulate
@@ -25,12 +26,7 @@ class BareCells:
     def __init__(self, model: StackModel, plan: Plan, loss: SumLoss) -> None:
         self._plan = plan
         self._loss = loss
-        self._stages = [
-            Stage(index, placed.device, modules, make_lane(torch_device(placed.device)))
-            for index, (placed, modules) in enumerate(
-                zip(plan.stages, _stage_modules(model, plan), strict=True)
-            )
-        ]
+        self._stages = make_stages(plan, modules_of_stages(model, plan))
         self._order = merged_order(plan)
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor | None]]:
@@ -46,36 +42,22 @@ class BareCells:
         plan = self._plan
         cells = Cells.cut(x.shape[0], x.shape[1], plan.n_micro_batches, plan.n_chunks)
         batch = Batch(cells, x, y, self._loss)
-        for stage in self._stages:
-            stage.begin(batch)
-        handed_over: dict[Action, Tensor | None] = {}
+        passes = [StagePass(stage, batch) for stage in self._stages]
+        handed_over: dict[Action, Parcel] = {}
         for action in self._order:
-            stage = self._stages[action.stage]
+            own = passes[action.stage]
             step = 1 if action.op is Op.F else -1
-            run = stage.forward if action.op is Op.F else stage.backward
-            result = run(action.cell, handed_over.pop(action, None))
-            if result is not None:
-                handed_over[Action(action.stage + step, action.op, *action.cell)] = result
-        results = [stage.end() for stage in self._stages]
-        loss = results[-1].loss
-        assert loss is not None
-        return loss, [gradient for result in results for gradient in result.gradients]
+            run = own.forward if action.op is Op.F else own.backward
+            for parcel in run(action.cell, handed_over.pop(action, None)):
+                cell = (action.micro_batch, parcel.chunk)
+                handed_over[Action(action.stage + step, action.op, *cell)] = parcel
+        tail = passes[-1].tail
+        assert isinstance(tail, HeadTail)
+        assert tail.total is not None
+        return tail.total, [gradient for own in passes for gradient in own.weight_gradients()]
 
 
 def merged_order(plan: Plan) -> tuple[Action, ...]:
     """List all F and B of a step as they begin in the pipeline, each stage's in its own order."""
     schedule = build_schedule(plan.schedule, plan.n_stages, plan.n_micro_batches, plan.n_chunks)
     return tuple(event.action for event in simulate(schedule, lambda _: 1.0).events)
-
-
-def _stage_modules(model: StackModel, plan: Plan) -> list[StageModules]:
-    blocks = model.gru.gru_blocks
-    encoders: list[nn.Module | None] = [model.encoder, *[None] * (plan.n_stages - 1)]
-    return [
-        StageModules(
-            encoder=encoder,
-            blocks=blocks[placed.blocks.start : placed.blocks.stop],
-            head=model.head if placed is plan.stages[-1] else None,
-        )
-        for placed, encoder in zip(plan.stages, encoders, strict=True)
-    ]

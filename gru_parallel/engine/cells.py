@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import ShapeError, UsageError
+from gru_parallel.model.ragged import BatchSizes, batch_sizes_of, longest_first
+
+CellIndex = tuple[int, int]
+"""(micro-batch, chunk)."""
+
+Rows = slice | Tensor
+"""Rows of the batch: in a row, or by number where the batch had to be sorted."""
+
+Place = tuple[Rows, slice] | tuple[Rows]
+"""An index into a batch: rows and steps, or rows alone."""
 
 
 def split_sizes(total: int, n_parts: int) -> list[int]:
@@ -16,8 +29,28 @@ def split_sizes(total: int, n_parts: int) -> list[int]:
     return [size + 1] * extra + [size] * (n_parts - extra)
 
 
-def _slices(total: int, n_parts: int) -> tuple[slice, ...]:
-    bounds = accumulate(split_sizes(total, n_parts), initial=0)
+def split_work(lengths: Sequence[int], n_parts: int) -> list[int]:
+    """Cut rows into `n_parts` groups whose lengths add up to about the same, none of them empty.
+
+    Args:
+        lengths: time steps of each row, the longest first.
+        n_parts: number of groups, at most one a row.
+
+    Returns:
+        The number of rows of each group.
+    """
+    sums = list(accumulate(lengths))
+    ends = [0]
+    for part in range(1, n_parts):
+        wanted = sums[-1] * part / n_parts
+        # The end whose sum is nearest, with a row left for each group before and after it.
+        possible = range(ends[-1] + 1, len(lengths) - (n_parts - part) + 1)
+        ends.append(min(possible, key=lambda end: abs(sums[end - 1] - wanted)))
+    return [stop - start for start, stop in pairwise([*ends, len(lengths)])]
+
+
+def _slices(sizes: Sequence[int]) -> tuple[slice, ...]:
+    bounds = accumulate(sizes, initial=0)
     return tuple(slice(start, stop) for start, stop in pairwise(bounds))
 
 
@@ -26,21 +59,45 @@ class Cells:
     """The grid of one batch.
 
     Attributes:
-        rows: the rows of each micro-batch.
-        steps: the time steps of each chunk.
+        batch_size: rows of the batch.
+        n_steps: time steps of its longest row.
+        rows: the rows of each micro-batch, the longest first.
+        steps: the time steps of each micro-batch's chunks; a chunk of short rows may have none.
+        lengths: time steps of each micro-batch's rows; None where all have `n_steps`.
     """
 
-    rows: tuple[slice, ...]
-    steps: tuple[slice, ...]
+    batch_size: int
+    n_steps: int
+    rows: tuple[Rows, ...]
+    steps: tuple[tuple[slice, ...], ...]
+    lengths: tuple[tuple[int, ...], ...] | None = None
 
     @classmethod
-    def cut(cls, batch_size: int, n_steps: int, n_micro_batches: int, n_chunks: int) -> Cells:
+    def cut(
+        cls,
+        batch_size: int,
+        n_steps: int,
+        n_micro_batches: int,
+        n_chunks: int,
+        lengths: Tensor | None = None,
+    ) -> Cells:
         """Cut a batch of `batch_size` windows of `n_steps` steps.
 
-        A batch smaller than `n_micro_batches` gets a micro-batch a row; no cell is ever empty.
+        A batch smaller than `n_micro_batches` gets a micro-batch a row. Without lengths no cell is
+        ever empty. With them, rows of like length go into one micro-batch, so that micro-batches
+        mean the same work and chunks are of each micro-batch's own length.
+
+        Args:
+            batch_size: rows of the batch.
+            n_steps: time steps of the batch.
+            n_micro_batches: slices of the batch.
+            n_chunks: slices of time.
+            lengths: time steps of each row, whole numbers of shape (batch_size,); None where all
+                are whole.
 
         Raises:
             UsageError: the batch is empty, or n_chunks exceeds n_steps.
+            ShapeError: `lengths` has another shape or type, or one is not from 1 to n_steps.
         """
         if batch_size < 1:
             raise UsageError("A batch of 0 windows cannot be run; give at least one window.")
@@ -49,8 +106,21 @@ class Cells:
                 f"schedule.n_chunks={n_chunks} exceeds the {n_steps} time steps of the sequence;"
                 f" use schedule.n_chunks <= {n_steps}."
             )
+        n_parts = min(n_micro_batches, batch_size)
+        if lengths is None:
+            chunks = _slices(split_sizes(n_steps, n_chunks))
+            rows = _slices(split_sizes(batch_size, n_parts))
+            return cls(batch_size, n_steps, rows, (chunks,) * n_parts)
+        check_lengths(lengths, batch_size, n_steps)
+        order = longest_first(lengths.cpu())
+        in_order: list[int] = lengths.cpu()[order].tolist()
+        parts = _slices(split_work(in_order, n_parts))
         return cls(
-            _slices(batch_size, min(n_micro_batches, batch_size)), _slices(n_steps, n_chunks)
+            batch_size,
+            n_steps,
+            tuple(order[part] for part in parts),
+            tuple(_slices(split_sizes(in_order[part.start], n_chunks)) for part in parts),
+            tuple(tuple(in_order[part]) for part in parts),
         )
 
     @property
@@ -61,13 +131,95 @@ class Cells:
     @property
     def n_chunks(self) -> int:
         """Chunks of each micro-batch."""
-        return len(self.steps)
+        return len(self.steps[0])
 
-    def inputs(self, x: Tensor, micro_batch: int, chunk: int) -> Tensor:
+    def n_rows(self, micro_batch: int) -> int:
+        """Rows of a micro-batch."""
+        rows = self.rows[micro_batch]
+        return int(rows.stop - rows.start) if isinstance(rows, slice) else len(rows)
+
+    def batch_sizes(self, cell: CellIndex) -> BatchSizes:
+        """Say how many rows run at each step of a cell."""
+        micro_batch, chunk = cell
+        steps = self.steps[micro_batch][chunk]
+        n_steps = int(steps.stop - steps.start)
+        if self.lengths is None:
+            return [self.n_rows(micro_batch)] * n_steps
+        return batch_sizes_of(self.lengths[micro_batch], n_steps, steps.start)
+
+    def n_active(self, cell: CellIndex) -> int:
+        """Rows that run in a cell, the first ones of their micro-batch; 0 if it is empty."""
+        if self.lengths is None:
+            return self.n_rows(cell[0])
+        return next(iter(self.batch_sizes(cell)), 0)
+
+    def ended(self, cell: CellIndex) -> tuple[int, int]:
+        """Say which rows of the micro-batch end in a cell: from the first up to the second."""
+        micro_batch, chunk = cell
+        if self.lengths is None:
+            return (0, self.n_rows(micro_batch)) if chunk == self.n_chunks - 1 else (0, 0)
+        later = self.n_active((micro_batch, chunk + 1)) if chunk + 1 < self.n_chunks else 0
+        return later, self.n_active(cell)
+
+    def last_outputs(self, y: Tensor, cell: CellIndex) -> Tensor:
+        """Take each ended row's last output: (time, rows, f) to (1, ended rows, f)."""
+        first, stop = self.ended(cell)
+        if self.lengths is None:
+            return y[-1:]
+        micro_batch, chunk = cell
+        before = self.steps[micro_batch][chunk].start + 1
+        steps = [length - before for length in self.lengths[micro_batch][first:stop]]
+        return y[steps, list(range(first, stop))].unsqueeze(0)
+
+    def in_batch(self, micro_batch: int, first: int, stop: int) -> Rows:
+        """Name rows of a micro-batch as rows of the batch."""
+        rows = self.rows[micro_batch]
+        if isinstance(rows, slice):
+            return slice(rows.start + first, rows.start + stop)
+        return rows[first:stop]
+
+    def place(self, cell: CellIndex) -> tuple[Rows, slice]:
+        """Name the rows and steps of a cell in the batch."""
+        micro_batch, chunk = cell
+        return self.in_batch(micro_batch, 0, self.n_active(cell)), self.steps[micro_batch][chunk]
+
+    def runs(self, cell: CellIndex) -> Tensor | None:
+        """Mark the steps that rows have, shape (rows, time) of bools; None where they have all."""
+        if self.lengths is None:
+            return None
+        sizes = torch.tensor(list(self.batch_sizes(cell)), dtype=torch.long)
+        return torch.arange(self.n_active(cell)).unsqueeze(1) < sizes
+
+    def inputs(self, x: Tensor, cell: CellIndex) -> Tensor:
         """Return a cell of x, (batch, time, features), as (cell's time, cell's batch, features)."""
-        return x[self.rows[micro_batch], self.steps[chunk]].transpose(0, 1).contiguous()
+        return x[self.place(cell)].transpose(0, 1).contiguous()
 
-    def targets(self, y: Tensor, micro_batch: int, chunk: int, *, every_step: bool) -> Tensor:
-        """Return a cell's targets from y, (batch, ...), or (batch, time, ...) where every_step."""
-        rows = y[self.rows[micro_batch]]
-        return rows[:, self.steps[chunk]] if every_step else rows
+    def join(self, micro_batch: int, pieces: Sequence[Tensor]) -> Tensor:
+        """Put a micro-batch's cells, (time, rows, f) each, together; zero after a row's end."""
+        n_rows = self.n_rows(micro_batch)
+        whole = [functional.pad(piece, (0, 0, 0, n_rows - piece.shape[1])) for piece in pieces]
+        return torch.cat(whole)
+
+    def split(self, micro_batch: int, whole: Tensor) -> list[Tensor]:
+        """Take the cells of a micro-batch out of what `join` put together."""
+        cells = ((micro_batch, chunk) for chunk in range(self.n_chunks))
+        return [whole[self.steps[m][c], : self.n_active((m, c))] for m, c in cells]
+
+
+def check_lengths(lengths: Tensor, batch_size: int, n_steps: int) -> None:
+    """Refuse lengths that do not fit a batch.
+
+    Raises:
+        ShapeError: the shape or type is another, or a length is not from 1 to n_steps.
+    """
+    if tuple(lengths.shape) != (batch_size,) or lengths.is_floating_point():
+        raise ShapeError(
+            f"lengths of shape {tuple(lengths.shape)} and type {lengths.dtype} do not fit a batch"
+            f" of {batch_size}; give one whole number a row, shape ({batch_size},)."
+        )
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if shortest < 1 or longest > n_steps:
+        raise ShapeError(
+            f"lengths from {shortest} to {longest} do not fit sequences of {n_steps} steps; use"
+            f" lengths from 1 to {n_steps}."
+        )

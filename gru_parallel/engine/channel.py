@@ -8,6 +8,9 @@ from gru_parallel.engine.lane import Packet
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule import Action, Op, partner
 
+Packets = tuple[Packet, Packet | None]
+"""The tensor of a cell, and the state that goes with it, if one does."""
+
 
 class Aborted(Exception):
     """Another stage has failed, so what this one waits for will never come."""
@@ -18,33 +21,33 @@ class QueueChannel:
 
     def __init__(self, n_stages: int) -> None:
         self._n_stages = n_stages
-        self._queues: dict[tuple[Op, int], SimpleQueue[tuple[Action, Packet | None] | None]] = {
+        self._queues: dict[tuple[Op, int], SimpleQueue[tuple[Action, Packets | None] | None]] = {
             (op, stage): SimpleQueue() for op in (Op.RECV_F, Op.RECV_B) for stage in range(n_stages)
         }
         self._aborted = False
 
-    def send(self, action: Action, packet: Packet | None) -> None:
-        """Hand over the packet of a SEND action; None where only the order matters."""
+    def send(self, action: Action, packets: Packets | None) -> None:
+        """Hand over the packets of a SEND action; None where only the order matters."""
         wanted = partner(action, self._n_stages)
-        self._queues[wanted.op, wanted.stage].put((wanted, packet))
+        self._queues[wanted.op, wanted.stage].put((wanted, packets))
 
-    def receive(self, action: Action) -> Packet | None:
-        """Wait for the packet of a RECV action.
+    def receive(self, action: Action) -> Packets | None:
+        """Wait for the packets of a RECV action.
 
         Raises:
             Aborted: `abort` was called.
-            ScheduleError: another cell's packet arrived.
+            ScheduleError: another cell's packets arrived.
         """
         item = self._queues[action.op, action.stage].get()
         if item is None:
             raise Aborted
-        arrived, packet = item
+        arrived, packets = item
         if arrived != action:
             raise ScheduleError(
                 f"{action} was to be received, {arrived} arrived:"
                 " sends and receives differ in order."
             )
-        return packet
+        return packets
 
     def raise_if_aborted(self) -> None:
         """Stop a stage that waits for nothing.

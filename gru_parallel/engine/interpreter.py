@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 import torch
-from torch import Tensor
 
+from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.channel import Aborted, QueueChannel
-from gru_parallel.engine.stage import CellIndex, Stage
+from gru_parallel.engine.section import Parcel
+from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.schedule import Action, Event, Op
 
 
 class Interpreter:
-    """Runs a stage's list of actions: F and B on the stage, sends and receives on the channel.
+    """Runs a stage's list of actions: F and B on the pass, sends and receives on the channel.
 
     Args:
-        stage: what computes.
+        stage_pass: what computes.
         channel: what carries tensors to and from the other stages.
         devices: of every stage in order, to know where a tensor goes.
         wait: whether to wait for the device after each action, so that times measure the work and
@@ -25,22 +26,20 @@ class Interpreter:
     """
 
     def __init__(
-        self, stage: Stage, channel: QueueChannel, devices: Sequence[torch.device], *, wait: bool
+        self,
+        stage_pass: StagePass,
+        channel: QueueChannel,
+        devices: Sequence[torch.device],
+        *,
+        wait: bool,
     ) -> None:
-        self._stage = stage
+        self._pass = stage_pass
+        self._stage = stage_pass.stage
         self._channel = channel
         self._devices = devices
         self._wait = wait
-        self._received: dict[tuple[Op, CellIndex], Tensor] = {}
-        self._to_send: dict[tuple[Op, CellIndex], Tensor | None] = {}
-        self._handlers = {
-            Op.F: self._forward,
-            Op.B: self._backward,
-            Op.SEND_F: self._send,
-            Op.SEND_B: self._send,
-            Op.RECV_F: self._receive,
-            Op.RECV_B: self._receive,
-        }
+        self._received: dict[tuple[Op, CellIndex], Parcel] = {}
+        self._to_send: dict[tuple[Op, CellIndex], Parcel] = {}
 
     def run(self, actions: Sequence[Action], clock_start: float) -> list[Event]:
         """Run the actions in their order.
@@ -61,7 +60,7 @@ class Interpreter:
             start = perf_counter()
             try:
                 self._channel.raise_if_aborted()
-                self._handlers[action.op](action)
+                _HANDLERS[action.op](self, action)
                 if self._wait:
                     self._stage.lane.synchronize()
             except Aborted:
@@ -78,23 +77,44 @@ class Interpreter:
 
     def _forward(self, action: Action) -> None:
         received = self._received.pop((Op.RECV_F, action.cell), None)
-        self._to_send[Op.SEND_F, action.cell] = self._stage.forward(action.cell, received)
+        for parcel in self._pass.forward(action.cell, received):
+            self._to_send[Op.SEND_F, (action.micro_batch, parcel.chunk)] = parcel
 
     def _backward(self, action: Action) -> None:
         received = self._received.pop((Op.RECV_B, action.cell), None)
-        self._to_send[Op.SEND_B, action.cell] = self._stage.backward(action.cell, received)
+        for parcel in self._pass.backward(action.cell, received):
+            self._to_send[Op.SEND_B, (action.micro_batch, parcel.chunk)] = parcel
 
     def _send(self, action: Action) -> None:
-        tensor = self._to_send.pop((action.op, action.cell))
-        if tensor is None:
+        parcel = self._to_send.pop((action.op, action.cell), None)
+        if parcel is None or parcel.tensor is None:
             # The ring of a schedule that runs one cell at a time: only the order matters.
             self._channel.send(action, None)
             return
-        step = 1 if action.op is Op.SEND_F else -1
-        target = self._devices[action.stage + step]
-        self._channel.send(action, self._stage.lane.send(tensor, target))
+        lane = self._stage.lane
+        target = self._devices[action.stage + (1 if action.op is Op.SEND_F else -1)]
+        state = None if parcel.state is None else lane.send(parcel.state, target)
+        self._channel.send(action, (lane.send(parcel.tensor, target), state))
 
     def _receive(self, action: Action) -> None:
-        packet = self._channel.receive(action)
-        if packet is not None:
-            self._received[action.op, action.cell] = self._stage.lane.receive(packet)
+        packets = self._channel.receive(action)
+        if packets is None:
+            return
+        lane = self._stage.lane
+        tensor, state = packets
+        self._received[action.op, action.cell] = Parcel(
+            action.chunk,
+            lane.receive(tensor),
+            None if state is None else lane.receive(state),
+        )
+
+
+# Not bound to an interpreter, which would then hold on to itself, and so to the batch.
+_HANDLERS: dict[Op, Callable[[Interpreter, Action], None]] = {
+    Op.F: Interpreter._forward,
+    Op.B: Interpreter._backward,
+    Op.SEND_F: Interpreter._send,
+    Op.SEND_B: Interpreter._send,
+    Op.RECV_F: Interpreter._receive,
+    Op.RECV_B: Interpreter._receive,
+}

@@ -1,17 +1,23 @@
 """The model on one device: blocks, the stack, heads and losses. Knows nothing of schedules."""
 
-from gru_parallel.model.block import GRUBlock
+from gru_parallel.model.bidirectional import BidirectionalBlock
+from gru_parallel.model.block import Block, GRUBlock
 from gru_parallel.model.dropout import DropoutKey
 from gru_parallel.model.head import StepHead, WindowHead
+from gru_parallel.model.hidden import Start
 from gru_parallel.model.loss import LOSSES, SumLoss
-from gru_parallel.model.stack import GRUStack, StackModel
+from gru_parallel.model.stack import GRUStack
+from gru_parallel.model.stack_model import StackModel
 
 __all__ = [
     "LOSSES",
+    "BidirectionalBlock",
+    "Block",
     "DropoutKey",
     "GRUBlock",
     "GRUStack",
     "StackModel",
+    "Start",
     "StepHead",
     "SumLoss",
     "WindowHead",

@@ -1,20 +1,207 @@
-"""GRUBlock: consecutive layers of a GRU as one module, the unit of placement."""
+"""Block: consecutive layers of a GRU as one module, the unit of placement; GRUBlock: one way."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.errors import ShapeError
+from gru_parallel.errors import ShapeError, UsageError
 from gru_parallel.model.dropout import DropoutKey, dropout
+from gru_parallel.model.ragged import BatchSizes, run_gru
+
+POLICIES = ("zeros", "given", "learned", "carry", "previous")
+"""Where a block's h_0 may come from; hidden.py says what each means."""
 
 
-class GRUBlock(nn.Module):
+class Block(nn.Module, ABC):
     """One or more consecutive layers of a stack, with weights and a hidden state of their own.
 
-    The block computes what the same layers of one `nn.GRU` would, given their share of h_0. Dropout
-    follows every layer but the last of the whole stack, so also the last layer of a block inside
-    the stack.
+    Dropout follows every layer but the last of the whole stack, so also the last layer of a block
+    inside the stack.
+
+    Args:
+        input_size: features of x.
+        hidden_size: features of each layer's state.
+        num_layers: layers in this block.
+        first_layer: index of the block's first layer in the whole stack.
+        last: whether the block's last layer is the last of the stack (no dropout after it).
+        dropout: probability of dropping an output between layers, 0 <= dropout <= 1.
+        h_0: where the state comes from that enters the block, one of `POLICIES`.
+
+    Attributes:
+        n_directions: 1, or 2 where layers run in both directions of time.
+        parts: the `nn.GRU`s that hold the weights, in the order of the layers.
+    """
+
+    n_directions: ClassVar[int]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        first_layer: int,
+        last: bool,
+        dropout: float,
+        h_0: str,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"dropout={dropout} is no probability; use 0 <= dropout <= 1.")
+        if h_0 not in POLICIES:
+            raise UsageError(f"model.h_0={h_0} is unknown; use one of {', '.join(POLICIES)}.")
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.first_layer = first_layer
+        self.last = last
+        self.dropout = dropout
+        self.h_0 = h_0
+        self.parts = nn.ModuleList()
+
+    def _learn_h_0(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        """Register a state to learn for each layer and direction, if that is the policy."""
+        for name in self.learned_names:
+            state = torch.zeros(self.hidden_size, device=device, dtype=dtype)
+            self.register_parameter(name, nn.Parameter(state))
+
+    @property
+    def learned_names(self) -> tuple[str, ...]:
+        """Names of the learned states in the order of the states; () where none is learned."""
+        if self.h_0 != "learned":
+            return ()
+        suffixes = ("", "_reverse")[: self.n_directions]
+        return tuple(f"h_0_l{k}{suffix}" for k in range(self.num_layers) for suffix in suffixes)
+
+    @property
+    def layers(self) -> range:
+        """Indices of the block's layers in the whole stack."""
+        return range(self.first_layer, self.first_layer + self.num_layers)
+
+    @property
+    def n_states(self) -> int:
+        """States of the block: one a layer and direction, in the order of `nn.GRU`'s h_n."""
+        return self.num_layers * self.n_directions
+
+    @property
+    def output_size(self) -> int:
+        """Features of y."""
+        return self.hidden_size * self.n_directions
+
+    @property
+    def gru_parts(self) -> tuple[nn.GRU, ...]:
+        """The `nn.GRU`s that hold the weights, in the order of the layers."""
+        return tuple(part for part in self.parts if isinstance(part, nn.GRU))
+
+    @property
+    def is_barrier(self) -> bool:
+        """Whether the block needs all of a sequence before it can begin, or go back."""
+        return self.n_directions == 2 or self.h_0 == "previous"
+
+    @property
+    def reverse_parts(self) -> tuple[nn.GRU, ...]:
+        """Those of `gru_parts` that run against the direction of time."""
+        return tuple(
+            part
+            for part, (_, suffix) in zip(self.gru_parts, self.part_places, strict=True)
+            if suffix
+        )
+
+    def weights(self) -> list[Tensor]:
+        """Return what the block is trained by, in the order of `nn.GRU`, learned states last."""
+        weights = [w for part in self.gru_parts for layer in part.all_weights for w in layer]
+        return [*weights, *(getattr(self, name) for name in self.learned_names)]
+
+    @property
+    @abstractmethod
+    def part_places(self) -> tuple[tuple[int, str], ...]:
+        """For each of `parts`, its first layer within the block and its names' suffix."""
+
+    def nn_gru_names(self) -> dict[str, str]:
+        """Map each parameter's own name to the one that it has in the `nn.GRU` of the whole stack.
+
+        Learned states, which `nn.GRU` does not have, are called `h_0_l0` and `h_0_l0_reverse`.
+        """
+        names = {}
+        for index, (part, place) in enumerate(zip(self.gru_parts, self.part_places, strict=True)):
+            first, suffix = place
+            for own, _ in part.named_parameters():
+                name = _count_from(self.first_layer + first, own)
+                names[f"parts.{index}.{own}"] = f"{name}{suffix}"
+        return names | {own: _count_from(self.first_layer, own) for own in self.learned_names}
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        h_0: Tensor,
+        key: DropoutKey | None = None,
+        batch_sizes: BatchSizes | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run a piece of a sequence through this block.
+
+        Args:
+            x: inputs, shape (time, batch, input_size).
+            h_0: hidden state entering the piece, shape (n_states, batch, hidden_size).
+            key: names the random numbers of dropout; None uses torch's global generator.
+            batch_sizes: rows at each step, where they end at different steps; the longest row comes
+                first.
+
+        Returns:
+            y: outputs, shape (time, batch, output_size), zero after a row's end.
+            h_n: hidden state after each row's last step, shape (n_states, batch, hidden_size).
+
+        Raises:
+            ShapeError: x or h_0 does not fit this block, or they disagree in batch.
+        """
+
+    def drop(self, y: Tensor, layer: int, key: DropoutKey | None) -> Tensor:
+        """Apply the dropout that follows a layer, if any does.
+
+        Args:
+            y: the layer's outputs.
+            layer: index of the layer in the whole stack.
+            key: names the random numbers; None uses torch's global generator.
+
+        Returns:
+            What goes on to the next layer, of the shape of `y`.
+        """
+        is_last = self.last and layer == self.layers.stop - 1
+        if not self.training or self.dropout == 0.0 or is_last:
+            return y
+        return dropout(y, self.dropout, layer, key)
+
+    def extra_repr(self) -> str:
+        """Describe the block's place in the stack."""
+        return (
+            f"layers {self.layers.start}-{self.layers.stop - 1}, dropout={self.dropout},"
+            f" h_0={self.h_0}"
+        )
+
+    def check(self, x: Tensor, h_0: Tensor) -> None:
+        """Refuse inputs that do not fit.
+
+        Raises:
+            ShapeError: x or h_0 does not fit this block, or they disagree in batch.
+        """
+        expected = (self.n_states, x.shape[1], self.hidden_size) if x.dim() == 3 else None
+        if expected is None or x.shape[2] != self.input_size or tuple(h_0.shape) != expected:
+            raise ShapeError(
+                f"x of shape {tuple(x.shape)} and h_0 of shape {tuple(h_0.shape)} do not fit a"
+                f" block that takes x as (time, batch, {self.input_size}) and h_0 as"
+                f" ({self.n_states}, batch, {self.hidden_size})."
+            )
+
+
+class GRUBlock(Block):
+    """A block whose layers run in the direction of time, so that it can run chunk by chunk.
+
+    The block computes what the same layers of one `nn.GRU` would, given their share of h_0.
 
     Args:
         input_size: features of x.
@@ -22,11 +209,14 @@ class GRUBlock(nn.Module):
         num_layers: layers in this block.
         first_layer: index of the block's first layer in the whole stack.
         last: whether the block's last layer is the last of the stack (no dropout after it).
-        dropout: probability of dropping an output between layers, 0 <= dropout < 1.
+        dropout: probability of dropping an output between layers, 0 <= dropout <= 1.
+        h_0: where the state comes from that enters the block, one of `POLICIES`.
         bias: whether layers have biases.
         device: where the parameters are created.
         dtype: the parameters' type.
     """
+
+    n_directions = 1
 
     def __init__(
         self,
@@ -37,78 +227,53 @@ class GRUBlock(nn.Module):
         first_layer: int = 0,
         last: bool = True,
         dropout: float = 0.0,
+        h_0: str = "given",
         bias: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout={dropout} is no probability below 1; use 0 <= dropout < 1.")
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.first_layer = first_layer
-        self.last = last
-        self.dropout = dropout
+        super().__init__(input_size, hidden_size, num_layers, first_layer, last, dropout, h_0)
         # Without dropout the layers go into one call, in which cuDNN overlaps them; with dropout
         # the masks between them are ours, so each layer is a call of its own.
-        sizes = [num_layers] if dropout == 0.0 else [1] * num_layers
-        self.parts = nn.ModuleList()
-        for size in sizes:
+        for size in layers_of_parts(num_layers, dropout):
             part = nn.GRU(input_size, hidden_size, size, bias=bias, device=device, dtype=dtype)
             self.parts.append(part)
             input_size = hidden_size
+        self._learn_h_0(device, dtype)
 
     @property
-    def layers(self) -> range:
-        """Indices of the block's layers in the whole stack."""
-        return range(self.first_layer, self.first_layer + self.num_layers)
-
-    @property
-    def gru_parts(self) -> tuple[nn.GRU, ...]:
-        """The block's calls of `nn.GRU` in order."""
-        return tuple(part for part in self.parts if isinstance(part, nn.GRU))
+    def part_places(self) -> tuple[tuple[int, str], ...]:
+        """For each of `parts`, its first layer within the block and its names' suffix."""
+        ends = accumulate((part.num_layers for part in self.gru_parts), initial=0)
+        return tuple((first, "") for first in list(ends)[:-1])
 
     def forward(
-        self, x: Tensor, h_0: Tensor, key: DropoutKey | None = None
+        self,
+        x: Tensor,
+        h_0: Tensor,
+        key: DropoutKey | None = None,
+        batch_sizes: BatchSizes | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Run one chunk of one micro-batch through this block.
-
-        Args:
-            x: inputs, shape (time, batch, input_size).
-            h_0: hidden state entering the chunk, shape (layers, batch, hidden_size).
-            key: names the random numbers of dropout; None uses torch's global generator.
-
-        Returns:
-            y: outputs, shape (time, batch, hidden_size).
-            h_n: hidden state leaving the chunk, shape (layers, batch, hidden_size).
-
-        Raises:
-            ShapeError: x or h_0 does not fit this block, or they disagree in batch.
-        """
-        self._check(x, h_0)
+        """See `Block.forward`; a piece is one chunk of one micro-batch."""
+        self.check(x, h_0)
         states: list[Tensor] = []
         layer = self.first_layer
         for part in self.gru_parts:
-            size = part.num_layers
             first = layer - self.first_layer
-            x, h_n = part(x, h_0[first : first + size])
+            x, h_n = run_gru(part, x, h_0[first : first + part.num_layers], batch_sizes)
             states.append(h_n)
-            layer += size
-            last = self.last and layer == self.layers.stop
-            if self.training and self.dropout > 0.0 and not last:
-                x = dropout(x, self.dropout, layer - 1, key)
+            layer += part.num_layers
+            x = self.drop(x, layer - 1, key)
         return x, states[0] if len(states) == 1 else torch.cat(states)
 
-    def extra_repr(self) -> str:
-        """Describe the block's place in the stack."""
-        return f"layers {self.layers.start}-{self.layers.stop - 1}, dropout={self.dropout}"
 
-    def _check(self, x: Tensor, h_0: Tensor) -> None:
-        expected = (self.num_layers, x.shape[1], self.hidden_size) if x.dim() == 3 else None
-        if expected is None or x.shape[2] != self.input_size or tuple(h_0.shape) != expected:
-            raise ShapeError(
-                f"x of shape {tuple(x.shape)} and h_0 of shape {tuple(h_0.shape)} do not fit a"
-                f" block that takes x as (time, batch, {self.input_size}) and h_0 as"
-                f" ({self.num_layers}, batch, {self.hidden_size})."
-            )
+def _count_from(first_layer: int, name: str) -> str:
+    """Count the layer in a name on from another: weight_ih_l0 from 3 is weight_ih_l3."""
+    stem, _, rest = name.rpartition("_l")
+    layer, *suffix = rest.split("_")
+    return "_".join([f"{stem}_l{first_layer + int(layer)}", *suffix])
+
+
+def layers_of_parts(num_layers: int, dropout: float) -> Sequence[int]:
+    """Return the layers of each call of `nn.GRU` that a `GRUBlock` makes."""
+    return [num_layers] if dropout == 0.0 else [1] * num_layers

@@ -42,7 +42,7 @@ def dropout(y: Tensor, probability: float, layer: int, key: DropoutKey | None) -
 
     Args:
         y: outputs of a layer, any shape.
-        probability: share of entries to drop, 0 <= probability < 1.
+        probability: share of entries to drop, 0 <= probability <= 1.
         layer: index of the layer in the whole stack.
         key: where the random numbers come from; None draws them from torch's global generator.
 
@@ -54,4 +54,5 @@ def dropout(y: Tensor, probability: float, layer: int, key: DropoutKey | None) -
     keep = 1.0 - probability
     mask = torch.empty_like(y, requires_grad=False)
     mask.bernoulli_(keep, generator=key.generator(layer, y.device))
-    return y * mask.div_(keep)
+    # A share of 1 leaves nothing to scale.
+    return y * (mask.div_(keep) if keep > 0.0 else mask)

@@ -1,18 +1,123 @@
-"""Where each block's h_0 comes from."""
+"""Where each block's h_0 comes from: the policies of `model.h_0`, a function each.
+
+Shapes are those of a block and some rows of the batch: (n_states, batch, hidden_size).
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gru_parallel.model.block import GRUBlock
+from gru_parallel.errors import ShapeError
+from gru_parallel.model.block import Block
 
 
-def zeros(block: GRUBlock, batch_size: int) -> Tensor:
-    """Return a state of zeros for `block`, shape (layers, batch, hidden_size).
+@dataclass(frozen=True)
+class Start:
+    """What the blocks of a stack may start a batch from, in the layout of `nn.GRU`'s h_n.
 
-    A stack whose blocks all start from zeros equals one `nn.GRU` called without h_0.
+    Attributes:
+        h_0: for `given`, shape (n_states, batch, hidden_size) over all blocks; None for zeros.
+        carried: for `carry`, the h_n of the batch before, of the same shape; None before the first.
+        reset: for `carry`, which rows start from zeros all the same, shape (batch,), of bools.
     """
-    weight = next(block.parameters())
-    shape = (block.num_layers, batch_size, block.hidden_size)
+
+    h_0: Tensor | None = None
+    carried: Tensor | None = None
+    reset: Tensor | None = None
+
+    def of(self, states: slice, rows: slice | Tensor) -> Start:
+        """Return the share of some blocks' states and some rows of the batch."""
+        return Start(
+            None if self.h_0 is None else self.h_0[states, rows],
+            None if self.carried is None else self.carried[states, rows],
+            None if self.reset is None else self.reset[rows],
+        )
+
+
+def entering(block: Block, batch_size: int, start: Start, previous: Tensor | None) -> Tensor:
+    """Return the state that enters `block` at the start of its sequence, by the block's policy.
+
+    Args:
+        block: the block.
+        batch_size: rows.
+        start: the block's share of what the batch brings.
+        previous: h_n of the block before; None for the first block.
+    """
+    match block.h_0:
+        case "given":
+            return given(block, batch_size, start.h_0)
+        case "learned":
+            return learned(block, batch_size)
+        case "carry":
+            return carry(block, batch_size, start.carried, start.reset)
+        case "previous":
+            assert previous is not None
+            return previous
+        case _:
+            return zeros(block, batch_size)
+
+
+def zeros(block: Block, batch_size: int) -> Tensor:
+    """Start from zeros, whatever h_0 is given.
+
+    A stack whose blocks all do so equals one `nn.GRU` called without h_0. One in which only some
+    do equals one `nn.GRU` whose h_0 is zero in their layers, not one with a full h_0.
+    """
+    weight = block.weights()[0]
+    shape = (block.n_states, batch_size, block.hidden_size)
     return torch.zeros(shape, device=weight.device, dtype=weight.dtype)
+
+
+def given(block: Block, batch_size: int, h_0: Tensor | None) -> Tensor:
+    """Start from the block's share of the h_0 that the batch brings; zeros where it brings none.
+
+    Equals one `nn.GRU` called with the same h_0: what the mathematics asks of a stack that is cut.
+    """
+    return zeros(block, batch_size) if h_0 is None else h_0
+
+
+def learned(block: Block, batch_size: int) -> Tensor:
+    """Start from a trained state, the same for every row; it is zeros before training.
+
+    Equals one `nn.GRU` whose h_0 is a parameter, expanded over the batch.
+    """
+    states = torch.stack([getattr(block, name) for name in block.learned_names])
+    return states.unsqueeze(1).expand(-1, batch_size, -1).contiguous()
+
+
+def carry(
+    block: Block, batch_size: int, carried: Tensor | None, reset: Tensor | None = None
+) -> Tensor:
+    """Start where the row of the same number ended in the batch before, from zeros where reset.
+
+    Stateful training: no gradient flows back into the batch before. Equals one `nn.GRU` that is
+    called with its last h_n, detached. A batch may have fewer rows than the one before, then its
+    rows are the first ones; rows that are new have to be reset.
+
+    Raises:
+        ShapeError: a row has no state to go on from and is not reset.
+    """
+    state = zeros(block, batch_size)
+    if carried is None:
+        return state
+    n_known = min(batch_size, carried.shape[1])
+    if n_known < batch_size and (reset is None or not reset[n_known:].all()):
+        raise ShapeError(
+            f"a batch of {batch_size} rows follows one of {carried.shape[1]}, and rows from"
+            f" {n_known} on are not reset; with model.h_0=carry give reset=True for new rows."
+        )
+    state[:, :n_known] = carried[:, :n_known].detach().to(state)
+    return state if reset is None else state.masked_fill(reset.to(state.device)[None, :, None], 0.0)
+
+
+def previous(h_n: Tensor) -> Tensor:
+    """Start from the h_n of the block before: the hand-over from an encoder to a decoder.
+
+    A different model from one `nn.GRU`, whose layers know nothing of each other's last states. A
+    barrier in time: the block cannot begin before the one before it has ended. Gradients flow
+    through the hand-over.
+    """
+    return h_n

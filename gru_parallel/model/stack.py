@@ -1,21 +1,22 @@
-"""The stack of blocks, and the whole model around it: encoder, blocks, head.
-
-Names survive any placement.
-"""
+"""The stack of blocks, equal to one nn.GRU. Its parameters' names survive any placement."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Any
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.errors import ShapeError
-from gru_parallel.model import hidden
-from gru_parallel.model.block import GRUBlock
+from gru_parallel.errors import ShapeError, UsageError
+from gru_parallel.model.bidirectional import BidirectionalBlock
+from gru_parallel.model.block import Block, GRUBlock
 from gru_parallel.model.dropout import DropoutKey
-from gru_parallel.model.head import Head
+from gru_parallel.model.hidden import Start, entering
+from gru_parallel.model.ragged import BatchSizes
+
+T = TypeVar("T", str, bool)
 
 
 class GRUStack(nn.Module):
@@ -32,7 +33,16 @@ class GRUStack(nn.Module):
         layers_per_block: layers a block; the last block takes what is left.
         dropout: probability of dropping an output between layers.
         bias: whether layers have biases.
+        bidirectional: whether blocks run in both directions of time: one answer for all, or one a
+            block. A stack that mixes them has no `nn.GRU` to be equal to.
+        h_0: where the state comes from that enters a block (see hidden.py): one policy for all
+            blocks, or one a block.
+        device: where the parameters are created.
         dtype: the parameters' type.
+
+    Raises:
+        UsageError: `bidirectional` or `h_0` is not one a block, or a policy is unknown or cannot
+            work where it stands.
     """
 
     def __init__(
@@ -44,6 +54,9 @@ class GRUStack(nn.Module):
         *,
         dropout: float = 0.0,
         bias: bool = True,
+        bidirectional: bool | Sequence[bool] = False,
+        h_0: str | Sequence[str] = "given",
+        device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
@@ -52,72 +65,142 @@ class GRUStack(nn.Module):
         self.num_layers = num_layers
         self.blocks = nn.ModuleList()
         starts = [*range(0, num_layers, layers_per_block), num_layers]
-        for first, stop in pairwise(starts):
-            block = GRUBlock(
-                input_size if first == 0 else hidden_size,
+        n_blocks = len(starts) - 1
+        both_ways = one_a_block("model.bidirectional", bidirectional, n_blocks)
+        policies = one_a_block("model.h_0", h_0, n_blocks)
+        for index, (first, stop) in enumerate(pairwise(starts)):
+            kind = BidirectionalBlock if both_ways[index] else GRUBlock
+            block = kind(
+                input_size,
                 hidden_size,
                 stop - first,
                 first_layer=first,
                 last=stop == num_layers,
                 dropout=dropout,
+                h_0=policies[index],
                 bias=bias,
+                device=device,
                 dtype=dtype,
             )
             self.blocks.append(block)
+            input_size = block.output_size
+        _check_hand_overs(self.gru_blocks)
         # torch has no types for these two.
         self.register_state_dict_post_hook(_speak_nn_gru)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_hear_nn_gru)  # type: ignore[no-untyped-call]
 
     def forward(
-        self, x: Tensor, h_0: Tensor | None = None, key: DropoutKey | None = None
+        self,
+        x: Tensor,
+        h_0: Tensor | None = None,
+        key: DropoutKey | None = None,
+        *,
+        start: Start | None = None,
+        batch_sizes: BatchSizes | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run the whole stack in one piece, as `nn.GRU` would.
 
         Args:
             x: inputs, shape (time, batch, input_size).
-            h_0: the state that enters each layer, shape (num_layers, batch, hidden_size); None
-                means zeros.
+            h_0: the state that enters each layer, shape (n_states, batch, hidden_size), for blocks
+                whose policy is `given`; None means zeros. Short for `start=Start(h_0)`.
             key: names the random numbers of dropout; None uses torch's global generator.
+            start: what blocks of other policies start from.
+            batch_sizes: rows at each step, where they end at different steps; the longest row comes
+                first.
 
         Returns:
-            y: outputs of the last layer, shape (time, batch, hidden_size).
-            h_n: the state that leaves each layer, shape (num_layers, batch, hidden_size).
+            y: outputs of the last layer, shape (time, batch, output_size).
+            h_n: the state that leaves each layer, shape (n_states, batch, hidden_size).
 
         Raises:
             ShapeError: x or h_0 does not fit.
         """
-        if h_0 is not None and h_0.shape[0] != self.num_layers:
+        start = start or Start(h_0)
+        if start.h_0 is not None and start.h_0.shape[0] != self.n_states:
             raise ShapeError(
-                f"h_0 of shape {tuple(h_0.shape)} gives states for {h_0.shape[0]} layers, the stack"
-                f" has {self.num_layers}; use ({self.num_layers}, batch, {self.hidden_size})."
+                f"h_0 of shape {tuple(start.h_0.shape)} gives states for {start.h_0.shape[0]}"
+                f" layers, the stack has {self.n_states}; use ({self.n_states}, batch,"
+                f" {self.hidden_size})."
             )
-        states = []
-        for block in self.gru_blocks:
-            if h_0 is None:
-                h_block = hidden.zeros(block, x.shape[1])
-            else:
-                h_block = h_0[block.layers.start : block.layers.stop]
-            x, h_n = block(x, h_block, key)
+        states: list[Tensor] = []
+        everything = slice(None)
+        for block, own in zip(self.gru_blocks, self.state_slices, strict=True):
+            before = states[-1] if states else None
+            h = entering(block, x.shape[1], start.of(own, everything), before)
+            x, h_n = block(x, h, key, batch_sizes)
             states.append(h_n)
         return x, torch.cat(states)
 
     @property
-    def gru_blocks(self) -> tuple[GRUBlock, ...]:
+    def gru_blocks(self) -> tuple[Block, ...]:
         """The blocks in order."""
-        return tuple(block for block in self.blocks if isinstance(block, GRUBlock))
+        return tuple(block for block in self.blocks if isinstance(block, Block))
+
+    @property
+    def n_states(self) -> int:
+        """States of the stack: one a layer and direction."""
+        return sum(block.n_states for block in self.gru_blocks)
+
+    @property
+    def output_size(self) -> int:
+        """Features of y."""
+        return self.gru_blocks[-1].output_size
+
+    @property
+    def state_slices(self) -> tuple[slice, ...]:
+        """Where the states of each block stand in h_0 and h_n."""
+        ends = [0, *accumulate(block.n_states for block in self.gru_blocks)]
+        return tuple(slice(first, stop) for first, stop in pairwise(ends))
 
     def nn_gru_names(self) -> dict[str, str]:
         """Map each parameter's own name to the name that it has in `nn.GRU`, in that order."""
-        names = {}
-        for b, block in enumerate(self.gru_blocks):
-            layer = block.first_layer
-            for p, part in enumerate(block.gru_parts):
-                for name, _ in part.named_parameters():
-                    stem, _, local = name.rpartition("_l")
-                    own = f"blocks.{b}.parts.{p}.{name}"
-                    names[own] = f"{stem}_l{layer + int(local)}"
-                layer += part.num_layers
-        return names
+        return {
+            f"blocks.{index}.{own}": name
+            for index, block in enumerate(self.gru_blocks)
+            for own, name in block.nn_gru_names().items()
+        }
+
+
+def one_a_block(setting: str, value: T | Sequence[T], n_blocks: int) -> list[T]:
+    """Spread a setting over the blocks.
+
+    Args:
+        setting: its name, for an error.
+        value: one for all blocks, or a list of one a block.
+        n_blocks: number of blocks.
+
+    Returns:
+        One value a block.
+
+    Raises:
+        UsageError: the list has another length.
+    """
+    if isinstance(value, str | bool):
+        return [value] * n_blocks
+    if len(value) != n_blocks:
+        raise UsageError(
+            f"{setting}=[{','.join(map(str, value))}] has {len(value)} entries, but the model has"
+            f" {n_blocks} blocks; write one entry a block, or one for all without brackets."
+        )
+    return list(value)
+
+
+def _check_hand_overs(blocks: Sequence[Block]) -> None:
+    for index, block in enumerate(blocks):
+        if block.h_0 != "previous":
+            continue
+        if index == 0:
+            raise UsageError(
+                "model.h_0=previous: block 0 has no block before it; write one policy a block, as"
+                " in model.h_0=[zeros,previous]."
+            )
+        before = blocks[index - 1]
+        if block.n_states != before.n_states:
+            raise UsageError(
+                f"model.h_0=previous: block {index} has {block.n_states} states, the block before"
+                f" it {before.n_states}; give both the same number of layers and directions."
+            )
 
 
 def _speak_nn_gru(
@@ -146,34 +229,3 @@ def _hear_nn_gru(
     for own, name in module.nn_gru_names().items():
         if prefix + name in state_dict:
             state_dict[prefix + own] = state_dict.pop(prefix + name)
-
-
-class StackModel(nn.Module):
-    """The whole model: encoder -> blocks -> head.
-
-    Args:
-        encoder: applied at every step, (time, batch, n_channels) -> (time, batch, input_size);
-            `nn.Identity()` for none.
-        stack: the blocks.
-        head: from the stack's outputs to predictions.
-    """
-
-    def __init__(self, encoder: nn.Module, stack: GRUStack, head: Head) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.gru = stack
-        self.head = head
-
-    def forward(self, x: Tensor, key: DropoutKey | None = None) -> Tensor:
-        """Predict in one piece on one device: the reference that the pipeline must equal.
-
-        Args:
-            x: windows, shape (batch, time, n_channels).
-            key: names the random numbers of dropout; None uses torch's global generator.
-
-        Returns:
-            Predictions as the head gives them, batch first.
-        """
-        y, _ = self.gru(self.encoder(x.transpose(0, 1)), None, key)
-        prediction: Tensor = self.head(y)
-        return prediction

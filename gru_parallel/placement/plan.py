@@ -4,12 +4,15 @@ A plan holds names and counts only. It knows no costs, no tensors and no schedul
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import TypeVar
 
 from gru_parallel.errors import UsageError
 
 PLAN_VERSION = 1
+
+Value = TypeVar("Value", int, str)
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,13 @@ class StagePlan:
         device: name of the device, like "cuda:0" or "cpu:1".
         first_block: index of the stage's first block.
         n_blocks: number of blocks, at least one.
+        reverse_device: where the reverse direction of bidirectional blocks runs; None for `device`.
     """
 
     device: str
     first_block: int
     n_blocks: int
+    reverse_device: str | None = None
 
     def __post_init__(self) -> None:
         if not self.device:
@@ -60,6 +65,7 @@ class Plan:
         schedule: name of the schedule.
         n_micro_batches: slices of the batch.
         n_chunks: slices of time.
+        truncate: chunks after which back-propagation through time is cut; None for nowhere.
 
     Raises:
         UsageError: a size is not positive, or the stages leave a gap, overlap or do not end with
@@ -72,12 +78,15 @@ class Plan:
     schedule: str
     n_micro_batches: int
     n_chunks: int
+    truncate: int | None = None
 
     def __post_init__(self) -> None:
         _require_positive("model.num_layers", self.num_layers)
         _require_positive("model.layers_per_block", self.layers_per_block)
         _require_positive("schedule.n_micro_batches", self.n_micro_batches)
         _require_positive("schedule.n_chunks", self.n_chunks)
+        if self.truncate is not None:
+            _require_positive("schedule.truncate", self.truncate)
         if not self.schedule:
             raise UsageError("the plan names no schedule; name one, like schedule=gpipe.")
         _require_contiguous(self.stages, self.n_blocks)
@@ -168,6 +177,7 @@ class Plan:
             schedule=_read_str("the plan", entries, "schedule"),
             n_micro_batches=_read_int("the plan", entries, "n_micro_batches"),
             n_chunks=_read_int("the plan", entries, "n_chunks"),
+            truncate=_read_optional("the plan", entries, "truncate", _read_int),
         )
 
 
@@ -246,6 +256,7 @@ def _read_stage(index: int, entries: object) -> StagePlan:
         device=_read_str(where, entries, "device"),
         first_block=_read_int(where, entries, "first_block"),
         n_blocks=_read_int(where, entries, "n_blocks"),
+        reverse_device=_read_optional(where, entries, "reverse_device", _read_str),
     )
 
 
@@ -262,6 +273,15 @@ def _read_str(where: str, entries: Mapping[str, object], key: str) -> str:
     if not isinstance(value, str):
         raise UsageError(_wrong_type(where, key, value, "a text"))
     return value
+
+
+def _read_optional(
+    where: str,
+    entries: Mapping[str, object],
+    key: str,
+    read: Callable[[str, Mapping[str, object], str], Value],
+) -> Value | None:
+    return None if entries[key] is None else read(where, entries, key)
 
 
 def _wrong_type(where: str, key: str, value: object, wanted: str) -> str:

@@ -4,7 +4,7 @@ from gru_parallel.schedule.action import Action, Op, partner
 from gru_parallel.schedule.grid import draw_lists, draw_slots
 from gru_parallel.schedule.lower import lower
 from gru_parallel.schedule.predict import predict
-from gru_parallel.schedule.registry import SCHEDULES, build_schedule, forward_only
+from gru_parallel.schedule.registry import SCHEDULES, backward_only, build_schedule, forward_only
 from gru_parallel.schedule.schedule import Schedule, needs
 from gru_parallel.schedule.simulate import simulate
 from gru_parallel.schedule.timeline import Event, Timeline
@@ -17,6 +17,7 @@ __all__ = [
     "Op",
     "Schedule",
     "Timeline",
+    "backward_only",
     "build_schedule",
     "draw_lists",
     "draw_slots",

@@ -8,14 +8,15 @@ from dataclasses import replace
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule.action import Action, Op
-from gru_parallel.schedule.schedule import Schedule
+from gru_parallel.schedule.schedule import Schedule, gives_out
 
 
 def lower(schedule: Schedule) -> Schedule:
     """Add what crosses between stages: a receive before its use, a send after its making.
 
     RECV_F stands right before F and SEND_F right after it, RECV_B before B and SEND_B after it,
-    wherever there is a neighbour. One cell at a time closes the ring: the last stage sends on
+    wherever there is a neighbour. A stage with a barrier sends all chunks of a micro-batch after
+    the last of them. One cell at a time closes the ring: the last stage sends on
     after F and the first after B, with no tensor, and stage 0 (after F) and stage S-1 (after B)
     receive it, so that they go on when the cell has left the pipeline. Sends are taken not to
     block.
@@ -55,7 +56,19 @@ def _around(action: Action, schedule: Schedule) -> Iterator[Action]:
     if action.stage != entry:
         yield Action(action.stage, receive, *action.cell)
     yield action
-    if action.stage != exit_ or schedule.one_at_a_time:
-        yield Action(action.stage, send, *action.cell)
-    if action.stage == entry and schedule.one_at_a_time:
-        yield Action(action.stage, receive, *action.cell)
+    if action.stage != exit_:
+        for given in gives_out(action, schedule):
+            yield Action(action.stage, send, *given.cell)
+    if _is_told(action, schedule):
+        if action.stage == exit_:
+            yield Action(action.stage, send, *action.cell)
+        if action.stage == entry:
+            yield Action(action.stage, receive, *action.cell)
+
+
+def _is_told(action: Action, schedule: Schedule) -> bool:
+    """Whether the ring carries on that this cell has left the pipeline."""
+    if not schedule.one_at_a_time:
+        return False
+    last = schedule.n_chunks - 1 if action.op is Op.F else 0
+    return not schedule.barriers or action.chunk == last

@@ -1,19 +1,17 @@
 """The schedules by name, built and checked once for each (name, S, M, C)."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 
 from gru_parallel.errors import UsageError
-from gru_parallel.schedule.action import Action, Op
+from gru_parallel.schedule.action import Op
 from gru_parallel.schedule.gpipe import gpipe
 from gru_parallel.schedule.naive import naive
 from gru_parallel.schedule.one_f_one_b import one_f_one_b
 from gru_parallel.schedule.schedule import Schedule
+from gru_parallel.schedule.truncated import ScheduleFunction, truncated
 from gru_parallel.schedule.validate import validate
-
-ScheduleFunction = Callable[[int, int, int], tuple[tuple[Action, ...], ...]]
 
 SCHEDULES: dict[str, ScheduleFunction] = {
     "gpipe": gpipe,
@@ -25,7 +23,14 @@ _ONE_AT_A_TIME = frozenset({"naive"})
 
 
 @cache
-def build_schedule(name: str, n_stages: int, n_micro_batches: int, n_chunks: int) -> Schedule:
+def build_schedule(
+    name: str,
+    n_stages: int,
+    n_micro_batches: int,
+    n_chunks: int,
+    truncate: int | None = None,
+    barriers: frozenset[int] = frozenset(),
+) -> Schedule:
     """Build a training schedule of F and B; equal arguments give the same object.
 
     Args:
@@ -33,12 +38,14 @@ def build_schedule(name: str, n_stages: int, n_micro_batches: int, n_chunks: int
         n_stages: number of stages, at least 1.
         n_micro_batches: number of micro-batches, at least 1.
         n_chunks: number of chunks, at least 1.
+        truncate: chunks after which dL/dh is cut, at least 1; None for nowhere.
+        barriers: the stages that hold a barrier in time.
 
     Returns:
         The schedule, not lowered.
 
     Raises:
-        UsageError: no schedule has this name, or a number is below 1.
+        UsageError: no schedule has this name, a number is below 1, or `truncate` meets a barrier.
         ScheduleError: the schedule's own function gave lists that are wrong.
     """
     if name not in SCHEDULES:
@@ -46,41 +53,57 @@ def build_schedule(name: str, n_stages: int, n_micro_batches: int, n_chunks: int
     _check_at_least_one("n_stages", n_stages)
     _check_at_least_one("schedule.n_micro_batches", n_micro_batches)
     _check_at_least_one("schedule.n_chunks", n_chunks)
+    function = SCHEDULES[name]
+    if truncate is None:
+        actions = function(n_stages, n_micro_batches, n_chunks)
+    else:
+        _check_truncate(truncate, barriers)
+        actions = truncated(function, n_stages, n_micro_batches, n_chunks, truncate)
     schedule = Schedule(
         name=name,
         n_stages=n_stages,
         n_micro_batches=n_micro_batches,
         n_chunks=n_chunks,
-        actions=SCHEDULES[name](n_stages, n_micro_batches, n_chunks),
+        actions=actions,
         one_at_a_time=name in _ONE_AT_A_TIME,
+        truncate=truncate,
+        barriers=barriers,
     )
     validate(schedule)
     return schedule
 
 
-@cache
-def forward_only(name: str, n_stages: int, n_micro_batches: int, n_chunks: int) -> Schedule:
-    """Build the F of a training schedule, in its order: evaluation and prediction.
+def forward_only(training: Schedule) -> Schedule:
+    """Take the F of a training schedule, in its order: evaluation, prediction, a first half."""
+    return _only(Op.F, training)
 
-    Args:
-        name: one of `SCHEDULES`.
-        n_stages: number of stages, at least 1.
-        n_micro_batches: number of micro-batches, at least 1.
-        n_chunks: number of chunks, at least 1.
 
-    Returns:
-        The schedule, not lowered.
+def backward_only(training: Schedule) -> Schedule:
+    """Take the B of a training schedule, in its order: what continues `forward_only`."""
+    return _only(Op.B, training)
 
-    Raises:
-        UsageError: as `build_schedule`.
-    """
-    training = build_schedule(name, n_stages, n_micro_batches, n_chunks)
+
+def _only(op: Op, training: Schedule) -> Schedule:
     return replace(
         training,
         actions=tuple(
-            tuple(action for action in stage if action.op is Op.F) for stage in training.actions
+            tuple(action for action in stage if action.op is op) for stage in training.actions
         ),
     )
+
+
+def _check_truncate(truncate: int, barriers: frozenset[int]) -> None:
+    if truncate < 1:
+        raise UsageError(
+            f"schedule.truncate={truncate} must be at least 1 chunk; leave it out to let gradients"
+            " flow through the whole window."
+        )
+    if barriers:
+        raise UsageError(
+            f"schedule.truncate={truncate} does not go with a barrier in time, here on stage"
+            f" {min(barriers)}: a bidirectional block, or one with h_0=previous, needs the whole"
+            " window at once; leave schedule.truncate out."
+        )
 
 
 def _unknown_name(name: str) -> str:

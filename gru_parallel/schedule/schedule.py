@@ -3,10 +3,11 @@
 The one place that says what depends on what. Validator, simulator and engines all ask here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
-from gru_parallel.schedule.action import Action, Op, partner
+from gru_parallel.schedule.action import Action, Op, backwards, forwards, partner
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class Schedule:
         n_chunks: number of slices of time.
         actions: one tuple of actions a stage, in the order in which that stage runs them.
         one_at_a_time: whether a cell enters the pipeline only when the one before has left it.
+        truncate: chunks of a segment; dL/dh does not flow from one segment into the one before.
+            None lets it flow through the whole window.
+        barriers: the stages that hold a barrier in time, which take in all chunks of a micro-batch
+            before they give out the first, forward and backward.
     """
 
     name: str
@@ -28,6 +33,13 @@ class Schedule:
     n_chunks: int
     actions: tuple[tuple[Action, ...], ...]
     one_at_a_time: bool = False
+    truncate: int | None = None
+    barriers: frozenset[int] = frozenset()
+
+    @cached_property
+    def has_forward(self) -> bool:
+        """Whether this runs F; a schedule of B alone continues one of F alone."""
+        return any(action.op is Op.F for stage in self.actions for action in stage)
 
     @cached_property
     def has_backward(self) -> bool:
@@ -39,11 +51,53 @@ class Schedule:
         """Whether the sends and receives are in (one stage alone never has any)."""
         return any(not action.op.is_compute for stage in self.actions for action in stage)
 
+    @cached_property
+    def _computed_before(self) -> dict[Action, Action]:
+        """What a stage computes right before each action of F, B or W."""
+        computed = ([a for a in stage if a.op.is_compute] for stage in self.actions)
+        return {later: earlier for stage in computed for earlier, later in pairwise(stage)}
+
+    def computed_before(self, action: Action) -> Action | None:
+        """What the stage of `action` computes right before it; None if that is its first."""
+        return self._computed_before.get(action)
+
+    def segment(self, chunk: int) -> int:
+        """The segment that a chunk lies in; without truncation there is but one."""
+        return 0 if self.truncate is None else chunk // self.truncate
+
     def __str__(self) -> str:
+        cut = "" if self.truncate is None else f", truncate={self.truncate}"
+        held = f", barriers={sorted(self.barriers)}" if self.barriers else ""
         return (
             f"{self.name}: n_stages={self.n_stages}, n_micro_batches={self.n_micro_batches}, "
-            f"n_chunks={self.n_chunks}"
+            f"n_chunks={self.n_chunks}{cut}{held}"
         )
+
+
+def gives_out(action: Action, schedule: Schedule) -> tuple[Action, ...]:
+    """List the actions of F or B whose results a stage has to hand on once `action` is done.
+
+    Args:
+        action: an F or B of `schedule`.
+        schedule: the schedule.
+
+    Returns:
+        `action` itself. On a stage with a barrier: those of all chunks of the micro-batch, in the
+        order of the op, with the last of them; and none before.
+    """
+    if action.stage not in schedule.barriers:
+        return (action,)
+    if action != _giver(action, schedule):
+        return ()
+    listed = forwards if action.op is Op.F else backwards
+    return listed(action.stage, action.micro_batch, schedule.n_chunks)
+
+
+def _giver(computed: Action, schedule: Schedule) -> Action:
+    """The action after which the result of `computed` can be handed on."""
+    if computed.stage not in schedule.barriers:
+        return computed
+    return replace(computed, chunk=schedule.n_chunks - 1 if computed.op is Op.F else 0)
 
 
 def needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
@@ -52,10 +106,13 @@ def needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
     With s the stage, m the micro-batch, c the chunk, S the number of stages:
 
         F(s,m,c)       F(s-1,m,c), and F(s,m,c-1) for h
-        B(s,m,c)       F(s,m,c), B(s+1,m,c), and B(s,m,c+1) for dL/dh
+        B(s,m,c)       F(s,m,c), B(s+1,m,c), and B(s,m,c+1) for dL/dh, unless it is truncated there
         W(s,m,c)       B(s,m,c)
         SEND_F, SEND_B the F, the B, of the same stage and cell
         RECV_F, RECV_B the partner's send
+
+    What comes from a stage with a barrier comes with its last action on the micro-batch: the F of
+    the last chunk, the B of the first.
 
     One cell at a time adds that a cell enters (F on stage 0, B on stage S-1) only when the cell
     before it has left (F on stage S-1, B on stage 0). In a lowered schedule, whatever comes from
@@ -73,13 +130,11 @@ def needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
         return (partner(action, schedule.n_stages),)
     if action.op.is_send:
         computed = Op.F if action.op is Op.SEND_F else Op.B
-        return (Action(action.stage, computed, *action.cell),)
+        return (_giver(Action(action.stage, computed, *action.cell), schedule),)
 
     needed = _compute_needs(action, schedule)
     if schedule.one_at_a_time:
         needed += _cell_before(action, schedule)
-    if schedule.is_lowered:
-        needed = tuple(_as_seen_from(action.stage, other) for other in needed)
     return tuple(dict.fromkeys(needed))
 
 
@@ -91,38 +146,47 @@ def _compute_needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
     match action.op:
         case Op.F:
             if s > 0:
-                needed.append(Action(s - 1, Op.F, m, c))
+                needed.append(_from_neighbour(action, s - 1, schedule))
             if c > 0:
                 needed.append(Action(s, Op.F, m, c - 1))
         case Op.B:
-            needed.append(Action(s, Op.F, m, c))
+            if schedule.has_forward:
+                needed.append(Action(s, Op.F, m, c))
             if s < last_stage:
-                needed.append(Action(s + 1, Op.B, m, c))
-            if c < last_chunk:
+                needed.append(_from_neighbour(action, s + 1, schedule))
+            if c < last_chunk and schedule.segment(c) == schedule.segment(c + 1):
                 needed.append(Action(s, Op.B, m, c + 1))
         case Op.W:
             needed.append(Action(s, Op.B, m, c))
     return tuple(needed)
 
 
+def _from_neighbour(action: Action, neighbour: int, schedule: Schedule) -> Action:
+    """What brings the neighbour's result for the cell of `action`."""
+    if schedule.is_lowered:
+        return _receive(action.stage, action)
+    return _giver(replace(action, stage=neighbour), schedule)
+
+
 def _cell_before(action: Action, schedule: Schedule) -> tuple[Action, ...]:
-    """The action with which the cell before this one leaves the pipeline, if `action` enters it."""
-    s, m, c = action.stage, action.micro_batch, action.chunk
-    last_stage, last_chunk = schedule.n_stages - 1, schedule.n_chunks - 1
-    if action.op is Op.F and s == 0:
-        if c > 0:
-            return (Action(last_stage, Op.F, m, c - 1),)
-        if m > 0 and schedule.has_backward:
-            return (Action(0, Op.B, m - 1, 0),)
-        if m > 0:
-            return (Action(last_stage, Op.F, m - 1, last_chunk),)
-    if action.op is Op.B and s == last_stage and c < last_chunk:
-        return (Action(0, Op.B, m, c + 1),)
-    return ()
+    """The action with which the cell before this one leaves the pipeline, if `action` enters it.
+
+    Where there is a barrier no chunk of a micro-batch can leave before its last has entered, so
+    all chunks of a micro-batch count as one cell.
+    """
+    last_stage = schedule.n_stages - 1
+    before = schedule.computed_before(action)
+    if before is None or action.stage != (0 if action.op is Op.F else last_stage):
+        return ()
+    is_same = before.op is action.op and before.micro_batch == action.micro_batch
+    if schedule.barriers and is_same:
+        return ()
+    left = replace(before, stage=last_stage if before.op is Op.F else 0)
+    if schedule.is_lowered and left.stage != action.stage:
+        return (_receive(action.stage, left),)
+    return (left,)
 
 
-def _as_seen_from(stage: int, other: Action) -> Action:
-    """The receive on `stage` through which the result of another stage comes; its own stay."""
-    if other.stage == stage:
-        return other
+def _receive(stage: int, other: Action) -> Action:
+    """The receive on `stage` through which the result of another stage's F or B comes."""
     return Action(stage, Op.RECV_F if other.op is Op.F else Op.RECV_B, *other.cell)

@@ -62,9 +62,9 @@ def _check_complete(schedule: Schedule) -> None:
 
 
 def _expected_actions(schedule: Schedule) -> Iterator[Action]:
-    """F on every stage and cell, likewise B and W if there are any, and what `lower` adds."""
+    """F, B and W, if there are any, on every stage and cell, and what `lower` adds."""
     present = {action.op for _, _, action in _places(schedule)}
-    ops = [op for op in (Op.F, Op.B, Op.W) if op is Op.F or op in present]
+    ops = [op for op in (Op.F, Op.B, Op.W) if op in present] or [Op.F]
     cells = list(product(range(schedule.n_micro_batches), range(schedule.n_chunks)))
     computed = replace(
         schedule,
@@ -79,12 +79,16 @@ def _expected_actions(schedule: Schedule) -> Iterator[Action]:
 
 def _check_backward_order(schedule: Schedule) -> None:
     for earlier, later, at in _neighbours(schedule, Op.B):
-        if (later.micro_batch, -later.chunk) < (earlier.micro_batch, -earlier.chunk):
+        if _backward_place(later, schedule) < _backward_place(earlier, schedule):
             rule = (
                 "B runs micro-batches in ascending and chunks in descending order (another order "
                 f"gives wrong gradients), but {later} comes after {earlier}"
             )
             raise _error(schedule, rule, at)
+
+
+def _backward_place(action: Action, schedule: Schedule) -> tuple[int, int, int]:
+    return action.micro_batch, schedule.segment(action.chunk), -action.chunk
 
 
 def _check_forward_order(schedule: Schedule) -> None:

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from gru_parallel.engine.stage import CellIndex
-from gru_parallel.model import DropoutKey, GRUBlock, StackModel
+from gru_parallel.engine.cells import CellIndex
+from gru_parallel.model import Block, DropoutKey, StackModel
 
 WAIT_S = 20.0
 
@@ -16,14 +16,16 @@ def before_each_cell(
     model: StackModel, block: int, act: Callable[[CellIndex, Tensor], None]
 ) -> Iterator[None]:
     """Call `act` with the cell and x before each F of a block, in the worker's thread."""
-    target: GRUBlock = model.gru.gru_blocks[block]
+    target: Block = model.gru.gru_blocks[block]
     forward = target.forward
     patch_before = target.__dict__.get("forward")
 
-    def patched(x: Tensor, h_0: Tensor, key: DropoutKey | None = None) -> tuple[Tensor, Tensor]:
+    def patched(
+        x: Tensor, h_0: Tensor, key: DropoutKey | None = None, batch_sizes: object = None
+    ) -> tuple[Tensor, Tensor]:
         assert key is not None
         act((key.micro_batch, key.chunk), x)
-        return forward(x, h_0, key)
+        return forward(x, h_0, key, batch_sizes)
 
     target.__dict__["forward"] = patched
     try:

@@ -6,19 +6,19 @@ from threading import Thread
 import pytest
 import torch
 
-from gru_parallel.engine.channel import Aborted, QueueChannel
+from gru_parallel.engine.channel import Aborted, Packets, QueueChannel
 from gru_parallel.engine.lane import Packet
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule import Action
 
 
-def packet(number: float) -> Packet:
-    return Packet(torch.tensor(number))
+def packet(number: float) -> Packets:
+    return Packet(torch.tensor(number)), None
 
 
 def receive(channel: QueueChannel, text: str) -> float | None:
     received = channel.receive(Action.parse(text))
-    return None if received is None else received.tensor.item()
+    return None if received is None else received[0].tensor.item()
 
 
 def test_what_a_stage_sends_its_neighbour_receives_in_order() -> None:

@@ -4,7 +4,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,8 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.engine import WholeEngine
-from gru_parallel.engine.stage import CellIndex, Stage
+from gru_parallel.engine.section import Parcel
+from gru_parallel.engine.stage import Stage
+from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.schedule import SCHEDULES, build_schedule, lower
 from tests.builders import (
@@ -33,6 +36,8 @@ from tests.builders import (
 from tests.engine.patches import before_each_cell
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("no_thread_left", "no_tf32")]
+
+Run = Callable[[StagePass, CellIndex, Parcel | None], list[Parcel]]
 
 PLACEMENTS = {
     "one stage": ["cuda:0"],
@@ -112,22 +117,17 @@ def slowed_down(monkeypatch: pytest.MonkeyPatch) -> None:
         if stage.lane.device.type == "cuda":
             torch.cuda._sleep(delays.choice([0, 100_000, 1_000_000]))
 
-    forward, backward = Stage.forward, Stage.backward
+    def slow(run: Run) -> Run:
+        def slow_run(own: StagePass, cell: CellIndex, received: Parcel | None) -> list[Parcel]:
+            pause(own.stage)
+            out = run(own, cell, received)
+            pause(own.stage)
+            return out
 
-    def slow_forward(stage: Stage, cell: CellIndex, received: Tensor | None) -> Tensor | None:
-        pause(stage)
-        out = forward(stage, cell, received)
-        pause(stage)
-        return out
+        return slow_run
 
-    def slow_backward(stage: Stage, cell: CellIndex, dy: Tensor | None) -> Tensor | None:
-        pause(stage)
-        dx = backward(stage, cell, dy)
-        pause(stage)
-        return dx
-
-    monkeypatch.setattr(Stage, "forward", slow_forward)
-    monkeypatch.setattr(Stage, "backward", slow_backward)
+    monkeypatch.setattr(StagePass, "forward", slow(StagePass.forward))
+    monkeypatch.setattr(StagePass, "backward", slow(StagePass.backward))
 
 
 @pytest.mark.timeout(300)
@@ -238,17 +238,17 @@ def test_training_is_bit_for_bit_the_same_on_every_map_of_one_gpu() -> None:
 def test_measured_times_are_the_devices_and_others_the_hosts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    forward = Stage.forward
+    forward = StagePass.forward
 
-    def slow_forward(stage: Stage, cell: CellIndex, received: Tensor | None) -> Tensor | None:
+    def slow_forward(own: StagePass, cell: CellIndex, received: Parcel | None) -> list[Parcel]:
         torch.cuda._sleep(SLEEP_CYCLES)
-        return forward(stage, cell, received)
+        return forward(own, cell, received)
 
     x, y = (tensor.cuda() for tensor in make_batch())
     with make_engine(["cuda:0", "cuda:0"], "gpipe") as engine:
         # The first step loads kernels, which takes the host longer than anything measured here.
         engine.train_step(x, y)
-        monkeypatch.setattr(Stage, "forward", slow_forward)
+        monkeypatch.setattr(StagePass, "forward", slow_forward)
         usual = {}
         for engine.measure in (True, False):
             torch.cuda.synchronize()

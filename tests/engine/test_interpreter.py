@@ -1,17 +1,18 @@
 """The one loop: which action goes to whom, what is timed, what an error says."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
-from torch import Tensor
 
+from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.channel import Aborted, QueueChannel
 from gru_parallel.engine.interpreter import Interpreter
 from gru_parallel.engine.lane import CPULane
-from gru_parallel.engine.stage import CellIndex, Stage
+from gru_parallel.engine.section import Parcel
+from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.schedule import Action, Event
 
 CPU = torch.device("cpu")
@@ -27,7 +28,7 @@ class CountingLane(CPULane):
 
 
 @dataclass
-class ScriptedStage:
+class ScriptedPass:
     """The middle one of three stages; adds 1 forward and 10 backward."""
 
     index: int = 1
@@ -36,15 +37,21 @@ class ScriptedStage:
     seen: list[tuple[str, CellIndex, float]] = field(default_factory=list)
     error: Exception | None = None
 
-    def forward(self, cell: CellIndex, received: Tensor) -> Tensor:
-        self.seen.append(("F", cell, received.item()))
-        return received + 1
+    @property
+    def stage(self) -> "ScriptedPass":
+        return self
 
-    def backward(self, cell: CellIndex, received: Tensor) -> Tensor:
+    def forward(self, cell: CellIndex, received: Parcel) -> list[Parcel]:
+        assert received.tensor is not None
+        self.seen.append(("F", cell, received.tensor.item()))
+        return [replace(received, tensor=received.tensor + 1)]
+
+    def backward(self, cell: CellIndex, received: Parcel) -> list[Parcel]:
         if self.error is not None:
             raise self.error
-        self.seen.append(("B", cell, received.item()))
-        return received + 10
+        assert received.tensor is not None
+        self.seen.append(("B", cell, received.tensor.item()))
+        return [replace(received, tensor=received.tensor + 10)]
 
 
 def actions(text: str) -> list[Action]:
@@ -67,32 +74,64 @@ def make_channel() -> QueueChannel:
     lane = CPULane(CPU)
     sends = [LISTS[0][0], LISTS[0][1], LISTS[2][2], LISTS[2][3]]
     for number, send in zip([1.0, 2.0, 3.0, 4.0], sends, strict=True):
-        channel.send(send, lane.send(torch.tensor(number), CPU))
+        channel.send(send, (lane.send(torch.tensor(number), CPU), None))
     return channel
 
 
-def run(stage: ScriptedStage, channel: QueueChannel, **options: Any) -> list[Event]:
+def run(stage: ScriptedPass, channel: QueueChannel, **options: Any) -> list[Event]:
     interpreter = Interpreter(
-        cast(Stage, stage), channel, [CPU] * 3, wait=options.get("wait", False)
+        cast(StagePass, stage), channel, [CPU] * 3, wait=options.get("wait", False)
     )
     return interpreter.run(LISTS[1], options.get("start", 0.0))
 
 
 def test_what_is_received_is_computed_on_and_sent_on() -> None:
-    stage, channel = ScriptedStage(), make_channel()
+    stage, channel = ScriptedPass(), make_channel()
 
     run(stage, channel)
 
     assert stage.seen == [("F", (0, 0), 1), ("F", (0, 1), 2), ("B", (0, 1), 3), ("B", (0, 0), 4)]
     receives = [*LISTS[2][:2], *LISTS[0][2:]]
     packets = [channel.receive(action) for action in receives]
-    assert [packet.tensor.item() for packet in packets if packet is not None] == [2, 3, 13, 14]
+    assert [sent[0].tensor.item() for sent in packets if sent is not None] == [2, 3, 13, 14]
+
+
+def test_a_state_goes_along_with_its_tensor() -> None:
+    stage, channel = ScriptedPass(), QueueChannel(3)
+    lane = CPULane(CPU)
+    packets = (lane.send(torch.tensor(1.0), CPU), lane.send(torch.tensor(5.0), CPU))
+    channel.send(LISTS[0][0], packets)
+
+    Interpreter(cast(StagePass, stage), channel, [CPU] * 3, wait=False).run(LISTS[1][:3], 0.0)
+
+    received = channel.receive(LISTS[2][0])
+    assert received is not None
+    _, state = received
+    assert state is not None
+    assert state.tensor.item() == 5
+
+
+def test_what_a_barrier_gives_out_late_is_sent_cell_by_cell() -> None:
+    class Barrier(ScriptedPass):
+        held: ClassVar[list[Parcel]] = []
+
+        def forward(self, cell: CellIndex, received: Parcel) -> list[Parcel]:
+            self.held.append(received)
+            return self.held if cell[1] == 1 else []
+
+    channel = make_channel()
+    lists = actions("1RECV_F0.0 1F0.0 1RECV_F0.1 1F0.1 1SEND_F0.0 1SEND_F0.1")
+
+    Interpreter(cast(StagePass, Barrier()), channel, [CPU] * 3, wait=False).run(lists, 0.0)
+
+    received = [channel.receive(action) for action in LISTS[2][:2]]
+    assert [sent[0].tensor.item() for sent in received if sent is not None] == [1, 2]
 
 
 def test_every_action_is_timed_in_its_order_on_the_callers_clock() -> None:
     start = perf_counter()
 
-    events = run(ScriptedStage(), make_channel(), start=start)
+    events = run(ScriptedPass(), make_channel(), start=start)
 
     end_ms = (perf_counter() - start) * 1e3
     assert [event.action for event in events] == LISTS[1]
@@ -106,7 +145,7 @@ def test_every_action_is_timed_in_its_order_on_the_callers_clock() -> None:
 def test_the_device_is_waited_for_after_each_action_only_to_measure(
     wait: bool, n_waits: int
 ) -> None:
-    stage = ScriptedStage()
+    stage = ScriptedPass()
 
     run(stage, make_channel(), wait=wait)
 
@@ -117,14 +156,14 @@ def test_an_error_is_the_original_one_with_stage_device_action_and_cell_noted() 
     error = ZeroDivisionError("by hand")
 
     with pytest.raises(ZeroDivisionError) as caught:
-        run(ScriptedStage(error=error), make_channel())
+        run(ScriptedPass(error=error), make_channel())
 
     assert caught.value is error
     assert error.__notes__ == ["while stage 1 on cpu:4 ran 1B0.1 (micro-batch 0, chunk 1)"]
 
 
 def test_a_step_that_was_called_off_stops_before_the_next_action() -> None:
-    stage, channel = ScriptedStage(), make_channel()
+    stage, channel = ScriptedPass(), make_channel()
     channel.abort()
 
     with pytest.raises(Aborted) as caught:

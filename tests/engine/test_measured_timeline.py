@@ -32,8 +32,8 @@ def run(
         else:
             engine.predict(x)
         assert engine.timeline is not None
-    build = build_schedule if train else forward_only
-    return engine.timeline, lower(build(schedule, len(blocks), n_micro_batches, n_chunks))
+    ran = build_schedule(schedule, len(blocks), n_micro_batches, n_chunks)
+    return engine.timeline, lower(ran if train else forward_only(ran))
 
 
 @pytest.mark.parametrize("train", [True, False], ids=["training", "prediction"])

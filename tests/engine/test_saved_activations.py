@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.stage import CellIndex, Stage
+from gru_parallel.engine.cells import CellIndex
+from gru_parallel.engine.section import Parcel
+from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.schedule import SCHEDULES, build_schedule, simulate
 from tests.builders import HIDDEN, MSE, build_model, make_batch, make_plan
@@ -61,23 +63,24 @@ class Kept:
 
 @pytest.fixture
 def ledgers(monkeypatch: pytest.MonkeyPatch) -> dict[int, Ledger]:
-    """A ledger a stage, filled by every `Stage.forward` from now on."""
+    """A ledger a stage, filled by every `StagePass.forward` from now on."""
     found: dict[int, Ledger] = {}
-    forward = Stage.forward
+    forward = StagePass.forward
 
-    def patched(stage: Stage, cell: CellIndex, received: Tensor | None) -> Tensor | None:
-        parameters = {p.untyped_storage().data_ptr() for p in stage.modules.parameters()}
+    def patched(own: StagePass, cell: CellIndex, received: Parcel | None) -> list[Parcel]:
+        stage = own.stage
+        parameters = {w.untyped_storage().data_ptr() for w in stage.modules.weights()}
         ledger = found.setdefault(stage.index, Ledger(parameters))
         # The hooks are thread-local, so they belong here, in the worker.
         assert threading.current_thread() is not threading.main_thread()
         with torch.autograd.graph.saved_tensors_hooks(
             lambda tensor: ledger.keep(cell, tensor), lambda kept: kept.tensor
         ):
-            out = forward(stage, cell, received)
+            out = forward(own, cell, received)
         ledger.look()
         return out
 
-    monkeypatch.setattr(Stage, "forward", patched)
+    monkeypatch.setattr(StagePass, "forward", patched)
     return found
 
 

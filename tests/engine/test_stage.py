@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from torch import Tensor
 
 from gru_parallel.engine.cells import Cells
-from gru_parallel.engine.lane import make_lane
-from gru_parallel.engine.stage import Batch, Stage, StageModules
+from gru_parallel.engine.stage import Stage
+from gru_parallel.engine.stage_pass import Batch, StagePass
+from gru_parallel.engine.stages import make_stages, modules_of_stages
+from gru_parallel.engine.tail import HeadTail
 from gru_parallel.errors import ScheduleError
 from gru_parallel.model import StackModel
-from tests.builders import MSE, build_model, gradients_of, make_batch, run_in_one_piece
+from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan, run_in_one_piece
 
 ORDER = [(0, 2), (0, 1), (0, 0), (1, 2), (1, 1), (1, 0)]
 """Backward of two micro-batches of three chunks."""
@@ -17,36 +18,37 @@ ORDER = [(0, 2), (0, 1), (0, 0), (1, 2), (1, 1), (1, 0)]
 
 def make_stage(model: StackModel) -> Stage:
     """The whole model as one stage."""
-    modules = StageModules(model.encoder, model.gru.gru_blocks, model.head)
-    return Stage(0, "cpu:0", modules, make_lane(torch.device("cpu")))
+    plan = make_plan([4])
+    (stage,) = make_stages(plan, modules_of_stages(model, plan))
+    return stage
 
 
-def begin(stage: Stage) -> tuple[Tensor, Tensor]:
+def begin(stage: Stage) -> StagePass:
     x, y = make_batch()
-    stage.begin(Batch(Cells.cut(len(x), x.shape[1], 2, 3), x, y, MSE))
-    return x, y
+    return StagePass(stage, Batch(Cells.cut(len(x), x.shape[1], 2, 3), x, y, MSE))
 
 
-def run_forwards(stage: Stage) -> None:
+def run_forwards(stage_pass: StagePass) -> HeadTail:
     for cell in sorted(ORDER):
-        assert stage.forward(cell, None) is None
+        assert stage_pass.forward(cell, None) == []
+    assert isinstance(stage_pass.tail, HeadTail)
+    return stage_pass.tail
 
 
 def test_all_cells_forward_then_backward_give_loss_and_gradients() -> None:
     model = build_model()
-    stage = make_stage(model)
-    x, y = begin(stage)
+    stage_pass = begin(make_stage(model))
 
-    run_forwards(stage)
+    tail = run_forwards(stage_pass)
     for cell in ORDER:
-        assert stage.backward(cell, None) is None
-    result = stage.end()
+        assert stage_pass.backward(cell, None) == []
 
-    expected = run_in_one_piece(build_model(), x, y)
-    torch.testing.assert_close(result.loss, expected.loss, rtol=1e-12, atol=0)
-    assert result.peak_cells == 6
-    for found, wanted in zip(result.gradients, expected.gradients.values(), strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-14)
+    expected = run_in_one_piece(build_model(), *make_batch())
+    torch.testing.assert_close(tail.total, expected.loss, rtol=1e-12, atol=0)
+    assert stage_pass.peak_cells == 6
+    found = stage_pass.weight_gradients()
+    for gradient, wanted in zip(found, expected.gradients.values(), strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-11, atol=1e-14)
     assert set(gradients_of(model).values()) == {None}
 
 
@@ -63,57 +65,62 @@ def test_all_cells_forward_then_backward_give_loss_and_gradients() -> None:
 def test_a_backward_out_of_order_is_an_error_that_says_what_was_due(
     done: int, wrong: tuple[int, int]
 ) -> None:
-    stage = make_stage(build_model())
-    begin(stage)
-    run_forwards(stage)
+    stage_pass = begin(make_stage(build_model()))
+    run_forwards(stage_pass)
     for cell in ORDER[:done]:
-        stage.backward(cell, None)
+        stage_pass.backward(cell, None)
 
     with pytest.raises(ScheduleError) as caught:
-        stage.backward(wrong, None)
+        stage_pass.backward(wrong, None)
 
     expected = f"B of cell {wrong} on stage 0 came where B of {ORDER[done]} was due"
     assert expected in str(caught.value)
 
 
-def test_a_step_that_never_ended_leaves_nothing_to_the_next() -> None:
+def test_a_pass_that_never_ended_leaves_nothing_to_the_next() -> None:
     stage = make_stage(build_model())
-    begin(stage)
-    run_forwards(stage)
+    broken_off = begin(stage)
+    run_forwards(broken_off)
     for cell in ORDER[:4]:
-        stage.backward(cell, None)
+        broken_off.backward(cell, None)
 
-    begin(stage)
-    run_forwards(stage)
+    again = begin(stage)
+    tail = run_forwards(again)
     for cell in ORDER:
-        stage.backward(cell, None)
-    result = stage.end()
+        again.backward(cell, None)
 
-    fresh = make_stage(build_model())
-    begin(fresh)
-    run_forwards(fresh)
+    fresh = begin(make_stage(build_model()))
+    expected = run_forwards(fresh)
     for cell in ORDER:
         fresh.backward(cell, None)
-    expected = fresh.end()
-    assert result.loss is not None
-    assert expected.loss is not None
-    assert torch.equal(result.loss, expected.loss)
-    for found, wanted in zip(result.gradients, expected.gradients, strict=True):
-        assert found is not None
+    assert tail.total is not None
+    assert expected.total is not None
+    assert torch.equal(tail.total, expected.total)
+    found = zip(again.weight_gradients(), fresh.weight_gradients(), strict=True)
+    for gradient, wanted in found:
+        assert gradient is not None
         assert wanted is not None
-        assert torch.equal(found, wanted)
+        assert torch.equal(gradient, wanted)
 
 
 def test_without_gradients_nothing_is_kept() -> None:
-    stage = make_stage(build_model())
-    x, _ = begin(stage)
-    stage.begin(Batch(Cells.cut(len(x), x.shape[1], 2, 3), x))
+    x, _ = make_batch()
+    batch = Batch(Cells.cut(len(x), x.shape[1], 2, 3), x)
+    stage_pass = StagePass(make_stage(build_model()), batch)
 
     with torch.no_grad():
-        run_forwards(stage)
+        tail = run_forwards(stage_pass)
 
-    result = stage.end()
-    assert result.peak_cells == 0
-    assert result.loss is None
+    assert stage_pass.peak_cells == 0
+    assert tail.total is None
     # A head that reads the last step only predicts in the last chunk.
-    assert sorted(result.predictions) == [(0, 2), (1, 2)]
+    assert sorted(tail.predictions) == [(0, 2), (1, 2)]
+
+
+def test_a_stage_that_is_not_the_first_cannot_run_without_inputs() -> None:
+    plan = make_plan([2, 2])
+    stage = make_stages(plan, modules_of_stages(build_model(), plan))[1]
+    x, _ = make_batch()
+
+    with pytest.raises(ScheduleError, match="stage 1 has received no input"):
+        StagePass(stage, Batch(Cells.cut(len(x), x.shape[1], 1, 1), x)).forward((0, 0), None)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.engine import WholeEngine
-from gru_parallel.engine.stage import CellIndex
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import StackModel
 from tests.builders import (

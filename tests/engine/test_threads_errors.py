@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.stage import CellIndex
+from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import StackModel, SumLoss
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
@@ -194,7 +194,7 @@ class InterruptedQueue:
 @pytest.mark.parametrize("stage", [0, 1, 2])
 def test_an_interrupt_before_every_stage_has_its_work_stops_those_that_have(stage: int) -> None:
     with make_engine("one_f_one_b") as engine:
-        queues: list[Any] = engine._jobs
+        queues: list[Any] = engine._workers._jobs
         queues[stage] = InterruptedQueue(queues[stage])
 
         with pytest.raises(KeyboardInterrupt):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.stage import CellIndex
+from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.threads import ThreadEngine
 from tests.builders import MSE, build_model, make_batch, make_plan
 from tests.engine.patches import before_each_cell, failing_forward

@@ -18,7 +18,7 @@ def test_a_mark_widens_its_column() -> None:
 
 
 def test_columns_far_from_every_mark_are_left_out() -> None:
-    actions = forward_only("gpipe", 1, 1, 40).actions
+    actions = forward_only(build_schedule("gpipe", 1, 1, 40)).actions
     assert draw_lists(actions, {(0, 20), (0, 21)}) == (
         "stage 0 | ... 0F0.14 0F0.15 0F0.16 0F0.17 0F0.18 0F0.19 >0F0.20< "
         ">0F0.21< 0F0.22 0F0.23 0F0.24 0F0.25 0F0.26 0F0.27 ..."
@@ -26,7 +26,7 @@ def test_columns_far_from_every_mark_are_left_out() -> None:
 
 
 def test_without_marks_every_column_is_drawn() -> None:
-    assert "0F0.39" in draw_lists(forward_only("gpipe", 1, 1, 40).actions)
+    assert "0F0.39" in draw_lists(forward_only(build_schedule("gpipe", 1, 1, 40)).actions)
 
 
 def test_an_action_of_several_slots_has_dashes_after_its_name() -> None:

@@ -30,7 +30,7 @@ def test_receives_stand_right_before_their_use_and_sends_right_after_their_makin
 
 
 def test_without_backward_only_outputs_are_handed_over() -> None:
-    lowered = lower(forward_only("gpipe", 2, 1, 2))
+    lowered = lower(forward_only(build_schedule("gpipe", 2, 1, 2)))
     assert draw_lists(lowered.actions) == dedent("""\
         stage 0 | 0F0.0      0SEND_F0.0 0F0.1      0SEND_F0.1
         stage 1 | 1RECV_F0.0 1F0.0      1RECV_F0.1 1F0.1""")

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from textwrap import dedent, indent
 
-from gru_parallel.schedule import draw_slots, forward_only, simulate
+from gru_parallel.schedule import build_schedule, draw_slots, forward_only, simulate
 from gru_parallel.schedule.naive import naive
 
 Draw = Callable[[str, int, int, int], str]
@@ -27,7 +27,7 @@ def test_naive_finishes_a_micro_batch_before_it_starts_the_next(draw: Draw) -> N
 
 
 def test_naive_without_backward_still_has_one_cell_at_a_time() -> None:
-    timeline = simulate(forward_only("naive", 2, 2, 2), lambda _: 1.0)
+    timeline = simulate(forward_only(build_schedule("naive", 2, 2, 2)), lambda _: 1.0)
     assert draw_slots(timeline) == dedent("""\
         stage 0 | 0F0.0       0F0.1       0F1.0       0F1.1
         stage 1 |       1F0.0       1F0.1       1F1.0       1F1.1""")

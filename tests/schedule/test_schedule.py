@@ -68,7 +68,7 @@ def test_one_at_a_time_a_cell_enters_when_the_one_before_has_left(
 
 
 def test_one_at_a_time_without_backward_a_micro_batch_leaves_at_the_last_stage() -> None:
-    schedule = forward_only("naive", 3, 2, 2)
+    schedule = forward_only(build_schedule("naive", 3, 2, 2))
     assert needs_text("0F1.0", schedule) == "2F0.1"
     assert needs_text("0F1.0", lower(schedule)) == "0RECV_F0.1"
 

@@ -33,8 +33,8 @@ def error_of(schedule: Schedule) -> str:
 def test_every_schedule_is_valid_for_training_and_forward_only_lowered_or_not(
     name: str, n_stages: int, n_micro_batches: int, n_chunks: int, trains: bool, lowered: bool
 ) -> None:
-    build = build_schedule if trains else forward_only
-    schedule = build(name, n_stages, n_micro_batches, n_chunks)
+    schedule = build_schedule(name, n_stages, n_micro_batches, n_chunks)
+    schedule = schedule if trains else forward_only(schedule)
     validate(lower(schedule) if lowered else schedule)
 
 
@@ -157,7 +157,7 @@ def test_a_receive_before_the_send_that_it_waits_for_is_a_deadlock(read_schedule
 
 
 def test_a_forward_before_its_receive_is_a_deadlock() -> None:
-    schedule = lower(forward_only("gpipe", 2, 1, 1))
+    schedule = lower(forward_only(build_schedule("gpipe", 2, 1, 1)))
     use_first = tuple(Action.parse(text) for text in ("1F0.0", "1RECV_F0.0"))
     message = error_of(replace(schedule, actions=(schedule.actions[0], use_first)))
     assert "1F0.0 waits for 1RECV_F0.0" in message

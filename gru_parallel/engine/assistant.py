@@ -1,0 +1,85 @@
+"""Assistant: a second device that works beside a stage's own, on half of a bidirectional layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from gru_parallel.engine.context import CallerContext
+from gru_parallel.engine.lane import Lane, Packet
+
+Work = Callable[[Sequence[Tensor | None]], list[Tensor | None]]
+"""From tensors on a device to tensors on that device."""
+
+Packets = list[Packet | None]
+
+
+class Assistant:
+    """Runs work on a device of its own, in a thread of its own.
+
+    Args:
+        name: of the device, for the thread.
+        lane: of the device.
+    """
+
+    def __init__(self, name: str, lane: Lane) -> None:
+        self.name = name
+        self.lane = lane
+        self._thread: ThreadPoolExecutor | None = None
+
+    def open(self) -> None:
+        """Start the thread; does nothing while it runs."""
+        if self._thread is None:
+            name = f"gru_parallel assistant ({self.name})"
+            self._thread = ThreadPoolExecutor(1, name, self.lane.start)
+
+    def close(self) -> None:
+        """End the thread; does nothing when it does not run."""
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+
+    def begin(self, work: Work, tensors: Sequence[Tensor | None], own: Lane) -> Future[Packets]:
+        """Start work on the assistant's device, in the state of the calling thread.
+
+        Args:
+            work: what to do.
+            tensors: what it takes, on the calling stage's device.
+            own: lane of the calling stage, to which the results come back.
+
+        Returns:
+            The results, on their way; `finish` waits for them.
+        """
+        assert self._thread is not None
+        taken = _send(tensors, own, self.lane)
+        context = CallerContext.capture({own.device, self.lane.device})
+        recording = torch.is_grad_enabled()
+
+        def run() -> Packets:
+            stream = context.streams.get(self.lane.device)
+            with context.taken_over(gradients=recording), self.lane.step(stream):
+                return _send(work(_receive(taken, self.lane)), self.lane, own)
+
+        return self._thread.submit(run)
+
+    def finish(self, begun: Future[Packets], own: Lane) -> list[Tensor | None]:
+        """Wait for work that was begun.
+
+        Returns:
+            Its results, on the calling stage's device.
+
+        Raises:
+            Exception: what the work raised.
+        """
+        return _receive(begun.result(), own)
+
+
+def _send(tensors: Sequence[Tensor | None], lane: Lane, target: Lane) -> Packets:
+    return [None if t is None else lane.send(t, target.device) for t in tensors]
+
+
+def _receive(packets: Packets, lane: Lane) -> list[Tensor | None]:
+    return [None if packet is None else lane.receive(packet) for packet in packets]

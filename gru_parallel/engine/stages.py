@@ -1,0 +1,137 @@
+"""Makes the stages of a plan, and the schedule that they run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from gru_parallel.engine.assistant import Assistant
+from gru_parallel.engine.cells import Cells
+from gru_parallel.engine.devices import torch_device
+from gru_parallel.engine.lane import make_lane
+from gru_parallel.engine.stage import Stage, StageModules
+from gru_parallel.errors import UsageError
+from gru_parallel.model import Block, StackModel
+from gru_parallel.placement.plan import Plan, StagePlan
+from gru_parallel.schedule import (
+    Op,
+    Schedule,
+    backward_only,
+    build_schedule,
+    forward_only,
+    lower,
+    validate,
+)
+
+
+def make_stages(plan: Plan, modules: Sequence[StageModules]) -> list[Stage]:
+    """Give each stage of a plan its device.
+
+    Args:
+        plan: which device each stage is on.
+        modules: of each stage.
+
+    Returns:
+        The stages in order; nothing is moved yet.
+
+    Raises:
+        UsageError: a stage has a device for a reverse direction and no bidirectional block.
+    """
+    stages = []
+    for index, (placed, own) in enumerate(zip(plan.stages, modules, strict=True)):
+        after = modules[index + 1].blocks[0] if index + 1 < len(modules) else None
+        stages.append(
+            Stage(
+                index,
+                placed.device,
+                own,
+                make_lane(torch_device(placed.device)),
+                is_last=after is None,
+                gives_state=after is not None and after.h_0 == "previous",
+                assistant=_make_assistant(placed, own.blocks),
+            )
+        )
+    return stages
+
+
+def modules_of_stages(model: StackModel, plan: Plan) -> list[StageModules]:
+    """Hand each stage of the plan its modules of the model.
+
+    Raises:
+        UsageError: the model has another number of blocks than the plan.
+    """
+    blocks, states = model.gru.gru_blocks, model.gru.state_slices
+    if len(blocks) != plan.n_blocks:
+        raise UsageError(
+            f"The plan places {plan.n_blocks} blocks, the model has {len(blocks)};"
+            " make the plan for this model."
+        )
+    last = plan.n_stages - 1
+    return [
+        StageModules(
+            encoder=model.encoder if index == 0 else None,
+            blocks=blocks[placed.blocks.start : placed.blocks.stop],
+            states=states[placed.blocks.start : placed.blocks.stop],
+            head=model.head if index == last else None,
+        )
+        for index, placed in enumerate(plan.stages)
+    ]
+
+
+def lowered_schedule(
+    plan: Plan, stages: Sequence[Stage], cells: Cells, only: Op | None = None
+) -> Schedule:
+    """Return what each stage does with a batch.
+
+    Args:
+        plan: names the schedule.
+        stages: of the plan; whose blocks are barriers in time is seen from them.
+        cells: of the batch.
+        only: F or B, for one half of the step; None for both.
+
+    Returns:
+        The schedule, sends and receives included.
+
+    Raises:
+        UsageError: the schedule does not go with the blocks.
+    """
+    barriers = frozenset(stage.index for stage in stages if stage.modules.is_barrier)
+    return _lowered(
+        plan.schedule,
+        len(stages),
+        cells.n_micro_batches,
+        cells.n_chunks,
+        plan.truncate,
+        barriers,
+        only,
+    )
+
+
+@cache
+def _lowered(
+    name: str,
+    n_stages: int,
+    n_micro_batches: int,
+    n_chunks: int,
+    truncate: int | None,
+    barriers: frozenset[int],
+    only: Op | None,
+) -> Schedule:
+    training = build_schedule(name, n_stages, n_micro_batches, n_chunks, truncate, barriers)
+    part = {None: lambda whole: whole, Op.F: forward_only, Op.B: backward_only}[only]
+    schedule = lower(part(training))
+    validate(schedule)
+    return schedule
+
+
+def _make_assistant(placed: StagePlan, blocks: Sequence[Block]) -> Assistant | None:
+    if placed.reverse_device is None:
+        return None
+    if not any(block.n_directions == 2 for block in blocks):
+        raise UsageError(
+            f"placement.device_map gives blocks {placed.blocks.start}-{placed.blocks.stop - 1} two"
+            f" devices, {placed.device}+{placed.reverse_device}, but none of them is bidirectional;"
+            " give them one device."
+        )
+    name = placed.reverse_device
+    return Assistant(name, make_lane(torch_device(name)))

@@ -1,0 +1,167 @@
+"""Workers: a thread a stage, which run the stages' lists of actions together."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from time import perf_counter
+
+import torch
+
+from gru_parallel.engine.channel import Aborted, QueueChannel
+from gru_parallel.engine.context import CallerContext
+from gru_parallel.engine.interpreter import Interpreter
+from gru_parallel.engine.stage import Stage
+from gru_parallel.engine.stage_pass import StagePass
+from gru_parallel.schedule import Event, Schedule, Timeline
+
+Job = Callable[[], None]
+
+
+class Workers:
+    """The worker threads of some stages, one each. `open` starts them and `close` ends them.
+
+    Args:
+        stages: in order.
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self._stages = tuple(stages)
+        self._devices = [stage.lane.device for stage in stages]
+        helpers = (s.assistant.lane.device for s in stages if s.assistant is not None)
+        self._all_devices = {*self._devices, *helpers}
+        self._jobs: list[SimpleQueue[Job | None]] = []
+        self._threads: list[Thread] = []
+
+    @property
+    def are_open(self) -> bool:
+        """Whether the threads run."""
+        return bool(self._threads)
+
+    def open(self) -> None:
+        """Move every stage to its device and start the workers; does nothing when they run."""
+        if self._threads:
+            return
+        self._intra_op_threads = torch.get_num_threads()
+        for stage in self._stages:
+            stage.place()
+            if stage.assistant is not None:
+                stage.assistant.open()
+            jobs: SimpleQueue[Job | None] = SimpleQueue()
+            name = f"gru_parallel stage {stage.index} ({stage.name})"
+            thread = Thread(target=_work, args=(stage.lane.start, jobs), name=name, daemon=True)
+            self._jobs.append(jobs)
+            self._threads.append(thread)
+            thread.start()
+        # Workers know only their queue, so whoever is dropped unclosed still ends them.
+        self._finalizer = weakref.finalize(self, _stop, list(self._jobs))
+
+    def close(self) -> None:
+        """End the workers; does nothing when they do not run."""
+        if not self._threads:
+            return
+        self._finalizer()
+        for thread in self._threads:
+            thread.join()
+        for stage in self._stages:
+            if stage.assistant is not None:
+                stage.assistant.close()
+        self._jobs, self._threads = [], []
+        # A worker's intra-op count of one has also become MKL's for the whole process.
+        torch.set_num_threads(self._intra_op_threads)
+
+    def run(
+        self, passes: Sequence[StagePass], lowered: Schedule, *, gradients: bool, wait: bool = False
+    ) -> Timeline:
+        """Have every worker run its stage's list.
+
+        Args:
+            passes: of each stage over the batch.
+            lowered: what each stage does, sends and receives included.
+            gradients: whether autograd records.
+            wait: whether to wait for the device after each action.
+
+        Returns:
+            What ran when.
+
+        Raises:
+            Exception: the first failure of a stage.
+        """
+        self.open()
+        channel = QueueChannel(len(self._stages))
+        context = CallerContext.capture(self._all_devices)
+        finished: SimpleQueue[Outcome] = SimpleQueue()
+        start = perf_counter()
+
+        def work(stage_pass: StagePass) -> None:
+            interpreter = Interpreter(stage_pass, channel, self._devices, wait=wait)
+            stage = stage_pass.stage
+            caller_stream = context.streams.get(stage.lane.device)
+            try:
+                with context.taken_over(gradients=gradients), stage.lane.step(caller_stream):
+                    events = interpreter.run(lowered.actions[stage.index], start)
+                finished.put(Outcome(events))
+            except BaseException as error:  # noqa: BLE001  # the caller's thread raises it again
+                channel.abort()
+                finished.put(Outcome(error=error))
+
+        work_of_stages = [partial(work, stage_pass) for stage_pass in passes]
+        outcomes = _run_all(work_of_stages, self._jobs, finished, channel)
+        for outcome in outcomes:
+            if outcome.error is not None and not isinstance(outcome.error, Aborted):
+                raise outcome.error
+        events = tuple(event for outcome in outcomes for event in outcome.events)
+        return Timeline(len(self._stages), events)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stage's list ended: with its events, or with an error."""
+
+    events: Sequence[Event] = ()
+    error: BaseException | None = None
+
+
+def _work(prepare: Job, jobs: SimpleQueue[Job | None]) -> None:
+    """Do jobs as they come until there is a None: the life of a worker thread."""
+    prepare()
+    while (job := jobs.get()) is not None:
+        job()
+        # A job kept until the next one comes would keep its batch alive.
+        del job
+
+
+def _stop(queues: Sequence[SimpleQueue[Job | None]]) -> None:
+    for jobs in queues:
+        jobs.put(None)
+
+
+def _run_all(
+    work_of_stages: Sequence[Job],
+    queues: Sequence[SimpleQueue[Job | None]],
+    finished: SimpleQueue[Outcome],
+    channel: QueueChannel,
+) -> list[Outcome]:
+    """Give every worker its work and wait for all of them; an interrupt of the caller stops them.
+
+    Returns:
+        The outcomes in the order in which the stages finished.
+    """
+    try:
+        for jobs, work in zip(queues, work_of_stages, strict=True):
+            jobs.put(work)
+        return [finished.get() for _ in queues]
+    except BaseException:
+        channel.abort()
+        # The interrupt may have come before every worker had its work, so outcomes cannot be
+        # counted: wait until each worker has come to the end of its queue.
+        idle: SimpleQueue[None] = SimpleQueue()
+        for jobs in queues:
+            jobs.put(partial(idle.put, None))
+        for _ in queues:
+            idle.get()
+        raise

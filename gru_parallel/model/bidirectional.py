@@ -1,0 +1,118 @@
+"""BidirectionalBlock: layers that run in both directions of time, a barrier in time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gru_parallel.model.block import Block
+from gru_parallel.model.dropout import DropoutKey
+from gru_parallel.model.ragged import BatchSizes, reverse_time, run_gru
+
+FORWARD, REVERSE = 0, 1
+
+
+class BidirectionalBlock(Block):
+    """A block whose layers run in both directions, each with weights and states of its own.
+
+    The block computes what the same layers of one `nn.GRU(bidirectional=True)` would, given their
+    share of h_0. Its reverse direction begins at the end of the sequence, so it runs whole
+    sequences only. The two directions of a layer meet at its end alone, so they may run on two
+    devices.
+
+    Args:
+        input_size: features of x.
+        hidden_size: features of each direction's output.
+        num_layers: layers in this block.
+        first_layer: index of the block's first layer in the whole stack.
+        last: whether the block's last layer is the last of the stack (no dropout after it).
+        dropout: probability of dropping an output between layers, 0 <= dropout <= 1.
+        h_0: where the state comes from that enters the block, one of `POLICIES`.
+        bias: whether layers have biases.
+        device: where the parameters are created.
+        dtype: the parameters' type.
+    """
+
+    n_directions = 2
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        first_layer: int = 0,
+        last: bool = True,
+        dropout: float = 0.0,
+        h_0: str = "given",
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, first_layer, last, dropout, h_0)
+        for _ in range(num_layers):
+            for _ in (FORWARD, REVERSE):
+                part = nn.GRU(input_size, hidden_size, bias=bias, device=device, dtype=dtype)
+                self.parts.append(part)
+            input_size = self.output_size
+        self._learn_h_0(device, dtype)
+
+    @property
+    def part_places(self) -> tuple[tuple[int, str], ...]:
+        """For each of `parts`, its layer within the block and its names' suffix."""
+        return tuple((k, suffix) for k in range(self.num_layers) for suffix in ("", "_reverse"))
+
+    def forward(
+        self,
+        x: Tensor,
+        h_0: Tensor,
+        key: DropoutKey | None = None,
+        batch_sizes: BatchSizes | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """See `Block.forward`; a piece is the whole sequence of one micro-batch."""
+        self.check(x, h_0)
+        states = []
+        for k in range(self.num_layers):
+            outputs = []
+            for direction in (FORWARD, REVERSE):
+                h = h_0[self.state(k, direction)]
+                y, h_n = self.run_direction(k, direction, x, h, batch_sizes)
+                outputs.append(y)
+                states.append(h_n)
+            x = self.join(k, outputs[FORWARD], outputs[REVERSE], key)
+        return x, torch.cat(states)
+
+    def state(self, k: int, direction: int) -> slice:
+        """Say which of the block's states belongs to a direction of its k-th layer."""
+        index = k * self.n_directions + direction
+        return slice(index, index + 1)
+
+    def part(self, k: int, direction: int) -> nn.GRU:
+        """Return the weights of a direction of the block's k-th layer."""
+        return self.gru_parts[k * self.n_directions + direction]
+
+    def run_direction(
+        self, k: int, direction: int, x: Tensor, h_0: Tensor, batch_sizes: BatchSizes | None
+    ) -> tuple[Tensor, Tensor]:
+        """Run one direction of the block's k-th layer.
+
+        Args:
+            k: index of the layer within the block.
+            direction: FORWARD or REVERSE.
+            x: inputs of the layer, shape (time, batch, features).
+            h_0: the direction's state, shape (1, batch, hidden_size).
+            batch_sizes: rows at each step; None where all rows run at all steps.
+
+        Returns:
+            y: outputs in the order of time, shape (time, batch, hidden_size).
+            h_n: the direction's last state, shape (1, batch, hidden_size).
+        """
+        if direction == FORWARD:
+            return run_gru(self.part(k, FORWARD), x, h_0, batch_sizes)
+        reversed_x = reverse_time(x, batch_sizes)
+        y, h_n = run_gru(self.part(k, REVERSE), reversed_x, h_0, batch_sizes)
+        return reverse_time(y, batch_sizes), h_n
+
+    def join(self, k: int, forward: Tensor, reverse: Tensor, key: DropoutKey | None) -> Tensor:
+        """Join both directions' outputs of the k-th layer, dropout after it included."""
+        return self.drop(torch.cat([forward, reverse], dim=-1), self.first_layer + k, key)

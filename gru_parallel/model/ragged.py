@@ -1,0 +1,125 @@
+"""Sequences that end at different steps: GRUs run over them with no work for what is not there.
+
+Rows are sorted, the longest first, so that those still running are always the first ones. A batch
+of them is described as in `PackedSequence`: by the number of rows at each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BatchSizes = Sequence[int]
+"""For each step, how many rows run; never more than at the step before."""
+
+
+def longest_first(lengths: Tensor) -> Tensor:
+    """Return the rows in the order of their lengths, the longest first; equals keep their order."""
+    return torch.sort(lengths, descending=True, stable=True).indices
+
+
+def batch_sizes_of(lengths: Sequence[int], n_steps: int, first_step: int = 0) -> tuple[int, ...]:
+    """Count the rows that run at each step.
+
+    Args:
+        lengths: time steps of each row, the longest first.
+        n_steps: steps to look at.
+        first_step: the first of them.
+
+    Returns:
+        The number of rows at each step, as long as there are any: at most `n_steps` numbers.
+    """
+    n_rows = len(lengths)
+    sizes: list[int] = []
+    for step in range(first_step, first_step + n_steps):
+        while n_rows > 0 and lengths[n_rows - 1] <= step:
+            n_rows -= 1
+        if n_rows == 0:
+            break
+        sizes.append(n_rows)
+    return tuple(sizes)
+
+
+def segments(batch_sizes: BatchSizes) -> Iterator[tuple[int, int]]:
+    """Group steps by their rows: yields (number of steps, number of rows) of each run of equals."""
+    for n_rows, steps in groupby(batch_sizes):
+        yield len(list(steps)), n_rows
+
+
+def run_gru(
+    gru: nn.GRU, x: Tensor, h_0: Tensor, batch_sizes: BatchSizes | None = None
+) -> tuple[Tensor, Tensor]:
+    """Run a GRU of one direction over rows that may end at different steps.
+
+    Between two steps at which a row ends, the rows that are left run as a batch of their own.
+
+    Args:
+        gru: layers that run in one direction.
+        x: inputs, shape (time, batch, input_size); what lies after a row's end is never read.
+        h_0: states that enter, shape (layers, batch, hidden_size).
+        batch_sizes: rows at each step; None where all rows run at all steps.
+
+    Returns:
+        y: outputs, shape (time, batch, hidden_size), zero after a row's end.
+        h_n: states after each row's own last step, shape (layers, batch, hidden_size).
+    """
+    if batch_sizes is None:
+        y, h_n = gru(x, h_0)
+        return y, h_n
+    n_rows_at_all = x.shape[1]
+    runs = list(segments(batch_sizes))
+    outputs: list[Tensor] = []
+    ended: list[Tensor] = []
+    h = h_0
+    pieces = x.split([n_steps for n_steps, _ in runs])
+    for (_, n_rows), piece in zip(runs, pieces, strict=True):
+        if n_rows < h.shape[1]:
+            ended.append(h[:, n_rows:])
+            h = h[:, :n_rows]
+        y, h = gru(piece[:, :n_rows].contiguous(), h.contiguous())
+        outputs.append(functional.pad(y, (0, 0, 0, n_rows_at_all - n_rows)))
+    return torch.cat(outputs), torch.cat([h, *reversed(ended)], dim=1)
+
+
+def reverse_time(x: Tensor, batch_sizes: BatchSizes | None = None) -> Tensor:
+    """Turn each row round within its own length; what lies after a row's end stays where it is.
+
+    Args:
+        x: shape (time, batch, features).
+        batch_sizes: rows at each step; None where all rows run at all steps.
+
+    Returns:
+        A tensor of the shape of `x`; doing it twice gives `x` again.
+    """
+    if batch_sizes is None:
+        return x.flip(0)
+    reversed_x: Tensor = _Reverse.apply(x, _places(x, batch_sizes))  # type: ignore[no-untyped-call]
+    return reversed_x
+
+
+def _places(x: Tensor, batch_sizes: BatchSizes) -> Tensor:
+    """For each step and row, the step that comes there; shape (time, batch, 1)."""
+    sizes = torch.tensor(list(batch_sizes)).unsqueeze(1)
+    runs = torch.arange(x.shape[1]) < sizes
+    steps = torch.arange(x.shape[0]).unsqueeze(1)
+    places = torch.where(runs, runs.sum(0) - 1 - steps, steps)
+    return places.unsqueeze(2).to(x.device)
+
+
+class _Reverse(torch.autograd.Function):
+    """A permutation that is its own inverse: so is its gradient's, with nothing to add up."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: Tensor) -> Tensor:
+        ctx.places = places
+        return x.gather(0, places.expand_as(x))
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = grad_outputs
+        return gradient.gather(0, ctx.places.expand_as(gradient)), None
