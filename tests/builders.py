@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +30,19 @@ def build_model(
     dropout: float = 0.0,
     dtype: torch.dtype = torch.float64,
     seed: int = 1,
+    **options: Any,
 ) -> StackModel:
-    """Build a model with a linear encoder; the same seed gives the same weights for any cut."""
+    """Build a model with a linear encoder; the same seed gives the same weights for any cut.
+
+    Options are those of `GRUStack`. States that are learned are drawn, too: zeros would hide much.
+    """
     torch.manual_seed(seed)
-    stack = GRUStack(WIDTH, HIDDEN, num_layers, layers_per_block, dropout=dropout)
-    head = StepHead(HIDDEN, N_TARGETS) if every_step else WindowHead(HIDDEN, (HORIZON, N_TARGETS))
+    stack = GRUStack(WIDTH, HIDDEN, num_layers, layers_per_block, dropout=dropout, **options)
+    width = stack.output_size
+    head = StepHead(width, N_TARGETS) if every_step else WindowHead(width, (HORIZON, N_TARGETS))
+    for block in stack.gru_blocks:
+        for name in block.learned_names:
+            nn.init.uniform_(getattr(block, name))
     return StackModel(nn.Linear(N_CHANNELS, WIDTH), stack, head).to(dtype)
 
 
@@ -46,6 +55,7 @@ def make_plan(
     num_layers: int | None = None,
     layers_per_block: int = 1,
     devices: Sequence[str] | None = None,
+    truncate: int | None = None,
 ) -> Plan:
     """Make a plan with so many blocks on each stage, on logical CPU devices by default."""
     stages = []
@@ -56,7 +66,15 @@ def make_plan(
         first_block += n_blocks
     if num_layers is None:
         num_layers = first_block * layers_per_block
-    return Plan(num_layers, layers_per_block, tuple(stages), schedule, n_micro_batches, n_chunks)
+    return Plan(
+        num_layers,
+        layers_per_block,
+        tuple(stages),
+        schedule,
+        n_micro_batches,
+        n_chunks,
+        truncate,
+    )
 
 
 def make_batch(

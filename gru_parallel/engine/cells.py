@@ -191,8 +191,14 @@ class Cells:
         return torch.arange(self.n_active(cell)).unsqueeze(1) < sizes
 
     def inputs(self, x: Tensor, cell: CellIndex) -> Tensor:
-        """Return a cell of x, (batch, time, features), as (cell's time, cell's batch, features)."""
-        return x[self.place(cell)].transpose(0, 1).contiguous()
+        """Return a cell of x, (batch, time, features), as (cell's time, cell's batch, features).
+
+        What lies after a row's end, be it NaN, comes as zero.
+        """
+        piece, runs = x[self.place(cell)], self.runs(cell)
+        if runs is not None:
+            piece = piece.masked_fill(~runs.unsqueeze(2).to(x.device), 0.0)
+        return piece.transpose(0, 1).contiguous()
 
     def join(self, micro_batch: int, pieces: Sequence[Tensor]) -> Tensor:
         """Put a micro-batch's cells, (time, rows, f) each, together; zero after a row's end."""

@@ -142,8 +142,13 @@ class StagePass:
         return self._over_the_batch(lambda states, m: states.h_n[m])
 
     def dh_0(self) -> Tensor:
-        """Return the gradient of the states that entered, of the same shape; zero where none."""
-        return self._over_the_batch(lambda states, m: states.dh_0[m])
+        """Return the gradient of the batch's h_0, of the same shape; zero where it is not read."""
+
+        def given(states: States, micro_batch: int) -> list[Tensor | None]:
+            pairs = zip(states.blocks, states.dh_0[micro_batch], strict=True)
+            return [dh if block.h_0 == "given" else None for block, dh in pairs]
+
+        return self._over_the_batch(given)
 
     def give_gradients(self, dy: Tensor | None, dh_n: Tensor | None) -> None:
         """Say what to back-propagate from, where the outputs are used outside.
