@@ -2,11 +2,12 @@
 
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.datamodule import SeriesDataModule
+from gru_parallel.data.files import load_table, load_tables
 from gru_parallel.data.loader import ResumableLoader, ShuffledWindows
 from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.data.split import Split
 from gru_parallel.data.standardize import Standardizer
-from gru_parallel.data.table import Table, load_table
+from gru_parallel.data.table import Table, tables_from_arrays
 from gru_parallel.data.windows import Batch, WindowDataset, WindowShape
 
 __all__ = [
@@ -21,7 +22,9 @@ __all__ = [
     "WindowDataset",
     "WindowShape",
     "load_table",
+    "load_tables",
     "lorenz96_table",
     "repeat_last",
     "seasonal_naive",
+    "tables_from_arrays",
 ]

@@ -1,7 +1,7 @@
 """Chooses the value columns and the targets among the columns of a series."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gru_parallel.errors import UsageError
 
@@ -11,14 +11,16 @@ def choose_columns(
     time_column: str | None,
     columns: Sequence[str] | None,
     targets: str | Sequence[str] | None,
+    series_column: str | None = None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Choose the value columns and, among them, the targets.
 
     Args:
         names: all columns that there are.
         time_column: the one that holds the times, if any; it holds no values.
-        columns: the user's data.columns; None takes all but the time column.
+        columns: the user's data.columns; None takes all but the time and the series column.
         targets: the user's data.target; None takes all value columns.
+        series_column: the one that says which series a row is of, if any; it holds no values.
 
     Returns:
         The value columns and the targets, each in the order the user gave.
@@ -26,11 +28,13 @@ def choose_columns(
     Raises:
         UsageError: a name is unknown, given twice, or at odds with another setting.
     """
-    valued = [name for name in names if name != time_column]
-    chosen = _listed("data.columns", columns, valued, time_column)
+    kinds = {time_column: "time", series_column: "series"}
+    valued = [name for name in names if name not in kinds]
+    chosen = _listed("data.columns", columns, valued, kinds)
     if not chosen:
+        beside = " and ".join(f"the {kind} column {name!r}" for name, kind in kinds.items() if name)
         raise UsageError(
-            f"data.path: there is no value column beside the time column {time_column!r}; "
+            f"data.path: there is no value column beside {beside}; "
             "give a file with at least one column of numbers."
         )
     if columns is None and "" in chosen:
@@ -38,7 +42,7 @@ def choose_columns(
             f"data.columns: column {list(names).index('') + 1} of the file has no name in the "
             "header; name it there, or list the columns to use in data.columns."
         )
-    wanted = chosen if targets is None else _listed("data.target", targets, valued, time_column)
+    wanted = chosen if targets is None else _listed("data.target", targets, valued, kinds)
     for name in wanted:
         if name not in chosen:
             raise UsageError(
@@ -60,18 +64,19 @@ def _listed(
     setting: str,
     given: str | Sequence[str] | None,
     names: Sequence[str],
-    time_column: str | None,
+    kinds: Mapping[str | None, str],
 ) -> tuple[str, ...]:
+    """The names given, checked; `kinds` says of the columns without values what they hold."""
     if given is None:
         return tuple(names)
     wanted = (given,) if isinstance(given, str) else tuple(given)
     if not wanted:
         raise UsageError(f"{setting}=[] names no column; name at least one, or leave it out.")
     for position, name in enumerate(wanted):
-        if name == time_column:
+        if name in kinds:
             raise UsageError(
-                f"{setting}={name} is the time column, which holds no values; leave it out, or "
-                "name another time column with data.time_column."
+                f"{setting}={name} is the {kinds[name]} column, which holds no values; leave it "
+                f"out, or name another {kinds[name]} column with data.{kinds[name]}_column."
             )
         if name not in names:
             raise unknown_column(setting, name, names)

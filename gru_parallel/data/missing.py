@@ -48,7 +48,7 @@ def as_numbers(sheet: Sheet, columns: Sequence[str], missing: str) -> NDArray[np
 
 
 def treat_missing(
-    numbers: NDArray[np.float64], columns: Sequence[str], missing: str
+    numbers: NDArray[np.float64], columns: Sequence[str], missing: str, series: str = ""
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Fill or leave out what is NaN.
 
@@ -57,6 +57,7 @@ def treat_missing(
         columns: names of the columns.
         missing: "interpolate" fills along the rows, the ends with the nearest value; "drop"
             leaves out each row with a NaN; "error" has nothing left to do.
+        series: name of the series for an error; empty where there is but one.
 
     Returns:
         values: finite array of shape `(kept rows, columns)`.
@@ -72,9 +73,11 @@ def treat_missing(
     kept = np.flatnonzero(present.all(axis=1))
     if not len(kept):
         worst = columns[int(present.sum(axis=0).argmin())]
+        of = f" of series {series!r}" if series else ""
         raise UsageError(
-            f"data.missing=drop leaves none of the {len(numbers)} rows (column {worst!r} has the "
-            "most gaps); leave that column out with data.columns, or use data.missing=interpolate."
+            f"data.missing=drop leaves none of the {len(numbers)} rows{of} (column {worst!r} has "
+            "the most gaps); leave that column out with data.columns, or use "
+            "data.missing=interpolate."
         )
     return numbers[kept], kept
 
@@ -99,7 +102,7 @@ def _cell_as_number(cell: Any) -> float:
 
 def _bad_cell(sheet: Sheet, row: int, column: str) -> UsageError:
     cell = sheet.frame[column].iloc[row]
-    where = f"row {sheet.first_row + row}, column {column!r}"
+    where = f"row {sheet.row(row)}, column {column!r}"
     remedy = "correct it, or set data.missing=interpolate or data.missing=drop"
     if isinstance(cell, float) and math.isinf(cell):
         return sheet.error(f"{where} is infinite ({cell}); {remedy}.")

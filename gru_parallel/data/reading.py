@@ -5,11 +5,12 @@ Knows files, not series: which columns count, and what they should hold, is deci
 
 import csv
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gru_parallel.errors import UsageError
 
@@ -23,18 +24,30 @@ class Sheet:
 
     Attributes:
         path: where they came from.
-        frame: the cells, with the column names of the file.
-        first_row: number that a user gives the first row of `frame`: 2 in a CSV file, whose
+        frame: the cells, with the column names of the file; its index counts the rows of the file
+            from 0.
+        first_row: number that a user gives the first row of the file: 2 in a CSV file, whose
             first row is the header, 1 in a Parquet file.
+        series: name of the series that these cells belong to; empty where the file is one series.
     """
 
     path: Path
     frame: pd.DataFrame
     first_row: int
+    series: str = ""
+
+    def row(self, position: int) -> int:
+        """Number that a user gives the row at a position of `frame`."""
+        return self.first_row + int(self.frame.index[position])
+
+    def part(self, positions: NDArray[np.intp], series: str) -> "Sheet":
+        """The rows at some positions, as the cells of one series."""
+        return replace(self, frame=self.frame.iloc[positions], series=series)
 
     def error(self, problem: str) -> UsageError:
         """An error about a place in this file, ready to be raised."""
-        return _error(self.path, problem, joint=": ")
+        where = f"series {self.series!r}: " if self.series else ""
+        return _error(self.path, where + problem, joint=": ")
 
 
 def read_sheet(path: Path) -> Sheet:
@@ -139,8 +152,8 @@ def _read_parquet(path: Path) -> Sheet:
         raise _error(
             path, f"is not a Parquet file ({_first_line(error)}); write it again."
         ) from error
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index()
+    # A range only counts the rows; another index is a column of values, mostly of times.
+    frame = frame.reset_index(drop=isinstance(frame.index, pd.RangeIndex))
     frame.columns = pd.Index([str(name).strip() for name in frame.columns])
     return Sheet(path, frame, first_row=1)
 

@@ -1,17 +1,13 @@
-"""A series as the rest of the package sees it, and the way there from a file."""
+"""A series as the rest of the package sees it, and the way there from arrays in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gru_parallel.data.columns import choose_columns
-from gru_parallel.data.missing import as_numbers, treat_missing
-from gru_parallel.data.reading import read_sheet
-from gru_parallel.data.times import find_time_column, read_times
 from gru_parallel.errors import UsageError
 
 
@@ -24,12 +20,14 @@ class Table:
         values: array of float64 and of shape `(rows, columns)`, all finite.
         columns: name of each column of `values`.
         targets: names of the columns to forecast, a subset of `columns`.
+        name: what to call the series among others; empty where there is but one.
     """
 
     times: NDArray[Any] | None
     values: NDArray[np.float64]
     columns: tuple[str, ...]
     targets: tuple[str, ...]
+    name: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a table whose parts do not fit each other."""
@@ -51,36 +49,45 @@ class Table:
         return tuple(self.columns.index(target) for target in self.targets)
 
 
-def load_table(
-    path: str | Path,
-    time_column: str | None = None,
+def tables_from_arrays(
+    arrays: Sequence[ArrayLike],
     columns: Sequence[str] | None = None,
     targets: str | Sequence[str] | None = None,
-    missing: str = "error",
-) -> Table:
-    """Read a wide series, one row a time step, from a CSV or Parquet file.
+) -> list[Table]:
+    """Make tables of several series that are in memory; they may differ in length.
 
     Args:
-        path: the file; its suffix says which kind it is.
-        time_column: the column that holds the time of each row; None takes the first column of
-            dates, if there is one.
-        columns: the value columns to use; None takes all but the time column.
-        targets: the column or columns to forecast; None takes all value columns.
-        missing: what becomes of cells that are empty, NaN, infinite or text: "error" refuses the
-            file, "interpolate" draws a straight line between the neighbours, "drop" leaves the
-            row out.
+        arrays: the series, each of shape `(its rows, columns)`, oldest row first.
+        columns: names of the columns; None calls them x0, x1, ...
+        targets: the column or columns to forecast; None takes all.
 
     Returns:
-        The series, with finite values only.
+        A table a series, named 0, 1, ... by its place in `arrays`.
 
     Raises:
-        UsageError: the file, one of its cells, or a name does not do; the message says which.
+        UsageError: there is no array, or one that does not fit or holds a value that is not finite.
     """
-    sheet = read_sheet(Path(path))
-    names = [str(name) for name in sheet.frame.columns]
-    found = find_time_column(sheet, time_column, taken=columns or ())
-    chosen, wanted = choose_columns(names, found, columns, targets)
-    times = None if found is None else read_times(sheet, found)
-    numbers = as_numbers(sheet, chosen, missing)
-    values, kept = treat_missing(numbers, chosen, missing)
-    return Table(None if times is None else times[kept], values, chosen, wanted)
+    series = [np.asarray(array, dtype=np.float64) for array in arrays]
+    if not series:
+        raise UsageError("arrays=[] holds no series; give at least one array.")
+    if columns is None:
+        columns = [f"x{column}" for column in range(series[0].shape[-1] if series[0].ndim else 0)]
+    for number, values in enumerate(series):
+        _check_array(f"arrays[{number}]", values, columns)
+    chosen, wanted = choose_columns(columns, None, columns, targets)
+    return [Table(None, values, chosen, wanted, str(n)) for n, values in enumerate(series)]
+
+
+def _check_array(name: str, values: NDArray[np.float64], columns: Sequence[str]) -> None:
+    if values.ndim != 2 or values.shape[1] != len(columns):
+        raise UsageError(
+            f"{name} has the shape {values.shape}, which does not fit {len(columns)} columns; "
+            f"give an array of shape (rows, {len(columns)})."
+        )
+    bad_rows, bad_columns = np.nonzero(~np.isfinite(values))
+    if len(bad_rows):
+        row, column = int(bad_rows[0]), int(bad_columns[0])
+        raise UsageError(
+            f"{name} holds {values[row, column]} in row {row}, column {columns[column]!r}; give "
+            "finite numbers only."
+        )

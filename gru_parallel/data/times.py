@@ -21,7 +21,7 @@ def find_time_column(sheet: Sheet, named: str | None, taken: Collection[str]) ->
     Args:
         sheet: the file's cells.
         named: the user's data.time_column, or None to look for one.
-        taken: columns that the user wants as values, and which are therefore not looked at.
+        taken: columns that the user wants for something else, and which are not looked at.
 
     Returns:
         The named column; else the first one that is not numeric and mostly dates; else None.
@@ -39,7 +39,7 @@ def find_time_column(sheet: Sheet, named: str | None, taken: Collection[str]) ->
 
 
 def read_times(sheet: Sheet, column: str) -> NDArray[Any]:
-    """Read the times and check that each is later than the one before.
+    """Read the times of all rows.
 
     Args:
         sheet: the file's cells.
@@ -50,7 +50,7 @@ def read_times(sheet: Sheet, column: str) -> NDArray[Any]:
         float64 where the column is numeric.
 
     Raises:
-        UsageError: a cell is no time, or the rows are out of order or repeat a time.
+        UsageError: a cell is no time.
     """
     cells = sheet.frame[column]
     times = _parse(cells)
@@ -59,28 +59,39 @@ def read_times(sheet: Sheet, column: str) -> NDArray[Any]:
         cell = cells.iloc[int(bad[0])]
         what = "is empty" if pd.isna(cell) else f"holds {str(cell)!r}, which is no time"
         raise sheet.error(
-            f"row {sheet.first_row + int(bad[0])}, column {column!r} {what}; correct it, or name "
+            f"row {sheet.row(int(bad[0]))}, column {column!r} {what}; correct it, or name "
             "another column with data.time_column."
         )
-    _check_order(sheet, column, times)
     return np.asarray(times.to_numpy())
 
 
-def _check_order(sheet: Sheet, column: str, times: "pd.Series[Any]") -> None:
-    array = times.to_numpy()
-    backwards = np.flatnonzero(array[1:] <= array[:-1])
+def check_ascending(sheet: Sheet, column: str, times: NDArray[Any]) -> None:
+    """Refuse a series in which time does not go forward from each row to the next.
+
+    Args:
+        sheet: the cells of one series.
+        column: the time column.
+        times: what it holds, array of shape `(rows,)`.
+
+    Raises:
+        UsageError: the rows are out of order or repeat a time.
+    """
+    backwards = np.flatnonzero(times[1:] <= times[:-1])
     if not len(backwards):
         return
     before = int(backwards[0])
-    row = sheet.first_row + before + 1
-    earlier, later = sheet.frame[column].iloc[before], sheet.frame[column].iloc[before + 1]
-    if array[before + 1] == array[before]:
+    after = before + 1
+    earlier, later = sheet.frame[column].iloc[before], sheet.frame[column].iloc[after]
+    row, row_before = sheet.row(after), sheet.row(before)
+    hint = "" if sheet.series else ", or tell series apart by a column with data.series_column"
+    if times[after] == times[before]:
         raise sheet.error(
-            f"row {row} repeats the time of row {row - 1}, {column}={later}; keep one of them."
+            f"row {row} repeats the time of row {row_before}, {column}={later}; "
+            f"keep one of them{hint}."
         )
     raise sheet.error(
-        f"row {row} ({column}={later}) is earlier than row {row - 1} ({column}={earlier}); "
-        f"sort the file by {column!r}."
+        f"row {row} ({column}={later}) is earlier than row {row_before} ({column}={earlier}); "
+        f"sort the file by {column!r}{hint}."
     )
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gru_parallel.data.table import Table, load_table
+from gru_parallel.data.files import load_table
+from gru_parallel.data.table import Table
 
 ETTH1 = Path(__file__).parents[3] / "shared" / "data" / "ETTh1.csv"
 

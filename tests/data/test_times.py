@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from gru_parallel.data.reading import Sheet, read_sheet
-from gru_parallel.data.times import find_time_column, read_times
+from gru_parallel.data.times import check_ascending, find_time_column, read_times
 from gru_parallel.errors import UsageError
 
 Write = Callable[..., Path]
@@ -17,8 +17,9 @@ def sheet_of(times: object) -> Sheet:
 
 
 def error_of(times: list[object]) -> str:
+    sheet = sheet_of(times)
     with pytest.raises(UsageError) as caught:
-        read_times(sheet_of(times), "when")
+        check_ascending(sheet, "when", read_times(sheet, "when"))
     return str(caught.value)
 
 
@@ -97,14 +98,14 @@ def test_a_row_without_a_time_is_named() -> None:
 def test_rows_out_of_order_are_named() -> None:
     assert error_of(["2020-01-01", "2020-01-03", "2020-01-02"]) == (
         "data.path=series.csv: row 4 (when=2020-01-02) is earlier than row 3 (when=2020-01-03); "
-        "sort the file by 'when'."
+        "sort the file by 'when', or tell series apart by a column with data.series_column."
     )
 
 
 def test_a_repeated_time_is_named() -> None:
     assert error_of(["2020-01-01", "2020-01-02", "2020-01-02 00:00"]) == (
         "data.path=series.csv: row 4 repeats the time of row 3, when=2020-01-02 00:00; "
-        "keep one of them."
+        "keep one of them, or tell series apart by a column with data.series_column."
     )
 
 
