@@ -29,7 +29,9 @@ class DataConfig:
     horizon: int
     batch_size: int
     stride: int
+    min_input_length: int | None
     split: list[float]
+    split_by: str
     centre: str
     season_length: int | None
     num_workers: int
@@ -52,6 +54,7 @@ class CsvConfig(DataConfig):
     path: str
     columns: list[str] | None
     time_column: str | None
+    series_column: str | None
     missing: str
 
 
@@ -146,6 +149,7 @@ _CHOICES = {
     "model.head": ("window", "every_step"),
     "model.loss": ("mse", "mae", "huber"),
     "engine.name": ("threads",),
+    "data.split_by": ("time", "series"),
     "data.missing": ("error", "interpolate", "drop"),
 }
 

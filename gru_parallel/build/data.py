@@ -7,22 +7,24 @@ from typing import Any
 import torch
 
 from gru_parallel.config import Config, CsvConfig
-from gru_parallel.data import SeriesDataModule, Table, load_table, lorenz96_table
+from gru_parallel.data import SeriesDataModule, Table, load_tables, lorenz96_table
 
 
 def build_data(config: Config) -> SeriesDataModule:
-    """Load or generate the series and check that it yields windows.
+    """Load or generate the series and check that they yield windows.
 
     Raises:
         UsageError: the file or a setting of the data cannot work.
     """
     data = config.data
     return SeriesDataModule(
-        _build_table(config),
+        _build_tables(config),
         input_length=data.input_length,
         horizon=data.horizon,
         batch_size=data.batch_size,
         split=data.split,
+        split_by=data.split_by,
+        min_input_length=data.min_input_length,
         stride=data.stride,
         task=config.model.head,
         centre=data.centre,
@@ -33,11 +35,13 @@ def build_data(config: Config) -> SeriesDataModule:
     )
 
 
-def _build_table(config: Config) -> Table:
+def _build_tables(config: Config) -> Table | list[Table]:
     data = config.data
     targets = _as_names(data.target)
     if isinstance(data, CsvConfig):
-        return load_table(data.path, data.time_column, data.columns, targets, data.missing)
+        return load_tables(
+            data.path, data.time_column, data.columns, targets, data.missing, data.series_column
+        )
     return lorenz96_table(
         data.n_steps, data.n_channels, config.seed, targets, data.forcing, data.dt
     )

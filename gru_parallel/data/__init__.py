@@ -1,4 +1,4 @@
-"""From a series to the batches of a training run: file, split, scale, windows, Lightning."""
+"""From series to the batches of a training run: file, split, scale, windows, Lightning."""
 
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.datamodule import SeriesDataModule
@@ -8,7 +8,8 @@ from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.data.split import Split
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.table import Table, tables_from_arrays
-from gru_parallel.data.windows import Batch, WindowDataset, WindowShape
+from gru_parallel.data.window_shape import WindowShape
+from gru_parallel.data.windows import Batch, WindowDataset
 
 __all__ = [
     "Batch",

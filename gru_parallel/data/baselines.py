@@ -1,10 +1,12 @@
 """Forecasts that take no training, for a model's errors to stand beside."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 
-from gru_parallel.data.windows import WindowDataset, require_positive
+from gru_parallel.data.window_shape import require_positive
+from gru_parallel.data.windows import WindowDataset, WindowRows
 from gru_parallel.errors import UsageError
 
 _WINDOWS_AT_ONCE = 512
@@ -38,7 +40,9 @@ def repeat_last(dataset: WindowDataset) -> Score:
 def seasonal_naive(dataset: WindowDataset, period: int) -> Score:
     """Score the forecast that the last full season comes again.
 
-    It looks at the series, not at the window, so the season may be longer than the window.
+    It looks at the series, not at the window, so the season may be longer than the window. Where
+    there are several series, or windows may be short, a target that has no full season before it
+    in its series is forecast by the last value instead.
 
     Args:
         dataset: the windows to forecast.
@@ -48,32 +52,60 @@ def seasonal_naive(dataset: WindowDataset, period: int) -> Score:
         Its errors.
 
     Raises:
-        UsageError: the period is not positive, or reaches back to before the series began.
+        UsageError: the period is not positive, or reaches back to before the series began: for any
+            window of a single series, for all windows of several.
     """
     require_positive("data.season_length", period)
-    oldest = int(_source_rows(dataset, [0], period).min())
+    if dataset.is_single_series and not dataset.shape.may_be_short:
+        _refuse_too_long(dataset, period)
+    elif not any(_has_season(dataset, batch, period) for batch in _batches(dataset)):
+        raise UsageError(
+            f"data.season_length={period} reaches back to before its series began for every window;"
+            " use a shorter season, or data.season_length=null."
+        )
+    return _score_period(dataset, period)
+
+
+def _refuse_too_long(dataset: WindowDataset, period: int) -> None:
+    rows = dataset.rows_of([0])
+    oldest = int((_season_before(dataset, rows, period) - rows.series_starts).min())
     if oldest < 0:
         raise UsageError(
             f"data.season_length={period} reaches back {-oldest} rows to before the series began; "
             f"use data.season_length <= {period + oldest}, or a later part in data.split."
         )
-    return _score_period(dataset, period)
 
 
-def _source_rows(dataset: WindowDataset, indices: list[int], period: int) -> torch.Tensor:
-    """The rows that the forecasts are copied from: whole seasons before the target, and known."""
-    leads = dataset.shape.leads
-    n_seasons_back = (leads + period - 1) // period
-    return dataset.target_rows(dataset.ends_of(indices)) - n_seasons_back * period
+def _has_season(dataset: WindowDataset, batch: range, period: int) -> bool:
+    rows = dataset.rows_of(batch)
+    return bool((_season_before(dataset, rows, period) >= rows.series_starts).any())
+
+
+def _season_before(dataset: WindowDataset, rows: WindowRows, period: int) -> torch.Tensor:
+    """The newest rows that lie whole seasons before the targets and are known by then."""
+    n_seasons_back = (dataset.shape.leads + period - 1) // period
+    return rows.targets - n_seasons_back * period
 
 
 def _score_period(dataset: WindowDataset, period: int) -> Score:
     squared, absolute, n_numbers = 0.0, 0.0, 0
-    for start in range(0, len(dataset), _WINDOWS_AT_ONCE):
-        indices = list(range(start, min(start + _WINDOWS_AT_ONCE, len(dataset))))
-        truth = dataset.target_values[dataset.target_rows(dataset.ends_of(indices))].double()
-        errors = dataset.target_values[_source_rows(dataset, indices, period)] - truth
+    for batch in _batches(dataset):
+        rows = dataset.rows_of(batch)
+        source = _season_before(dataset, rows, period)
+        last_known = rows.targets - dataset.shape.leads
+        source = torch.where(source < rows.series_starts, last_known, source)
+        truth = dataset.target_values[rows.targets].double()
+        errors = dataset.target_values[source] - truth
+        n_steps = rows.targets.numel()
+        if dataset.shape.task == "every_step":
+            errors = errors.masked_fill(rows.is_padding.unsqueeze(2), 0.0)
+            n_steps = int(rows.lengths.sum())
         squared += float(errors.square().sum())
         absolute += float(errors.abs().sum())
-        n_numbers += errors.numel()
+        n_numbers += n_steps * errors.shape[2]
     return Score(squared / n_numbers, absolute / n_numbers)
+
+
+def _batches(dataset: WindowDataset) -> Iterator[range]:
+    for start in range(0, len(dataset), _WINDOWS_AT_ONCE):
+        yield range(start, min(start + _WINDOWS_AT_ONCE, len(dataset)))

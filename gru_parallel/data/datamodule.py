@@ -1,45 +1,47 @@
-"""A table as Lightning wants it: standardised, split by time, cut into windows, in batches."""
+"""Series as Lightning wants them: standardised, split, cut into windows, in batches."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.loader import ResumableLoader, ShuffledWindows
-from gru_parallel.data.split import split as split_rows
+from gru_parallel.data.parts import check_alike, split_tables
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.table import Table
-from gru_parallel.data.windows import (
-    Batch,
-    WindowDataset,
-    WindowShape,
-    check_centre,
-    require_positive,
-    window_ends,
-)
+from gru_parallel.data.window_shape import WindowShape, check_centre, require_positive
+from gru_parallel.data.windows import Batch, WindowDataset, window_ends
 
 
 class SeriesDataModule(LightningDataModule):
-    """The data of a forecasting run.
+    """The data of a forecasting run, of one series or of several.
 
     A batch is a dict of float32 tensors: `x`, shape `(batch, input_length, n_channels)`; `y`, shape
     `(batch, n_target_steps, n_targets)`; and `anchor`, shape `(batch, 1, n_targets)`, which added
     to `y` or to a forecast gives standardised values. Training windows come shuffled, all others in
     the order of time; a last batch that is smaller is kept.
+
+    Where windows may be shorter than `input_length`, a batch also has `lengths`, int64 and of shape
+    `(batch,)`: the rows of each window that are real. `x`, and with the task "every_step" `y`, are
+    then as long as the longest window of the batch; behind a window's end they hold zeros.
     """
 
     def __init__(
         self,
-        table: Table,
+        tables: Table | Sequence[Table],
         *,
         input_length: int,
         horizon: int,
         batch_size: int,
         split: Sequence[float] = (0.7, 0.1, 0.2),
+        split_by: str = "time",
+        min_input_length: int | None = None,
         stride: int = 1,
         eval_stride: int = 1,
         task: str = "window",
@@ -50,14 +52,17 @@ class SeriesDataModule(LightningDataModule):
         num_workers: int = 0,
         pin_memory: bool = False,
     ) -> None:
-        """Check the settings against the table; `setup` does the work.
+        """Check the settings against the series; `setup` does the work.
 
         Args:
-            table: the series.
+            tables: the series, or several with the same columns and targets.
             input_length: rows that go into the model.
             horizon: rows ahead that it forecasts.
             batch_size: windows a batch, in training and in evaluation.
-            split: fractions or row counts of the training, validation and test parts.
+            split: fractions or counts of the training, validation and test parts.
+            split_by: "time" splits the rows of each series, "series" the series as wholes.
+            min_input_length: rows that have to go in at the beginning of a series, where there are
+                no `input_length` yet; None asks for all of them.
             stride: rows from one training window to the next.
             eval_stride: the same for validation, test and prediction.
             task: "window" or "every_step", see `WindowShape`.
@@ -69,7 +74,7 @@ class SeriesDataModule(LightningDataModule):
             pin_memory: whether batches are put into pinned memory, for copies to a GPU.
 
         Raises:
-            UsageError: a setting does not do, or does not fit the table.
+            UsageError: a setting does not do, or does not fit the series.
         """
         super().__init__()
         require_positive("data.batch_size", batch_size)
@@ -77,9 +82,10 @@ class SeriesDataModule(LightningDataModule):
         if season_length is not None:
             require_positive("data.season_length", season_length)
         check_centre(centre, task)
-        self.table = table
-        self.shape = WindowShape(input_length, horizon, task)
-        self.split = split_rows(table.n_rows, split)
+        self.tables = (tables,) if isinstance(tables, Table) else tuple(tables)
+        check_alike(self.tables)
+        self.shape = WindowShape(input_length, horizon, task, min_input_length)
+        self.parts = split_tables(self.tables, split, split_by)
         self.season_length = season_length
         self.batch_size = batch_size
         self._seed = seed
@@ -87,9 +93,9 @@ class SeriesDataModule(LightningDataModule):
         self._look_back = look_back
         self._strides = {"training": stride, "validation": eval_stride, "test": eval_stride}
         for part, stride_of_part in self._strides.items():
-            window_ends(self.shape, self._rows(part), part, stride_of_part, look_back)
+            for of_series in self.parts[part]:
+                window_ends(self.shape, of_series, part, stride_of_part, look_back)
         self._loader_options: dict[str, Any] = {
-            "batch_size": batch_size,
             "num_workers": num_workers,
             "persistent_workers": num_workers > 0,
             "pin_memory": pin_memory,
@@ -103,12 +109,12 @@ class SeriesDataModule(LightningDataModule):
     @property
     def n_channels(self) -> int:
         """Number of input columns."""
-        return len(self.table.columns)
+        return len(self.tables[0].columns)
 
     @property
     def n_targets(self) -> int:
         """Number of columns to forecast."""
-        return len(self.table.targets)
+        return len(self.tables[0].targets)
 
     @property
     def input_length(self) -> int:
@@ -127,14 +133,15 @@ class SeriesDataModule(LightningDataModule):
 
     @property
     def standardizer(self) -> Standardizer:
-        """The means and scales, from the training part alone."""
+        """The means and scales, from the training rows of all series, and from them alone."""
         if self._standardizer is None:
-            rows = self.split.training
-            self._standardizer = Standardizer.fit(self.table.values[rows.start : rows.stop])
+            values = self._all_values()
+            rows = [values[part.rows.start : part.rows.stop] for part in self.parts["training"]]
+            self._standardizer = Standardizer.fit(_joined(rows))
         return self._standardizer
 
     def setup(self, stage: str | None = None) -> None:
-        """Standardise the series and cut all windows; a second call does nothing.
+        """Standardise all series and cut all windows; a second call does nothing.
 
         Args:
             stage: Lightning's name of what comes next; all of it takes the same data.
@@ -144,12 +151,12 @@ class SeriesDataModule(LightningDataModule):
         """
         if self._datasets:
             return
-        values = self.standardizer.transform(self.table.values)
+        values = self.standardizer.transform(self._all_values())
         self._datasets = {
             part: WindowDataset(
                 values,
-                self.table.target_columns,
-                self._rows(part),
+                self.tables[0].target_columns,
+                self.parts[part],
                 self.shape,
                 stride=stride,
                 look_back=self._look_back,
@@ -166,19 +173,24 @@ class SeriesDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Training windows, in an order that depends on the seed and the epoch alone."""
-        dataset = self.dataset("training")
-        sampler = ShuffledWindows(len(dataset), self._seed)
-        loader = ResumableLoader(dataset, sampler=sampler, **self._loader_options)
-        loader.n_batches_done = self._n_batches_done
+        windows = self.dataset("training")
+        loader = ResumableLoader(
+            windows,
+            sampler=ShuffledWindows(len(windows), self._seed),
+            batch_size=self.batch_size,
+            **self._loader_options,
+        )
+        n_batches = len(loader)
+        loader.n_batches_done = lambda: self._n_batches_done(n_batches)
         return loader
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation windows, oldest first."""
-        return DataLoader(self.dataset("validation"), **self._loader_options)
+        return self._evaluation_loader("validation")
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Test windows, oldest first."""
-        return DataLoader(self.dataset("test"), **self._loader_options)
+        return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """The test windows again: forecasts that can be held against what came."""
@@ -213,15 +225,18 @@ class SeriesDataModule(LightningDataModule):
             Tensor of the same shape, type and device.
         """
         units = self.standardizer.inverse(
-            values.detach().double().cpu().numpy(), self.table.target_columns
+            values.detach().double().cpu().numpy(), self.tables[0].target_columns
         )
         return torch.from_numpy(units).to(values)
 
-    def _rows(self, part: str) -> range:
-        rows: range = getattr(self.split, part)
-        return rows
+    def _all_values(self) -> NDArray[np.float64]:
+        return _joined([table.values for table in self.tables])
 
-    def _n_batches_done(self) -> int:
+    def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
+        windows = self.dataset(part)
+        return DataLoader(windows, batch_size=self.batch_size, **self._loader_options)
+
+    def _n_batches_done(self, n_batches: int) -> int:
         """Batches of the present epoch that the Trainer has finished: all, where it was cut short.
 
         `processed` is the count by which Lightning, too, decides what to run again.
@@ -230,8 +245,12 @@ class SeriesDataModule(LightningDataModule):
             return 0
         progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
         n_done: int = progress.processed  # type: ignore[attr-defined]  # declared as a base class
-        n_batches = -(-len(self.dataset("training")) // self.batch_size)
         return n_batches if n_done >= self.trainer.num_training_batches else n_done
+
+
+def _joined(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    # One array stays as it is: numpy sums a copy of another memory layout in another order.
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _already_a_batch(batch: Batch) -> Batch:

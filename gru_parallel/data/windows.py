@@ -1,7 +1,9 @@
-"""Cuts one part of a series into windows: what goes in, what should come out.
+"""Cuts one part of the series into windows: what goes in, what should come out.
 
 A window is named by its end t: its inputs are the rows [t - input_length, t), and what it forecasts
 lies at or after row t (task "window") or `horizon` rows after each input row (task "every_step").
+No window reaches from one series into another. One that would begin before its series does may be
+shorter instead: `WindowShape.min_input_length`.
 """
 
 from collections.abc import Sequence
@@ -13,62 +15,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gru_parallel.data.parts import SeriesPart
+from gru_parallel.data.window_shape import WindowShape, check_centre, require_positive
 from gru_parallel.errors import UsageError
-
-TASKS = ("window", "every_step")
-CENTRES = ("last", "none")
 
 Batch = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class WindowShape:
-    """The extent of a window.
-
-    Attributes:
-        input_length: rows that go in.
-        horizon: rows ahead that are forecast.
-        task: "window" forecasts the `horizon` rows after the window; "every_step" forecasts, at
-            each of its rows, the one row that lies `horizon` rows ahead.
-    """
-
-    input_length: int
-    horizon: int
-    task: str = "window"
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that make no window."""
-        require_positive("data.input_length", self.input_length)
-        require_positive("data.horizon", self.horizon)
-        if self.task not in TASKS:
-            raise UsageError(f"model.head={self.task} is unknown; use one of {', '.join(TASKS)}.")
-
-    @property
-    def n_target_steps(self) -> int:
-        """Number of target rows of a window."""
-        return self.horizon if self.task == "window" else self.input_length
-
-    @property
-    def first_target(self) -> int:
-        """Position of the first target row, counted from the window's end."""
-        return 0 if self.task == "window" else self.horizon - self.input_length
-
-    @property
-    def leads(self) -> Tensor:
-        """Rows between each target and the newest input it may use, shape `(n_target_steps,)`."""
-        if self.task == "window":
-            return torch.arange(1, self.horizon + 1)
-        return torch.full((self.input_length,), self.horizon)
-
-
 def window_ends(
     shape: WindowShape,
-    part: range,
+    part: SeriesPart,
     part_name: str,
     stride: int = 1,
     look_back: bool = True,
 ) -> range:
-    """The ends t of the windows of one part.
+    """The ends t of the windows that one part has of one series.
 
     Target rows never leave the part, and inputs never lie after it.
 
@@ -86,30 +47,63 @@ def window_ends(
         UsageError: the part is too short for one window, or the stride is not positive.
     """
     require_positive("data.stride", stride)
-    oldest_input = 0 if look_back else part.start
-    first = max(part.start - shape.first_target, oldest_input + shape.input_length)
-    ends = range(first, part.stop - shape.horizon + 1, stride)
+    rows = part.rows
+    first = shape.first_end(rows.start, _oldest_input(part, look_back))
+    ends = range(first, rows.stop - shape.horizon + 1, stride)
     if not ends:
+        of = f" of series {part.series!r}" if part.series else ""
+        setting = "min_input_length" if shape.may_be_short else "input_length"
+        remedy = "use smaller ones, or change data.split"
+        if part.series:
+            remedy = "use smaller ones, change data.split, or leave the series out"
         raise UsageError(
-            f"The {part_name} part has {len(part)} rows, but a window of data.input_length="
-            f"{shape.input_length} and data.horizon={shape.horizon} needs "
-            f"{first + shape.horizon - part.start}; use smaller ones, or change data.split."
+            f"The {part_name} part{of} has {len(rows)} rows, but a window of data.{setting}="
+            f"{shape.shortest} and data.horizon={shape.horizon} needs "
+            f"{first + shape.horizon - rows.start}; {remedy}."
         )
     return ends
 
 
-class WindowDataset(Dataset[Batch]):
-    """The windows of one part of a standardised series.
+@dataclass(frozen=True)
+class WindowRows:
+    """Which rows some windows are made of; row numbers count through all series.
 
-    Each window is a dict of `x`, array of shape `(input_length, columns)`, `y`, of shape
+    A window that is shorter than the longest of them repeats its last row number.
+
+    Attributes:
+        inputs: shape `(windows, longest)`.
+        targets: shape `(windows, horizon)`, or `(windows, longest)` with the task "every_step".
+        ends: the row after each window's last input, shape `(windows, 1)`.
+        lengths: number of input rows of each window, shape `(windows, 1)`.
+        series_starts: first row of each window's series, shape `(windows, 1)`.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    ends: Tensor
+    lengths: Tensor
+    series_starts: Tensor
+
+    @property
+    def is_padding(self) -> Tensor:
+        """Which of the inputs only repeat a window's last row, shape `(windows, longest)`."""
+        return torch.arange(self.inputs.shape[1]) >= self.lengths
+
+
+class WindowDataset(Dataset[Batch]):
+    """The windows of one part of one or more standardised series.
+
+    Each window is a dict of `x`, array of shape `(its length, columns)`, `y`, of shape
     `(n_target_steps, targets)`, and `anchor`, of shape `(1, targets)`: what centring took from `y`.
+    Where windows may be shorter than `input_length`, `lengths` says how many rows are real; fetched
+    together, short ones are filled up with zeros behind their last row.
     """
 
     def __init__(
         self,
         values: NDArray[np.floating],
         target_columns: Sequence[int],
-        part: range,
+        parts: Sequence[SeriesPart],
         shape: WindowShape,
         *,
         stride: int = 1,
@@ -120,9 +114,9 @@ class WindowDataset(Dataset[Batch]):
         """Cut the windows.
 
         Args:
-            values: the whole series, array of shape `(rows, columns)`.
+            values: all series, one after another, array of shape `(rows, columns)`.
             target_columns: positions of the columns to forecast.
-            part: rows of this part.
+            parts: rows of this part in each of its series.
             shape: extent of a window.
             stride: rows from one window to the next.
             look_back: whether inputs may lie in the part before.
@@ -134,71 +128,74 @@ class WindowDataset(Dataset[Batch]):
             UsageError: the part is too short, or an option is unknown or at odds with the task.
         """
         check_centre(centre, shape.task)
+        ends = [window_ends(shape, part, part_name, stride, look_back) for part in parts]
         self.shape = shape
-        self.ends = window_ends(shape, part, part_name, stride, look_back)
+        self.stride = stride
+        self.is_single_series = [part.series for part in parts] == [""]
+        self.n_windows_by_series = torch.tensor([len(of_series) for of_series in ends])
         self.target_values = torch.as_tensor(values[:, list(target_columns)], dtype=torch.float32)
         self._values = torch.as_tensor(values, dtype=torch.float32)
         self._is_centred = centre == "last"
-        self._input_offsets = torch.arange(-shape.input_length, 0)
-        self._target_offsets = torch.arange(shape.n_target_steps) + shape.first_target
+        self._ends = torch.cat([torch.arange(e.start, e.stop, e.step) for e in ends])
+        oldest = self._by_window([_oldest_input(part, look_back) for part in parts])
+        self._lengths = (self._ends - oldest).clamp(max=shape.input_length)
+        self._series_starts = self._by_window([part.series_start for part in parts])
 
     def __len__(self) -> int:
         """Number of windows."""
-        return len(self.ends)
+        return len(self._ends)
 
     def __getitem__(self, index: int) -> Batch:
         """One window, without a batch dimension."""
         return {name: tensor[0] for name, tensor in self.__getitems__([index]).items()}
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def __getitems__(self, indices: Sequence[int] | Tensor) -> Batch:
         """Many windows at once, stacked along a batch dimension that comes first."""
-        ends = self.ends_of(indices)
-        x = self._values[ends + self._input_offsets]
-        y = self.target_values[self.target_rows(ends)]
-        if not self._is_centred:
-            return {"x": x, "y": y, "anchor": torch.zeros_like(y[:, :1])}
-        anchor = self.target_values[ends - 1]
-        return {"x": x - x[:, -1:], "y": y - anchor, "anchor": anchor}
+        rows = self.rows_of(indices)
+        x = self._values[rows.inputs]
+        y = self.target_values[rows.targets]
+        anchor = torch.zeros_like(y[:, :1])
+        if self._is_centred:
+            x = x - self._values[rows.ends - 1]
+            anchor = self.target_values[rows.ends - 1]
+            y = y - anchor
+        if not self.shape.may_be_short:
+            return {"x": x, "y": y, "anchor": anchor}
+        is_padding = rows.is_padding.unsqueeze(2)
+        x = x.masked_fill(is_padding, 0.0)
+        if self.shape.task == "every_step":
+            y = y.masked_fill(is_padding, 0.0)
+        return {"x": x, "y": y, "anchor": anchor, "lengths": rows.lengths.squeeze(1)}
 
-    def ends_of(self, indices: Sequence[int]) -> Tensor:
-        """The ends of some windows, shape `(windows, 1)`."""
+    def rows_of(self, indices: Sequence[int] | Tensor) -> WindowRows:
+        """Say which rows some windows are made of.
+
+        Args:
+            indices: the windows, counted from 0; negative ones count from the end.
+
+        Returns:
+            Their rows, in the order of `indices`.
+
+        Raises:
+            IndexError: there is no such window.
+        """
         chosen = torch.as_tensor(indices, dtype=torch.long)
         if len(chosen) and not -len(self) <= int(chosen.min()) <= int(chosen.max()) < len(self):
             raise IndexError(f"a window of {list(indices)} is not one of the {len(self)} there are")
-        return (self.ends.start + chosen % len(self) * self.ends.step).unsqueeze(1)
+        ends = self._ends[chosen].unsqueeze(1)
+        lengths = self._lengths[chosen].unsqueeze(1)
+        longest = int(lengths.max()) if len(chosen) else 0
+        inputs = torch.minimum(ends - lengths + torch.arange(longest), ends - 1)
+        if self.shape.task == "window":
+            targets = ends + torch.arange(self.shape.horizon)
+        else:
+            targets = inputs + self.shape.horizon
+        series_starts = self._series_starts[chosen].unsqueeze(1)
+        return WindowRows(inputs, targets, ends, lengths, series_starts)
 
-    def target_rows(self, ends: Tensor) -> Tensor:
-        """The rows of the series that are the targets of the windows with these ends.
-
-        Args:
-            ends: shape `(windows, 1)`.
-
-        Returns:
-            Row numbers, shape `(windows, n_target_steps)`.
-        """
-        return ends + self._target_offsets
-
-
-def check_centre(centre: str, task: str) -> None:
-    """Refuse a way to centre that is unknown, or that would show the net what it must forecast.
-
-    Raises:
-        UsageError: see above.
-    """
-    if centre not in CENTRES:
-        raise UsageError(f"data.centre={centre} is unknown; use one of {', '.join(CENTRES)}.")
-    if centre == "last" and task == "every_step":
-        raise UsageError(
-            "data.centre=last would show every step the window's last row, which is still ahead of "
-            "it with model.head=every_step; use data.centre=none."
-        )
+    def _by_window(self, by_series: Sequence[int]) -> Tensor:
+        return torch.tensor(by_series).repeat_interleave(self.n_windows_by_series)
 
 
-def require_positive(setting: str, value: object) -> None:
-    """Refuse a size that is no whole number of at least 1.
-
-    Raises:
-        UsageError: see above.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{setting}={value} is not a size; use a whole number of at least 1.")
+def _oldest_input(part: SeriesPart, look_back: bool) -> int:
+    return part.series_start if look_back else part.rows.start

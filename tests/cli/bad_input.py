@@ -123,6 +123,24 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "one of several targets": (["data.target=[x0,y1]"], ["data.target=y1", "x1"]),
     "a split of two parts": (["data.split=[0.5,0.5]"], ["data.split="]),
     "a split of more than all": (["data.split=[0.7,0.4,0.2]"], ["data.split="]),
+    "a split by something else": (["data.split_by=row"], ["data.split_by=row", "time, series"]),
+    "a split of one series into three": (
+        ["data.split_by=series"],
+        ["data.split=", "data.split_by=time"],
+    ),
+    "no least input": (["data.min_input_length=0"], ["data.min_input_length=0", "at least 1"]),
+    "a text for the least input": (
+        ["data.min_input_length=few"],
+        ["data.min_input_length=few", "whole number"],
+    ),
+    "a least input above the whole": (
+        ["data.min_input_length=9"],
+        ["data.min_input_length=9", "data.input_length=8", "data.min_input_length <= 8"],
+    ),
+    "a series column where there is no file": (
+        ["data.series_column=id"],
+        ["data.series_column", "data=csv"],
+    ),
     "an unknown centre": (["data.centre=mean"], ["data.centre=mean", "last", "none"]),
     # Checkpoints.
     "a checkpoint that does not exist": (["ckpt_path=no.ckpt"], ["ckpt_path=no.ckpt", ".ckpt"]),

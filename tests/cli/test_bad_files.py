@@ -101,6 +101,108 @@ def test_a_file_that_cannot_work_is_refused(
     assert_refused(ended, ["data.", *fragments])
 
 
+def long_rows(**changed: str) -> list[str]:
+    """Lines of a file of two series, x and y, of 50 rows each, in turn."""
+    lines = ["date,id,a"]
+    for k in range(N_ROWS):
+        hour = k // 2
+        lines.append(f"2024-01-{hour // 24 + 1:02d} {hour % 24:02d}:00,{'xy'[k % 2]},{k % 7}.5")
+    for name, line in changed.items():
+        lines[int(name.removeprefix("row")) - 1] = line
+    return lines
+
+
+BAD_LONG_FILES: dict[str, tuple[list[str], Sequence[str], Sequence[str]]] = {
+    "no series column": (
+        long_rows(row1="date,station,a"),
+        [],
+        ["data.series_column=id", "station"],
+    ),
+    "a row of no series": (long_rows(row9="2024-01-01 03:00,,1"), [], ["row 9", "'id'", "empty"]),
+    "a time of one series that goes back": (
+        long_rows(row9="2023-12-31 03:00,y,1"),
+        [],
+        ["series 'y'", "row 9", "earlier", "row 7"],
+    ),
+    "a time of one series twice": (
+        long_rows(row9="2024-01-01 02:00,y,1"),
+        [],
+        ["series 'y'", "row 9", "repeats", "row 7"],
+    ),
+    "an empty value in one series": (
+        long_rows(row9="2024-01-01 03:00,y,"),
+        [],
+        ["series 'y'", "row 9", "'a'", "data.missing=interpolate"],
+    ),
+    "a series too short for one window": (
+        [*long_rows(), "2024-02-01,z,1", "2024-02-02,z,2"],
+        [],
+        ["series 'z'", "data.input_length=8", "leave the series out"],
+    ),
+    "a series with fewer rows than the split": (
+        [*long_rows(), "2024-02-01,z,1"],
+        ["data.split=[30,10,10]"],
+        ["data.split=[30,10,10]", "series 'z'"],
+    ),
+    "fewer series than parts": (
+        long_rows(),
+        ["data.split_by=series", "data.split=[1,1,1]"],
+        ["data.split=[1,1,1]", "2", "data.split_by=series"],
+    ),
+    "the series column for the times": (
+        long_rows(),
+        ["data.time_column=id"],
+        ["data.series_column=id", "data.time_column"],
+    ),
+    "the series column for a target": (long_rows(), ["data.target=id"], ["data.target=id"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LONG_FILES)
+def test_a_long_file_that_cannot_work_is_refused(
+    name: str, train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    lines, overrides, fragments = BAD_LONG_FILES[name]
+    (in_tmp_path / "long.csv").write_text("\n".join(lines))
+
+    ended = train_command(
+        *SETTINGS,
+        "data.path=long.csv",
+        "data.series_column=id",
+        "data.split=[0.4,0.3,0.3]",
+        *overrides,
+    )
+
+    assert_refused(ended, ["data.", *fragments])
+
+
+def test_the_long_file_that_they_are_changed_from_works(
+    train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    """Keeps the test above honest: what is refused is the one change."""
+    (in_tmp_path / "long.csv").write_text("\n".join(long_rows()))
+
+    ended = train_command(
+        *SETTINGS,
+        "data.path=long.csv",
+        "data.series_column=id",
+        "data.split=[0.4,0.3,0.3]",
+        "trainer.max_epochs=1",
+    )
+
+    assert ended.status == 0, ended.err
+
+
+def test_without_a_series_column_a_long_file_is_refused_with_how_to_give_one(
+    train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    (in_tmp_path / "long.csv").write_text("\n".join(long_rows()))
+
+    ended = train_command(*SETTINGS, "data.path=long.csv")
+
+    assert_refused(ended, ["row 3", "repeats", "data.series_column"])
+
+
 def test_a_folder_is_refused(train_command: RunCommand, in_tmp_path: Path) -> None:
     (in_tmp_path / "folder.csv").mkdir()
 

@@ -1,19 +1,23 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.datamodule import SeriesDataModule
+from gru_parallel.data.parts import SeriesPart
 from gru_parallel.data.table import Table
-from gru_parallel.data.windows import WindowDataset, WindowShape
+from gru_parallel.data.window_shape import WindowShape
+from gru_parallel.data.windows import WindowDataset
 from gru_parallel.errors import UsageError
 
 
 def dataset_of(
     values: np.ndarray, shape: WindowShape, first_row: int = 0, centre: str = "none"
 ) -> WindowDataset:
-    part = range(first_row, len(values))
+    part = SeriesPart(range(first_row, len(values)))
     targets = range(values.shape[1])
-    return WindowDataset(values, targets, part, shape, centre=centre)
+    return WindowDataset(values, targets, [part], shape, centre=centre)
 
 
 def test_repeat_last_of_a_straight_line_errs_by_the_lead() -> None:
@@ -91,6 +95,53 @@ def test_a_season_that_reaches_before_the_series_is_refused() -> None:
         "data.season_length <= 20, or a later part in data.split."
     )
     assert seasonal_naive(dataset, period=20) == Score(0, 0)
+
+
+def several_of(lengths: list[int], shape: WindowShape, values: np.ndarray) -> WindowDataset:
+    starts = np.cumsum([0, *lengths]).tolist()
+    parts = [SeriesPart(range(start, end), start, str(start)) for start, end in pairwise(starts)]
+    return WindowDataset(values, range(values.shape[1]), parts, shape, centre="none")
+
+
+@pytest.mark.parametrize("period", [1, 3, 5, 11])
+@pytest.mark.parametrize("task", ["window", "every_step"])
+@pytest.mark.parametrize("shortest", [None, 2])
+def test_where_a_series_has_no_season_yet_its_last_value_is_repeated(
+    period: int, task: str, shortest: int | None
+) -> None:
+    """The vectorised score against one loop over windows, steps and targets."""
+    lengths, length, horizon = [13, 16], 6, 2
+    values = np.random.default_rng(1).normal(size=(sum(lengths), 2)).astype(np.float32)
+    errors = []
+    for start, end_of_series in ((0, 13), (13, 29)):
+        for end in range(start + (shortest or length), end_of_series - horizon + 1):
+            n_inputs = min(length, end - start)
+            for step in range(horizon if task == "window" else n_inputs):
+                known = end - 1 if task == "window" else end - n_inputs + step
+                row = end + step if task == "window" else known + horizon
+                source = row
+                while source > known:
+                    source -= period
+                if source < start:
+                    source = known
+                errors.append(values[source].astype(np.float64) - values[row])
+    dataset = several_of(lengths, WindowShape(length, horizon, task, shortest), values)
+    score = seasonal_naive(dataset, period)
+    assert score.mse == pytest.approx(np.square(errors).mean(), rel=1e-12)
+    assert score.mae == pytest.approx(np.abs(errors).mean(), rel=1e-12)
+    if period == 1:
+        assert repeat_last(dataset) == score
+
+
+def test_a_season_longer_than_every_series_is_refused() -> None:
+    dataset = several_of([13, 16], WindowShape(6, 2), np.zeros((29, 1)))
+    with pytest.raises(UsageError) as caught:
+        seasonal_naive(dataset, period=16)
+    assert str(caught.value) == (
+        "data.season_length=16 reaches back to before its series began for every window; use a "
+        "shorter season, or data.season_length=null."
+    )
+    assert seasonal_naive(dataset, period=15) == Score(0, 0)
 
 
 def test_a_season_of_no_length_is_refused() -> None:

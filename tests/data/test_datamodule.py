@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from gru_parallel.data.baselines import repeat_last, seasonal_naive
 from gru_parallel.data.datamodule import SeriesDataModule
-from gru_parallel.data.table import Table
+from gru_parallel.data.table import Table, tables_from_arrays
 from gru_parallel.errors import UsageError
 
 VALUES = np.random.default_rng(0).normal(7.0, 3.0, (100, 3))
@@ -15,8 +15,8 @@ TABLE = Table(None, VALUES, ("a", "b", "c"), ("c", "a"))
 SETTINGS: dict[str, Any] = {"input_length": 6, "horizon": 4, "batch_size": 8}
 
 
-def data(table: Table = TABLE, **options: Any) -> SeriesDataModule:
-    return SeriesDataModule(table, **{**SETTINGS, **options})
+def data(tables: Table | list[Table] = TABLE, **options: Any) -> SeriesDataModule:
+    return SeriesDataModule(tables, **{**SETTINGS, **options})
 
 
 def error_of(**options: Any) -> str:
@@ -162,6 +162,48 @@ def test_a_split_that_does_not_fit_is_refused() -> None:
 def test_an_unknown_choice_is_refused_before_any_work() -> None:
     assert error_of(centre="mean").startswith("data.centre=mean is unknown")
     assert error_of(task="steps", centre="none").startswith("model.head=steps is unknown")
+
+
+def series_of(*lengths: int) -> list[Table]:
+    """Series of one column whose rows count on from series to series."""
+    ends = np.cumsum(lengths)
+    return tables_from_arrays(
+        [np.arange(e - n, e)[:, None] for n, e in zip(lengths, ends, strict=True)]
+    )
+
+
+def test_the_scale_comes_from_the_training_rows_of_all_series() -> None:
+    module = data(series_of(40, 60), split=[20, 10, 10])
+    training = np.concatenate([np.arange(20), np.arange(40, 60)])
+    assert module.standardizer.mean == pytest.approx([training.mean()])
+    assert module.standardizer.scale == pytest.approx([training.std()])
+
+
+def test_each_series_gives_windows_to_each_part() -> None:
+    module = data(series_of(40, 60), split=[0.5, 0.25, 0.25])
+    n_windows = [len(module.dataset(part)) for part in ("training", "validation", "test")]
+    assert n_windows == [11 + 21, 7 + 12, 7 + 12]
+
+
+def test_whole_series_can_be_kept_for_the_test() -> None:
+    module = data(series_of(15, 20, 12, 30), split=[2, 1, 1], split_by="series", centre="none")
+    n_windows = [len(module.dataset(part)) for part in ("training", "validation", "test")]
+    assert n_windows == [6 + 11, 3, 21]
+    first = next(iter(module.test_dataloader()))["x"][0]
+    assert np.allclose(module.inverse(first)[:, 0], np.arange(47, 53), rtol=1e-5)
+
+
+def test_short_windows_say_their_lengths() -> None:
+    module = data(series_of(12, 12, 12), min_input_length=2, split_by="series", split=[1, 1, 1])
+    (batch,) = module.test_dataloader()
+    assert batch["lengths"].tolist() == [2, 3, 4, 5, 6, 6, 6]
+    assert batch["x"].shape == (7, 6, 1)
+    assert (batch["x"][0, 2:] == 0).all()
+
+
+def test_a_series_too_short_for_one_window_is_named() -> None:
+    message = error_of(tables=series_of(60, 9), split=[0.5, 0.25, 0.25])
+    assert message.startswith("The training part of series '1' has 4 rows, but a window of data.in")
 
 
 class Echo(LightningModule):

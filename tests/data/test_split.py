@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gru_parallel.data.split import Split, split
+from gru_parallel.data.split import Split, split, split_series
 from gru_parallel.errors import UsageError
 
 
@@ -65,3 +65,17 @@ def test_row_counts_beyond_the_series_are_refused() -> None:
 @pytest.mark.parametrize("parts", [[0.7, 10, 20], [70.5, 10, 20]])
 def test_a_mixture_is_refused(parts: list[float]) -> None:
     assert "is neither all fractions nor all row counts; give three" in error_of(100, parts)
+
+
+def test_series_are_cut_by_fractions_and_by_counts() -> None:
+    expected = Split(range(7), range(7, 8), range(8, 10))
+    assert split_series(10, [0.7, 0.1, 0.2]) == expected
+    assert split_series(10, [7, 1, 2]) == expected
+    assert split_series(12, [7, 1, 2]) == expected
+
+
+def test_a_series_with_too_few_rows_is_named() -> None:
+    with pytest.raises(
+        UsageError, match="takes 120 rows, more than the 100 of series 'north'; use"
+    ):
+        split(100, [80, 20, 20], "north")

@@ -4,8 +4,10 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from gru_parallel.data.parts import SeriesPart
 from gru_parallel.data.split import split
-from gru_parallel.data.windows import WindowDataset, WindowShape, require_positive, window_ends
+from gru_parallel.data.window_shape import WindowShape, require_positive
+from gru_parallel.data.windows import WindowDataset, window_ends
 from gru_parallel.errors import UsageError
 
 # Column 0 holds the number of each row, column 1 a hundred times as much.
@@ -14,7 +16,7 @@ ROWS = np.arange(40.0)[:, None] * np.array([1.0, 100.0])
 
 def dataset_of(part: range, shape: WindowShape, **options: object) -> WindowDataset:
     options = {"centre": "none", **options}
-    return WindowDataset(ROWS, [0], part, shape, **options)
+    return WindowDataset(ROWS, [0], [SeriesPart(part)], shape, **options)
 
 
 def rows_of(tensor: torch.Tensor) -> list[int]:
@@ -70,7 +72,8 @@ def test_the_anchor_is_zero_without_centring() -> None:
 
 
 def test_targets_come_in_their_own_order() -> None:
-    dataset = WindowDataset(ROWS, [1, 0], range(10), WindowShape(4, 1), centre="last")
+    part = SeriesPart(range(10))
+    dataset = WindowDataset(ROWS, [1, 0], [part], WindowShape(4, 1), centre="last")
     assert dataset[0]["y"].tolist() == [[100, 1]]
     assert dataset[0]["anchor"].tolist() == [[300, 3]]
 
@@ -122,7 +125,13 @@ def test_no_window_leaks_across_the_split(
     for part in (parts.training, parts.validation, parts.test):
         try:
             dataset = WindowDataset(
-                rows, [0], part, shape, stride=stride, look_back=look_back, centre="none"
+                rows,
+                [0],
+                [SeriesPart(part)],
+                shape,
+                stride=stride,
+                look_back=look_back,
+                centre="none",
             )
         except UsageError:
             # Rightly refused only if no end leaves room for all the rows that a window takes.
@@ -163,12 +172,12 @@ def test_a_part_too_short_for_one_window_is_refused(
     part: range, name: str, look_back: bool, n_needed: int
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        window_ends(WindowShape(96, 24), part, name, look_back=look_back)
+        window_ends(WindowShape(96, 24), SeriesPart(part), name, look_back=look_back)
     assert str(caught.value) == (
         f"The {name} part has {len(part)} rows, but a window of data.input_length=96 and "
         f"data.horizon=24 needs {n_needed}; use smaller ones, or change data.split."
     )
-    enough = range(part.start, part.start + n_needed)
+    enough = SeriesPart(range(part.start, part.start + n_needed))
     assert len(window_ends(WindowShape(96, 24), enough, name, look_back=look_back)) == 1
 
 
