@@ -32,6 +32,7 @@ class DataConfig:
     min_input_length: int | None
     split: list[float]
     split_by: str
+    order: str
     centre: str
     season_length: int | None
     num_workers: int
@@ -150,6 +151,7 @@ _CHOICES = {
     "model.loss": ("mse", "mae", "huber"),
     "engine.name": ("threads",),
     "data.split_by": ("time", "series"),
+    "data.order": ("shuffled", "streams"),
     "data.missing": ("error", "interpolate", "drop"),
 }
 

@@ -25,6 +25,7 @@ def build_data(config: Config) -> SeriesDataModule:
         split=data.split,
         split_by=data.split_by,
         min_input_length=data.min_input_length,
+        order=data.order,
         stride=data.stride,
         task=config.model.head,
         centre=data.centre,

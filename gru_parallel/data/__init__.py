@@ -7,6 +7,7 @@ from gru_parallel.data.loader import ResumableLoader, ShuffledWindows
 from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.data.split import Split
 from gru_parallel.data.standardize import Standardizer
+from gru_parallel.data.streams import StreamBatches
 from gru_parallel.data.table import Table, tables_from_arrays
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import Batch, WindowDataset
@@ -19,6 +20,7 @@ __all__ = [
     "ShuffledWindows",
     "Split",
     "Standardizer",
+    "StreamBatches",
     "Table",
     "WindowDataset",
     "WindowShape",

@@ -11,12 +11,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
-from gru_parallel.data.loader import ResumableLoader, ShuffledWindows
+from gru_parallel.data.loader import BatchesOfEpoch, ResumableLoader, ShuffledWindows
 from gru_parallel.data.parts import check_alike, split_tables
 from gru_parallel.data.standardize import Standardizer
+from gru_parallel.data.streams import StreamBatches, check_stride
 from gru_parallel.data.table import Table
 from gru_parallel.data.window_shape import WindowShape, check_centre, require_positive
 from gru_parallel.data.windows import Batch, WindowDataset, window_ends
+from gru_parallel.errors import UsageError
+
+ORDERS = ("shuffled", "streams")
 
 
 class SeriesDataModule(LightningDataModule):
@@ -30,6 +34,10 @@ class SeriesDataModule(LightningDataModule):
     Where windows may be shorter than `input_length`, a batch also has `lengths`, int64 and of shape
     `(batch,)`: the rows of each window that are real. `x`, and with the task "every_step" `y`, are
     then as long as the longest window of the batch; behind a window's end they hold zeros.
+
+    With the order "streams", a batch also has `reset`, bool, and `index`, int64, both of shape
+    `(batch,)`: which rows do not go on where they were in the batch before, and the place of each
+    window in `dataset`. See `StreamBatches`.
     """
 
     def __init__(
@@ -42,6 +50,7 @@ class SeriesDataModule(LightningDataModule):
         split: Sequence[float] = (0.7, 0.1, 0.2),
         split_by: str = "time",
         min_input_length: int | None = None,
+        order: str = "shuffled",
         stride: int = 1,
         eval_stride: int = 1,
         task: str = "window",
@@ -63,6 +72,7 @@ class SeriesDataModule(LightningDataModule):
             split_by: "time" splits the rows of each series, "series" the series as wholes.
             min_input_length: rows that have to go in at the beginning of a series, where there are
                 no `input_length` yet; None asks for all of them.
+            order: "shuffled", or "streams": row after row goes on where it was, see above.
             stride: rows from one training window to the next.
             eval_stride: the same for validation, test and prediction.
             task: "window" or "every_step", see `WindowShape`.
@@ -82,10 +92,13 @@ class SeriesDataModule(LightningDataModule):
         if season_length is not None:
             require_positive("data.season_length", season_length)
         check_centre(centre, task)
+        if order not in ORDERS:
+            raise UsageError(f"data.order={order} is unknown; use one of {', '.join(ORDERS)}.")
         self.tables = (tables,) if isinstance(tables, Table) else tuple(tables)
         check_alike(self.tables)
         self.shape = WindowShape(input_length, horizon, task, min_input_length)
         self.parts = split_tables(self.tables, split, split_by)
+        self.order = order
         self.season_length = season_length
         self.batch_size = batch_size
         self._seed = seed
@@ -95,6 +108,9 @@ class SeriesDataModule(LightningDataModule):
         for part, stride_of_part in self._strides.items():
             for of_series in self.parts[part]:
                 window_ends(self.shape, of_series, part, stride_of_part, look_back)
+        if order == "streams":
+            check_stride("data.stride", stride, self.shape)
+            check_stride("data.eval_stride", eval_stride, self.shape)
         self._loader_options: dict[str, Any] = {
             "num_workers": num_workers,
             "persistent_workers": num_workers > 0,
@@ -174,22 +190,31 @@ class SeriesDataModule(LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Training windows, in an order that depends on the seed and the epoch alone."""
         windows = self.dataset("training")
-        loader = ResumableLoader(
-            windows,
-            sampler=ShuffledWindows(len(windows), self._seed),
-            batch_size=self.batch_size,
-            **self._loader_options,
-        )
+        if self.order == "streams":
+            batches = StreamBatches(windows, self.batch_size, self._seed)
+            loader = ResumableLoader(
+                batches,
+                sampler=BatchesOfEpoch(len(batches), self._seed),
+                batch_size=None,
+                **self._loader_options,
+            )
+        else:
+            loader = ResumableLoader(
+                windows,
+                sampler=ShuffledWindows(len(windows), self._seed),
+                batch_size=self.batch_size,
+                **self._loader_options,
+            )
         n_batches = len(loader)
         loader.n_batches_done = lambda: self._n_batches_done(n_batches)
         return loader
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Validation windows, oldest first."""
+        """Validation windows, oldest first, or in streams."""
         return self._evaluation_loader("validation")
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Test windows, oldest first."""
+        """Test windows, oldest first, or in streams."""
         return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
@@ -234,6 +259,9 @@ class SeriesDataModule(LightningDataModule):
 
     def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
         windows = self.dataset(part)
+        if self.order == "streams":
+            batches = StreamBatches(windows, self.batch_size)
+            return DataLoader(batches, batch_size=None, **self._loader_options)
         return DataLoader(windows, batch_size=self.batch_size, **self._loader_options)
 
     def _n_batches_done(self, n_batches: int) -> int:

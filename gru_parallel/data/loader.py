@@ -1,5 +1,6 @@
 """The training loader: an order that depends on (seed, epoch) alone, and a place to resume from."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -7,33 +8,33 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
+from gru_parallel.data.streams import StreamBatches
 from gru_parallel.data.windows import Batch
 from gru_parallel.errors import UsageError
 
 
-class ShuffledWindows(Sampler[int]):
-    """Every window once, in an order drawn from (seed, epoch)."""
+class EpochSampler(Sampler[int]):
+    """Numbers of things to fetch, in an order that depends on (seed, epoch) alone."""
 
-    def __init__(self, n_windows: int, seed: int) -> None:
+    def __init__(self, n_items: int, seed: int) -> None:
         """Start at epoch 0.
 
         Args:
-            n_windows: number of windows.
+            n_items: number of things that an epoch fetches.
             seed: of the order, not negative.
         """
-        self.n_windows = n_windows
+        self.n_items = n_items
         self.seed = seed
         self.epoch = 0
         self._n_miscounted_epochs = 0
 
     def __len__(self) -> int:
-        """Number of windows."""
-        return self.n_windows
+        """Number of things that an epoch fetches."""
+        return self.n_items
 
+    @abstractmethod
     def __iter__(self) -> Iterator[int]:
-        """The windows of the present epoch."""
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n_windows)
-        return iter(order.tolist())
+        """The numbers of the present epoch."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; the Trainer calls this before each."""
@@ -47,6 +48,24 @@ class ShuffledWindows(Sampler[int]):
         """
         self._n_miscounted_epochs += self.epoch - epoch
         self.epoch = epoch
+
+
+class ShuffledWindows(EpochSampler):
+    """Every window once, in an order drawn from (seed, epoch)."""
+
+    def __iter__(self) -> Iterator[int]:
+        """The windows of the present epoch."""
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n_items)
+        return iter(order.tolist())
+
+
+class BatchesOfEpoch(EpochSampler):
+    """The batches of an epoch as `StreamBatches` numbers them, which draws their order itself."""
+
+    def __iter__(self) -> Iterator[int]:
+        """The batches of the present epoch."""
+        first = self.epoch * self.n_items
+        return iter(range(first, first + self.n_items))
 
 
 class ResumableLoader(DataLoader[Batch]):
@@ -68,7 +87,7 @@ class ResumableLoader(DataLoader[Batch]):
         n_to_skip = 0
         if self._loaded is not None:
             n_to_skip = self._loaded["n_batches_done"]
-            if isinstance(self.sampler, ShuffledWindows):
+            if isinstance(self.sampler, EpochSampler):
                 self.sampler.resume(self._loaded["epoch"])
             self._loaded = None
         yield from islice(super().__iter__(), n_to_skip, None)
@@ -88,7 +107,8 @@ class ResumableLoader(DataLoader[Batch]):
         Raises:
             UsageError: the place is in the middle of an epoch of other batches.
         """
-        saved, present = state["order"], self._order()
+        # Checkpoints of version 0.1 do not say which order: there was but one.
+        saved, present = {"data.order": "shuffled", **state["order"]}, self._order()
         for setting, value in present.items():
             if state["n_batches_done"] and saved[setting] != value:
                 raise UsageError(
@@ -100,8 +120,11 @@ class ResumableLoader(DataLoader[Batch]):
 
     def _order(self) -> dict[str, Any]:
         """The settings that decide which windows a batch holds, by the names users give them."""
+        streams = self.dataset if isinstance(self.dataset, StreamBatches) else None
+        windows = self.dataset if streams is None else streams.windows
         return {
-            "data.batch_size": self.batch_size,
+            "data.order": "shuffled" if streams is None else "streams",
+            "data.batch_size": self.batch_size if streams is None else streams.batch_size,
             "seed": getattr(self.sampler, "seed", None),
-            "the number of training windows": len(self.dataset),  # type: ignore[arg-type]  # a map-style data set has a length
+            "the number of training windows": len(windows),  # type: ignore[arg-type]  # a map-style data set has a length
         }

@@ -137,6 +137,11 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["data.min_input_length=9"],
         ["data.min_input_length=9", "data.input_length=8", "data.min_input_length <= 8"],
     ),
+    "an unknown order": (["data.order=sorted"], ["data.order=sorted", "shuffled, streams"]),
+    "a stride that breaks the streams": (
+        ["data.order=streams", "data.stride=3"],
+        ["data.stride=3", "data.input_length=8", "data.stride=8"],
+    ),
     "a series column where there is no file": (
         ["data.series_column=id"],
         ["data.series_column", "data=csv"],

@@ -206,6 +206,36 @@ def test_a_series_too_short_for_one_window_is_named() -> None:
     assert message.startswith("The training part of series '1' has 4 rows, but a window of data.in")
 
 
+def test_streams_reach_every_window_of_every_part_once() -> None:
+    module = data(series_of(40, 60), order="streams", stride=2, min_input_length=2)
+    loaders = {
+        "training": module.train_dataloader(),
+        "validation": module.val_dataloader(),
+        "test": module.predict_dataloader(),
+    }
+    for part, loader in loaders.items():
+        batches = list(loader)
+        assert len(batches) == len(loader)
+        assert set(batches[0]) == {"x", "y", "anchor", "lengths", "reset", "index"}
+        index = torch.cat([batch["index"] for batch in batches])
+        assert sorted(index.tolist()) == list(range(len(module.dataset(part))))
+        assert batches[0]["reset"].all()
+
+
+def test_evaluation_in_streams_is_the_same_every_time() -> None:
+    module = data(order="streams", seed=3)
+    first, second = ([batch["index"] for batch in module.val_dataloader()] for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_an_order_that_cannot_work_is_refused_before_any_work() -> None:
+    assert error_of(order="sorted") == (
+        "data.order=sorted is unknown; use one of shuffled, streams."
+    )
+    assert error_of(order="streams", stride=4).startswith("data.stride=4 does not divide data.inp")
+    assert error_of(order="streams", eval_stride=5).startswith("data.eval_stride=5 does not divide")
+
+
 class Echo(LightningModule):
     """Forecasts, for each window, what its inputs sum to."""
 
@@ -229,3 +259,28 @@ def test_the_trainer_predicts_every_test_window_in_order() -> None:
     test = module.dataset("test")
     expected = test.__getitems__(range(len(test)))["x"].sum(dim=(1, 2))
     assert torch.equal(torch.cat(forecasts), expected)
+
+
+class EchoIndex(LightningModule):
+    """Forecasts, for each window, what its inputs sum to, and says which window it is."""
+
+    def predict_step(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.stack([batch["index"], batch["x"].sum(dim=(1, 2))], dim=1)
+
+
+@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
+def test_predictions_in_streams_can_be_brought_back_into_order() -> None:
+    module = data(order="streams")
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    forecasts = trainer.predict(EchoIndex(), datamodule=module)
+    assert forecasts is not None
+    index, sums = torch.cat(forecasts).T
+    test = module.dataset("test")
+    expected = test.__getitems__(range(len(test)))["x"].sum(dim=(1, 2))
+    assert torch.allclose(sums[index.argsort()], expected)

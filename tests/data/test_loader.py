@@ -92,9 +92,9 @@ def fit(
     trainer.fit(model, datamodule=data_module, ckpt_path=checkpoint)
 
 
-def trained(**flags: Any) -> Seen:
+def trained(order: str = "shuffled", **flags: Any) -> Seen:
     model = Recorder()
-    fit(model, data(), **flags)
+    fit(model, data(order=order), **flags)
     return model.seen
 
 
@@ -130,6 +130,7 @@ def test_the_trainer_sets_the_epoch() -> None:
 LIMITS = [{"max_epochs": 4}, {"max_steps": 28, "max_epochs": -1}]
 
 
+@pytest.mark.parametrize("order", ["shuffled", "streams"])
 @pytest.mark.parametrize("limit", LIMITS, ids=["max_epochs", "max_steps"])
 @pytest.mark.parametrize(
     ("hook", "n", "flags"),
@@ -145,12 +146,12 @@ LIMITS = [{"max_epochs": 4}, {"max_steps": 28, "max_epochs": -1}]
     ],
 )
 def test_a_resumed_run_sees_exactly_the_batches_not_yet_seen(
-    tmp_path: Path, limit: dict[str, int], hook: str, n: int, flags: dict[str, Any]
+    tmp_path: Path, order: str, limit: dict[str, int], hook: str, n: int, flags: dict[str, Any]
 ) -> None:
     whole, resumed = Recorder(), Recorder()
     save = SaveAt(hook, n, tmp_path / "x.ckpt")
-    fit(whole, data(), save, **limit, **flags)
-    fit(resumed, data(), checkpoint=save.path, **limit, **flags)
+    fit(whole, data(order=order), save, **limit, **flags)
+    fit(resumed, data(order=order), checkpoint=save.path, **limit, **flags)
     assert 0 < save.n_seen < len(whole.seen)
     assert resumed.seen == whole.seen[save.n_seen :]
 
@@ -178,12 +179,13 @@ def test_a_batch_whose_step_failed_is_seen_again(tmp_path: Path, limit: dict[str
     assert failed.seen + resumed.seen == trained(**limit)
 
 
-def test_fetching_in_another_process_changes_no_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("order", ["shuffled", "streams"])
+def test_fetching_in_another_process_changes_no_order(tmp_path: Path, order: str) -> None:
     whole, resumed = Recorder(), Recorder()
     save = SaveAt("on_train_batch_end", 10, tmp_path / "x.ckpt")
-    fit(whole, data(num_workers=1), save, max_epochs=2)
-    fit(resumed, data(num_workers=1), checkpoint=save.path, max_epochs=2)
-    assert whole.seen == trained(max_epochs=2)
+    fit(whole, data(num_workers=1, order=order), save, max_epochs=2)
+    fit(resumed, data(num_workers=1, order=order), checkpoint=save.path, max_epochs=2)
+    assert whole.seen == trained(order, max_epochs=2)
     assert resumed.seen == whole.seen[10:]
 
 
@@ -207,6 +209,12 @@ def saved_after(n_steps: int, path: Path) -> Path:
             "keep 5, or resume from a checkpoint written at the end of an epoch.",
         ),
         (
+            {"order": "streams"},
+            "ckpt_path was written in the middle of an epoch with data.order=shuffled, and this "
+            "run has data.order=streams; keep shuffled, or resume from a checkpoint written at the "
+            "end of an epoch.",
+        ),
+        (
             {"stride": 2},
             "ckpt_path was written in the middle of an epoch with the number of training "
             "windows=27, and this run has the number of training windows=14; keep 27, or resume "
@@ -215,12 +223,23 @@ def saved_after(n_steps: int, path: Path) -> Path:
     ],
 )
 def test_other_batches_are_refused_in_the_middle_of_an_epoch(
-    tmp_path: Path, options: dict[str, int], message: str
+    tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     checkpoint = saved_after(10, tmp_path / "x.ckpt")
     with pytest.raises(UsageError) as caught:
         fit(Recorder(), data(**options), checkpoint=checkpoint, max_epochs=2)
     assert str(caught.value) == message
+
+
+def test_a_checkpoint_that_names_no_order_was_of_shuffled_windows() -> None:
+    state = data().train_dataloader().state_dict()
+    del state["order"]["data.order"]
+    state["n_batches_done"] = 3
+    loader = data().train_dataloader()
+    loader.load_state_dict(state)
+    assert len(list(loader)) == N_BATCHES - 3
+    with pytest.raises(UsageError, match=r"with data\.order=shuffled, and this run has"):
+        data(order="streams").train_dataloader().load_state_dict(state)
 
 
 def test_other_batches_are_welcome_at_the_end_of_an_epoch(tmp_path: Path) -> None:
@@ -235,6 +254,22 @@ def test_overfitting_sees_the_same_batches_every_epoch() -> None:
     seen = trained(max_epochs=3, overfit_batches=2)
     assert seen[:2] == [[3, 4, 5, 6], [7, 8, 9, 10]]
     assert seen == seen[:2] * 3
+
+
+@pytest.mark.filterwarnings("ignore:You requested to overfit but enabled train dataloader")
+def test_overfitting_in_streams_goes_on_where_each_row_was() -> None:
+    seen = trained("streams", max_epochs=2, overfit_batches=2)
+    assert seen == seen[:2] * 2
+    assert seen[1] == [row + 3 for row in seen[0]]
+
+
+def test_streams_are_drawn_anew_for_every_epoch() -> None:
+    seen = trained("streams", max_epochs=3)
+    n = len(seen) // 3
+    epochs = [seen[epoch * n : (epoch + 1) * n] for epoch in range(3)]
+    assert len({str(epoch) for epoch in epochs}) == 3
+    for epoch in epochs:
+        assert sorted(row for batch in epoch for row in batch) == list(range(3, 30))
 
 
 def test_without_a_trainer_every_iteration_is_a_whole_epoch() -> None:
