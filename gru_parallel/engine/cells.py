@@ -85,7 +85,8 @@ class Cells:
 
         A batch smaller than `n_micro_batches` gets a micro-batch a row. Without lengths no cell is
         ever empty. With them, rows of like length go into one micro-batch, so that micro-batches
-        mean the same work and chunks are of each micro-batch's own length.
+        mean the same work and chunks are of each micro-batch's own length; where that is less than
+        `n_chunks`, the last chunks are empty.
 
         Args:
             batch_size: rows of the batch.
@@ -96,12 +97,12 @@ class Cells:
                 are whole.
 
         Raises:
-            UsageError: the batch is empty, or n_chunks exceeds n_steps.
+            UsageError: the batch is empty, or n_chunks exceeds the n_steps of whole rows.
             ShapeError: `lengths` has another shape or type, or one is not from 1 to n_steps.
         """
         if batch_size < 1:
             raise UsageError("A batch of 0 windows cannot be run; give at least one window.")
-        if n_chunks > n_steps:
+        if lengths is None and n_chunks > n_steps:
             raise UsageError(
                 f"schedule.n_chunks={n_chunks} exceeds the {n_steps} time steps of the sequence;"
                 f" use schedule.n_chunks <= {n_steps}."

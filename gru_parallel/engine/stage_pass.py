@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -158,9 +159,13 @@ class StagePass:
             dh_n: gradient of the whole stack's h_n, (n_states, batch, hidden_size); None for none.
         """
         cells = self.batch.cells
-        if dy is not None and isinstance(self.tail, OutputTail):
-            for cell in self.tail.outputs:
-                self.tail.gradients_of_outputs[cell] = self._fetch(cells.inputs(dy, cell))
+        if isinstance(self.tail, OutputTail):
+            grid = product(range(cells.n_micro_batches), range(cells.n_chunks))
+            self.tail.gradients_of_outputs = (
+                {} if dy is None else {cell: self._fetch(cells.inputs(dy, cell)) for cell in grid}
+            )
+        for states in self.states:
+            states.dh_n.clear()
         if dh_n is None:
             return
         of_block = dict(zip(self.stage.modules.blocks, self.stage.modules.states, strict=True))

@@ -1,0 +1,44 @@
+"""Inline: one stage in the caller's own thread, with the caller's intra-op threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from gru_parallel.engine.channel import QueueChannel
+from gru_parallel.engine.context import CallerContext
+from gru_parallel.engine.interpreter import Interpreter
+from gru_parallel.engine.stage import Stage
+from gru_parallel.engine.stage_pass import StagePass
+from gru_parallel.schedule import Schedule, Timeline
+
+
+class Inline:
+    """Does what `Workers` do, for a single stage, without a thread.
+
+    Args:
+        stages: the one stage.
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        (self._stage,) = stages
+
+    def open(self) -> None:
+        """Move the stage to its device."""
+        self._stage.place()
+
+    def close(self) -> None:
+        """Do nothing: there is no thread to end."""
+
+    def run(
+        self, passes: Sequence[StagePass], lowered: Schedule, *, gradients: bool, wait: bool = False
+    ) -> Timeline:
+        """Run the stage's list; see `Workers.run`."""
+        (stage_pass,) = passes
+        lane = self._stage.lane
+        context = CallerContext.capture({lane.device})
+        interpreter = Interpreter(stage_pass, QueueChannel(1), [lane.device], wait=wait)
+        stream = context.streams.get(lane.device)
+        with context.taken_over(gradients=gradients), lane.step(stream):
+            events = interpreter.run(lowered.actions[0], perf_counter())
+        return Timeline(1, tuple(events))

@@ -1,0 +1,261 @@
+"""GRU: the drop-in for `nn.GRU` that runs over several devices."""
+
+from __future__ import annotations
+
+from typing import Any, Self, overload
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from gru_parallel.engine.borrowed import BorrowedStack
+from gru_parallel.engine.devices import default_devices, existing_devices
+from gru_parallel.engine.differentiable import run
+from gru_parallel.placement import (
+    Plan,
+    StagePlan,
+    costs_by_block,
+    gru_layer_cost,
+    make_plan,
+    plan_from_device_map,
+)
+from gru_parallel.placement.cluster import Cluster, Device, Link
+
+DEFAULT_CHUNKS = 8
+AUTO = "auto"
+
+
+class GRU(nn.GRU):
+    """`nn.GRU`, cut into blocks and run over several devices, in forward and in backward.
+
+    Takes the arguments of `nn.GRU` and gives its results, state dict and gradients: replace
+    `nn.GRU` by `gru_parallel.GRU`, name the devices, and leave the training loop as it is. Outputs
+    and last states come out on the input's device. The worker threads start with the first call
+    and end with the module.
+
+    Beside the arguments of `nn.GRU`:
+
+    Args:
+        blocks: layers a block; the block is what has a device.
+        device_map: a device a block, or ranges of blocks (see `parse_device_map`); "auto" spreads
+            the blocks over every accelerator, or over a logical CPU device a core. None stays
+            where the parameters are, in the caller's own thread.
+        n_micro_batches: slices of the batch.
+        n_chunks: slices of time; a shorter sequence is cut into its steps. 8 with a device map, 1
+            without.
+        schedule: "gpipe", "one_f_one_b" or "naive": the order of the slices.
+
+    Differs from `nn.GRU` in this: dropout draws other random numbers, the same ones on every device
+    map; it can be differentiated once, not twice; it cannot be scripted.
+
+    Raises:
+        UsageError: the device map or a size cannot work.
+    """
+
+    _stack: BorrowedStack | None = None
+    _made_for: object = None
+
+    def __init__(
+        self,
+        *args: Any,
+        blocks: int = 1,
+        device_map: object = None,
+        n_micro_batches: int = 1,
+        n_chunks: int | None = None,
+        schedule: str = "gpipe",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.blocks = blocks
+        self.device_map = device_map
+        self.n_micro_batches = n_micro_batches
+        self.n_chunks = n_chunks or (1 if device_map is None else DEFAULT_CHUNKS)
+        self.schedule = schedule
+        # A map that cannot work is an error here, not at the first call.
+        self._plan()
+
+    @overload
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def forward(
+        self, input: PackedSequence, hx: Tensor | None = None
+    ) -> tuple[PackedSequence, Tensor]: ...
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: Tensor | None = None
+    ) -> tuple[Tensor | PackedSequence, Tensor]:
+        """Run the stack; see `nn.GRU`.
+
+        Args:
+            input: shape (time, batch, input_size), or (batch, time, input_size) with batch_first,
+                or (time, input_size) for one sequence; or a `PackedSequence`.
+            hx: h_0, shape (D * num_layers, batch, hidden_size), D being 2 if bidirectional;
+                without batch for one sequence. None for zeros.
+
+        Returns:
+            output: of the form of `input`, with D * hidden_size features.
+            h_n: of the form of `hx`.
+
+        Raises:
+            ValueError: as `nn.GRU`: input has a wrong number of dimensions, or another type.
+            RuntimeError: as `nn.GRU`: input or hx has a wrong shape.
+        """
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx)
+        if input.dim() not in (2, 3):
+            raise ValueError(f"GRU: Expected input to be 2D or 3D, got {input.dim()}D instead")
+        is_batched = input.dim() == 3
+        if hx is not None and hx.dim() != input.dim():
+            kind = "batched 3-D" if is_batched else "unbatched 2-D"
+            raise RuntimeError(
+                f"For {kind} input, hx should also be {input.dim()}-D but got {hx.dim()}-D tensor"
+            )
+        if not is_batched:
+            input = input.unsqueeze(0 if self.batch_first else 1)
+            hx = None if hx is None else hx.unsqueeze(1)
+        batch_first = input if self.batch_first else input.transpose(0, 1)
+        hx = self._zeros(batch_first.shape[0], input) if hx is None else hx
+        self.check_forward_args(input, hx, None)
+        if 0 in input.shape:
+            # Nothing to cut.
+            y, h_n = super().forward(input, hx)
+        else:
+            y, h_n = self._run(batch_first, hx, None)
+            y = y if self.batch_first else y.transpose(0, 1)
+        if not is_batched:
+            return y.squeeze(0 if self.batch_first else 1), h_n.squeeze(1)
+        return y, h_n
+
+    def _forward_packed(
+        self, packed: PackedSequence, hx: Tensor | None
+    ) -> tuple[PackedSequence, Tensor]:
+        data, batch_sizes, sorted_indices, unsorted_indices = packed
+        if hx is None:
+            hx = self._zeros(int(batch_sizes[0]), data)
+        else:
+            hx = self.permute_hidden(hx, sorted_indices)
+        self.check_forward_args(data, hx, batch_sizes)
+        # Sorted as they are, the longest first.
+        x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes), batch_first=True)
+        y, h_n = self._run(x, hx, lengths)
+        output = pack_padded_sequence(y, lengths, batch_first=True).data
+        return (
+            PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices),
+            self.permute_hidden(h_n, unsorted_indices),
+        )
+
+    def _zeros(self, batch_size: int, like: Tensor) -> Tensor:
+        n_states = self.num_layers * (2 if self.bidirectional else 1)
+        return like.new_zeros(n_states, batch_size, self.hidden_size)
+
+    # Threads and queues are none of the compiler's business: it breaks its graph here.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _run(self, x: Tensor, h_0: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Run the pipeline: x (batch, time, input_size), h_0 (n_states, batch, hidden_size)."""
+        seed = 0
+        if self.training and self.dropout > 0.0:
+            # From torch's generator, so that a seed repeats a run and each call differs.
+            seed = int(torch.randint(2**62, ()))
+        weights = [getattr(self, name) for names in self._all_weights for name in names]
+        return run(self._pipeline().halves, x, h_0, lengths, weights, seed=seed)
+
+    def _pipeline(self) -> BorrowedStack:
+        """Return the pipeline, with the weights as they are now."""
+        where = str(self.all_weights[0][0].device)
+        wanted = (self.dropout, where if self.device_map is None else None)
+        if self._stack is None or self._made_for != wanted:
+            in_thread = self.device_map is None
+            self._stack = BorrowedStack(self, self._plan(where), in_thread=in_thread)
+            self._made_for = wanted
+        self._stack.take_weights(self)
+        return self._stack
+
+    def _plan(self, where: str = "cpu") -> Plan:
+        sizes: dict[str, Any] = {
+            "num_layers": self.num_layers,
+            "layers_per_block": self.blocks,
+            "schedule": self.schedule,
+            "n_micro_batches": self.n_micro_batches,
+            "n_chunks": self.n_chunks,
+        }
+        if self.device_map is None:
+            n_blocks = -(-self.num_layers // self.blocks)
+            return Plan(stages=(StagePlan(where, 0, n_blocks),), **sizes)
+        if self.device_map == AUTO:
+            return make_plan(self._block_costs(), _alike(default_devices()), **sizes)
+        return plan_from_device_map(self.device_map, existing_devices(), **sizes)
+
+    def _block_costs(self) -> tuple[Any, ...]:
+        """Costs of the blocks relative to each other: of one step of one row."""
+        n_directions = 2 if self.bidirectional else 1
+        layers = [
+            gru_layer_cost(
+                f"layer {k}",
+                self.hidden_size * n_directions if k else self.input_size,
+                self.hidden_size,
+                n_steps=1,
+                batch_size=1,
+            )
+            for k in range(self.num_layers)
+        ]
+        return costs_by_block(layers, self.blocks)
+
+    def flatten_parameters(self) -> None:
+        """Put the weights of each block into one piece of memory, for cuDNN; see `nn.GRU`."""
+        if self._stack is not None:
+            self._stack.flatten()
+
+    @classmethod
+    def from_torch(cls, gru: nn.GRU, **extras: Any) -> Self:
+        """Make a drop-in with the weights, the options and the mode of an `nn.GRU`.
+
+        Args:
+            gru: what to copy.
+            extras: `blocks`, `device_map`, `n_micro_batches`, `n_chunks`, `schedule`.
+        """
+        copy: Self = _copy(gru, cls, **extras)
+        return copy
+
+    def to_torch(self) -> nn.GRU:
+        """Make an `nn.GRU` with the weights, the options and the mode of this one."""
+        copy: nn.GRU = _copy(self, nn.GRU)
+        return copy
+
+    def extra_repr(self) -> str:
+        """Describe the module as `nn.GRU` does, and how it is cut."""
+        extras = f"blocks={self.blocks}, device_map={self.device_map}"
+        cut = f"n_micro_batches={self.n_micro_batches}, n_chunks={self.n_chunks}"
+        return f"{super().extra_repr()}, {extras}, {cut}, schedule={self.schedule}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Threads can be neither copied nor pickled; a copy starts its own.
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return state | {"_stack": None, "_made_for": None}
+
+
+def _copy(gru: nn.GRU, kind: type[Any], **extras: Any) -> Any:
+    weight = gru.all_weights[0][0]
+    copy = kind(
+        gru.input_size,
+        gru.hidden_size,
+        gru.num_layers,
+        bias=gru.bias,
+        batch_first=gru.batch_first,
+        dropout=gru.dropout,
+        bidirectional=gru.bidirectional,
+        device=weight.device,
+        dtype=weight.dtype,
+        **extras,
+    )
+    copy.load_state_dict(gru.state_dict())
+    wanted = {name: parameter.requires_grad for name, parameter in gru.named_parameters()}
+    for name, parameter in copy.named_parameters():
+        parameter.requires_grad_(wanted.get(name, True))
+    return copy.train(gru.training)
+
+
+def _alike(names: tuple[str, ...]) -> Cluster:
+    """Describe devices of one speed."""
+    devices = tuple(Device(name, flops_per_s=1.0) for name in names)
+    return Cluster(devices, Link(bytes_per_s=1.0, latency_s=0.0))
