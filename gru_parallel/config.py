@@ -67,6 +67,8 @@ class ModelConfig:
     layers_per_block: int
     hidden_size: int
     dropout: float
+    bidirectional: Any
+    h_0: Any
     encoder: str
     head: str
     loss: str
@@ -87,6 +89,7 @@ class ScheduleConfig:
     name: str
     n_micro_batches: int
     n_chunks: int
+    truncate: int | None
 
 
 @dataclass
@@ -156,6 +159,9 @@ _CHOICES = {
 }
 
 
+H_0_POLICIES = ("zeros", "given", "learned", "carry", "previous")
+
+
 def conf_dir() -> Path:
     """Return the folder of the yaml files: in the package in a wheel, beside it in a checkout."""
     package = Path(__file__).resolve().parent
@@ -190,6 +196,7 @@ def read_config(composed: DictConfig) -> Config:
     _check_sizes(config)
     _check_choices(config)
     _check_grid(config)
+    _check_blocks(config)
     return config
 
 
@@ -242,6 +249,8 @@ def _check_sizes(config: Config) -> None:
         "schedule.n_micro_batches": config.schedule.n_micro_batches,
         "schedule.n_chunks": config.schedule.n_chunks,
     }
+    if config.schedule.truncate is not None:
+        sizes["schedule.truncate"] = config.schedule.truncate
     for name, value in sizes.items():
         if value < 1:
             raise UsageError(f"{name}={value} is not positive; use a whole number of at least 1.")
@@ -263,6 +272,40 @@ def _check_choices(config: Config) -> None:
         value = getattr(getattr(config, section), key, choices[0])
         if value not in choices:
             raise UsageError(f"{name}={value} is no choice; use one of {', '.join(choices)}.")
+
+
+def _check_blocks(config: Config) -> None:
+    both_ways = _as_list(config.model.bidirectional)
+    if not all(isinstance(answer, bool) for answer in both_ways):
+        raise UsageError(
+            f"model.bidirectional={_shown(both_ways)} has the wrong type; give true or false, or"
+            " one of them for each block in brackets."
+        )
+    policies = _as_list(config.model.h_0)
+    for policy in policies:
+        if policy not in H_0_POLICIES:
+            raise UsageError(
+                f"model.h_0={_shown(policies)}: {policy} is no choice; use one of"
+                f" {', '.join(H_0_POLICIES)}, or one of them for each block in brackets."
+            )
+    if "given" in policies:
+        raise UsageError(
+            "model.h_0=given needs windows that bring an h_0 of their own, which no file does; use"
+            " another policy, or train from Python with batches that have an 'h_0'."
+        )
+    if "carry" in policies and config.data.order != "streams":
+        raise UsageError(
+            f"model.h_0=carry goes on from window to window, but data.order={config.data.order}"
+            " mixes them up; set data.order=streams."
+        )
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _shown(values: list[Any]) -> str:
+    return str(values[0]) if len(values) == 1 else f"[{','.join(map(str, values))}]"
 
 
 def _check_grid(config: Config) -> None:

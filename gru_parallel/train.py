@@ -113,9 +113,10 @@ def _report(
     )
     write_summary(summary, folder / "summary.json")
     if clock.timeline is not None:
+        devices = [stage.device_text for stage in plan.stages]
         title = f"One training step, {plan.schedule}"
-        draw_timeline(clock.timeline, folder / "timeline.png", title, plan.devices)
-        write_trace(clock.timeline, folder / "trace.json", plan.devices)
+        draw_timeline(clock.timeline, folder / "timeline.png", title, devices)
+        write_trace(clock.timeline, folder / "trace.json", devices)
     console.print(results_table(summary))
     console.print(f"Folder of the run: {folder}", soft_wrap=True, highlight=False)
 

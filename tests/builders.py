@@ -57,12 +57,15 @@ def make_plan(
     devices: Sequence[str] | None = None,
     truncate: int | None = None,
 ) -> Plan:
-    """Make a plan with so many blocks on each stage, on logical CPU devices by default."""
+    """Make a plan with so many blocks on each stage, on logical CPU devices by default.
+
+    A device like "cpu:0+cpu:1" runs the reverse direction of bidirectional blocks on the second.
+    """
     stages = []
     first_block = 0
     for index, n_blocks in enumerate(blocks_of_stages):
-        device = f"cpu:{index}" if devices is None else devices[index]
-        stages.append(StagePlan(device, first_block, n_blocks))
+        device, *reverse = (f"cpu:{index}" if devices is None else devices[index]).split("+")
+        stages.append(StagePlan(device, first_block, n_blocks, *reverse))
         first_block += n_blocks
     if num_layers is None:
         num_layers = first_block * layers_per_block

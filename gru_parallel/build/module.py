@@ -66,13 +66,15 @@ def _build_model(config: Config, n_channels: int, n_targets: int) -> StackModel:
         model.num_layers,
         model.layers_per_block,
         dropout=model.dropout,
+        bidirectional=model.bidirectional,
+        h_0=model.h_0,
     )
+    width = stack.output_size
+    head: WindowHead | StepHead
     if model.head == "window":
-        head: WindowHead | StepHead = WindowHead(
-            model.hidden_size, (config.data.horizon, n_targets)
-        )
+        head = WindowHead(width, (config.data.horizon, n_targets))
     else:
-        head = StepHead(model.hidden_size, n_targets)
+        head = StepHead(width, n_targets)
     return StackModel(encoder, stack, head)
 
 

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gru_parallel.config import Config
 from gru_parallel.engine.devices import default_devices, existing_devices
+from gru_parallel.model.stack import one_a_block
 from gru_parallel.placement import (
     Cluster,
     Device,
     LayerCost,
     Link,
     Plan,
+    check_reverse_devices,
     costs_by_block,
     gru_layer_cost,
+    held_shares,
     linear_cost,
     make_plan,
     plan_from_device_map,
+    stage_times_ms,
 )
+from gru_parallel.placement.plan import count_blocks
+from gru_parallel.schedule import predict
 
 # What a GRU layer of middling size reaches, measured on one core of a server CPU at H=128 to 256;
 # for accelerators an order of magnitude. Only predicted times depend on them, not the plan.
@@ -52,34 +59,34 @@ def build_plan(config: Config, n_channels: int, n_targets: int, *, check_exists:
         check_exists: whether the devices must exist on this machine.
 
     Raises:
-        UsageError: the device map cannot work.
+        UsageError: the device map, or the schedule, cannot work.
     """
     model, schedule = config.model, config.schedule
     block_costs = _block_costs(config, n_channels, n_targets)
+    sizes: dict[str, Any] = {
+        "num_layers": model.num_layers,
+        "layers_per_block": model.layers_per_block,
+        "schedule": schedule.name,
+        "n_micro_batches": schedule.n_micro_batches,
+        "n_chunks": schedule.n_chunks,
+        "truncate": schedule.truncate,
+    }
     if config.placement.device_map is None:
         cluster = make_cluster(default_devices())
-        plan = make_plan(
-            block_costs,
-            cluster,
-            num_layers=model.num_layers,
-            layers_per_block=model.layers_per_block,
-            schedule=schedule.name,
-            n_micro_batches=schedule.n_micro_batches,
-            n_chunks=schedule.n_chunks,
+        plan = make_plan(block_costs, cluster, **sizes)
+    else:
+        plan = plan_from_device_map(
+            config.placement.device_map,
+            existing_devices(),
+            merge=config.placement.merge,
+            check_exists=check_exists,
+            **sizes,
         )
-        return Planned(plan, block_costs, cluster)
-    plan = plan_from_device_map(
-        config.placement.device_map,
-        existing_devices(),
-        num_layers=model.num_layers,
-        layers_per_block=model.layers_per_block,
-        schedule=schedule.name,
-        n_micro_batches=schedule.n_micro_batches,
-        n_chunks=schedule.n_chunks,
-        merge=config.placement.merge,
-        check_exists=check_exists,
-    )
-    return Planned(plan, block_costs, make_cluster(tuple(dict.fromkeys(plan.devices))))
+        cluster = make_cluster(plan.all_devices)
+    check_reverse_devices(plan, [cost.reverse_forward_flops > 0 for cost in block_costs])
+    # Truncation and barriers in time do not go together; found here, before a run begins.
+    predict(plan, stage_times_ms(plan, block_costs, cluster), held_shares(plan, block_costs))
+    return Planned(plan, block_costs, cluster)
 
 
 def make_cluster(names: Sequence[str]) -> Cluster:
@@ -98,12 +105,27 @@ def _block_costs(config: Config, n_channels: int, n_targets: int) -> tuple[Layer
     encoder = None
     if model.encoder == "linear":
         encoder = linear_cost("encoder", n_channels, hidden, batch * steps)
+    n_blocks = count_blocks(model.num_layers, model.layers_per_block)
+    both_ways = one_a_block("model.bidirectional", model.bidirectional, n_blocks)
+    policies = one_a_block("model.h_0", model.h_0, n_blocks)
+    width = encoded
+    layers = []
+    for k in range(model.num_layers):
+        block = k // model.layers_per_block
+        layers.append(
+            gru_layer_cost(
+                f"layer {k}",
+                width,
+                hidden,
+                steps,
+                batch,
+                bidirectional=both_ways[block],
+                is_barrier=policies[block] == "previous",
+            )
+        )
+        width = hidden * (2 if both_ways[block] else 1)
     if model.head == "window":
-        head = linear_cost("head", hidden, data.horizon * n_targets, batch)
+        head = linear_cost("head", width, data.horizon * n_targets, batch)
     else:
-        head = linear_cost("head", hidden, n_targets, batch * steps)
-    layers = [
-        gru_layer_cost(f"layer {k}", hidden if k else encoded, hidden, steps, batch)
-        for k in range(model.num_layers)
-    ]
+        head = linear_cost("head", width, n_targets, batch * steps)
     return costs_by_block(layers, model.layers_per_block, encoder, head)

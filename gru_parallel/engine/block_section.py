@@ -57,7 +57,7 @@ class States:
                 # Cut off from the batch's h_0, which may have a history; B gives it its gradient.
                 wanted = torch.is_grad_enabled() and own.h_0.requires_grad
                 h_0 = setting.lane.fetch(own.h_0.detach()).requires_grad_(wanted)
-                own = Start(h_0, own.carried, own.reset)
+                own = Start(h_0, own.carried)
             states.append(entering(block, n_rows, own, previous))
             previous = None
         return states

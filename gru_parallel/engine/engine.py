@@ -7,17 +7,40 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from gru_parallel.model import DropoutKey, StackModel, SumLoss
+from gru_parallel.model import DropoutKey, StackModel, Start, SumLoss
 
 
 class Engine(Protocol):
-    """Runs a model over batches; how and where is the engine's business."""
+    """Runs a model over batches; how and where is the engine's business.
 
-    def train_step(self, x: Tensor, y: Tensor, *, step: int = 0) -> Tensor:
+    Attributes:
+        carried: by use (training or prediction), the h_n of the last batch, on which blocks whose
+            policy is `carry` go on, shape (n_states, batch, hidden_size); {} before the first.
+    """
+
+    carried: dict[str, Tensor]
+
+    def train_step(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        step: int = 0,
+        lengths: Tensor | None = None,
+        h_0: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> Tensor:
         """Return the loss of a batch, ready for `backward`."""
         ...
 
-    def predict(self, x: Tensor) -> Tensor:
+    def predict(
+        self,
+        x: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        h_0: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> Tensor:
         """Return predictions for every row of a batch, in order, without gradients."""
         ...
 
@@ -29,20 +52,65 @@ class WholeEngine:
         model: encoder, blocks and head.
         loss: what `train_step` minimises.
         seed: of the run, for dropout.
+
+    Attributes:
+        carried: see `Engine`.
     """
 
     def __init__(self, model: StackModel, loss: SumLoss, *, seed: int = 0) -> None:
         self.model = model
         self.loss = loss
         self.seed = seed
+        self.carried: dict[str, Tensor] = {}
 
-    def train_step(self, x: Tensor, y: Tensor, *, step: int = 0) -> Tensor:
-        """Return the loss of a batch: x (batch, time, n_channels), y batch first."""
-        prediction = self.model(x, DropoutKey(self.seed, step, 0, 0))
+    def train_step(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        step: int = 0,
+        lengths: Tensor | None = None,
+        h_0: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> Tensor:
+        """Return the loss of a batch; see `ThreadEngine.train_step`."""
+        key = DropoutKey(self.seed, step, 0, 0)
+        start = Start(h_0, self.carried.get("training"), reset)
+        prediction, h_n = self.model.run(x, key, lengths, start)
+        self._carry("training", h_n)
+        if lengths is not None and self.model.head.every_step:
+            runs = steps_that_run(lengths, y.shape[1]).to(y.device)
+            prediction, y = prediction[runs], y[runs]
         return self.loss.total(prediction, y) / self.loss.count(y)
 
-    def predict(self, x: Tensor) -> Tensor:
-        """Return predictions for x (batch, time, n_channels)."""
+    def predict(
+        self,
+        x: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        h_0: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> Tensor:
+        """Return the predictions for a batch; see `ThreadEngine.predict`."""
         with torch.no_grad():
-            prediction: Tensor = self.model(x)
+            start = Start(h_0, self.carried.get("prediction"), reset)
+            prediction, h_n = self.model.run(x, None, lengths, start)
+        self._carry("prediction", h_n)
         return prediction
+
+    def _carry(self, use: str, h_n: Tensor) -> None:
+        if self.model.gru.carries:
+            self.carried[use] = h_n.detach()
+
+
+def steps_that_run(lengths: Tensor, n_steps: int) -> Tensor:
+    """Mark the steps that each row has.
+
+    Args:
+        lengths: shape (batch,).
+        n_steps: time steps of the batch.
+
+    Returns:
+        Shape (batch, n_steps), of bools.
+    """
+    return torch.arange(n_steps, device=lengths.device) < lengths.unsqueeze(1)

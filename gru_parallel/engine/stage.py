@@ -59,8 +59,9 @@ class Stage:
         is_last: whether no stage comes after it.
         gives_state: whether the next stage starts from the h_n of this one's last block.
         assistant: the device of the reverse direction of bidirectional blocks; None for its own.
+        carries: whether a block of the stack goes on from where the batch before left it.
         carried: by use (training or prediction), the states in which the last batch left the
-            blocks, shape (n_states, batch, hidden_size), for blocks that go on from there.
+            blocks, shape (n_states, batch, hidden_size), if any block carries.
     """
 
     index: int
@@ -70,17 +71,13 @@ class Stage:
     is_last: bool = True
     gives_state: bool = False
     assistant: Assistant | None = None
+    carries: bool = False
     carried: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def is_first(self) -> bool:
         """Whether the stage reads the batch itself."""
         return self.index == 0
-
-    @property
-    def carries(self) -> bool:
-        """Whether a block goes on from the state in which the batch before left it."""
-        return any(block.h_0 == "carry" for block in self.modules.blocks)
 
     def place(self) -> None:
         """Move the stage's weights to its device, and those of the reverse direction to theirs."""

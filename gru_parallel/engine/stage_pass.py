@@ -78,6 +78,8 @@ class StagePass:
         self._setting = PassSetting(
             batch.cells, stage.lane, batch.seed, batch.step, batch.truncate, batch.keep
         )
+        carried = Start(carried=stage.carried.get(batch.use), reset=batch.start.reset)
+        self._carried = carried.for_rows(batch.cells.batch_size).carried
         self.states: list[States] = []
         self.tail = self._make_tail()
         self._sections = [*self._make_sections(), *([] if self.tail is None else [self.tail])]
@@ -223,13 +225,13 @@ class StagePass:
 
     def _start(self, block: Block) -> Start:
         """Return what a block may start from, over the whole batch."""
-        modules, given = self.stage.modules, self.batch.start
+        modules, h_0 = self.stage.modules, self.batch.start.h_0
         states = modules.states[modules.blocks.index(block)]
-        carried = self.stage.carried.get(self.batch.use) if self.stage.carries else None
-        if carried is not None:
-            first = modules.states[0].start
-            carried = carried[states.start - first : states.stop - first]
-        return Start(None if given.h_0 is None else given.h_0[states], carried, given.reset)
+        first = modules.states[0].start
+        carried = None
+        if self._carried is not None:
+            carried = self._carried[states.start - first : states.stop - first]
+        return Start(None if h_0 is None else h_0[states], carried)
 
     def _over_the_batch(self, of: StatesOfMicroBatch) -> Tensor:
         cells = self.batch.cells

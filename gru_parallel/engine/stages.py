@@ -11,8 +11,8 @@ from gru_parallel.engine.devices import torch_device
 from gru_parallel.engine.lane import make_lane
 from gru_parallel.engine.stage import Stage, StageModules
 from gru_parallel.errors import UsageError
-from gru_parallel.model import Block, StackModel
-from gru_parallel.placement.plan import Plan, StagePlan
+from gru_parallel.model import StackModel
+from gru_parallel.placement import Plan, StagePlan, check_reverse_devices
 from gru_parallel.schedule import (
     Op,
     Schedule,
@@ -37,18 +37,21 @@ def make_stages(plan: Plan, modules: Sequence[StageModules]) -> list[Stage]:
     Raises:
         UsageError: a stage has a device for a reverse direction and no bidirectional block.
     """
+    blocks = [block for own in modules for block in own.blocks]
+    check_reverse_devices(plan, [block.n_directions == 2 for block in blocks])
     stages = []
     for index, (placed, own) in enumerate(zip(plan.stages, modules, strict=True)):
         after = modules[index + 1].blocks[0] if index + 1 < len(modules) else None
         stages.append(
             Stage(
                 index,
-                placed.device,
+                placed.device_text,
                 own,
                 make_lane(torch_device(placed.device)),
                 is_last=after is None,
                 gives_state=after is not None and after.h_0 == "previous",
-                assistant=_make_assistant(placed, own.blocks),
+                assistant=_make_assistant(placed),
+                carries=any(block.h_0 == "carry" for block in blocks),
             )
         )
     return stages
@@ -124,14 +127,7 @@ def _lowered(
     return schedule
 
 
-def _make_assistant(placed: StagePlan, blocks: Sequence[Block]) -> Assistant | None:
+def _make_assistant(placed: StagePlan) -> Assistant | None:
     if placed.reverse_device is None:
         return None
-    if not any(block.n_directions == 2 for block in blocks):
-        raise UsageError(
-            f"placement.device_map gives blocks {placed.blocks.start}-{placed.blocks.stop - 1} two"
-            f" devices, {placed.device}+{placed.reverse_device}, but none of them is bidirectional;"
-            " give them one device."
-        )
-    name = placed.reverse_device
-    return Assistant(name, make_lane(torch_device(name)))
+    return Assistant(placed.reverse_device, make_lane(torch_device(placed.reverse_device)))

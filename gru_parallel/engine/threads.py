@@ -181,10 +181,21 @@ class ThreadEngine:
         return next((i for i, each in enumerate(passes) if not each.finite), None)
 
     @property
-    def carried(self) -> dict[str, list[Tensor | None]]:
-        """The states that the next batches go on from, by use, of each stage: for a checkpoint."""
-        uses = sorted({use for stage in self._stages for use in stage.carried})
-        return {use: [stage.carried.get(use) for stage in self._stages] for use in uses}
+    def carried(self) -> dict[str, Tensor]:
+        """See `Engine`; the states come on the CPU, and go to their stages' devices when set."""
+        uses = self._stages[0].carried
+        return {
+            use: torch.cat([stage.carried[use].cpu() for stage in self._stages]) for use in uses
+        }
+
+    @carried.setter
+    def carried(self, states: dict[str, Tensor]) -> None:
+        sizes = [stage.modules.n_states for stage in self._stages]
+        for stage in self._stages:
+            stage.carried.clear()
+        for use, whole in states.items():
+            for stage, own in zip(self._stages, whole.split(sizes), strict=True):
+                stage.carried[use] = own.to(stage.lane.device)
 
     def _cut(self, x: Tensor, lengths: Tensor | None) -> Cells:
         return Cells.cut(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gru_parallel.errors import ShapeError
 from gru_parallel.model.block import Block
@@ -20,7 +21,8 @@ class Start:
 
     Attributes:
         h_0: for `given`, shape (n_states, batch, hidden_size) over all blocks; None for zeros.
-        carried: for `carry`, the h_n of the batch before, of the same shape; None before the first.
+        carried: for `carry`, the h_n of the batch before, which may have had more or fewer rows;
+            None before the first.
         reset: for `carry`, which rows start from zeros all the same, shape (batch,), of bools.
     """
 
@@ -33,8 +35,27 @@ class Start:
         return Start(
             None if self.h_0 is None else self.h_0[states, rows],
             None if self.carried is None else self.carried[states, rows],
-            None if self.reset is None else self.reset[rows],
         )
+
+    def for_rows(self, batch_size: int) -> Start:
+        """Let `carried` have the rows of this batch, zero where they are reset.
+
+        Raises:
+            ShapeError: a row has no state to go on from and is not reset.
+        """
+        carried, reset = self.carried, self.reset
+        if carried is None:
+            return self
+        n_known = min(batch_size, carried.shape[1])
+        if n_known < batch_size and (reset is None or not reset[n_known:].all()):
+            raise ShapeError(
+                f"a batch of {batch_size} rows follows one of {carried.shape[1]}, and rows from"
+                f" {n_known} on are not reset; with model.h_0=carry give reset=True for new rows."
+            )
+        rows = functional.pad(carried[:, :n_known].detach(), (0, 0, 0, batch_size - n_known))
+        if reset is not None:
+            rows = rows.masked_fill(reset.to(rows.device)[None, :, None], 0.0)
+        return Start(self.h_0, rows)
 
 
 def entering(block: Block, batch_size: int, start: Start, previous: Tensor | None) -> Tensor:
@@ -52,7 +73,7 @@ def entering(block: Block, batch_size: int, start: Start, previous: Tensor | Non
         case "learned":
             return learned(block, batch_size)
         case "carry":
-            return carry(block, batch_size, start.carried, start.reset)
+            return carry(block, batch_size, start.carried)
         case "previous":
             assert previous is not None
             return previous
@@ -88,29 +109,15 @@ def learned(block: Block, batch_size: int) -> Tensor:
     return states.unsqueeze(1).expand(-1, batch_size, -1).contiguous()
 
 
-def carry(
-    block: Block, batch_size: int, carried: Tensor | None, reset: Tensor | None = None
-) -> Tensor:
+def carry(block: Block, batch_size: int, carried: Tensor | None) -> Tensor:
     """Start where the row of the same number ended in the batch before, from zeros where reset.
 
     Stateful training: no gradient flows back into the batch before. Equals one `nn.GRU` that is
     called with its last h_n, detached. A batch may have fewer rows than the one before, then its
     rows are the first ones; rows that are new have to be reset.
-
-    Raises:
-        ShapeError: a row has no state to go on from and is not reset.
     """
     state = zeros(block, batch_size)
-    if carried is None:
-        return state
-    n_known = min(batch_size, carried.shape[1])
-    if n_known < batch_size and (reset is None or not reset[n_known:].all()):
-        raise ShapeError(
-            f"a batch of {batch_size} rows follows one of {carried.shape[1]}, and rows from"
-            f" {n_known} on are not reset; with model.h_0=carry give reset=True for new rows."
-        )
-    state[:, :n_known] = carried[:, :n_known].detach().to(state)
-    return state if reset is None else state.masked_fill(reset.to(state.device)[None, :, None], 0.0)
+    return state if carried is None else carried.to(state)
 
 
 def previous(h_n: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ class GRUStack(nn.Module):
         Raises:
             ShapeError: x or h_0 does not fit.
         """
-        start = start or Start(h_0)
+        start = (start or Start(h_0)).for_rows(x.shape[1])
         if start.h_0 is not None and start.h_0.shape[0] != self.n_states:
             raise ShapeError(
                 f"h_0 of shape {tuple(start.h_0.shape)} gives states for {start.h_0.shape[0]}"
@@ -136,6 +136,11 @@ class GRUStack(nn.Module):
     def gru_blocks(self) -> tuple[Block, ...]:
         """The blocks in order."""
         return tuple(block for block in self.blocks if isinstance(block, Block))
+
+    @property
+    def carries(self) -> bool:
+        """Whether a block goes on from the state in which the batch before left it."""
+        return any(block.h_0 == "carry" for block in self.gru_blocks)
 
     @property
     def n_states(self) -> int:

@@ -65,12 +65,14 @@ class StackModel(nn.Module):
         if lengths is None:
             y, h_n = self.gru(self.encoder(x.transpose(0, 1)), key=key, start=start)
             return self.head(y), h_n
+        lengths = lengths.cpu()
         order = longest_first(lengths)
         back = order.argsort()
         longest = lengths[order]
         sizes = batch_sizes_of(longest.tolist(), x.shape[1])
         rows = x[order, : len(sizes)].transpose(0, 1)
-        start = None if start is None else start.of(slice(None), order)
+        if start is not None:
+            start = start.for_rows(len(order)).of(slice(None), order)
         y, h_n = self.gru(self.encoder(rows), key=key, start=start, batch_sizes=sizes)
         if not self.head.every_step:
             ends = y[longest - 1, torch.arange(len(longest))]

@@ -1,5 +1,10 @@
 """Where each block runs: costs, devices, and the plan that joins them. Imports no torch."""
 
+from gru_parallel.placement.barriers import (
+    barrier_stages,
+    check_reverse_devices,
+    held_shares,
+)
 from gru_parallel.placement.cluster import Cluster, Device, Link
 from gru_parallel.placement.cost import LayerCost, costs_by_block, gru_layer_cost, linear_cost
 from gru_parallel.placement.device_map import parse_device_map
@@ -20,8 +25,11 @@ __all__ = [
     "Link",
     "Plan",
     "StagePlan",
+    "barrier_stages",
+    "check_reverse_devices",
     "costs_by_block",
     "gru_layer_cost",
+    "held_shares",
     "idle_devices",
     "linear_cost",
     "make_plan",

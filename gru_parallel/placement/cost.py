@@ -24,6 +24,9 @@ class LayerCost:
         n_parameters: numbers that are trained.
         activation_bytes: what F keeps for B, the layer's input included.
         output_bytes: what F hands to the next layer.
+        reverse_forward_flops: what of `forward_flops` is done against the direction of time, and
+            may be done on a second device; backward has the same share.
+        is_barrier: whether the layer needs all of a window before it can begin, or go back.
     """
 
     name: str
@@ -32,6 +35,8 @@ class LayerCost:
     n_parameters: int
     activation_bytes: int
     output_bytes: int
+    reverse_forward_flops: float = 0.0
+    is_barrier: bool = False
 
     def __add__(self, after: "LayerCost") -> "LayerCost":
         """Join this cost with that of what comes right after it.
@@ -49,6 +54,8 @@ class LayerCost:
             n_parameters=self.n_parameters + after.n_parameters,
             activation_bytes=self.activation_bytes + after.activation_bytes,
             output_bytes=after.output_bytes,
+            reverse_forward_flops=self.reverse_forward_flops + after.reverse_forward_flops,
+            is_barrier=self.is_barrier or after.is_barrier,
         )
 
     @property
@@ -78,8 +85,10 @@ def gru_layer_cost(
     batch_size: int,
     bytes_per_number: int = 4,
     bias: bool = True,
+    bidirectional: bool = False,
+    is_barrier: bool = False,
 ) -> LayerCost:
-    """Estimate the cost of one layer of `nn.GRU` that runs in one direction.
+    """Estimate the cost of one layer of `nn.GRU`.
 
     Only the two matrix products of the gates count as work: with x of shape (time, batch,
     input_size), they multiply by weights of shapes (3 * hidden_size, input_size) and
@@ -88,7 +97,8 @@ def gru_layer_cost(
 
     Kept for backward are, for each step and sample, the layer's input and seven times hidden_size
     of gates, states and what lies between them. That is what `nn.GRU` saves on the CPU: 8 *
-    hidden_size where input_size equals hidden_size.
+    hidden_size where input_size equals hidden_size. A bidirectional layer is two layers side by
+    side, each with an order of the input of its own.
 
     Args:
         name: what to call the layer.
@@ -98,21 +108,27 @@ def gru_layer_cost(
         batch_size: samples of the batch.
         bytes_per_number: size of a number, 4 for float32.
         bias: whether the layer has its two bias vectors.
+        bidirectional: whether the layer runs in both directions of time.
+        is_barrier: whether the layer is a barrier in time; a bidirectional one always is.
 
     Returns:
         The layer's cost for the whole batch and the whole window.
     """
+    n_directions = 2 if bidirectional else 1
     n_rows = n_steps * batch_size
     n_weights = N_GATES * hidden_size * (input_size + hidden_size)
     n_biases = 2 * N_GATES * hidden_size if bias else 0
-    forward_flops = 2.0 * n_weights * n_rows
+    one_way_flops = 2.0 * n_weights * n_rows
+    n_kept = n_rows * (input_size + 7 * hidden_size)
     return LayerCost(
         name=name,
-        forward_flops=forward_flops,
-        backward_flops=2 * forward_flops,
-        n_parameters=n_weights + n_biases,
-        activation_bytes=n_rows * (input_size + 7 * hidden_size) * bytes_per_number,
-        output_bytes=n_rows * hidden_size * bytes_per_number,
+        forward_flops=n_directions * one_way_flops,
+        backward_flops=2 * n_directions * one_way_flops,
+        n_parameters=n_directions * (n_weights + n_biases),
+        activation_bytes=n_directions * n_kept * bytes_per_number,
+        output_bytes=n_directions * n_rows * hidden_size * bytes_per_number,
+        reverse_forward_flops=one_way_flops if bidirectional else 0.0,
+        is_barrier=bidirectional or is_barrier,
     )
 
 

@@ -5,6 +5,7 @@ Knows the device names that it is given, and nothing of the devices themselves.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from gru_parallel.errors import UsageError
@@ -28,7 +29,8 @@ def parse_device_map(
     Args:
         device_map: a list of one device a block, as in ["cuda:0", "cuda:0", "cuda:1"], or a
             mapping of block ranges to devices, as in {"0-3": "cuda:0", 4: 1}. A device is a name,
-            where "cuda" stands for "cuda:0", or an index into `available`.
+            where "cuda" stands for "cuda:0", or an index into `available`; for bidirectional blocks
+            also two names, as in "cuda:0+cuda:1", of which the second runs the reverse direction.
         n_blocks: blocks of the model, at least 1.
         available: the devices that exist, by full name.
         merge: whether consecutive blocks of one device become one stage. Without it every entry
@@ -50,9 +52,7 @@ def parse_device_map(
     else:
         raise _not_a_map(device_map, n_blocks)
     stages = tuple(
-        StagePlan(
-            _read_device(device_map, device, available, check_exists), blocks.start, len(blocks)
-        )
+        _read_stage(device_map, blocks, device, available, check_exists)
         for blocks, device in entries
     )
     merged = _merge(stages)
@@ -112,6 +112,21 @@ def _read_range(device_map: Mapping[object, object], key: object, n_blocks: int)
     return range(first, last + 1)
 
 
+def _read_stage(
+    device_map: object, blocks: range, device: object, available: Sequence[str], check_exists: bool
+) -> StagePlan:
+    both = device.split("+") if isinstance(device, str) else [device]
+    names = [_read_device(device_map, one, available, check_exists) for one in both]
+    if len(names) > 2 or len(set(names)) < len(names):
+        raise _error(
+            device_map,
+            f"has the device {device!r}; write one device, or two different ones for the two "
+            "directions of a bidirectional block, like cuda:0+cuda:1.",
+        )
+    reverse = names[1] if len(names) == 2 else None
+    return StagePlan(names[0], blocks.start, len(blocks), reverse)
+
+
 def _read_device(
     device_map: object, device: object, available: Sequence[str], check_exists: bool
 ) -> str:
@@ -139,31 +154,30 @@ def _read_device(
 
 
 def _merge(stages: Sequence[StagePlan]) -> tuple[StagePlan, ...]:
-    runs = [list(run) for _, run in groupby(stages, key=lambda stage: stage.device)]
-    return tuple(
-        StagePlan(run[0].device, run[0].first_block, sum(stage.n_blocks for stage in run))
-        for run in runs
-    )
+    runs = [list(run) for _, run in groupby(stages, key=lambda stage: stage.devices)]
+    return tuple(replace(run[0], n_blocks=sum(stage.n_blocks for stage in run)) for run in runs)
 
 
 def _refuse_return(device_map: object, stages: Sequence[StagePlan]) -> None:
-    devices = [stage.device for stage in stages]
-    for index, device in enumerate(devices):
-        if device in devices[:index]:
+    seen: set[str] = set()
+    for stage in stages:
+        again = [device for device in stage.devices if device in seen]
+        if again:
             raise _error(
                 device_map,
-                f"returns to {device} after another device: {_describe(stages)}; "
+                f"returns to {again[0]} after another device: {_describe(stages)}; "
                 "let the blocks of each device follow one another.",
             )
+        seen.update(stage.devices)
 
 
 def _describe(stages: Sequence[StagePlan]) -> str:
     texts = []
     seen: set[str] = set()
     for stage in stages:
-        again = " again" if stage.device in seen else ""
-        texts.append(f"{_blocks(stage.blocks)} on {stage.device}{again}")
-        seen.add(stage.device)
+        again = "" if seen.isdisjoint(stage.devices) else " again"
+        texts.append(f"{_blocks(stage.blocks)} on {stage.device_text}{again}")
+        seen.update(stage.devices)
     return ", ".join(texts)
 
 

@@ -49,6 +49,16 @@ class StagePlan:
             )
 
     @property
+    def device_text(self) -> str:
+        """The device as a device map writes it: "cuda:0", or "cuda:0+cuda:1" for two."""
+        return "+".join(self.devices)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The device, and that of the reverse direction where it has one of its own."""
+        return (self.device,) if self.reverse_device is None else (self.device, self.reverse_device)
+
+    @property
     def blocks(self) -> range:
         """The indices of the stage's blocks."""
         return range(self.first_block, self.first_block + self.n_blocks)
@@ -105,6 +115,11 @@ class Plan:
     def devices(self) -> tuple[str, ...]:
         """The device of each stage, in order; a device that carries several stages is repeated."""
         return tuple(stage.device for stage in self.stages)
+
+    @property
+    def all_devices(self) -> tuple[str, ...]:
+        """Every device of the plan, each once; those of reverse directions included."""
+        return tuple(dict.fromkeys(name for stage in self.stages for name in stage.devices))
 
     def block_layers(self, block: int) -> range:
         """The layers of one block.

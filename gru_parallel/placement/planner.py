@@ -23,6 +23,7 @@ def make_plan(
     schedule: str,
     n_micro_batches: int,
     n_chunks: int,
+    truncate: int | None = None,
 ) -> Plan:
     """Cut the blocks into as many stages as there are devices, the slowest as fast as can be.
 
@@ -37,6 +38,7 @@ def make_plan(
         schedule: name of the schedule.
         n_micro_batches: slices of the batch.
         n_chunks: slices of time.
+        truncate: chunks after which gradients of the state are cut; None for nowhere.
 
     Returns:
         The plan with the smallest largest sum of forward and backward operations a stage.
@@ -55,6 +57,7 @@ def make_plan(
         schedule=schedule,
         n_micro_batches=n_micro_batches,
         n_chunks=n_chunks,
+        truncate=truncate,
     )
 
 
@@ -67,6 +70,7 @@ def plan_from_device_map(
     schedule: str = "one_f_one_b",
     n_micro_batches: int = 1,
     n_chunks: int = 8,
+    truncate: int | None = None,
     merge: bool = True,
     check_exists: bool = True,
 ) -> Plan:
@@ -80,6 +84,7 @@ def plan_from_device_map(
         schedule: name of the schedule.
         n_micro_batches: slices of the batch.
         n_chunks: slices of time.
+        truncate: chunks after which gradients of the state are cut; None for nowhere.
         merge: whether consecutive blocks on one device become one stage.
         check_exists: whether the map may name available devices only.
 
@@ -98,6 +103,7 @@ def plan_from_device_map(
         schedule=schedule,
         n_micro_batches=n_micro_batches,
         n_chunks=n_chunks,
+        truncate=truncate,
     )
 
 
@@ -129,7 +135,8 @@ def stage_times_ms(
 ) -> tuple[tuple[float, float], ...]:
     """Predict how long each stage computes in one step.
 
-    A device that carries several stages is taken to run each of them as if it were alone.
+    A device that carries several stages is taken to run each of them as if it were alone. Where
+    the reverse direction has a device of its own, both directions run at once.
 
     Args:
         plan: the plan.
@@ -143,11 +150,21 @@ def stage_times_ms(
         UsageError: the plan names a device that the cluster lacks.
         ValueError: the number of costs is not the plan's number of blocks.
     """
-    devices = [cluster.device(name) for name in plan.devices]
     return tuple(
-        (device.compute_ms(cost.forward_flops), device.compute_ms(cost.backward_flops))
-        for device, cost in zip(devices, stage_costs(plan, block_costs), strict=True)
+        _stage_time_ms(stage, cost, cluster)
+        for stage, cost in zip(plan.stages, stage_costs(plan, block_costs), strict=True)
     )
+
+
+def _stage_time_ms(stage: StagePlan, cost: LayerCost, cluster: Cluster) -> tuple[float, float]:
+    device = cluster.device(stage.device)
+    if stage.reverse_device is None:
+        return device.compute_ms(cost.forward_flops), device.compute_ms(cost.backward_flops)
+    helped_ms = cluster.device(stage.reverse_device).compute_ms(cost.reverse_forward_flops)
+    own_share = 1 - cost.reverse_forward_flops / cost.forward_flops
+    both = (device.compute_ms(cost.forward_flops * own_share), helped_ms)
+    n_backward = cost.backward_flops / cost.forward_flops
+    return max(both), n_backward * max(both)
 
 
 def idle_devices(plan: Plan, cluster: Cluster) -> tuple[str, ...]:
@@ -160,4 +177,4 @@ def idle_devices(plan: Plan, cluster: Cluster) -> tuple[str, ...]:
     Returns:
         Names of the cluster's devices that carry no stage, in the cluster's order.
     """
-    return tuple(name for name in cluster.device_names if name not in plan.devices)
+    return tuple(name for name in cluster.device_names if name not in plan.all_devices)

@@ -13,6 +13,8 @@ from gru_parallel.placement import (
     Cluster,
     LayerCost,
     Plan,
+    barrier_stages,
+    held_shares,
     idle_devices,
     stage_costs,
     stage_times_ms,
@@ -37,7 +39,8 @@ def predicted_timeline(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cl
             lacks.
         ValueError: the number of costs is not the plan's number of blocks.
     """
-    return predict(plan, stage_times_ms(plan, block_costs, cluster))
+    times_ms = stage_times_ms(plan, block_costs, cluster)
+    return predict(plan, times_ms, held_shares(plan, block_costs))
 
 
 def plan_table(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -> Table:
@@ -51,7 +54,7 @@ def plan_table(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -
     Returns:
         A table of stage, device, layers, parameters, memory and predicted time of one step; the
         caption has the schedule, the predicted step time and bubble, and what to know about
-        devices that idle, carry several stages, or are too small.
+        barriers in time, and devices that idle, carry several stages, or are too small.
 
     Raises:
         UsageError: as `predicted_timeline`.
@@ -78,7 +81,7 @@ def plan_table(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -
     for stage, (cost, (forward_ms, backward_ms)) in enumerate(zip(costs, times_ms, strict=True)):
         table.add_row(
             str(stage),
-            plan.devices[stage],
+            plan.stages[stage].device_text,
             _span(plan.stage_layers(stage)),
             f"{cost.n_parameters:,}",
             format_bytes(cost.memory_bytes()),
@@ -99,6 +102,9 @@ def _caption(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -> 
         f"{_count(plan.n_chunks, 'chunk')}",
         f"predicted: step {format_ms(timeline.step_ms)}, bubble {format_percent(timeline.bubble)}",
     ]
+    if plan.truncate is not None:
+        lines.append(f"gradients of the state cut every {_count(plan.truncate, 'chunk')}")
+    lines += _barriers(plan, block_costs, cluster)
     lines += _shared_devices(plan)
     lines += _full_devices(plan, block_costs, cluster)
     idle = idle_devices(plan, cluster)
@@ -112,9 +118,23 @@ def _count(number: int, noun: str, plural: str = "s") -> str:
     return f"{number} {noun}{'' if number == 1 else plural}"
 
 
+def _barriers(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -> list[str]:
+    """Say where time chunks gain nothing, and what the step would take without that."""
+    stages = sorted(barrier_stages(plan, block_costs))
+    if not stages:
+        return []
+    free = predict(plan, stage_times_ms(plan, block_costs, cluster))
+    named = f"stage {stages[0]}" if len(stages) == 1 else f"stages {', '.join(map(str, stages))}"
+    return [
+        f"barriers in time (whole windows only): {named}",
+        f"without them: step {format_ms(free.step_ms)}, bubble {format_percent(free.bubble)}",
+    ]
+
+
 def _shared_devices(plan: Plan) -> list[str]:
     """Say which devices carry several stages: the prediction lets each of them run alone."""
-    shared = [name for name in dict.fromkeys(plan.devices) if plan.devices.count(name) > 1]
+    names = [name for stage in plan.stages for name in stage.devices]
+    shared = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if not shared:
         return []
     return [f"predicted as if each stage had a device of its own; shared: {', '.join(shared)}"]

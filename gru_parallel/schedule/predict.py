@@ -1,6 +1,6 @@
 """From a plan to the timeline that it should give; knows of devices only their times."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.placement.plan import Plan
@@ -10,7 +10,11 @@ from gru_parallel.schedule.simulate import simulate
 from gru_parallel.schedule.timeline import Timeline
 
 
-def predict(plan: Plan, stage_times_ms: Sequence[tuple[float, float]]) -> Timeline:
+def predict(
+    plan: Plan,
+    stage_times_ms: Sequence[tuple[float, float]],
+    held_shares: Mapping[int, tuple[float, float]] | None = None,
+) -> Timeline:
     """Simulate one training step of a plan.
 
     Every cell is taken to cost the same share of its stage's time: ragged cells, thinner matrix
@@ -20,6 +24,8 @@ def predict(plan: Plan, stage_times_ms: Sequence[tuple[float, float]]) -> Timeli
         plan: stages, schedule, and the number of micro-batches and chunks.
         stage_times_ms: for each stage (forward, backward) of the whole batch and window, in ms,
             the weights' gradient within backward.
+        held_shares: for each stage with a barrier in time, the shares of (forward, backward) that
+            wait for the whole window.
 
     Returns:
         The timeline of the step: its time, bubble and peak activations.
@@ -33,11 +39,22 @@ def predict(plan: Plan, stage_times_ms: Sequence[tuple[float, float]]) -> Timeli
             f"{len(stage_times_ms)} stage times for the {plan.n_stages} stages of the plan; "
             "give one (forward_ms, backward_ms) for each stage."
         )
-    n_cells = plan.n_micro_batches * plan.n_chunks
+    held = held_shares or {}
 
     def cost_ms(action: Action) -> float:
-        forward_ms, backward_ms = stage_times_ms[action.stage]
-        return (forward_ms if action.op is Op.F else backward_ms) / n_cells
+        way = 0 if action.op is Op.F else 1
+        share = held.get(action.stage, (0.0, 0.0))[way]
+        micro_batch_ms = stage_times_ms[action.stage][way] / plan.n_micro_batches
+        last = plan.n_chunks - 1 if action.op is Op.F else 0
+        at_once = share if action.chunk == last else 0.0
+        return micro_batch_ms * ((1 - share) / plan.n_chunks + at_once)
 
-    schedule = build_schedule(plan.schedule, plan.n_stages, plan.n_micro_batches, plan.n_chunks)
+    schedule = build_schedule(
+        plan.schedule,
+        plan.n_stages,
+        plan.n_micro_batches,
+        plan.n_chunks,
+        plan.truncate,
+        frozenset(held),
+    )
     return simulate(schedule, cost_ms)

@@ -7,18 +7,22 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
-from gru_parallel.engine.engine import Engine, WholeEngine
+from gru_parallel.engine.engine import Engine, WholeEngine, steps_that_run
 from gru_parallel.model import StackModel, SumLoss
 from gru_parallel.training.metrics import MeanLoss
 
 Batch = dict[str, Tensor]
-"""x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to."""
+"""x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to.
+
+And, if need be, what `ThreadEngine.train_step` takes beside them: lengths, h_0, reset.
+"""
 
 MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler]
@@ -70,13 +74,15 @@ class SeriesModule(pl.LightningModule):
 
     def use_engine(self, engine: Engine | None) -> None:
         """Run the model with `engine` from now on; with None, in one piece."""
+        carried = self._engine.carried
         self._engine = engine or WholeEngine(self.model, self.loss, seed=self.seed)
+        self._engine.carried = carried
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         del batch_idx
         step = self.trainer.fit_loop.total_batch_idx
-        loss = self._engine.train_step(batch["x"], batch["y"], step=step)
+        loss = self._engine.train_step(batch["x"], batch["y"], step=step, **_beside(batch))
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["x"]))
         return loss
 
@@ -93,8 +99,17 @@ class SeriesModule(pl.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the batch's predictions in the units of the standardised series."""
         del batch_idx
-        prediction = self._engine.predict(batch["x"])
+        prediction = self._predict(batch)
         return prediction + batch["anchor"].to(prediction.device)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the states that the next batch goes on from, in the layout of `nn.GRU`'s h_n."""
+        carried = self._engine.carried
+        checkpoint["carried"] = {use: h_n for use, h_n in carried.items() if use == "training"}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from the states that the checkpoint kept, on whatever devices."""
+        self._engine.carried = checkpoint.get("carried", {})
 
     def on_train_epoch_end(self) -> None:
         """Move a learning-rate schedule that watches a metric.
@@ -138,9 +153,13 @@ class SeriesModule(pl.LightningModule):
         return -1 if math.isinf(n_steps) else int(n_steps)
 
     def _measure(self, part: str, batch: Batch) -> None:
-        prediction = self._engine.predict(batch["x"])
+        prediction = self._predict(batch)
         target = batch["y"].to(prediction.device)
         prediction = prediction.to(target.dtype)
+        lengths = batch.get("lengths")
+        if lengths is not None and self.model.head.every_step:
+            runs = steps_that_run(lengths, target.shape[1]).to(target.device)
+            prediction, target = prediction[runs], target[runs]
         metrics = cast(nn.ModuleDict, self.metrics[part])
         for name, metric in metrics.items():
             assert isinstance(metric, Metric)
@@ -148,7 +167,19 @@ class SeriesModule(pl.LightningModule):
                 metric.update(self.loss.total(prediction, target), self.loss.count(target))
             else:
                 metric.update(prediction, target)
-            self.log(f"{part}/{name}", metric, prog_bar=name == "loss", batch_size=len(target))
+            self.log(f"{part}/{name}", metric, prog_bar=name == "loss", batch_size=len(batch["x"]))
+
+    def _predict(self, batch: Batch) -> Tensor:
+        beside = _beside(batch)
+        if beside["reset"] is None:
+            # Evaluated window by window, there is nothing to go on from.
+            beside["reset"] = torch.ones(len(batch["x"]), dtype=torch.bool)
+        return self._engine.predict(batch["x"], **beside)
+
+
+def _beside(batch: Batch) -> dict[str, Tensor | None]:
+    """What an engine takes beside windows and targets, as far as the batch has it."""
+    return {name: batch.get(name) for name in ("lengths", "h_0", "reset")}
 
 
 def _metrics() -> nn.ModuleDict:

@@ -53,7 +53,37 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["schedule.n_micro_batches=65"],
         ["schedule.n_micro_batches=65", "data.batch_size=64", "schedule.n_micro_batches <= 64"],
     ),
+    "no chunk between two cuts": (
+        ["schedule.truncate=0"],
+        ["schedule.truncate=0", "at least 1"],
+    ),
+    "truncation across a barrier": (
+        ["schedule.truncate=2", "model.bidirectional=true"],
+        ["schedule.truncate=2", "bidirectional", "leave schedule.truncate out"],
+    ),
+    # The blocks.
+    "neither yes nor no": (["model.bidirectional=maybe"], ["model.bidirectional=maybe", "true"]),
+    "directions for fewer blocks": (
+        ["model.bidirectional=[true,false]"],
+        ["model.bidirectional=[True,False]", "2 entries", "4 blocks"],
+    ),
+    "an unknown policy": (["model.h_0=ones"], ["model.h_0=ones", "zeros, given, learned"]),
+    "policies for fewer blocks": (["model.h_0=[zeros,learned]"], ["2 entries", "4 blocks"]),
+    "states that no file brings": (["model.h_0=given"], ["model.h_0=given", "from Python"]),
+    "states carried across shuffled windows": (
+        ["model.h_0=carry"],
+        ["model.h_0=carry", "data.order=shuffled", "data.order=streams"],
+    ),
+    "no block before the first": (["model.h_0=previous"], ["model.h_0=previous", "block 0"]),
+    "another number of states than the block before": (
+        ["model.h_0=[zeros,previous]", "model.num_layers=3", "model.layers_per_block=2"],
+        ["model.h_0=previous: block 1 has 1 states", "block before it 2"],
+    ),
     # The device map.
+    "two devices for one direction": (
+        ["placement.device_map=[cpu:0+cpu:1,cpu:2,cpu:2,cpu:2]"],
+        ["placement.device_map", "block 0", "cpu:0+cpu:1", "model.bidirectional"],
+    ),
     "a device that does not exist": (
         ["placement.device_map=[cuda:7,cuda:7,cpu:0,cpu:0]"],
         ["placement.device_map=", "cuda:7", "cpu:0"],

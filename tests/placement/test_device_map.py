@@ -270,3 +270,30 @@ def test_a_list_is_placed_as_written_or_refused_because_a_device_returns(
         stages = parse_device_map(devices, len(devices), AVAILABLE, merge=merge)
         assert [stage.device for stage in stages for _ in stage.blocks] == devices
         assert [block for stage in stages for block in stage.blocks] == list(range(len(devices)))
+
+
+def test_a_block_may_have_a_second_device_for_its_reverse_direction() -> None:
+    available = ["cpu:0", "cpu:1", "cpu:2"]
+
+    stages = parse_device_map(["cpu:0+cpu:1", "cpu:0+cpu:1", "cpu:2"], 3, available)
+
+    assert [(s.device, s.reverse_device, s.n_blocks) for s in stages] == [
+        ("cpu:0", "cpu:1", 2),
+        ("cpu:2", None, 1),
+    ]
+    assert stages[0].device_text == "cpu:0+cpu:1"
+
+
+@pytest.mark.parametrize(
+    ("device_map", "message"),
+    [
+        (["cpu:0+cpu:0"], "write one device, or two different ones"),
+        (["cpu:0+cpu:1+cpu:2"], "write one device, or two different ones"),
+        (["cpu:0+cuda:3"], "names cuda:3, which does not exist"),
+        (["cpu:0+cpu:1", "cpu:1"], "returns to cpu:1 after another device"),
+        (["cpu:0+cpu:1", "cpu:0"], "block 0 on cpu:0.cpu:1, block 1 on cpu:0 again"),
+    ],
+)
+def test_second_devices_that_cannot_work_are_refused(device_map: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_device_map(device_map, len(device_map), ["cpu:0", "cpu:1", "cpu:2"])

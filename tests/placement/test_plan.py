@@ -157,3 +157,16 @@ def test_the_json_is_indented_and_has_a_version() -> None:
 def test_json_that_is_no_plan_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Plan.from_json(text)
+
+
+def test_truncation_and_second_devices_go_to_json_and_back() -> None:
+    plan = Plan(2, 1, (StagePlan("cpu:0", 0, 2, "cpu:1"),), "gpipe", 1, 8, truncate=2)
+
+    assert Plan.from_json(plan.to_json()) == plan
+    assert plan.devices == ("cpu:0",)
+    assert plan.all_devices == ("cpu:0", "cpu:1")
+
+
+def test_no_chunks_between_two_cuts_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"schedule\.truncate=0 is not positive"):
+        Plan(1, 1, (StagePlan("cpu:0", 0, 1),), "gpipe", 1, 8, truncate=0)

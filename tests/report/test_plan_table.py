@@ -1,6 +1,7 @@
 """The plan's table: what it says of each stage, of the step, and of unusual devices."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from rich.table import Table
@@ -115,3 +116,25 @@ def test_the_table_of_a_large_plan_stays_within_80_columns(show: Show) -> None:
 def test_a_plan_for_devices_that_the_cluster_lacks_is_refused() -> None:
     with pytest.raises(UsageError, match="cuda:1"):
         plan_table(plan(1, 1), [BLOCK] * 2, cluster(1))
+
+
+def test_barriers_in_time_are_named_with_what_the_step_would_take_without_them(show: Show) -> None:
+    barrier = replace(BLOCK, is_barrier=True)
+
+    lines = show(plan_table(plan(1, 1), [BLOCK, barrier], cluster(2))).splitlines()
+
+    # Forward and backward of 10 and 20 ms on each stage, one after the other.
+    assert "predicted: step 60.0 ms, bubble 50.0 %" in map(str.strip, lines)
+    assert "barriers in time (whole windows only): stage 1" in map(str.strip, lines)
+    assert "without them: step 33.8 ms, bubble 11.1 %" in map(str.strip, lines)
+
+
+def test_truncation_and_second_devices_are_shown(show: Show) -> None:
+    stage = StagePlan("cuda:0", 0, 1, "cuda:1")
+    cut = Plan(1, 1, (stage,), "gpipe", 1, 8, truncate=2)
+
+    text = show(plan_table(cut, [BLOCK], cluster(2)))
+
+    assert "cuda:0+cuda:1" in text
+    assert "gradients of the state cut every 2 chunks" in text
+    assert "idle" not in text

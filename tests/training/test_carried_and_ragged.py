@@ -1,0 +1,116 @@
+"""States that go on from batch to batch, and windows of unequal length, through whole runs."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from gru_parallel.data import SeriesDataModule
+from gru_parallel.data.lorenz96 import lorenz96
+from gru_parallel.data.table import Table
+from gru_parallel.training import SeriesModule
+from tests.builders import HORIZON, MSE, N_CHANNELS, N_TARGETS, build_model, make_plan
+from tests.runs import Run, adamw, assert_bit_for_bit, assert_same_run, fit
+
+GRID: dict[str, Any] = {"n_micro_batches": 2, "n_chunks": 3}
+PLACEMENTS = {"one stage": [4], "two stages": [2, 2], "four stages": [1, 1, 1, 1]}
+LENGTHS = (90, 50, 61)
+
+
+def make_data(**options: Any) -> SeriesDataModule:
+    """Three series of unequal length; every window as long as it can be, from 2 rows on."""
+    values = lorenz96(sum(LENGTHS), 4, 0)[:, :N_CHANNELS]
+    names = tuple(f"x{index}" for index in range(N_CHANNELS))
+    ends = [sum(LENGTHS[: index + 1]) for index in range(len(LENGTHS))]
+    tables = [
+        Table(None, values[end - length : end], names, names[:N_TARGETS])
+        for end, length in zip(ends, LENGTHS, strict=True)
+    ]
+    defaults: dict[str, Any] = {
+        "input_length": 6,
+        "horizon": HORIZON,
+        "batch_size": 16,
+        "split": [0.4, 0.3, 0.3],
+        "centre": "none",
+    }
+    return SeriesDataModule(tables, **defaults | options)
+
+
+def make_module(**options: Any) -> SeriesModule:
+    model = build_model(dropout=0.2, dtype=torch.float32, **options)
+    return SeriesModule(model, MSE, adamw)
+
+
+STREAMS: dict[str, Any] = {"order": "streams", "stride": 3}
+CARRY: dict[str, Any] = {"h_0": ["carry", "zeros", "learned", "carry"]}
+SHORT: dict[str, Any] = {"min_input_length": 2}
+
+
+def train(blocks: list[int] | None, data: dict[str, Any], **options: Any) -> Run:
+    plan = None if blocks is None else make_plan(blocks, **GRID)
+    kinds = {name: options.pop(name) for name in ("h_0", "every_step") if name in options}
+    return fit(plan, make_module(**kinds), make_data(**data), **{"max_epochs": 3, **options})
+
+
+@pytest.mark.parametrize(
+    ("data", "model"),
+    [
+        pytest.param(STREAMS, CARRY, id="carried"),
+        pytest.param(SHORT, {}, id="short windows"),
+        pytest.param({**STREAMS, **SHORT}, CARRY, id="carried and short"),
+        pytest.param(
+            {**SHORT, "task": "every_step"}, {"every_step": True}, id="short, at every step"
+        ),
+    ],
+)
+def test_a_run_is_the_same_on_every_device_map_and_as_in_one_piece(
+    data: dict[str, Any], model: dict[str, Any], no_thread_left: None
+) -> None:
+    first, *others = [train(blocks, data, **model) for blocks in PLACEMENTS.values()]
+
+    for other in others:
+        assert_bit_for_bit(other, first)
+        assert other.validation == first.validation
+    # Dropout's random numbers depend on the grid, which one piece has none of.
+    grid = {"n_micro_batches": 1, "n_chunks": 1}
+    uncut = fit(make_plan([2, 2], **grid), make_module(**model), make_data(**data), max_epochs=3)
+    assert_same_run(uncut, train(None, data, **model), 1e-4)
+
+
+class SaveAfter(pl.Callback):
+    def __init__(self, n_batches: int, path: Path) -> None:
+        self.n_batches = n_batches
+        self.path = path
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
+        if trainer.fit_loop.total_batch_idx + 1 == self.n_batches:
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize("other", PLACEMENTS)
+@pytest.mark.parametrize("n_batches", [1, 3])
+def test_a_run_resumed_in_the_middle_of_its_streams_is_the_uninterrupted_one(
+    n_batches: int, other: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "middle.ckpt"
+    whole = train([2, 2], STREAMS, **CARRY, callbacks=[SaveAfter(n_batches, path)])
+
+    resumed = train(PLACEMENTS[other], STREAMS, **CARRY, ckpt_path=path)
+
+    assert torch.equal(resumed.losses, whole.losses[n_batches:])
+    for name, weight in whole.weights.items():
+        assert torch.equal(resumed.weights[name], weight), name
+    saved = torch.load(path, weights_only=True)["carried"]["training"]
+    assert saved.shape[::2] == (4, 8)
+    assert saved.any()
+
+
+def test_the_tests_above_would_see_a_forgotten_state() -> None:
+    zeros = train([2, 2], STREAMS, h_0=["zeros", "zeros", "learned", "zeros"])
+    carried = train([2, 2], STREAMS, **CARRY)
+
+    # All rows are new in the first batch of an epoch, and go on in the second.
+    assert torch.equal(carried.losses[0], zeros.losses[0])
+    assert not torch.equal(carried.losses[1], zeros.losses[1])
