@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
+from gru_parallel.data.gaps import fill_gaps
 from gru_parallel.data.loader import BatchesOfEpoch, ResumableLoader, ShuffledWindows
 from gru_parallel.data.parts import check_alike, split_tables
 from gru_parallel.data.standardize import Standardizer
@@ -64,7 +65,8 @@ class SeriesDataModule(LightningDataModule):
         """Check the settings against the series; `setup` does the work.
 
         Args:
-            tables: the series, or several with the same columns and targets.
+            tables: the series, or several with the same columns and targets; gaps in them (NaN) are
+                filled part by part, see `fill_gaps`.
             input_length: rows that go into the model.
             horizon: rows ahead that it forecasts.
             batch_size: windows a batch, in training and in evaluation.
@@ -108,6 +110,8 @@ class SeriesDataModule(LightningDataModule):
         for part, stride_of_part in self._strides.items():
             for of_series in self.parts[part]:
                 window_ends(self.shape, of_series, part, stride_of_part, look_back)
+        values = _joined([table.values for table in self.tables])
+        self._values = fill_gaps(values, self.tables[0].columns, self.parts)
         if order == "streams":
             check_stride("data.stride", stride, self.shape)
             check_stride("data.eval_stride", eval_stride, self.shape)
@@ -151,8 +155,8 @@ class SeriesDataModule(LightningDataModule):
     def standardizer(self) -> Standardizer:
         """The means and scales, from the training rows of all series, and from them alone."""
         if self._standardizer is None:
-            values = self._all_values()
-            rows = [values[part.rows.start : part.rows.stop] for part in self.parts["training"]]
+            training = self.parts["training"]
+            rows = [self._values[part.rows.start : part.rows.stop] for part in training]
             self._standardizer = Standardizer.fit(_joined(rows))
         return self._standardizer
 
@@ -167,7 +171,7 @@ class SeriesDataModule(LightningDataModule):
         """
         if self._datasets:
             return
-        values = self.standardizer.transform(self._all_values())
+        values = self.standardizer.transform(self._values)
         self._datasets = {
             part: WindowDataset(
                 values,
@@ -253,9 +257,6 @@ class SeriesDataModule(LightningDataModule):
             values.detach().double().cpu().numpy(), self.tables[0].target_columns
         )
         return torch.from_numpy(units).to(values)
-
-    def _all_values(self) -> NDArray[np.float64]:
-        return _joined([table.values for table in self.tables])
 
     def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
         windows = self.dataset(part)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gru_parallel.data.columns import choose_columns
 from gru_parallel.data.long_table import check_series_column, take_apart
-from gru_parallel.data.missing import as_numbers, treat_missing
+from gru_parallel.data.missing import as_numbers, rows_to_keep
 from gru_parallel.data.reading import Sheet, read_sheet
 from gru_parallel.data.table import Table
 from gru_parallel.data.times import check_ascending, find_time_column, read_times
@@ -30,11 +30,11 @@ def load_table(
         columns: the value columns to use; None takes all but the time column.
         targets: the column or columns to forecast; None takes all value columns.
         missing: what becomes of cells that are empty, NaN, infinite or text: "error" refuses the
-            file, "interpolate" draws a straight line between the neighbours, "drop" leaves the
-            row out.
+            file, "drop" leaves the row out, "interpolate" makes them NaN, for `SeriesDataModule` to
+            fill when it knows the parts, see `gru_parallel.data.gaps`.
 
     Returns:
-        The series, with finite values only.
+        The series; its values are finite, or NaN with "interpolate".
 
     Raises:
         UsageError: the file, one of its cells, or a name does not do; the message says which.
@@ -94,5 +94,6 @@ def _table_of(
         times = times_of_all[sheet.frame.index]
         check_ascending(sheet, time_column, times)
     numbers = as_numbers(sheet, columns, missing)
-    values, kept = treat_missing(numbers, columns, missing, sheet.series)
-    return Table(None if times is None else times[kept], values, columns, targets, sheet.series)
+    kept = rows_to_keep(numbers, columns, missing, sheet.series)
+    kept_times = None if times is None else times[kept]
+    return Table(kept_times, numbers[kept], columns, targets, sheet.series)

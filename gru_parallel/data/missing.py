@@ -1,4 +1,4 @@
-"""Turns cells into numbers, and deals with those that are none: data.missing."""
+"""Turns cells into numbers, and refuses, marks or leaves out those that are none: data.missing."""
 
 import math
 from collections.abc import Sequence
@@ -47,29 +47,26 @@ def as_numbers(sheet: Sheet, columns: Sequence[str], missing: str) -> NDArray[np
     return numbers
 
 
-def treat_missing(
+def rows_to_keep(
     numbers: NDArray[np.float64], columns: Sequence[str], missing: str, series: str = ""
-) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Fill or leave out what is NaN.
+) -> NDArray[np.intp]:
+    """Choose the rows that make the series.
 
     Args:
-        numbers: array of shape `(rows, columns)`, no column of which is all NaN.
+        numbers: array of shape `(rows, columns)`.
         columns: names of the columns.
-        missing: "interpolate" fills along the rows, the ends with the nearest value; "drop"
-            leaves out each row with a NaN; "error" has nothing left to do.
+        missing: "drop" leaves out each row with a NaN; anything else keeps all rows.
         series: name of the series for an error; empty where there is but one.
 
     Returns:
-        values: finite array of shape `(kept rows, columns)`.
-        kept: position in `numbers` of each row of `values`.
+        Position in `numbers` of each row to keep.
 
     Raises:
         UsageError: "drop" leaves no row.
     """
-    present = ~np.isnan(numbers)
     if missing != "drop":
-        filled = [_interpolated(column) for column in numbers.T]
-        return np.stack(filled, axis=1), np.arange(len(numbers))
+        return np.arange(len(numbers))
+    present = ~np.isnan(numbers)
     kept = np.flatnonzero(present.all(axis=1))
     if not len(kept):
         worst = columns[int(present.sum(axis=0).argmin())]
@@ -79,12 +76,7 @@ def treat_missing(
             "the most gaps); leave that column out with data.columns, or use "
             "data.missing=interpolate."
         )
-    return numbers[kept], kept
-
-
-def _interpolated(column: NDArray[np.float64]) -> NDArray[np.float64]:
-    known = np.flatnonzero(~np.isnan(column))
-    return np.interp(np.arange(len(column)), known, column[known])
+    return kept
 
 
 def _column_as_numbers(cells: "pd.Series[Any]") -> NDArray[np.float64]:

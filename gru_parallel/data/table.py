@@ -17,7 +17,8 @@ class Table:
 
     Attributes:
         times: time of each row, array of shape `(rows,)`, or None where the series has none.
-        values: array of float64 and of shape `(rows, columns)`, all finite.
+        values: array of float64 and of shape `(rows, columns)`, finite, or NaN for a gap that is
+            to be filled when the parts are known.
         columns: name of each column of `values`.
         targets: names of the columns to forecast, a subset of `columns`.
         name: what to call the series among others; empty where there is but one.

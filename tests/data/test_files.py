@@ -61,9 +61,10 @@ def test_drop_takes_the_times_of_the_dropped_rows_along(write: Write) -> None:
     assert table.times.astype("datetime64[D]").astype(str).tolist() == ["2020-01-01", "2020-01-03"]
 
 
-def test_interpolate_keeps_every_row(write: Write) -> None:
+def test_interpolate_keeps_every_row_and_leaves_the_gap_to_be_filled(write: Write) -> None:
     path = write("date,a\n2020-01-01,1\n2020-01-02,n/a\n2020-01-03,3\n")
-    assert load_table(path, missing="interpolate").values.tolist() == [[1], [2], [3]]
+    values = load_table(path, missing="interpolate").values
+    np.testing.assert_equal(values, [[1], [np.nan], [3]])
 
 
 @pytest.mark.parametrize(

@@ -65,12 +65,6 @@ def test_a_parquet_file_may_be_long(tmp_path: Path) -> None:
     assert values_of(load_tables(path, series_column="id")) == {"x": [[1], [3]], "y": [[2]]}
 
 
-def test_gaps_are_filled_within_their_series(write: Write) -> None:
-    path = write("id,a\nx,1\ny,100\nx,\ny,\nx,3\ny,\nz,\nz,5\n")
-    tables = load_tables(path, series_column="id", missing="interpolate")
-    assert values_of(tables) == {"x": [[1], [2], [3]], "y": [[100]] * 3, "z": [[5], [5]]}
-
-
 def test_drop_leaves_rows_out_of_their_series_only(write: Write) -> None:
     path = write("date,id,a\n2020-01-01,x,1\n2020-01-01,y,\n2020-01-02,y,2\n")
     _, y = load_tables(path, series_column="id", missing="drop")

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gru_parallel.data.missing import as_numbers, treat_missing
+from gru_parallel.data.missing import as_numbers, rows_to_keep
 from gru_parallel.data.reading import Sheet
 from gru_parallel.errors import UsageError
 
@@ -22,11 +22,9 @@ def error_of(sheet: Sheet, missing: str = "error") -> str:
     return str(caught.value)
 
 
-def treated(sheet: Sheet, missing: str) -> list[list[float]]:
-    columns = list(sheet.frame.columns)
-    values, _ = treat_missing(as_numbers(sheet, columns, missing), columns, missing)
-    assert np.isfinite(values).all()
-    return values.T.tolist()
+def numbers_of(sheet: Sheet, missing: str) -> list[list[float]]:
+    """The numbers of each column."""
+    return as_numbers(sheet, list(sheet.frame.columns), missing).T.tolist()
 
 
 def test_numbers_of_any_type_are_read() -> None:
@@ -38,7 +36,7 @@ def test_numbers_of_any_type_are_read() -> None:
         huge=[10**30, 1],
         truth=[True, False],
     )
-    assert treated(sheet, "error") == [[1, 2], [1.5, 2.5], [1, 2], [1.5, 2], [1e30, 1], [1, 0]]
+    assert numbers_of(sheet, "error") == [[1, 2], [1.5, 2.5], [1, 2], [1.5, 2], [1e30, 1], [1, 0]]
 
 
 def test_a_text_cell_is_named() -> None:
@@ -83,17 +81,20 @@ def test_a_column_of_lists_is_no_column_of_numbers() -> None:
     assert "column 'a' holds '[1]', which is no number" in error_of(sheet_of(a=[[1], [2]]))
 
 
-def test_interpolate_draws_straight_lines_and_keeps_the_ends_level() -> None:
-    sheet = sheet_of(a=[NAN, 1, NAN, NAN, 4, float("inf")], b=["1", "?", "3", "4", "5", "6"])
-    assert treated(sheet, "interpolate") == [[1, 1, 2, 3, 4, 4], [1, 2, 3, 4, 5, 6]]
+@pytest.mark.parametrize("missing", ["interpolate", "drop"])
+def test_cells_that_are_no_finite_numbers_become_gaps(missing: str) -> None:
+    sheet = sheet_of(a=[NAN, 1, float("inf")], b=["1", "?", "3"])
+    np.testing.assert_equal(numbers_of(sheet, missing), [[NAN, 1, NAN], [1, NAN, 3]])
+
+
+def test_interpolate_keeps_every_row() -> None:
+    numbers = np.array([[NAN, 1], [2, NAN]])
+    assert rows_to_keep(numbers, ["a", "b"], "interpolate").tolist() == [0, 1]
 
 
 def test_drop_leaves_out_every_row_with_a_gap() -> None:
-    sheet = sheet_of(a=[NAN, 1, 2, float("inf"), 4], b=["1", "2", "?", "4", "5"])
-    numbers = as_numbers(sheet, ["a", "b"], "drop")
-    values, kept = treat_missing(numbers, ["a", "b"], "drop")
-    assert values.tolist() == [[1, 2], [4, 5]]
-    assert kept.tolist() == [1, 4]
+    numbers = np.array([[NAN, 1], [1, 2], [2, NAN], [4, 5]])
+    assert rows_to_keep(numbers, ["a", "b"], "drop").tolist() == [1, 3]
 
 
 @pytest.mark.parametrize("missing", ["interpolate", "drop"])
@@ -107,7 +108,7 @@ def test_a_column_without_any_number_cannot_be_helped(missing: str) -> None:
 def test_drop_must_leave_a_row() -> None:
     numbers = as_numbers(sheet_of(a=[1, NAN, 3], b=[NAN, 2, NAN]), ["a", "b"], "drop")
     with pytest.raises(UsageError) as caught:
-        treat_missing(numbers, ["a", "b"], "drop")
+        rows_to_keep(numbers, ["a", "b"], "drop")
     assert str(caught.value) == (
         "data.missing=drop leaves none of the 3 rows (column 'b' has the most gaps); leave that "
         "column out with data.columns, or use data.missing=interpolate."

@@ -1,0 +1,76 @@
+"""Fills gaps part by part, so that none shows what a later part holds: data.missing=interpolate.
+
+In the training part a gap is filled with a straight line between its neighbours there. Validation
+and test rows stand for rows that come in one after another, so there a gap repeats the last value
+known before it, which may lie in an earlier part: a window never holds, in the place of a gap, what
+it is to forecast.
+
+    rows        training           | validation        | test
+    values      1    .    3    .   | .    6    .       | .    9
+    filled      1    2    3    3   | 3    6    6       | 6    9
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gru_parallel.data.parts import SeriesPart
+from gru_parallel.errors import UsageError
+
+Values = NDArray[np.float64]
+
+
+def fill_gaps(
+    values: Values, columns: Sequence[str], parts: Mapping[str, Sequence[SeriesPart]]
+) -> Values:
+    """Fill what is NaN in the training, validation and test parts.
+
+    Args:
+        values: all series, one after another, array of shape `(rows, columns)`.
+        columns: names of the columns, for an error.
+        parts: for "training", "validation" and "test", the rows of each series.
+
+    Returns:
+        Array of the same shape, finite in all parts. A training series keeps its first and last
+        value beyond its ends; a validation or test series of which nothing is known yet has the
+        mean of the training rows.
+
+    Raises:
+        UsageError: a column has no value in the training rows of a series.
+    """
+    if not np.isnan(values).any():
+        return values
+    filled = values.copy()
+    for part in parts["training"]:
+        rows = slice(part.rows.start, part.rows.stop)
+        filled[rows] = _drawn_through(values[rows], columns, part.series)
+    training = [filled[part.rows.start : part.rows.stop] for part in parts["training"]]
+    mean = np.concatenate(training).mean(axis=0)
+    for part in (*parts["validation"], *parts["test"]):
+        rows = slice(part.series_start, part.rows.stop)
+        filled[rows] = _repeated(filled[rows], mean)
+    return filled
+
+
+def _drawn_through(values: Values, columns: Sequence[str], series: str) -> Values:
+    """Straight lines between the known values of each column, level before and after them."""
+    filled = values.copy()
+    for name, column in zip(columns, filled.T, strict=True):
+        is_gap = np.isnan(column)
+        if is_gap.all():
+            of = f" of series {series!r}" if series else ""
+            raise UsageError(
+                f"data.missing=interpolate cannot fill column {name!r}, which has no value in the "
+                f"training part{of}; leave it out with data.columns, or change data.split."
+            )
+        known = np.flatnonzero(~is_gap)
+        column[:] = np.interp(np.arange(len(column)), known, column[known])
+    return filled
+
+
+def _repeated(values: Values, at_first: Values) -> Values:
+    """The last known value of each column, and `at_first` where there is none yet."""
+    forward = pd.DataFrame(values).ffill().to_numpy()
+    return np.where(np.isnan(forward), at_first, forward)
