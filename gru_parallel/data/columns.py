@@ -74,9 +74,10 @@ def _listed(
         raise UsageError(f"{setting}=[] names no column; name at least one, or leave it out.")
     for position, name in enumerate(wanted):
         if name in kinds:
+            none = ", or none," if kinds[name] == "time" else ""
             raise UsageError(
                 f"{setting}={name} is the {kinds[name]} column, which holds no values; leave it "
-                f"out, or name another {kinds[name]} column with data.{kinds[name]}_column."
+                f"out, or name another {kinds[name]} column{none} with data.{kinds[name]}_column."
             )
         if name not in names:
             raise unknown_column(setting, name, names)

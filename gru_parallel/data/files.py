@@ -11,7 +11,7 @@ from gru_parallel.data.long_table import check_series_column, take_apart
 from gru_parallel.data.missing import as_numbers, rows_to_keep
 from gru_parallel.data.reading import Sheet, read_sheet
 from gru_parallel.data.table import Table
-from gru_parallel.data.times import check_ascending, find_time_column, read_times
+from gru_parallel.data.times import check_times, find_time_column, read_times
 
 
 def load_table(
@@ -25,8 +25,8 @@ def load_table(
 
     Args:
         path: the file; its suffix says which kind it is.
-        time_column: the column that holds the time of each row; None takes the first column of
-            dates, if there is one.
+        time_column: the column that holds the time of each row; None looks for one, see
+            `find_time_column`; "none" is for a file without times.
         columns: the value columns to use; None takes all but the time column.
         targets: the column or columns to forecast; None takes all value columns.
         missing: what becomes of cells that are empty, NaN, infinite or text: "error" refuses the
@@ -92,7 +92,7 @@ def _table_of(
     times = None
     if time_column is not None and times_of_all is not None:
         times = times_of_all[sheet.frame.index]
-        check_ascending(sheet, time_column, times)
+        check_times(sheet, time_column, times)
     numbers = as_numbers(sheet, columns, missing)
     kept = rows_to_keep(numbers, columns, missing, sheet.series)
     kept_times = None if times is None else times[kept]

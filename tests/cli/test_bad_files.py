@@ -71,6 +71,18 @@ BAD_FILES: dict[str, tuple[bytes, str, Sequence[str]]] = {
         "series.csv",
         ["row 9", "earlier"],
     ),
+    "a time in seconds that goes back": (
+        "\n".join(
+            ["timestamp,a,b", *(f"{1577836800 + 60 * k},1.5,{k}" for k in range(9)), "9,1,1"]
+        ).encode(),
+        "series.csv",
+        ["row 11", "timestamp=9", "earlier", "data.time_column=none"],
+    ),
+    "a measured quantity that is called as times are": (
+        "\n".join(["time,a", *(f"{k % 24},1.5" for k in range(N_ROWS))]).encode(),
+        "series.csv",
+        ["row 26", "time=0", "earlier", "data.time_column=none"],
+    ),
     "a time twice": (
         "\n".join(rows(row9="2024-01-01 06:00,1,1")).encode(),
         "series.csv",
@@ -123,6 +135,11 @@ BAD_LONG_FILES: dict[str, tuple[list[str], Sequence[str], Sequence[str]]] = {
         long_rows(row9="2023-12-31 03:00,y,1"),
         [],
         ["series 'y'", "row 9", "earlier", "row 7"],
+    ),
+    "a time of one series that is none": (
+        long_rows(row9="soon,y,1"),
+        [],
+        ["series 'y'", "row 9", "'date'", "soon"],
     ),
     "a time of one series twice": (
         long_rows(row9="2024-01-01 02:00,y,1"),

@@ -64,7 +64,7 @@ def test_a_target_outside_the_chosen_columns_is_refused() -> None:
 def test_the_time_column_is_no_target() -> None:
     assert error_of(None, "date") == (
         "data.target=date is the time column, which holds no values; leave it out, or name "
-        "another time column with data.time_column."
+        "another time column, or none, with data.time_column."
     )
 
 

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,19 @@ def test_a_series_without_times_is_read(write: Write) -> None:
     assert table.values.tolist() == [[3], [1], [2]]
 
 
+def test_numeric_times_go_in_as_times_and_not_as_values(write: Write) -> None:
+    table = load_table(write("timestamp,a,b\n1577836800,1,10\n1577840400,2,20\n"))
+    assert table.columns == table.targets == ("a", "b")
+    assert np.asarray(table.times).tolist() == [1577836800, 1577840400]
+
+
+@pytest.mark.parametrize("options", [{"columns": ["time", "a"]}, {"time_column": "none"}])
+def test_a_measured_time_can_be_had_as_values(write: Write, options: dict[str, Any]) -> None:
+    table = load_table(write("time,a\n23,1\n0,2\n"), **options)
+    assert table.times is None
+    assert table.values.tolist() == [[23, 1], [0, 2]]
+
+
 def test_columns_that_are_not_used_may_hold_anything(write: Write) -> None:
     path = write("date,a,note\n2020-01-01,1,storm\n2020-01-02,2,\n")
     assert load_table(path, columns=["a"]).values.tolist() == [[1], [2]]
@@ -79,6 +93,10 @@ def test_interpolate_keeps_every_row_and_leaves_the_gap_to_be_filled(write: Writ
         ('date,a\n2020-01-01,"1,5"\n', "row 2, column 'a' holds '1,5'"),
         ("date,a\n2020-01-01,1\n2020-01-01,2\n", "row 3 repeats the time of row 2"),
         ("date,a\n2020-01-02,1\n2020-01-01,2\n", "row 3 (date=2020-01-01) is earlier than row 2"),
+        ("timestamp,a\n1577840400,1\n1577836800,2\n", "row 3 (timestamp=1577836800) is earlier"),
+        ("a,time\n1,7\n2,7\n", "row 3 repeats the time of row 2, time=7; keep one of them"),
+        ("time,a\nmorning,1\nnoon,2\n", "row 2, column 'time' holds 'morning', which is no time"),
+        ("ts,a\n1,1\nsoon,2\n3,3\n", "row 3, column 'ts' holds 'soon', which is no time"),
     ],
 )
 def test_a_bad_cell_is_named_by_its_row_in_the_file(

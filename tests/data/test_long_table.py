@@ -106,7 +106,15 @@ def test_a_series_column_of_dates_is_not_taken_for_the_times(write: Write) -> No
             "id,date,a\nx,2020-01-02,1\ny,2020-01-01,2\nx,2020-01-02,3\n",
             "series 'x': row 4 repeats the time of row 2, date=2020-01-02; keep one of them.",
         ),
-        ("id,date,a\nx,2020-01-02,1\ny,soon,2\ny,2020-01-02,3\n", "row 3, column 'date' holds"),
+        (
+            "id,date,a\nx,2020-01-02,1\ny,soon,2\ny,2020-01-02,3\n",
+            "series 'y': row 3, column 'date' holds 'soon', which is no time; correct it",
+        ),
+        (
+            "id,ts,a\nx,5,1\ny,3,2\nx,4,3\n",
+            "series 'x': row 4 (ts=4) is earlier than row 2 (ts=5); sort the file by 'ts', or set "
+            "data.time_column=none if 'ts' holds no times.",
+        ),
     ],
 )
 def test_a_bad_cell_is_named_by_its_series_and_its_row_in_the_file(

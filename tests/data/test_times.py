@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from gru_parallel.data.reading import Sheet, read_sheet
-from gru_parallel.data.times import check_ascending, find_time_column, read_times
+from gru_parallel.data.times import check_times, find_time_column, read_times
 from gru_parallel.errors import UsageError
 
 Write = Callable[..., Path]
@@ -19,7 +19,7 @@ def sheet_of(times: object) -> Sheet:
 def error_of(times: list[object]) -> str:
     sheet = sheet_of(times)
     with pytest.raises(UsageError) as caught:
-        check_ascending(sheet, "when", read_times(sheet, "when"))
+        check_times(sheet, "when", read_times(sheet, "when"))
     return str(caught.value)
 
 
@@ -41,6 +41,35 @@ def test_a_file_without_dates_has_no_time_column(write: Write) -> None:
 def test_a_column_with_one_damaged_date_is_still_found(write: Write) -> None:
     sheet = read_sheet(write("when,a\n2020-01-01,1\nyesterday,2\n2020-01-03,3\n"))
     assert find_time_column(sheet, None, taken=()) == "when"
+
+
+@pytest.mark.parametrize("name", ["time", "Timestamp", "DATE", "date_time", "Unix Time", "ts"])
+def test_numbers_are_times_if_they_are_called_so(write: Write, name: str) -> None:
+    sheet = read_sheet(write(f"a,{name},epoch\n1,1577836800,1\n2,1577840400,2\n"))
+    assert find_time_column(sheet, None, taken=()) == name
+    assert read_times(sheet, name).tolist() == [1577836800.0, 1577840400.0]
+
+
+def test_a_column_of_dates_goes_before_one_that_is_called_so(write: Write) -> None:
+    sheet = read_sheet(write("time,day,a\n23,2020-01-01,1\n0,2020-01-02,2\n"))
+    assert find_time_column(sheet, None, taken=()) == "day"
+
+
+def test_a_column_called_so_that_is_wanted_as_values_is_not_found(write: Write) -> None:
+    sheet = read_sheet(write("time,a\n23,1\n0,2\n"))
+    assert find_time_column(sheet, None, taken=["time"]) is None
+
+
+def test_none_is_for_a_file_without_times(write: Write) -> None:
+    sheet = read_sheet(write("time,a\n23,1\n0,2\n"))
+    assert find_time_column(sheet, "none", taken=()) is None
+    sheet = read_sheet(write("none,a\n1,1\n2,2\n"))
+    assert find_time_column(sheet, "none", taken=()) == "none"
+
+
+def test_numbers_that_could_be_years_are_not_taken_for_dates(write: Write) -> None:
+    sheet = read_sheet(write("a\n2020\n1999\nx\n"))
+    assert find_time_column(sheet, None, taken=()) is None
 
 
 def test_the_named_column_is_taken_even_if_it_is_numeric(write: Write) -> None:
@@ -85,7 +114,7 @@ def test_calendar_days_of_a_parquet_file_are_read() -> None:
 def test_a_cell_that_is_no_time_is_named() -> None:
     assert error_of(["2020-01-01", "2020-13-01"]) == (
         "data.path=series.csv: row 3, column 'when' holds '2020-13-01', which is no time; "
-        "correct it, or name another column with data.time_column."
+        "correct it, or name another column, or none, with data.time_column."
     )
 
 
@@ -110,7 +139,17 @@ def test_a_repeated_time_is_named() -> None:
 
 
 def test_numbers_out_of_order_are_named() -> None:
-    assert "row 3 (when=4) is earlier than row 2 (when=5)" in error_of([5, 4])
+    assert error_of([5, 4]) == (
+        "data.path=series.csv: row 3 (when=4) is earlier than row 2 (when=5); sort the file by "
+        "'when', tell series apart by a column with data.series_column, or set "
+        "data.time_column=none if 'when' holds no times."
+    )
+
+
+def test_a_damaged_number_among_numbers_is_named() -> None:
+    assert error_of(["1577836800", "soon", "1577844000"]).startswith(
+        "data.path=series.csv: row 3, column 'when' holds 'soon', which is no time; correct it"
+    )
 
 
 @pytest.mark.parametrize("good", ["2020-01-01", "2020/01/01", "2020.01.01"])
