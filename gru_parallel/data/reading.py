@@ -4,6 +4,7 @@ Knows files, not series: which columns count, and what they should hold, is deci
 """
 
 import csv
+import re
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from gru_parallel.errors import UsageError
 
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 _OTHER_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'"}
+_MARKUP = re.compile(r"\s*<(!doctype|!--|\?xml|html|head|body)", re.IGNORECASE)
+_NUMBER_OR_DATE = r"\s*[-+]?\.?\d"
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,9 @@ def read_sheet(path: Path) -> Sheet:
     except OSError as error:
         raise _error(path, f"cannot be read ({_first_line(error)}); check the file.") from error
     if sheet.frame.empty:
-        raise _error(path, "has no rows of values; give a file with at least one window of them.")
+        raise _error(
+            path, "has no rows of values; give a CSV or Parquet file with a window of them or more."
+        )
     return sheet
 
 
@@ -92,7 +98,14 @@ def _read_csv(path: Path) -> Sheet:
             f"is not a CSV file with {len(header)} fields in every row ({_first_line(error)}); "
             "correct that row.",
         ) from error
-    return Sheet(path, _without_blank_end(frame), first_row=2)
+    frame = _without_blank_end(frame)
+    if len(frame) and not _holds_a_number(frame):
+        raise _error(
+            path,
+            "is not a CSV file of a series (no field below its first line begins with a number or "
+            "a date); give a CSV file with a header row and a row of numbers a time step.",
+        )
+    return Sheet(path, frame, first_row=2)
 
 
 def _read_header(path: Path) -> list[str]:
@@ -103,6 +116,8 @@ def _read_header(path: Path) -> list[str]:
             raise _error(path, "is empty; give a file with a header row and rows of values.")
         if "\0" in start:
             raise _error(path, "is not a CSV file (it holds binary data); give a CSV file.")
+        if _MARKUP.match(start):
+            raise _error(path, "is not a CSV file but HTML or XML; give the CSV file itself.")
         file.seek(0)
         header = [name.strip() for name in next(csv.reader(file), [])]
     if len(header) <= 1:
@@ -141,6 +156,14 @@ def _read_cells(path: Path, header: list[str]) -> pd.DataFrame:
 def _without_blank_end(frame: pd.DataFrame) -> pd.DataFrame:
     filled = np.flatnonzero(frame.notna().any(axis=1))
     return frame.iloc[: int(filled[-1]) + 1 if len(filled) else 0]
+
+
+def _holds_a_number(frame: pd.DataFrame) -> bool:
+    """Whether there is a number or a date, damaged ones included, as there is not in prose."""
+    columns = [frame[name] for name in frame]
+    if any(is_numeric_dtype(column) and column.notna().any() for column in columns):
+        return True
+    return any(column.astype(str).str.match(_NUMBER_OR_DATE).any() for column in columns)
 
 
 def _read_parquet(path: Path) -> Sheet:

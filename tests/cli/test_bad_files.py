@@ -33,6 +33,8 @@ BAD_FILES: dict[str, tuple[bytes, str, Sequence[str]]] = {
     "no file": (b"", "absent.csv", ["does not exist"]),
     "an empty file": (b"", "series.csv", ["empty"]),
     "no CSV": (b"\x00\x01\xff\xfe\x00", "series.csv", ["CSV"]),
+    "prose": (b"Dear colleague,\nthe series is attached.\n", "series.csv", ["not a CSV file"]),
+    "a web page": (b"<!DOCTYPE html>\n<html></html>\n", "series.csv", ["not a CSV file", "HTML"]),
     "no Parquet": (b"not Parquet at all", "series.parquet", ["Parquet"]),
     "another kind of file": (b"a,b\n1,2\n", "series.xlsx", [".csv", ".parquet"]),
     "only a header": (b"date,a,b\n", "series.csv", ["row"]),

@@ -99,7 +99,7 @@ def test_an_empty_file_is_refused(write: Write, content: str | bytes) -> None:
 
 @pytest.mark.parametrize("content", ["a,b\n", "a,b", "a,b\n\n\n", "a,b\n,\n"])
 def test_a_file_that_is_only_a_header_is_refused(write: Write, content: str) -> None:
-    expected = "has no rows of values; give a file with at least one window of them."
+    expected = "has no rows of values; give a CSV or Parquet file with a window of them or more."
     assert error_of(write(content)) == expected
 
 
@@ -118,6 +118,44 @@ def test_a_binary_file_named_csv_is_refused(write: Write) -> None:
 def test_a_binary_file_that_happens_to_be_utf8_is_refused(write: Write) -> None:
     expected = "is not a CSV file (it holds binary data); give a CSV file."
     assert error_of(write(b"PK\x03\x04\x00\x00")) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "<!DOCTYPE html>\n<html>\n<body>Not found</body>\n</html>\n",
+        "\n  <HTML><p>Sign in, please</p></HTML>",
+        "<?xml version='1.0'?>\n<series/>\n",
+    ],
+)
+def test_a_web_page_is_refused(write: Write, content: str) -> None:
+    assert error_of(write(content)) == (
+        "is not a CSV file but HTML or XML; give the CSV file itself."
+    )
+
+
+def test_column_names_in_angle_brackets_are_no_web_page(write: Write) -> None:
+    assert list(read_sheet(write("<DATE>,<OPEN>\n20200101,1\n")).frame) == ["<DATE>", "<OPEN>"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Dear colleague,\nthe series is attached.\n\nBest regards\n",
+        "To be, or not to be\nthat is the question:\n",
+        "Nothing\nbut words\n",
+    ],
+)
+def test_prose_is_refused(write: Write, content: str) -> None:
+    assert error_of(write(content)) == (
+        "is not a CSV file of a series (no field below its first line begins with a number or a "
+        "date); give a CSV file with a header row and a row of numbers a time step."
+    )
+
+
+@pytest.mark.parametrize("cell", ["5", "-.5", "2020-01-01", '"1,5"', "5 km"])
+def test_one_number_or_date_makes_a_file_that_is_looked_at_further(write: Write, cell: str) -> None:
+    assert len(read_sheet(write(f"a,b\nx,y\nx,{cell}\n")).frame) == 2
 
 
 def test_another_encoding_is_refused_by_name_of_the_right_one(write: Write) -> None:
