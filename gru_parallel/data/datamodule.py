@@ -15,13 +15,16 @@ from gru_parallel.data.gaps import fill_gaps
 from gru_parallel.data.loader import BatchesOfEpoch, ResumableLoader, ShuffledWindows
 from gru_parallel.data.parts import check_alike, split_tables
 from gru_parallel.data.standardize import Standardizer
-from gru_parallel.data.streams import StreamBatches, check_stride
+from gru_parallel.data.streams import StreamBatches, check_level, check_stride
 from gru_parallel.data.table import Table
 from gru_parallel.data.window_shape import WindowShape, check_centre, require_positive
 from gru_parallel.data.windows import Batch, WindowDataset, window_ends
 from gru_parallel.errors import UsageError
 
 ORDERS = ("shuffled", "streams")
+
+_N_EVALUATION_ROWS = 8
+"""Rows worth cutting streams for in evaluation, where whole ones carry states furthest."""
 
 
 class SeriesDataModule(LightningDataModule):
@@ -38,7 +41,8 @@ class SeriesDataModule(LightningDataModule):
 
     With the order "streams", a batch also has `reset`, bool, and `index`, int64, both of shape
     `(batch,)`: which rows do not go on where they were in the batch before, and the place of each
-    window in `dataset`. See `StreamBatches`.
+    window in `dataset`. See `StreamBatches`. In training, streams are cut where there are fewer
+    than `batch_size`; in evaluation they stay whole, unless there are fewer than 8.
     """
 
     def __init__(
@@ -74,7 +78,8 @@ class SeriesDataModule(LightningDataModule):
             split_by: "time" splits the rows of each series, "series" the series as wholes.
             min_input_length: rows that have to go in at the beginning of a series, where there are
                 no `input_length` yet; None asks for all of them.
-            order: "shuffled", or "streams": row after row goes on where it was, see above.
+            order: "shuffled", or "streams": each row goes on where it was, see above; that needs
+                the centre "none".
             stride: rows from one training window to the next.
             eval_stride: the same for validation, test and prediction.
             task: "window" or "every_step", see `WindowShape`.
@@ -113,6 +118,7 @@ class SeriesDataModule(LightningDataModule):
         values = _joined([table.values for table in self.tables])
         self._values = fill_gaps(values, self.tables[0].columns, self.parts)
         if order == "streams":
+            check_level(centre)
             check_stride("data.stride", stride, self.shape)
             check_stride("data.eval_stride", eval_stride, self.shape)
         self._loader_options: dict[str, Any] = {
@@ -195,7 +201,7 @@ class SeriesDataModule(LightningDataModule):
         """Training windows, in an order that depends on the seed and the epoch alone."""
         windows = self.dataset("training")
         if self.order == "streams":
-            batches = StreamBatches(windows, self.batch_size, self._seed)
+            batches = StreamBatches(windows, self.batch_size, self._seed, n_filled=self.batch_size)
             loader = ResumableLoader(
                 batches,
                 sampler=BatchesOfEpoch(len(batches), self._seed),
@@ -261,7 +267,7 @@ class SeriesDataModule(LightningDataModule):
     def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
         windows = self.dataset(part)
         if self.order == "streams":
-            batches = StreamBatches(windows, self.batch_size)
+            batches = StreamBatches(windows, self.batch_size, n_filled=_N_EVALUATION_ROWS)
             return DataLoader(batches, batch_size=None, **self._loader_options)
         return DataLoader(windows, batch_size=self.batch_size, **self._loader_options)
 

@@ -8,6 +8,14 @@ j + 2q, ... of a series are a stream, for each phase j < q: together, all its wi
     row 0     b0*  b1   c0*  c1        * reset: the row begins another stream
     row 1     a0*  a1   a2
 
+Where there are fewer streams than rows to fill, as in one long series, they are cut into
+consecutive pieces, and each piece is a stream from then on, which begins reset:
+
+    batch     0    1    2              stream a has 9 windows, and there are 3 rows
+    row 0     a0*  a1   a2
+    row 1     a3*  a4   a5
+    row 2     a6*  a7   a8
+
 Row i of a batch goes on with row i of the batch before, unless it is reset. Rows are sorted by the
 number of their windows, so a batch that has fewer rows than the one before lacks the last ones.
 """
@@ -41,6 +49,20 @@ def check_stride(setting: str, stride: int, shape: WindowShape) -> None:
         )
 
 
+def check_level(centre: str) -> None:
+    """Refuse windows that are each relative to another level.
+
+    Raises:
+        UsageError: see above.
+    """
+    if centre == "last":
+        raise UsageError(
+            "data.centre=last makes each window relative to its own last row, so a state carried "
+            "along data.order=streams would be relative to another level in each window; use "
+            "data.centre=none."
+        )
+
+
 @dataclass(frozen=True)
 class Streams:
     """The streams of a part.
@@ -67,6 +89,31 @@ class Streams:
         of_stream = -((phase - np.repeat(n_windows, n_streams)) // step)
         return cls(np.repeat(starts, n_streams) + phase, of_stream, step)
 
+    def cut(self, n_rows: int) -> "Streams":
+        """Cut the streams so that they fill a number of rows, where there are fewer of them.
+
+        All windows, stream after stream, are laid out in one line, and the line is cut into rows of
+        one length. R. McNaughton, "Scheduling with deadlines and loss functions", Management
+        Science 6, 1959.
+
+        Args:
+            n_rows: rows to fill; fewer are, if rows would be of less than 2 windows, along which
+                nothing is carried.
+
+        Returns:
+            The pieces, in the order of the streams.
+        """
+        n_windows = int(self.n_windows.sum())
+        n_rows = min(n_rows, n_windows // 2)
+        if n_rows <= len(self.first):
+            return self
+        streams_at = np.cumsum(self.n_windows) - self.n_windows
+        rows_at = np.arange(n_rows) * n_windows // n_rows
+        pieces_at = np.union1d(streams_at, rows_at)
+        stream = np.searchsorted(streams_at, pieces_at, side="right") - 1
+        first = self.first[stream] + (pieces_at - streams_at[stream]) * self.step
+        return Streams(first, np.diff(pieces_at, append=n_windows), self.step)
+
 
 class StreamBatches(Dataset[Batch]):
     """The batches of a part in the order of its streams; item `i` is a whole batch.
@@ -78,13 +125,16 @@ class StreamBatches(Dataset[Batch]):
     and so on: an item depends on its number alone, in whichever process it is fetched.
     """
 
-    def __init__(self, windows: WindowDataset, batch_size: int, seed: int | None = None) -> None:
+    def __init__(
+        self, windows: WindowDataset, batch_size: int, seed: int | None = None, n_filled: int = 1
+    ) -> None:
         """Share the streams out among the rows of a batch.
 
         Args:
             windows: what to put into batches.
-            batch_size: rows of a batch.
+            batch_size: rows of a batch, at most.
             seed: of the order of the streams, drawn for each epoch; None keeps them as they come.
+            n_filled: rows to fill even if streams have to be cut for it, see `Streams.cut`.
 
         Raises:
             UsageError: the stride does not divide the windows' length.
@@ -93,7 +143,7 @@ class StreamBatches(Dataset[Batch]):
         self.windows = windows
         self.batch_size = batch_size
         self._seed = seed
-        self._streams = Streams.of(windows)
+        self._streams = Streams.of(windows).cut(min(n_filled, batch_size))
         self._begins = torch.zeros(len(windows), dtype=torch.bool)
         self._begins[torch.from_numpy(self._streams.first)] = True
         lengths = np.sort(self._streams.n_windows)[::-1]

@@ -169,8 +169,12 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "an unknown order": (["data.order=sorted"], ["data.order=sorted", "shuffled, streams"]),
     "a stride that breaks the streams": (
-        ["data.order=streams", "data.stride=3"],
+        ["data.order=streams", "data.centre=none", "data.stride=3"],
         ["data.stride=3", "data.input_length=8", "data.stride=8"],
+    ),
+    "streams of windows at different levels": (
+        ["data.order=streams"],
+        ["data.centre=last", "data.order=streams", "data.centre=none"],
     ),
     "a series column where there is no file": (
         ["data.series_column=id"],

@@ -207,7 +207,7 @@ def test_a_series_too_short_for_one_window_is_named() -> None:
 
 
 def test_streams_reach_every_window_of_every_part_once() -> None:
-    module = data(series_of(40, 60), order="streams", stride=2, min_input_length=2)
+    module = data(series_of(40, 60), order="streams", centre="none", stride=2, min_input_length=2)
     loaders = {
         "training": module.train_dataloader(),
         "validation": module.val_dataloader(),
@@ -223,7 +223,7 @@ def test_streams_reach_every_window_of_every_part_once() -> None:
 
 
 def test_evaluation_in_streams_is_the_same_every_time() -> None:
-    module = data(order="streams", seed=3)
+    module = data(order="streams", centre="none", seed=3)
     first, second = ([batch["index"] for batch in module.val_dataloader()] for _ in range(2))
     assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
@@ -232,8 +232,36 @@ def test_an_order_that_cannot_work_is_refused_before_any_work() -> None:
     assert error_of(order="sorted") == (
         "data.order=sorted is unknown; use one of shuffled, streams."
     )
-    assert error_of(order="streams", stride=4).startswith("data.stride=4 does not divide data.inp")
-    assert error_of(order="streams", eval_stride=5).startswith("data.eval_stride=5 does not divide")
+    streams = {"order": "streams", "centre": "none"}
+    assert error_of(**streams, stride=4).startswith("data.stride=4 does not divide data.inp")
+    assert error_of(**streams, eval_stride=5).startswith("data.eval_stride=5 does not divide")
+
+
+def test_streams_of_windows_at_different_levels_are_refused() -> None:
+    assert error_of(order="streams", centre="last") == (
+        "data.centre=last makes each window relative to its own last row, so a state carried along "
+        "data.order=streams would be relative to another level in each window; use "
+        "data.centre=none."
+    )
+
+
+def test_one_long_series_fills_the_rows_of_training_and_stays_longer_in_evaluation() -> None:
+    module = data(
+        series_of(2000), order="streams", centre="none", stride=6, eval_stride=6, batch_size=16
+    )
+    rows = {
+        "training": [len(batch["x"]) for batch in module.train_dataloader()],
+        "validation": [len(batch["x"]) for batch in module.val_dataloader()],
+        "test": [len(batch["x"]) for batch in module.test_dataloader()],
+    }
+    assert {part: len(module.dataset(part)) for part in rows} == {
+        "training": 232,
+        "validation": 33,
+        "test": 67,
+    }
+    assert rows["training"] == [16] * 14 + [8]
+    assert rows["validation"] == [8] * 4 + [1]
+    assert rows["test"] == [8] * 8 + [3]
 
 
 class Echo(LightningModule):
@@ -270,7 +298,7 @@ class EchoIndex(LightningModule):
 
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
 def test_predictions_in_streams_can_be_brought_back_into_order() -> None:
-    module = data(order="streams")
+    module = data(order="streams", centre="none")
     trainer = Trainer(
         accelerator="cpu",
         logger=False,

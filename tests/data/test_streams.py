@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gru_parallel.data.parts import SeriesPart
-from gru_parallel.data.streams import StreamBatches
+from gru_parallel.data.streams import StreamBatches, Streams
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import Batch, WindowDataset
 from gru_parallel.errors import UsageError
@@ -59,6 +59,85 @@ def test_with_a_smaller_stride_every_phase_is_a_stream() -> None:
     ]
 
 
+def test_a_single_stream_is_cut_to_fill_the_rows() -> None:
+    windows = windows_of([37], WindowShape(4, 1), stride=4)
+    assert first_rows(epoch_of(StreamBatches(windows, batch_size=3, n_filled=3))) == [
+        ["0*", "12*", "24*"],
+        ["4", "16", "28"],
+        ["8", "20", "32"],
+    ]
+
+
+def test_several_streams_are_cut_where_rows_of_one_length_end() -> None:
+    # Two series, of 3 and 6 windows, make 3 rows of 3 windows.
+    windows = windows_of([13, 25], WindowShape(4, 1), stride=4)
+    assert first_rows(epoch_of(StreamBatches(windows, batch_size=3, n_filled=3))) == [
+        ["0*", "13*", "25*"],
+        ["4", "17", "29"],
+        ["8", "21", "33"],
+    ]
+
+
+def test_streams_that_fill_the_rows_are_not_cut() -> None:
+    windows = windows_of([13, 25], WindowShape(4, 1), stride=4)
+    streams = Streams.of(windows)
+    assert streams.cut(2) is streams
+
+
+def test_no_row_is_filled_with_a_single_window() -> None:
+    streams = Streams.of(windows_of([21], WindowShape(4, 1), stride=4))
+    assert streams.cut(5).n_windows.tolist() == [2, 3]
+
+
+def test_no_more_rows_are_filled_than_a_batch_has() -> None:
+    windows = windows_of([37], WindowShape(4, 1), stride=4)
+    assert len(StreamBatches(windows, batch_size=2, n_filled=8)[0]["x"]) == 2
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    n_rows=st.integers(1, 60),
+    step=st.integers(1, 3),
+)
+def test_cut_streams_hold_the_same_windows_in_pieces_no_longer_than_a_row(
+    lengths: list[int], n_rows: int, step: int
+) -> None:
+    n_windows = np.array(lengths)
+    streams = Streams(np.cumsum(n_windows * step) - n_windows * step, n_windows, step)
+    pieces = streams.cut(n_rows)
+    assert chained(pieces) == chained(streams)
+    n_filled = min(n_rows, sum(lengths) // 2)
+    if n_filled > len(lengths):
+        assert len(pieces.first) < n_filled + len(lengths)
+        assert pieces.n_windows.max() <= -(-sum(lengths) // n_filled)
+
+
+def chained(streams: Streams) -> list[int]:
+    return [
+        first + window * streams.step
+        for first, n in zip(streams.first.tolist(), streams.n_windows.tolist(), strict=True)
+        for window in range(n)
+    ]
+
+
+@given(
+    series_lengths=st.lists(st.integers(5, 60), min_size=1, max_size=4),
+    stride=st.sampled_from([1, 2, 4]),
+    batch_size=st.integers(1, 20),
+)
+def test_cut_streams_keep_the_rows_filled(
+    series_lengths: list[int], stride: int, batch_size: int
+) -> None:
+    windows = windows_of(series_lengths, WindowShape(4, 1), stride)
+    n_rows = min(batch_size, len(windows) // 2)
+    if n_rows <= len(Streams.of(windows).first):
+        return
+    batches = StreamBatches(windows, batch_size, n_filled=batch_size)
+    assert len(batches[0]["x"]) >= n_rows
+    # Rows of one length can be had; Graham bounds how much longer his rule makes the longest.
+    assert len(batches) <= -(-len(windows) // n_rows) * 4 / 3
+
+
 def test_short_windows_stand_at_the_beginning_of_a_stream() -> None:
     windows = windows_of([10], WindowShape(4, 1, min_input_length=2), stride=2)
     batches = epoch_of(StreamBatches(windows, batch_size=2))
@@ -87,6 +166,7 @@ def test_a_batch_names_its_windows() -> None:
     batch_size=st.integers(1, 9),
     seed=st.none() | st.integers(0, 3),
     epoch=st.integers(0, 2),
+    n_filled=st.integers(1, 9),
 )
 def test_each_window_comes_once_and_each_row_goes_on_where_it_was(
     series_lengths: list[int],
@@ -98,6 +178,7 @@ def test_each_window_comes_once_and_each_row_goes_on_where_it_was(
     batch_size: int,
     seed: int | None,
     epoch: int,
+    n_filled: int,
 ) -> None:
     length = n_strides * stride
     if shortest is not None:
@@ -105,7 +186,7 @@ def test_each_window_comes_once_and_each_row_goes_on_where_it_was(
     # The longest window takes 12 inputs and 3 rows ahead.
     lengths = [n + 3 for n in series_lengths]
     windows = windows_of(lengths, WindowShape(length, horizon, task, shortest), stride)
-    batches = epoch_of(StreamBatches(windows, batch_size, seed), epoch)
+    batches = epoch_of(StreamBatches(windows, batch_size, seed, n_filled), epoch)
 
     seen = torch.cat([batch["index"] for batch in batches])
     assert sorted(seen.tolist()) == list(range(len(windows)))
@@ -127,12 +208,16 @@ def test_each_window_comes_once_and_each_row_goes_on_where_it_was(
         next_rows = [start + int(n) for start, n in zip(starts, n_inputs, strict=True)]
         series_of_rows = series
     assert all(batches[0]["reset"])
-    # Reset where, and only where, no window of the part ends where this one begins.
+    # Reset where no window of the part ends where this one begins, and where a stream was cut.
+    n_whole = len(Streams.of(windows).first)
+    n_reset = int(sum(batch["reset"].sum() for batch in batches))
+    assert n_whole <= n_reset < n_whole + n_filled
     ends = set(windows.rows_of(range(len(windows))).ends.flatten().tolist())
     for batch in batches:
         for start, reset in zip(batch["x"][:, 0, 0].int().tolist(), batch["reset"], strict=True):
             goes_on = start in ends and start not in {0, *series_ends.tolist()}
-            assert bool(reset) is not goes_on
+            assert reset or goes_on
+            assert not (reset and goes_on) or n_reset > n_whole
 
 
 @given(
