@@ -44,6 +44,14 @@ class CallerContext:
             },
         )
 
+    def take_streams(self) -> None:
+        """Let the calling thread, a worker, queue on these streams where it has none of its own.
+
+        What it reads of a batch on another stage's device was queued there.
+        """
+        for stream in self.streams.values():
+            torch.accelerator.set_stream(stream)
+
     @contextmanager
     def taken_over(self, *, gradients: bool) -> Iterator[None]:
         """Put the calling thread into this state; `gradients` says whether autograd records."""
@@ -52,6 +60,9 @@ class CallerContext:
                 if enabled:
                     cast = torch.autocast(kind, dtype=dtype, cache_enabled=self.cache)
                     stack.enter_context(cast)
+            # B runs in the worker itself. In autograd's one thread for a GPU it would wait for ever
+            # where that thread, in the backward of a checkpoint, has called this one.
+            stack.enter_context(torch.autograd.set_multithreading_enabled(False))
             if self.inference and not gradients:
                 stack.enter_context(torch.inference_mode())
             stack.enter_context(torch.set_grad_enabled(gradients))

@@ -53,6 +53,12 @@ class Batch:
     wants_dx: bool = False
     keep: bool = False
 
+    @property
+    def devices(self) -> set[torch.device]:
+        """Where the batch lies."""
+        tensors = (self.x, self.y, self.start.h_0, self.start.reset)
+        return {tensor.device for tensor in tensors if tensor is not None and not tensor.is_meta}
+
 
 class StagePass:
     """Runs F and B of a batch's cells through a stage, with exact back-propagation through time.

@@ -93,7 +93,7 @@ class Workers:
         """
         self.open()
         channel = QueueChannel(len(self._stages))
-        context = CallerContext.capture(self._all_devices)
+        context = CallerContext.capture(self._all_devices | passes[0].batch.devices)
         finished: SimpleQueue[Outcome] = SimpleQueue()
         start = perf_counter()
 
@@ -102,6 +102,7 @@ class Workers:
             stage = stage_pass.stage
             caller_stream = context.streams.get(stage.lane.device)
             try:
+                context.take_streams()
                 with context.taken_over(gradients=gradients), stage.lane.step(caller_stream):
                     events = interpreter.run(lowered.actions[stage.index], start)
                 finished.put(Outcome(events))
@@ -111,9 +112,14 @@ class Workers:
 
         work_of_stages = [partial(work, stage_pass) for stage_pass in passes]
         outcomes = _run_all(work_of_stages, self._jobs, finished, channel)
-        for outcome in outcomes:
-            if outcome.error is not None and not isinstance(outcome.error, Aborted):
-                raise outcome.error
+        errors = (outcome.error for outcome in outcomes)
+        error = next((e for e in errors if e is not None and not isinstance(e, Aborted)), None)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # Its traceback holds this frame, which must not hold it in turn.
+                del error, errors, outcomes
         events = tuple(event for outcome in outcomes for event in outcome.events)
         return Timeline(len(self._stages), events)
 

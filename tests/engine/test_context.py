@@ -71,3 +71,16 @@ def test_inference_mode_is_taken_over_where_nothing_is_recorded() -> None:
 
 def test_the_cpu_has_no_stream_to_wait_for() -> None:
     assert CallerContext.capture(CPU).streams == {}
+
+
+def test_backward_runs_in_the_worker_itself_on_any_device() -> None:
+    seen: list[bool] = []
+
+    def work() -> None:
+        with CallerContext.capture(CPU).taken_over(gradients=True):
+            seen.append(torch._C._is_multithreading_enabled())
+        seen.append(torch._C._is_multithreading_enabled())
+
+    run_in_a_thread(work)
+
+    assert seen == [False, True]
