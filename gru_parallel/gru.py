@@ -11,6 +11,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from gru_parallel.engine.borrowed import BorrowedStack
 from gru_parallel.engine.devices import default_devices, existing_devices
 from gru_parallel.engine.differentiable import run
+from gru_parallel.engine.unsupported import REMEDY, refuse_what_looks_inside
+from gru_parallel.errors import UsageError
 from gru_parallel.placement import (
     Plan,
     StagePlan,
@@ -20,6 +22,7 @@ from gru_parallel.placement import (
     plan_from_device_map,
 )
 from gru_parallel.placement.cluster import Cluster, Device, Link
+from gru_parallel.schedule import SCHEDULES
 
 DEFAULT_CHUNKS = 8
 AUTO = "auto"
@@ -30,8 +33,9 @@ class GRU(nn.GRU):
 
     Takes the arguments of `nn.GRU` and gives its results, state dict and gradients: replace
     `nn.GRU` by `gru_parallel.GRU`, name the devices, and leave the training loop as it is. Outputs
-    and last states come out on the input's device. The worker threads start with the first call
-    and end with the module.
+    and last states come out on the input's device. The parameters move to their devices and the
+    worker threads start with the first call; the threads end with the module. Threads that call one
+    module take turns.
 
     Beside the arguments of `nn.GRU`:
 
@@ -46,7 +50,9 @@ class GRU(nn.GRU):
         schedule: "gpipe", "one_f_one_b" or "naive": the order of the slices.
 
     Differs from `nn.GRU` in this: dropout draws other random numbers, the same ones on every device
-    map; it can be differentiated once, not twice; it cannot be scripted.
+    map; it can be differentiated once, not twice, and not forward; it cannot be scripted, traced,
+    exported or transformed by `torch.func`, and `torch.compile` breaks its graph there; a
+    checkpoint without `use_reentrant=True` around it saves no memory. What it cannot do it refuses.
 
     Raises:
         UsageError: the device map or a size cannot work.
@@ -69,7 +75,9 @@ class GRU(nn.GRU):
         self.blocks = blocks
         self.device_map = device_map
         self.n_micro_batches = n_micro_batches
-        self.n_chunks = n_chunks or (1 if device_map is None else DEFAULT_CHUNKS)
+        if n_chunks is None:
+            n_chunks = 1 if device_map is None else DEFAULT_CHUNKS
+        self.n_chunks = n_chunks
         self.schedule = schedule
         # A map that cannot work is an error here, not at the first call.
         self._plan()
@@ -101,6 +109,10 @@ class GRU(nn.GRU):
             ValueError: as `nn.GRU`: input has a wrong number of dimensions, or another type.
             RuntimeError: as `nn.GRU`: input or hx has a wrong shape.
         """
+        self._update_flat_weights()
+        if self.all_weights[0][0].is_meta:
+            # Shapes alone.
+            return super().forward(input, hx)
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
@@ -114,15 +126,15 @@ class GRU(nn.GRU):
         if not is_batched:
             input = input.unsqueeze(0 if self.batch_first else 1)
             hx = None if hx is None else hx.unsqueeze(1)
-        batch_first = input if self.batch_first else input.transpose(0, 1)
-        hx = self._zeros(batch_first.shape[0], input) if hx is None else hx
+        x = input if self.batch_first else input.transpose(0, 1)
+        hx = self._zeros(x.shape[0], input) if hx is None else hx
         self.check_forward_args(input, hx, None)
         if 0 in input.shape:
             # Nothing to cut.
-            y, h_n = super().forward(input, hx)
+            y, h_n = self._run_in_one_piece(input, hx)
         else:
-            y, h_n = self._run(batch_first, hx, None)
-            y = y if self.batch_first else y.transpose(0, 1)
+            y, h_n = self._run(x, hx, None)
+            y = y.transpose(0, 1) if self.batch_first else y
         if not is_batched:
             return y.squeeze(0 if self.batch_first else 1), h_n.squeeze(1)
         return y, h_n
@@ -139,7 +151,7 @@ class GRU(nn.GRU):
         # Sorted as they are, the longest first.
         x, lengths = pad_packed_sequence(PackedSequence(data, batch_sizes), batch_first=True)
         y, h_n = self._run(x, hx, lengths)
-        output = pack_padded_sequence(y, lengths, batch_first=True).data
+        output = pack_padded_sequence(y, lengths).data
         return (
             PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices),
             self.permute_hidden(h_n, unsorted_indices),
@@ -152,26 +164,42 @@ class GRU(nn.GRU):
     # Threads and queues are none of the compiler's business: it breaks its graph here.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _run(self, x: Tensor, h_0: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Run the pipeline: x (batch, time, input_size), h_0 (n_states, batch, hidden_size)."""
+        """Run the pipeline; x comes as (batch, time, input_size), y as (time, batch, features)."""
+        refuse_what_looks_inside((x, h_0))
         seed = 0
         if self.training and self.dropout > 0.0:
             # From torch's generator, so that a seed repeats a run and each call differs.
             seed = int(torch.randint(2**62, ()))
-        weights = [getattr(self, name) for names in self._all_weights for name in names]
-        return run(self._pipeline().halves, x, h_0, lengths, weights, seed=seed)
+        weights: list[Tensor] = [weight for layer in self.all_weights for weight in layer]
+        stack = self._pipeline(str(weights[0].device))
+        return run(stack, x, h_0, lengths, weights, training=self.training, seed=seed)
 
-    def _pipeline(self) -> BorrowedStack:
-        """Return the pipeline, with the weights as they are now."""
-        where = str(self.all_weights[0][0].device)
-        wanted = (self.dropout, where if self.device_map is None else None)
-        if self._stack is None or self._made_for != wanted:
-            in_thread = self.device_map is None
-            self._stack = BorrowedStack(self, self._plan(where), in_thread=in_thread)
-            self._made_for = wanted
-        self._stack.take_weights(self)
-        return self._stack
+    def _run_in_one_piece(self, input: Tensor, h_0: Tensor) -> tuple[Tensor, Tensor]:
+        """Run as `nn.GRU` does, where the weights may lie on several devices."""
+        weights = [weight.to(input.device) for layer in self.all_weights for weight in layer]
+        options = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
+        y, h_n = torch.gru(input, h_0, weights, *options, self.batch_first)
+        return y, h_n
+
+    def _pipeline(self, where: str) -> BorrowedStack:
+        """Return the pipeline for the options as they are now, with the weights on `where`."""
+        in_thread = self.device_map is None
+        placed = (where if in_thread else None, str(self.device_map), self.blocks)
+        cut = (self.n_micro_batches, self.n_chunks, self.schedule)
+        wanted = (self.dropout, *placed, *cut)
+        stack = self._stack
+        if stack is None or self._made_for != wanted:
+            stack = BorrowedStack(self, self._plan(where), in_thread=in_thread)
+            self._stack, self._made_for = stack, wanted
+        return stack
 
     def _plan(self, where: str = "cpu") -> Plan:
+        for name in ("blocks", "n_micro_batches", "n_chunks"):
+            size = getattr(self, name)
+            if not isinstance(size, int) or size < 1:
+                raise UsageError(f"{name}={size!r} has to be a whole number; use {name}=1 or more.")
+        if self.schedule not in SCHEDULES:
+            raise UsageError(f"schedule={self.schedule!r}: use one of {', '.join(SCHEDULES)}.")
         sizes: dict[str, Any] = {
             "num_layers": self.num_layers,
             "layers_per_block": self.blocks,
@@ -202,9 +230,7 @@ class GRU(nn.GRU):
         return costs_by_block(layers, self.blocks)
 
     def flatten_parameters(self) -> None:
-        """Put the weights of each block into one piece of memory, for cuDNN; see `nn.GRU`."""
-        if self._stack is not None:
-            self._stack.flatten()
+        """Do nothing: the next call puts the weights of each block into one piece of memory."""
 
     @classmethod
     def from_torch(cls, gru: nn.GRU, **extras: Any) -> Self:
@@ -213,12 +239,15 @@ class GRU(nn.GRU):
         Args:
             gru: what to copy.
             extras: `blocks`, `device_map`, `n_micro_batches`, `n_chunks`, `schedule`.
+
+        Raises:
+            TypeError: it is no `nn.GRU`.
         """
         copy: Self = _copy(gru, cls, **extras)
         return copy
 
     def to_torch(self) -> nn.GRU:
-        """Make an `nn.GRU` with the weights, the options and the mode of this one."""
+        """Make an `nn.GRU` with this one's weights, options and mode, all on one device."""
         copy: nn.GRU = _copy(self, nn.GRU)
         return copy
 
@@ -233,25 +262,38 @@ class GRU(nn.GRU):
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
         return state | {"_stack": None, "_made_for": None}
 
+    def _replicate_for_data_parallel(self) -> Self:
+        # A replica has weights of its own.
+        replica: Self = super()._replicate_for_data_parallel()  # type: ignore[no-untyped-call]
+        replica._stack = None
+        return replica
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Refuse to be scripted: torch asks for this before it tries."""
+        raise RuntimeError(f"gru_parallel.GRU cannot be scripted: {REMEDY}")
+
 
 def _copy(gru: nn.GRU, kind: type[Any], **extras: Any) -> Any:
-    weight = gru.all_weights[0][0]
+    if not isinstance(gru, nn.GRU):
+        raise TypeError(f"an nn.GRU is wanted, not {type(gru).__name__}.")
+    # On no device: weights would be drawn there, and the next random numbers be others.
     copy = kind(
         gru.input_size,
         gru.hidden_size,
         gru.num_layers,
         bias=gru.bias,
         batch_first=gru.batch_first,
-        dropout=gru.dropout,
         bidirectional=gru.bidirectional,
-        device=weight.device,
-        dtype=weight.dtype,
+        device="meta",
         **extras,
     )
-    copy.load_state_dict(gru.state_dict())
-    wanted = {name: parameter.requires_grad for name, parameter in gru.named_parameters()}
-    for name, parameter in copy.named_parameters():
-        parameter.requires_grad_(wanted.get(name, True))
+    # Of one layer it means nothing, and the constructor would warn of it again.
+    copy.dropout = gru.dropout
+    device = gru.all_weights[0][0].device
+    for name in (name for names in gru._all_weights for name in names):
+        weight = getattr(gru, name)
+        own = weight.detach().to(device, copy=True)
+        setattr(copy, name, nn.Parameter(own, requires_grad=weight.requires_grad))
     return copy.train(gru.training)
 
 

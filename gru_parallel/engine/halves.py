@@ -35,19 +35,8 @@ class Gradients:
     weights: list[Tensor | None]
 
 
-@dataclass(frozen=True)
-class FirstHalf:
-    """A batch that has been run forward.
-
-    Attributes:
-        passes: of each stage; they hold what B needs.
-        y: outputs of the last layer, shape (batch, time, features), zero after a row's end.
-        h_n: shape (n_states, batch, hidden_size).
-    """
-
-    passes: Sequence[StagePass]
-    y: Tensor
-    h_n: Tensor
+Passes = Sequence[StagePass]
+"""Of each stage over a batch that has been run forward: they hold what B needs."""
 
 
 class Halves:
@@ -65,15 +54,6 @@ class Halves:
         self._runner: Workers | Inline = Inline(stages) if in_thread else Workers(stages)
         self._runner.open()
 
-    def place(self) -> None:
-        """Bring weights that were moved away back to their stages' devices."""
-        for stage in self._stages:
-            stage.place()
-
-    def close(self) -> None:
-        """End the workers; a later run starts them again."""
-        self._runner.close()
-
     def forward(
         self,
         x: Tensor,
@@ -83,7 +63,7 @@ class Halves:
         seed: int,
         gradients: bool,
         wants_dx: bool,
-    ) -> FirstHalf:
+    ) -> tuple[Passes, Tensor, Tensor]:
         """Run F of a batch.
 
         Args:
@@ -95,7 +75,9 @@ class Halves:
             wants_dx: whether B is to find the gradient of x.
 
         Returns:
-            Outputs and last states, cut off from autograd.
+            passes: what B needs; the two tensors are no part of it.
+            y: outputs of the last layer, (time, batch, features), zero after a row's end.
+            h_n: last states, shape (n_states, batch, hidden_size).
 
         Raises:
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
@@ -110,18 +92,17 @@ class Halves:
         self._runner.run(passes, lowered, gradients=gradients)
         tail = passes[-1].tail
         assert isinstance(tail, OutputTail)
-        pieces = {cell: y.transpose(0, 1) for cell, y in tail.outputs.items()}
-        y = over_the_batch(pieces, cells)
+        y = over_the_batch(tail.outputs, cells)
         tail.outputs.clear()
         h_n = torch.cat([each.h_n().to(y.device) for each in passes])
-        return FirstHalf(passes, y, h_n)
+        return passes, y, h_n
 
-    def backward(self, half: FirstHalf, dy: Tensor | None, dh_n: Tensor | None) -> Gradients:
+    def backward(self, passes: Passes, dy: Tensor | None, dh_n: Tensor | None) -> Gradients:
         """Run B of a batch, once or more often.
 
         Args:
-            half: what F left.
-            dy: gradient of the outputs, shape (batch, time, features); None for none.
+            passes: what F left.
+            dy: gradient of the outputs, shape (time, batch, features); None for none.
             dh_n: gradient of the last states, shape (n_states, batch, hidden_size); None for none.
 
         Returns:
@@ -130,28 +111,27 @@ class Halves:
         Raises:
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
-        batch = half.passes[0].batch
-        for each in half.passes:
+        batch = passes[0].batch
+        for each in passes:
             each.again()
-            each.give_gradients(dy, dh_n)
+            each.give_gradients(None if dy is None else dy.transpose(0, 1), dh_n)
         lowered = lowered_schedule(self._plan, self._stages, batch.cells, Op.B)
-        self._runner.run(half.passes, lowered, gradients=True)
+        self._runner.run(passes, lowered, gradients=True)
         dx = None
         if batch.wants_dx:
-            pieces = {cell: dx.transpose(0, 1) for cell, dx in half.passes[0].dx.items()}
-            dx = over_the_batch(pieces, batch.cells)
+            dx = over_the_batch(passes[0].dx, batch.cells).transpose(0, 1)
         h_0 = batch.start.h_0
         dh_0 = None
         if h_0 is not None and h_0.requires_grad:
-            dh_0 = torch.cat([each.dh_0().to(h_0.device) for each in half.passes])
-        weights = [gradient for each in half.passes for gradient in each.weight_gradients()]
+            dh_0 = torch.cat([each.dh_0().to(h_0.device) for each in passes])
+        weights = [gradient for each in passes for gradient in each.weight_gradients()]
         return Gradients(dx, dh_0, weights)
 
 
 def over_the_batch(pieces: dict[tuple[int, int], Tensor], cells: Cells) -> Tensor:
-    """Put cells, (rows, time, features) each, together; zero where a row has no step."""
+    """Put cells, (time, rows, features) each, together; zero where a row has no step."""
     some = next(iter(pieces.values()))
-    whole = some.new_zeros(cells.batch_size, cells.n_steps, some.shape[2])
+    whole = some.new_zeros(cells.n_steps, cells.batch_size, some.shape[2])
     for cell, piece in pieces.items():
-        whole[cells.place(cell)] = piece
+        whole.transpose(0, 1)[cells.place(cell)] = piece.transpose(0, 1)
     return whole
