@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,14 +67,17 @@ def run_under_hydra(
 
 
 def run_in_place(
-    help_text: str, prepare: Callable[[Config], Prepared], show: Callable[[Prepared], None]
+    help_text: str,
+    prepare: Callable[[Sequence[str]], Prepared],
+    show: Callable[[Prepared], int],
 ) -> int:
     """Run a program that only prints: no folder is made, and nothing is written.
 
     Args:
         help_text: what --help prints.
-        prepare: checks and builds what is to be shown, and raises UsageError for what cannot work.
-        show: prints it.
+        prepare: reads the overrides, checks and builds what is to be shown, and raises UsageError
+            for what cannot work.
+        show: prints it; returns the exit status.
 
     Returns:
         The exit status: 2 for a usage error.
@@ -84,10 +87,9 @@ def run_in_place(
         print(help_text)
         return 0
     try:
-        show(prepare(read_config(compose_config(arguments))))
+        return show(prepare(arguments))
     except UsageError as error:
         return fail(error, USAGE_ERROR)
-    return 0
 
 
 def write_resolved(composed: DictConfig, path: Path) -> None:

@@ -144,6 +144,7 @@ _KINDS = {
     "float": "a number",
     "bool": "true or false",
     "list[float]": "numbers in brackets",
+    "list[int]": "whole numbers in brackets",
     "list[str]": "names in brackets",
     "str": "a text",
 }
@@ -180,9 +181,9 @@ def read_config(composed: DictConfig) -> Config:
         raise UsageError(
             f"data.name={name} is no kind of data; use one of {', '.join(DATA_SCHEMAS)}."
         )
-    sections: dict[str, Any] = {"data": _read_section("data", DATA_SCHEMAS[name], composed.data)}
+    sections: dict[str, Any] = {"data": read_section("data", DATA_SCHEMAS[name], composed.data)}
     for section, schema in SCHEMAS.items():
-        sections[section] = _read_section(section, schema, composed[section])
+        sections[section] = read_section(section, schema, composed[section])
     known = {field.name for field in fields(Config)}
     for key in map(str, composed):
         if key not in known:
@@ -200,7 +201,17 @@ def read_config(composed: DictConfig) -> Config:
     return config
 
 
-def _read_section(name: str, schema: type[Section], section: DictConfig) -> Section:
+def read_section(name: str, schema: type[Section], section: DictConfig) -> Section:
+    """Read one section of a config.
+
+    Args:
+        name: of the section; "" for settings that stand in none.
+        schema: a dataclass with the section's settings.
+        section: what is set.
+
+    Raises:
+        UsageError: a key is unknown, a value has the wrong type or is not given.
+    """
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), section)
         read = OmegaConf.to_object(merged)
@@ -225,10 +236,11 @@ def _missing(name: str, section: DictConfig) -> str:
 def _wrong_type(name: str, schema: type[Any], section: DictConfig, key: str) -> str:
     annotation = next((str(f.type) for f in fields(schema) if f.name == key), "")
     value = section.get(key)
+    setting = f"{name}.{key}" if name else key
     for kind, words in _KINDS.items():
         if annotation.startswith(kind):
-            return f"{name}.{key}={value} has the wrong type; give {words}."
-    return f"{name}.{key}={value} has the wrong type; the schema says {annotation}."
+            return f"{setting}={value} has the wrong type; give {words}."
+    return f"{setting}={value} has the wrong type; the schema says {annotation}."
 
 
 def _read_seed(seed: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -33,13 +34,36 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     parsed = [_parse(text) for text in overrides]
     groups = _groups()
     for override in parsed:
-        _check_no_sweep(override)
+        _check_no_sweep(override, ", or add --multirun for a sweep")
         _check_option(override, groups)
     chosen = [o.input_line for o in parsed if o.key_or_group in groups and o.input_line]
     known = _keys(_compose(chosen))
     for override in parsed:
         _check_key(override, known, groups)
     return _compose(overrides)
+
+
+def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any]:
+    """Read overrides of settings that stand in no config.
+
+    Args:
+        overrides: as on the command line, such as "num_layers=8".
+        known: names of the settings.
+
+    Returns:
+        The values by setting, those only that are given.
+
+    Raises:
+        UsageError: an override cannot be read, would be a sweep, or names no setting.
+    """
+    values = {}
+    for override in map(_parse, overrides):
+        _check_no_sweep(override)
+        key = override.key_or_group
+        if key not in known:
+            raise UsageError(f"{key} is no setting; {_remedy(key, key, known)}")
+        values[key] = override.value()
+    return values
 
 
 def _compose(overrides: Sequence[str]) -> DictConfig:
@@ -66,13 +90,13 @@ def _groups() -> dict[str, list[str]]:
     return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
 
 
-def _check_no_sweep(override: Override) -> None:
+def _check_no_sweep(override: Override, or_else: str = "") -> None:
     if not override.is_sweep_override():
         return
     key, _, value = str(override.input_line).partition("=")
     raise UsageError(
         f"{key}={value} is read as a sweep, one run for each value; write {key}=[{value}] with"
-        " brackets for a list, or add --multirun for a sweep."
+        f" brackets for a list{or_else}."
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 
 from gru_parallel.build import Planned, build_data, build_plan
 from gru_parallel.cli import run_in_place
-from gru_parallel.config import Config
+from gru_parallel.config import read_config
+from gru_parallel.overrides import compose_config
 from gru_parallel.report import plan_table
 
 HELP = """python -m gru_parallel.plan [setting=value ...]
@@ -17,19 +19,21 @@ Prints the plan that a run with these settings would have, and trains nothing. T
 names need not exist here. `python -m gru_parallel.train --help` lists the settings."""
 
 
-def prepare(config: Config) -> Planned:
+def prepare(overrides: Sequence[str]) -> Planned:
     """Make the plan; its devices need not exist here.
 
     Raises:
         UsageError: a setting or the data cannot work.
     """
+    config = read_config(compose_config(overrides))
     data = build_data(config)
     return build_plan(config, data.n_channels, data.n_targets, check_exists=False)
 
 
-def show(planned: Planned) -> None:
-    """Print the plan."""
+def show(planned: Planned) -> int:
+    """Print the plan; return the exit status."""
     Console().print(plan_table(planned.plan, planned.block_costs, planned.cluster))
+    return 0
 
 
 if __name__ == "__main__":
