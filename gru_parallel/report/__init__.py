@@ -1,4 +1,7 @@
-"""What a person reads of a run: plan table, results, summary file, timeline picture, trace file."""
+"""What a person reads of a run: plan table, results, summary file, timeline picture, trace file.
+
+What `verify` prints is in `report.verification`, by itself: it needs torch, and nothing here does.
+"""
 
 from gru_parallel.report.plan_table import plan_table, predicted_timeline
 from gru_parallel.report.summary import Summary, results_table, write_summary

@@ -46,6 +46,20 @@ def format_percent(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:.1f} %"
 
 
+def format_difference(difference: float) -> str:
+    """Write a relative difference, so `0`, `4.4e-16`, `0.95` or `inf`.
+
+    Args:
+        difference: at least 0.
+
+    Returns:
+        The difference with two significant digits.
+    """
+    if difference == 0:
+        return "0"
+    return f"{difference:.1e}" if difference < 0.01 else f"{difference:.2f}"
+
+
 def _three_digits(number: float) -> str:
     size = abs(number)
     if size >= 99.95:

@@ -51,3 +51,11 @@ def plan_command(
 ) -> RunCommand:
     """`python -m gru_parallel.plan` inside this process, in an empty folder."""
     return commands(in_tmp_path, monkeypatch, capsys)[1]
+
+
+@pytest.fixture
+def verify_command(
+    in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> RunCommand:
+    """`python -m gru_parallel.verify` inside this process, in an empty folder."""
+    return commands(in_tmp_path, monkeypatch, capsys)[2]

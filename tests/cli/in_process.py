@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from gru_parallel import plan, train
+from gru_parallel import plan, train, verify
 from gru_parallel.cli import run_in_place, run_under_hydra
 
 SMALL = (
@@ -51,8 +51,8 @@ RunCommand = Callable[..., Ended]
 
 def commands(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> tuple[RunCommand, RunCommand]:
-    """Return train and plan as functions of their overrides, run in `folder`."""
+) -> tuple[RunCommand, RunCommand, RunCommand]:
+    """Return train, plan and verify as functions of their overrides, run in `folder`."""
 
     def end(status: int, run_folder: Path) -> Ended:
         printed = capsys.readouterr()
@@ -70,7 +70,14 @@ def commands(
         capsys.readouterr()
         return end(run_in_place(plan.HELP, plan.prepare, plan.show), folder)
 
-    return run_train, run_plan
+    def run_verify(*overrides: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["verify", *overrides])
+        # The command would turn it off for good.
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+        capsys.readouterr()
+        return end(run_in_place(verify.HELP, verify.prepare, verify.show), folder)
+
+    return run_train, run_plan, run_verify
 
 
 def rows_of(ended: Ended) -> list[dict[str, str]]:

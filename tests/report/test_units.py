@@ -1,8 +1,15 @@
 """Numbers with units: three digits, and the unit that fits."""
 
+import math
+
 import pytest
 
-from gru_parallel.report.units import format_bytes, format_ms, format_percent
+from gru_parallel.report.units import (
+    format_bytes,
+    format_difference,
+    format_ms,
+    format_percent,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +51,11 @@ def test_memory_is_given_in_the_largest_unit_of_which_it_has_one(n_bytes: float,
 )
 def test_a_share_has_one_decimal_and_no_negative_zero(share: float, text: str) -> None:
     assert format_percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("difference", "text"),
+    [(0.0, "0"), (4.36e-16, "4.4e-16"), (0.00999, "1.0e-02"), (0.953, "0.95"), (math.inf, "inf")],
+)
+def test_a_difference_has_two_digits(difference: float, text: str) -> None:
+    assert format_difference(difference) == text

@@ -1,0 +1,121 @@
+"""Every way to cut one `nn.GRU`, and how far each is from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from torch import nn
+
+from gru_parallel.gru import GRU
+from gru_parallel.schedule import SCHEDULES
+from gru_parallel.verification.difference import Differences, compare
+from gru_parallel.verification.sequences import draw_gru, draw_sequences, run, shorten
+from gru_parallel.verification.settings import Settings
+
+GRIDS = ((1, 1), (1, 4), (2, 5))
+"""Micro-batches and chunks: uncut, the usual cut, and one that leaves ragged pieces."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is cut.
+
+    Attributes:
+        bidirectional: whether the layers run in both directions of time.
+        lengths: time steps of each sequence; None where all are whole.
+    """
+
+    bidirectional: bool
+    lengths: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Blocks and their devices.
+
+    Attributes:
+        layers_per_block: layers a block; the last block may hold fewer.
+        device_map: the device of each block; None for no device map, in the caller's own thread.
+    """
+
+    layers_per_block: int
+    device_map: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One way to cut, and how far it is from one `nn.GRU`.
+
+    Attributes:
+        kind: what is cut.
+        placement: its blocks and their devices.
+        schedule: the order of the pieces.
+        n_micro_batches: slices of the batch.
+        n_chunks: slices of time.
+        differences: from one `nn.GRU`.
+    """
+
+    kind: Kind
+    placement: Placement
+    schedule: str
+    n_micro_batches: int
+    n_chunks: int
+    differences: Differences
+
+    def is_kept(self, tolerance: float) -> bool:
+        """Say whether the cut gives the results of one `nn.GRU`."""
+        return self.differences.largest <= tolerance
+
+
+def measure_cuts(settings: Settings) -> Iterator[Cut]:
+    """Compare every way to cut with one `nn.GRU` of the same weights, one after the other."""
+    for kind in kinds(settings):
+        whole = draw_gru(settings, bidirectional=kind.bidirectional)
+        sequences = draw_sequences(settings, bidirectional=kind.bidirectional)
+        if kind.lengths is not None:
+            sequences = shorten(sequences, kind.lengths)
+        expected = run(whole, sequences)
+        for placement, schedule, grid in product(
+            placements(settings, bidirectional=kind.bidirectional), SCHEDULES, GRIDS
+        ):
+            actual = run(_cut(whole, placement, schedule, grid), sequences)
+            yield Cut(kind, placement, schedule, *grid, compare(actual, expected))
+
+
+def kinds(settings: Settings) -> list[Kind]:
+    """Return what is to be cut: both directions or one, whole sequences and unequal ones."""
+    own = settings.lengths_of_rows
+    lengths = [None] if len(set(own)) == 1 else [None, own]
+    return [Kind(both_ways, some) for both_ways in (False, True) for some in lengths]
+
+
+def placements(settings: Settings, *, bidirectional: bool) -> Iterator[Placement]:
+    """Cut the layers into blocks of 1, 2, ... and put these on no device, two, and on many."""
+    for layers_per_block in range(1, settings.num_layers + 1):
+        n_blocks = -(-settings.num_layers // layers_per_block)
+        yield Placement(layers_per_block, None)
+        for pool in settings.device_pools:
+            for n_stages in sorted({min(2, n_blocks, len(pool)), min(n_blocks, len(pool))}):
+                yield Placement(layers_per_block, spread(pool[:n_stages], n_blocks))
+            if bidirectional and len(pool) >= 2:
+                yield Placement(layers_per_block, ("+".join(pool[:2]),) * n_blocks)
+
+
+def spread(devices: list[str], n_blocks: int) -> tuple[str, ...]:
+    """Share blocks out evenly among devices, in order."""
+    return tuple(devices[block * len(devices) // n_blocks] for block in range(n_blocks))
+
+
+def _cut(whole: nn.GRU, placement: Placement, schedule: str, grid: tuple[int, int]) -> GRU:
+    n_micro_batches, n_chunks = grid
+    device_map = placement.device_map
+    return GRU.from_torch(
+        whole,
+        blocks=placement.layers_per_block,
+        device_map=None if device_map is None else list(device_map),
+        schedule=schedule,
+        n_micro_batches=n_micro_batches,
+        n_chunks=n_chunks,
+    )

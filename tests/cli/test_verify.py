@@ -1,0 +1,206 @@
+"""The verify command: green as it stands, red when a promise is broken, honest in its numbers."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gru_parallel.engine import block_section
+from gru_parallel.engine.block_section import BlockSection
+from gru_parallel.engine.halves import Halves
+from gru_parallel.engine.stage_pass import StagePass
+from gru_parallel.model import Block, Start
+from gru_parallel.model.hidden import given
+from gru_parallel.report.units import format_difference
+from gru_parallel.verification import Settings, largest_of_each, measure_cuts, measure_starts
+from tests.cli.in_process import RunCommand
+
+SMALL = ("num_layers=2", "hidden_size=3", "lengths=[6,4]", "batch_size=3")
+SMALL_SETTINGS = Settings(num_layers=2, hidden_size=3, lengths=[6, 4], batch_size=3)
+
+
+@pytest.mark.usefixtures("no_thread_left")
+def test_the_defaults_keep_every_promise_in_80_columns_and_lines(
+    verify_command: RunCommand,
+) -> None:
+    ended = verify_command()
+
+    assert ended.status == 0, ended.out
+    lines = ended.out.splitlines()
+    assert lines[-1].startswith("All promises kept: ")
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 80
+    assert "NO" not in ended.out
+    assert "…" not in ended.out
+    assert ended.err == ""
+    assert list(ended.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(("dtype", "lengths"), [("float32", "[5]"), ("float64", "[1,6]")])
+def test_every_promise_is_kept_with_other_settings(
+    dtype: str, lengths: str, verify_command: RunCommand
+) -> None:
+    ended = verify_command(*SMALL, "num_layers=3", f"dtype={dtype}", f"lengths={lengths}")
+
+    assert ended.status == 0, ended.out
+
+
+def test_the_numbers_shown_are_the_measured_ones(verify_command: RunCommand) -> None:
+    lines = [line.split() for line in verify_command(*SMALL).out.splitlines()]
+
+    def of(schedule: str, grid: tuple[int, int]) -> list[str]:
+        found = (
+            cut.differences
+            for cut in measure_cuts(SMALL_SETTINGS)
+            if cut.schedule == schedule and (cut.n_micro_batches, cut.n_chunks) == grid
+        )
+        return list(map(format_difference, astuple(largest_of_each(found))))
+
+    assert ["naive", "2", "x", "5", "cells", *of("naive", (2, 5)), "yes"] in lines
+    for answer in measure_starts(SMALL_SETTINGS):
+        measured = map(format_difference, (answer.output, answer.gradients))
+        should = "equal" if answer.should_equal else "differ"
+        row = f"{answer.start} {answer.against}".split()
+        assert [*row, *measured, should, "yes"] in lines
+
+
+def forget_between_chunks(patch: pytest.MonkeyPatch) -> None:
+    original = BlockSection._entering
+
+    def entering(self: BlockSection, cell: tuple[int, int]) -> list[Tensor]:
+        states = original(self, cell)
+        if cell[1] == 0:
+            return states
+        return [torch.zeros_like(h).requires_grad_() for h in states]
+
+    patch.setattr(BlockSection, "_entering", entering)
+
+
+def forget_between_batches(patch: pytest.MonkeyPatch) -> None:
+    def commit(self: StagePass) -> None:
+        del self
+
+    patch.setattr(StagePass, "commit", commit)
+
+
+def give_h_0_to_blocks_that_want_zeros(patch: pytest.MonkeyPatch) -> None:
+    def entering(block: Block, batch_size: int, start: Start, _: Tensor | None) -> Tensor:
+        return given(block, batch_size, start.h_0)
+
+    patch.setattr(block_section, "entering", entering)
+
+
+def lose_the_gradient_of_h_n(patch: pytest.MonkeyPatch) -> None:
+    original: Callable[..., Any] = Halves.backward
+    patch.setattr(Halves, "backward", lambda self, half, dy, _: original(self, half, dy, None))
+
+
+def give_what_is_no_number(patch: pytest.MonkeyPatch) -> None:
+    original: Callable[..., Any] = StagePass.h_n
+    patch.setattr(StagePass, "h_n", lambda self: original(self) * torch.nan)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (forget_between_chunks, "Worst cut: "),
+        (forget_between_batches, " cuts, 1 of 12 answers about h_0. First answer: carry should"),
+        (give_h_0_to_blocks_that_want_zeros, "answer: zeros should equal nn.GRU with no h_0."),
+        (lose_the_gradient_of_h_n, "Worst cut: "),
+        (give_what_is_no_number, "off by inf"),
+    ],
+)
+def test_a_broken_promise_ends_it_with_status_1_and_says_which(
+    break_it: Callable[[pytest.MonkeyPatch], None],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    verify_command: RunCommand,
+) -> None:
+    break_it(monkeypatch)
+
+    ended = verify_command(*SMALL, "lengths=[6]")
+
+    assert ended.status == 1
+    assert "NO" in ended.out.split()
+    end = " ".join(ended.out[ended.out.index("BROKEN: ") :].split())
+    assert says in end
+
+
+def test_what_should_differ_and_does_not_is_a_broken_promise(
+    monkeypatch: pytest.MonkeyPatch, verify_command: RunCommand
+) -> None:
+    give_h_0_to_blocks_that_want_zeros(monkeypatch)
+
+    rows = map(str.split, verify_command(*SMALL, "lengths=[6]").out.splitlines())
+
+    kept = [row[-1] for row in rows if "differ" in row]
+    # Two nn.GRUs as they ever were; blocks that now begin with h_0, all of them.
+    assert kept == ["yes", "yes", "NO", "NO"]
+
+
+BAD = {
+    "a mistyped key": ("num_layer=3", ["num_layer is no setting", "did you mean num_layers?"]),
+    "a key of training": ("model.num_layers=3", ["did you mean num_layers?"]),
+    "an unknown key": ("colour=red", ["colour is no setting", "hidden_size"]),
+    "one layer": ("num_layers=1", ["num_layers=1 cannot be cut", "2 or more"]),
+    "half a layer": ("num_layers=2.5", ["num_layers=2.5", "whole number"]),
+    "no batch": ("batch_size=0", ["batch_size=0"]),
+    "lengths without brackets": ("lengths=12,7", ["write lengths=[12,7]"]),
+    "a bare length": ("lengths=12", ["lengths=12", "whole numbers in brackets"]),
+    "an empty sequence": ("lengths=[3,0]", ["lengths=[3,0]"]),
+    "an unknown type": ("dtype=half", ["dtype=half", "float64, float32"]),
+    "an unknown device": ("devices=[cuda:77]", ["names cuda:77", "cpu:0"]),
+    "a device twice": ("devices=[cpu:0,cpu:0]", ["names cpu:0 twice"]),
+    "no device": ("devices=[]", ["devices=[]"]),
+    "a negative seed": ("seed=-1", ["seed=-1"]),
+    "no override": ("num_layers", ["cannot be read"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_setting_that_cannot_work_is_refused(name: str, verify_command: RunCommand) -> None:
+    override, fragments = BAD[name]
+
+    ended = verify_command(override)
+
+    assert ended.status == 2
+    assert ended.out == ""
+    assert len(ended.err.splitlines()) == 1
+    for fragment in ("gru_parallel: ", *fragments):
+        assert fragment in ended.err
+
+
+def test_devices_are_used_in_their_order(verify_command: RunCommand) -> None:
+    ended = verify_command(*SMALL, "devices=[cpu:3,cpu:1]")
+
+    assert ended.status == 0, ended.out
+    assert "cpu:3, cpu:1" in ended.out
+    assert "cpu:0" not in ended.out
+
+
+def test_verifying_as_a_process_of_its_own(
+    command: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    result = command("verify", SMALL)
+
+    assert result.returncode == 0, result.stdout
+    assert result.stderr == ""
+    assert result.stdout.splitlines()[-1].startswith("All promises kept: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_setting_and_its_default(verify_command: RunCommand) -> None:
+    ended = verify_command("--help")
+
+    assert ended.status == 0
+    assert ended.out.startswith("python -m gru_parallel.verify [setting=value ...]")
+    defaults = Settings()
+    for name in ("num_layers", "hidden_size", "batch_size", "dtype", "seed"):
+        assert f"\n{name}={getattr(defaults, name)} " in ended.out
+    assert "\nlengths=[12,7,3] " in ended.out
+    assert "\ndevices=null " in ended.out
