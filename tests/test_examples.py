@@ -1,0 +1,34 @@
+"""The examples run, and what they show is so."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run_example(name: str) -> list[str]:
+    result = subprocess.run(
+        [sys.executable, EXAMPLES / name], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout.splitlines()
+
+
+def test_the_drop_in_trains_to_the_losses_of_nn_gru() -> None:
+    heading, *rows, last = run_example("drop_in.py")
+
+    assert heading.split() == ["step", "nn.GRU", "gru_parallel.GRU"]
+    losses = [[float(loss) for loss in row.split()[1:]] for row in rows]
+    assert len(losses) == 12
+    assert all(abs(found - expected) <= 1e-5 * expected for expected, found in losses)
+    assert losses[-1][0] < losses[0][0] / 2
+    assert last.endswith(": the same")
+
+
+def test_the_training_loop_ends_with_predictions() -> None:
+    *rows, last = run_example("train_loop.py")
+
+    assert len(rows) == 20
+    assert last == "predictions: (64, 24, 1)"
