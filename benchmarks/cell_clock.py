@@ -7,13 +7,13 @@ from time import thread_time
 from typing import Any
 from unittest.mock import patch
 
-from gru_parallel.engine.stage import Stage
+from gru_parallel.engine.stage_pass import StagePass
 
 
 class CellClock:
     """Adds up the CPU time of all F and B of this process, in whatever thread they run.
 
-    Starting one puts a clock around two methods of `Stage` for as long as the process lives, so
+    Starting one puts a clock around two methods of `StagePass` for as long as the process lives, so
     the engine that is measured stays as it is.
     """
 
@@ -30,7 +30,7 @@ class CellClock:
         return taken
 
     def _put_around(self, name: str) -> None:
-        method = getattr(Stage, name)
+        method = getattr(StagePass, name)
 
         def timed(*arguments: Any) -> Any:
             start = thread_time()
@@ -41,4 +41,4 @@ class CellClock:
                 with self._lock:
                     self._cpu_ms += taken_ms
 
-        patch.object(Stage, name, timed).start()
+        patch.object(StagePass, name, timed).start()
