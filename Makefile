@@ -63,7 +63,7 @@ hooks: $(INSTALLED_DEV) ## Have git run the checks before each commit
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure the pipeline against nn.GRU
-	@$(PY) -m benchmarks $(ARGS)
+	@$(PY) -m benchmarks speed $(ARGS)
 
 .PHONY: docs
 docs: $(INSTALLED) ## Draw the pictures of the documentation again

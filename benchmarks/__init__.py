@@ -1,1 +1,1 @@
-"""Measures the pipeline against one nn.GRU; `python -m benchmarks` runs it. See README.md."""
+"""Measures the pipeline against one nn.GRU; `python -m benchmarks speed` runs it. See README.md."""

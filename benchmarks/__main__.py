@@ -1,38 +1,36 @@
-"""`python -m benchmarks`: measure the pipeline against nn.GRU, print tables, save them if asked."""
+"""`python -m benchmarks`: measure, print tables; save them and show them in the README if asked."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from time import monotonic
+from typing import Any
 
 from rich.console import Console
 
-from benchmarks.driver import MAX_STOLEN, Limits, measure, undisturbed
+from benchmarks.benchmark import Benchmark
 from benchmarks.machine import this_machine
-from benchmarks.readme import write_readme
-from benchmarks.report import LEGEND, print_report
+from benchmarks.readme import write_section
+from benchmarks.report import markdown, print_report
 from benchmarks.results import Results, load, result_path, save
-from benchmarks.samples import Round
-from benchmarks.shapes import DEFAULT_SHAPES, QUICK_SHAPE, Shape
-from benchmarks.summary import ShapeSummary, summarise
-from benchmarks.variants import ALL_VARIANTS, QUICK_VARIANTS
+from benchmarks.speed import SPEED
 from gru_parallel.errors import UsageError
 
-EXTRA_ROUNDS = 2
-"""At most so many times the wanted rounds are run in search of undisturbed ones."""
+BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED,)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = _parser().parse_args(arguments)
+    benchmark: Benchmark[Any] = options.benchmark
     try:
         if options.write_readme:
-            write_readme(load(options.write_readme))
-            return 0
-        _run(options)
+            results = load(options.write_readme, benchmark)
+            write_section(benchmark.name, markdown(results, benchmark.tables(results.numbers)))
+        else:
+            _run(benchmark, options)
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
@@ -44,42 +42,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "--shape",
-        action="append",
-        metavar="H,B,T,L",
-        help="hidden size, batch size, time steps, layers; may be given more than once"
-        " (128 and 256, 32 and 64, 96, 4)",
-    )
-    parser.add_argument(
-        "--rounds", type=_positive, default=10, help="undisturbed rounds wanted of each shape (10)"
-    )
-    parser.add_argument(
-        "--steps", type=_positive, default=2, help="measured steps of each turn (2)"
-    )
-    parser.add_argument(
-        "--minutes", type=float, default=8.0, help="begin no round that would not end by then (8)"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="a smoke run of seconds; its numbers mean nothing"
-    )
-    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
-    parser.add_argument(
-        "--write-readme",
-        metavar="NAME",
-        help="measure nothing; put the tables of results/NAME.json into benchmarks/README.md",
-    )
+    commands = parser.add_subparsers(required=True, metavar="BENCHMARK")
+    for benchmark in BENCHMARKS:
+        command = commands.add_parser(benchmark.name, help=benchmark.about)
+        command.set_defaults(benchmark=benchmark)
+        benchmark.add_options(command)
+        command.add_argument(
+            "--quick", action="store_true", help="a smoke run of seconds; its numbers mean nothing"
+        )
+        command.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json")
+        command.add_argument(
+            "--write-readme",
+            metavar="NAME",
+            help="measure nothing; put the tables of results/NAME.json into benchmarks/README.md",
+        )
     return parser
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
-
-
-def _run(options: argparse.Namespace) -> None:
+def _run(benchmark: Benchmark[Any], options: argparse.Namespace) -> None:
     if options.save:
         # A wrong name should not cost a measurement.
         result_path(options.save)
@@ -87,48 +67,18 @@ def _run(options: argparse.Namespace) -> None:
     if not console.is_terminal:
         # In a file or a pipe nothing needs to fit a window.
         console = Console(width=120)
+    words = ["python -m benchmarks", benchmark.name, *(["--quick"] if options.quick else [])]
     results = Results(
+        benchmark=benchmark.name,
         date=datetime.now(UTC).date().isoformat(),
-        command=_command(options),
+        command=" ".join([*words, benchmark.repeat_with(options)]).strip(),
         machine=this_machine(),
-        shapes=tuple(_measure_all(options, console)),
+        numbers=tuple(benchmark.measure(options, console)),
     )
-    print_report(results, console)
-    console.print(LEGEND)
+    print_report(results, benchmark.tables(results.numbers), console)
+    console.print(benchmark.legend)
     if options.save:
         console.print(f"Saved as {save(results, options.save).name}.")
-
-
-def _measure_all(options: argparse.Namespace, console: Console) -> Iterator[ShapeSummary]:
-    default = (QUICK_SHAPE,) if options.quick else DEFAULT_SHAPES
-    shapes = tuple(Shape.parse(text) for text in options.shape or ()) or default
-    variants = QUICK_VARIANTS if options.quick else ALL_VARIANTS
-    n_rounds, n_steps = (2, 1) if options.quick else (options.rounds, options.steps)
-    end = monotonic() + options.minutes * 60
-    for index, shape in enumerate(shapes):
-        # What a small shape leaves of its share goes to the larger ones after it.
-        seconds = (end - monotonic()) / (len(shapes) - index)
-        limits = Limits(n_rounds, n_rounds * EXTRA_ROUNDS, n_steps, seconds)
-        with console.status(f"{shape}: starting the workers") as status:
-
-            def on_round(rounds: Sequence[Round], shape: Shape = shape) -> None:
-                left_out = len(rounds) - len(undisturbed(rounds))
-                status.update(
-                    f"{shape}: {len(rounds)} rounds, {left_out} lost more than {MAX_STOLEN:.0%}"
-                )
-
-            yield summarise(measure(shape, variants, limits, on_round))
-
-
-def _command(options: argparse.Namespace) -> str:
-    """The command that repeats this run."""
-    words = ["python -m benchmarks"]
-    if options.quick:
-        words.append("--quick")
-    for text in options.shape or ():
-        words.append(f"--shape {text}")
-    words.append(f"--rounds {options.rounds} --steps {options.steps} --minutes {options.minutes:g}")
-    return " ".join(words)
 
 
 if __name__ == "__main__":

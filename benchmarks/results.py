@@ -5,45 +5,56 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
+from benchmarks.benchmark import Benchmark, Numbers
 from benchmarks.machine import Machine
-from benchmarks.shapes import Shape
-from benchmarks.summary import PipelineNumbers, Row, ShapeSummary
 from gru_parallel.errors import UsageError
 
 RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
-class Results:
+class Results(Generic[Numbers]):
     """A finished measurement.
 
     Attributes:
+        benchmark: the name of what was measured.
         date: the day, as in 2026-01-31.
         command: that repeats it.
         machine: where it was made.
-        shapes: the numbers.
+        numbers: what was found.
     """
 
+    benchmark: str
     date: str
     command: str
     machine: Machine
-    shapes: tuple[ShapeSummary, ...]
+    numbers: tuple[Numbers, ...]
 
     def to_json(self) -> str:
         """Write the results as indented JSON that `from_json` reads back to equal results."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Results:
-        """Read results that `to_json` wrote."""
+    def from_json(cls, text: str, benchmark: Benchmark[Numbers]) -> Results[Numbers]:
+        """Read results that `to_json` wrote.
+
+        Raises:
+            UsageError: they are another benchmark's.
+        """
         entries = json.loads(text)
+        if entries["benchmark"] != benchmark.name:
+            raise UsageError(
+                f"these results are of {entries['benchmark']}, not of {benchmark.name};"
+                f" use python -m benchmarks {entries['benchmark']}."
+            )
         return cls(
+            benchmark=entries["benchmark"],
             date=entries["date"],
             command=entries["command"],
             machine=Machine(**entries["machine"]),
-            shapes=tuple(_read_shape(shape) for shape in entries["shapes"]),
+            numbers=tuple(benchmark.read(numbers) for numbers in entries["numbers"]),
         )
 
 
@@ -58,7 +69,7 @@ def result_path(name: str) -> Path:
     return RESULTS / f"{name}.json"
 
 
-def save(results: Results, name: str) -> Path:
+def save(results: Results[Any], name: str) -> Path:
     """Write results and return where."""
     path = result_path(name)
     path.parent.mkdir(exist_ok=True)
@@ -66,29 +77,14 @@ def save(results: Results, name: str) -> Path:
     return path
 
 
-def load(name: str) -> Results:
+def load(name: str, benchmark: Benchmark[Numbers]) -> Results[Numbers]:
     """Read results that `save` wrote.
 
     Raises:
-        UsageError: there are none of this name.
+        UsageError: there are none of this name, or they are another benchmark's.
     """
     path = result_path(name)
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in path.parent.glob("*.json"))) or "none"
         raise UsageError(f"there are no results named {name} (there are: {there}); --save them.")
-    return Results.from_json(path.read_text())
-
-
-def _read_shape(entries: dict[str, Any]) -> ShapeSummary:
-    rows = tuple(_read_row(row) for row in entries["rows"])
-    changed = {
-        "shape": Shape(**entries["shape"]),
-        "rows": rows,
-        "stolen": tuple(entries["stolen"]),
-    }
-    return ShapeSummary(**{**entries, **changed})
-
-
-def _read_row(entries: dict[str, Any]) -> Row:
-    numbers = entries["pipeline"]
-    return Row(**{**entries, "pipeline": None if numbers is None else PipelineNumbers(**numbers)})
+    return Results.from_json(path.read_text(), benchmark)

@@ -35,7 +35,7 @@ class Step:
     Attributes:
         wall_ms: from the call to the gradients in place.
         cpu_ms: CPU time of the whole process meanwhile, all its threads.
-        pipeline: None for an nn.GRU.
+        pipeline: None where the step is timed and nothing else.
     """
 
     wall_ms: float

@@ -53,9 +53,10 @@ class Shape:
             )
         return shape
 
+    @property
+    def option(self) -> str:
+        """The text that `parse` reads."""
+        return f"{self.hidden_size},{self.batch_size},{self.n_steps},{self.num_layers}"
+
     def __str__(self) -> str:
         return f"H={self.hidden_size}, B={self.batch_size}, T={self.n_steps}, L={self.num_layers}"
-
-
-DEFAULT_SHAPES = tuple(Shape(h, b, 96, 4) for h in (128, 256) for b in (32, 64))
-QUICK_SHAPE = Shape(hidden_size=16, batch_size=4, n_steps=16, num_layers=4)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
+from typing import Any
 
 from benchmarks.driver import undisturbed
 from benchmarks.samples import Round, ShapeRun, Step
 from benchmarks.shapes import Shape
-from benchmarks.variants import Pipeline, Variant, WholeGRU
+from benchmarks.variants import Pipeline, Variant
 from gru_parallel.placement import Plan
 from gru_parallel.schedule import Action, build_schedule, simulate
 
@@ -50,7 +51,7 @@ class Row:
         speedup: wall time of the better nn.GRU over this one's; in each round, then the median.
         speedup_low: a quarter of the rounds have less.
         speedup_high: a quarter of the rounds have more.
-        pipeline: None for an nn.GRU.
+        pipeline: None where the step was timed and nothing else.
     """
 
     name: str
@@ -111,6 +112,21 @@ def summarise(run: ShapeRun) -> ShapeSummary:
     )
 
 
+def read_summary(entries: Mapping[str, Any]) -> ShapeSummary:
+    """Read a summary from what `dataclasses.asdict` made of it."""
+    changed = {
+        "shape": Shape(**entries["shape"]),
+        "rows": tuple(_read_row(row) for row in entries["rows"]),
+        "stolen": tuple(entries["stolen"]),
+    }
+    return ShapeSummary(**{**entries, **changed})
+
+
+def _read_row(entries: Mapping[str, Any]) -> Row:
+    numbers = entries["pipeline"]
+    return Row(**{**entries, "pipeline": None if numbers is None else PipelineNumbers(**numbers)})
+
+
 def ideal_step_ms(plan: Plan, cells_ms: Sequence[Mapping[Action, float]]) -> float:
     """Simulate the plan's schedule with the median duration of each F and B; hand-overs are free.
 
@@ -164,8 +180,8 @@ def _steps(variant: Variant, rounds: Sequence[Round]) -> list[Step]:
 
 
 def _better_whole(run: ShapeRun, rounds: Sequence[Round]) -> Variant:
-    """The nn.GRU with the smaller median wall time."""
-    whole = [variant for variant in run.variants if isinstance(variant, WholeGRU)]
+    """The nn.GRU with the smaller median wall time, of those that speed is measured against."""
+    whole = [variant for variant in run.variants if variant.is_baseline]
     return min(whole, key=lambda v: median(step.wall_ms for step in _steps(v, rounds)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from benchmarks.shapes import N_STAGES, Shape
 from gru_parallel.placement import Plan, StagePlan, partition
@@ -16,7 +17,10 @@ class WholeGRU:
 
     Attributes:
         n_threads: intra-op threads of its process.
+        is_baseline: whether speed is measured against it.
     """
+
+    is_baseline: ClassVar[bool] = True
 
     n_threads: int
 
@@ -38,7 +42,10 @@ class Pipeline:
     Attributes:
         n_micro_batches: slices of the batch.
         n_chunks: slices of time.
+        is_baseline: see `WholeGRU`.
     """
+
+    is_baseline: ClassVar[bool] = False
 
     n_micro_batches: int
     n_chunks: int
@@ -74,19 +81,3 @@ class Pipeline:
 
 
 Variant = WholeGRU | Pipeline
-
-ALL_VARIANTS: tuple[Variant, ...] = (
-    WholeGRU(1),
-    WholeGRU(2),
-    Pipeline(n_micro_batches=2, n_chunks=1),
-    Pipeline(n_micro_batches=4, n_chunks=1),
-    Pipeline(n_micro_batches=1, n_chunks=4),
-    Pipeline(n_micro_batches=1, n_chunks=8),
-    Pipeline(n_micro_batches=1, n_chunks=16),
-)
-QUICK_VARIANTS: tuple[Variant, ...] = (
-    WholeGRU(1),
-    WholeGRU(2),
-    Pipeline(n_micro_batches=2, n_chunks=1),
-    Pipeline(n_micro_batches=1, n_chunks=4),
-)

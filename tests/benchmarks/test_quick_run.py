@@ -14,7 +14,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.long
 def test_a_quick_run_measures_every_kind_of_variant() -> None:
-    done = run("--quick")
+    done = run("speed", "--quick")
     assert done.returncode == 0, done.stderr
     for name in ("nn.GRU 1 thread", "nn.GRU 2 threads", "pipeline M=2 C=1", "pipeline M=1 C=4"):
         assert name in done.stdout
@@ -22,7 +22,7 @@ def test_a_quick_run_measures_every_kind_of_variant() -> None:
 
 
 def test_a_shape_that_cannot_be_read_is_a_usage_error() -> None:
-    done = run("--shape", "128")
+    done = run("speed", "--shape", "128")
     assert done.returncode == 2
     assert "--shape 128,32,96,4" in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,9 +3,11 @@ from io import StringIO
 
 from rich.console import Console
 
-from benchmarks.report import markdown, print_report, rounds_note
+from benchmarks.report import markdown, print_report
 from benchmarks.samples import ShapeRun
+from benchmarks.speed import tables
 from benchmarks.summary import ShapeSummary, summarise
+from benchmarks.timed_tables import rounds_note
 from tests.benchmarks.rounds import SHAPE, VARIANTS, a_round
 from tests.benchmarks.test_results import RESULTS
 
@@ -34,7 +36,7 @@ def test_the_note_says_when_steal_is_unknown() -> None:
 
 
 def test_markdown_has_a_line_a_variant_with_what_misses_marked() -> None:
-    lines = markdown(RESULTS).splitlines()
+    lines = markdown(RESULTS, tables(RESULTS.numbers)).splitlines()
     (line,) = [line for line in lines if line.startswith("| pipeline M=1 C=2 |")]
     assert line == (
         "| pipeline M=1 C=2 | 100.0 | 110.0 | 1.50 (1.50-1.50) | 40.0% (33.3%) | 1.11 | 100.0 |"
@@ -46,15 +48,17 @@ def test_markdown_has_a_line_a_variant_with_what_misses_marked() -> None:
 
 
 def test_the_lines_of_a_markdown_table_are_equally_long() -> None:
-    tables = [block for block in markdown(RESULTS).split("\n\n") if block.startswith("| ")]
-    assert len(tables) == 2
-    for table in tables:
+    text = markdown(RESULTS, tables(RESULTS.numbers))
+    blocks = [block for block in text.split("\n\n") if block.startswith("| ")]
+    assert len(blocks) == 2
+    for table in blocks:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
 def test_the_terminal_shows_the_same_words() -> None:
     written = StringIO()
-    print_report(replace(RESULTS, date="2026-02-28"), Console(width=140, file=written))
+    results = replace(RESULTS, date="2026-02-28")
+    print_report(results, tables(results.numbers), Console(width=140, file=written))
     text = written.getvalue()
     assert "2026-02-28; Some CPU" in text
     assert "1.50 (1.50-1.50)" in text

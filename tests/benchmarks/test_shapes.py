@@ -1,6 +1,7 @@
 import pytest
 
-from benchmarks.shapes import DEFAULT_SHAPES, Shape
+from benchmarks.shapes import Shape
+from benchmarks.speed import SPEED
 from gru_parallel.errors import UsageError
 
 
@@ -25,6 +26,6 @@ def test_sizes_that_cannot_run_are_refused(text: str, message: str) -> None:
 
 
 def test_the_default_shapes_are_those_of_the_targets() -> None:
-    sizes = {(shape.hidden_size, shape.batch_size) for shape in DEFAULT_SHAPES}
+    sizes = {(shape.hidden_size, shape.batch_size) for shape in SPEED.shapes}
     assert sizes == {(128, 32), (128, 64), (256, 32), (256, 64)}
-    assert {(shape.n_steps, shape.num_layers) for shape in DEFAULT_SHAPES} == {(96, 4)}
+    assert {(shape.n_steps, shape.num_layers) for shape in SPEED.shapes} == {(96, 4)}

@@ -1,7 +1,8 @@
 import pytest
 
-from benchmarks.shapes import QUICK_SHAPE, Shape
-from benchmarks.variants import ALL_VARIANTS, QUICK_VARIANTS, Pipeline, WholeGRU
+from benchmarks.shapes import Shape
+from benchmarks.speed import SPEED
+from benchmarks.variants import Pipeline, WholeGRU
 
 
 def test_layers_are_shared_out_evenly_over_two_logical_cpus() -> None:
@@ -27,9 +28,9 @@ def test_a_pipeline_fits_a_shape_that_fills_all_its_cells() -> None:
 
 
 def test_names_tell_all_variants_apart() -> None:
-    assert len({variant.name for variant in ALL_VARIANTS}) == len(ALL_VARIANTS)
+    assert len({variant.name for variant in SPEED.variants}) == len(SPEED.variants)
 
 
 def test_the_quick_run_measures_a_part_of_the_full_one_and_all_of_it_fits() -> None:
-    assert set(QUICK_VARIANTS) < set(ALL_VARIANTS)
-    assert all(variant.fits(QUICK_SHAPE) for variant in QUICK_VARIANTS)
+    assert set(SPEED.quick_variants) < set(SPEED.variants)
+    assert all(variant.fits(SPEED.quick_shape) for variant in SPEED.quick_variants)
