@@ -24,7 +24,7 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 .PHONY: help
 help: ## Show this list
 	@echo 'make TARGET [ARGS="..."]'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
 .PHONY: install
 install: $(INSTALLED) ## Make .venv and install the project in it, with the test tools
@@ -64,6 +64,10 @@ hooks: $(INSTALLED_DEV) ## Have git run the checks before each commit
 .PHONY: bench
 bench: $(INSTALLED) ## Measure the pipeline against nn.GRU
 	@$(PY) -m benchmarks speed $(ARGS)
+
+.PHONY: bench-packed
+bench-packed: $(INSTALLED) ## Measure gru_parallel.GRU against nn.GRU on unequal lengths
+	@$(PY) -m benchmarks packed $(ARGS)
 
 .PHONY: docs
 docs: $(INSTALLED) ## Draw the pictures of the documentation again

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from time import perf_counter, process_time
 from typing import Protocol
 
 import torch
@@ -11,8 +9,10 @@ from torch import Tensor, nn
 
 from benchmarks.bare import BareCells
 from benchmarks.cell_clock import CellClock
+from benchmarks.ragged_subject import RaggedSubject
 from benchmarks.samples import PipelineStep, Step
 from benchmarks.shapes import Shape
+from benchmarks.stopwatch import drop_gradients, timed
 from benchmarks.variants import Pipeline, Variant, WholeGRU
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
@@ -39,8 +39,10 @@ def make_subject(variant: Variant, shape: Shape) -> Subject:
     if isinstance(variant, WholeGRU):
         torch.set_num_threads(variant.n_threads)
         return _WholeSubject(shape)
-    torch.set_num_threads(1)
-    return _PipelineSubject(variant, shape)
+    if isinstance(variant, Pipeline):
+        torch.set_num_threads(1)
+        return _PipelineSubject(variant, shape)
+    return RaggedSubject(variant, shape)
 
 
 class _WholeSubject:
@@ -54,8 +56,8 @@ class _WholeSubject:
         self._x, self._y = _batch(shape)
 
     def step(self) -> Step:
-        wall_ms, cpu_ms = _timed(self._train)
-        _drop_gradients(self._parameters)
+        wall_ms, cpu_ms = timed(self._train)
+        drop_gradients(self._parameters)
         return Step(wall_ms, cpu_ms)
 
     def _train(self) -> None:
@@ -81,10 +83,10 @@ class _PipelineSubject:
 
     def step(self) -> Step:
         self._cells.take_ms()
-        wall_ms, cpu_ms = _timed(self._train)
+        wall_ms, cpu_ms = timed(self._train)
         cells_cpu_ms = self._cells.take_ms()
-        _drop_gradients(self._model.parameters())
-        _, bare_cpu_ms = _timed(self._train_bare)
+        drop_gradients(self._model.parameters())
+        _, bare_cpu_ms = timed(self._train_bare)
         timeline = self._engine.timeline
         assert timeline is not None
         cells_ms = {
@@ -111,16 +113,3 @@ def _batch(shape: Shape) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(shape.batch_size, shape.n_steps, shape.hidden_size, generator=generator)
     return x, torch.randn(shape.batch_size, 1, generator=generator)
-
-
-def _timed(run: Callable[[], None]) -> tuple[float, float]:
-    """Run and return wall time and the process's CPU time, in ms."""
-    wall, cpu = perf_counter(), process_time()
-    run()
-    return (perf_counter() - wall) * 1e3, (process_time() - cpu) * 1e3
-
-
-def _drop_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """As an optimiser's zero_grad does."""
-    for parameter in parameters:
-        parameter.grad = None

@@ -21,6 +21,14 @@ def test_a_quick_run_measures_every_kind_of_variant() -> None:
     assert "2 rounds" in done.stdout
 
 
+def test_a_quick_run_of_unequal_lengths_measures_nn_gru_and_the_drop_in() -> None:
+    done = run("packed", "--quick")
+    assert done.returncode == 0, done.stderr
+    for name in ("nn.GRU 1 thread, packed", "nn.GRU 1 thread, padded", "2 stages M=1 C=8"):
+        assert name in done.stdout
+    assert "lengths 1 to 16" in done.stdout
+
+
 def test_a_shape_that_cannot_be_read_is_a_usage_error() -> None:
     done = run("speed", "--shape", "128")
     assert done.returncode == 2

@@ -1,8 +1,10 @@
 import pytest
 
+from benchmarks.packed import PACKED
 from benchmarks.shapes import Shape
 from benchmarks.speed import SPEED
-from benchmarks.variants import Pipeline, WholeGRU
+from benchmarks.timed import TimedBenchmark
+from benchmarks.variants import DropIn, Pipeline, WholeGRU
 
 
 def test_layers_are_shared_out_evenly_over_two_logical_cpus() -> None:
@@ -27,8 +29,14 @@ def test_a_pipeline_fits_a_shape_that_fills_all_its_cells() -> None:
     assert WholeGRU(2).fits(shape)
 
 
-def test_names_tell_all_variants_apart() -> None:
-    assert len({variant.name for variant in SPEED.variants}) == len(SPEED.variants)
+def test_the_drop_in_has_a_device_a_layer_or_stays_in_its_thread() -> None:
+    assert DropIn(1, 8).device_map(4) == ["cpu:0", "cpu:0", "cpu:1", "cpu:1"]
+    assert DropIn(1, 8, in_thread=True).device_map(4) is None
+
+
+@pytest.mark.parametrize("benchmark", [SPEED, PACKED], ids=lambda benchmark: benchmark.name)
+def test_names_tell_all_variants_apart(benchmark: TimedBenchmark) -> None:
+    assert len({variant.name for variant in benchmark.variants}) == len(benchmark.variants)
 
 
 def test_the_quick_run_measures_a_part_of_the_full_one_and_all_of_it_fits() -> None:
