@@ -69,6 +69,10 @@ bench: $(INSTALLED) ## Measure the pipeline against nn.GRU
 bench-packed: $(INSTALLED) ## Measure gru_parallel.GRU against nn.GRU on unequal lengths
 	@$(PY) -m benchmarks packed $(ARGS)
 
+.PHONY: bench-memory
+bench-memory: $(INSTALLED) ## Measure the memory of a step as the sequence grows
+	@$(PY) -m benchmarks memory $(ARGS)
+
 .PHONY: docs
 docs: $(INSTALLED) ## Draw the pictures of the documentation again
 	$(PY) scripts/draw_timelines.py

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from benchmarks.benchmark import Benchmark
 from benchmarks.machine import this_machine
+from benchmarks.memory.command import MEMORY
 from benchmarks.packed import PACKED
 from benchmarks.readme import write_section
 from benchmarks.report import markdown, print_report
@@ -19,7 +20,7 @@ from benchmarks.results import Results, load, result_path, save
 from benchmarks.speed import SPEED
 from gru_parallel.errors import UsageError
 
-BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED)
+BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED, MEMORY)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -46,3 +46,11 @@ class Benchmark(ABC, Generic[Numbers]):
     @abstractmethod
     def read(self, entries: Mapping[str, Any]) -> Numbers:
         """Read one of the numbers from what `dataclasses.asdict` made of it."""
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value

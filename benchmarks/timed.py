@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.benchmark import Benchmark
+from benchmarks.benchmark import Benchmark, positive
 from benchmarks.driver import MAX_STOLEN, Limits, measure, undisturbed
 from benchmarks.samples import Round
 from benchmarks.shapes import Shape
@@ -106,11 +106,3 @@ class TimedBenchmark(Benchmark[ShapeSummary]):
     def read(self, entries: Mapping[str, Any]) -> ShapeSummary:
         """See `Benchmark`."""
         return read_summary(entries)
-
-
-def positive(text: str) -> int:
-    """Read a whole number of at least 1, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.memory.gauges import CLEAR_REFS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -27,6 +29,15 @@ def test_a_quick_run_of_unequal_lengths_measures_nn_gru_and_the_drop_in() -> Non
     for name in ("nn.GRU 1 thread, packed", "nn.GRU 1 thread, padded", "2 stages M=1 C=8"):
         assert name in done.stdout
     assert "lengths 1 to 16" in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not CLEAR_REFS.exists(), reason="only Linux counts resident memory")
+def test_a_quick_run_of_memory_shows_it_with_and_without_truncation() -> None:
+    done = run("memory", "--quick")
+    assert done.returncode == 0, done.stderr
+    assert "pipeline, truncate=1" in done.stdout
+    assert "saved activations do not grow" in done.stdout
 
 
 def test_a_shape_that_cannot_be_read_is_a_usage_error() -> None:

@@ -1,0 +1,65 @@
+"""What takes a training step: how gradients are cut, and how long the sequences are. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gru_parallel.placement import Plan, StagePlan
+
+NUM_LAYERS, HIDDEN_SIZE, BATCH_SIZE, N_CHANNELS = 4, 64, 8, 1
+STEPS_A_CHUNK = 100
+SCHEDULE = "one_f_one_b"
+
+
+class Kind(StrEnum):
+    """Who takes the step, and how far gradients flow back; the value is how tables call it."""
+
+    WHOLE = "nn.GRU"
+    PIPELINE = "pipeline"
+    TRUNCATED = "pipeline, truncate=1"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training step.
+
+    Attributes:
+        kind: who takes it.
+        n_steps: time steps of the sequences, a multiple of `STEPS_A_CHUNK`.
+    """
+
+    kind: Kind
+    n_steps: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}, T={self.n_steps:,}"
+
+    @property
+    def n_chunks(self) -> int:
+        """Slices of time."""
+        return self.n_steps // STEPS_A_CHUNK
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of a pipeline: two stages of two layers each."""
+        return Plan(
+            num_layers=NUM_LAYERS,
+            layers_per_block=1,
+            stages=(StagePlan("cpu:0", 0, 2), StagePlan("cpu:1", 2, 2)),
+            schedule=SCHEDULE,
+            n_micro_batches=1,
+            n_chunks=self.n_chunks,
+            truncate=1 if self.kind is Kind.TRUNCATED else None,
+        )
+
+
+ALL_CASES = (
+    *(Case(Kind.WHOLE, n_steps) for n_steps in (1_000, 10_000)),
+    *(Case(Kind.PIPELINE, n_steps) for n_steps in (1_000, 10_000)),
+    *(Case(Kind.TRUNCATED, n_steps) for n_steps in (1_000, 10_000, 100_000)),
+)
+QUICK_CASES = (
+    Case(Kind.PIPELINE, 400),
+    *(Case(Kind.TRUNCATED, n_steps) for n_steps in (400, 800)),
+)
