@@ -15,47 +15,17 @@ FORWARD, REVERSE = 0, 1
 class BidirectionalBlock(Block):
     """A block whose layers run in both directions, each with weights and states of its own.
 
-    The block computes what the same layers of one `nn.GRU(bidirectional=True)` would, given their
-    share of h_0. Its reverse direction begins at the end of the sequence, so it runs whole
-    sequences only. The two directions of a layer meet at its end alone, so they may run on two
-    devices.
-
-    Args:
-        input_size: features of x.
-        hidden_size: features of each direction's output.
-        num_layers: layers in this block.
-        first_layer: index of the block's first layer in the whole stack.
-        last: whether the block's last layer is the last of the stack (no dropout after it).
-        dropout: probability of dropping an output between layers, 0 <= dropout <= 1.
-        h_0: where the state comes from that enters the block, one of `POLICIES`.
-        bias: whether layers have biases.
-        device: where the parameters are created.
-        dtype: the parameters' type.
+    Computes what the same layers of one `nn.GRU(bidirectional=True)` would. The reverse direction
+    begins at the end of the sequence, so the block runs whole sequences only. The two directions
+    of a layer meet at its end alone, so they may run on two devices.
     """
 
     n_directions = 2
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        first_layer: int = 0,
-        last: bool = True,
-        dropout: float = 0.0,
-        h_0: str = "given",
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, first_layer, last, dropout, h_0)
-        for _ in range(num_layers):
-            for _ in (FORWARD, REVERSE):
-                part = nn.GRU(input_size, hidden_size, bias=bias, device=device, dtype=dtype)
-                self.parts.append(part)
-            input_size = self.output_size
-        self._learn_h_0(device, dtype)
+    @property
+    def part_sizes(self) -> tuple[int, ...]:
+        """For each of `parts`, its number of layers: one a layer and direction."""
+        return (1,) * self.n_states
 
     @property
     def part_places(self) -> tuple[tuple[int, str], ...]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from itertools import accumulate
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +20,9 @@ POLICIES = ("zeros", "given", "learned", "carry", "previous")
 class Block(nn.Module, ABC):
     """One or more consecutive layers of a stack, with weights and a hidden state of their own.
 
-    Dropout follows every layer but the last of the whole stack, so also the last layer of a block
-    inside the stack.
+    The block computes what the same layers of one `nn.GRU` would, given their share of h_0. Dropout
+    follows every layer but the last of the whole stack, so also the last layer of a block inside
+    the stack.
 
     Args:
         input_size: features of x.
@@ -32,6 +32,9 @@ class Block(nn.Module, ABC):
         last: whether the block's last layer is the last of the stack (no dropout after it).
         dropout: probability of dropping an output between layers, 0 <= dropout <= 1.
         h_0: where the state comes from that enters the block, one of `POLICIES`.
+        bias: whether layers have biases.
+        device: where the parameters are created.
+        dtype: the parameters' type.
 
     Attributes:
         n_directions: 1, or 2 where layers run in both directions of time.
@@ -44,11 +47,15 @@ class Block(nn.Module, ABC):
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        first_layer: int,
-        last: bool,
-        dropout: float,
-        h_0: str,
+        num_layers: int = 1,
+        *,
+        first_layer: int = 0,
+        last: bool = True,
+        dropout: float = 0.0,
+        h_0: str = "given",
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout <= 1.0:
@@ -62,13 +69,13 @@ class Block(nn.Module, ABC):
         self.last = last
         self.dropout = dropout
         self.h_0 = h_0
-        self.parts = nn.ModuleList()
-
-    def _learn_h_0(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        """Register a state to learn for each layer and direction, if that is the policy."""
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.parts = nn.ModuleList(
+            nn.GRU(self.output_size if first else input_size, hidden_size, size, bias=bias, **made)
+            for size, (first, _) in zip(self.part_sizes, self.part_places, strict=True)
+        )
         for name in self.learned_names:
-            state = torch.zeros(self.hidden_size, device=device, dtype=dtype)
-            self.register_parameter(name, nn.Parameter(state))
+            self.register_parameter(name, nn.Parameter(torch.zeros(hidden_size, **made)))
 
     @property
     def learned_names(self) -> tuple[str, ...]:
@@ -116,6 +123,11 @@ class Block(nn.Module, ABC):
         """Return what the block is trained by, in the order of `nn.GRU`, learned states last."""
         weights = [w for part in self.gru_parts for layer in part.all_weights for w in layer]
         return [*weights, *(getattr(self, name) for name in self.learned_names)]
+
+    @property
+    @abstractmethod
+    def part_sizes(self) -> tuple[int, ...]:
+        """For each of `parts`, its number of layers."""
 
     @property
     @abstractmethod
@@ -199,53 +211,24 @@ class Block(nn.Module, ABC):
 
 
 class GRUBlock(Block):
-    """A block whose layers run in the direction of time, so that it can run chunk by chunk.
-
-    The block computes what the same layers of one `nn.GRU` would, given their share of h_0.
-
-    Args:
-        input_size: features of x.
-        hidden_size: features of each layer's output.
-        num_layers: layers in this block.
-        first_layer: index of the block's first layer in the whole stack.
-        last: whether the block's last layer is the last of the stack (no dropout after it).
-        dropout: probability of dropping an output between layers, 0 <= dropout <= 1.
-        h_0: where the state comes from that enters the block, one of `POLICIES`.
-        bias: whether layers have biases.
-        device: where the parameters are created.
-        dtype: the parameters' type.
-    """
+    """A block whose layers run in the direction of time, so that it can run chunk by chunk."""
 
     n_directions = 1
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        first_layer: int = 0,
-        last: bool = True,
-        dropout: float = 0.0,
-        h_0: str = "given",
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, first_layer, last, dropout, h_0)
-        # Without dropout the layers go into one call, in which cuDNN overlaps them; with dropout
-        # the masks between them are ours, so each layer is a call of its own.
-        for size in layers_of_parts(num_layers, dropout):
-            part = nn.GRU(input_size, hidden_size, size, bias=bias, device=device, dtype=dtype)
-            self.parts.append(part)
-            input_size = hidden_size
-        self._learn_h_0(device, dtype)
+    @property
+    def part_sizes(self) -> tuple[int, ...]:
+        """For each of `parts`, its number of layers.
+
+        Without dropout the layers go into one call, in which cuDNN overlaps them; with dropout the
+        masks between them are ours, so each layer is a call of its own.
+        """
+        return (self.num_layers,) if self.dropout == 0.0 else (1,) * self.num_layers
 
     @property
     def part_places(self) -> tuple[tuple[int, str], ...]:
         """For each of `parts`, its first layer within the block and its names' suffix."""
-        ends = accumulate((part.num_layers for part in self.gru_parts), initial=0)
-        return tuple((first, "") for first in list(ends)[:-1])
+        firsts = accumulate(self.part_sizes[:-1], initial=0)
+        return tuple((first, "") for first in firsts)
 
     def forward(
         self,
@@ -272,8 +255,3 @@ def _count_from(first_layer: int, name: str) -> str:
     stem, _, rest = name.rpartition("_l")
     layer, *suffix = rest.split("_")
     return "_".join([f"{stem}_l{first_layer + int(layer)}", *suffix])
-
-
-def layers_of_parts(num_layers: int, dropout: float) -> Sequence[int]:
-    """Return the layers of each call of `nn.GRU` that a `GRUBlock` makes."""
-    return [num_layers] if dropout == 0.0 else [1] * num_layers
