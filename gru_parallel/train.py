@@ -35,7 +35,9 @@ from gru_parallel.report import (
     write_trace,
 )
 from gru_parallel.training import SeriesModule
-from gru_parallel.training.callbacks import InterruptedRunError, NonFiniteLossError, StepClock
+from gru_parallel.training.interrupt import InterruptedRunError
+from gru_parallel.training.nonfinite_loss import NonFiniteLossError
+from gru_parallel.training.step_clock import StepClock
 
 
 @dataclass(frozen=True)

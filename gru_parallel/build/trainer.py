@@ -18,12 +18,10 @@ from gru_parallel.engine.devices import torch_device
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.training import PipelineStrategy
-from gru_parallel.training.callbacks import (
-    MetricsFile,
-    StepClock,
-    StopAtInterrupt,
-    StopAtNonFiniteLoss,
-)
+from gru_parallel.training.interrupt import StopAtInterrupt
+from gru_parallel.training.metrics_file import MetricsFile
+from gru_parallel.training.nonfinite_loss import StopAtNonFiniteLoss
+from gru_parallel.training.step_clock import StepClock
 
 
 def build_trainer(config: Config, plan: Plan, folder: Path, clock: StepClock) -> pl.Trainer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
@@ -70,3 +71,9 @@ class PipelineStrategy(SingleDeviceStrategy):
             assert isinstance(module, SeriesModule)
             module.use_engine(None)
         super().teardown()
+
+
+def engine_of(trainer: pl.Trainer) -> ThreadEngine | None:
+    """Return the engine that runs the trainer's model now, None where no pipeline does."""
+    strategy = trainer.strategy
+    return strategy.engine if isinstance(strategy, PipelineStrategy) else None

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
-from gru_parallel.training.callbacks import InterruptedRunError, StopAtInterrupt
+from gru_parallel.training.interrupt import InterruptedRunError, StopAtInterrupt
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, Run, adamw, fit, make_module
 

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from gru_parallel.training import SeriesModule
-from gru_parallel.training.callbacks import NonFiniteLossError, StopAtNonFiniteLoss
+from gru_parallel.training.nonfinite_loss import NonFiniteLossError, StopAtNonFiniteLoss
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, fit, make_module, weights_of
 

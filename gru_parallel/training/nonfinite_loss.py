@@ -1,0 +1,86 @@
+"""Ends a run whose loss is NaN or infinite before the loss reaches weights or checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from gru_parallel.placement import Plan
+from gru_parallel.training.strategy import engine_of
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+class StopAtNonFiniteLoss(pl.Callback):
+    """Ends the run before a loss that is NaN or infinite reaches the weights.
+
+    Args:
+        plan: to name the stage, its device and layers.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the batch, to look into it should its loss be wrong."""
+        del trainer, pl_module, batch_idx
+        self._batch = batch
+
+    def on_before_backward(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
+    ) -> None:
+        """Look at the loss.
+
+        Raises:
+            NonFiniteLossError: it is NaN or infinite; names step, stage and last good checkpoint.
+        """
+        del pl_module
+        if not torch.isfinite(loss):
+            raise self._error(trainer, loss, f"at step {trainer.global_step + 1}")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the loss of the validation, before weights that are no good are saved.
+
+        Raises:
+            NonFiniteLossError: it is NaN or infinite.
+        """
+        del pl_module
+        loss = trainer.callback_metrics.get("val/loss")
+        if loss is not None and not torch.isfinite(loss) and not trainer.sanity_checking:
+            raise self._error(trainer, loss, f"in the validation after step {trainer.global_step}")
+
+    def _error(self, trainer: pl.Trainer, loss: Tensor, when: str) -> NonFiniteLossError:
+        stage = self._stage(trainer)
+        placed, layers = self.plan.stages[stage], self.plan.stage_layers(stage)
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        return NonFiniteLossError(
+            f"The loss became {loss.item()} {when}; the first values that are not finite came from"
+            f" stage {stage} ({placed.device}, layers {layers.start}-{layers.stop - 1}).\n"
+            f"Last good checkpoint: {_last_checkpoint(trainer)}. Try a lower optimizer.lr (now"
+            f" {rate:g}) or trainer.gradient_clip_val=1.0."
+        )
+
+    def _stage(self, trainer: pl.Trainer) -> int:
+        engine = engine_of(trainer)
+        found = None
+        if engine is not None:
+            step = trainer.fit_loop.total_batch_idx
+            found = engine.first_nonfinite_stage(self._batch["x"], step=step)
+        # Where every output is finite, the head or the loss itself overflowed.
+        return self.plan.n_stages - 1 if found is None else found
+
+
+def _last_checkpoint(trainer: pl.Trainer) -> str:
+    callbacks = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+    # For a callback without a metric to watch, the last one is the best.
+    paths = [callback.best_model_path for callback in reversed(callbacks)]
+    paths.append(str(trainer.ckpt_path or ""))
+    return next((path for path in paths if path), "none was written yet")
