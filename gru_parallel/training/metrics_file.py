@@ -15,7 +15,9 @@ from torch.optim import Optimizer
 class MetricsFile(pl.Callback):
     """Writes metrics.csv: a row for each logged step, the loss in full precision.
 
-    Rows are added to a file that is there already, so a run resumed in its folder loses none.
+    Where gradients are accumulated, the loss and samples/s are those of the last batch of the step,
+    as in Lightning's own log. A run that goes on in its own folder keeps the rows up to its
+    checkpoint; any other begins the file anew.
 
     Args:
         path: of the file; its folder exists.
@@ -29,12 +31,19 @@ class MetricsFile(pl.Callback):
         self.every_n_steps = every_n_steps
         self._last_step = 0
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note the step that the run goes on from."""
+        del trainer, pl_module
+        self._last_step = checkpoint["global_step"]
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the header of a new file."""
+        """Write the header, and the rows that stay."""
         del pl_module
-        self._last_step = trainer.global_step
-        if not self.path.exists():
-            self._write(self.columns)
+        rows = self._rows_that_stay(trainer.ckpt_path)
+        with self.path.open("w", newline="") as file:
+            csv.writer(file).writerows([self.columns, *rows])
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
@@ -52,17 +61,25 @@ class MetricsFile(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Write a row where Lightning logs one."""
-        del pl_module, batch, batch_idx
+        del pl_module, outputs, batch, batch_idx
         step = trainer.global_step
         # While gradients are accumulated, several batches end at one step.
         if step == self._last_step or step % self.every_n_steps != 0:
             return
         self._last_step = step
-        assert isinstance(outputs, Mapping)
-        samples = float(trainer.callback_metrics["samples/s"])
-        loss = float(outputs["loss"])
-        self._write((trainer.current_epoch, step, repr(loss), f"{samples:.1f}", self._rate))
-
-    def _write(self, row: tuple[Any, ...]) -> None:
+        metrics = trainer.callback_metrics
+        # Not that of `outputs`, which is divided by the batches that are accumulated.
+        loss, samples = float(metrics["train/loss"]), float(metrics["samples/s"])
+        row = (trainer.current_epoch, step, repr(loss), f"{samples:.1f}", self._rate)
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerow(row)
+
+    def _rows_that_stay(self, ckpt_path: Path | str | None) -> list[list[str]]:
+        if ckpt_path is None or self.path.parent.resolve() not in Path(ckpt_path).resolve().parents:
+            return []
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            _, *rows = csv.reader(file)
+        step = self.columns.index("step")
+        return [row for row in rows if int(row[step]) <= self._last_step]

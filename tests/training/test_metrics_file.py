@@ -1,10 +1,12 @@
 """metrics.csv has a row a step, and each loss in full."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
 from gru_parallel.training.metrics_file import MetricsFile
@@ -68,6 +70,27 @@ def test_metrics_csv_counts_steps_of_the_optimiser(
     assert [int(row["step"]) for row in read_rows(path)] == steps
 
 
+@pytest.mark.parametrize("accumulate", [2, 3])
+def test_while_gradients_are_accumulated_a_row_has_the_whole_loss_of_the_last_batch(
+    accumulate: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "metrics.csv"
+    frozen = {"make_optimizer": partial(SGD, lr=1e-12)}
+    fit(
+        PLAN,
+        make_module(**frozen),
+        callbacks=[StepClock(), MetricsFile(path, 1)],
+        accumulate_grad_batches=accumulate,
+        max_epochs=1,
+    )
+
+    plain = fit(PLAN, make_module(**frozen), max_epochs=1)
+
+    last_batches = [*range(accumulate - 1, N_BATCHES, accumulate), N_BATCHES - 1]
+    expected = [float(plain.losses[batch]) for batch in dict.fromkeys(last_batches)]
+    assert [float(row["train/loss"]) for row in read_rows(path)] == pytest.approx(expected)
+
+
 def test_metrics_csv_goes_on_where_a_resumed_run_left_it(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     callbacks = [StepClock(), MetricsFile(path, every_n_steps=1)]
@@ -77,3 +100,30 @@ def test_metrics_csv_goes_on_where_a_resumed_run_left_it(tmp_path: Path) -> None
     fit(PLAN, callbacks=[StepClock(), MetricsFile(path, 1)], ckpt_path=tmp_path / "first.ckpt")
 
     assert [int(row["step"]) for row in read_rows(path)] == list(range(1, 2 * N_BATCHES + 1))
+
+
+def test_a_run_that_goes_on_from_an_earlier_step_writes_the_later_rows_again(
+    tmp_path: Path,
+) -> None:
+    path, checkpoint = tmp_path / "metrics.csv", tmp_path / "checkpoints" / "first.ckpt"
+    fit(PLAN, max_epochs=1).trainer.save_checkpoint(checkpoint)
+    fit(PLAN, callbacks=[StepClock(), MetricsFile(path, 1)], max_epochs=2)
+    whole = [(row["step"], row["train/loss"]) for row in read_rows(path)]
+
+    fit(PLAN, callbacks=[StepClock(), MetricsFile(path, 1)], ckpt_path=checkpoint, max_epochs=2)
+
+    assert [(row["step"], row["train/loss"]) for row in read_rows(path)] == whole
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_another_run_begins_metrics_csv_anew(goes_on: bool, tmp_path: Path) -> None:
+    path, checkpoint = tmp_path / "run" / "metrics.csv", tmp_path / "elsewhere" / "first.ckpt"
+    path.parent.mkdir()
+    fit(PLAN, max_epochs=1).trainer.save_checkpoint(checkpoint)
+    fit(PLAN, callbacks=[StepClock(), MetricsFile(path, 1)], max_epochs=2)
+
+    start = checkpoint if goes_on else None
+    fit(PLAN, callbacks=[StepClock(), MetricsFile(path, 1)], ckpt_path=start, max_epochs=2)
+
+    first = N_BATCHES + 1 if goes_on else 1
+    assert [int(row["step"]) for row in read_rows(path)] == list(range(first, 2 * N_BATCHES + 1))
