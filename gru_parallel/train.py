@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -35,6 +34,7 @@ from gru_parallel.report import (
     write_trace,
 )
 from gru_parallel.training import SeriesModule
+from gru_parallel.training.best_and_last import written_checkpoints
 from gru_parallel.training.interrupt import InterruptedRunError
 from gru_parallel.training.nonfinite_loss import NonFiniteLossError
 from gru_parallel.training.step_clock import StepClock
@@ -79,13 +79,13 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
     trainer = build_trainer(prepared.config, planned.plan, folder, clock)
     try:
         trainer.fit(prepared.module, prepared.data, ckpt_path=prepared.config.ckpt_path)
-        best = _checkpoints(trainer)[0]
+        best, last = written_checkpoints(trainer)
         metrics = trainer.test(prepared.module, prepared.data, ckpt_path=best, verbose=False)[0]
     except NonFiniteLossError as error:
         return fail(error, 1)
     except InterruptedRunError as error:
         return fail(error, INTERRUPTED)
-    _report(prepared, trainer, clock, dict(metrics), folder, console)
+    _report(prepared, trainer, clock, dict(metrics), (best, last), folder, console)
     return 0
 
 
@@ -94,12 +94,12 @@ def _report(
     trainer: Trainer,
     clock: StepClock,
     metrics: dict[str, float],
+    checkpoints: tuple[str | None, str | None],
     folder: Path,
     console: Console,
 ) -> None:
     planned = prepared.planned
     plan = planned.plan
-    best, last = _checkpoints(trainer)
     summary = Summary(
         test_metrics={name: metrics[f"test/{name}"] for name in ("mse", "mae")},
         baselines=prepared.baselines,
@@ -110,8 +110,8 @@ def _report(
         samples_per_s=clock.samples_per_s,
         predicted_bubble=predicted_timeline(plan, planned.block_costs, planned.cluster).bubble,
         measured_bubble=None if clock.timeline is None else clock.timeline.bubble,
-        best_checkpoint=best,
-        last_checkpoint=last,
+        best_checkpoint=checkpoints[0],
+        last_checkpoint=checkpoints[1],
     )
     write_summary(summary, folder / "summary.json")
     if clock.timeline is not None:
@@ -123,16 +123,6 @@ def _report(
     console.print(f"Folder of the run: {folder}", soft_wrap=True, highlight=False)
 
 
-def _checkpoints(trainer: Trainer) -> tuple[str | None, str | None]:
-    """Return the paths of the best and of the last checkpoint, None where there is none."""
-    paths = {
-        callback.filename: callback.best_model_path or None
-        for callback in trainer.checkpoint_callbacks
-        if isinstance(callback, ModelCheckpoint)
-    }
-    return paths.get("best"), paths.get("last")
-
-
 def _quieten_lightning() -> None:
     """Leave out what Lightning says to everybody, whatever the run."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -142,7 +132,6 @@ def _quieten_lightning() -> None:
         "The number of training batches .* is smaller than the logging interval",
         ".*isinstance\\(treespec, LeafSpec\\)` is deprecated",
         "Checkpoint directory .* exists and is not empty",
-        "The dirpath has changed from .*",
     ):
         warnings.filterwarnings("ignore", message)
 

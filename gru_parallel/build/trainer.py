@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,6 +18,7 @@ from gru_parallel.engine.devices import torch_device
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.training import PipelineStrategy
+from gru_parallel.training.best_and_last import BestCheckpoint, LastCheckpoint
 from gru_parallel.training.interrupt import StopAtInterrupt
 from gru_parallel.training.metrics_file import MetricsFile
 from gru_parallel.training.nonfinite_loss import StopAtNonFiniteLoss
@@ -48,8 +49,8 @@ def build_trainer(config: Config, plan: Plan, folder: Path, clock: StepClock) ->
     if arguments["enable_checkpointing"]:
         # Without validation there is nothing to be best at.
         if arguments["limit_val_batches"] != 0:
-            callbacks.append(_checkpoint(checkpoints, "best", monitor="val/loss"))
-        callbacks.append(_checkpoint(checkpoints, "last", save_on_train_epoch_end=True))
+            callbacks.append(BestCheckpoint(checkpoints / "best.ckpt"))
+        callbacks.append(LastCheckpoint(checkpoints / "last.ckpt"))
     loggers: list[Logger] = _instantiate("logger", config.logger)
     if loggers:
         callbacks.append(LearningRateMonitor(logging_interval="step"))
@@ -84,13 +85,6 @@ def _arguments(section: DictConfig) -> dict[str, Any]:
     settings = OmegaConf.to_container(section, resolve=True)
     assert isinstance(settings, dict)
     return {str(key): value for key, value in settings.items()}
-
-
-def _checkpoint(folder: Path, name: str, **options: Any) -> ModelCheckpoint:
-    # Not by ModelCheckpoint's save_last: that writes no last one where none was best.
-    return ModelCheckpoint(
-        dirpath=folder, filename=name, save_top_k=1, enable_version_counter=False, **options
-    )
 
 
 def _instantiate(name: str, section: DictConfig) -> list[Any]:

@@ -105,8 +105,8 @@ def checkpoint_of(ended: Ended, name: str = "last") -> dict[str, Any]:
     return checkpoint
 
 
-def assert_same_weights(one: Ended, other: Ended) -> None:
-    """Compare the last checkpoints of two runs to the last bit."""
-    expected = checkpoint_of(other)["state_dict"]
-    for name, weight in checkpoint_of(one)["state_dict"].items():
+def assert_same_weights(one: Ended, other: Ended, which: str = "last") -> None:
+    """Compare the last or the best checkpoints of two runs to the last bit."""
+    expected = checkpoint_of(other, which)["state_dict"]
+    for name, weight in checkpoint_of(one, which)["state_dict"].items():
         assert torch.equal(weight, expected[name]), name

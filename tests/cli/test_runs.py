@@ -185,3 +185,37 @@ def test_a_run_goes_on_in_its_own_folder(n_epochs: int, train_command: RunComman
     assert again.err == ""
     assert len(rows_of(again)) == 3 * n_epochs
     assert checkpoint_of(again)["global_step"] == 3 * n_epochs
+
+
+def test_a_run_of_one_epoch_names_both_checkpoints(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "trainer.max_epochs=1")
+
+    checkpoints = ended.folder / "checkpoints"
+    assert summary_of(ended)["best_checkpoint"] == str(checkpoints / "best.ckpt")
+    assert summary_of(ended)["last_checkpoint"] == str(checkpoints / "last.ckpt")
+
+
+def test_a_resumed_run_has_the_best_model_of_the_uninterrupted_one(
+    train_command: RunCommand,
+) -> None:
+    settings = [*SMALL, "optimizer=sgd", "optimizer.lr=5"]
+    straight = train_command(*settings, "trainer.max_epochs=3")
+    assert checkpoint_of(straight, "best")["global_step"] < 9
+    first = train_command(*settings, "trainer.max_epochs=2", run="first")
+
+    checkpoint = first.folder / "checkpoints" / "last.ckpt"
+    rest = train_command(*settings, "trainer.max_epochs=3", f"ckpt_path={checkpoint}", run="rest")
+
+    assert summary_of(rest)["test_metrics"] == summary_of(straight)["test_metrics"]
+    own = rest.folder / "checkpoints"
+    assert summary_of(rest)["best_checkpoint"] == str(own / "best.ckpt")
+    assert summary_of(rest)["last_checkpoint"] == str(own / "last.ckpt")
+    assert_same_weights(rest, straight, "best")
+
+
+def test_a_second_run_in_one_folder_begins_its_metrics_anew(train_command: RunCommand) -> None:
+    train_command(*SMALL)
+
+    again = train_command(*SMALL, "trainer.max_epochs=1")
+
+    assert [row["step"] for row in rows_of(again)] == ["1", "2", "3"]

@@ -1,0 +1,119 @@
+"""The best and the last checkpoint of a run, also of one that goes on from another's checkpoint."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+
+class _OwnCheckpoint(ModelCheckpoint):
+    """A checkpoint with a fixed name in the folder of this run.
+
+    What another run wrote into its own folder, Lightning would restore from a checkpoint, from one
+    that is only tested too. Here the files of this run alone count; see `_go_on`.
+    """
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        super().__init__(path.parent, path.stem, enable_version_counter=False, **options)
+        # As ModelCheckpoint writes it.
+        self.path = path.resolve()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take over from the run that is gone on from what holds for this one."""
+        del pl_module
+        if trainer.state.fn == TrainerFn.FITTING:
+            source = Path(str(trainer.ckpt_path)).resolve()
+            self._go_on(source, checkpoint["callbacks"].get(self.state_key, {}))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Leave everything as `on_load_checkpoint` has made it."""
+
+    def _go_on(self, source: Path, state: dict[str, Any]) -> None:
+        """Take over what holds for this run of the `state` that the checkpoint `source` has."""
+        raise NotImplementedError
+
+
+class LastCheckpoint(_OwnCheckpoint):
+    """Writes the checkpoint of the last epoch.
+
+    Not by ModelCheckpoint's save_last: that writes no last one where none was best.
+
+    Args:
+        path: of the checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, save_on_train_epoch_end=True)
+
+    def _go_on(self, source: Path, state: dict[str, Any]) -> None:
+        del state
+        # A run that goes on in its own folder has a last one before it writes its next.
+        if source.parent == self.path.parent and self.path.is_file():
+            self.best_model_path = str(self.path)
+
+
+class BestCheckpoint(_OwnCheckpoint):
+    """Writes the checkpoint with the lowest `val/loss`.
+
+    In a run that goes on from a checkpoint, the epochs before it count too: the best of them is
+    copied into this run's folder at the start.
+
+    Args:
+        path: of the checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, monitor="val/loss")
+
+    def _go_on(self, source: Path, state: dict[str, Any]) -> None:
+        score = state.get("best_model_score")
+        if score is None:
+            return
+        noted = Path(state["best_model_path"])
+        # Beside the checkpoint comes first: the folder may have been moved, or its best one copied.
+        best = next(
+            (p for p in (source.parent / self.path.name, noted) if self._has(p, score)), None
+        )
+        if best is None:
+            warnings.warn(
+                f"The best model so far (val/loss {score:.4g}) is no longer in {noted}; best.ckpt"
+                " and the test are those of the epochs from here on.",
+                stacklevel=2,
+            )
+            return
+        if best != self.path:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(best, self.path)
+        self.best_model_path = self.kth_best_model_path = str(self.path)
+        self.best_model_score = self.kth_value = self.current_score = score
+        self.best_k_models = {str(self.path): score}
+
+    def _has(self, path: Path, score: Tensor) -> bool:
+        """Say whether the file is the checkpoint that had this score when it was written."""
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            own: dict[str, Any] = saved["callbacks"][self.state_key]
+        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError):
+            return False
+        return bool(own["best_model_score"] == score)
+
+
+def written_checkpoints(trainer: pl.Trainer) -> tuple[str | None, str | None]:
+    """Return the paths of the best and of the last checkpoint, None where there is none."""
+
+    def path_of(kind: type[_OwnCheckpoint]) -> str | None:
+        paths = (c.best_model_path for c in trainer.checkpoint_callbacks if isinstance(c, kind))
+        return next(paths, None) or None
+
+    return path_of(BestCheckpoint), path_of(LastCheckpoint)

@@ -1,0 +1,117 @@
+"""A run that goes on keeps the best model so far, and names its own checkpoints alone."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gru_parallel.training.best_and_last import (
+    BestCheckpoint,
+    LastCheckpoint,
+    written_checkpoints,
+)
+from tests.builders import make_plan
+from tests.runs import N_BATCHES, Run, fit, make_data, make_module, sgd
+
+PLAN = make_plan([2, 2], n_micro_batches=2, n_chunks=3)
+pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+
+
+def train(folder: Path, max_epochs: int, **options: Any) -> Run:
+    """Train at a rate with which the loss goes down, and up again."""
+    callbacks = [BestCheckpoint(folder / "best.ckpt"), LastCheckpoint(folder / "last.ckpt")]
+    module = make_module(lambda parameters: sgd(parameters, lr=1.0))
+    return fit(
+        PLAN,
+        module,
+        callbacks=callbacks,
+        max_epochs=max_epochs,
+        enable_checkpointing=True,
+        **options,
+    )
+
+
+def step_of(path: Path) -> int:
+    step: int = torch.load(path, weights_only=True)["global_step"]
+    return step
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of four epochs, the best of which is neither the first nor the last."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(folder, 4)
+    assert N_BATCHES < step_of(folder / "best.ckpt") < 4 * N_BATCHES
+    return folder
+
+
+def n_best(whole: Path) -> int:
+    return step_of(whole / "best.ckpt") // N_BATCHES
+
+
+def test_the_best_of_the_earlier_run_comes_into_the_new_folder(whole: Path, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    train(old, n_best(whole))
+
+    run = train(new, 4, ckpt_path=old / "last.ckpt")
+
+    assert step_of(new / "best.ckpt") == step_of(whole / "best.ckpt")
+    assert written_checkpoints(run.trainer) == (str(new / "best.ckpt"), str(new / "last.ckpt"))
+
+
+def test_a_better_one_takes_its_place(whole: Path, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    train(old, n_best(whole) - 1)
+
+    train(new, 4, ckpt_path=old / "last.ckpt")
+
+    assert step_of(new / "best.ckpt") == step_of(whole / "best.ckpt")
+    assert step_of(old / "best.ckpt") < step_of(whole / "best.ckpt")
+
+
+def test_it_is_found_in_a_folder_that_was_moved(whole: Path, tmp_path: Path) -> None:
+    train(tmp_path / "old", n_best(whole))
+    shutil.move(tmp_path / "old", tmp_path / "moved")
+
+    train(tmp_path / "moved", 4, ckpt_path=tmp_path / "moved" / "last.ckpt")
+
+    assert step_of(tmp_path / "moved" / "best.ckpt") == step_of(whole / "best.ckpt")
+
+
+@pytest.mark.parametrize("fate", ["deleted", "overwritten"])
+def test_a_best_one_that_is_gone_is_said_to_be(fate: str, whole: Path, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    train(old, n_best(whole))
+    if fate == "deleted":
+        (old / "best.ckpt").unlink()
+    else:
+        shutil.copyfile(tmp_path / "old" / "last.ckpt", tmp_path / "last.ckpt")
+        train(old, 1)
+
+    start = old / "last.ckpt" if fate == "deleted" else tmp_path / "last.ckpt"
+    with pytest.warns(UserWarning, match=f"no longer in {old / 'best.ckpt'}; best.ckpt and"):
+        train(new, 4, ckpt_path=start)
+
+    assert step_of(new / "best.ckpt") > n_best(whole) * N_BATCHES
+
+
+def test_a_test_of_the_best_one_changes_no_path(tmp_path: Path) -> None:
+    run = train(tmp_path, 1)
+    before = written_checkpoints(run.trainer)
+
+    run.trainer.test(run.module, make_data(), ckpt_path=before[0], verbose=False)
+
+    assert written_checkpoints(run.trainer) == before
+    assert before == (str(tmp_path / "best.ckpt"), str(tmp_path / "last.ckpt"))
+
+
+def test_a_run_that_goes_on_without_a_step_names_what_is_there(tmp_path: Path) -> None:
+    train(tmp_path / "old", 1)
+
+    in_place = train(tmp_path / "old", 1, ckpt_path=tmp_path / "old" / "best.ckpt")
+    elsewhere = train(tmp_path / "new", 1, ckpt_path=tmp_path / "old" / "last.ckpt")
+
+    assert written_checkpoints(in_place.trainer)[1] == str(tmp_path / "old" / "last.ckpt")
+    assert written_checkpoints(elsewhere.trainer) == (str(tmp_path / "new" / "best.ckpt"), None)
