@@ -64,7 +64,7 @@ class StopAtNonFiniteLoss(pl.Callback):
         return NonFiniteLossError(
             f"The loss became {loss.item()} {when}; the first values that are not finite came from"
             f" stage {stage} ({placed.device}, layers {layers.start}-{layers.stop - 1}).\n"
-            f"Last good checkpoint: {_last_checkpoint(trainer)}. Try a lower optimizer.lr (now"
+            f"Last good checkpoint: {_last_good_checkpoint(trainer)}. Try a lower optimizer.lr (now"
             f" {rate:g}) or trainer.gradient_clip_val=1.0."
         )
 
@@ -78,9 +78,20 @@ class StopAtNonFiniteLoss(pl.Callback):
         return self.plan.n_stages - 1 if found is None else found
 
 
-def _last_checkpoint(trainer: pl.Trainer) -> str:
+def _last_good_checkpoint(trainer: pl.Trainer) -> str:
     callbacks = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
     # For a callback without a metric to watch, the last one is the best.
     paths = [callback.best_model_path for callback in reversed(callbacks)]
     paths.append(str(trainer.ckpt_path or ""))
-    return next((path for path in paths if path), "none was written yet")
+    return next((path for path in paths if path and _is_good(path, trainer.global_step)), "none")
+
+
+def _is_good(path: str, step: int) -> bool:
+    """Say whether a checkpoint's weights are finite, and not those that gave a bad loss at `step`.
+
+    Weights can be finite and yet so large that every loss overflows.
+    """
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    return saved["global_step"] < step and all(
+        w.isfinite().all() for w in saved["state_dict"].values()
+    )

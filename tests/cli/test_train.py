@@ -95,7 +95,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(train_command: RunCommand) -> No
     lines = ended.err.splitlines()
     assert len(lines) == 2
     assert "came from stage 1 (cpu:1, layers 2-3)" in lines[0]
-    assert "Last good checkpoint: none was written yet" in lines[1]
+    assert "Last good checkpoint: none." in lines[1]
     assert "optimizer.lr (now 1e+30)" in lines[1]
     assert not (ended.folder / "summary.json").exists()
 

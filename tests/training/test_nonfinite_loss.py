@@ -104,7 +104,7 @@ def test_an_overflow_in_the_batch_ends_the_run(
 
     assert f"The loss became {value} at step 4; " in str(error.value)
     assert f"came from {stage} " in str(error.value)
-    assert "Last good checkpoint: none was written yet." in str(error.value)
+    assert "Last good checkpoint: none." in str(error.value)
     assert all(weight.isfinite().all() for weight in module.parameters())
 
 
@@ -145,11 +145,36 @@ def test_a_resumed_run_names_the_checkpoint_that_it_came_from(tmp_path: Path) ->
     with pytest.raises(NonFiniteLossError) as error:
         fit(
             PLAN,
-            callbacks=[Poison(N_BATCHES, "model.encoder.bias"), StopAtNonFiniteLoss(PLAN)],
+            callbacks=[Poison(N_BATCHES + 1, "model.encoder.bias"), StopAtNonFiniteLoss(PLAN)],
             ckpt_path=tmp_path / "first.ckpt",
         )
 
     assert f"Last good checkpoint: {tmp_path / 'first.ckpt'}." in str(error.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e35], ids=["not finite", "far too large"])
+def test_a_checkpoint_whose_weights_give_that_loss_is_never_named(
+    value: float, tmp_path: Path
+) -> None:
+    class Spoil(pl.Callback):
+        def on_train_batch_end(
+            self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any
+        ) -> None:
+            if trainer.fit_loop.total_batch_idx == N_BATCHES - 1:
+                for weight in pl_module.parameters():
+                    weight.data.fill_(value)
+
+    checkpoint = ModelCheckpoint(tmp_path, "last", save_on_train_epoch_end=True)
+
+    with pytest.raises(NonFiniteLossError, match=r"Last good checkpoint: none\."):
+        fit(
+            PLAN,
+            callbacks=[Spoil(), StopAtNonFiniteLoss(PLAN), checkpoint],
+            enable_checkpointing=True,
+            limit_val_batches=0,
+        )
+
+    assert (tmp_path / "last.ckpt").is_file()
 
 
 def test_a_finite_run_is_left_alone() -> None:
