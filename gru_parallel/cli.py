@@ -14,12 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from gru_parallel.config import Config, conf_dir, read_config
 from gru_parallel.errors import UsageError
-from gru_parallel.overrides import CONFIG_NAME, compose_config
+from gru_parallel.overrides import CONFIG_NAME, check_sweep, compose_config
 
 Prepared = TypeVar("Prepared")
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+
+_SWEEP = {"-m", "--multirun"}
 
 
 def fail(message: object, status: int) -> int:
@@ -42,27 +44,54 @@ def run_under_hydra(
     Returns:
         The exit status: 2 for a usage error.
     """
-    arguments = sys.argv[1:]
+    try:
+        return _prepare_and_run(sys.argv[1:], prepare, run)
+    except KeyboardInterrupt:
+        return fail("Stopped by Ctrl-C.", INTERRUPTED)
+
+
+def _prepare_and_run(
+    arguments: list[str],
+    prepare: Callable[[Config], Prepared],
+    run: Callable[[Prepared, DictConfig, Path], int],
+) -> int:
+    flags = {argument for argument in arguments if argument.startswith("-")}
     prepared: Prepared | None = None
-    if not any(argument.startswith("-") for argument in arguments):
-        try:
+    try:
+        if not flags:
             prepared = prepare(read_config(compose_config(arguments)))
-        except UsageError as error:
-            return fail(error, USAGE_ERROR)
+        elif flags <= _SWEEP:
+            check_sweep([argument for argument in arguments if argument not in flags])
+    except UsageError as error:
+        return fail(error, USAGE_ERROR)
 
     status = 0
+    is_in_task = False
 
     def task(composed: DictConfig) -> None:
-        nonlocal status
+        nonlocal status, is_in_task
+        is_in_task = True
         try:
             ready = prepare(read_config(composed)) if prepared is None else prepared
+            ended = run(ready, composed, Path(HydraConfig.get().runtime.output_dir))
         except UsageError as error:
-            status = fail(error, USAGE_ERROR)
-            return
-        status = max(status, run(ready, composed, Path(HydraConfig.get().runtime.output_dir)))
+            ended = fail(error, USAGE_ERROR)
+        status = max(status, ended)
+        is_in_task = False
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
+    except OSError as error:
+        if is_in_task:
+            raise
+        # Outside of the task, Hydra makes the folder of the run and writes into it.
+        setting = "hydra.sweep.dir" if flags & _SWEEP else "hydra.run.dir"
+        return fail(
+            f"{setting} gives no folder that can be written to ({error.strerror}:"
+            f" {error.filename}); choose another.",
+            USAGE_ERROR,
+        )
     return status
 
 

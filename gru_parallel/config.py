@@ -169,6 +169,11 @@ def conf_dir() -> Path:
     return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
 
 
+def as_written(value: Any) -> Any:
+    """Return a setting's value as one writes it on the command line."""
+    return "null" if value is None else value
+
+
 def read_config(composed: DictConfig) -> Config:
     """Check a config that Hydra has composed.
 
@@ -235,7 +240,7 @@ def _missing(name: str, section: DictConfig) -> str:
 
 def _wrong_type(name: str, schema: type[Any], section: DictConfig, key: str) -> str:
     annotation = next((str(f.type) for f in fields(schema) if f.name == key), "")
-    value = section.get(key)
+    value = as_written(section.get(key))
     setting = f"{name}.{key}" if name else key
     for kind, words in _KINDS.items():
         if annotation.startswith(kind):
@@ -260,12 +265,20 @@ def _check_sizes(config: Config) -> None:
         "model.hidden_size": config.model.hidden_size,
         "schedule.n_micro_batches": config.schedule.n_micro_batches,
         "schedule.n_chunks": config.schedule.n_chunks,
+        "trainer.accumulate_grad_batches": config.trainer.get("accumulate_grad_batches"),
+        "trainer.log_every_n_steps": config.trainer.get("log_every_n_steps"),
     }
     if config.schedule.truncate is not None:
         sizes["schedule.truncate"] = config.schedule.truncate
     for name, value in sizes.items():
-        if value < 1:
-            raise UsageError(f"{name}={value} is not positive; use a whole number of at least 1.")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UsageError(
+                f"{name}={as_written(value)} is not positive; use a whole number of at least 1."
+            )
+    for name in ("check_val_every_n_epoch", "val_check_interval"):
+        value = config.trainer.get(name)
+        if isinstance(value, int | float) and value <= 0:
+            raise UsageError(f"trainer.{name}={value} is not positive; use a number above 0.")
     if config.data.num_workers < 0:
         raise UsageError(f"data.num_workers={config.data.num_workers} is negative; use 0 or more.")
     if not 0.0 <= config.model.dropout < 1.0:
@@ -273,9 +286,11 @@ def _check_sizes(config: Config) -> None:
             f"model.dropout={config.model.dropout:g} is no probability below 1;"
             " use 0 <= model.dropout < 1."
         )
-    rate = config.optimizer.get("lr")
-    if rate is not None and not (isinstance(rate, int | float) and rate > 0):
-        raise UsageError(f"optimizer.lr={rate} is no learning rate; use a number above 0.")
+    rate = config.optimizer.get("lr", 1.0)
+    if not (isinstance(rate, int | float) and rate > 0):
+        raise UsageError(
+            f"optimizer.lr={as_written(rate)} is no learning rate; use a number above 0."
+        )
 
 
 def _check_choices(config: Config) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from itertools import product
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -32,15 +33,22 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
         UsageError: an override cannot be read, would be a sweep, or names no setting or option.
     """
     parsed = [_parse(text) for text in overrides]
-    groups = _groups()
     for override in parsed:
         _check_no_sweep(override, ", or add --multirun for a sweep")
-        _check_option(override, groups)
-    chosen = [o.input_line for o in parsed if o.key_or_group in groups and o.input_line]
-    known = _keys(_compose(chosen))
-    for override in parsed:
-        _check_key(override, known, groups)
+    _check_names([[override] for override in parsed])
     return _compose(overrides)
+
+
+def check_sweep(overrides: Sequence[str]) -> None:
+    """Check what the overrides of a sweep name, before the first of its runs.
+
+    Args:
+        overrides: as on the command line, such as "model.num_layers=8,16".
+
+    Raises:
+        UsageError: an override cannot be read, or names no setting or option.
+    """
+    _check_names([_values(_parse(text)) for text in overrides])
 
 
 def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any]:
@@ -66,10 +74,41 @@ def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any
     return values
 
 
-def _compose(overrides: Sequence[str]) -> DictConfig:
+def _values(override: Override) -> list[Override]:
+    """Return an override for each value that the sweep gives a setting."""
+    if not override.is_sweep_override():
+        return [override]
+    key, _, value = str(override.input_line).partition("=")
+    try:
+        return [_parse(f"{key}={text}") for text in override.sweep_string_iterator()]
+    except HydraException as error:
+        raise UsageError(
+            f"{key}={value} gives a sweep no values; list them, as in {key}=a,b."
+        ) from error
+
+
+def _check_names(overrides: Sequence[Sequence[Override]]) -> None:
+    """Check that each override names a setting or an option.
+
+    Args:
+        overrides: for each setting that is overridden, one for each value in the sweep.
+    """
+    groups = _groups()
+    chosen = []
+    for values in overrides:
+        for override in values:
+            _check_option(override, groups)
+        if values[0].key_or_group in groups:
+            chosen.append([override.input_line or "" for override in values])
+    known = list(dict.fromkeys(key for run in product(*chosen) for key in _keys(_compose(run))))
+    for values in overrides:
+        _check_key(values[0], known, groups)
+
+
+def _compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-            return compose(CONFIG_NAME, overrides=list(overrides))
+            return compose(CONFIG_NAME, list(overrides), return_hydra_config=with_hydra)
     except HydraException as error:
         raise UsageError(" ".join(str(error).split())) from error
 
@@ -135,15 +174,25 @@ def _check_key(override: Override, known: Sequence[str], groups: dict[str, list[
     key = override.key_or_group
     if key in known or key in groups or override.is_add() or override.is_delete():
         return
-    if key.split(".")[0] == "hydra" or key.startswith("placement.device_map."):
+    if key.startswith(("hydra/", "placement.device_map.")):
         return
     section, _, name = key.partition(".")
+    if section == "hydra":
+        _check_key_of_hydra(key)
+        return
     if section == "trainer" and name in _PLANNED:
         raise UsageError(f"{key} is decided by the plan; choose devices with placement.device_map.")
     owner = _owner(key, groups)
     if owner is not None:
         raise UsageError(f"{key} is a setting of {owner}; add {owner} to use it.")
     raise UsageError(f"{key} is no setting; {_remedy(key, section, known)}")
+
+
+def _check_key_of_hydra(key: str) -> None:
+    known = [name for name in _keys(_compose([], with_hydra=True)) if name.startswith("hydra.")]
+    if key not in known:
+        near = get_close_matches(key, known, n=1, cutoff=0.0)
+        raise UsageError(f"{key} is no setting of Hydra; did you mean {near[0]}?")
 
 
 def _remedy(key: str, section: str, known: Sequence[str]) -> str:

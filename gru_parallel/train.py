@@ -8,6 +8,7 @@ import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig
 from rich.console import Console
@@ -24,6 +25,7 @@ from gru_parallel.build import (
 from gru_parallel.cli import INTERRUPTED, fail, run_under_hydra, write_resolved
 from gru_parallel.config import Config
 from gru_parallel.data import SeriesDataModule
+from gru_parallel.errors import UsageError
 from gru_parallel.report import (
     Summary,
     draw_timeline,
@@ -58,12 +60,12 @@ def prepare(config: Config) -> Prepared:
         UsageError: a setting, the data or the checkpoint to go on from cannot work.
     """
     _quieten_lightning()
-    check_trainer(config.trainer)
+    check_trainer(config)
     data = build_data(config)
     planned = build_plan(config, data.n_channels, data.n_targets, check_exists=True)
     module = build_module(config, data.n_channels, data.n_targets)
     if config.ckpt_path is not None:
-        check_checkpoint(config.ckpt_path, module)
+        check_checkpoint(config.ckpt_path, module, data)
     baselines = {name: asdict(score) for name, score in data.baselines().items()}
     return Prepared(config, data, module, planned, baselines)
 
@@ -85,6 +87,12 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
         return fail(error, 1)
     except InterruptedRunError as error:
         return fail(error, INTERRUPTED)
+    except MisconfigurationException as error:
+        message = " ".join(str(error).split())
+        raise UsageError(f"trainer: Lightning refuses the settings: {message}") from error
+    except SystemExit as error:
+        # So Lightning ends at a Ctrl-C that nobody has taken over.
+        raise KeyboardInterrupt from error
     _report(prepared, trainer, clock, dict(metrics), (best, last), folder, console)
     return 0
 

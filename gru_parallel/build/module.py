@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from gru_parallel.config import Config
+from gru_parallel.build.target import find_target
+from gru_parallel.config import Config, as_written
 from gru_parallel.errors import UsageError
 from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, WindowHead
 from gru_parallel.training import SeriesModule
@@ -103,9 +103,10 @@ def _make(name: str, section: DictConfig, subject: Any, words: dict[str, Any] | 
 
     Settings whose value is one of `words` are replaced by what the word stands for.
     """
+    make = find_target(name, section)
     settings = OmegaConf.to_container(section, resolve=True)
     assert isinstance(settings, dict)
-    target = str(settings.pop("_target_"))
+    target = settings.pop("_target_")
     settings.pop("interval", None)
     words = words or {}
     arguments = {
@@ -113,7 +114,11 @@ def _make(name: str, section: DictConfig, subject: Any, words: dict[str, Any] | 
         for key, value in settings.items()
     }
     try:
-        return get_class(target)(subject, **arguments)
-    except (TypeError, ValueError, ImportError) as error:
+        return make(subject, **arguments)
+    except (TypeError, ValueError) as error:
         message = " ".join(str(error).split()).rstrip(".")
-        raise UsageError(f"{name} ({target}) cannot be made: {message}.") from error
+        given = ", ".join(f"{name}.{key!s}={as_written(value)}" for key, value in settings.items())
+        raise UsageError(
+            f"{name} ({target}) cannot be made with {given or 'no arguments'}: {message}; use"
+            " values that the class takes."
+        ) from error

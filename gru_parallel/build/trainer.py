@@ -12,7 +12,9 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
+from gru_parallel.build.target import find_target
 from gru_parallel.config import Config
 from gru_parallel.engine.devices import torch_device
 from gru_parallel.errors import UsageError
@@ -40,7 +42,7 @@ def build_trainer(config: Config, plan: Plan, folder: Path, clock: StepClock) ->
     arguments = _arguments(config.trainer)
     checkpoints = folder / "checkpoints"
     callbacks: list[Callback] = [
-        *_instantiate("callbacks", config.callbacks),
+        *_instantiate("callbacks", config.callbacks, Callback),
         clock,
         StopAtNonFiniteLoss(plan),
         MetricsFile(folder / "metrics.csv", arguments["log_every_n_steps"]),
@@ -51,7 +53,7 @@ def build_trainer(config: Config, plan: Plan, folder: Path, clock: StepClock) ->
         if arguments["limit_val_batches"] != 0:
             callbacks.append(BestCheckpoint(checkpoints / "best.ckpt"))
         callbacks.append(LastCheckpoint(checkpoints / "last.ckpt"))
-    loggers: list[Logger] = _instantiate("logger", config.logger)
+    loggers: list[Logger] = _instantiate("logger", config.logger, Logger)
     if loggers:
         callbacks.append(LearningRateMonitor(logging_interval="step"))
     device = torch_device(plan.devices[-1])
@@ -66,14 +68,19 @@ def build_trainer(config: Config, plan: Plan, folder: Path, clock: StepClock) ->
     )
 
 
-def check_trainer(section: DictConfig) -> None:
-    """Try the Trainer's arguments before the run.
+def check_trainer(config: Config) -> None:
+    """Try the Trainer's arguments, callbacks and loggers before the run.
 
     Raises:
-        UsageError: Lightning refuses one.
+        UsageError: Lightning refuses an argument, or a callback or a logger cannot be made.
     """
+    for name, section in (("callbacks", config.callbacks), ("logger", config.logger)):
+        for key, settings in section.items():
+            find_target(f"{name}.{key!s}", settings)
+    if _is_known(config.callbacks):
+        _instantiate("callbacks", config.callbacks, Callback)
     quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "profiler": None}
-    arguments = _arguments(section) | quiet
+    arguments = _arguments(config.trainer) | quiet
     try:
         pl.Trainer(**arguments, logger=False, accelerator="cpu", devices=1)
     except (TypeError, ValueError, MisconfigurationException) as error:
@@ -87,9 +94,32 @@ def _arguments(section: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in settings.items()}
 
 
-def _instantiate(name: str, section: DictConfig) -> list[Any]:
+def _is_known(section: DictConfig) -> bool:
+    """Say whether all settings have their values, before there is a folder of the run to name."""
     try:
-        return [instantiate(part) for part in section.values()]
-    except InstantiationException as error:
-        message = " ".join(str(error).split())
-        raise UsageError(f"{name} cannot be made: {message}") from error
+        OmegaConf.to_container(section, resolve=True)
+    except InterpolationResolutionError:
+        return False
+    return True
+
+
+def _instantiate(name: str, section: DictConfig, kind: type[Any]) -> list[Any]:
+    """Make the parts of a section, each of them a `kind`."""
+    parts = []
+    for key, settings in section.items():
+        setting, target = f"{name}.{key!s}", settings["_target_"]
+        try:
+            part = instantiate(settings)
+        except InstantiationException as error:
+            reason = " ".join(str(error.__cause__ or error).split()).rstrip(".")
+            raise UsageError(
+                f"{setting} ({target}) cannot be made: {reason}; give arguments that the class"
+                " takes."
+            ) from error
+        if not isinstance(part, kind):
+            raise UsageError(
+                f"{setting} ({target}) is no {kind.__name__} of Lightning's; give a class that is"
+                " one."
+            )
+        parts.append(part)
+    return parts

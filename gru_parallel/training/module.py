@@ -60,7 +60,7 @@ class SeriesModule(pl.LightningModule):
         self.model = model
         self.loss = loss
         self.seed = seed
-        self._make_optimizer = make_optimizer
+        self.make_optimizer = make_optimizer
         self._make_scheduler = make_scheduler
         self._schedule_interval = schedule_interval
         self._monitor = monitor
@@ -129,7 +129,7 @@ class SeriesModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimiser over all parameters, and its learning-rate schedule."""
-        optimizer = self._make_optimizer([p for p in self.model.parameters() if p.requires_grad])
+        optimizer = self.make_optimizer([p for p in self.model.parameters() if p.requires_grad])
         if self._make_scheduler is None:
             return optimizer
         return cast(

@@ -20,6 +20,7 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "a mistyped option": (["schedule=gpip"], ["schedule=gpip", "schedule=gpipe?", "naive"]),
     "an unknown option": (["data=netcdf"], ["data=netcdf", "csv, lorenz96"]),
     "an unknown engine": (["engine.name=fibers"], ["engine.name=fibers", "threads"]),
+    "a mistyped key of Hydra": (["hydra.run.dri=x"], ["hydra.run.dri", "hydra.run.dir?"]),
     "an override without a value": (["model.hidden_size"], ["model.hidden_size", "setting=value"]),
     # Types.
     "a text for a number": (["model.hidden_size=big"], ["model.hidden_size=big", "whole number"]),
@@ -43,6 +44,31 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "dropout of all": (["model.dropout=1.0"], ["model.dropout=1", "model.dropout < 1"]),
     "a rate of zero": (["optimizer.lr=0"], ["optimizer.lr=0", "above 0"]),
     "a negative seed": (["seed=-1"], ["seed=-1", "from 0 to"]),
+    "no rate": (["optimizer.lr=null"], ["optimizer.lr=null", "above 0"]),
+    "a row every zero steps": (
+        ["trainer.log_every_n_steps=0"],
+        ["trainer.log_every_n_steps=0", "at least 1"],
+    ),
+    "no rows": (
+        ["trainer.log_every_n_steps=null"],
+        ["trainer.log_every_n_steps=null", "at least 1"],
+    ),
+    "no batch to accumulate": (
+        ["trainer.accumulate_grad_batches=0"],
+        ["trainer.accumulate_grad_batches=0", "at least 1"],
+    ),
+    "fewer than no batch to accumulate": (
+        ["trainer.accumulate_grad_batches=-1"],
+        ["trainer.accumulate_grad_batches=-1", "at least 1"],
+    ),
+    "a validation every zero epochs": (
+        ["trainer.check_val_every_n_epoch=0"],
+        ["trainer.check_val_every_n_epoch=0", "above 0"],
+    ),
+    "a validation every zero batches": (
+        ["trainer.val_check_interval=0"],
+        ["trainer.val_check_interval=0", "above 0"],
+    ),
     "no season": (["data.season_length=0"], ["data.season_length=0", "at least 1"]),
     # The grid.
     "more chunks than steps": (
@@ -131,6 +157,27 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["optimizer", "speed"],
     ),
     "an argument that the optimiser refuses": (["optimizer.weight_decay=-1"], ["optimizer", "-1"]),
+    "an empty argument that the optimiser refuses": (
+        ["optimizer.weight_decay=null"],
+        ["optimizer.weight_decay=null", "values that the class takes"],
+    ),
+    "a callback that does not exist": (
+        ["+callbacks.mine={_target_: nope.Nope}"],
+        ["callbacks.mine._target_=nope.Nope", "package.module.Class"],
+    ),
+    "a logger that does not exist": (
+        ["+logger.mine={_target_: nope.Nope}"],
+        ["logger.mine._target_=nope.Nope", "package.module.Class"],
+    ),
+    "a callback without a class": (["+callbacks.mine=3"], ["callbacks.mine=3", "_target_"]),
+    "an argument that a callback does not know": (
+        ["callbacks=early_stopping", "+callbacks.early_stopping.patince=3"],
+        ["callbacks.early_stopping", "patince", "arguments that the class takes"],
+    ),
+    "a callback that is none": (
+        ["+callbacks.mine={_target_: datetime.date, year: 1, month: 1, day: 1}"],
+        ["callbacks.mine (datetime.date)", "Callback"],
+    ),
     "an argument that the schedule of the rate does not know": (
         ["lr_scheduler=cosine", "+lr_scheduler.speed=3"],
         ["lr_scheduler", "speed"],

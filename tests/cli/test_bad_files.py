@@ -271,6 +271,26 @@ def test_a_checkpoint_of_another_model_is_refused(
     assert_refused(ended, [f"ckpt_path={checkpoint}", "does not fit", "config.yaml", *fragments])
 
 
+def test_a_checkpoint_of_another_optimiser_is_refused(
+    checkpoint: Path, train_command: RunCommand
+) -> None:
+    ended = train_command(*SMALL, "optimizer=sgd", f"ckpt_path={checkpoint}")
+
+    assert_refused(ended, [f"ckpt_path={checkpoint}", "SGD", "no momentum", "config.yaml"])
+
+
+def test_a_checkpoint_in_the_middle_of_an_epoch_of_other_batches_is_refused(
+    train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    checkpoint = in_tmp_path / "first" / "checkpoints" / "last.ckpt"
+    press = "+callbacks.mine={_target_: tests.interrupts.PressCtrlC, batch: 0}"
+    assert train_command(*SMALL, press, run="first").status == 130
+
+    ended = train_command(*SMALL, "data.batch_size=32", f"ckpt_path={checkpoint}")
+
+    assert_refused(ended, ["data.batch_size=64", "data.batch_size=32", "keep 64"])
+
+
 @pytest.mark.parametrize("kind", ["text", "weights alone", "a cut file", "empty"])
 def test_a_file_that_is_no_checkpoint_of_a_run_is_refused(
     kind: str, checkpoint: Path, train_command: RunCommand, in_tmp_path: Path

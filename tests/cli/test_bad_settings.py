@@ -1,7 +1,11 @@
 """Each setting that cannot work is refused by both commands, before anything is written."""
 
+from pathlib import Path
+
 import pytest
 
+from gru_parallel.errors import UsageError
+from gru_parallel.overrides import check_sweep
 from tests.cli.bad_input import BAD_SETTINGS
 from tests.cli.in_process import SMALL, Ended, RunCommand
 
@@ -45,6 +49,68 @@ def test_planning_refuses_a_setting_that_cannot_work(name: str, plan_command: Ru
 
     assert_refused(ended, fragments)
     assert list(ended.folder.iterdir()) == []
+
+
+def test_a_sweep_over_a_mistyped_key_is_refused_before_its_first_run(
+    train_command: RunCommand,
+) -> None:
+    sweep = ["model.hiden_size=8,16", "hydra.sweep.dir=sweep"]
+
+    ended = train_command(*SMALL, *sweep, flags=("-m",))
+
+    assert_refused(ended, ["model.hiden_size", "model.hidden_size?"])
+    assert list(ended.folder.parent.iterdir()) == []
+
+
+def test_a_sweep_over_a_mistyped_option_is_refused_before_its_first_run(
+    train_command: RunCommand,
+) -> None:
+    sweep = ["schedule=naive,gpip", "hydra.sweep.dir=sweep"]
+
+    ended = train_command(*SMALL, *sweep, flags=("-m",))
+
+    assert_refused(ended, ["schedule=gpip", "schedule=gpipe?"])
+    assert list(ended.folder.parent.iterdir()) == []
+
+
+def test_a_sweep_over_options_knows_the_settings_of_each(train_command: RunCommand) -> None:
+    check_sweep(["data=csv,lorenz96", "data.path=a.csv", "data.n_steps=100,200", "seed=range(3)"])
+
+    with pytest.raises(UsageError, match=r"data\.path is a setting of data=csv"):
+        check_sweep(["data=lorenz96", "data.path=a.csv,b.csv"])
+
+
+def test_a_folder_that_cannot_be_made_is_refused(
+    train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    (in_tmp_path / "file").write_text("")
+
+    ended = train_command(*SMALL, run="file/run")
+
+    assert_refused(ended, ["hydra.run.dir", "file", "choose another"])
+
+
+def test_what_only_the_run_can_refuse_ends_with_the_message_alone(
+    train_command: RunCommand,
+) -> None:
+    ended = train_command(
+        *SMALL, "+logger.mine={_target_: lightning.pytorch.loggers.CSVLogger, foo: 1}"
+    )
+
+    assert ended.status == 2
+    assert len(ended.err.splitlines()) == 1
+    assert "logger.mine" in ended.err
+    assert "foo" in ended.err
+
+
+def test_a_callback_may_name_the_folder_of_the_run(train_command: RunCommand) -> None:
+    checkpoint = "_target_: lightning.pytorch.callbacks.ModelCheckpoint"
+    folder = 'dirpath: "${hydra:runtime.output_dir}/mine"'
+
+    ended = train_command(*SMALL, f"+callbacks.mine={{{checkpoint}, {folder}}}")
+
+    assert ended.status == 0, ended.err
+    assert (ended.folder / "mine").is_dir()
 
 
 def test_the_settings_that_they_are_added_to_work(train_command: RunCommand) -> None:

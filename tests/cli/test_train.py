@@ -16,6 +16,7 @@ from tests.cli.in_process import (
     assert_same_weights,
     checkpoint_of,
     losses_of,
+    summary_of,
 )
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -77,6 +78,49 @@ def test_ctrl_c_ends_with_a_checkpoint_from_which_the_run_goes_on(
     resumed = train_command(*settings, f"ckpt_path={checkpoint}", run="broken")
     assert losses_of(resumed) == losses_of(straight)
     assert_same_weights(resumed, straight)
+
+
+def test_ctrl_c_in_the_test_says_how_to_test_later(train_command: RunCommand) -> None:
+    moment = "batch: 5, hook: on_test_batch_start"
+    press = f"+callbacks.mine={{_target_: tests.interrupts.PressCtrlC, {moment}}}"
+    checkpoint = "run/checkpoints/last.ckpt"
+
+    ended = train_command(*SMALL, press)
+
+    assert ended.status == 130
+    assert ended.err.splitlines() == [
+        "gru_parallel: Stopped by Ctrl-C in the test; the training is complete.",
+        f"Test it with ckpt_path={ended.folder / 'checkpoints' / 'last.ckpt'}",
+    ]
+    straight = train_command(*SMALL, run="straight")
+    tested = train_command(*SMALL, f"ckpt_path={checkpoint}", run="tested")
+    assert summary_of(tested)["test_metrics"] == summary_of(straight)["test_metrics"]
+
+
+def test_a_run_interrupted_in_a_validation_has_the_same_best_model_in_the_end(
+    train_command: RunCommand,
+) -> None:
+    settings = [*SMALL, "trainer.max_epochs=3", "optimizer=sgd", "optimizer.lr=5"]
+    moment = "batch: 5, hook: on_validation_batch_start"
+    press = f"+callbacks.mine={{_target_: tests.interrupts.PressCtrlC, {moment}}}"
+
+    broken = train_command(*settings, press)
+    resumed = train_command(*settings, "ckpt_path=run/checkpoints/last.ckpt", run="resumed")
+
+    assert broken.status == 130
+    assert checkpoint_of(broken)["global_step"] == 6
+    straight = train_command(*settings, run="straight")
+    assert summary_of(resumed)["test_metrics"] == summary_of(straight)["test_metrics"]
+    assert_same_weights(resumed, straight)
+
+
+def test_a_second_ctrl_c_ends_the_program_at_once(train_command: RunCommand) -> None:
+    press = "+callbacks.mine={_target_: tests.interrupts.PressCtrlC, batch: 1, times: 2}"
+
+    ended = train_command(*SMALL, press)
+
+    assert ended.status == 130
+    assert ended.err == "gru_parallel: Stopped by Ctrl-C.\n"
 
 
 def _wait_for_rows(process: "subprocess.Popen[str]", path: Path, n_rows: int) -> None:
