@@ -12,9 +12,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from gru_parallel.config import Config, conf_dir, read_config
+from gru_parallel.config import Config, conf_dir
 from gru_parallel.errors import UsageError
 from gru_parallel.overrides import CONFIG_NAME, check_sweep, compose_config
+from gru_parallel.read_config import read_config
 
 Prepared = TypeVar("Prepared")
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from gru_parallel.build import Planned, build_data, build_plan
 from gru_parallel.cli import run_in_place
-from gru_parallel.config import read_config
 from gru_parallel.overrides import compose_config
+from gru_parallel.read_config import read_config
 from gru_parallel.report import plan_table
 
 HELP = """python -m gru_parallel.plan [setting=value ...]

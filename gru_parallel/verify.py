@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from gru_parallel.cli import run_in_place
-from gru_parallel.config import read_section
 from gru_parallel.overrides import read_values
+from gru_parallel.read_config import read_section
 from gru_parallel.report.verification import cuts_heading, cuts_tables, starts_tables, verdict
 from gru_parallel.verification import Settings, measure_cuts, measure_starts
 

@@ -11,9 +11,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from gru_parallel.build.target import find_target
-from gru_parallel.config import Config, as_written
+from gru_parallel.config import Config
 from gru_parallel.errors import UsageError
 from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, WindowHead
+from gru_parallel.read_config import as_written
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.module import MakeOptimizer, MakeScheduler
 

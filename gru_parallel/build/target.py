@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from gru_parallel.config import as_written
 from gru_parallel.errors import UsageError
+from gru_parallel.read_config import as_written
 
 
 def find_target(name: str, settings: Any) -> Any:

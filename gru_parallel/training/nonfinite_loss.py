@@ -73,7 +73,8 @@ class StopAtNonFiniteLoss(pl.Callback):
         found = None
         if engine is not None:
             step = trainer.fit_loop.total_batch_idx
-            found = engine.first_nonfinite_stage(self._batch["x"], step=step)
+            lengths = self._batch.get("lengths")
+            found = engine.first_nonfinite_stage(self._batch["x"], step=step, lengths=lengths)
         # Where every output is finite, the head or the loss itself overflowed.
         return self.plan.n_stages - 1 if found is None else found
 
