@@ -1,8 +1,26 @@
 """The exceptions of the package. Each message gives the rule, the values and the remedy."""
 
+from collections.abc import Mapping
+
 
 class UsageError(ValueError):
     """A setting or an input that cannot work; the entry points print it and exit with status 2."""
+
+
+def in_other_words(error: UsageError, names: Mapping[str, str]) -> UsageError:
+    """Say the same to a caller who knows the settings by other names.
+
+    Args:
+        error: names settings as the command line does.
+        names: from a setting's name to the caller's.
+
+    Returns:
+        An error with the caller's names.
+    """
+    message = str(error)
+    for setting, name in names.items():
+        message = message.replace(setting, name)
+    return UsageError(message)
 
 
 class ShapeError(ValueError):

@@ -12,10 +12,11 @@ from gru_parallel.engine.borrowed import BorrowedStack
 from gru_parallel.engine.devices import default_devices, existing_devices
 from gru_parallel.engine.differentiable import run
 from gru_parallel.engine.unsupported import REMEDY, refuse_what_looks_inside
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import UsageError, in_other_words
 from gru_parallel.placement import (
     Plan,
     StagePlan,
+    check_reverse_devices,
     costs_by_block,
     gru_layer_cost,
     make_plan,
@@ -26,6 +27,12 @@ from gru_parallel.schedule import SCHEDULES
 
 DEFAULT_CHUNKS = 8
 AUTO = "auto"
+
+_OWN_NAMES = {
+    "placement.device_map": "device_map",
+    "model.layers_per_block": "blocks",
+    "model.bidirectional": "bidirectional",
+}
 
 
 class GRU(nn.GRU):
@@ -212,7 +219,12 @@ class GRU(nn.GRU):
             return Plan(stages=(StagePlan(where, 0, n_blocks),), **sizes)
         if self.device_map == AUTO:
             return make_plan(self._block_costs(), _alike(default_devices()), **sizes)
-        return plan_from_device_map(self.device_map, existing_devices(), **sizes)
+        try:
+            plan = plan_from_device_map(self.device_map, existing_devices(), **sizes)
+            check_reverse_devices(plan, [self.bidirectional] * plan.n_blocks)
+            return plan
+        except UsageError as error:
+            raise in_other_words(error, _OWN_NAMES) from error
 
     def _block_costs(self) -> tuple[Any, ...]:
         """Costs of the blocks relative to each other: of one step of one row."""

@@ -97,10 +97,13 @@ class SeriesModule(pl.LightningModule):
         self._measure("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the batch's predictions in the units of the standardised series."""
+        """Return the batch's predictions in the units of the series."""
         del batch_idx
         prediction = self._predict(batch)
-        return prediction + batch["anchor"].to(prediction.device)
+        standardised = prediction + batch["anchor"].to(prediction.device)
+        # A data module that standardised the series can bring forecasts back to its units.
+        inverse = getattr(getattr(self.trainer, "datamodule", None), "inverse", None)
+        return standardised if inverse is None else cast(Tensor, inverse(standardised))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the states that the next batch goes on from, in the layout of `nn.GRU`'s h_n."""

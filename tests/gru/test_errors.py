@@ -117,7 +117,10 @@ WRONG_EXTRAS: dict[str, tuple[dict[str, Any], str]] = {
     "no chunk": ({"n_chunks": 0}, "n_chunks=0"),
     "no micro-batch": ({"n_micro_batches": -1}, "n_micro_batches=-1"),
     "a name and no map": ({"device_map": "cpu:0"}, "device_map"),
-    "too few devices": ({"device_map": ["cpu:0"]}, "2 blocks"),
+    "too few devices": (
+        {"device_map": ["cpu:0"]},
+        "^device_map=.cpu:0. has 1 entry.* 2 blocks.* blocks layers",
+    ),
     "a device that is not there": ({"device_map": ["cpu:0", "cuda:99"]}, "cuda:99"),
     "a device that comes back": (
         {"device_map": ["cpu:0", "cpu:1", "cpu:0"], "num_layers": 3},
