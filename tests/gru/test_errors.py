@@ -117,10 +117,8 @@ WRONG_EXTRAS: dict[str, tuple[dict[str, Any], str]] = {
     "no chunk": ({"n_chunks": 0}, "n_chunks=0"),
     "no micro-batch": ({"n_micro_batches": -1}, "n_micro_batches=-1"),
     "a name and no map": ({"device_map": "cpu:0"}, "device_map"),
-    "too few devices": (
-        {"device_map": ["cpu:0"]},
-        "^device_map=.cpu:0. has 1 entry.* 2 blocks.* blocks layers",
-    ),
+    "too few devices": ({"device_map": ["cpu:0"]}, "^device_map=.cpu:0. has 1 entry.* each blocks"),
+    "two devices for one direction": ({"device_map": ["cpu:0+cpu:1"] * 2}, "^device_map gives bl"),
     "a device that is not there": ({"device_map": ["cpu:0", "cuda:99"]}, "cuda:99"),
     "a device that comes back": (
         {"device_map": ["cpu:0", "cpu:1", "cpu:0"], "num_layers": 3},
