@@ -57,9 +57,10 @@ class GRU(nn.GRU):
         schedule: "gpipe", "one_f_one_b" or "naive": the order of the slices.
 
     Differs from `nn.GRU` in this: dropout draws other random numbers, the same ones on every device
-    map; it can be differentiated once, not twice, and not forward; it cannot be scripted, traced,
-    exported or transformed by `torch.func`, and `torch.compile` breaks its graph there; a
-    checkpoint without `use_reentrant=True` around it saves no memory. What it cannot do it refuses.
+    map and in every schedule, for given `n_micro_batches` and `n_chunks`; it can be differentiated
+    once, not twice, and not forward; it cannot be scripted, traced, exported or transformed by
+    `torch.func`, and `torch.compile` breaks its graph there; a checkpoint without
+    `use_reentrant=True` around it saves no memory. What it cannot do it refuses.
 
     Raises:
         UsageError: the device map or a size cannot work.
@@ -203,7 +204,7 @@ class GRU(nn.GRU):
     def _plan(self, where: str = "cpu") -> Plan:
         for name in ("blocks", "n_micro_batches", "n_chunks"):
             size = getattr(self, name)
-            if not isinstance(size, int) or size < 1:
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
                 raise UsageError(f"{name}={size!r} has to be a whole number; use {name}=1 or more.")
         if self.schedule not in SCHEDULES:
             raise UsageError(f"schedule={self.schedule!r}: use one of {', '.join(SCHEDULES)}.")

@@ -216,6 +216,11 @@ def _check_grid(config: Config) -> None:
             f" window (data.input_length={data.input_length});"
             f" use schedule.n_chunks <= {data.input_length}."
         )
+    if schedule.truncate is not None and schedule.truncate >= schedule.n_chunks:
+        raise UsageError(
+            f"schedule.truncate={schedule.truncate} cuts nothing: a window has schedule.n_chunks="
+            f"{schedule.n_chunks} chunks; use a smaller schedule.truncate, or leave it out."
+        )
     if schedule.n_micro_batches > data.batch_size:
         raise UsageError(
             f"schedule.n_micro_batches={schedule.n_micro_batches} exceeds the {data.batch_size}"

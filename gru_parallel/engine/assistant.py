@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -32,7 +33,8 @@ class Assistant:
 
     def open(self) -> None:
         """Start the thread; does nothing while it runs."""
-        if self._thread is None:
+        if self._thread is None or self._process != os.getpid():
+            self._process = os.getpid()
             name = f"gru_parallel assistant ({self.name})"
             self._thread = ThreadPoolExecutor(1, name, self.lane.start)
 

@@ -35,6 +35,8 @@ class Loan:
         return (
             weight is self.weight
             and weight.data_ptr() == self.leaf.data_ptr()
+            and weight.shape == self.leaf.shape
+            and weight.stride() == self.leaf.stride()
             and weight.device == self.leaf.device
             and weight.dtype == self.leaf.dtype
             and weight.requires_grad == self.leaf.requires_grad

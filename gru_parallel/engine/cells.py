@@ -112,9 +112,10 @@ class Cells:
             chunks = _slices(split_sizes(n_steps, n_chunks))
             rows = _slices(split_sizes(batch_size, n_parts))
             return cls(batch_size, n_steps, rows, (chunks,) * n_parts)
+        lengths = torch.as_tensor(lengths).cpu()
         check_lengths(lengths, batch_size, n_steps)
-        order = longest_first(lengths.cpu())
-        in_order: list[int] = lengths.cpu()[order].tolist()
+        order = longest_first(lengths)
+        in_order: list[int] = lengths[order].tolist()
         parts = _slices(split_work(in_order, n_parts))
         return cls(
             batch_size,

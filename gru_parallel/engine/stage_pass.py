@@ -18,6 +18,9 @@ from gru_parallel.engine.tail import HeadTail, OutputTail
 from gru_parallel.errors import ScheduleError
 from gru_parallel.model import BidirectionalBlock, Block, Start, SumLoss
 
+TRAINING, PREDICTION, CHECK = "training", "prediction", "check"
+"""Uses of a pass, each with carried states of its own."""
+
 StatesOfMicroBatch = Callable[[States, int], Sequence[Tensor | None]]
 
 
@@ -31,7 +34,8 @@ class Batch:
         y: targets, batch first; None where only predictions are wanted.
         loss: what is minimised; None where only predictions are wanted.
         start: what blocks may start from; its `carried` is not read, the stages keep their own.
-        use: which of the carried states are gone on from, those of training or of prediction.
+        use: which of the carried states are gone on from: TRAINING, PREDICTION, or CHECK, those
+            that the last training batch began with.
         seed: of the run, for dropout.
         step: number of batches trained on before, for dropout.
         truncate: chunks of a segment, at whose start gradients of the state end; None for none.
@@ -45,7 +49,7 @@ class Batch:
     y: Tensor | None = None
     loss: SumLoss | None = None
     start: Start = field(default_factory=Start)
-    use: str = "prediction"
+    use: str = PREDICTION
     seed: int = 0
     step: int = 0
     truncate: int | None = None
@@ -191,8 +195,15 @@ class StagePass:
 
     def commit(self) -> None:
         """Let the next batch go on from where this one ended, for blocks that carry their state."""
-        if self.stage.carries:
-            self.stage.carried[self.batch.use] = self.h_n()
+        if not self.stage.carries or self.batch.use == CHECK:
+            return
+        carried = self.stage.carried
+        if self.batch.use == TRAINING:
+            # To look into this batch again, should its loss be wrong.
+            before = carried.pop(TRAINING, None)
+            carried.pop(CHECK, None)
+            carried |= {} if before is None else {CHECK: before}
+        carried[self.batch.use] = self.h_n()
 
     def _make_sections(self) -> Iterable[Section]:
         """Cut the stage before and after each barrier in time."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gru_parallel.engine.cells import Cells
 from gru_parallel.engine.gradients import with_gradients
-from gru_parallel.engine.stage_pass import Batch, StagePass
+from gru_parallel.engine.stage_pass import CHECK, TRAINING, Batch, StagePass
 from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of_stages
 from gru_parallel.engine.tail import HeadTail, assemble
 from gru_parallel.engine.workers import Workers
@@ -112,8 +112,8 @@ class ThreadEngine:
             x,
             y,
             self.loss,
-            start=Start(h_0, reset=reset),
-            use="training",
+            start=self._start(x, h_0, reset),
+            use=TRAINING,
             seed=self.seed,
             step=step,
             truncate=self.plan.truncate,
@@ -153,26 +153,40 @@ class ThreadEngine:
             ShapeError: lengths, or h_0, do not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
-        batch = Batch(self._cut(x, lengths), x, start=Start(h_0, reset=reset))
+        batch = Batch(self._cut(x, lengths), x, start=self._start(x, h_0, reset))
         tail = self._run(batch, training=False)[-1].tail
         assert isinstance(tail, HeadTail)
         return assemble(tail.predictions, batch.cells, self.model.head)
 
     def first_nonfinite_stage(
-        self, x: Tensor, *, step: int = 0, lengths: Tensor | None = None
+        self,
+        x: Tensor,
+        *,
+        step: int = 0,
+        lengths: Tensor | None = None,
+        h_0: Tensor | None = None,
+        reset: Tensor | None = None,
     ) -> int | None:
-        """Run F of a batch and return the first stage whose outputs are not all finite.
+        """Run F of the last training batch again, and see where its outputs stop being finite.
 
         Args:
             x: windows, shape (batch, time, n_channels).
             step: number of batches trained on before, for dropout.
             lengths: as in `train_step`.
+            h_0: as in `train_step`.
+            reset: as in `train_step`.
 
         Returns:
-            The stage's index; None where all outputs are finite.
+            Index of the first stage whose outputs are not all finite; None where all are.
         """
         batch = Batch(
-            self._cut(x, lengths), x, use="check", seed=self.seed, step=step, check_finite=True
+            self._cut(x, lengths),
+            x,
+            start=self._start(x, h_0, reset),
+            use=CHECK,
+            seed=self.seed,
+            step=step,
+            check_finite=True,
         )
         passes = self._run(batch, training=False)
         tail = passes[-1].tail
@@ -196,6 +210,11 @@ class ThreadEngine:
         for use, whole in states.items():
             for stage, own in zip(self._stages, whole.split(sizes), strict=True):
                 stage.carried[use] = own.to(stage.lane.device)
+
+    def _start(self, x: Tensor, h_0: Tensor | None, reset: Tensor | None) -> Start:
+        start, stack = Start(h_0, reset=reset), self.model.gru
+        start.check(stack.n_states, x.shape[0], stack.hidden_size)
+        return start
 
     def _cut(self, x: Tensor, lengths: Tensor | None) -> Cells:
         return Cells.cut(

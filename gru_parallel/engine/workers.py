@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,8 +45,12 @@ class Workers:
 
     def open(self) -> None:
         """Move every stage to its device and start the workers; does nothing when they run."""
+        if self._threads and self._process != os.getpid():
+            # A forked child has its parent's queues, and none of its threads.
+            self._jobs, self._threads = [], []
         if self._threads:
             return
+        self._process = os.getpid()
         self._intra_op_threads = torch.get_num_threads()
         for stage in self._stages:
             stage.place()

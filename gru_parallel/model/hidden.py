@@ -37,6 +37,26 @@ class Start:
             None if self.carried is None else self.carried[states, rows],
         )
 
+    def check(self, n_states: int, batch_size: int, hidden_size: int) -> None:
+        """Refuse what does not fit a stack and a batch.
+
+        Raises:
+            ShapeError: h_0 or reset has another shape or type.
+        """
+        h_0, reset = self.h_0, self.reset
+        if h_0 is not None and tuple(h_0.shape) != (n_states, batch_size, hidden_size):
+            raise ShapeError(
+                f"h_0 of shape {tuple(h_0.shape)} does not fit; use ({n_states}, batch,"
+                f" {hidden_size}): a state a layer and direction, for each of {batch_size} rows."
+            )
+        if reset is None:
+            return
+        if tuple(reset.shape) != (batch_size,) or reset.dtype != torch.bool:
+            raise ShapeError(
+                f"reset of shape {tuple(reset.shape)} and type {reset.dtype} does not fit a batch"
+                f" of {batch_size}; give one bool a row, shape ({batch_size},)."
+            )
+
     def for_rows(self, batch_size: int) -> Start:
         """Let `carried` have the rows of this batch, zero where they are reset.
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.errors import ShapeError, UsageError
+from gru_parallel.errors import UsageError
 from gru_parallel.model.bidirectional import BidirectionalBlock
 from gru_parallel.model.block import Block, GRUBlock
 from gru_parallel.model.dropout import DropoutKey
@@ -116,13 +116,9 @@ class GRUStack(nn.Module):
         Raises:
             ShapeError: x or h_0 does not fit.
         """
-        start = (start or Start(h_0)).for_rows(x.shape[1])
-        if start.h_0 is not None and start.h_0.shape[0] != self.n_states:
-            raise ShapeError(
-                f"h_0 of shape {tuple(start.h_0.shape)} gives states for {start.h_0.shape[0]}"
-                f" layers, the stack has {self.n_states}; use ({self.n_states}, batch,"
-                f" {self.hidden_size})."
-            )
+        start = start or Start(h_0)
+        start.check(self.n_states, x.shape[1], self.hidden_size)
+        start = start.for_rows(x.shape[1])
         states: list[Tensor] = []
         everything = slice(None)
         for block, own in zip(self.gru_blocks, self.state_slices, strict=True):

@@ -82,7 +82,7 @@ class SeriesModule(pl.LightningModule):
         """Return the loss of a batch."""
         del batch_idx
         step = self.trainer.fit_loop.total_batch_idx
-        loss = self._engine.train_step(batch["x"], batch["y"], step=step, **_beside(batch))
+        loss = self._engine.train_step(batch["x"], batch["y"], step=step, **beside(batch))
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["x"]))
         return loss
 
@@ -173,14 +173,14 @@ class SeriesModule(pl.LightningModule):
             self.log(f"{part}/{name}", metric, prog_bar=name == "loss", batch_size=len(batch["x"]))
 
     def _predict(self, batch: Batch) -> Tensor:
-        beside = _beside(batch)
-        if beside["reset"] is None:
+        others = beside(batch)
+        if others["reset"] is None:
             # Evaluated window by window, there is nothing to go on from.
-            beside["reset"] = torch.ones(len(batch["x"]), dtype=torch.bool)
-        return self._engine.predict(batch["x"], **beside)
+            others["reset"] = torch.ones(len(batch["x"]), dtype=torch.bool)
+        return self._engine.predict(batch["x"], **others)
 
 
-def _beside(batch: Batch) -> dict[str, Tensor | None]:
+def beside(batch: Batch) -> dict[str, Tensor | None]:
     """What an engine takes beside windows and targets, as far as the batch has it."""
     return {name: batch.get(name) for name in ("lengths", "h_0", "reset")}
 

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from gru_parallel.placement import Plan
+from gru_parallel.training.module import beside
 from gru_parallel.training.strategy import engine_of
 
 
@@ -73,8 +74,8 @@ class StopAtNonFiniteLoss(pl.Callback):
         found = None
         if engine is not None:
             step = trainer.fit_loop.total_batch_idx
-            lengths = self._batch.get("lengths")
-            found = engine.first_nonfinite_stage(self._batch["x"], step=step, lengths=lengths)
+            others = beside(self._batch)
+            found = engine.first_nonfinite_stage(self._batch["x"], step=step, **others)
         # Where every output is finite, the head or the loss itself overflowed.
         return self.plan.n_stages - 1 if found is None else found
 

@@ -83,6 +83,10 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["schedule.truncate=0"],
         ["schedule.truncate=0", "at least 1"],
     ),
+    "a cut after the whole window": (
+        ["schedule.truncate=4"],
+        ["schedule.truncate=4", "schedule.n_chunks=4", "smaller"],
+    ),
     "truncation across a barrier": (
         ["schedule.truncate=2", "model.bidirectional=true"],
         ["schedule.truncate=2", "bidirectional", "leave schedule.truncate out"],

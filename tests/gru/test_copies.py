@@ -301,3 +301,15 @@ def test_it_is_an_nn_gru_and_looks_like_one() -> None:
     assert_same(ours.all_weights, plain.all_weights)
     assert repr(ours).startswith(repr(plain)[:-1])
     assert "device_map=['cpu:0', 'cpu:1'], n_micro_batches=1, n_chunks=3" in repr(ours)
+
+
+def test_a_weight_laid_out_anew_in_the_same_memory_is_seen() -> None:
+    theirs, ours = make_twins(TWO_CPUS)
+    x = make_x()
+    ours(x)
+
+    for gru in (theirs, ours):
+        weight = gru.weight_hh_l1
+        weight.data = weight.data.reshape(weight.shape[::-1]).t()
+
+    assert_same(ours(x)[0], theirs(x)[0])

@@ -1,5 +1,6 @@
 """When workers start and end, what becomes of their errors, and callers in several threads."""
 
+import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -163,3 +164,27 @@ def test_a_model_of_two_drop_ins_runs_back_through_both() -> None:
         found.append([*out, x.grad, *gradients(first), *gradients(then)])
 
     assert_same(*found)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}], ids=["one way", "both ways"])
+def test_a_forked_child_starts_workers_of_its_own(options: dict[str, Any]) -> None:
+    devices = ["cpu:0+cpu:2", "cpu:1+cpu:3"] if options else ["cpu:0", "cpu:1"]
+    _, ours = make_twins({"device_map": devices}, num_layers=2, **options)
+    with torch.no_grad():
+        expected = ours(make_x())[0].sum().item()
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+
+    def run_in_child() -> None:
+        with torch.no_grad():
+            answers.put(ours(make_x())[0].sum().item())
+
+    child = context.Process(target=run_in_child)
+    child.start()
+    child.join(30)
+    if child.is_alive():
+        child.kill()
+        pytest.fail("the child hangs")
+
+    assert answers.get() == expected

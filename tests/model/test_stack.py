@@ -89,7 +89,7 @@ def test_parameters_have_the_type_that_was_asked_for() -> None:
 def test_h_0_for_another_number_of_layers_is_an_error() -> None:
     stack = GRUStack(4, 6, 5, 2)
 
-    with pytest.raises(ShapeError, match=r"\(4, 3, 6\).* has 5; use \(5, batch, 6\)"):
+    with pytest.raises(ShapeError, match=r"\(4, 3, 6\) does not fit; use \(5, batch, 6\)"):
         stack(torch.zeros(7, 3, 4), torch.zeros(4, 3, 6))
 
 
