@@ -30,10 +30,12 @@ class Assistant:
         self.name = name
         self.lane = lane
         self._thread: ThreadPoolExecutor | None = None
+        self._process = 0
 
     def open(self) -> None:
         """Start the thread; does nothing while it runs."""
         if self._thread is None or self._process != os.getpid():
+            # A forked child has none of its parent's threads.
             self._process = os.getpid()
             name = f"gru_parallel assistant ({self.name})"
             self._thread = ThreadPoolExecutor(1, name, self.lane.start)

@@ -37,6 +37,7 @@ class Workers:
         self._all_devices = {*self._devices, *helpers}
         self._jobs: list[SimpleQueue[Job | None]] = []
         self._threads: list[Thread] = []
+        self._process = 0
 
     @property
     def are_open(self) -> bool:
