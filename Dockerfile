@@ -3,7 +3,7 @@
 #   docker build --tag gru-parallel .
 #   mkdir -p outputs
 #   docker run --rm --gpus all --user "$(id -u):$(id -g)" \
-#       --volume "$PWD/outputs:/work/outputs" gru-parallel schedule=one_f_one_b trainer.max_epochs=5
+#       --volume "$PWD/outputs:/runs/outputs" gru-parallel schedule=one_f_one_b trainer.max_epochs=5
 #
 # CUDA 13.0 asks for an NVIDIA driver of the 580 series or newer. For an older driver choose another base, for instance
 #   docker build --build-arg BASE=pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime --tag gru-parallel .
@@ -29,8 +29,8 @@ RUN python -m pip install --constraint constraints.txt . && \
     python -c "import torch; assert torch.version.cuda and not torch.__file__.startswith('/opt/venv'), torch.__file__"
 
 # Any user may write here, so that `docker run --user` works; without it the run is not root's either.
-WORKDIR /work
-RUN useradd --create-home --shell /bin/bash trainer && mkdir outputs && chmod 0777 /work /work/outputs
+WORKDIR /runs
+RUN useradd --create-home --shell /bin/bash trainer && mkdir outputs && chmod 0777 /runs /runs/outputs
 # Libraries look for a home, to keep caches in, and for a name: a user given by number alone has neither.
 ENV HOME=/tmp USER=trainer
 USER trainer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 import warnings
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 
-class _OwnCheckpoint(ModelCheckpoint):
+class _OwnCheckpoint(ModelCheckpoint, ABC):
     """A checkpoint with a fixed name in the folder of this run.
 
     What another run wrote into its own folder, Lightning would restore from a checkpoint, from one
@@ -39,9 +40,9 @@ class _OwnCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Leave everything as `on_load_checkpoint` has made it."""
 
+    @abstractmethod
     def _go_on(self, source: Path, state: dict[str, Any]) -> None:
         """Take over what holds for this run of the `state` that the checkpoint `source` has."""
-        raise NotImplementedError
 
 
 class LastCheckpoint(_OwnCheckpoint):
