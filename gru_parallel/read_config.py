@@ -16,6 +16,7 @@ from omegaconf.errors import (
 
 from gru_parallel.config import DATA_SCHEMAS, FREE_SECTIONS, SCHEMAS, Config
 from gru_parallel.errors import UsageError
+from gru_parallel.model.block import POLICIES
 
 Section = TypeVar("Section")
 
@@ -38,8 +39,6 @@ _CHOICES = {
     "data.order": ("shuffled", "streams"),
     "data.missing": ("error", "interpolate", "drop"),
 }
-
-H_0_POLICIES = ("zeros", "given", "learned", "carry", "previous")
 
 
 def as_written(value: Any) -> Any:
@@ -183,10 +182,10 @@ def _check_blocks(config: Config) -> None:
         )
     policies = _as_list(config.model.h_0)
     for policy in policies:
-        if policy not in H_0_POLICIES:
+        if policy not in POLICIES:
             raise UsageError(
                 f"model.h_0={_shown(policies)}: {policy} is no choice; use one of"
-                f" {', '.join(H_0_POLICIES)}, or one of them for each block in brackets."
+                f" {', '.join(POLICIES)}, or one of them for each block in brackets."
             )
     if "given" in policies:
         raise UsageError(

@@ -39,11 +39,6 @@ class Workers:
         self._threads: list[Thread] = []
         self._process = 0
 
-    @property
-    def are_open(self) -> bool:
-        """Whether the threads run."""
-        return bool(self._threads)
-
     def open(self) -> None:
         """Move every stage to its device and start the workers; does nothing when they run."""
         if self._threads and self._process != os.getpid():
