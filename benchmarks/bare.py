@@ -41,7 +41,7 @@ class BareCells:
         """
         plan = self._plan
         cells = Cells.cut(x.shape[0], x.shape[1], plan.n_micro_batches, plan.n_chunks)
-        batch = Batch(cells, x, y, self._loss)
+        batch = Batch(cells, x, y, self._loss, self._loss.count(y))
         passes = [StagePass(stage, batch) for stage in self._stages]
         handed_over: dict[Action, Parcel] = {}
         for action in self._order:

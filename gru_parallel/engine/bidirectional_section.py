@@ -13,7 +13,7 @@ from gru_parallel.engine.assistant import Assistant, Work
 from gru_parallel.engine.block_section import States
 from gru_parallel.engine.gradient_sums import GradientSums
 from gru_parallel.engine.section import Parcel, PassSetting, Section, leaf
-from gru_parallel.model import BidirectionalBlock, DropoutKey
+from gru_parallel.model import BidirectionalBlock
 from gru_parallel.model.bidirectional import FORWARD, REVERSE
 from gru_parallel.model.ragged import BatchSizes, batch_sizes_of
 
@@ -157,7 +157,7 @@ class BidirectionalSection(Section):
         setting, block = self.setting, self._block
         ragged = self._ragged(micro_batch)
         # All chunks at once: the random numbers are those of the first cell.
-        key = DropoutKey(setting.seed, setting.step, micro_batch, 0)
+        key = setting.dropout_key((micro_batch, 0))
         layers = []
         for k in range(block.num_layers):
             halves: dict[int, Half] = {}

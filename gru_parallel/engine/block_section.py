@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.section import Parcel, PassSetting, Section, leaf
-from gru_parallel.model import Block, DropoutKey, Start
+from gru_parallel.model import Block, Start
 from gru_parallel.model.hidden import entering
 
 
@@ -152,7 +152,7 @@ class BlockSection(Section):
             return x.new_zeros(0, 0, self.states.blocks[-1].output_size), list(h_in)
         sizes = cells.batch_sizes(cell)
         ragged = None if sizes[-1] == n_active else sizes
-        key = DropoutKey(setting.seed, setting.step, *cell)
+        key = setting.dropout_key(cell)
         y = x
         h_out = []
         for block, h in zip(self.states.blocks, h_in, strict=True):

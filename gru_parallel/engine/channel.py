@@ -1,8 +1,9 @@
-"""How a tensor goes from stage to stage in one process: a queue a direction and pair of stages."""
+"""Channels: how a tensor goes from stage to stage; in one process, through queues."""
 
 from __future__ import annotations
 
 from queue import SimpleQueue
+from typing import Protocol
 
 from gru_parallel.engine.lane import Packet
 from gru_parallel.errors import ScheduleError
@@ -14,6 +15,38 @@ Packets = tuple[Packet, Packet | None]
 
 class Aborted(Exception):
     """Another stage has failed, so what this one waits for will never come."""
+
+
+class Channel(Protocol):
+    """Carries what stages hand over to each other, for the length of one step."""
+
+    def begin(self, action: Action) -> None:
+        """Learn that a stage begins an action.
+
+        Raises:
+            Aborted: `abort` was called.
+        """
+        ...
+
+    def send(self, action: Action, packets: Packets | None) -> None:
+        """Hand over the packets of a SEND action, without waiting; None for the order alone."""
+        ...
+
+    def receive(self, action: Action) -> Packets | None:
+        """Wait for the packets of a RECV action.
+
+        Raises:
+            Aborted: `abort` was called.
+        """
+        ...
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """Wake every waiting stage with `Aborted`, and tell the others when they begin an action.
+
+        Args:
+            error: what a stage failed with; None where somebody else ends the step.
+        """
+        ...
 
 
 class QueueChannel:
@@ -49,17 +82,15 @@ class QueueChannel:
             )
         return packets
 
-    def raise_if_aborted(self) -> None:
-        """Stop a stage that waits for nothing.
-
-        Raises:
-            Aborted: `abort` was called.
-        """
+    def begin(self, action: Action) -> None:
+        """Stop a stage that waits for nothing; see `Channel`."""
+        del action
         if self._aborted:
             raise Aborted
 
-    def abort(self) -> None:
-        """Wake every waiting stage with `Aborted`, and tell the others when they ask."""
+    def abort(self, error: BaseException | None = None) -> None:
+        """Wake every waiting stage; see `Channel`."""
+        del error
         self._aborted = True
         for queue in self._queues.values():
             queue.put(None)

@@ -8,7 +8,7 @@ from time import perf_counter
 import torch
 
 from gru_parallel.engine.cells import CellIndex
-from gru_parallel.engine.channel import Aborted, QueueChannel
+from gru_parallel.engine.channel import Aborted, Channel
 from gru_parallel.engine.section import Parcel
 from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.schedule import Action, Event, Op
@@ -28,7 +28,7 @@ class Interpreter:
     def __init__(
         self,
         stage_pass: StagePass,
-        channel: QueueChannel,
+        channel: Channel,
         devices: Sequence[torch.device],
         *,
         wait: bool,
@@ -59,7 +59,7 @@ class Interpreter:
         for action in actions:
             start = perf_counter()
             try:
-                self._channel.raise_if_aborted()
+                self._channel.begin(action)
                 _HANDLERS[action.op](self, action)
                 if self._wait:
                     self._stage.lane.synchronize()

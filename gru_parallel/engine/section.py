@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gru_parallel.engine.cells import CellIndex, Cells
 from gru_parallel.engine.gradient_sums import GradientSums
 from gru_parallel.engine.lane import Lane
+from gru_parallel.model import DropoutKey
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class PassSetting:
         step: number of batches trained on before, for dropout.
         truncate: chunks of a segment, at whose start gradients of the state end; None for none.
         keep: whether B leaves in place what F saved, for a second B.
+        first_micro_batch: number of the first micro-batch in the whole batch, for dropout.
     """
 
     cells: Cells
@@ -54,6 +56,12 @@ class PassSetting:
     step: int = 0
     truncate: int | None = None
     keep: bool = False
+    first_micro_batch: int = 0
+
+    def dropout_key(self, cell: CellIndex) -> DropoutKey:
+        """Name the random numbers of a cell."""
+        micro_batch, chunk = cell
+        return DropoutKey(self.seed, self.step, self.first_micro_batch + micro_batch, chunk)
 
     def begins_segment(self, chunk: int) -> bool:
         """Whether no gradient of the state flows from this chunk into the one before."""

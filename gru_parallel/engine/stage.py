@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -78,6 +79,15 @@ class Stage:
     def is_first(self) -> bool:
         """Whether the stage reads the batch itself."""
         return self.index == 0
+
+    def carry(self, states: Mapping[str, Tensor]) -> None:
+        """Go on from these states.
+
+        Args:
+            states: by use, over all blocks of the stack, shape (n_states, batch, hidden_size).
+        """
+        own = slice(self.modules.states[0].start, self.modules.states[-1].stop)
+        self.carried = {use: whole[own].to(self.lane.device) for use, whole in states.items()}
 
     def place(self) -> None:
         """Move the stage's weights to its device, and those of the reverse direction to theirs."""

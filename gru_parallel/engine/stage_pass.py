@@ -33,6 +33,7 @@ class Batch:
         x: windows, shape (batch, time, n_channels).
         y: targets, batch first; None where only predictions are wanted.
         loss: what is minimised; None where only predictions are wanted.
+        n_elements: what the loss is divided by; None where only predictions are wanted.
         start: what blocks may start from; its `carried` is not read, the stages keep their own.
         use: which of the carried states are gone on from: TRAINING, PREDICTION, or CHECK, those
             that the last training batch began with.
@@ -42,12 +43,14 @@ class Batch:
         check_finite: whether stages look for outputs that are not finite.
         wants_dx: whether the gradient of x is wanted.
         keep: whether B leaves in place what F saved, for a second B.
+        first_micro_batch: number of the first micro-batch in the whole batch, for dropout.
     """
 
     cells: Cells
     x: Tensor
     y: Tensor | None = None
     loss: SumLoss | None = None
+    n_elements: int | None = None
     start: Start = field(default_factory=Start)
     use: str = PREDICTION
     seed: int = 0
@@ -56,6 +59,7 @@ class Batch:
     check_finite: bool = False
     wants_dx: bool = False
     keep: bool = False
+    first_micro_batch: int = 0
 
     @property
     def devices(self) -> set[torch.device]:
@@ -86,7 +90,13 @@ class StagePass:
         self._n_alive = 0
         self._next_backward: CellIndex = (0, self._last_of_segment(0))
         self._setting = PassSetting(
-            batch.cells, stage.lane, batch.seed, batch.step, batch.truncate, batch.keep
+            batch.cells,
+            stage.lane,
+            batch.seed,
+            batch.step,
+            batch.truncate,
+            batch.keep,
+            batch.first_micro_batch,
         )
         carried = Start(carried=stage.carried.get(batch.use), reset=batch.start.reset)
         self._carried = carried.for_rows(batch.cells.batch_size).carried
@@ -238,7 +248,14 @@ class StagePass:
             return None
         if head is None:
             return OutputTail(self._setting)
-        return HeadTail(self._setting, head, batch.y, batch.loss, check_finite=batch.check_finite)
+        return HeadTail(
+            self._setting,
+            head,
+            batch.y,
+            batch.loss,
+            batch.n_elements,
+            check_finite=batch.check_finite,
+        )
 
     def _start(self, block: Block) -> Start:
         """Return what a block may start from, over the whole batch."""

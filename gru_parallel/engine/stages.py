@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+import torch
+
 from gru_parallel.engine.assistant import Assistant
 from gru_parallel.engine.cells import Cells
 from gru_parallel.engine.devices import torch_device
@@ -24,12 +26,15 @@ from gru_parallel.schedule import (
 )
 
 
-def make_stages(plan: Plan, modules: Sequence[StageModules]) -> list[Stage]:
+def make_stages(
+    plan: Plan, modules: Sequence[StageModules], device: torch.device | None = None
+) -> list[Stage]:
     """Give each stage of a plan its device.
 
     Args:
         plan: which device each stage is on.
         modules: of each stage.
+        device: that all stages compute on, whatever the plan calls theirs; None for the plan's.
 
     Returns:
         The stages in order; nothing is moved yet.
@@ -47,7 +52,7 @@ def make_stages(plan: Plan, modules: Sequence[StageModules]) -> list[Stage]:
                 index,
                 placed.device_text,
                 own,
-                make_lane(torch_device(placed.device)),
+                make_lane(device or torch_device(placed.device)),
                 is_last=after is None,
                 gives_state=after is not None and after.h_0 == "previous",
                 assistant=_make_assistant(placed),

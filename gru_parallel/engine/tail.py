@@ -18,6 +18,7 @@ class HeadTail(Section):
         head: from outputs to predictions.
         y: targets, batch first; None where predictions are wanted.
         loss: what is minimised; None where predictions are wanted.
+        n_elements: what the loss is divided by; only with targets.
 
     Attributes:
         predictions: by cell, batch first, of the rows of `places`; only without targets.
@@ -31,6 +32,7 @@ class HeadTail(Section):
         head: Head,
         y: Tensor | None = None,
         loss: SumLoss | None = None,
+        n_elements: int | None = None,
         *,
         check_finite: bool = False,
     ) -> None:
@@ -40,7 +42,7 @@ class HeadTail(Section):
         self._loss = loss
         self._check_finite = check_finite
         self._saved: dict[CellIndex, tuple[Tensor, Tensor]] = {}
-        self._count = 0 if y is None or loss is None else self._count_elements(y, loss)
+        self._n_elements = n_elements
         self.predictions: dict[CellIndex, Tensor] = {}
         self.total: Tensor | None = None
         self.finite = True
@@ -57,7 +59,7 @@ class HeadTail(Section):
         if self._check_finite and not prediction.isfinite().all():
             self.finite = False
         runs = cells.runs(cell) if every_step else None
-        if self._targets is None or self._loss is None:
+        if self._targets is None or self._loss is None or self._n_elements is None:
             if runs is not None:
                 prediction = prediction * runs.unsqueeze(2).to(prediction)
             self.predictions[cell] = prediction
@@ -66,7 +68,7 @@ class HeadTail(Section):
         if runs is not None:
             runs = self.setting.lane.fetch(runs)
             prediction, target = prediction[runs], target[runs]
-        loss = self._loss.total(prediction, target) / self._count
+        loss = self._loss.total(prediction, target) / self._n_elements
         self.total = loss.detach() if self.total is None else self.total + loss.detach()
         if loss.requires_grad:
             self._saved[cell] = (y, loss)
@@ -87,14 +89,6 @@ class HeadTail(Section):
             return cells.n_active(cell)
         first, stop = cells.ended(cell)
         return stop - first
-
-    def _count_elements(self, y: Tensor, loss: SumLoss) -> int:
-        """Count what the loss of the whole batch is divided by."""
-        cells = self.setting.cells
-        if cells.lengths is None or not self._head.every_step:
-            return loss.count(y)
-        n_steps = sum(length for rows in cells.lengths for length in rows)
-        return loss.count(y) // (y.shape[0] * y.shape[1]) * n_steps
 
 
 class OutputTail(Section):
@@ -120,6 +114,14 @@ class OutputTail(Section):
     def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Begin B of a cell with the gradient of its outputs."""
         return [Parcel(parcel.chunk, self.gradients_of_outputs.get((micro_batch, parcel.chunk)))]
+
+
+def count_elements(cells: Cells, y: Tensor, loss: SumLoss, *, every_step: bool) -> int:
+    """Count what the loss of a batch is divided by: elements of y that have a prediction."""
+    if cells.lengths is None or not every_step:
+        return loss.count(y)
+    n_steps = sum(length for rows in cells.lengths for length in rows)
+    return loss.count(y) // max(1, y.shape[0] * y.shape[1]) * n_steps
 
 
 def place(cells: Cells, cell: CellIndex, *, every_step: bool) -> Place:

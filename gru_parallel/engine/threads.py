@@ -3,196 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.cells import Cells
-from gru_parallel.engine.gradients import with_gradients
-from gru_parallel.engine.stage_pass import CHECK, TRAINING, Batch, StagePass
+from gru_parallel.engine.pipeline import PipelineEngine
+from gru_parallel.engine.stage_pass import Batch, StagePass
 from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of_stages
-from gru_parallel.engine.tail import HeadTail, assemble
 from gru_parallel.engine.workers import Workers
-from gru_parallel.model import StackModel, Start, SumLoss
+from gru_parallel.model import StackModel, SumLoss
 from gru_parallel.placement.plan import Plan
-from gru_parallel.schedule import Op, Timeline
+from gru_parallel.schedule import Op
 
 
-class ThreadEngine:
-    """Trains and evaluates a model cut into stages, each with a device and a worker thread.
-
-    Opens itself at the first call; `close` ends the threads, and a later call opens it again.
-    Usable as a context manager.
-
-    Args:
-        model: encoder, blocks and head; its blocks are the plan's.
-        plan: which blocks make which stage on which device, and how a batch is cut and scheduled.
-        loss: what `train_step` minimises.
-        seed: of the run, for dropout.
-
-    Attributes:
-        measure: whether to wait for the device after each action. Times are the host's, so on an
-            accelerator only a timeline with `measure` shows the work and not its queueing.
-        timeline: what the last call did when.
-        peak_cells: for each stage, the most cells whose activations were alive at once in the last
-            call.
-    """
+class ThreadEngine(PipelineEngine):
+    """Runs all stages in this process; see `PipelineEngine`."""
 
     def __init__(
         self, model: StackModel, plan: Plan, loss: SumLoss | None = None, *, seed: int = 0
     ) -> None:
-        self.model = model
-        self.plan = plan
-        self.loss = loss
-        self.seed = seed
-        self.measure = False
-        self.timeline: Timeline | None = None
-        self.peak_cells: tuple[int, ...] = ()
-        self._stages = make_stages(plan, modules_of_stages(model, plan))
-        self._workers = Workers(self._stages)
-
-    def open(self) -> None:
-        """Move every stage to its device and start the workers; does nothing when they run."""
-        self._workers.open()
-
-    def close(self) -> None:
-        """End the workers; does nothing when they do not run."""
-        self._workers.close()
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def train_step(
-        self,
-        x: Tensor,
-        y: Tensor,
-        *,
-        step: int = 0,
-        lengths: Tensor | None = None,
-        h_0: Tensor | None = None,
-        reset: Tensor | None = None,
-    ) -> Tensor:
-        """Run F and B of a batch over all stages.
-
-        Args:
-            x: windows, shape (batch, time, n_channels).
-            y: targets, batch first, as the loss wants them.
-            step: number of batches trained on before, for dropout.
-            lengths: time steps of each window, whole numbers of shape (batch,); None where all are
-                whole. What lies after a window's end is never read.
-            h_0: what blocks whose policy is `given` start from, (n_states, batch, hidden_size).
-            reset: which rows do not go on from the batch before, shape (batch,), of bools; for
-                blocks whose policy is `carry`.
-
-        Returns:
-            The loss, a scalar: the sum over all elements divided by their count. Its gradients are
-            computed already; `backward` on it puts them into the parameters' `.grad`, as for any
-            loss, and into that of `h_0`.
-
-        Raises:
-            UsageError: the batch has fewer time steps than the schedule has chunks.
-            ShapeError: lengths, or h_0, do not fit the batch.
-            Exception: what failed on a stage, with a note that names stage, device, action, cell.
-        """
-        if self.loss is None:
-            raise ValueError("train_step needs a loss; give ThreadEngine(model, plan, loss).")
-        batch = Batch(
-            self._cut(x, lengths),
-            x,
-            y,
-            self.loss,
-            start=self._start(x, h_0, reset),
-            use=TRAINING,
-            seed=self.seed,
-            step=step,
-            truncate=self.plan.truncate,
-        )
-        passes = self._run(batch, training=True)
-        tail = passes[-1].tail
-        assert isinstance(tail, HeadTail)
-        assert tail.total is not None
-        leaves = [w for stage in self._stages for w in stage.modules.weights()]
-        gradients = [gradient for each in passes for gradient in each.weight_gradients()]
-        if h_0 is not None and h_0.requires_grad:
-            leaves.append(h_0)
-            gradients.append(torch.cat([each.dh_0().to(h_0.device) for each in passes]))
-        return with_gradients(tail.total, leaves, gradients)
-
-    def predict(
-        self,
-        x: Tensor,
-        *,
-        lengths: Tensor | None = None,
-        h_0: Tensor | None = None,
-        reset: Tensor | None = None,
-    ) -> Tensor:
-        """Run F of a batch over all stages, recording nothing for backward.
-
-        Args:
-            x: windows, shape (batch, time, n_channels).
-            lengths: as in `train_step`.
-            h_0: as in `train_step`.
-            reset: as in `train_step`; prediction goes on from the batch predicted before.
-
-        Returns:
-            Predictions for every row in order, batch first, on the last stage's device.
-
-        Raises:
-            UsageError: the batch has fewer time steps than the schedule has chunks.
-            ShapeError: lengths, or h_0, do not fit the batch.
-            Exception: what failed on a stage, with a note that names stage, device, action, cell.
-        """
-        batch = Batch(self._cut(x, lengths), x, start=self._start(x, h_0, reset))
-        tail = self._run(batch, training=False)[-1].tail
-        assert isinstance(tail, HeadTail)
-        return assemble(tail.predictions, batch.cells, self.model.head)
-
-    def first_nonfinite_stage(
-        self,
-        x: Tensor,
-        *,
-        step: int = 0,
-        lengths: Tensor | None = None,
-        h_0: Tensor | None = None,
-        reset: Tensor | None = None,
-    ) -> int | None:
-        """Run F of the last training batch again, and see where its outputs stop being finite.
-
-        Args:
-            x: windows, shape (batch, time, n_channels).
-            step: number of batches trained on before, for dropout.
-            lengths: as in `train_step`.
-            h_0: as in `train_step`.
-            reset: as in `train_step`.
-
-        Returns:
-            Index of the first stage whose outputs are not all finite; None where all are.
-        """
-        batch = Batch(
-            self._cut(x, lengths),
-            x,
-            start=self._start(x, h_0, reset),
-            use=CHECK,
-            seed=self.seed,
-            step=step,
-            check_finite=True,
-        )
-        passes = self._run(batch, training=False)
-        tail = passes[-1].tail
-        assert isinstance(tail, HeadTail)
-        passes[-1].finite = passes[-1].finite and tail.finite
-        return next((i for i, each in enumerate(passes) if not each.finite), None)
+        stages = make_stages(plan, modules_of_stages(model, plan))
+        super().__init__(model, plan, loss, seed=seed, stages=stages, workers=Workers(stages))
 
     @property
     def carried(self) -> dict[str, Tensor]:
@@ -204,38 +35,14 @@ class ThreadEngine:
 
     @carried.setter
     def carried(self, states: dict[str, Tensor]) -> None:
-        sizes = [stage.modules.n_states for stage in self._stages]
         for stage in self._stages:
-            stage.carried.clear()
-        for use, whole in states.items():
-            for stage, own in zip(self._stages, whole.split(sizes), strict=True):
-                stage.carried[use] = own.to(stage.lane.device)
-
-    def _start(self, x: Tensor, h_0: Tensor | None, reset: Tensor | None) -> Start:
-        start, stack = Start(h_0, reset=reset), self.model.gru
-        start.check(stack.n_states, x.shape[0], stack.hidden_size)
-        return start
-
-    def _cut(self, x: Tensor, lengths: Tensor | None) -> Cells:
-        return Cells.cut(
-            x.shape[0], x.shape[1], self.plan.n_micro_batches, self.plan.n_chunks, lengths
-        )
+            stage.carry(states)
 
     def _run(self, batch: Batch, *, training: bool) -> Sequence[StagePass]:
-        """Have every worker run its list.
-
-        Returns:
-            The pass of each stage, with what it found.
-
-        Raises:
-            Exception: the first failure of a stage.
-        """
         self.open()
         only = None if training else Op.F
         lowered = lowered_schedule(self.plan, self._stages, batch.cells, only)
         passes = [StagePass(stage, batch) for stage in self._stages]
-        self.timeline = self._workers.run(passes, lowered, gradients=training, wait=self.measure)
-        self.peak_cells = tuple(each.peak_cells for each in passes)
-        for each in passes:
-            each.commit()
+        timeline = self._workers.run(passes, lowered, gradients=training, wait=self.measure)
+        self._note(passes, timeline)
         return passes

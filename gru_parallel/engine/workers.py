@@ -13,7 +13,7 @@ from time import perf_counter
 
 import torch
 
-from gru_parallel.engine.channel import Aborted, QueueChannel
+from gru_parallel.engine.channel import Aborted, Channel, QueueChannel
 from gru_parallel.engine.context import CallerContext
 from gru_parallel.engine.interpreter import Interpreter
 from gru_parallel.engine.stage import Stage
@@ -28,13 +28,16 @@ class Workers:
 
     Args:
         stages: in order.
+        devices: of every stage of the pipeline, where `stages` are not all of them.
     """
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    def __init__(
+        self, stages: Sequence[Stage], devices: Sequence[torch.device] | None = None
+    ) -> None:
         self._stages = tuple(stages)
-        self._devices = [stage.lane.device for stage in stages]
+        self._devices = devices or [stage.lane.device for stage in stages]
         helpers = (s.assistant.lane.device for s in stages if s.assistant is not None)
-        self._all_devices = {*self._devices, *helpers}
+        self._all_devices = {*(stage.lane.device for stage in stages), *helpers}
         self._jobs: list[SimpleQueue[Job | None]] = []
         self._threads: list[Thread] = []
         self._process = 0
@@ -76,7 +79,14 @@ class Workers:
         torch.set_num_threads(self._intra_op_threads)
 
     def run(
-        self, passes: Sequence[StagePass], lowered: Schedule, *, gradients: bool, wait: bool = False
+        self,
+        passes: Sequence[StagePass],
+        lowered: Schedule,
+        *,
+        gradients: bool,
+        wait: bool = False,
+        channel: Channel | None = None,
+        then: Callable[[StagePass], None] | None = None,
     ) -> Timeline:
         """Have every worker run its stage's list.
 
@@ -85,6 +95,8 @@ class Workers:
             lowered: what each stage does, sends and receives included.
             gradients: whether autograd records.
             wait: whether to wait for the device after each action.
+            channel: what carries tensors from stage to stage; None for queues.
+            then: what a worker does as soon as its stage's list has come to its end.
 
         Returns:
             What ran when.
@@ -93,26 +105,28 @@ class Workers:
             Exception: the first failure of a stage.
         """
         self.open()
-        channel = QueueChannel(len(self._stages))
+        carrier = channel or QueueChannel(len(self._devices))
         context = CallerContext.capture(self._all_devices | passes[0].batch.devices)
         finished: SimpleQueue[Outcome] = SimpleQueue()
         start = perf_counter()
 
         def work(stage_pass: StagePass) -> None:
-            interpreter = Interpreter(stage_pass, channel, self._devices, wait=wait)
+            interpreter = Interpreter(stage_pass, carrier, self._devices, wait=wait)
             stage = stage_pass.stage
             caller_stream = context.streams.get(stage.lane.device)
             try:
                 context.take_streams()
                 with context.taken_over(gradients=gradients), stage.lane.step(caller_stream):
                     events = interpreter.run(lowered.actions[stage.index], start)
+                    if then is not None:
+                        then(stage_pass)
                 finished.put(Outcome(events))
             except BaseException as error:  # noqa: BLE001  # the caller's thread raises it again
-                channel.abort()
+                carrier.abort(error)
                 finished.put(Outcome(error=error))
 
         work_of_stages = [partial(work, stage_pass) for stage_pass in passes]
-        outcomes = _run_all(work_of_stages, self._jobs, finished, channel)
+        outcomes = _run_all(work_of_stages, self._jobs, finished, carrier)
         errors = (outcome.error for outcome in outcomes)
         error = next((e for e in errors if e is not None and not isinstance(e, Aborted)), None)
         if error is not None:
@@ -122,7 +136,7 @@ class Workers:
                 # Its traceback holds this frame, which must not hold it in turn.
                 del error, errors, outcomes
         events = tuple(event for outcome in outcomes for event in outcome.events)
-        return Timeline(len(self._stages), events)
+        return Timeline(len(self._devices), events)
 
 
 @dataclass(frozen=True)
@@ -151,7 +165,7 @@ def _run_all(
     work_of_stages: Sequence[Job],
     queues: Sequence[SimpleQueue[Job | None]],
     finished: SimpleQueue[Outcome],
-    channel: QueueChannel,
+    channel: Channel,
 ) -> list[Outcome]:
     """Give every worker its work and wait for all of them; an interrupt of the caller stops them.
 

@@ -13,8 +13,8 @@ def aborted(monkeypatch: pytest.MonkeyPatch) -> Event:
     event = Event()
     abort = QueueChannel.abort
 
-    def patched(channel: QueueChannel) -> None:
-        abort(channel)
+    def patched(channel: QueueChannel, error: BaseException | None = None) -> None:
+        abort(channel, error)
         event.set()
 
     monkeypatch.setattr(QueueChannel, "abort", patched)

@@ -84,9 +84,9 @@ def test_abort_wakes_every_stage_that_waits() -> None:
 
 def test_a_stage_that_waits_for_nothing_learns_of_an_abort_when_it_asks() -> None:
     channel = QueueChannel(2)
-    channel.raise_if_aborted()
+    channel.begin(Action.parse("0F0.0"))
 
     channel.abort()
 
     with pytest.raises(Aborted):
-        channel.raise_if_aborted()
+        channel.begin(Action.parse("0F0.0"))

@@ -25,7 +25,7 @@ def make_stage(model: StackModel) -> Stage:
 
 def begin(stage: Stage) -> StagePass:
     x, y = make_batch()
-    return StagePass(stage, Batch(Cells.cut(len(x), x.shape[1], 2, 3), x, y, MSE))
+    return StagePass(stage, Batch(Cells.cut(len(x), x.shape[1], 2, 3), x, y, MSE, MSE.count(y)))
 
 
 def run_forwards(stage_pass: StagePass) -> HeadTail:

@@ -1,0 +1,272 @@
+"""PipelineEngine: what the engines that run the stages of a plan have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from gru_parallel.engine.cells import Cells
+from gru_parallel.engine.gradients import with_gradients
+from gru_parallel.engine.stage import Stage
+from gru_parallel.engine.stage_pass import CHECK, TRAINING, Batch, StagePass
+from gru_parallel.engine.tail import HeadTail, assemble, count_elements
+from gru_parallel.engine.workers import Workers
+from gru_parallel.model import StackModel, Start, SumLoss
+from gru_parallel.placement.plan import Plan
+from gru_parallel.schedule import Timeline
+
+
+class PipelineEngine(ABC):
+    """Trains and evaluates a model cut into stages, each with a device and a worker thread.
+
+    Opens itself at the first call; `close` ends the threads, and a later call opens it again.
+    Usable as a context manager.
+
+    Args:
+        model: encoder, blocks and head; its blocks are the plan's.
+        plan: which blocks make which stage on which device, and how a batch is cut and scheduled.
+        loss: what `train_step` minimises.
+        seed: of the run, for dropout.
+        stages: those that run in this process, in order.
+        workers: of these stages.
+
+    Attributes:
+        measure: whether to wait for the device after each action. Times are the host's, so on an
+            accelerator only a timeline with `measure` shows the work and not its queueing.
+        timeline: what the last call did when; None before the first.
+        n_rows: windows of the last batch trained on.
+        peak_cells: for each stage of this process, the most cells whose activations were alive at
+            once in the last call.
+    """
+
+    def __init__(
+        self,
+        model: StackModel,
+        plan: Plan,
+        loss: SumLoss | None,
+        *,
+        seed: int,
+        stages: Sequence[Stage],
+        workers: Workers,
+    ) -> None:
+        self.model = model
+        self.plan = plan
+        self.loss = loss
+        self.seed = seed
+        self.measure = False
+        self.timeline: Timeline | None = None
+        self.n_rows = 0
+        self.peak_cells: tuple[int, ...] = ()
+        self._stages = stages
+        self._workers = workers
+
+    def open(self) -> None:
+        """Move every stage to its device and start the workers; does nothing when they run."""
+        self._workers.open()
+
+    def close(self) -> None:
+        """End the workers; does nothing when they do not run."""
+        self._workers.close()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def train_step(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        step: int = 0,
+        lengths: Tensor | None = None,
+        h_0: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> Tensor:
+        """Run F and B of a batch over all stages.
+
+        Args:
+            x: windows, shape (batch, time, n_channels).
+            y: targets, batch first, as the loss wants them.
+            step: number of batches trained on before, for dropout.
+            lengths: time steps of each window, whole numbers of shape (batch,); None where all are
+                whole. What lies after a window's end is never read.
+            h_0: what blocks whose policy is `given` start from, (n_states, batch, hidden_size).
+            reset: which rows do not go on from the batch before, shape (batch,), of bools; for
+                blocks whose policy is `carry`.
+
+        Returns:
+            The loss, a scalar: the sum over all elements divided by their count. Its gradients are
+            computed already; `backward` on it puts them into the parameters' `.grad`, as for any
+            loss, and into that of `h_0`.
+
+        Raises:
+            UsageError: the batch has fewer time steps than the schedule has chunks.
+            ShapeError: lengths, or h_0, do not fit the batch.
+            Exception: what failed on a stage, with a note that names stage, device, action, cell.
+        """
+        if self.loss is None:
+            raise ValueError(f"train_step needs a loss; give {type(self).__name__} one.")
+        cells = self._cut(x, lengths)
+        every_step = self.model.head.every_step
+        batch = Batch(
+            cells,
+            x,
+            y,
+            self.loss,
+            self._count(count_elements(cells, y, self.loss, every_step=every_step)),
+            start=self._start(x, h_0, reset),
+            use=TRAINING,
+            seed=self.seed,
+            step=step,
+            truncate=self.plan.truncate,
+            first_micro_batch=self._first_micro_batch,
+        )
+        passes = self._run(batch, training=True)
+        leaves = [w for stage in self._stages for w in stage.modules.weights()]
+        gradients = self._gradients(passes)
+        if h_0 is not None and h_0.requires_grad:
+            leaves.append(h_0)
+            gradients.append(torch.cat([each.dh_0().to(h_0.device) for each in passes]))
+        return with_gradients(self._loss_of(passes, batch), leaves, gradients)
+
+    def predict(
+        self,
+        x: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        h_0: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> Tensor:
+        """Run F of a batch over all stages, recording nothing for backward.
+
+        Args:
+            x: windows, shape (batch, time, n_channels).
+            lengths: as in `train_step`.
+            h_0: as in `train_step`.
+            reset: as in `train_step`; prediction goes on from the batch predicted before.
+
+        Returns:
+            Predictions for every row in order, batch first, on the last stage's device.
+
+        Raises:
+            UsageError: the batch has fewer time steps than the schedule has chunks.
+            ShapeError: lengths, or h_0, do not fit the batch.
+            Exception: what failed on a stage, with a note that names stage, device, action, cell.
+        """
+        batch = Batch(self._cut(x, lengths), x, start=self._start(x, h_0, reset))
+        tail = _head_tail(self._run(batch, training=False))
+        if tail is None:
+            return self._no_predictions(x)
+        return assemble(tail.predictions, batch.cells, self.model.head)
+
+    def first_nonfinite_stage(
+        self,
+        x: Tensor,
+        *,
+        step: int = 0,
+        lengths: Tensor | None = None,
+        h_0: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> int | None:
+        """Run F of the last training batch again, and see where its outputs stop being finite.
+
+        Args:
+            x: windows, shape (batch, time, n_channels).
+            step: number of batches trained on before, for dropout.
+            lengths: as in `train_step`.
+            h_0: as in `train_step`.
+            reset: as in `train_step`.
+
+        Returns:
+            Index of the first stage whose outputs are not all finite; None where all are.
+        """
+        batch = Batch(
+            self._cut(x, lengths),
+            x,
+            start=self._start(x, h_0, reset),
+            use=CHECK,
+            seed=self.seed,
+            step=step,
+            check_finite=True,
+            first_micro_batch=self._first_micro_batch,
+        )
+        passes = self._run(batch, training=False)
+        tail = _head_tail(passes)
+        if tail is not None:
+            passes[-1].finite = passes[-1].finite and tail.finite
+        return next((each.stage.index for each in passes if not each.finite), None)
+
+    @abstractmethod
+    def _run(self, batch: Batch, *, training: bool) -> Sequence[StagePass]:
+        """Have every worker run its list.
+
+        Returns:
+            The pass of each stage of this process, with what it found.
+
+        Raises:
+            Exception: the first failure of a stage.
+        """
+
+    @property
+    def _first_micro_batch(self) -> int:
+        """Number of this process's first micro-batch in the whole batch."""
+        return 0
+
+    def _count(self, n_elements: int) -> int:
+        """Return what the loss of the whole batch is divided by, from that of the rows here."""
+        return n_elements
+
+    def _gradients(self, passes: Sequence[StagePass]) -> list[Tensor | None]:
+        """Return the gradient of each weight of this process, over the whole batch."""
+        return [gradient for each in passes for gradient in each.weight_gradients()]
+
+    def _loss_of(self, passes: Sequence[StagePass], batch: Batch) -> Tensor:
+        """Return the loss of the whole batch."""
+        tail = _head_tail(passes)
+        assert tail is not None
+        assert tail.total is not None
+        self.n_rows = batch.cells.batch_size
+        return tail.total
+
+    def _no_predictions(self, x: Tensor) -> Tensor:
+        """Return what stands for predictions where none come out: those of no rows."""
+        head = self.model.head
+        time = (x.shape[1],) if head.every_step else ()
+        return x.new_zeros(0, *time, *head.output_shape, device=self._stages[-1].lane.device)
+
+    def _start(self, x: Tensor, h_0: Tensor | None, reset: Tensor | None) -> Start:
+        start, stack = Start(h_0, reset=reset), self.model.gru
+        start.check(stack.n_states, x.shape[0], stack.hidden_size)
+        return start
+
+    def _cut(self, x: Tensor, lengths: Tensor | None) -> Cells:
+        return Cells.cut(
+            x.shape[0], x.shape[1], self.plan.n_micro_batches, self.plan.n_chunks, lengths
+        )
+
+    def _note(self, passes: Sequence[StagePass], timeline: Timeline | None) -> None:
+        """Take down what a run of the workers came to."""
+        self.timeline = timeline
+        self.peak_cells = tuple(each.peak_cells for each in passes)
+        for each in passes:
+            each.commit()
+
+
+def _head_tail(passes: Sequence[StagePass]) -> HeadTail | None:
+    """Return the head of the last stage, where that stage is among the passes."""
+    tail = passes[-1].tail if passes else None
+    assert tail is None or isinstance(tail, HeadTail)
+    return tail
