@@ -5,6 +5,7 @@ from gru_parallel.data.datamodule import SeriesDataModule
 from gru_parallel.data.files import load_table, load_tables
 from gru_parallel.data.loader import ResumableLoader, ShuffledWindows
 from gru_parallel.data.lorenz96 import lorenz96_table
+from gru_parallel.data.share import Share
 from gru_parallel.data.split import Split
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.streams import StreamBatches
@@ -17,6 +18,7 @@ __all__ = [
     "ResumableLoader",
     "Score",
     "SeriesDataModule",
+    "Share",
     "ShuffledWindows",
     "Split",
     "Standardizer",

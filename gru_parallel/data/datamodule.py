@@ -14,6 +14,7 @@ from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.gaps import fill_gaps
 from gru_parallel.data.loader import BatchesOfEpoch, ResumableLoader, ShuffledWindows
 from gru_parallel.data.parts import check_alike, split_tables
+from gru_parallel.data.share import ALL_ROWS, Share, SharedWindows
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.streams import StreamBatches, check_level, check_stride
 from gru_parallel.data.table import Table
@@ -43,6 +44,9 @@ class SeriesDataModule(LightningDataModule):
     `(batch,)`: which rows do not go on where they were in the batch before, and the place of each
     window in `dataset`. See `StreamBatches`. In training, streams are cut where there are fewer
     than `batch_size`; in evaluation they stay whole, unless there are fewer than 8.
+
+    With a `share`, all this is said of the batches that replicas make up together; a loader gives
+    the rows of its share, possibly none, as long as the longest window among them.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class SeriesDataModule(LightningDataModule):
         seed: int = 0,
         num_workers: int = 0,
         pin_memory: bool = False,
+        share: Share = ALL_ROWS,
     ) -> None:
         """Check the settings against the series; `setup` does the work.
 
@@ -89,12 +94,14 @@ class SeriesDataModule(LightningDataModule):
             seed: of the order of training windows, not negative.
             num_workers: processes that fetch batches; 0 fetches in this one, and is fast.
             pin_memory: whether batches are put into pinned memory, for copies to a GPU.
+            share: which rows of each batch the loaders give, to one of several replicas.
 
         Raises:
             UsageError: a setting does not do, or does not fit the series.
         """
         super().__init__()
         require_positive("data.batch_size", batch_size)
+        share.rows(batch_size)
         require_positive("data.eval_stride", eval_stride)
         if season_length is not None:
             require_positive("data.season_length", season_length)
@@ -108,6 +115,7 @@ class SeriesDataModule(LightningDataModule):
         self.order = order
         self.season_length = season_length
         self.batch_size = batch_size
+        self.share = share
         self._seed = seed
         self._centre = centre
         self._look_back = look_back
@@ -201,7 +209,13 @@ class SeriesDataModule(LightningDataModule):
         """Training windows, in an order that depends on the seed and the epoch alone."""
         windows = self.dataset("training")
         if self.order == "streams":
-            batches = StreamBatches(windows, self.batch_size, self._seed, n_filled=self.batch_size)
+            batches = StreamBatches(
+                windows,
+                self.batch_size,
+                self._seed,
+                n_filled=self.batch_size,
+                share=self.share,
+            )
             loader = ResumableLoader(
                 batches,
                 sampler=BatchesOfEpoch(len(batches), self._seed),
@@ -210,7 +224,7 @@ class SeriesDataModule(LightningDataModule):
             )
         else:
             loader = ResumableLoader(
-                windows,
+                SharedWindows(windows, self.batch_size, self.share),
                 sampler=ShuffledWindows(len(windows), self._seed),
                 batch_size=self.batch_size,
                 **self._loader_options,
@@ -267,9 +281,12 @@ class SeriesDataModule(LightningDataModule):
     def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
         windows = self.dataset(part)
         if self.order == "streams":
-            batches = StreamBatches(windows, self.batch_size, n_filled=_N_EVALUATION_ROWS)
+            batches = StreamBatches(
+                windows, self.batch_size, n_filled=_N_EVALUATION_ROWS, share=self.share
+            )
             return DataLoader(batches, batch_size=None, **self._loader_options)
-        return DataLoader(windows, batch_size=self.batch_size, **self._loader_options)
+        shared = SharedWindows(windows, self.batch_size, self.share)
+        return DataLoader(shared, batch_size=self.batch_size, **self._loader_options)
 
     def _n_batches_done(self, n_batches: int) -> int:
         """Batches of the present epoch that the Trainer has finished: all, where it was cut short.

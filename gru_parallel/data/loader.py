@@ -119,7 +119,10 @@ class ResumableLoader(DataLoader[Batch]):
         self._loaded = state
 
     def _order(self) -> dict[str, Any]:
-        """The settings that decide which windows a batch holds, by the names users give them."""
+        """The settings that decide which windows a batch holds, by the names users give them.
+
+        Not how replicas share its rows: a run resumes with any number of them.
+        """
         streams = self.dataset if isinstance(self.dataset, StreamBatches) else None
         windows = self.dataset if streams is None else streams.windows
         return {

@@ -28,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from gru_parallel.data.share import ALL_ROWS, Share
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import Batch, WindowDataset
 from gru_parallel.errors import UsageError
@@ -126,7 +127,12 @@ class StreamBatches(Dataset[Batch]):
     """
 
     def __init__(
-        self, windows: WindowDataset, batch_size: int, seed: int | None = None, n_filled: int = 1
+        self,
+        windows: WindowDataset,
+        batch_size: int,
+        seed: int | None = None,
+        n_filled: int = 1,
+        share: Share = ALL_ROWS,
     ) -> None:
         """Share the streams out among the rows of a batch.
 
@@ -135,14 +141,17 @@ class StreamBatches(Dataset[Batch]):
             batch_size: rows of a batch, at most.
             seed: of the order of the streams, drawn for each epoch; None keeps them as they come.
             n_filled: rows to fill even if streams have to be cut for it, see `Streams.cut`.
+            share: which rows of each batch to fetch.
 
         Raises:
-            UsageError: the stride does not divide the windows' length.
+            UsageError: the stride does not divide the windows' length, or there are more shares
+                than rows.
         """
         check_stride("data.stride", windows.stride, windows.shape)
         self.windows = windows
         self.batch_size = batch_size
         self._seed = seed
+        self._rows = share.rows(batch_size)
         self._streams = Streams.of(windows).cut(min(n_filled, batch_size))
         self._begins = torch.zeros(len(windows), dtype=torch.bool)
         self._begins[torch.from_numpy(self._streams.first)] = True
@@ -159,12 +168,13 @@ class StreamBatches(Dataset[Batch]):
         return len(self._batch_ends)
 
     def __getitem__(self, number: int) -> Batch:
-        """The batch of that number, counted from the first of epoch 0."""
+        """The share of the batch of that number, counted from the first of epoch 0."""
         epoch, batch = divmod(number, len(self))
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._order_of(epoch)
         start = 0 if batch == 0 else self._batch_ends[batch - 1]
-        index = torch.from_numpy(self._order[start : self._batch_ends[batch]])
+        whole = self._order[start : self._batch_ends[batch]]
+        index = torch.from_numpy(whole[self._rows])
         reset = self._begins[index]
         return {**self.windows.__getitems__(index), "reset": reset, "index": index}
 

@@ -71,7 +71,7 @@ class WindowRows:
     A window that is shorter than the longest of them repeats its last row number.
 
     Attributes:
-        inputs: shape `(windows, longest)`.
+        inputs: shape `(windows, longest)`; of no windows at all, `(0, input_length)`.
         targets: shape `(windows, horizon)`, or `(windows, longest)` with the task "every_step".
         ends: the row after each window's last input, shape `(windows, 1)`.
         lengths: number of input rows of each window, shape `(windows, 1)`.
@@ -184,7 +184,7 @@ class WindowDataset(Dataset[Batch]):
             raise IndexError(f"a window of {list(indices)} is not one of the {len(self)} there are")
         ends = self._ends[chosen].unsqueeze(1)
         lengths = self._lengths[chosen].unsqueeze(1)
-        longest = int(lengths.max()) if len(chosen) else 0
+        longest = int(lengths.max()) if len(chosen) else self.shape.input_length
         inputs = torch.minimum(ends - lengths + torch.arange(longest), ends - 1)
         if self.shape.task == "window":
             targets = ends + torch.arange(self.shape.horizon)

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 
 from gru_parallel.data.datamodule import SeriesDataModule
 from gru_parallel.data.loader import ShuffledWindows
+from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
 
@@ -188,6 +189,32 @@ def test_fetching_in_another_process_changes_no_order(tmp_path: Path, order: str
     fit(resumed, data(num_workers=1, order=order), checkpoint=save.path, max_epochs=2)
     assert whole.seen == trained(order, max_epochs=2)
     assert resumed.seen == whole.seen[10:]
+
+
+def together(of_shares: list[Seen]) -> Seen:
+    """The batches that several replicas saw their shares of."""
+    return [[row for rows in shares for row in rows] for shares in zip(*of_shares, strict=True)]
+
+
+@pytest.mark.parametrize("order", ["shuffled", "streams"])
+@pytest.mark.parametrize(("n_before", "n_after"), [(2, 1), (1, 2), (2, 4), (4, 3)])
+def test_a_run_resumes_in_the_middle_of_an_epoch_with_other_replicas(
+    tmp_path: Path, order: str, n_before: int, n_after: int
+) -> None:
+    def run(share: Share, *callbacks: Callback, checkpoint: Path | None = None) -> Seen:
+        model = Recorder()
+        fit(model, data(order=order, share=share), *callbacks, checkpoint=checkpoint, max_epochs=3)
+        return model.seen
+
+    checkpoint = tmp_path / "x.ckpt"
+    save = SaveAt("on_train_batch_end", 10, checkpoint)
+    first, *others = [Share(index, n_before) for index in range(n_before)]
+    # As in a run of several replicas, the first one writes the checkpoint.
+    before = together([run(first, save), *map(run, others)])
+    shares = [Share(index, n_after) for index in range(n_after)]
+    after = together([run(share, checkpoint=checkpoint) for share in shares])
+    assert before == trained(order, max_epochs=3)
+    assert after == before[10:]
 
 
 def saved_after(n_steps: int, path: Path) -> Path:
