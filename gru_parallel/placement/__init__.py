@@ -17,6 +17,7 @@ from gru_parallel.placement.planner import (
     stage_costs,
     stage_times_ms,
 )
+from gru_parallel.placement.ranks import n_places, places_of_stages
 
 __all__ = [
     "Cluster",
@@ -33,8 +34,10 @@ __all__ = [
     "idle_devices",
     "linear_cost",
     "make_plan",
+    "n_places",
     "parse_device_map",
     "partition",
+    "places_of_stages",
     "plan_from_device_map",
     "stage_costs",
     "stage_times_ms",

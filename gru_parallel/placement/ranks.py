@@ -1,7 +1,5 @@
 """Which rank of a replica runs which stage: a rank a device of the plan."""
 
-from collections.abc import Sequence
-
 from gru_parallel.placement.plan import Plan
 
 
@@ -21,7 +19,3 @@ def n_places(plan: Plan) -> int:
     """Return the number of ranks that one replica of a plan needs."""
     return len(set(plan.devices))
 
-
-def stages_of_place(plan: Plan, place: int) -> Sequence[int]:
-    """List the stages that one rank of a replica runs."""
-    return [stage for stage, own in enumerate(places_of_stages(plan)) if own == place]

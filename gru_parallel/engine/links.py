@@ -1,0 +1,57 @@
+"""Links: a process group for each direction between neighbouring stages on different ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch.distributed import ProcessGroup
+
+from gru_parallel.ranks import Ranks
+from gru_parallel.schedule import Action, Op, Schedule, partner
+
+Hop = tuple[int, int, Op]
+"""From stage, to stage, and with which op the second receives."""
+
+
+class Links:
+    """The process groups over which one replica's stages hand over, each of two ranks.
+
+    Every direction between two stages has a group of its own, so that what travels one way never
+    waits for what travels the other. Made by all ranks of a replica together.
+
+    Args:
+        ranks: of the run.
+        rank_of_stage: for each stage of this replica, the rank that runs it.
+        lowered: says which stages hand over to which.
+        backend: "gloo" or "nccl".
+    """
+
+    def __init__(
+        self, ranks: Ranks, rank_of_stage: Sequence[int], lowered: Schedule, backend: str
+    ) -> None:
+        self.rank_of_stage = tuple(rank_of_stage)
+        self._groups: dict[Hop, ProcessGroup] = {}
+        hops = {
+            _hop(action, lowered.n_stages)
+            for stage in lowered.actions
+            for action in stage
+            if action.op.is_receive
+        }
+        for hop in sorted(hops):
+            members = [self.rank_of_stage[stage] for stage in hop[:2]]
+            if members[0] != members[1] and ranks.rank in members:
+                self._groups[hop] = ranks.new_group(members, backend)
+
+    def find(self, action: Action) -> tuple[ProcessGroup, int] | None:
+        """Return the group that a SEND or RECV goes over and the rank at the other end.
+
+        None where both stages are on this rank.
+        """
+        n_stages = len(self.rank_of_stage)
+        other = partner(action, n_stages)
+        group = self._groups.get(_hop(action if action.op.is_receive else other, n_stages))
+        return None if group is None else (group, self.rank_of_stage[other.stage])
+
+
+def _hop(receive: Action, n_stages: int) -> Hop:
+    return partner(receive, n_stages).stage, receive.stage, receive.op

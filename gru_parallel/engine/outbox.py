@@ -1,0 +1,46 @@
+"""Outbox: keeps what is being sent until it is gone, without anybody waiting for it."""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+from threading import Thread
+
+import torch.distributed as dist
+from torch import Tensor
+
+Sending = tuple[dist.Work, Tensor]
+
+
+class Outbox:
+    """Holds sent tensors until their sends are done, which a thread of its own waits for."""
+
+    def __init__(self) -> None:
+        self._sending: SimpleQueue[Sending | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    def keep(self, work: dist.Work, tensor: Tensor) -> None:
+        """Keep a tensor until `work`, its send, is done."""
+        if self._thread is None:
+            self._thread = Thread(
+                target=_empty, args=(self._sending,), name="gru_parallel outbox", daemon=True
+            )
+            self._thread.start()
+        self._sending.put((work, tensor))
+
+    def close(self) -> None:
+        """Wait until everything is sent, and end the thread."""
+        if self._thread is not None:
+            self._sending.put(None)
+            self._thread.join()
+            self._thread = None
+
+
+def _empty(sending: SimpleQueue[Sending | None]) -> None:
+    while (item := sending.get()) is not None:
+        work, _ = item
+        try:
+            work.wait()
+        except RuntimeError:
+            # Whoever waits for this rank, or for the one that is gone, reports it.
+            return
+        del item, work
