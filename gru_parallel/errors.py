@@ -23,6 +23,16 @@ def in_other_words(error: UsageError, names: Mapping[str, str]) -> UsageError:
     return UsageError(message)
 
 
+class EndOfRunError(RuntimeError):
+    """The run ends before its time, in order and in all its processes alike.
+
+    Attributes:
+        status: the exit status.
+    """
+
+    status = 1
+
+
 class ShapeError(ValueError):
     """Tensors whose shapes do not fit the module or the schedule that they were given to."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gru_parallel.model import DropoutKey, StackModel, Start, SumLoss
 
@@ -42,6 +43,19 @@ class Engine(Protocol):
         reset: Tensor | None = None,
     ) -> Tensor:
         """Return predictions for every row of a batch, in order, without gradients."""
+        ...
+
+    def collect(self, predictions: Tensor) -> Tensor:
+        """Return what `predict` gave out in every process: every row, in order, in each of them."""
+        ...
+
+    def clip_grad_norm(self, weights: Sequence[Tensor], max_norm: float) -> None:
+        """Scale the gradients of all weights so that their norm is at most `max_norm`.
+
+        Args:
+            weights: those of this process.
+            max_norm: the largest norm of all gradients of the model together.
+        """
         ...
 
 
@@ -97,6 +111,14 @@ class WholeEngine:
             prediction, h_n = self.model.run(x, None, lengths, start)
         self._carry("prediction", h_n)
         return prediction
+
+    def collect(self, predictions: Tensor) -> Tensor:
+        """Return the predictions, which are here already; see `Engine`."""
+        return predictions
+
+    def clip_grad_norm(self, weights: Sequence[Tensor], max_norm: float) -> None:
+        """Clip as plain PyTorch does; see `Engine`."""
+        nn.utils.clip_grad_norm_(weights, max_norm)
 
     def _carry(self, use: str, h_n: Tensor) -> None:
         if self.model.gru.carries:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gru_parallel.engine.cells import Cells
 from gru_parallel.engine.gradients import with_gradients
@@ -42,7 +42,10 @@ class PipelineEngine(ABC):
         n_rows: windows of the last batch trained on.
         peak_cells: for each stage of this process, the most cells whose activations were alive at
             once in the last call.
+        carried: see `Engine`.
     """
+
+    carried: dict[str, Tensor]
 
     def __init__(
         self,
@@ -208,6 +211,14 @@ class PipelineEngine(ABC):
         if tail is not None:
             passes[-1].finite = passes[-1].finite and tail.finite
         return next((each.stage.index for each in passes if not each.finite), None)
+
+    def collect(self, predictions: Tensor) -> Tensor:
+        """Return the predictions of all rows; see `Engine`."""
+        return predictions
+
+    def clip_grad_norm(self, weights: Sequence[Tensor], max_norm: float) -> None:
+        """Clip by the norm over all stages; see `Engine`."""
+        nn.utils.clip_grad_norm_(weights, max_norm)
 
     @abstractmethod
     def _run(self, batch: Batch, *, training: bool) -> Sequence[StagePass]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn import functional
 
@@ -148,6 +148,31 @@ class ProcessEngine(PipelineEngine):
             pieces = [functional.pad(p, (0, 0, 0, n_steps - p.shape[1])) for p in pieces]
         return torch.cat(pieces).to(self.device)
 
+    def clip_grad_norm(self, weights: Sequence[Tensor], max_norm: float) -> None:
+        """Clip by the norm over all ranks, added up in the order of one process; see `Engine`."""
+        places: dict[Tensor, int] = {w: index for index, w in enumerate(self.model.parameters())}
+        own = {
+            places[weight]: torch.linalg.vector_norm(weight.grad).cpu()
+            for weight in weights
+            if weight.grad is not None
+        }
+        # Replicas have the same gradients, and so the same norms.
+        norms: dict[int, Tensor] = {}
+        for of_rank in self._ranks.gather(own, "the norms of all ranks' gradients"):
+            norms |= of_rank
+        if not norms:
+            return
+        total = torch.linalg.vector_norm(torch.stack([norms[index] for index in sorted(norms)]))
+        nn.utils.clip_grads_with_norm_(weights, max_norm, total.to(self.device))
+
+    def free_other_stages(self) -> None:
+        """Move the weights of stages elsewhere to the meta device, if they are not there yet."""
+        own = {stage.index for stage in self._stages}
+        for index, modules in enumerate(self._modules):
+            if index not in own:
+                for module in modules.all_modules:
+                    module.to("meta")
+
     def _run(self, batch: Batch, *, training: bool) -> Sequence[StagePass]:
         self.open()
         if self.measure:
@@ -225,7 +250,8 @@ class ProcessEngine(PipelineEngine):
             own_loss = super()._loss_of(passes, batch)
         n_rows = batch.cells.batch_size if self._stages[0].is_first else 0
         own = torch.tensor([own_loss.item(), n_rows], dtype=torch.float64)
-        loss, self.n_rows = self._ranks.sum(own, "all ranks to end the step").tolist()
+        loss, n_rows = self._ranks.sum(own, "all ranks to end the step").tolist()
+        self.n_rows = int(n_rows)
         weight = self._stages[0].modules.weights()[0]
         dtype = torch.promote_types(weight.dtype, torch.float32)
         return torch.tensor(loss, dtype=dtype, device=self.device)

@@ -39,6 +39,12 @@ class StageModules:
         """Whether a block of the stage is a barrier in time."""
         return any(block.is_barrier for block in self.blocks)
 
+    @property
+    def all_modules(self) -> list[nn.Module]:
+        """Encoder, head and blocks, as far as the stage has them."""
+        ends = [module for module in (self.encoder, self.head) if module is not None]
+        return [*ends, *self.blocks]
+
     def weights(self) -> list[Tensor]:
         """Return what the stage is trained by, in the order of the data."""
         ends = [list(m.parameters()) for m in (self.encoder, self.head) if m is not None]
@@ -87,12 +93,14 @@ class Stage:
             states: by use, over all blocks of the stack, shape (n_states, batch, hidden_size).
         """
         own = slice(self.modules.states[0].start, self.modules.states[-1].stop)
-        self.carried = {use: whole[own].to(self.lane.device) for use, whole in states.items()}
+        # Copies: a checkpoint's states may lie in its file.
+        self.carried = {
+            use: whole[own].to(self.lane.device, copy=True) for use, whole in states.items()
+        }
 
     def place(self) -> None:
         """Move the stage's weights to its device, and those of the reverse direction to theirs."""
-        ends = [m for m in (self.modules.encoder, self.modules.head) if m is not None]
-        for module in [*ends, *self.modules.blocks]:
+        for module in self.modules.all_modules:
             module.to(self.lane.device)
         if self.assistant is None:
             return

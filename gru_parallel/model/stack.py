@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
@@ -39,6 +39,9 @@ class GRUStack(nn.Module):
             blocks, or one a block.
         device: where the parameters are created.
         dtype: the parameters' type.
+        kept_blocks: the blocks whose weights are kept; those of others are drawn, a block at a
+            time, and go to the meta device, so that a stack too large for one process has the same
+            weights in parts. None keeps all.
 
     Raises:
         UsageError: `bidirectional` or `h_0` is not one a block, or a policy is unknown or cannot
@@ -58,6 +61,7 @@ class GRUStack(nn.Module):
         h_0: str | Sequence[str] = "given",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        kept_blocks: Collection[int] | None = None,
     ) -> None:
         super().__init__()
         self.input_size = input_size
@@ -82,6 +86,8 @@ class GRUStack(nn.Module):
                 device=device,
                 dtype=dtype,
             )
+            if kept_blocks is not None and index not in kept_blocks:
+                block.to("meta")
             self.blocks.append(block)
             input_size = block.output_size
         _check_hand_overs(self.gru_blocks)

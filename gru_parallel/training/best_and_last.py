@@ -35,14 +35,23 @@ class _OwnCheckpoint(ModelCheckpoint, ABC):
         del pl_module
         if trainer.state.fn == TrainerFn.FITTING:
             source = Path(str(trainer.ckpt_path)).resolve()
-            self._go_on(source, checkpoint["callbacks"].get(self.state_key, {}))
+            state = checkpoint["callbacks"].get(self.state_key, {})
+            self._go_on(source, state, writes=trainer.is_global_zero)
+            # The others' files are there when the first rank has copied them.
+            trainer.strategy.barrier("the checkpoints to go on from")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Leave everything as `on_load_checkpoint` has made it."""
 
     @abstractmethod
-    def _go_on(self, source: Path, state: dict[str, Any]) -> None:
-        """Take over what holds for this run of the `state` that the checkpoint `source` has."""
+    def _go_on(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
+        """Take over what holds for this run of the `state` that the checkpoint `source` has.
+
+        Args:
+            source: what the run goes on from.
+            state: of this callback, in it.
+            writes: whether this process writes and warns for all.
+        """
 
 
 class LastCheckpoint(_OwnCheckpoint):
@@ -57,8 +66,8 @@ class LastCheckpoint(_OwnCheckpoint):
     def __init__(self, path: Path) -> None:
         super().__init__(path, save_on_train_epoch_end=True)
 
-    def _go_on(self, source: Path, state: dict[str, Any]) -> None:
-        del state
+    def _go_on(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
+        del state, writes
         # A run that goes on in its own folder has a last one before it writes its next.
         if source.parent == self.path.parent and self.path.is_file():
             self.best_model_path = str(self.path)
@@ -77,7 +86,7 @@ class BestCheckpoint(_OwnCheckpoint):
     def __init__(self, path: Path) -> None:
         super().__init__(path, monitor="val/loss")
 
-    def _go_on(self, source: Path, state: dict[str, Any]) -> None:
+    def _go_on(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
         score = state.get("best_model_score")
         if score is None:
             return
@@ -87,13 +96,14 @@ class BestCheckpoint(_OwnCheckpoint):
             (p for p in (source.parent / self.path.name, noted) if self._has(p, score)), None
         )
         if best is None:
-            warnings.warn(
-                f"The best model so far (val/loss {score:.4g}) is no longer in {noted}; best.ckpt"
-                " and the test are those of the epochs from here on.",
-                stacklevel=2,
-            )
+            if writes:
+                warnings.warn(
+                    f"The best model so far (val/loss {score:.4g}) is no longer in {noted};"
+                    " best.ckpt and the test are those of the epochs from here on.",
+                    stacklevel=2,
+                )
             return
-        if best != self.path:
+        if writes and best != self.path:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(best, self.path)
         self.best_model_path = self.kth_best_model_path = str(self.path)
@@ -103,7 +113,7 @@ class BestCheckpoint(_OwnCheckpoint):
     def _has(self, path: Path, score: Tensor) -> bool:
         """Say whether the file is the checkpoint that had this score when it was written."""
         try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
+            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             own: dict[str, Any] = saved["callbacks"][self.state_key]
         except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError):
             return False

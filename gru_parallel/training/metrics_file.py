@@ -41,6 +41,8 @@ class MetricsFile(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the header, and the rows that stay."""
         del pl_module
+        if not trainer.is_global_zero:
+            return
         rows = self._rows_that_stay(trainer.ckpt_path)
         with self.path.open("w", newline="") as file:
             csv.writer(file).writerows([self.columns, *rows])
@@ -71,6 +73,8 @@ class MetricsFile(pl.Callback):
         # Not that of `outputs`, which is divided by the batches that are accumulated.
         loss, samples = float(metrics["train/loss"]), float(metrics["samples/s"])
         row = (trainer.current_epoch, step, repr(loss), f"{samples:.1f}", self._rate)
+        if not trainer.is_global_zero:
+            return
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerow(row)
 

@@ -100,10 +100,23 @@ class SeriesModule(pl.LightningModule):
         """Return the batch's predictions in the units of the series."""
         del batch_idx
         prediction = self._predict(batch)
-        standardised = prediction + batch["anchor"].to(prediction.device)
+        standardised = prediction + batch["anchor"][: len(prediction)].to(prediction.device)
         # A data module that standardised the series can bring forecasts back to its units.
         inverse = getattr(getattr(self.trainer, "datamodule", None), "inverse", None)
-        return standardised if inverse is None else cast(Tensor, inverse(standardised))
+        return self._engine.collect(standardised if inverse is None else inverse(standardised))
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients; by norm over all stages, wherever they are."""
+        if not gradient_clip_val or gradient_clip_algorithm == "value":
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        self._engine.clip_grad_norm(weights, gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the states that the next batch goes on from, in the layout of `nn.GRU`'s h_n."""
@@ -132,7 +145,9 @@ class SeriesModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimiser over all parameters, and its learning-rate schedule."""
-        optimizer = self.make_optimizer([p for p in self.model.parameters() if p.requires_grad])
+        # Weights on the meta device are in the hands of another rank.
+        weights = [p for p in self.model.parameters() if p.requires_grad and not p.is_meta]
+        optimizer = self.make_optimizer(weights)
         if self._make_scheduler is None:
             return optimizer
         return cast(
@@ -157,11 +172,12 @@ class SeriesModule(pl.LightningModule):
 
     def _measure(self, part: str, batch: Batch) -> None:
         prediction = self._predict(batch)
-        target = batch["y"].to(prediction.device)
+        # Predictions may come out in another process, which then counts them.
+        target = batch["y"][: len(prediction)].to(prediction.device)
         prediction = prediction.to(target.dtype)
         lengths = batch.get("lengths")
         if lengths is not None and self.model.head.every_step:
-            runs = steps_that_run(lengths, target.shape[1]).to(target.device)
+            runs = steps_that_run(lengths[: len(prediction)], target.shape[1]).to(target.device)
             prediction, target = prediction[runs], target[runs]
         metrics = cast(nn.ModuleDict, self.metrics[part])
         for name, metric in metrics.items():

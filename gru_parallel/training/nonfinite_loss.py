@@ -9,12 +9,13 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
+from gru_parallel.errors import EndOfRunError
 from gru_parallel.placement import Plan
 from gru_parallel.training.module import beside
 from gru_parallel.training.strategy import engine_of
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(EndOfRunError):
     """The loss became NaN or infinite."""
 
 
@@ -93,7 +94,7 @@ def _is_good(path: str, step: int) -> bool:
 
     Weights can be finite and yet so large that every loss overflows.
     """
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     return saved["global_step"] < step and all(
         w.isfinite().all() for w in saved["state_dict"].values()
     )

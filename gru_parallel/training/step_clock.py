@@ -69,7 +69,9 @@ class StepClock(pl.Callback):
         """Stop the clock."""
         del outputs, batch_idx
         seconds = perf_counter() - self._start
-        n_samples = len(batch["x"])
+        engine = engine_of(trainer)
+        # Other replicas have rows of the batch, too.
+        n_samples = len(batch["x"]) if engine is None else engine.n_rows
         pl_module.log("samples/s", n_samples / seconds, prog_bar=True, batch_size=n_samples)
         self._n_seen += 1
         if self._n_seen == self._n_warm_up + 1:
@@ -77,6 +79,5 @@ class StepClock(pl.Callback):
             self._step_ms, self._samples_per_s, self._timelines = [], [], []
         self._step_ms.append(seconds * 1e3)
         self._samples_per_s.append(n_samples / seconds)
-        engine = engine_of(trainer)
         if engine is not None and engine.timeline is not None and engine.measure:
             self._timelines.append(engine.timeline)

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from gru_parallel.engine.devices import torch_device
+from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
@@ -17,13 +18,14 @@ from gru_parallel.training.module import SeriesModule
 
 
 class PipelineStrategy(SingleDeviceStrategy):
-    """Runs a `SeriesModule` over the stages of a plan, a worker thread a stage.
+    """Runs a `SeriesModule` over the stages of a plan, in this process, a worker thread a stage.
 
     To Lightning it is a single device, the last stage's: there the loss and the predictions come
     out, and metrics are kept. Parameters and their optimiser states stay on their stages' devices.
 
     Args:
         plan: which blocks make which stage on which device, and how a batch is cut.
+        device: that Lightning sees; None for the last stage's.
 
     Attributes:
         engine: runs the model between `setup` and `teardown`; None outside.
@@ -31,11 +33,11 @@ class PipelineStrategy(SingleDeviceStrategy):
 
     strategy_name = "gru_parallel"
 
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(device=torch_device(plan.devices[-1]))
+    def __init__(self, plan: Plan, device: torch.device | None = None) -> None:
+        super().__init__(device=device or torch_device(plan.devices[-1]))
         self.plan = plan
         self.node_rank = 0
-        self.engine: ThreadEngine | None = None
+        self.engine: PipelineEngine | None = None
 
     def model_to_device(self) -> None:
         """Put each stage on its device and start the workers."""
@@ -46,9 +48,13 @@ class PipelineStrategy(SingleDeviceStrategy):
                 f" {type(module).__name__}; wrap the model in one."
             )
         module.metrics.to(self.root_device)
-        self.engine = ThreadEngine(module.model, self.plan, module.loss, seed=module.seed)
+        self.engine = self.make_engine(module)
         self.engine.open()
         module.use_engine(self.engine)
+
+    def make_engine(self, module: SeriesModule) -> PipelineEngine:
+        """Make what runs the module's model."""
+        return ThreadEngine(module.model, self.plan, module.loss, seed=module.seed)
 
     def batch_to_device(
         self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
@@ -73,7 +79,7 @@ class PipelineStrategy(SingleDeviceStrategy):
         super().teardown()
 
 
-def engine_of(trainer: pl.Trainer) -> ThreadEngine | None:
+def engine_of(trainer: pl.Trainer) -> PipelineEngine | None:
     """Return the engine that runs the trainer's model now, None where no pipeline does."""
     strategy = trainer.strategy
     return strategy.engine if isinstance(strategy, PipelineStrategy) else None

@@ -1,0 +1,170 @@
+"""The Lightning strategy of one rank of many, each of which runs stages of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import torch
+from lightning.fabric.utilities.types import _PATH
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+
+from gru_parallel.engine.pipeline import PipelineEngine
+from gru_parallel.engine.processes import ProcessEngine, device_of_rank
+from gru_parallel.errors import EndOfRunError, UsageError
+from gru_parallel.placement import Plan, n_places
+from gru_parallel.ranks import Ranks
+from gru_parallel.training.module import SeriesModule
+from gru_parallel.training.strategy import PipelineStrategy
+from gru_parallel.training.whole_state import (
+    load_own_optimizer_state,
+    load_own_state,
+    whole_optimizer_state,
+    whole_state_dict,
+)
+
+Thing = TypeVar("Thing")
+
+
+class ProcessStrategy(PipelineStrategy):
+    """Runs a `SeriesModule` over the ranks of a run: replicas of a plan, each rank with its stages.
+
+    To Lightning, every rank is a single device; what ranks must agree on, it asks the strategy.
+    Every rank keeps its own weights and their optimiser states; rank 0 writes checkpoints, which
+    are those of one process.
+
+    Args:
+        plan: which blocks make which stage; each of its devices stands for a rank.
+        ranks: of the run.
+        data_parallel: number of replicas.
+        rows: of a batch of all replicas, those that come here; None for all.
+    """
+
+    strategy_name = "gru_parallel_processes"
+
+    def __init__(
+        self, plan: Plan, ranks: Ranks, *, data_parallel: int = 1, rows: slice | None = None
+    ) -> None:
+        super().__init__(plan, device_of_rank(plan, ranks.launch))
+        self.ranks = ranks
+        self.global_rank = ranks.rank
+        self.local_rank = ranks.launch.local_rank
+        self._data_parallel = data_parallel
+        self._rows = rows
+        self._made: ProcessEngine | None = None
+        # A replica holds the whole state between its ranks; the first one's are those that save.
+        self._members = range(n_places(plan))
+
+    def make_engine(self, module: SeriesModule) -> PipelineEngine:
+        """Make the engine once: its process groups serve training, test and prediction alike."""
+        if self._made is None or self._made.model is not module.model:
+            self._made = ProcessEngine(
+                module.model,
+                self.plan,
+                module.loss,
+                ranks=self.ranks,
+                data_parallel=self._data_parallel,
+                rows=self._rows,
+                seed=module.seed,
+            )
+            self._made.free_other_stages()
+        return self._made
+
+    @property
+    def is_global_zero(self) -> bool:
+        """Whether this rank writes, logs and shows for all."""
+        return self.ranks.is_first
+
+    def barrier(self, *args: Any, **kwargs: Any) -> None:
+        """Wait until all ranks have come here."""
+        self.ranks.barrier(f"all ranks to come to {args[0] if args else 'the same place'}")
+
+    def broadcast(self, obj: Thing, src: int = 0) -> Thing:
+        """Return one rank's object on every rank."""
+        thing: Thing = self.ranks.broadcast(obj, f"what rank {src} says", src)
+        return thing
+
+    def all_gather(self, tensor: Tensor, group: Any = None, sync_grads: bool = False) -> Tensor:
+        """Return every rank's tensor, stacked in the order of the ranks."""
+        everyone = self.ranks.gather(tensor.detach().cpu(), "the tensors of all ranks")
+        return torch.stack(everyone).to(tensor.device)
+
+    def reduce(self, tensor: Any, group: Any = None, reduce_op: Any = "mean") -> Any:
+        """Return the mean, or with "sum" the sum, of every rank's tensor."""
+        if not isinstance(tensor, Tensor):
+            return tensor
+        total = self.ranks.sum(tensor.detach().cpu(), "the tensors of all ranks")
+        if str(reduce_op).lower().endswith("sum"):
+            return total.to(tensor.device)
+        return (total / self.ranks.world_size).to(tensor.device)
+
+    def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:
+        """Return the decision of all ranks, or of any of them, on every rank."""
+        agree = self.ranks.all if all else self.ranks.any
+        return agree(decision, "the decision of all ranks")
+
+    def setup_optimizers(self, trainer: Any) -> None:
+        """Make the optimiser of this rank's weights.
+
+        Raises:
+            UsageError: it needs all weights at once.
+        """
+        super().setup_optimizers(trainer)
+        if any(isinstance(optimizer, LBFGS) for optimizer in self.optimizers):
+            raise UsageError(
+                "optimizer._target_=torch.optim.LBFGS looks at all weights at once, but with"
+                " engine=processes each rank has its own; choose another, or engine=threads."
+            )
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """Return the whole module's state on rank 0."""
+        assert self.lightning_module is not None
+        return whole_state_dict(self.lightning_module, self.ranks, self._members)
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """Return the state over all weights on rank 0."""
+        plain = getattr(optimizer, "optimizer", optimizer)
+        return whole_optimizer_state(plain, self._model_of_run, self.ranks, self._members)
+
+    def load_checkpoint(
+        self, checkpoint_path: _PATH, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Open a checkpoint without reading it whole: each rank takes its own part."""
+        del weights_only
+        saved: dict[str, Any] = torch.load(
+            checkpoint_path, map_location="cpu", mmap=True, weights_only=True
+        )
+        return saved
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        """Load this rank's weights."""
+        del strict
+        assert self.lightning_module is not None
+        load_own_state(self.lightning_module, checkpoint["state_dict"])
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Load the states of this rank's weights."""
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            load_own_optimizer_state(optimizer, self._model_of_run, self.ranks, state)
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Tell the other ranks that this one fails, unless all end alike."""
+        if not isinstance(exception, EndOfRunError):
+            self.ranks.fail(exception)
+
+    def teardown(self) -> None:
+        """End the workers; the weights stay where they are, for the next use."""
+        if self.engine is not None:
+            self.engine.close()
+            self.engine = None
+        self.precision_plugin.teardown()
+        if self.accelerator is not None:
+            self.accelerator.teardown()
+        self.checkpoint_io.teardown()
+
+    @property
+    def _model_of_run(self) -> torch.nn.Module:
+        module = self.lightning_module
+        assert isinstance(module, SeriesModule)
+        return module.model
