@@ -1,0 +1,117 @@
+"""Report: what became of a rank, in words that every rank can show."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+LONGEST_ERROR = 2000
+LONGEST_DOING = 300
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What a rank does, as the others see it.
+
+    Attributes:
+        what: its note.
+        waits: whether it waits for others.
+        n_beats: grows about once a second while the process runs.
+        for_s: how long it has been at this, in seconds.
+    """
+
+    what: str
+    waits: bool
+    n_beats: int = 0
+    for_s: float = 0.0
+
+    def __str__(self) -> str:
+        return f"waiting: {self.what}" if self.waits else self.what
+
+    def to_json(self) -> str:
+        """Return the text for the store."""
+        return json.dumps(asdict(self) | {"what": self.what[:LONGEST_DOING]})
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Doing:
+        """Read the store's text."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a rank.
+
+    Attributes:
+        rank: which.
+        happened: the sentence, without its end.
+    """
+
+    rank: int
+    happened: str
+
+    @classmethod
+    def failed(cls, rank: int, doing: Doing, error: BaseException) -> Report:
+        """A rank raised an error."""
+        return cls(rank, f"rank {rank} failed while {doing}: {described(error)}")
+
+    @classmethod
+    def ended(cls, rank: int, doing: Doing | None) -> Report:
+        """A rank's process is gone, and it left no report."""
+        return cls(
+            rank,
+            f"rank {rank} ended without a word (killed, or its machine is gone){_seen(doing)}",
+        )
+
+    @classmethod
+    def silent(cls, rank: int, timeout_s: float, doing: Doing | None) -> Report:
+        """A rank kept another one waiting for too long."""
+        return cls(
+            rank, f"rank {rank} has not answered for engine.timeout_s={timeout_s:g} s{_seen(doing)}"
+        )
+
+    @classmethod
+    def all_wait(cls, rank: int, timeout_s: float, doings: dict[int, Doing]) -> Report:
+        """A rank waited for too long, and no other was at work."""
+        whats = "; ".join(f"rank {other} {doing}" for other, doing in sorted(doings.items()))
+        return cls(
+            rank,
+            f"rank {rank} got no answer for engine.timeout_s={timeout_s:g} s, "
+            f"and every other rank waits too: {whats}",
+        )
+
+    @classmethod
+    def cut_off(cls, rank: int, doing: Doing, error: BaseException) -> Report:
+        """A rank lost its connection to another, and none says why."""
+        return cls(
+            rank,
+            f"rank {rank} lost its connection to another rank while {doing}, "
+            f"and no rank has reported a failure: {described(error)}",
+        )
+
+    @classmethod
+    def no_store(cls, host: str, address: str, what: str) -> Report:
+        """The store is gone, or does not answer."""
+        return cls(0, f"{host} {what}, and with it the store of the run at {address}")
+
+    def to_json(self) -> str:
+        """Return the text for the store."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Report:
+        """Read the store's text."""
+        fields: dict[str, Any] = json.loads(text)
+        return cls(**fields)
+
+
+def described(error: BaseException) -> str:
+    """Return an error's type, message and notes."""
+    text = f"{type(error).__name__}: {error}"
+    notes = [str(note) for note in getattr(error, "__notes__", ())]
+    return "\n".join([text, *notes])[:LONGEST_ERROR]
+
+
+def _seen(doing: Doing | None) -> str:
+    return "" if doing is None else f"; it was last seen while {doing}"
