@@ -15,8 +15,8 @@ TAG = 0x6F6666
 def break_off(group: dist.ProcessGroup) -> None:
     """End all that waits in a group, now and later, with an error.
 
-    Gloo has no call for it, and none of its waits can be ended from outside. But a wait that runs
-    out of time closes the group's connections, and that wakes every other wait on them.
+    NCCL has a call for it. Gloo has none, and none of its waits can be ended from outside. But a
+    wait that runs out of time closes the group's connections, and that wakes all others on them.
 
     Args:
         group: one that this rank is a member of.
@@ -24,10 +24,11 @@ def break_off(group: dist.ProcessGroup) -> None:
     peers = [rank for rank in dist.get_process_group_ranks(group) if rank != dist.get_rank()]
     if not peers:
         return
-    with contextlib.suppress(RuntimeError):
-        if dist.get_backend(group) == "nccl":
+    backends = dist.get_backend_config(group)
+    if "nccl" in backends:
+        with contextlib.suppress(RuntimeError):
             group.abort()
-            return
+    if "gloo" in backends:
         for peer in peers:
             with contextlib.suppress(RuntimeError):
                 work = dist.irecv(torch.empty(1), peer, group=group, tag=TAG)

@@ -77,15 +77,16 @@ def wait_for_all(store: Store, launch: Launch, timeout_s: float) -> None:
     """Wait until every rank has come to the store.
 
     Raises:
+        UsageError: another process has come as this rank.
         RankError: some have not come in time, or the store is gone.
     """
     patience = patience_s(timeout_s)
     # The others have the last word before the store goes.
     end = time.monotonic() + patience + HOST_STAYS_S * launch.hosts_store
     try:
-        store.set(f"come/{launch.rank}", "")
-        missing = list(range(launch.world_size))
-        while missing := [rank for rank in missing if not store.check([f"come/{rank}"])]:
+        n_came = store.add(_came(launch.rank), 1)
+        missing = list(range(launch.world_size)) if n_came == 1 else []
+        while missing := [rank for rank in missing if not store.check([_came(rank)])]:
             if time.monotonic() > end:
                 break
             time.sleep(POLL_S)
@@ -94,6 +95,12 @@ def wait_for_all(store: Store, launch: Launch, timeout_s: float) -> None:
             f"rank {launch.rank} lost the store of the run at {launch.address} before all "
             f"{launch.world_size} ranks had come to it ({_first_line(error)})"
         ) from error
+    if n_came > 1:
+        raise UsageError(
+            f"Each rank must be one process, and another has come to {launch.address} as rank "
+            f"{launch.rank} before; start each rank once, and give every run a MASTER_PORT of its "
+            "own."
+        )
     if missing:
         raise RankError(
             f"{launch.world_size - len(missing)} of {launch.world_size} ranks have come to "
@@ -106,6 +113,10 @@ def wait_for_all(store: Store, launch: Launch, timeout_s: float) -> None:
 def patience_s(timeout_s: float) -> float:
     """How long the ranks wait for each other at the start, in seconds."""
     return min(timeout_s, LONGEST_MEETING_S)
+
+
+def _came(rank: int) -> str:
+    return f"come/{rank}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,11 +15,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore, Store
 
+from gru_parallel.ranks.groups import Groups
 from gru_parallel.ranks.launch import Launch
 from gru_parallel.ranks.meeting import open_store, store_client, wait_for_all
 from gru_parallel.ranks.rank_error import RankError
-from gru_parallel.ranks.report import Doing, Report
-from gru_parallel.ranks.watch import State, Watch
+from gru_parallel.ranks.report import Report
+from gru_parallel.ranks.watch import Watch
 
 MARGIN_S = 10.0
 """By which the groups' own time is longer: the watch knows more, and should be the first."""
@@ -76,6 +76,7 @@ class Ranks:
         self.timeout_s = timeout_s
         self._store = store
         self._watch = watch
+        self._groups = Groups(self._group_timeout)
         self._control: Group | None = None
         self._ended = False
 
@@ -90,11 +91,11 @@ class Ranks:
                 world_size=self.world_size,
                 timeout=self._group_timeout,
             )
-            self._watch.remember(_default_group())
+            self.adopt(_default_group())
             everyone = range(self.world_size)
-            self._control = self._make_group(everyone, "gloo")
-            self._watch.remember(self._control)
-            self._watch.stand_in_ring(self._make_group(everyone, "gloo"))
+            self._control = self._groups.make(everyone, "gloo")
+            self.adopt(self._control)
+            self._watch.stand_in_ring(self._groups.make(everyone, "gloo"))
 
     def __enter__(self) -> Self:
         return self
@@ -217,13 +218,21 @@ class Ranks:
             backend: "gloo" or "nccl"; None for that of the default group.
         """
         with self.waiting(f"ranks {', '.join(map(str, members))} to make a group"):
-            group = self._make_group(members, backend)
-        self._watch.remember(group)
+            group = self._groups.make(members, backend)
+        self.adopt(group)
         return group
+
+    def adopt(self, group: Group) -> None:
+        """Have what waits in this group end, too, when a rank fails.
+
+        Args:
+            group: this rank is a member of, made by somebody else: of a device mesh, say.
+        """
+        self._watch.remember(group)
 
     def note(self, doing: str) -> None:
         """Keep in mind what this rank does now, for the others to see if it fails."""
-        self._watch.state = State(doing)
+        self._watch.notes.note(doing)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -235,18 +244,15 @@ class Ranks:
         Raises:
             RankError: another rank failed, ended or went silent.
         """
-        before = self._watch.state
-        self._watch.state = State(what, time.monotonic())
-        try:
-            yield
-        except RankError:
-            raise
-        except RuntimeError as error:
-            if type(error) is not RuntimeError and not isinstance(error, dist.DistError):
-                raise
-            raise self._rank_error(error) from error
-        finally:
-            self._watch.state = before
+        with self._watch.notes.waiting(what):
+            if self._watch.known.is_set():
+                raise RankError(self._watch.message(self._watch.notes.of_thread()))
+            try:
+                yield
+            except RuntimeError as error:
+                if type(error) is not RuntimeError and not isinstance(error, dist.DistError):
+                    raise
+                raise self._rank_error(error) from error
 
     def explain(self, error: BaseException) -> BaseException:
         """Return the RankError that stands behind an error of communication, or the error itself.
@@ -309,22 +315,11 @@ class Ranks:
     def _group_timeout(self) -> timedelta:
         return timedelta(seconds=self.timeout_s + MARGIN_S)
 
-    def _make_group(self, members: Sequence[int], backend: str | None) -> Group:
-        group = dist.new_group(
-            list(members),
-            timeout=self._group_timeout,
-            backend=backend,
-            use_local_synchronization=True,
-        )
-        assert isinstance(group, Group)
-        return group
-
     def _rank_error(self, error: BaseException) -> RankError:
-        state = self._watch.state
+        own = self._watch.notes.of_thread()
         if not self._watch.known.wait(REPORT_WITHIN_S if self.world_size > 1 else 0):
-            doing = Doing(state.what, state.waits_since is not None)
-            self._watch.hand_in(lambda: Report.cut_off(self.rank, doing, error))
-        return RankError(self._watch.message())
+            self._watch.hand_in(lambda: Report.cut_off(self.rank, own.doing(), error))
+        return RankError(self._watch.message(own))
 
 
 def _prefix(launch: Launch) -> str:

@@ -17,14 +17,14 @@ class Doing:
     Attributes:
         what: its note.
         waits: whether it waits for others.
-        n_beats: grows about once a second while the process runs.
         for_s: how long it has been at this, in seconds.
+        n_beats: grows about once a second while the process runs.
     """
 
     what: str
     waits: bool
-    n_beats: int = 0
     for_s: float = 0.0
+    n_beats: int = 0
 
     def __str__(self) -> str:
         return f"waiting: {self.what}" if self.waits else self.what

@@ -7,39 +7,30 @@ that this process ends: it wakes whatever waits, and after a while it loses pati
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import replace
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import Store
 
 from gru_parallel.ranks.break_off import break_off
 from gru_parallel.ranks.launch import Launch
+from gru_parallel.ranks.notes import Note, Notes
 from gru_parallel.ranks.report import Doing, Report
 from gru_parallel.ranks.ring import Ring
+from gru_parallel.ranks.sight import Sight
 
 POLL_S = 0.3
 BEAT_S = 1.0
-SILENT_AFTER_S = 2.5
-"""A rank whose beats have not grown for so long does not run."""
 GUARD_S = 5.0
 """How long a process has to end by itself once another rank has failed."""
 HAND_IN_S = 2.0
-LINGER_S = 3.0
-
-
-class State(NamedTuple):
-    """What this rank does: its note, and since when it waits for others, if it does."""
-
-    what: str
-    waits_since: float | None = None
-
-    def __str__(self) -> str:
-        return str(Doing(self.what, self.waits_since is not None))
+LINGER_S = 2.0
 
 
 class Watch:
@@ -51,12 +42,12 @@ class Watch:
         timeout_s: how long this rank may wait for another.
 
     Attributes:
-        state: what this rank does; replaced by whoever runs it.
+        notes: what this rank does.
         known: set once a rank of the run has failed.
     """
 
     def __init__(self, launch: Launch, store: Store, timeout_s: float) -> None:
-        self.state = State("it started")
+        self.notes = Notes()
         self.known = threading.Event()
         self._launch = launch
         self._others = [rank for rank in range(launch.world_size) if rank != launch.rank]
@@ -71,8 +62,10 @@ class Watch:
         self._closed = threading.Event()
         self._adopting = threading.Lock()
         self._polls_missed = 0
-        self._sight = Sight()
-        self._beat = Beat()
+        self._sight: Sight | None = None
+        self._ends = False
+        self._n_beats = 0
+        self._last_beat = -math.inf
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -102,7 +95,7 @@ class Watch:
     def fail(self, error: BaseException) -> None:
         """Tell the others that this rank failed, unless another one did before."""
         self._failed_itself = not self.known.is_set()
-        doing = Doing(self.state.what, self.state.waits_since is not None)
+        doing = self.notes.of_thread().doing()
         self.hand_in(lambda: Report.failed(self._launch.rank, doing, error))
 
     def hand_in(self, make: Callable[[], Report]) -> None:
@@ -119,12 +112,15 @@ class Watch:
             # The store does not answer; the others will notice that by themselves.
             self._adopt(make())
 
-    def message(self) -> str:
-        """Say what became of which rank, and what this one did meanwhile."""
+    def message(self, own: Note) -> str:
+        """Say what became of which rank, and what this one did meanwhile.
+
+        Args:
+            own: what this one did.
+        """
         assert self._report is not None
-        waits = self.state.waits_since is not None
-        own = f"was {self.state}" if waits else f"was busy: {self.state}"
-        return f"{self._report.happened}; rank {self._launch.rank} {own}"
+        verb = "was waiting" if own.waits else "was busy"
+        return f"{self._report.happened}; rank {self._launch.rank} {verb}: {own.what}"
 
     def stop(self) -> None:
         """Watch no longer, after a failure; all threads but the guard end."""
@@ -143,7 +139,7 @@ class Watch:
         if not self._others:
             return
         talk = self._threads[0]
-        self._beat.ends = True
+        self._ends = True
         self._wake.set()
         talk.join(HAND_IN_S)
         if self._ring is not None:
@@ -170,7 +166,7 @@ class Watch:
 
     def _talk(self) -> None:
         try:
-            while not self._beat.ends and not self.known.is_set():
+            while not self._ends and not self.known.is_set():
                 self._poll()
                 self._polls_missed = 0
                 self._wake.wait(POLL_S)
@@ -178,7 +174,7 @@ class Watch:
             if not self._launch.hosts_store:
                 self._store.add("done", 1)
         except RuntimeError:
-            if not self._beat.ends:
+            if not self._ends:
                 self._adopt(self._without_store("ended without a word"))
 
     def _poll(self) -> None:
@@ -192,20 +188,25 @@ class Watch:
             self._look_around()
 
     def _publish(self) -> None:
-        if self._beat.is_due(self.state):
-            doing = self._beat.of(self.state)
-            self._store.set(_key(self._launch.rank), doing.to_json())
+        now = time.monotonic()
+        if now - self._last_beat < BEAT_S:
+            return
+        self._last_beat = now
+        self._n_beats += 1
+        doing = replace(self.notes.of_rank().doing(), n_beats=self._n_beats)
+        self._store.set(_key(self._launch.rank), doing.to_json())
 
     def _look_around(self) -> None:
         """Look at the others while this rank waits for them, and judge when it did for too long."""
-        since = self.state.waits_since
         now = time.monotonic()
-        if since is None or now - since < BEAT_S:
-            self._sight = Sight()
+        wait = self.notes.longest_wait()
+        if wait is None or now - wait.since < BEAT_S:
+            self._sight = None
             return
+        self._sight = self._sight or Sight(now)
         for rank in self._others:
             self._sight.see(rank, self._last_seen(rank), now)
-        if now - since > self._timeout_s and now - self._sight.since > SILENT_AFTER_S:
+        if now - wait.since > self._timeout_s and self._sight.is_enough(now):
             report = self._sight.judge(self._launch.rank, self._timeout_s, now)
             text = self._store.compare_set("report", "", report.to_json())
             self._adopt(Report.from_json(text))
@@ -234,71 +235,14 @@ class Watch:
             return
         threading.Thread(target=self._wake_all, name="gru_parallel wake", daemon=True).start()
         time.sleep(GUARD_S)
-        print(f"gru_parallel: rank {self._launch.rank}: {self.message()}", file=sys.stderr)
+        own = self.notes.longest_wait() or self.notes.of_rank()
+        print(f"gru_parallel: rank {self._launch.rank}: {self.message(own)}", file=sys.stderr)
         sys.stderr.flush()
         os._exit(1)
 
     def _wake_all(self) -> None:
         for group in tuple(self._groups):
             break_off(group)
-
-
-class Beat:
-    """When this rank publishes what it does, and with which number."""
-
-    def __init__(self) -> None:
-        self.ends = False
-        self._n = 0
-        self._last = -BEAT_S
-        self._state: State | None = None
-        self._since = 0.0
-
-    def is_due(self, state: State) -> bool:
-        """Whether to publish now: once a second, or when the state has stayed the same for long."""
-        if state is not self._state:
-            self._state = state
-            self._since = time.monotonic()
-        return time.monotonic() - self._last >= BEAT_S
-
-    def of(self, state: State) -> Doing:
-        """Return what to publish."""
-        self._n += 1
-        self._last = time.monotonic()
-        return Doing(state.what, state.waits_since is not None, self._n, self._last - self._since)
-
-
-class Sight:
-    """What a waiting rank has seen of the others since it began to look."""
-
-    def __init__(self) -> None:
-        self.since = time.monotonic()
-        self._doing: dict[int, Doing | None] = {}
-        self._changed: dict[int, float] = {}
-
-    def see(self, rank: int, doing: Doing | None, now: float) -> None:
-        """Note what a rank has published."""
-        before = self._doing.get(rank)
-        if (
-            rank not in self._doing
-            or doing is None
-            or before is None
-            or (doing.n_beats != before.n_beats)
-        ):
-            self._changed[rank] = now
-        self._doing[rank] = doing
-
-    def judge(self, own: int, timeout_s: float, now: float) -> Report:
-        """Find the rank that keeps the others waiting."""
-        stopped = [r for r, changed in self._changed.items() if now - changed > SILENT_AFTER_S]
-        if stopped:
-            longest = min(stopped, key=lambda r: self._changed[r])
-            return Report.silent(longest, timeout_s, self._doing[longest])
-        known = {rank: doing for rank, doing in self._doing.items() if doing is not None}
-        busy = {rank: doing.for_s for rank, doing in known.items() if not doing.waits}
-        if busy:
-            longest = max(busy, key=lambda r: busy[r])
-            return Report.silent(longest, timeout_s, known[longest])
-        return Report.all_wait(own, timeout_s, known)
 
 
 def _key(rank: int) -> str:

@@ -1,0 +1,51 @@
+"""How to make a process group that only its members take part in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+
+import torch.distributed as dist
+
+
+class Groups:
+    """Makes process groups, each by its members alone.
+
+    `torch.distributed` names a group after how many groups a rank has made, and its members meet
+    under that name. Ranks that are members of different groups would count differently, and wait
+    for each other forever; with `use_local_synchronization` too. So the count is set for a moment
+    to a number that all members know: it follows from who they are, and how many groups they have.
+
+    Args:
+        timeout: of the groups.
+    """
+
+    def __init__(self, timeout: timedelta) -> None:
+        self._timeout = timeout
+        self._n_made: Counter[tuple[int, ...]] = Counter()
+
+    def make(self, members: Sequence[int], backend: str | None = None) -> dist.ProcessGroup:
+        """Make a group.
+
+        Args:
+            members: the ranks in it, this one among them, in the same order on all.
+            backend: "gloo" or "nccl"; None for that of the default group.
+        """
+        key = tuple(members)
+        number = _number(f"{key} {self._n_made[key]}")
+        self._n_made[key] += 1
+        world = dist.distributed_c10d._world
+        count, world.group_count = world.group_count, number
+        try:
+            group = dist.new_group(list(members), timeout=self._timeout, backend=backend)
+        finally:
+            world.group_count = count
+        assert isinstance(group, dist.ProcessGroup)
+        return group
+
+
+def _number(name: str) -> int:
+    """Return a number that no count of groups will reach, and no other name has."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:16])
