@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from datetime import timedelta
+from threading import Thread
 
 from torch._C._distributed_c10d import Store, TCPStore
 
@@ -14,6 +16,8 @@ from gru_parallel.ranks.rank_error import RankError
 LONGEST_MEETING_S = 60.0
 POLL_S = 0.05
 HOST_STAYS_S = 1.0
+CONNECT_MARGIN_S = 3.0
+"""By which torch's own time, which tells more, is the shorter one."""
 
 
 def open_store(launch: Launch, timeout_s: float) -> TCPStore:
@@ -57,13 +61,7 @@ def store_client(launch: Launch, timeout_s: float) -> TCPStore:
     """
     patience = patience_s(timeout_s)
     try:
-        return TCPStore(
-            launch.master_addr,
-            launch.master_port,
-            is_master=False,
-            wait_for_workers=False,
-            timeout=timedelta(seconds=patience),
-        )
+        return _connect(launch, patience)
     except RuntimeError as error:
         host = "the launcher" if launch.uses_agent_store else "rank 0"
         raise RankError(
@@ -71,6 +69,30 @@ def store_client(launch: Launch, timeout_s: float) -> TCPStore:
             f"nobody answered within {patience:g} s ({_first_line(error)}); start all ranks, give "
             "all of them the same MASTER_ADDR and MASTER_PORT, or more time with engine.timeout_s."
         ) from error
+
+
+def _connect(launch: Launch, patience: float) -> TCPStore:
+    """Connect in a thread: where no store listens but something else, torch would wait forever."""
+    connecting: Future[TCPStore] = Future()
+
+    def connect() -> None:
+        try:
+            store = TCPStore(
+                launch.master_addr,
+                launch.master_port,
+                is_master=False,
+                wait_for_workers=False,
+                timeout=timedelta(seconds=patience),
+            )
+            connecting.set_result(store)
+        except RuntimeError as error:
+            connecting.set_exception(error)
+
+    Thread(target=connect, name="gru_parallel connect", daemon=True).start()
+    try:
+        return connecting.result(patience + CONNECT_MARGIN_S)
+    except TimeoutError:
+        raise RuntimeError("no store answers there") from None
 
 
 def wait_for_all(store: Store, launch: Launch, timeout_s: float) -> None:

@@ -1,8 +1,9 @@
 """Watch: the ranks watch over each other, and all of them end when one does.
 
-Three threads a rank. One talks with the store: it publishes what this rank does, reads what the
-others do, and looks for a report. One stands in the ring. The third needs neither, and sees to it
-that this process ends: it wakes whatever waits, and after a while it loses patience.
+Four threads a rank. One talks with the store: it publishes what this rank does, reads what the
+others do, and looks for a report. One stands in the ring. The third wakes whatever waits in this
+process once a failure is known. The fourth, the guard, needs none of the others: it notices that
+the store does not answer, and ends a process that has not ended by itself.
 """
 
 from __future__ import annotations
@@ -72,8 +73,10 @@ class Watch:
         """Begin to watch; a rank alone has nobody to watch over."""
         if not self._others:
             return
-        for work, name in ((self._talk, "watch"), (self._guard, "guard")):
-            thread = threading.Thread(target=work, name=f"gru_parallel {name}", daemon=True)
+        for work in (self._talk, self._wake_all, self._guard):
+            thread = threading.Thread(
+                target=work, name=f"gru_parallel {work.__name__.strip('_')}", daemon=True
+            )
             thread.start()
             self._threads.append(thread)
 
@@ -123,25 +126,26 @@ class Watch:
         return f"{self._report.happened}; rank {self._launch.rank} {verb}: {own.what}"
 
     def stop(self) -> None:
-        """Watch no longer, after a failure; all threads but the guard end."""
-        for group in self._groups:
-            break_off(group)
+        """Watch no longer, after a failure: all threads but the guard end."""
+        self._break_off_all()
         self._end_threads()
 
     def say_goodbye(self) -> None:
         """Watch no longer, after an orderly end."""
+        self._closed.set()
         if self._ring is not None:
             self._ring.say_goodbye()
-        self._closed.set()
         self._end_threads()
 
     def _end_threads(self) -> None:
         if not self._others:
             return
-        talk = self._threads[0]
+        talk, wake_all, _ = self._threads
         self._ends = True
         self._wake.set()
+        # A thread that is in torch when the interpreter ends would abort the process.
         talk.join(HAND_IN_S)
+        wake_all.join(HAND_IN_S)
         if self._ring is not None:
             self._ring.stop()
         if self._launch.hosts_store and not talk.is_alive():
@@ -220,7 +224,17 @@ class Watch:
         host = "the launcher" if self._launch.uses_agent_store else "rank 0"
         return Report.no_store(host, self._launch.address, what)
 
-    # The thread that needs no other
+    # The threads that need no other
+
+    def _wake_all(self) -> None:
+        while not self.known.wait(POLL_S):
+            if self._ends:
+                return
+        self._break_off_all()
+
+    def _break_off_all(self) -> None:
+        for group in tuple(self._groups):
+            break_off(group)
 
     def _guard(self) -> None:
         # Counted, not timed: a process that was stopped and goes on has missed nothing.
@@ -231,18 +245,12 @@ class Watch:
             if self._polls_missed * POLL_S > self._timeout_s:
                 what = f"has not answered for engine.timeout_s={self._timeout_s:g} s"
                 self._adopt(self._without_store(what))
-        if self._failed_itself:
+        if self._failed_itself or self._closed.wait(GUARD_S):
             return
-        threading.Thread(target=self._wake_all, name="gru_parallel wake", daemon=True).start()
-        time.sleep(GUARD_S)
         own = self.notes.longest_wait() or self.notes.of_rank()
         print(f"gru_parallel: rank {self._launch.rank}: {self.message(own)}", file=sys.stderr)
         sys.stderr.flush()
         os._exit(1)
-
-    def _wake_all(self) -> None:
-        for group in tuple(self._groups):
-            break_off(group)
 
 
 def _key(rank: int) -> str:
