@@ -16,7 +16,7 @@ from gru_parallel.ranks.rank_error import RankError
 LONGEST_MEETING_S = 60.0
 POLL_S = 0.05
 HOST_STAYS_S = 1.0
-CONNECT_MARGIN_S = 3.0
+CONNECT_MARGIN_S = 1.0
 """By which torch's own time, which tells more, is the shorter one."""
 
 

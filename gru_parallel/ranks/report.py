@@ -46,10 +46,12 @@ class Report:
     Attributes:
         rank: which.
         happened: the sentence, without its end.
+        is_gone: whether the rank will never read this.
     """
 
     rank: int
     happened: str
+    is_gone: bool = False
 
     @classmethod
     def failed(cls, rank: int, doing: Doing, error: BaseException) -> Report:
@@ -62,13 +64,16 @@ class Report:
         return cls(
             rank,
             f"rank {rank} ended without a word (killed, or its machine is gone){_seen(doing)}",
+            is_gone=True,
         )
 
     @classmethod
     def silent(cls, rank: int, timeout_s: float, doing: Doing | None) -> Report:
         """A rank kept another one waiting for too long."""
         return cls(
-            rank, f"rank {rank} has not answered for engine.timeout_s={timeout_s:g} s{_seen(doing)}"
+            rank,
+            f"rank {rank} has not answered for engine.timeout_s={timeout_s:g} s{_seen(doing)}",
+            is_gone=True,
         )
 
     @classmethod

@@ -154,7 +154,8 @@ class Watch:
     def _linger(self) -> None:
         """Keep the store up until the others have read it for the last time."""
         end = time.monotonic() + LINGER_S
-        while self._store.add("done", 0) < len(self._others) and time.monotonic() < end:
+        n_readers = len(self._others) - (self._report is not None and self._report.is_gone)
+        while self._store.add("done", 0) < n_readers and time.monotonic() < end:
             time.sleep(POLL_S / 10)
 
     def _adopt(self, report: Report) -> None:

@@ -1,0 +1,27 @@
+from gru_parallel.ranks.report import LONGEST_DOING, Doing, Report, described
+
+
+def test_what_a_rank_does_survives_the_store() -> None:
+    doing = Doing("2F0.3", waits=True, for_s=1.5, n_beats=3)
+
+    assert Doing.from_json(doing.to_json().encode()) == doing
+
+
+def test_a_report_survives_the_store() -> None:
+    report = Report.failed(2, Doing("2F0.3", waits=False), ValueError("größer"))
+
+    assert Report.from_json(report.to_json().encode()) == report
+    assert report.happened == "rank 2 failed while 2F0.3: ValueError: größer"
+
+
+def test_the_notes_of_an_error_are_shown() -> None:
+    error = ValueError("odd")
+    error.add_note("stage 2 on cpu:2")
+
+    assert described(error) == "ValueError: odd\nstage 2 on cpu:2"
+
+
+def test_a_long_note_is_cut() -> None:
+    doing = Doing("x" * 1000, waits=False)
+
+    assert len(Doing.from_json(doing.to_json().encode()).what) == LONGEST_DOING
