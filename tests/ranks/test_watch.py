@@ -45,14 +45,15 @@ with join(Launch.from_environment(), timeout_s=float(os.environ["TIMEOUT_S"])) a
 def survivors(
     n_ranks: int, harmed: int, harm: signal.Signals | str, timeout_s: float = ENDLESS_S
 ) -> list[Ended]:
-    """How the other ranks end."""
+    """How the ranks end: the others, and the harmed one where it still can."""
     variables = {"HARMED": str(harmed), "HARM": str(harm), "TIMEOUT_S": str(timeout_s)}
     with start(n_ranks, WORLD, environment=variables) as processes:
         for rank in range(n_ranks):
             processes.wait_for(rank, "ready")
         if isinstance(harm, signal.Signals):
             processes.signal(harmed, harm)
-        return processes.ends([rank for rank in range(n_ranks) if rank != harmed])
+        gone = {harmed} if isinstance(harm, signal.Signals) else set()
+        return processes.ends([rank for rank in range(n_ranks) if rank not in gone])
 
 
 Worlds = dict[str, Future[list[Ended]]]
@@ -60,12 +61,13 @@ Worlds = dict[str, Future[list[Ended]]]
 
 @pytest.fixture(scope="module")
 def worlds() -> Iterator[Worlds]:
-    # Three at a time, because they mostly wait.
-    with ThreadPoolExecutor(3) as pool:
+    # Four at a time, because they mostly wait; those that wait for longest first.
+    with ThreadPoolExecutor(4) as pool:
         yield {
-            "killed": pool.submit(survivors, 4, 2, signal.SIGKILL),
-            "stopped": pool.submit(survivors, 3, 2, signal.SIGSTOP, TIMEOUT_S),
             "looping": pool.submit(survivors, 2, 1, "loop", TIMEOUT_S),
+            "first stopped": pool.submit(survivors, 2, 0, signal.SIGSTOP, TIMEOUT_S),
+            "killed": pool.submit(survivors, 4, 2, signal.SIGKILL),
+            "stopped": pool.submit(survivors, 2, 1, signal.SIGSTOP, TIMEOUT_S),
             "raising": pool.submit(survivors, 3, 2, "raise"),
             "first killed": pool.submit(survivors, 2, 0, signal.SIGKILL),
         }
@@ -82,7 +84,7 @@ def check_ends(ended: list[Ended], happened: str, within_s: float = LATEST_END_S
 
 def test_a_rank_that_raises_ends_the_others_at_once(worlds: Worlds) -> None:
     check_ends(
-        worlds["raising"].result(),
+        worlds["raising"].result()[:2],
         "rank 2 failed while stage 2 ran 2F0.3: ValueError: the batch is odd",
     )
 
@@ -109,18 +111,41 @@ def test_a_rank_that_does_not_communicate_is_ended_too(worlds: Worlds) -> None:
 def test_a_stopped_rank_is_named_after_the_timeout(worlds: Worlds) -> None:
     check_ends(
         worlds["stopped"].result(),
-        "rank 2 has not answered for engine.timeout_s=3 s; it was last seen while stage 2 ran "
-        "2F0.3",
+        "rank 1 has not answered for engine.timeout_s=3 s; it was last seen while stage 1 ran "
+        "1F0.3",
         TIMEOUT_S + LATEST_END_S,
     )
 
 
 def test_a_rank_in_an_endless_loop_is_named_after_the_timeout(worlds: Worlds) -> None:
     check_ends(
-        worlds["looping"].result(),
+        worlds["looping"].result()[:1],
         "rank 1 has not answered for engine.timeout_s=3 s; it was last seen while stage 1 ran "
         "1F0.3",
         TIMEOUT_S + LATEST_END_S,
+    )
+
+
+def test_a_rank_in_an_endless_loop_is_ended_too(worlds: Worlds) -> None:
+    looping = worlds["looping"].result()[1]
+
+    assert looping.status == 1
+    assert looping.after_s < TIMEOUT_S + LATEST_END_S
+    assert looping.stderr == (
+        "gru_parallel: rank 1: rank 1 has not answered for engine.timeout_s=3 s; it was last seen "
+        "while stage 1 ran 1F0.3; rank 1 was busy: stage 1 ran 1F0.3\n"
+    )
+
+
+def test_a_store_that_stopped_with_its_host_is_named(worlds: Worlds) -> None:
+    (ended,) = worlds["first stopped"].result()
+
+    assert ended.status == 1
+    assert ended.after_s < TIMEOUT_S + LATEST_END_S
+    assert re.search(
+        r"RankError: rank 0 has not answered for engine.timeout_s=3 s, and with it the store of "
+        r"the run at 127.0.0.1:\d+; rank 1 was waiting: stage 1 ran 1RECV_B0.7",
+        ended.stderr,
     )
 
 
