@@ -6,23 +6,47 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from gru_parallel.config import Config, conf_dir
+from gru_parallel.config import Config, ProcessesConfig, conf_dir
 from gru_parallel.errors import UsageError
 from gru_parallel.overrides import CONFIG_NAME, check_sweep, compose_config
+from gru_parallel.ranks import Launch, RankError, Ranks, join
 from gru_parallel.read_config import read_config
-
-Prepared = TypeVar("Prepared")
+from gru_parallel.together import (
+    check_launch,
+    check_no_sweep,
+    check_same_run,
+    common_arguments,
+    first_problem,
+)
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
 _SWEEP = {"-m", "--multirun"}
+
+
+class PreparedRun(Protocol):
+    """A run that has passed every check that one process can make."""
+
+    def check_together(self, ranks: Ranks) -> None:
+        """Check what only all ranks together can see.
+
+        Raises:
+            UsageError: on all of them.
+        """
+        ...
+
+
+Prepared = TypeVar("Prepared", bound=PreparedRun)
+Shown = TypeVar("Shown")
+Prepare = Callable[[Config, Ranks | None], Prepared]
+Run = Callable[[Prepared, DictConfig, Path], int]
 
 
 def fail(message: object, status: int) -> int:
@@ -31,15 +55,14 @@ def fail(message: object, status: int) -> int:
     return status
 
 
-def run_under_hydra(
-    prepare: Callable[[Config], Prepared], run: Callable[[Prepared, DictConfig, Path], int]
-) -> int:
+def run_under_hydra(prepare: Prepare[Prepared], run: Run[Prepared]) -> int:
     """Run a program whose settings are the command line's overrides.
 
     A plain run is prepared before Hydra makes its folder, so bad input leaves nothing behind.
 
     Args:
-        prepare: checks and builds all that can be, and raises UsageError for what cannot work.
+        prepare: checks and builds all that can be, and raises UsageError for what cannot work; is
+            given the ranks of the run, if this process is one of many.
         run: does the work, in the folder that it is given; returns the exit status.
 
     Returns:
@@ -51,21 +74,76 @@ def run_under_hydra(
         return fail("Stopped by Ctrl-C.", INTERRUPTED)
 
 
-def _prepare_and_run(
-    arguments: list[str],
-    prepare: Callable[[Config], Prepared],
-    run: Callable[[Prepared, DictConfig, Path], int],
-) -> int:
+def _prepare_and_run(arguments: list[str], prepare: Prepare[Prepared], run: Run[Prepared]) -> int:
     flags = {argument for argument in arguments if argument.startswith("-")}
     prepared: Prepared | None = None
+    launch = None
     try:
+        launch = Launch.from_environment()
         if not flags:
-            prepared = prepare(read_config(compose_config(arguments)))
+            config = read_config(compose_config(arguments))
+            check_launch(config, launch)
+            if launch is not None and isinstance(config.engine, ProcessesConfig):
+                return _run_as_rank(arguments, launch, config.engine, prepare, run)
+            prepared = prepare(config, None)
         elif flags <= _SWEEP:
+            check_no_sweep(launch)
             check_sweep([argument for argument in arguments if argument not in flags])
     except UsageError as error:
-        return fail(error, USAGE_ERROR)
+        # All ranks of a machine have the same command line, and one says what is wrong with it.
+        is_quiet = launch is not None and launch.local_rank > 0
+        return USAGE_ERROR if is_quiet else fail(error, USAGE_ERROR)
+    return _run_hydra(arguments, prepared, prepare, run)
 
+
+def _run_as_rank(
+    arguments: list[str],
+    launch: Launch,
+    engine: ProcessesConfig,
+    prepare: Prepare[Prepared],
+    run: Run[Prepared],
+) -> int:
+    """Run together with the other ranks, and end with them."""
+    try:
+        with join(launch, timeout_s=engine.timeout_s) as ranks:
+            try:
+                return _run_together(arguments, ranks, prepare, run)
+            except (RuntimeError, OSError) as error:
+                raise ranks.explain(error) from error
+    except RankError as error:
+        return fail(f"rank {launch.rank}: {error}", 1)
+
+
+def _run_together(
+    arguments: list[str], ranks: Ranks, prepare: Prepare[Prepared], run: Run[Prepared]
+) -> int:
+    common = common_arguments(arguments, ranks)
+    prepared: Prepared | None = None
+    own_problem: str | None = None
+    try:
+        composed = compose_config(common)
+        check_same_run(composed, ranks)
+        prepared = prepare(read_config(composed), ranks)
+    except UsageError as error:
+        own_problem = str(error)
+    problem, is_speaker = first_problem(own_problem, ranks)
+    if problem is None and prepared is not None:
+        try:
+            prepared.check_together(ranks)
+        except UsageError as error:
+            problem, is_speaker = str(error), ranks.is_first
+    if problem is not None:
+        return fail(problem, USAGE_ERROR) if is_speaker else USAGE_ERROR
+    return _run_hydra(common, prepared, prepare, run)
+
+
+def _run_hydra(
+    arguments: list[str],
+    prepared: Prepared | None,
+    prepare: Prepare[Prepared],
+    run: Run[Prepared],
+) -> int:
+    """Run under Hydra, which makes the folder; a sweep is prepared run by run."""
     status = 0
     is_in_task = False
 
@@ -73,7 +151,7 @@ def _prepare_and_run(
         nonlocal status, is_in_task
         is_in_task = True
         try:
-            ready = prepare(read_config(composed)) if prepared is None else prepared
+            ready = prepare(read_config(composed), None) if prepared is None else prepared
             ended = run(ready, composed, Path(HydraConfig.get().runtime.output_dir))
         except UsageError as error:
             ended = fail(error, USAGE_ERROR)
@@ -81,6 +159,8 @@ def _prepare_and_run(
         is_in_task = False
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    sys.argv[1:] = arguments
+    flags = set(arguments)
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
     except OSError as error:
@@ -98,8 +178,8 @@ def _prepare_and_run(
 
 def run_in_place(
     help_text: str,
-    prepare: Callable[[Sequence[str]], Prepared],
-    show: Callable[[Prepared], int],
+    prepare: Callable[[Sequence[str]], Shown],
+    show: Callable[[Shown], int],
 ) -> int:
     """Run a program that only prints: no folder is made, and nothing is written.
 

@@ -84,9 +84,17 @@ class ScheduleConfig:
 
 @dataclass
 class EngineConfig:
-    """conf/engine."""
+    """conf/engine/threads.yaml."""
 
     name: str
+
+
+@dataclass
+class ProcessesConfig(EngineConfig):
+    """conf/engine/processes.yaml."""
+
+    data_parallel: int
+    timeout_s: float
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ class Config:
     model: ModelConfig
     placement: PlacementConfig
     schedule: ScheduleConfig
-    engine: EngineConfig
+    engine: EngineConfig | ProcessesConfig
     optimizer: DictConfig
     lr_scheduler: DictConfig
     trainer: DictConfig
@@ -114,6 +122,11 @@ class Config:
     logger: DictConfig
     seed: int
     ckpt_path: Path | None
+
+    @property
+    def data_parallel(self) -> int:
+        """Replicas of the pipeline."""
+        return self.engine.data_parallel if isinstance(self.engine, ProcessesConfig) else 1
 
 
 DATA_SCHEMAS: dict[str, type[Lorenz96Config] | type[CsvConfig]] = {
@@ -124,7 +137,10 @@ SCHEMAS = {
     "model": ModelConfig,
     "placement": PlacementConfig,
     "schedule": ScheduleConfig,
-    "engine": EngineConfig,
+}
+ENGINE_SCHEMAS: dict[str, type[EngineConfig]] = {
+    "threads": EngineConfig,
+    "processes": ProcessesConfig,
 }
 FREE_SECTIONS = ("optimizer", "lr_scheduler", "trainer", "callbacks", "logger")
 """Sections whose keys are the arguments of somebody else's classes."""

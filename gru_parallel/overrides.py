@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -37,6 +39,19 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
         _check_no_sweep(override, ", or add --multirun for a sweep")
     _check_names([[override] for override in parsed])
     return _compose(overrides)
+
+
+def run_folder(overrides: Sequence[str]) -> Path:
+    """Return the folder that Hydra would make now for a run with these overrides."""
+    # It knows the time only in a run.
+    setup_globals()
+    return Path.cwd() / str(_compose(overrides, with_hydra=True).hydra.run.dir)
+
+
+def quoted(text: str) -> str:
+    """Quote a value of an override, whatever characters are in it."""
+    escaped = text.replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def check_sweep(overrides: Sequence[str]) -> None:

@@ -14,7 +14,14 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from gru_parallel.config import DATA_SCHEMAS, FREE_SECTIONS, SCHEMAS, Config
+from gru_parallel.config import (
+    DATA_SCHEMAS,
+    ENGINE_SCHEMAS,
+    FREE_SECTIONS,
+    SCHEMAS,
+    Config,
+    ProcessesConfig,
+)
 from gru_parallel.errors import UsageError
 from gru_parallel.model.block import POLICIES
 
@@ -34,7 +41,6 @@ _CHOICES = {
     "model.encoder": ("linear", "none"),
     "model.head": ("window", "every_step"),
     "model.loss": ("mse", "mae", "huber"),
-    "engine.name": ("threads",),
     "data.split_by": ("time", "series"),
     "data.order": ("shuffled", "streams"),
     "data.missing": ("error", "interpolate", "drop"),
@@ -58,7 +64,15 @@ def read_config(composed: DictConfig) -> Config:
         raise UsageError(
             f"data.name={name} is no kind of data; use one of {', '.join(DATA_SCHEMAS)}."
         )
-    sections: dict[str, Any] = {"data": read_section("data", DATA_SCHEMAS[name], composed.data)}
+    engine = composed.engine.name
+    if engine not in ENGINE_SCHEMAS:
+        raise UsageError(
+            f"engine.name={engine} is no engine; use one of {', '.join(ENGINE_SCHEMAS)}."
+        )
+    sections: dict[str, Any] = {
+        "data": read_section("data", DATA_SCHEMAS[name], composed.data),
+        "engine": read_section("engine", ENGINE_SCHEMAS[engine], composed.engine),
+    }
     for section, schema in SCHEMAS.items():
         sections[section] = read_section(section, schema, composed[section])
     known = {field.name for field in fields(Config)}
@@ -75,6 +89,8 @@ def read_config(composed: DictConfig) -> Config:
     _check_choices(config)
     _check_grid(config)
     _check_blocks(config)
+    if isinstance(config.engine, ProcessesConfig):
+        _check_processes(config, config.engine)
     return config
 
 
@@ -162,6 +178,30 @@ def _check_sizes(config: Config) -> None:
     if not (isinstance(rate, int | float) and rate > 0):
         raise UsageError(
             f"optimizer.lr={as_written(rate)} is no learning rate; use a number above 0."
+        )
+
+
+def _check_processes(config: Config, engine: ProcessesConfig) -> None:
+    if engine.data_parallel < 1:
+        raise UsageError(
+            f"engine.data_parallel={engine.data_parallel} is not positive; use a whole number of at"
+            " least 1."
+        )
+    if not engine.timeout_s > 0:
+        raise UsageError(
+            f"engine.timeout_s={engine.timeout_s:g} is no time; use a number of seconds above 0."
+        )
+    n_rows = config.data.batch_size // engine.data_parallel
+    if config.schedule.n_micro_batches > n_rows:
+        raise UsageError(
+            f"schedule.n_micro_batches={config.schedule.n_micro_batches} exceeds the {n_rows}"
+            f" windows of a replica's batch (data.batch_size={config.data.batch_size},"
+            f" engine.data_parallel={engine.data_parallel}); use fewer of both, or larger batches."
+        )
+    if config.trainer.get("precision") in ("16-mixed", "16", 16):
+        raise UsageError(
+            "trainer.precision=16-mixed scales the loss by what one process sees of the gradients,"
+            " and with engine=processes each sees its own; use trainer.precision=bf16-mixed."
         )
 
 

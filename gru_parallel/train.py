@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from gru_parallel.build import (
+    Part,
     Planned,
     build_data,
     build_module,
@@ -22,10 +23,12 @@ from gru_parallel.build import (
     check_checkpoint,
     check_trainer,
 )
-from gru_parallel.cli import INTERRUPTED, fail, run_under_hydra, write_resolved
+from gru_parallel.cli import fail, run_under_hydra, write_resolved
 from gru_parallel.config import Config
 from gru_parallel.data import SeriesDataModule
-from gru_parallel.errors import UsageError
+from gru_parallel.engine.processes import check_world_size, device_of_rank, ranks_of_replica
+from gru_parallel.errors import EndOfRunError, UsageError
+from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_a_rank, gpu_identity
 from gru_parallel.report import (
     Summary,
     draw_timeline,
@@ -37,8 +40,6 @@ from gru_parallel.report import (
 )
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.best_and_last import written_checkpoints
-from gru_parallel.training.interrupt import InterruptedRunError
-from gru_parallel.training.nonfinite_loss import NonFiniteLossError
 from gru_parallel.training.step_clock import StepClock
 
 
@@ -51,49 +52,81 @@ class Prepared:
     module: SeriesModule
     planned: Planned
     baselines: dict[str, dict[str, float]]
+    ranks: Ranks | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and speaks for all."""
+        return self.ranks is None or self.ranks.is_first
+
+    def check_together(self, ranks: Ranks) -> None:
+        """Check what only all ranks together can see.
+
+        Raises:
+            UsageError: on all of them, if they have other plans or data, or share a GPU.
+        """
+        plan = self.planned.plan
+        parts = ("training", "validation", "test")
+        n_windows = {f"number of {p} windows": str(len(self.data.dataset(p))) for p in parts}
+        check_alike(ranks, {"plan": plan.to_json(), **n_windows})
+        check_one_gpu_a_rank(ranks, gpu_identity(device_of_rank(plan, ranks.launch)))
 
 
-def prepare(config: Config) -> Prepared:
+def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     """Build all that a run needs and that can be checked before it.
+
+    Args:
+        config: the run's settings.
+        ranks: of the run, if this process is one of many; nothing here waits for another.
 
     Raises:
         UsageError: a setting, the data or the checkpoint to go on from cannot work.
     """
     _quieten_lightning()
     check_trainer(config)
-    data = build_data(config)
-    planned = build_plan(config, data.n_channels, data.n_targets, check_exists=True)
-    module = build_module(config, data.n_channels, data.n_targets)
+    n_ranks = None if ranks is None else ranks_of_replica(config.data_parallel, ranks.world_size)
+    data = build_data(config, 0 if ranks is None or n_ranks is None else ranks.rank // n_ranks)
+    planned = build_plan(
+        config, data.n_channels, data.n_targets, check_exists=True, n_ranks=n_ranks
+    )
+    part = None
+    if ranks is not None:
+        check_world_size(planned.plan, config.data_parallel, ranks.world_size)
+        device_of_rank(planned.plan, ranks.launch)
+        part = Part.of_rank(planned.plan, ranks.rank)
+    module = build_module(config, data.n_channels, data.n_targets, part)
     if config.ckpt_path is not None:
         check_checkpoint(config.ckpt_path, module, data)
     baselines = {name: asdict(score) for name, score in data.baselines().items()}
-    return Prepared(config, data, module, planned, baselines)
+    return Prepared(config, data, module, planned, baselines, ranks)
 
 
 def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
     """Train and test in `folder`, and print and write what came out; returns the exit status."""
-    console = Console()
+    console = Console(quiet=not prepared.is_first)
     planned = prepared.planned
     console.print(plan_table(planned.plan, planned.block_costs, planned.cluster))
-    write_resolved(composed, folder / "config.yaml")
-    (folder / "plan.json").write_text(planned.plan.to_json() + "\n", encoding="utf-8")
+    if prepared.is_first:
+        write_resolved(composed, folder / "config.yaml")
+        (folder / "plan.json").write_text(planned.plan.to_json() + "\n", encoding="utf-8")
     clock = StepClock()
-    trainer = build_trainer(prepared.config, planned.plan, folder, clock)
+    trainer = build_trainer(
+        prepared.config, planned.plan, folder, clock, data=prepared.data, ranks=prepared.ranks
+    )
     try:
         trainer.fit(prepared.module, prepared.data, ckpt_path=prepared.config.ckpt_path)
         best, last = written_checkpoints(trainer)
         metrics = trainer.test(prepared.module, prepared.data, ckpt_path=best, verbose=False)[0]
-    except NonFiniteLossError as error:
-        return fail(error, 1)
-    except InterruptedRunError as error:
-        return fail(error, INTERRUPTED)
+    except EndOfRunError as error:
+        return fail(error, error.status) if prepared.is_first else error.status
     except MisconfigurationException as error:
         message = " ".join(str(error).split())
         raise UsageError(f"trainer: Lightning refuses the settings: {message}") from error
     except SystemExit as error:
         # So Lightning ends at a Ctrl-C that nobody has taken over.
         raise KeyboardInterrupt from error
-    _report(prepared, trainer, clock, dict(metrics), (best, last), folder, console)
+    if prepared.is_first:
+        _report(prepared, trainer, clock, dict(metrics), (best, last), folder, console)
     return 0
 
 

@@ -7,11 +7,15 @@ from typing import Any
 import torch
 
 from gru_parallel.config import Config, CsvConfig
-from gru_parallel.data import SeriesDataModule, Table, load_tables, lorenz96_table
+from gru_parallel.data import SeriesDataModule, Share, Table, load_tables, lorenz96_table
 
 
-def build_data(config: Config) -> SeriesDataModule:
+def build_data(config: Config, replica: int = 0) -> SeriesDataModule:
     """Load or generate the series and check that they yield windows.
+
+    Args:
+        config: the run's settings.
+        replica: of the pipeline, whose share of each batch is wanted.
 
     Raises:
         UsageError: the file or a setting of the data cannot work.
@@ -33,6 +37,7 @@ def build_data(config: Config) -> SeriesDataModule:
         seed=config.seed,
         num_workers=data.num_workers,
         pin_memory=torch.accelerator.is_available(),
+        share=Share(replica, config.data_parallel),
     )
 
 

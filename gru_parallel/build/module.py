@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from gru_parallel.build.target import find_target
 from gru_parallel.config import Config
 from gru_parallel.errors import UsageError
 from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, WindowHead
+from gru_parallel.placement import Plan, n_places, places_of_stages
 from gru_parallel.read_config import as_written
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.module import MakeOptimizer, MakeScheduler
@@ -22,8 +24,41 @@ from gru_parallel.training.module import MakeOptimizer, MakeScheduler
 _TOTAL_STEPS = "total_steps"
 
 
-def build_module(config: Config, n_channels: int, n_targets: int) -> SeriesModule:
+@dataclass(frozen=True)
+class Part:
+    """The part of a model that one rank has.
+
+    Attributes:
+        blocks: indices of its blocks.
+        has_encoder: whether the encoder is its own.
+        has_head: whether the head is.
+    """
+
+    blocks: frozenset[int]
+    has_encoder: bool
+    has_head: bool
+
+    @classmethod
+    def of_rank(cls, plan: Plan, rank: int) -> Part:
+        """Return what the plan gives a rank, of any replica."""
+        place = rank % n_places(plan)
+        places = places_of_stages(plan)
+        own = [s for s, of_stage in zip(plan.stages, places, strict=True) if of_stage == place]
+        blocks = frozenset(block for stage in own for block in stage.blocks)
+        return cls(blocks, places[0] == place, places[-1] == place)
+
+
+def build_module(
+    config: Config, n_channels: int, n_targets: int, part: Part | None = None
+) -> SeriesModule:
     """Draw the model's initial weights from the seed and wrap it for training.
+
+    Args:
+        config: the run's settings.
+        n_channels: features of the windows.
+        n_targets: columns to forecast.
+        part: the part whose weights are kept; the others' are drawn, a block at a time, and go to
+            the meta device. None keeps all.
 
     Raises:
         UsageError: the optimiser or the schedule of the learning rate cannot be made.
@@ -31,7 +66,7 @@ def build_module(config: Config, n_channels: int, n_targets: int) -> SeriesModul
     _check_arguments(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = _build_model(config, n_channels, n_targets)
+        model = _build_model(config, n_channels, n_targets, part)
     return SeriesModule(
         model,
         LOSSES[config.model.loss],
@@ -57,10 +92,12 @@ def _check_arguments(config: Config) -> None:
         )
 
 
-def _build_model(config: Config, n_channels: int, n_targets: int) -> StackModel:
+def _build_model(config: Config, n_channels: int, n_targets: int, part: Part | None) -> StackModel:
     model = config.model
     linear = model.encoder == "linear"
     encoder = nn.Linear(n_channels, model.hidden_size) if linear else nn.Identity()
+    if part is not None and not part.has_encoder:
+        encoder.to("meta")
     stack = GRUStack(
         model.hidden_size if linear else n_channels,
         model.hidden_size,
@@ -69,6 +106,7 @@ def _build_model(config: Config, n_channels: int, n_targets: int) -> StackModel:
         dropout=model.dropout,
         bidirectional=model.bidirectional,
         h_0=model.h_0,
+        kept_blocks=None if part is None else part.blocks,
     )
     width = stack.output_size
     head: WindowHead | StepHead
@@ -76,6 +114,8 @@ def _build_model(config: Config, n_channels: int, n_targets: int) -> StackModel:
         head = WindowHead(width, (config.data.horizon, n_targets))
     else:
         head = StepHead(width, n_targets)
+    if part is not None and not part.has_head:
+        head.to("meta")
     return StackModel(encoder, stack, head)
 
 

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gru_parallel.config import Config
-from gru_parallel.engine.devices import default_devices, existing_devices
+from gru_parallel.engine.devices import (
+    default_devices,
+    devices_of_ranks,
+    existing_devices,
+    existing_devices_of_ranks,
+)
 from gru_parallel.model.stack import one_a_block
 from gru_parallel.placement import (
     Cluster,
@@ -49,7 +54,14 @@ class Planned:
     cluster: Cluster
 
 
-def build_plan(config: Config, n_channels: int, n_targets: int, *, check_exists: bool) -> Planned:
+def build_plan(
+    config: Config,
+    n_channels: int,
+    n_targets: int,
+    *,
+    check_exists: bool,
+    n_ranks: int | None = None,
+) -> Planned:
     """Make the plan: by the device map where there is one, by the planner where there is none.
 
     Args:
@@ -57,6 +69,7 @@ def build_plan(config: Config, n_channels: int, n_targets: int, *, check_exists:
         n_channels: features of the windows.
         n_targets: columns to forecast.
         check_exists: whether the devices must exist on this machine.
+        n_ranks: of each replica, each with a device; None for the devices of this process.
 
     Raises:
         UsageError: the device map, or the schedule, cannot work.
@@ -72,12 +85,12 @@ def build_plan(config: Config, n_channels: int, n_targets: int, *, check_exists:
         "truncate": schedule.truncate,
     }
     if config.placement.device_map is None:
-        cluster = make_cluster(default_devices())
+        cluster = make_cluster(default_devices() if n_ranks is None else devices_of_ranks(n_ranks))
         plan = make_plan(block_costs, cluster, **sizes)
     else:
         plan = plan_from_device_map(
             config.placement.device_map,
-            existing_devices(),
+            existing_devices() if n_ranks is None else existing_devices_of_ranks(n_ranks),
             merge=config.placement.merge,
             check_exists=check_exists,
             **sizes,

@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import Logger
@@ -16,18 +17,28 @@ from omegaconf.errors import InterpolationResolutionError
 
 from gru_parallel.build.target import find_target
 from gru_parallel.config import Config
-from gru_parallel.engine.devices import torch_device
+from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
+from gru_parallel.ranks import Ranks
 from gru_parallel.training import PipelineStrategy
 from gru_parallel.training.best_and_last import BestCheckpoint, LastCheckpoint
 from gru_parallel.training.interrupt import StopAtInterrupt
 from gru_parallel.training.metrics_file import MetricsFile
 from gru_parallel.training.nonfinite_loss import StopAtNonFiniteLoss
+from gru_parallel.training.process_strategy import ProcessStrategy
 from gru_parallel.training.step_clock import StepClock
 
 
-def build_trainer(config: Config, plan: Plan, folder: Path, clock: StepClock) -> pl.Trainer:
+def build_trainer(
+    config: Config,
+    plan: Plan,
+    folder: Path,
+    clock: StepClock,
+    *,
+    data: SeriesDataModule,
+    ranks: Ranks | None,
+) -> pl.Trainer:
     """Make the Trainer of a run.
 
     Args:
@@ -35,6 +46,8 @@ def build_trainer(config: Config, plan: Plan, folder: Path, clock: StepClock) ->
         plan: what the strategy runs.
         folder: of the run; checkpoints, metrics.csv and loggers go into it.
         clock: times the training steps.
+        data: of the run.
+        ranks: of the run; None where there is but this process.
 
     Returns:
         The Trainer. Its checkpoints are checkpoints/best.ckpt and checkpoints/last.ckpt.
@@ -56,16 +69,29 @@ def build_trainer(config: Config, plan: Plan, folder: Path, clock: StepClock) ->
     loggers: list[Logger] = _instantiate("logger", config.logger, Logger)
     if loggers:
         callbacks.append(LearningRateMonitor(logging_interval="step"))
-    device = torch_device(plan.devices[-1])
+    strategy = _strategy(config, plan, data, ranks)
+    device = strategy.root_device
     return pl.Trainer(
         **arguments,
         accelerator="cpu" if device.type == "cpu" else "gpu" if device.type == "cuda" else "auto",
         devices=1,
-        strategy=PipelineStrategy(plan),
+        strategy=strategy,
+        # What a launcher has told this process is the strategy's business.
+        plugins=LightningEnvironment(),
         callbacks=callbacks,
         logger=loggers,
         default_root_dir=folder,
     )
+
+
+def _strategy(
+    config: Config, plan: Plan, data: SeriesDataModule, ranks: Ranks | None
+) -> PipelineStrategy:
+    if ranks is None:
+        return PipelineStrategy(plan)
+    n_replicas = config.data_parallel
+    rows = data.share.rows(config.data.batch_size)
+    return ProcessStrategy(plan, ranks, data_parallel=n_replicas, rows=rows)
 
 
 def check_trainer(config: Config) -> None:
@@ -82,7 +108,13 @@ def check_trainer(config: Config) -> None:
     quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "profiler": None}
     arguments = _arguments(config.trainer) | quiet
     try:
-        pl.Trainer(**arguments, logger=False, accelerator="cpu", devices=1)
+        pl.Trainer(
+            **arguments,
+            logger=False,
+            accelerator="cpu",
+            devices=1,
+            plugins=LightningEnvironment(),
+        )
     except (TypeError, ValueError, MisconfigurationException) as error:
         message = " ".join(str(error).split())
         raise UsageError(f"trainer: Lightning refuses the settings: {message}") from error

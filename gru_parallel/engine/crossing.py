@@ -1,4 +1,4 @@
-"""What crosses between stages, known from the batch and the plan: shapes and types of every cell."""
+"""What crosses between stages, known from batch and plan: shape and type of every cell."""
 
 from __future__ import annotations
 

@@ -34,6 +34,19 @@ def default_devices() -> tuple[str, ...]:
     return accelerator_names() or tuple(f"cpu:{index}" for index in range(n_cores()))
 
 
+def devices_of_ranks(n_ranks: int) -> tuple[str, ...]:
+    """Name a device for each rank of a replica: of accelerators, if its machine has any."""
+    kind = torch.accelerator.current_accelerator(check_available=True)
+    return tuple(f"{'cpu' if kind is None else kind.type}:{index}" for index in range(n_ranks))
+
+
+def existing_devices_of_ranks(n_ranks: int) -> tuple[str, ...]:
+    """Return every device name that a device map for ranks may use, accelerators first."""
+    of_ranks = devices_of_ranks(n_ranks)
+    cpus = tuple(f"cpu:{index}" for index in range(max(MIN_LOGICAL_CPUS, n_ranks)))
+    return cpus if of_ranks[0].startswith("cpu") else (*of_ranks, *cpus)
+
+
 def torch_device(name: str) -> torch.device:
     """Return torch's device behind a name; every logical CPU device is torch's one CPU."""
     device = torch.device(name)

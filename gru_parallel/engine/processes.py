@@ -189,9 +189,7 @@ class ProcessEngine(PipelineEngine):
         self._note(passes, timeline)
         return passes
 
-    def _run_passes(
-        self, passes: Sequence[StagePass], batch: Batch, *, training: bool
-    ) -> Timeline:
+    def _run_passes(self, passes: Sequence[StagePass], batch: Batch, *, training: bool) -> Timeline:
         lowered = self._lowered(batch.cells, None if training else Op.F)
         crossing = Crossing(
             self._modules,
@@ -269,6 +267,21 @@ class ProcessEngine(PipelineEngine):
         return lowered_schedule(self.plan, self._all_stages, cells, only)
 
 
+def ranks_of_replica(data_parallel: int, world_size: int) -> int:
+    """Return the number of ranks that each replica gets.
+
+    Raises:
+        UsageError: they cannot be shared out.
+    """
+    if world_size % data_parallel:
+        raise UsageError(
+            f"engine.data_parallel={data_parallel} replicas cannot share {world_size} ranks"
+            " equally; start a multiple of engine.data_parallel (torchrun --nproc-per-node,"
+            " --nnodes), or change it."
+        )
+    return world_size // data_parallel
+
+
 def check_world_size(plan: Plan, data_parallel: int, world_size: int) -> None:
     """Refuse a plan for which there are too many ranks or too few.
 
@@ -295,8 +308,9 @@ def device_of_rank(plan: Plan, launch: Launch) -> torch.device:
     kinds = {torch.device(name).type for name in plan.all_devices}
     if len(kinds) > 1:
         raise UsageError(
-            f"engine=processes runs on devices of one kind, but the plan has {', '.join(sorted(kinds))};"
-            " choose one kind in placement.device_map, or engine=threads."
+            "engine=processes runs on devices of one kind, but the plan has"
+            f" {', '.join(sorted(kinds))}; choose one kind in placement.device_map, or use"
+            " engine=threads."
         )
     (kind,) = kinds
     if kind == "cpu":

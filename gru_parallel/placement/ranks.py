@@ -18,4 +18,3 @@ def places_of_stages(plan: Plan) -> tuple[int, ...]:
 def n_places(plan: Plan) -> int:
     """Return the number of ranks that one replica of a plan needs."""
     return len(set(plan.devices))
-

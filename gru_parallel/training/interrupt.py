@@ -10,9 +10,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from gru_parallel.errors import EndOfRunError
 
-class InterruptedRunError(RuntimeError):
+
+class InterruptedRunError(EndOfRunError):
     """Ctrl-C ended the run; the message says how to go on."""
+
+    status = 130
 
 
 class StopAtInterrupt(pl.Callback):
