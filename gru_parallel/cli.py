@@ -27,6 +27,7 @@ from gru_parallel.together import (
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
+TERMINATED = 143
 
 _SWEEP = {"-m", "--multirun"}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -23,7 +24,7 @@ from gru_parallel.build import (
     check_checkpoint,
     check_trainer,
 )
-from gru_parallel.cli import fail, run_under_hydra, write_resolved
+from gru_parallel.cli import TERMINATED, fail, run_under_hydra, write_resolved
 from gru_parallel.config import Config
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.engine.processes import check_world_size, device_of_rank, ranks_of_replica
@@ -122,6 +123,8 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
     except MisconfigurationException as error:
         message = " ".join(str(error).split())
         raise UsageError(f"trainer: Lightning refuses the settings: {message}") from error
+    except SIGTERMException:
+        return fail("Stopped by SIGTERM before the first step.", TERMINATED)
     except SystemExit as error:
         # So Lightning ends at a Ctrl-C that nobody has taken over.
         raise KeyboardInterrupt from error

@@ -12,7 +12,12 @@ from torch.utils.data import DataLoader
 
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.gaps import fill_gaps
-from gru_parallel.data.loader import BatchesOfEpoch, ResumableLoader, ShuffledWindows
+from gru_parallel.data.loader import (
+    BatchesOfEpoch,
+    ResumableLoader,
+    ShuffledWindows,
+    leave_signals_to_trainer,
+)
 from gru_parallel.data.parts import check_alike, split_tables
 from gru_parallel.data.share import ALL_ROWS, Share, SharedWindows
 from gru_parallel.data.standardize import Standardizer
@@ -132,6 +137,7 @@ class SeriesDataModule(LightningDataModule):
         self._loader_options: dict[str, Any] = {
             "num_workers": num_workers,
             "persistent_workers": num_workers > 0,
+            "worker_init_fn": leave_signals_to_trainer,
             "pin_memory": pin_memory,
             "collate_fn": _already_a_batch,
             # A loader draws a number each time it is iterated: not from everybody's generator.

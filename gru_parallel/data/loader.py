@@ -1,5 +1,6 @@
 """The training loader: an order that depends on (seed, epoch) alone, and a place to resume from."""
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -131,3 +132,17 @@ class ResumableLoader(DataLoader[Batch]):
             "seed": getattr(self.sampler, "seed", None),
             "the number of training windows": len(windows),  # type: ignore[arg-type]  # a map-style data set has a length
         }
+
+
+def leave_signals_to_trainer(worker: int) -> None:
+    """Take a worker out of the process group of the run.
+
+    The signals that end a run go to the whole group, from terminals and from torchrun; but a run
+    that ends in order needs its workers until then.
+
+    Args:
+        worker: its number, which makes no difference.
+    """
+    del worker
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()

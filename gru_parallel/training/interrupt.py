@@ -1,4 +1,4 @@
-"""Ends a run at Ctrl-C, with a checkpoint to go on from."""
+"""Ends a run at Ctrl-C, SIGTERM or SIGUSR1, with a checkpoint to go on from."""
 
 from __future__ import annotations
 
@@ -9,24 +9,43 @@ from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 
 from gru_parallel.errors import EndOfRunError
 
+# SLURM sends SIGUSR1 if it is told to, before the time of a job is up; Windows has none.
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)
+
 
 class InterruptedRunError(EndOfRunError):
-    """Ctrl-C ended the run; the message says how to go on."""
+    """A signal ended the run; the message says how to go on.
 
-    status = 130
+    Args:
+        message: for the user.
+        number: of the signal.
+
+    Attributes:
+        status: the exit status, by the convention of shells: 128 and the number of the signal.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.status = 128 + number
 
 
 class StopAtInterrupt(pl.Callback):
-    """Ends the run at Ctrl-C after the batch under way, with a checkpoint to go on from.
+    """Ends the run at a signal after the batch under way, with a checkpoint to go on from.
 
     A run that goes on from a checkpoint written in a validation begins with that validation. What
     is waited for, because a resumed run would miss it: the gradients that are being accumulated,
     and, at the end of an epoch without a validation, the first step of the next.
 
-    In the test, the checkpoint is there already. A second Ctrl-C ends the run at once.
+    In the test, the checkpoint is there already. A second Ctrl-C ends a run in one process at once.
+
+    Ranks get their signals at different moments, some twice and some not at all. So wherever a run
+    could stop, all of them ask whether any was told to, and no second signal ends one sooner.
 
     Args:
         checkpoint: where the checkpoint is written.
@@ -34,32 +53,30 @@ class StopAtInterrupt(pl.Callback):
 
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
-        self._wanted = False
+        self._number = 0
+        """Of the signal that came first; 0 for none."""
         self._has_waited = False
         self._rewinds = False
         self._step = -1
         self._before: Any = None
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over Ctrl-C.
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take over a rank's signals for good: its end is that of its process.
 
-        Not in on_fit_start, after which Lightning takes down the handlers that it puts back at the
-        very end.
+        Lightning notes the handlers after this, and puts these back at its end.
         """
-        del trainer, pl_module
-        self._take_over()
+        del pl_module, stage
+        if _is_one_of_many(trainer):
+            self._take_over(trainer)
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give Ctrl-C back."""
-        del trainer, pl_module
-        self._give_back()
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over the signals; Lightning gives them back at the end of the fit.
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Give Ctrl-C back."""
-        del trainer, pl_module, exception
-        self._give_back()
+        Not in on_fit_start: after that, Lightning puts a handler of its own in the place of
+        SIGTERM's.
+        """
+        del pl_module
+        self._take_over(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """Note the step, to see whether the batch ends in one."""
@@ -70,15 +87,17 @@ class StopAtInterrupt(pl.Callback):
         """Stop here, if wanted, unless gradients are being accumulated or the epoch ends."""
         del args, kwargs
         is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if trainer.global_step > self._step and not is_last:
-            self._stop_if_wanted(trainer)
+        if trainer.global_step > self._step and not is_last and self._is_wanted(trainer):
+            self._stop(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """Stop here, if wanted, unless gradients are being accumulated."""
         del args, kwargs
-        if self._wanted and trainer.global_step > self._step:
+        if trainer.sanity_checking or trainer.global_step == self._step:
+            return
+        if self._is_wanted(trainer):
             self._rewinds = True
-            self._stop_if_wanted(trainer)
+            self._stop(trainer)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -99,56 +118,83 @@ class StopAtInterrupt(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop here, if wanted since the epoch before: this one has but one step, its last."""
-        if self._wanted and self._has_waited:
+        is_wanted = self._is_wanted(trainer)
+        if is_wanted and self._has_waited:
             # Lightning would come to the module after the callbacks, but this one ends the run.
             pl_module.on_train_epoch_end()
-            self._stop_if_wanted(trainer)
-        self._has_waited = self._wanted
+            self._stop(trainer)
+        self._has_waited = is_wanted
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop here, if wanted, and leave out the test."""
         del pl_module
-        self._stop_if_wanted(trainer)
+        if self._is_wanted(trainer):
+            self._stop(trainer)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over Ctrl-C."""
-        del trainer, pl_module
-        self._take_over()
+        """Take over the signals; Lightning gives them back at the end of the test."""
+        del pl_module
+        self._take_over(trainer)
 
-    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+    def on_test_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """Stop here, if wanted."""
         del args, kwargs
-        if self._wanted:
+        if self._is_wanted(trainer):
+            number = self._agreed_number(trainer)
             raise InterruptedRunError(
-                "Stopped by Ctrl-C in the test; the training is complete.\n"
-                f"Test it with ckpt_path={self.checkpoint}"
+                f"Stopped by {_name(number)} in the test; the training is complete.\n"
+                f"Test it with ckpt_path={self.checkpoint}",
+                number,
             )
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give Ctrl-C back."""
-        del trainer, pl_module
-        self._give_back()
+    def _is_wanted(self, trainer: pl.Trainer) -> bool:
+        """Say whether any rank was told to stop. All ranks ask at the same places."""
+        return trainer.strategy.reduce_boolean_decision(self._number != 0, all=False)
 
-    def _stop_if_wanted(self, trainer: pl.Trainer) -> None:
-        if not self._wanted:
-            return
+    def _stop(self, trainer: pl.Trainer) -> None:
+        number = self._agreed_number(trainer)
         trainer.save_checkpoint(self.checkpoint)
         raise InterruptedRunError(
-            f"Stopped by Ctrl-C after step {trainer.global_step}; checkpoint written:"
-            f" {self.checkpoint}\nGo on with ckpt_path={self.checkpoint}"
+            f"Stopped by {_name(number)} after step {trainer.global_step}; checkpoint written:"
+            f" {self.checkpoint}\nGo on with ckpt_path={self.checkpoint}",
+            number,
         )
 
-    def _take_over(self) -> None:
+    def _agreed_number(self, trainer: pl.Trainer) -> int:
+        """Return the signal of a rank that has one, the same on all ranks."""
+        number = torch.tensor(self._number, device=trainer.strategy.root_device)
+        return int(trainer.strategy.all_gather(number).max())
+
+    def _take_over(self, trainer: pl.Trainer) -> None:
         # Python lets only the main thread do so.
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._handle)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        handle = self._note if _is_one_of_many(trainer) else self._note_first
+        for number in STOP_SIGNALS:
+            before = signal.signal(number, handle)
+            if number == signal.SIGINT:
+                self._before = before
+        if trainer.received_sigterm:
+            # It came between Lightning's taking over and this one; Lightning would end the run
+            # after its first batch, without a checkpoint.
+            self._number = self._number or signal.SIGTERM
+            trainer._signal_connector.received_sigterm = False
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._wanted = True
-        self._give_back()
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self._number = self._number or number
 
-    def _give_back(self) -> None:
+    def _note_first(self, number: int, frame: FrameType | None) -> None:
+        """Note the signal, and give Ctrl-C back, for a second one to end the run at once."""
+        self._note(number, frame)
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
-            self._before = None
+
+
+def _is_one_of_many(trainer: pl.Trainer) -> bool:
+    """Say whether this process is one rank of many; Lightning's own strategies do not know."""
+    return bool(getattr(trainer.strategy, "is_one_of_many", False))
+
+
+def _name(number: int) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name

@@ -42,6 +42,7 @@ class ProcessStrategy(PipelineStrategy):
     """
 
     strategy_name = "gru_parallel_processes"
+    is_one_of_many = True
 
     def __init__(
         self, plan: Plan, ranks: Ranks, *, data_parallel: int = 1, rows: slice | None = None

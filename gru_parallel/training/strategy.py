@@ -28,10 +28,13 @@ class PipelineStrategy(SingleDeviceStrategy):
         device: that Lightning sees; None for the last stage's.
 
     Attributes:
+        is_one_of_many: whether this process is one rank of many.
         engine: runs the model between `setup` and `teardown`; None outside.
     """
 
     strategy_name = "gru_parallel"
+    # Not is_distributed: where a strategy has that, Lightning brings its distributed samplers.
+    is_one_of_many = False
 
     def __init__(self, plan: Plan, device: torch.device | None = None) -> None:
         super().__init__(device=device or torch_device(plan.devices[-1]))

@@ -283,7 +283,7 @@ def test_a_checkpoint_in_the_middle_of_an_epoch_of_other_batches_is_refused(
     train_command: RunCommand, in_tmp_path: Path
 ) -> None:
     checkpoint = in_tmp_path / "first" / "checkpoints" / "last.ckpt"
-    press = "+callbacks.mine={_target_: tests.interrupts.PressCtrlC, batch: 0}"
+    press = "+callbacks.mine={_target_: tests.interrupts.SendSignal, batch: 0}"
     assert train_command(*SMALL, press, run="first").status == 130
 
     ended = train_command(*SMALL, "data.batch_size=32", f"ckpt_path={checkpoint}")

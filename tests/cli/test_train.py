@@ -1,6 +1,7 @@
 """The training command as a process of its own, and how it ends when it cannot go on."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.cli.in_process import (
@@ -49,29 +51,36 @@ def test_bad_input_ends_a_process_with_status_2_and_no_traceback(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_ends_with_a_checkpoint_from_which_the_run_goes_on(
-    train_command: RunCommand, in_tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "name", "status"),
+    [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143)],
+)
+def test_a_signal_to_all_processes_ends_with_a_checkpoint_from_which_the_run_goes_on(
+    number: signal.Signals, name: str, status: int, train_command: RunCommand, in_tmp_path: Path
 ) -> None:
     settings = [*SMALL, "model.dropout=0.1", "lr_scheduler=cosine", "trainer.max_epochs=60"]
+    workers = ["data.num_workers=1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "gru_parallel.train", *settings, "hydra.run.dir=broken"],
+        [sys.executable, "-m", "gru_parallel.train", *settings, *workers, "hydra.run.dir=broken"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     try:
         _wait_for_rows(process, in_tmp_path / "broken" / "metrics.csv", n_rows=5)
-        process.send_signal(signal.SIGINT)
+        # As a terminal and torchrun do.
+        os.killpg(process.pid, number)
         _, errors = process.communicate(timeout=20)
     finally:
         process.kill()
 
-    assert process.returncode == 130
+    assert process.returncode == status
     checkpoint = in_tmp_path / "broken" / "checkpoints" / "last.ckpt"
     n_steps = torch.load(checkpoint, weights_only=True)["global_step"]
     assert 5 <= n_steps < 180
     assert errors.splitlines() == [
-        f"gru_parallel: Stopped by Ctrl-C after step {n_steps}; checkpoint written: {checkpoint}",
+        f"gru_parallel: Stopped by {name} after step {n_steps}; checkpoint written: {checkpoint}",
         f"Go on with ckpt_path={checkpoint}",
     ]
     straight = train_command(*settings, run="straight")
@@ -82,7 +91,7 @@ def test_ctrl_c_ends_with_a_checkpoint_from_which_the_run_goes_on(
 
 def test_ctrl_c_in_the_test_says_how_to_test_later(train_command: RunCommand) -> None:
     moment = "batch: 5, hook: on_test_batch_start"
-    press = f"+callbacks.mine={{_target_: tests.interrupts.PressCtrlC, {moment}}}"
+    press = f"+callbacks.mine={{_target_: tests.interrupts.SendSignal, {moment}}}"
     checkpoint = "run/checkpoints/last.ckpt"
 
     ended = train_command(*SMALL, press)
@@ -102,7 +111,7 @@ def test_a_run_interrupted_in_a_validation_has_the_same_best_model_in_the_end(
 ) -> None:
     settings = [*SMALL, "trainer.max_epochs=3", "optimizer=sgd", "optimizer.lr=5"]
     moment = "batch: 5, hook: on_validation_batch_start"
-    press = f"+callbacks.mine={{_target_: tests.interrupts.PressCtrlC, {moment}}}"
+    press = f"+callbacks.mine={{_target_: tests.interrupts.SendSignal, {moment}}}"
 
     broken = train_command(*settings, press)
     resumed = train_command(*settings, "ckpt_path=run/checkpoints/last.ckpt", run="resumed")
@@ -114,8 +123,29 @@ def test_a_run_interrupted_in_a_validation_has_the_same_best_model_in_the_end(
     assert_same_weights(resumed, straight)
 
 
+def test_sigusr1_has_a_status_of_its_own(train_command: RunCommand) -> None:
+    send = "+callbacks.mine={_target_: tests.interrupts.SendSignal, batch: 1, name: SIGUSR1}"
+
+    ended = train_command(*SMALL, send)
+
+    assert ended.status == 128 + signal.SIGUSR1
+    assert ended.err.startswith("gru_parallel: Stopped by SIGUSR1 after step 2; checkpoint written")
+
+
+def test_a_sigterm_in_the_sanity_check_ends_the_program_in_one_line(
+    train_command: RunCommand,
+) -> None:
+    moment = "batch: -1, hook: on_validation_batch_start"
+    send = f"+callbacks.mine={{_target_: tests.interrupts.SendSignal, {moment}, name: SIGTERM}}"
+
+    ended = train_command(*SMALL, send, "data.batch_size=16", "trainer.num_sanity_val_steps=2")
+
+    assert ended.status == 143
+    assert ended.err == "gru_parallel: Stopped by SIGTERM before the first step.\n"
+
+
 def test_a_second_ctrl_c_ends_the_program_at_once(train_command: RunCommand) -> None:
-    press = "+callbacks.mine={_target_: tests.interrupts.PressCtrlC, batch: 1, times: 2}"
+    press = "+callbacks.mine={_target_: tests.interrupts.SendSignal, batch: 1, times: 2}"
 
     ended = train_command(*SMALL, press)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C ends a run after the batch under way, with a checkpoint to go on from."""
+"""A signal ends a run after the batch under way, with a checkpoint to go on from."""
 
 import signal
 from collections.abc import Iterator
@@ -8,22 +8,32 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
-from gru_parallel.training.interrupt import InterruptedRunError, StopAtInterrupt
+from gru_parallel.training import PipelineStrategy
+from gru_parallel.training.interrupt import STOP_SIGNALS, InterruptedRunError, StopAtInterrupt
 from tests.builders import make_plan
-from tests.interrupts import PressCtrlC
+from tests.interrupts import DEFAULT_HANDLERS, SendSignal, restore_handlers
 from tests.runs import Run, adamw, fit, make_data, make_module
 
 PLAN = make_plan([2, 2], n_micro_batches=2, n_chunks=3)
 
 
+NAMES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGUSR1": "SIGUSR1"}
+"""What the message calls each signal."""
+
+
 @pytest.fixture(autouse=True)
-def python_handles_ctrl_c() -> Iterator[None]:
-    """Start and end with Python's own handler, whatever Lightning leaves behind."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def python_handles_signals() -> Iterator[None]:
+    """Start and end with Python's own handlers, whatever Lightning leaves behind."""
+    restore_handlers()
     yield
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    restore_handlers()
+
+
+def handlers() -> dict[signal.Signals, Any]:
+    return {number: signal.getsignal(number) for number in STOP_SIGNALS}
 
 
 def cosine(optimizer: Any, n_steps: int) -> Any:
@@ -41,7 +51,7 @@ def train(scheduler: str = "cosine", **options: Any) -> Run:
     return fit(PLAN, module, **options)
 
 
-# (hook, batch: when Ctrl-C comes; n_done: batches trained on when the run ends, n_validated:
+# (hook, batch: when the signal comes; n_done: batches trained on when the run ends, n_validated:
 # validations that were run to their end)
 MOMENTS: dict[str, tuple[str, int, int, int, dict[str, Any]]] = {
     "in an epoch": ("on_train_batch_start", 6, 7, 1, {}),
@@ -93,17 +103,19 @@ MOMENTS: dict[str, tuple[str, int, int, int, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "moment"),
+    ("scheduler", "moment", "name"),
     [
-        (scheduler, moment)
+        # A SIGTERM everywhere, because Lightning would do something of its own at it.
+        (scheduler, moment, "SIGTERM" if scheduler == "cosine" else "SIGINT")
         for scheduler in ("cosine", "plateau")
         for moment in MOMENTS
         # A plateau needs a validation an epoch.
         if scheduler == "cosine" or "no validation" not in moment
-    ],
+    ]
+    + [("cosine", "in an epoch", name) for name in ("SIGINT", "SIGUSR1")],
 )
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
-    scheduler: str, moment: str, tmp_path: Path, no_thread_left: None
+    scheduler: str, moment: str, name: str, tmp_path: Path, no_thread_left: None
 ) -> None:
     hook, batch, n_done, n_validated, options = MOMENTS[moment]
     path = tmp_path / "last.ckpt"
@@ -111,16 +123,19 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
         options = options | {"max_epochs": 6}
     straight = train(scheduler, **options)
 
-    with pytest.raises(InterruptedRunError, match=f"Go on with ckpt_path={path}"):
-        train(scheduler, callbacks=[StopAtInterrupt(path), PressCtrlC(batch, hook)], **options)
-    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    send = SendSignal(batch, hook, name=name)
+    with pytest.raises(InterruptedRunError, match=f"Go on with ckpt_path={path}") as error:
+        train(scheduler, callbacks=[StopAtInterrupt(path), send], **options)
+    assert str(error.value).startswith(f"Stopped by {NAMES[name]} after step ")
+    assert error.value.status == 128 + signal.Signals[name]
+    assert handlers() == DEFAULT_HANDLERS
     resumed = train(scheduler, ckpt_path=path, **options)
 
     assert torch.equal(resumed.losses, straight.losses[n_done:])
     assert resumed.rates == straight.rates[n_done:]
     assert resumed.validation == straight.validation[n_validated:]
-    for name, weight in straight.weights.items():
-        assert torch.equal(resumed.weights[name], weight), name
+    for key, weight in straight.weights.items():
+        assert torch.equal(resumed.weights[key], weight), key
 
 
 def test_a_run_interrupted_in_one_validation_twice_goes_on_as_if_it_had_not_been(
@@ -131,7 +146,7 @@ def test_a_run_interrupted_in_one_validation_twice_goes_on_as_if_it_had_not_been
 
     for hook, start in (("on_validation_batch_end", None), ("on_validation_batch_start", path)):
         with pytest.raises(InterruptedRunError):
-            train(callbacks=[StopAtInterrupt(path), PressCtrlC(4, hook)], ckpt_path=start)
+            train(callbacks=[StopAtInterrupt(path), SendSignal(4, hook)], ckpt_path=start)
     resumed = train(ckpt_path=path)
 
     assert torch.equal(resumed.losses, straight.losses[5:])
@@ -140,17 +155,21 @@ def test_a_run_interrupted_in_one_validation_twice_goes_on_as_if_it_had_not_been
         assert torch.equal(resumed.weights[name], weight), name
 
 
-def test_ctrl_c_in_the_test_says_that_the_training_is_complete(
-    tmp_path: Path, no_thread_left: None
+@pytest.mark.parametrize("name", NAMES)
+def test_a_signal_in_the_test_says_that_the_training_is_complete(
+    name: str, tmp_path: Path, no_thread_left: None
 ) -> None:
     path = tmp_path / "last.ckpt"
-    run = train(callbacks=[StopAtInterrupt(path), PressCtrlC(9, "on_test_batch_start")])
+    send = SendSignal(9, "on_test_batch_start", name=name)
+    run = train(callbacks=[StopAtInterrupt(path), send])
 
     with pytest.raises(InterruptedRunError, match="the training is complete") as error:
         run.trainer.test(run.module, make_data(), verbose=False)
 
+    assert str(error.value).startswith(f"Stopped by {NAMES[name]} in the test")
     assert f"ckpt_path={path}" in str(error.value)
-    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    assert error.value.status == 128 + signal.Signals[name]
+    assert handlers() == DEFAULT_HANDLERS
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path: Path, no_thread_left: None) -> None:
@@ -158,13 +177,41 @@ def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path: Path, no_thread_left: No
 
     # Lightning answers a KeyboardInterrupt with an exit, and ignores Ctrl-C from then on.
     with pytest.raises(SystemExit):
-        train(callbacks=[PressCtrlC(6, times=2), StopAtInterrupt(path)])
+        train(callbacks=[SendSignal(6, times=2), StopAtInterrupt(path)])
 
     assert not path.exists()
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_only_ctrl_c_ends_a_run_sooner_when_it_comes_again(
+    name: str, tmp_path: Path, no_thread_left: None
+) -> None:
+    path = tmp_path / "last.ckpt"
+
+    with pytest.raises(InterruptedRunError, match="after step 7"):
+        train(callbacks=[SendSignal(6, times=3, name=name), StopAtInterrupt(path)])
+
+    assert path.exists()
+
+
+def test_a_sigterm_that_came_before_the_signals_were_taken_over_ends_the_run_with_a_checkpoint(
+    tmp_path: Path, no_thread_left: None
+) -> None:
+    class Before(pl.Callback):
+        def on_train_start(self, *args: Any) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    path = tmp_path / "last.ckpt"
+
+    # The second batch of an accumulation ends it; Lightning would have ended the run at the first.
+    with pytest.raises(InterruptedRunError, match="Stopped by SIGTERM after step 1;"):
+        train(callbacks=[Before(), StopAtInterrupt(path)], accumulate_grad_batches=2)
+
+    assert path.exists()
+
+
 @pytest.mark.parametrize("fails", [False, True])
-def test_ctrl_c_is_given_back_after_the_fit(fails: bool, tmp_path: Path) -> None:
+def test_the_signals_are_given_back_after_the_fit(fails: bool, tmp_path: Path) -> None:
     class Fail(pl.Callback):
         def on_train_batch_end(self, *args: Any) -> None:
             if fails:
@@ -174,7 +221,7 @@ def test_ctrl_c_is_given_back_after_the_fit(fails: bool, tmp_path: Path) -> None
 
     class Look(pl.Callback):
         def on_train_batch_start(self, *args: Any) -> None:
-            seen.append(signal.getsignal(signal.SIGINT))
+            seen.append(handlers())
 
     try:
         train(callbacks=[Look(), Fail(), StopAtInterrupt(tmp_path / "last.ckpt")], max_epochs=1)
@@ -182,5 +229,97 @@ def test_ctrl_c_is_given_back_after_the_fit(fails: bool, tmp_path: Path) -> None
         assert fails
 
     assert seen
-    assert signal.default_int_handler not in seen
-    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    for number, handler in DEFAULT_HANDLERS.items():
+        assert all(each[number] != handler for each in seen)
+    assert handlers() == DEFAULT_HANDLERS
+
+
+class OneOfTwoRanks(PipelineStrategy):
+    """What this rank would see of another that gets a signal, or none.
+
+    Args:
+        since_batch: the batch from which on the other rank wants to stop.
+        number: of the other rank's signal; 0 for none.
+    """
+
+    is_one_of_many = True
+
+    def __init__(self, since_batch: int = 0, number: int = 0) -> None:
+        super().__init__(PLAN)
+        self.since_batch = since_batch
+        self.number = number
+        self.questions: list[int] = []
+
+    def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:
+        assert not all
+        assert self.lightning_module is not None
+        batch = self.lightning_module.trainer.fit_loop.total_batch_idx
+        self.questions.append(batch)
+        return decision or (self.number != 0 and batch >= self.since_batch)
+
+    def all_gather(self, tensor: Tensor, group: Any = None, sync_grads: bool = False) -> Tensor:
+        return torch.stack([tensor, torch.tensor(self.number)])
+
+
+def test_a_rank_stops_where_another_was_told_to_and_names_its_signal(
+    tmp_path: Path, no_thread_left: None
+) -> None:
+    path = tmp_path / "last.ckpt"
+    strategy = OneOfTwoRanks(6, signal.SIGTERM)
+
+    with pytest.raises(InterruptedRunError, match="Stopped by SIGTERM after step 7;") as error:
+        train(callbacks=[StopAtInterrupt(path)], strategy=strategy)
+
+    assert error.value.status == 143
+    straight, resumed = train(), train(ckpt_path=path)
+    assert torch.equal(resumed.losses, straight.losses[7:])
+
+
+def test_all_ranks_ask_equally_often_whichever_of_them_was_told(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    told, other = OneOfTwoRanks(), OneOfTwoRanks(4, signal.SIGUSR1)
+    options: dict[str, Any] = {
+        "limit_train_batches": 1,
+        "check_val_every_n_epoch": 3,
+        "max_epochs": 8,
+    }
+
+    send = SendSignal(4, name="SIGUSR1")
+
+    with pytest.raises(InterruptedRunError, match="SIGUSR1 after step 6;"):
+        train(callbacks=[StopAtInterrupt(path), send], strategy=told, **options)
+    with pytest.raises(InterruptedRunError, match="SIGUSR1 after step 6;"):
+        train(callbacks=[StopAtInterrupt(path)], strategy=other, **options)
+
+    assert told.questions == other.questions
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_second_signal_ends_a_rank_sooner(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+
+    class Again(pl.Callback):
+        def on_save_checkpoint(self, *args: Any) -> None:
+            signal.raise_signal(signal.Signals[name])
+
+        def on_exception(self, *args: Any) -> None:
+            signal.raise_signal(signal.Signals[name])
+
+    send = SendSignal(6, times=2, name=name)
+    with pytest.raises(InterruptedRunError, match=f"Stopped by {NAMES[name]} after step 7;"):
+        train(callbacks=[StopAtInterrupt(path), send, Again()], strategy=OneOfTwoRanks())
+
+    assert path.exists()
+    # The process is about to end, and no signal is to hinder that.
+    signal.raise_signal(signal.Signals[name])
+
+
+def test_a_signal_before_the_first_batch_ends_a_rank_after_it(tmp_path: Path) -> None:
+    class Early(pl.Callback):
+        def on_fit_start(self, *args: Any) -> None:
+            signal.raise_signal(signal.SIGUSR1)
+
+    with pytest.raises(InterruptedRunError, match="Stopped by SIGUSR1 after step 1;"):
+        train(
+            callbacks=[Early(), StopAtInterrupt(tmp_path / "last.ckpt")], strategy=OneOfTwoRanks()
+        )
