@@ -154,6 +154,28 @@ def test_the_experiment_of_the_documentation_can_be_planned(
     assert "cpu:1" in ended.out
 
 
+def test_the_deep_experiment_can_be_planned_for_gpus_that_are_elsewhere(
+    plan_command: RunCommand,
+) -> None:
+    ranges = "0-3: cuda:0, 4-7: cuda:1, 8-11: cuda:2, 12-15: cuda:3"
+
+    ended = plan_command("experiment=deep", f"placement.device_map={{{ranges}}}")
+
+    assert ended.status == 0, ended.err
+    assert "cuda:3" in ended.out
+    assert "1 micro-batch x 16 chunks" in ended.out
+
+
+def test_the_deep_experiment_trains_when_it_is_made_small(train_command: RunCommand) -> None:
+    small = [setting for setting in SMALL if "chunks" not in setting and "length" not in setting]
+    sizes = ["data.input_length=16", "data.split=[0.7,0.1,0.2]", "data.horizon=2"]
+
+    ended = train_command("experiment=deep", *small, *sizes)
+
+    assert len(losses_of(ended)) > 0
+    assert "1 micro-batch x 16 chunks" in ended.out
+
+
 def write_series(folder: Path) -> pd.DataFrame:
     steps = np.arange(200)
     frame = pd.DataFrame(
