@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.machine_time import Share
@@ -36,11 +36,14 @@ class Step:
         wall_ms: from the call to the gradients in place.
         cpu_ms: CPU time of the whole process meanwhile, all its threads.
         pipeline: None where the step is timed and nothing else.
+        began_s: when it was called, on the clock that the processes of a machine share; 0 where one
+            process runs it.
     """
 
     wall_ms: float
     cpu_ms: float
     pipeline: PipelineStep | None = None
+    began_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,29 @@ class Turn:
 
     steps: tuple[Step, ...]
     cpu_ms: float
+
+
+def join_turns(turns: Sequence[Turn]) -> Turn:
+    """Return the turn that several processes took together, from what each of them saw of it.
+
+    A step lasts from the first call in any of them to the last return.
+    """
+    return (
+        turns[0]
+        if len(turns) == 1
+        else Turn(
+            tuple(
+                _join_steps(steps) for steps in zip(*(turn.steps for turn in turns), strict=True)
+            ),
+            sum(turn.cpu_ms for turn in turns),
+        )
+    )
+
+
+def _join_steps(steps: Sequence[Step]) -> Step:
+    began_s = min(step.began_s for step in steps)
+    ended_s = max(step.began_s + step.wall_ms / 1e3 for step in steps)
+    return Step((ended_s - began_s) * 1e3, sum(step.cpu_ms for step in steps), began_s=began_s)
 
 
 @dataclass(frozen=True)

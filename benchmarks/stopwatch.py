@@ -8,7 +8,7 @@ from time import perf_counter, process_time
 from torch import nn
 
 
-def timed(run: Callable[[], None]) -> tuple[float, float]:
+def timed(run: Callable[[], object]) -> tuple[float, float]:
     """Run and return wall time and the process's CPU time, in ms."""
     wall, cpu = perf_counter(), process_time()
     run()

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks.bare import BareCells
+from benchmarks.batch import draw_batch
 from benchmarks.cell_clock import CellClock
 from benchmarks.ragged_subject import RaggedSubject
+from benchmarks.rank_subjects import make_rank_subject
 from benchmarks.samples import PipelineStep, Step
 from benchmarks.shapes import Shape
 from benchmarks.stopwatch import drop_gradients, timed
-from benchmarks.variants import Pipeline, Variant, WholeGRU
+from benchmarks.variants import DropIn, Pipeline, RaggedGRU, Variant, WholeGRU
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
 
@@ -42,7 +44,10 @@ def make_subject(variant: Variant, shape: Shape) -> Subject:
     if isinstance(variant, Pipeline):
         torch.set_num_threads(1)
         return _PipelineSubject(variant, shape)
-    return RaggedSubject(variant, shape)
+    if isinstance(variant, RaggedGRU | DropIn):
+        return RaggedSubject(variant, shape)
+    torch.set_num_threads(1)
+    return make_rank_subject(variant, shape)
 
 
 class _WholeSubject:
@@ -53,7 +58,7 @@ class _WholeSubject:
         self._gru = nn.GRU(size, size, shape.num_layers, batch_first=True)
         self._head = nn.Linear(size, 1)
         self._parameters = [*self._gru.parameters(), *self._head.parameters()]
-        self._x, self._y = _batch(shape)
+        self._x, self._y = draw_batch(shape)
 
     def step(self) -> Step:
         wall_ms, cpu_ms = timed(self._train)
@@ -79,7 +84,7 @@ class _PipelineSubject:
         self._engine = ThreadEngine(self._model, plan, LOSSES["mse"])
         self._bare = BareCells(self._model, plan, LOSSES["mse"])
         self._cells = CellClock()
-        self._x, self._y = _batch(shape)
+        self._x, self._y = draw_batch(shape)
 
     def step(self) -> Step:
         self._cells.take_ms()
@@ -106,10 +111,3 @@ class _PipelineSubject:
 
     def close(self) -> None:
         self._engine.close()
-
-
-def _batch(shape: Shape) -> tuple[Tensor, Tensor]:
-    """Draw a batch: windows (batch, time, hidden_size), targets (batch, 1)."""
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(shape.batch_size, shape.n_steps, shape.hidden_size, generator=generator)
-    return x, torch.randn(shape.batch_size, 1, generator=generator)

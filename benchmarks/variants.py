@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from benchmarks.plans import plan_of
+from benchmarks.rank_variants import EngineVariant, PeerVariant
 from benchmarks.shapes import N_STAGES, Shape
-from gru_parallel.placement import Plan, StagePlan, partition
+from gru_parallel.placement import Plan, partition
 
 SCHEDULE = "gpipe"
 
@@ -17,9 +19,11 @@ class WholeGRU:
 
     Attributes:
         n_threads: intra-op threads of its process.
+        n_ranks: processes that run it together.
         is_baseline: whether speed is measured against it.
     """
 
+    n_ranks: ClassVar[int] = 1
     is_baseline: ClassVar[bool] = True
 
     n_threads: int
@@ -42,9 +46,11 @@ class Pipeline:
     Attributes:
         n_micro_batches: slices of the batch.
         n_chunks: slices of time.
+        n_ranks: see `WholeGRU`.
         is_baseline: see `WholeGRU`.
     """
 
+    n_ranks: ClassVar[int] = 1
     is_baseline: ClassVar[bool] = False
 
     n_micro_batches: int
@@ -65,19 +71,8 @@ class Pipeline:
         return self.n_micro_batches <= shape.batch_size and self.n_chunks <= shape.n_steps
 
     def plan(self, shape: Shape) -> Plan:
-        """Return the plan: one layer a block, as even stages as there can be."""
-        sizes = partition([1.0] * shape.num_layers, N_STAGES)
-        stages = tuple(
-            StagePlan(f"cpu:{index}", sum(sizes[:index]), size) for index, size in enumerate(sizes)
-        )
-        return Plan(
-            num_layers=shape.num_layers,
-            layers_per_block=1,
-            stages=stages,
-            schedule=SCHEDULE,
-            n_micro_batches=self.n_micro_batches,
-            n_chunks=self.n_chunks,
-        )
+        """Return the plan of a step of this shape."""
+        return plan_of(shape, SCHEDULE, self.n_micro_batches, self.n_chunks)
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,10 @@ class RaggedGRU:
     Attributes:
         n_threads: intra-op threads of its process.
         padded: whether it runs over a padded batch; otherwise over a `PackedSequence`.
+        n_ranks: see `WholeGRU`.
     """
+
+    n_ranks: ClassVar[int] = 1
 
     n_threads: int
     padded: bool = False
@@ -117,10 +115,12 @@ class DropIn:
         n_chunks: slices of time.
         in_thread: whether it runs in the caller's own thread; otherwise on logical CPU devices.
         n_threads: intra-op threads of each thread.
+        n_ranks: see `WholeGRU`.
         is_baseline: see `WholeGRU`.
     """
 
     n_threads: ClassVar[int] = 1
+    n_ranks: ClassVar[int] = 1
     is_baseline: ClassVar[bool] = False
 
     n_micro_batches: int
@@ -146,4 +146,5 @@ class DropIn:
 
 
 RaggedVariant = RaggedGRU | DropIn
-Variant = WholeGRU | Pipeline | RaggedVariant
+RankVariant = EngineVariant | PeerVariant
+Variant = WholeGRU | Pipeline | RaggedVariant | RankVariant

@@ -1,0 +1,22 @@
+"""The plan of every pipeline that is measured: as even stages as there can be, on two devices."""
+
+from __future__ import annotations
+
+from benchmarks.shapes import N_STAGES, Shape
+from gru_parallel.placement import Plan, StagePlan, partition
+
+
+def plan_of(shape: Shape, schedule: str, n_micro_batches: int, n_chunks: int) -> Plan:
+    """Return the plan: one layer a block, as even stages as there can be."""
+    sizes = partition([1.0] * shape.num_layers, N_STAGES)
+    stages = tuple(
+        StagePlan(f"cpu:{index}", sum(sizes[:index]), size) for index, size in enumerate(sizes)
+    )
+    return Plan(
+        num_layers=shape.num_layers,
+        layers_per_block=1,
+        stages=stages,
+        schedule=schedule,
+        n_micro_batches=n_micro_batches,
+        n_chunks=n_chunks,
+    )
