@@ -73,6 +73,10 @@ bench-packed: $(INSTALLED) ## Measure gru_parallel.GRU against nn.GRU on unequal
 bench-memory: $(INSTALLED) ## Measure the memory of a step as the sequence grows
 	@$(PY) -m benchmarks memory $(ARGS)
 
+.PHONY: bench-processes
+bench-processes: $(INSTALLED) ## Measure threads, processes and torch.distributed.pipelining
+	@$(PY) -m benchmarks processes $(ARGS)
+
 .PHONY: docs
 docs: $(INSTALLED) ## Draw the pictures of the documentation again
 	$(PY) scripts/draw_timelines.py

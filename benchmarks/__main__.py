@@ -14,13 +14,14 @@ from benchmarks.benchmark import Benchmark
 from benchmarks.machine import this_machine
 from benchmarks.memory.command import MEMORY
 from benchmarks.packed import PACKED
+from benchmarks.processes import PROCESSES
 from benchmarks.readme import write_section
 from benchmarks.report import markdown, print_report
 from benchmarks.results import Results, load, result_path, save
 from benchmarks.speed import SPEED
 from gru_parallel.errors import UsageError
 
-BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED, MEMORY)
+BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED, MEMORY, PROCESSES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

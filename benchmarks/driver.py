@@ -103,6 +103,9 @@ def _workers(variants: Sequence[Variant], shape: Shape) -> Iterator[list[Worker]
             worker.wait_until_ready()
         yield workers
     finally:
+        # All at once, and only then one after the other: an end takes a while.
+        for worker in workers:
+            worker.let_go()
         for worker in workers:
             worker.stop()
 

@@ -51,6 +51,7 @@ class PeerStage(nn.Module):
             Predictions, shape (batch, 1), on the last stage; on others outputs, shape
             (time, batch, hidden_size).
         """
+        y: Tensor
         y, _ = self.gru(x.transpose(0, 1) if self.is_first else x)
         if self.head is None:
             return y

@@ -9,7 +9,7 @@ from benchmarks.summary import Row, ShapeSummary
 from benchmarks.tables import TextTable
 from benchmarks.targets import MAX_ADDED_CPU, MAX_OVER_IDEAL, judge_all
 from benchmarks.timed import TimedBenchmark
-from benchmarks.timed_tables import TIMED_HEADINGS, rounds_note, timed_words
+from benchmarks.timed_tables import TIMED_HEADINGS, rounds_note, targets_table, timed_words
 from benchmarks.variants import Pipeline, WholeGRU
 
 HEADINGS = (
@@ -27,11 +27,7 @@ def tables(summaries: Sequence[ShapeSummary]) -> Iterator[TextTable]:
     for summary in summaries:
         rows = tuple(_words(row) for row in summary.rows)
         yield TextTable(str(summary.shape), HEADINGS, rows, rounds_note(summary))
-    verdicts = tuple(
-        (str(v.shape), v.target, v.measured, "met" if v.met else "MISSED")
-        for v in judge_all(summaries)
-    )
-    yield TextTable("Targets", ("shape", "target", "measured", ""), verdicts, of_text=True)
+    yield targets_table(judge_all(summaries))
 
 
 def _words(row: Row) -> tuple[str, ...]:

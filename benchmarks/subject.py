@@ -10,8 +10,9 @@ from torch import nn
 from benchmarks.bare import BareCells
 from benchmarks.batch import draw_batch
 from benchmarks.cell_clock import CellClock
+from benchmarks.engine_subject import EngineSubject
 from benchmarks.ragged_subject import RaggedSubject
-from benchmarks.rank_subjects import make_rank_subject
+from benchmarks.rank_variants import EngineVariant
 from benchmarks.samples import PipelineStep, Step
 from benchmarks.shapes import Shape
 from benchmarks.stopwatch import drop_gradients, timed
@@ -47,7 +48,12 @@ def make_subject(variant: Variant, shape: Shape) -> Subject:
     if isinstance(variant, RaggedGRU | DropIn):
         return RaggedSubject(variant, shape)
     torch.set_num_threads(1)
-    return make_rank_subject(variant, shape)
+    if isinstance(variant, EngineVariant):
+        return EngineSubject(variant, shape)
+    # What it imports takes a second, which no other worker should wait for.
+    from benchmarks.peer_subject import PeerSubject
+
+    return PeerSubject(variant, shape)
 
 
 class _WholeSubject:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.driver import undisturbed
 from benchmarks.samples import Round, ShapeRun, Step
@@ -13,6 +13,14 @@ from benchmarks.shapes import Shape
 from benchmarks.variants import Pipeline, Variant
 from gru_parallel.placement import Plan
 from gru_parallel.schedule import Action, build_schedule, simulate
+
+
+class Quartiles(NamedTuple):
+    """Median and quartiles of several numbers."""
+
+    low: float
+    median: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,13 @@ class Row:
         name: the variant's.
         wall_ms: median over the steps.
         cpu_ms: median over the steps.
-        speedup: wall time of the better nn.GRU over this one's; in each round, then the median.
+        speedup: wall time of the best baseline, such as the better nn.GRU, over this one's; in each
+            round, then the median.
         speedup_low: a quarter of the rounds have less.
         speedup_high: a quarter of the rounds have more.
         pipeline: None where the step was timed and nothing else.
+        rounds_ms: wall time in each round kept, median of its steps, so that any two rows can be
+            compared round by round; () in older results.
     """
 
     name: str
@@ -61,6 +72,12 @@ class Row:
     speedup_low: float
     speedup_high: float
     pipeline: PipelineNumbers | None
+    rounds_ms: tuple[float, ...] = ()
+
+    def speedup_over(self, other: Row) -> Quartiles:
+        """Return the other's wall time over this one's, over the rounds that both come from."""
+        pairs = zip(other.rounds_ms, self.rounds_ms, strict=True)
+        return quartiles([theirs_ms / own_ms for theirs_ms, own_ms in pairs])
 
 
 @dataclass(frozen=True)
@@ -124,7 +141,11 @@ def read_summary(entries: Mapping[str, Any]) -> ShapeSummary:
 
 def _read_row(entries: Mapping[str, Any]) -> Row:
     numbers = entries["pipeline"]
-    return Row(**{**entries, "pipeline": None if numbers is None else PipelineNumbers(**numbers)})
+    changed = {
+        "pipeline": None if numbers is None else PipelineNumbers(**numbers),
+        "rounds_ms": tuple(entries.get("rounds_ms", ())),
+    }
+    return Row(**{**entries, **changed})
 
 
 def ideal_step_ms(plan: Plan, cells_ms: Sequence[Mapping[Action, float]]) -> float:
@@ -145,7 +166,7 @@ def ideal_step_ms(plan: Plan, cells_ms: Sequence[Mapping[Action, float]]) -> flo
 def _row(variant: Variant, run: ShapeRun, rounds: Sequence[Round]) -> Row:
     steps = _steps(variant, rounds)
     wall_ms = median(step.wall_ms for step in steps)
-    low, middle, high = _quartiles(_speedups(variant, _better_whole(run, rounds), rounds))
+    low, middle, high = quartiles(_speedups(variant, _best_baseline(run, rounds), rounds))
     return Row(
         name=variant.name,
         wall_ms=wall_ms,
@@ -156,6 +177,7 @@ def _row(variant: Variant, run: ShapeRun, rounds: Sequence[Round]) -> Row:
         pipeline=_pipeline_numbers(variant, run.shape, steps, wall_ms)
         if isinstance(variant, Pipeline)
         else None,
+        rounds_ms=tuple(_round_ms(variant, r) for r in rounds),
     )
 
 
@@ -179,10 +201,10 @@ def _steps(variant: Variant, rounds: Sequence[Round]) -> list[Step]:
     return [step for r in rounds for step in r.turns[variant].steps]
 
 
-def _better_whole(run: ShapeRun, rounds: Sequence[Round]) -> Variant:
-    """The nn.GRU with the smaller median wall time, of those that speed is measured against."""
-    whole = [variant for variant in run.variants if variant.is_baseline]
-    return min(whole, key=lambda v: median(step.wall_ms for step in _steps(v, rounds)))
+def _best_baseline(run: ShapeRun, rounds: Sequence[Round]) -> Variant:
+    """The one with the smallest median wall time, of those that speed is measured against."""
+    baselines = [variant for variant in run.variants if variant.is_baseline]
+    return min(baselines, key=lambda v: median(step.wall_ms for step in _steps(v, rounds)))
 
 
 def _speedups(variant: Variant, against: Variant, rounds: Sequence[Round]) -> list[float]:
@@ -193,8 +215,8 @@ def _round_ms(variant: Variant, r: Round) -> float:
     return median(step.wall_ms for step in r.turns[variant].steps)
 
 
-def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+def quartiles(values: Sequence[float]) -> Quartiles:
+    """Return median and quartiles of one number or more."""
     if len(values) == 1:
-        return values[0], values[0], values[0]
-    low, middle, high = quantiles(values, n=4, method="inclusive")
-    return low, middle, high
+        return Quartiles(values[0], values[0], values[0])
+    return Quartiles(*quantiles(values, n=4, method="inclusive"))

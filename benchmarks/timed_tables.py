@@ -1,9 +1,13 @@
-"""What the tables of all timed benchmarks share: the first columns, and the note on the rounds."""
+"""What the tables of all timed benchmarks share: first columns, targets, note on the rounds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmarks.driver import MAX_STOLEN
 from benchmarks.summary import Row, ShapeSummary
+from benchmarks.tables import TextTable
+from benchmarks.targets import Verdict
 
 QUIET = 0.05
 """Share of the machine that other processes may take before the numbers mean little."""
@@ -19,6 +23,14 @@ def timed_words(row: Row) -> tuple[str, ...]:
         f"{row.cpu_ms:.1f}",
         f"{row.speedup:.2f} ({row.speedup_low:.2f}-{row.speedup_high:.2f})",
     )
+
+
+def targets_table(verdicts: Sequence[Verdict]) -> TextTable:
+    """Show which targets were met."""
+    rows = tuple(
+        (str(v.shape), v.target, v.measured, "met" if v.met else "MISSED") for v in verdicts
+    )
+    return TextTable("Targets", ("shape", "target", "measured", ""), rows, of_text=True)
 
 
 def rounds_note(summary: ShapeSummary) -> str:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.batch import draw_batch
+from benchmarks.engine_subject import EngineSubject
 from benchmarks.peer import Peer, PeerStage
 from benchmarks.plans import plan_of
-from benchmarks.rank_subjects import EngineSubject
 from benchmarks.rank_variants import EngineVariant, PeerVariant, Runner
 from benchmarks.shapes import Shape
 from benchmarks.stopwatch import drop_gradients

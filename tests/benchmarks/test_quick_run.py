@@ -32,6 +32,15 @@ def test_a_quick_run_of_unequal_lengths_measures_nn_gru_and_the_drop_in() -> Non
 
 
 @pytest.mark.long
+def test_a_quick_run_of_processes_measures_both_engines_and_the_peer() -> None:
+    done = run("processes", "--quick")
+    assert done.returncode == 0, done.stderr
+    for name in ("threads gpipe M=1", "processes gpipe M=1", "torch pipelining gpipe M=2"):
+        assert name in done.stdout
+    assert "2 rounds" in done.stdout
+
+
+@pytest.mark.long
 @pytest.mark.skipif(not CLEAR_REFS.exists(), reason="only Linux counts resident memory")
 def test_a_quick_run_of_memory_shows_it_with_and_without_truncation() -> None:
     done = run("memory", "--quick")

@@ -70,6 +70,13 @@ def test_with_no_undisturbed_round_all_are_used_and_the_summary_says_so() -> Non
     assert summary.n_kept == 2
 
 
+def test_any_two_rows_are_compared_inside_each_round() -> None:
+    rounds = [a_round(one_ms=ms, pipeline_ms=50) for ms in (100, 150, 400)]
+    one, _, pipeline = summarise(run(*rounds)).rows
+    assert pipeline.rounds_ms == (50, 50, 50)
+    assert pipeline.speedup_over(one) == (2.5, 3.0, 5.5)
+
+
 def test_every_step_of_a_turn_counts() -> None:
     base = a_round()
     turn = Turn(tuple(pipeline_step(ms) for ms in (80.0, 100.0, 120.0, 130.0, 140.0)), 600.0)

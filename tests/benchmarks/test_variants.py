@@ -1,6 +1,7 @@
 import pytest
 
 from benchmarks.packed import PACKED
+from benchmarks.processes import PROCESSES
 from benchmarks.shapes import Shape
 from benchmarks.speed import SPEED
 from benchmarks.timed import TimedBenchmark
@@ -34,11 +35,16 @@ def test_the_drop_in_has_a_device_a_layer_or_stays_in_its_thread() -> None:
     assert DropIn(1, 8, in_thread=True).device_map(4) is None
 
 
-@pytest.mark.parametrize("benchmark", [SPEED, PACKED], ids=lambda benchmark: benchmark.name)
+@pytest.mark.parametrize(
+    "benchmark", [SPEED, PACKED, PROCESSES], ids=lambda benchmark: benchmark.name
+)
 def test_names_tell_all_variants_apart(benchmark: TimedBenchmark) -> None:
     assert len({variant.name for variant in benchmark.variants}) == len(benchmark.variants)
 
 
-def test_the_quick_run_measures_a_part_of_the_full_one_and_all_of_it_fits() -> None:
-    assert set(SPEED.quick_variants) < set(SPEED.variants)
-    assert all(variant.fits(SPEED.quick_shape) for variant in SPEED.quick_variants)
+@pytest.mark.parametrize("benchmark", [SPEED, PROCESSES], ids=lambda benchmark: benchmark.name)
+def test_the_quick_run_measures_a_part_of_the_full_one_and_all_of_it_fits(
+    benchmark: TimedBenchmark,
+) -> None:
+    assert set(benchmark.quick_variants) < set(benchmark.variants)
+    assert all(variant.fits(benchmark.quick_shape) for variant in benchmark.quick_variants)

@@ -1,0 +1,51 @@
+"""An engine of this library as `processes` measures it: in one process, or one rank of it."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from benchmarks.rank_variants import EngineVariant, Runner
+from benchmarks.shapes import Shape
+from benchmarks.trained_subject import TrainedSubject
+from gru_parallel.engine.pipeline import PipelineEngine
+from gru_parallel.engine.processes import ProcessEngine
+from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
+from gru_parallel.ranks import Launch, join
+
+TIMEOUT_S = 60.0
+
+
+class EngineSubject(TrainedSubject):
+    """An engine of this library; where it runs in processes, one rank of it."""
+
+    def __init__(self, variant: EngineVariant, shape: Shape) -> None:
+        size = shape.hidden_size
+        stack = GRUStack(size, size, shape.num_layers)
+        model = StackModel(nn.Identity(), stack, WindowHead(size, (1,)))
+        plan, loss = variant.plan(shape), LOSSES["mse"]
+        self._ranks = None
+        self._engine: PipelineEngine
+        if variant.runner is Runner.THREADS:
+            self._engine = ThreadEngine(model, plan, loss)
+        else:
+            launch = Launch.from_environment()
+            assert launch is not None
+            self._ranks = join(launch, timeout_s=TIMEOUT_S)
+            self._engine = ProcessEngine(model, plan, loss, ranks=self._ranks)
+        super().__init__(shape, model.parameters(), self._wait_for_others)
+
+    def train(self) -> Tensor:
+        loss = self._engine.train_step(self._x, self._y)
+        loss.backward()
+        return loss.detach()
+
+    def close(self) -> None:
+        self._engine.close()
+        if self._ranks is not None:
+            self._ranks.close()
+
+    def _wait_for_others(self) -> None:
+        if self._ranks is not None:
+            dist.barrier()
