@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic, process_time
 from typing import TypeVar
 
 from benchmarks.machine_time import read_machine_time
-from benchmarks.samples import Round, ShapeRun, Turn
+from benchmarks.samples import Round, ShapeRun
 from benchmarks.shapes import Shape
 from benchmarks.variants import Variant
 from benchmarks.worker import Worker
@@ -68,7 +68,7 @@ def measure(
     with _workers(fitting, shape) as workers:
         begun = monotonic()
         while not rounds or go_on(rounds, limits, monotonic() - start, monotonic() - begun):
-            rounds.append(_run_round(rotated(workers, len(rounds)), limits.n_steps))
+            rounds.append(_run_round(rotated(fitting, len(rounds)), workers, limits.n_steps))
             on_round(rounds)
     return ShapeRun(shape, fitting, tuple(rounds), limits.n_rounds)
 
@@ -93,15 +93,28 @@ def go_on(rounds: Sequence[Round], limits: Limits, elapsed_s: float, in_rounds_s
     return elapsed_s + in_rounds_s / len(rounds) <= limits.seconds
 
 
+def sharing(variants: Sequence[Variant]) -> list[tuple[Variant, ...]]:
+    """Tell which variants share a worker.
+
+    A variant of one process has a worker of its own. Those of several ranks share one by kind:
+    ranks watch over each other even while they have nothing to do, and many would be a disturbance.
+    """
+    groups: dict[object, list[Variant]] = {}
+    for variant in variants:
+        groups.setdefault(type(variant) if variant.n_ranks > 1 else variant, []).append(variant)
+    return [tuple(group) for group in groups.values()]
+
+
 @contextmanager
-def _workers(variants: Sequence[Variant], shape: Shape) -> Iterator[list[Worker]]:
+def _workers(variants: Sequence[Variant], shape: Shape) -> Iterator[Mapping[Variant, Worker]]:
+    """Start the workers and give out that of each variant."""
     workers: list[Worker] = []
     try:
-        for variant in variants:
-            workers.append(Worker.start(variant, shape))
+        for shared in sharing(variants):
+            workers.append(Worker.start(shared, shape))
         for worker in workers:
             worker.wait_until_ready()
-        yield workers
+        yield {variant: worker for worker in workers for variant in worker.variants}
     finally:
         # All at once, and only then one after the other: an end takes a while.
         for worker in workers:
@@ -110,9 +123,11 @@ def _workers(variants: Sequence[Variant], shape: Shape) -> Iterator[list[Worker]
             worker.stop()
 
 
-def _run_round(workers: Sequence[Worker], n_steps: int) -> Round:
+def _run_round(
+    variants: Sequence[Variant], workers: Mapping[Variant, Worker], n_steps: int
+) -> Round:
     before, our_start = read_machine_time(), process_time()
-    turns: dict[Variant, Turn] = {worker.variant: worker.turn(n_steps) for worker in workers}
+    turns = {variant: workers[variant].turn(variant, n_steps) for variant in variants}
     ours_ms = (process_time() - our_start) * 1e3 + sum(turn.cpu_ms for turn in turns.values())
     after = read_machine_time()
     if before is None or after is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch.distributed as dist
 from torch import Tensor, nn
 
@@ -12,9 +14,17 @@ from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.processes import ProcessEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
-from gru_parallel.ranks import Launch, join
+from gru_parallel.ranks import Launch, Ranks, join
 
 TIMEOUT_S = 60.0
+
+
+@cache
+def ranks_of_run() -> Ranks:
+    """Join the other ranks, once for all subjects of this process."""
+    launch = Launch.from_environment()
+    assert launch is not None
+    return join(launch, timeout_s=TIMEOUT_S)
 
 
 class EngineSubject(TrainedSubject):
@@ -30,9 +40,7 @@ class EngineSubject(TrainedSubject):
         if variant.runner is Runner.THREADS:
             self._engine = ThreadEngine(model, plan, loss)
         else:
-            launch = Launch.from_environment()
-            assert launch is not None
-            self._ranks = join(launch, timeout_s=TIMEOUT_S)
+            self._ranks = ranks_of_run()
             self._engine = ProcessEngine(model, plan, loss, ranks=self._ranks)
         super().__init__(shape, model.parameters(), self._wait_for_others)
 
@@ -44,6 +52,7 @@ class EngineSubject(TrainedSubject):
     def close(self) -> None:
         self._engine.close()
         if self._ranks is not None:
+            # Once for all subjects of this process; they are closed together.
             self._ranks.close()
 
     def _wait_for_others(self) -> None:

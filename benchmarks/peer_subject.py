@@ -18,7 +18,9 @@ class PeerSubject(TrainedSubject):
     def __init__(self, variant: PeerVariant, shape: Shape) -> None:
         size = shape.hidden_size
         gru, head = nn.GRU(size, size, shape.num_layers), nn.Linear(size, 1)
-        dist.init_process_group("gloo")
+        if not dist.is_initialized():
+            # Once for all subjects of this process; they are closed together.
+            dist.init_process_group("gloo")
         plan = plan_of(shape, variant.schedule, variant.n_micro_batches, 1)
         self.stage = PeerStage(gru, plan.stage_layers(dist.get_rank()), head)
         self._peer = Peer(self.stage, variant.schedule, variant.n_micro_batches, shape.batch_size)
@@ -28,4 +30,5 @@ class PeerSubject(TrainedSubject):
         return self._peer.train_step(self._x, self._y)
 
     def close(self) -> None:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()

@@ -1,10 +1,10 @@
-"""A worker: the process that runs a variant, or several together, one turn whenever it is asked."""
+"""A worker: the processes that run one variant or several, a turn whenever they are asked."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -23,28 +23,46 @@ END_WITHIN_S = 30.0
 """All workers end at the same time, and many of them share few cores."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """What the driver asks a process for.
+
+    Attributes:
+        variant: whose turn it is.
+        n_steps: measured steps of the turn.
+    """
+
+    variant: Variant
+    n_steps: int
+
+
 def serve(
-    connection: Connection, variant: Variant, shape: Shape, environment: Mapping[str, str]
+    connection: Connection,
+    variants: Sequence[Variant],
+    shape: Shape,
+    environment: Mapping[str, str],
 ) -> None:
-    """Live as a worker: answer each number of steps with a `Turn`, until the other end closes."""
+    """Live as a worker: answer each request with a `Turn`, until the other end closes."""
     # The driver ends its workers; an interrupt of the terminal reaches them too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(environment)
     # Here and not above: the driver imports this module, and has no use for torch.
     from benchmarks.subject import make_subject
 
-    subject = make_subject(variant, shape)
+    subjects = {variant: make_subject(variant, shape) for variant in variants}
     connection.send(READY)
     try:
         while True:
-            n_steps: int = connection.recv()
+            request: Request = connection.recv()
+            subject = subjects[request.variant]
             start = process_time()
             # The turns of the others have emptied the caches.
             subject.step()
-            steps = tuple(subject.step() for _ in range(n_steps))
+            steps = tuple(subject.step() for _ in range(request.n_steps))
             connection.send(Turn(steps, (process_time() - start) * 1e3))
     except EOFError:
-        subject.close()
+        for subject in subjects.values():
+            subject.close()
 
 
 @dataclass(frozen=True)
@@ -52,7 +70,7 @@ class RankWorker:
     """The driver's end of one process.
 
     Attributes:
-        connection: carries numbers of steps there and turns back.
+        connection: carries requests there and turns back.
         process: the process.
     """
 
@@ -60,11 +78,13 @@ class RankWorker:
     process: BaseProcess
 
     @classmethod
-    def start(cls, variant: Variant, shape: Shape, environment: Mapping[str, str]) -> RankWorker:
+    def start(
+        cls, variants: Sequence[Variant], shape: Shape, environment: Mapping[str, str]
+    ) -> RankWorker:
         """Start a fresh process, not a fork."""
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        arguments = (theirs, variant, shape, environment)
+        arguments = (theirs, variants, shape, environment)
         process = context.Process(target=serve, args=arguments, daemon=True)
         process.start()
         theirs.close()
@@ -76,34 +96,34 @@ class Worker:
     """The driver's end of a worker: of its process, or of all of its ranks.
 
     Attributes:
-        variant: what it runs.
+        variants: what it runs; all of them have the same number of ranks.
         ranks: its processes, one where it is not distributed.
         port_holder: keeps the port on which the ranks meet; None where there is one process.
     """
 
-    variant: Variant
+    variants: tuple[Variant, ...]
     ranks: tuple[RankWorker, ...]
     port_holder: socket | None
 
     @classmethod
-    def start(cls, variant: Variant, shape: Shape) -> Worker:
+    def start(cls, variants: tuple[Variant, ...], shape: Shape) -> Worker:
         """Start the processes; `wait_until_ready` comes before the first turn."""
-        if variant.n_ranks == 1:
-            return cls(variant, (RankWorker.start(variant, shape, {}),), None)
+        n_ranks = variants[0].n_ranks
+        if n_ranks == 1:
+            return cls(variants, (RankWorker.start(variants, shape, {}),), None)
         holder, port = reserve_port()
-        places = range(variant.n_ranks)
-        environments = [rank_environment(rank, variant.n_ranks, port) for rank in places]
-        ranks = tuple(RankWorker.start(variant, shape, own) for own in environments)
-        return cls(variant, ranks, holder)
+        environments = [rank_environment(rank, n_ranks, port) for rank in range(n_ranks)]
+        ranks = tuple(RankWorker.start(variants, shape, own) for own in environments)
+        return cls(variants, ranks, holder)
 
     def wait_until_ready(self) -> None:
-        """Wait until the model is built."""
+        """Wait until the models are built."""
         self._receive()
 
-    def turn(self, n_steps: int) -> Turn:
-        """Have the worker run `n_steps` measured steps and wait for them."""
+    def turn(self, variant: Variant, n_steps: int) -> Turn:
+        """Have the worker run `n_steps` measured steps of a variant and wait for them."""
         for rank in self.ranks:
-            rank.connection.send(n_steps)
+            rank.connection.send(Request(variant, n_steps))
         turns = [turn for turn in self._receive() if isinstance(turn, Turn)]
         assert len(turns) == len(self.ranks)
         return join_turns(turns)
@@ -133,6 +153,6 @@ class Worker:
         except EOFError:
             rank.process.join()
             raise RuntimeError(
-                f"the worker of {self.variant.name} ended with exit status"
+                f"the worker of {', '.join(v.name for v in self.variants)} ended with exit status"
                 f" {rank.process.exitcode}; its error is printed above."
             ) from None

@@ -1,6 +1,8 @@
 import pytest
 
-from benchmarks.driver import Limits, go_on, rotated, undisturbed
+from benchmarks.driver import Limits, go_on, rotated, sharing, undisturbed
+from benchmarks.rank_variants import EngineVariant, PeerVariant, Runner
+from benchmarks.variants import WholeGRU
 from tests.benchmarks.rounds import a_round
 
 
@@ -21,6 +23,15 @@ def test_each_round_begins_with_another_variant_and_keeps_the_circle() -> None:
         ("c", "a", "b"),
         ("a", "b", "c"),
     ]
+
+
+def test_variants_of_several_ranks_share_processes_and_others_do_not() -> None:
+    threads, *distributed = (EngineVariant(runner, "gpipe", 2) for runner in Runner)
+    more = EngineVariant(Runner.PROCESSES, "gpipe", 4)
+    peer = PeerVariant("gpipe", 2)
+    variants = (WholeGRU(1), WholeGRU(2), threads, *distributed, peer, more)
+    groups = [(WholeGRU(1),), (WholeGRU(2),), (threads,), (*distributed, more), (peer,)]
+    assert sharing(variants) == groups
 
 
 @pytest.mark.parametrize(
