@@ -68,7 +68,7 @@ PROCESSES = TimedBenchmark(
     quick_shape=Shape(hidden_size=16, batch_size=4, n_steps=16, num_layers=4),
     variants=(
         in_threads(CHUNKED),
-        # The other plans in threads are in `speed`; these are enough to see what processes cost.
+        # Two plans without chunks are enough to see what processes cost.
         *(in_threads(UNCHUNKED[place]) for place in (1, 2)),
         CHUNKED,
         *UNCHUNKED,
