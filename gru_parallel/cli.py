@@ -147,15 +147,19 @@ def _run_hydra(
     """Run under Hydra, which makes the folder; a sweep is prepared run by run."""
     status = 0
     is_in_task = False
+    broken: RankError | None = None
 
     def task(composed: DictConfig) -> None:
-        nonlocal status, is_in_task
+        nonlocal status, is_in_task, broken
         is_in_task = True
         try:
             ready = prepare(read_config(composed), None) if prepared is None else prepared
             ended = run(ready, composed, Path(HydraConfig.get().runtime.output_dir))
         except UsageError as error:
             ended = fail(error, USAGE_ERROR)
+        except RankError as error:
+            # Raised again outside of the task: Hydra would first print the overrides.
+            broken, ended = error, 1
         status = max(status, ended)
         is_in_task = False
 
@@ -174,6 +178,8 @@ def _run_hydra(
             f" {error.filename}); choose another.",
             USAGE_ERROR,
         )
+    if broken is not None:
+        raise broken
     return status
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -92,7 +93,7 @@ class ProcessChannel:
             self._local.send(action, packets)
             return
         group, rank = link
-        with self._ranks.waiting(self._describe(action)):
+        with self._talking(action):
             for tensor in self._tensors(action, packets):
                 if tensor.numel() > 0:
                     work = dist.isend(tensor, rank, group=group)
@@ -104,17 +105,12 @@ class ProcessChannel:
         if self._links.find(action) is None:
             return self._local.receive(action)
         queue = self._arriving[action.op, action.stage]
-        try:
-            with self._ranks.waiting(self._describe(action)):
-                self._post(action, N_AHEAD - len(queue))
-                arriving = queue.popleft()
-                self._post(action, 1)
-                for work in arriving.works:
-                    work.wait()
-        except Exception:
-            if self._is_aborted:
-                raise Aborted from None
-            raise
+        with self._talking(action):
+            self._post(action, N_AHEAD - len(queue))
+            arriving = queue.popleft()
+            self._post(action, 1)
+            for work in arriving.works:
+                work.wait()
         if arriving.action != action:
             raise ScheduleError(f"{action} came where {arriving.action} was to be received.")
         if arriving.packets is None:
@@ -129,6 +125,17 @@ class ProcessChannel:
         self._is_aborted = True
         self._local.abort()
         self._ranks.fail(error or KeyboardInterrupt())
+
+    @contextmanager
+    def _talking(self, action: Action) -> Iterator[None]:
+        """Wait for another rank inside; what goes wrong after an abort is its consequence."""
+        try:
+            with self._ranks.waiting(self._describe(action)):
+                yield
+        except Exception:
+            if self._is_aborted:
+                raise Aborted from None
+            raise
 
     def _post(self, action: Action, n_more: int) -> None:
         """Start the next receives of a stage and direction."""

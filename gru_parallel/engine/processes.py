@@ -83,6 +83,8 @@ class ProcessEngine(PipelineEngine):
         shape = (data_parallel, n_ranks)
         self.mesh = init_device_mesh(self.device.type, shape, mesh_dim_names=("dp", "pp"))
         self._peers = self.mesh.get_group("dp") if data_parallel > 1 else None
+        if self._peers is not None:
+            ranks.adopt(self._peers)
         self._replicas = Replicas(ranks, self._peers, stages)
         grid = Cells.cut(plan.n_micro_batches, plan.n_chunks, plan.n_micro_batches, plan.n_chunks)
         rank_of_stage = [self._replica * n_ranks + own for own in places]

@@ -92,9 +92,12 @@ class BestCheckpoint(_OwnCheckpoint):
             return
         noted = Path(state["best_model_path"])
         # Beside the checkpoint comes first: the folder may have been moved, or its best one copied.
-        best = next(
-            (p for p in (source.parent / self.path.name, noted) if self._has(p, score)), None
-        )
+        candidates = (source.parent / self.path.name, noted)
+        best = next((path for path in candidates if self._score(path) == score), None)
+        own = self._score(self.path)
+        if best is None and source.parent == self.path.parent and own is not None and own < score:
+            # The run was killed between its best checkpoint and the last one.
+            best, score = self.path, own
         if best is None:
             if writes:
                 warnings.warn(
@@ -110,14 +113,14 @@ class BestCheckpoint(_OwnCheckpoint):
         self.best_model_score = self.kth_value = self.current_score = score
         self.best_k_models = {str(self.path): score}
 
-    def _has(self, path: Path, score: Tensor) -> bool:
-        """Say whether the file is the checkpoint that had this score when it was written."""
+    def _score(self, path: Path) -> Tensor | None:
+        """Return the score that a best checkpoint had when it was written; None for no such file."""
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            own: dict[str, Any] = saved["callbacks"][self.state_key]
+            score: Tensor = saved["callbacks"][self.state_key]["best_model_score"]
         except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError):
-            return False
-        return bool(own["best_model_score"] == score)
+            return None
+        return score
 
 
 def written_checkpoints(trainer: pl.Trainer) -> tuple[str | None, str | None]:

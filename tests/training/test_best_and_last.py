@@ -97,6 +97,17 @@ def test_a_best_one_that_is_gone_is_said_to_be(fate: str, whole: Path, tmp_path:
     assert step_of(new / "best.ckpt") > n_best(whole) * N_BATCHES
 
 
+def test_a_run_that_was_killed_between_its_best_and_its_last_one_keeps_the_best(
+    whole: Path, tmp_path: Path
+) -> None:
+    train(tmp_path, n_best(whole) - 1)
+    shutil.copyfile(whole / "best.ckpt", tmp_path / "best.ckpt")
+
+    train(tmp_path, 4, ckpt_path=tmp_path / "last.ckpt")
+
+    assert step_of(tmp_path / "best.ckpt") == step_of(whole / "best.ckpt")
+
+
 def test_a_test_of_the_best_one_changes_no_path(tmp_path: Path) -> None:
     run = train(tmp_path, 1)
     before = written_checkpoints(run.trainer)
