@@ -114,7 +114,7 @@ class BestCheckpoint(_OwnCheckpoint):
         self.best_k_models = {str(self.path): score}
 
     def _score(self, path: Path) -> Tensor | None:
-        """Return the score that a best checkpoint had when it was written; None for no such file."""
+        """Return the score that a best checkpoint was written with; None for no such file."""
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             score: Tensor = saved["callbacks"][self.state_key]["best_model_score"]
