@@ -113,7 +113,9 @@ def make_cluster(names: Sequence[str]) -> Cluster:
 
 def _block_costs(config: Config, n_channels: int, n_targets: int) -> tuple[LayerCost, ...]:
     data, model = config.data, config.model
-    batch, steps, hidden = data.batch_size, data.input_length, model.hidden_size
+    # Of the replica with the most rows.
+    batch = -(-data.batch_size // config.data_parallel)
+    steps, hidden = data.input_length, model.hidden_size
     encoded = hidden if model.encoder == "linear" else n_channels
     encoder = None
     if model.encoder == "linear":
