@@ -13,7 +13,9 @@ from gru_parallel.errors import UsageError
 from gru_parallel.ranks.launch import Launch
 from gru_parallel.ranks.rank_error import RankError
 
-LONGEST_MEETING_S = 60.0
+LONGEST_MEETING_S = 300.0
+"""Machines start at different times, but nobody waits longer than this for one that never does."""
+
 POLL_S = 0.05
 HOST_STAYS_S = 1.0
 CONNECT_MARGIN_S = 1.0
@@ -65,9 +67,9 @@ def store_client(launch: Launch, timeout_s: float) -> TCPStore:
     except RuntimeError as error:
         host = "the launcher" if launch.uses_agent_store else "rank 0"
         raise RankError(
-            f"rank {launch.rank} of {launch.world_size} waited for {host} at {launch.address}, and "
-            f"nobody answered within {patience:g} s ({_first_line(error)}); start all ranks, give "
-            "all of them the same MASTER_ADDR and MASTER_PORT, or more time with engine.timeout_s."
+            f"waited for {host} at {launch.address}, and nobody answered within {patience:g} s "
+            f"({_first_line(error)}); start all {launch.world_size} ranks, and give all of them the "
+            f"same MASTER_ADDR and MASTER_PORT{_or_more_time(timeout_s)}."
         ) from error
 
 
@@ -114,7 +116,7 @@ def wait_for_all(store: Store, launch: Launch, timeout_s: float) -> None:
             time.sleep(POLL_S)
     except RuntimeError as error:
         raise RankError(
-            f"rank {launch.rank} lost the store of the run at {launch.address} before all "
+            f"lost the store of the run at {launch.address} before all "
             f"{launch.world_size} ranks had come to it ({_first_line(error)})"
         ) from error
     if n_came > 1:
@@ -127,14 +129,18 @@ def wait_for_all(store: Store, launch: Launch, timeout_s: float) -> None:
         raise RankError(
             f"{launch.world_size - len(missing)} of {launch.world_size} ranks have come to "
             f"{launch.address} within {patience:g} s, without rank "
-            f"{', '.join(map(str, missing))}; start all of them, or give them more time with "
-            "engine.timeout_s."
+            f"{', '.join(map(str, missing))}; start all of them{_or_more_time(timeout_s)}."
         )
 
 
 def patience_s(timeout_s: float) -> float:
     """How long the ranks wait for each other at the start, in seconds."""
     return min(timeout_s, LONGEST_MEETING_S)
+
+
+def _or_more_time(timeout_s: float) -> str:
+    is_short = timeout_s < LONGEST_MEETING_S
+    return ", or give them more time with engine.timeout_s" if is_short else ""
 
 
 def _came(rank: int) -> str:

@@ -26,7 +26,7 @@ def test_an_occupied_port_is_named() -> None:
         host.stdout
     )
     assert "choose one that is free with torchrun --master-port" in host.stdout
-    assert f"RankError rank 1 of 2 waited for rank 0 at 127.0.0.1:{port}" in other.stdout
+    assert f"RankError waited for rank 0 at 127.0.0.1:{port}" in other.stdout
 
 
 def test_ranks_that_do_not_come_are_counted_and_one_that_comes_twice_is_refused() -> None:
@@ -35,5 +35,5 @@ def test_ranks_that_do_not_come_are_counted_and_one_that_comes_twice_is_refused(
 
     for text in said[:2]:
         assert text.startswith("RankError 2 of 3 ranks have come to 127.0.0.1:")
-        assert "within 2 s, without rank 2; start all of them" in text
+        assert "within 2 s, without rank 2; start all of them, or give them more time with engine" in text
     assert said[2].startswith("UsageError Each rank must be one process, and another has come")
