@@ -35,5 +35,8 @@ def test_ranks_that_do_not_come_are_counted_and_one_that_comes_twice_is_refused(
 
     for text in said[:2]:
         assert text.startswith("RankError 2 of 3 ranks have come to 127.0.0.1:")
-        assert "within 2 s, without rank 2; start all of them, or give them more time with engine" in text
+        assert (
+            "within 2 s, without rank 2; start all of them, or give them more time with engine"
+            in text
+        )
     assert said[2].startswith("UsageError Each rank must be one process, and another has come")
