@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.rank_processes import start
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -27,8 +29,12 @@ def test_the_drop_in_trains_to_the_losses_of_nn_gru() -> None:
     assert last.endswith(": the same")
 
 
-def test_the_training_loop_ends_with_predictions() -> None:
-    *rows, last = run_example("train_loop.py")
+def test_the_training_loop_ends_with_predictions_and_is_the_same_with_a_process_a_stage() -> None:
+    with start(2, [str(EXAMPLES / "ranks.py")]) as processes:
+        *rows, last = run_example("train_loop.py")
+        first, second = processes.ends()
 
     assert len(rows) == 20
     assert last == "predictions: (64, 24, 1)"
+    assert first.stderr == second.stderr == second.stdout == ""
+    assert first.stdout.splitlines() == [row.partition("  bubble")[0] for row in rows] + [last]

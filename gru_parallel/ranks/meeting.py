@@ -68,8 +68,8 @@ def store_client(launch: Launch, timeout_s: float) -> TCPStore:
         host = "the launcher" if launch.uses_agent_store else "rank 0"
         raise RankError(
             f"waited for {host} at {launch.address}, and nobody answered within {patience:g} s "
-            f"({_first_line(error)}); start all {launch.world_size} ranks, and give all of them the "
-            f"same MASTER_ADDR and MASTER_PORT{_or_more_time(timeout_s)}."
+            f"({_first_line(error)}); start all {launch.world_size} ranks, and give all of them "
+            f"the same MASTER_ADDR and MASTER_PORT{_or_more_time(timeout_s)}."
         ) from error
 
 

@@ -1,0 +1,51 @@
+"""The loop of train_loop.py with a process a stage.
+
+torchrun --nproc-per-node 2 examples/ranks.py
+"""
+
+import torch
+from torch import nn
+
+from gru_parallel.engine import existing_devices
+from gru_parallel.engine.processes import ProcessEngine
+from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
+from gru_parallel.placement import plan_from_device_map
+from gru_parallel.ranks import Launch, Ranks, join
+
+
+def train(ranks: Ranks) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64, 96, 8)
+    y = x[:, -24:, :1].flip(1)
+
+    stack = GRUStack(input_size=16, hidden_size=128, num_layers=4)
+    model = StackModel(nn.Linear(8, 16), stack, WindowHead(128, (24, 1)))
+    device_map = ["cpu:0", "cpu:0", "cpu:1", "cpu:1"]
+    plan = plan_from_device_map(device_map, existing_devices(), num_layers=4)
+
+    with ProcessEngine(model, plan, LOSSES["mse"], ranks=ranks) as engine:
+        engine.free_other_stages()
+        own = [weight for weight in model.parameters() if not weight.is_meta]
+        optimizer = torch.optim.Adam(own, lr=1e-3)
+        for step in range(20):
+            loss = engine.train_step(x, y, step=step)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if ranks.is_first:
+                print(f"step {step:2d}  loss {loss.item():.4f}")
+        predictions = engine.collect(engine.predict(x))
+    if ranks.is_first:
+        print("predictions:", tuple(predictions.shape))
+
+
+def main() -> None:
+    launch = Launch.from_environment()
+    if launch is None:
+        raise SystemExit("Start it with torchrun --nproc-per-node 2 examples/ranks.py")
+    with join(launch, timeout_s=60) as ranks:
+        train(ranks)
+
+
+if __name__ == "__main__":
+    main()
