@@ -39,9 +39,9 @@ class GRUStack(nn.Module):
             blocks, or one a block.
         device: where the parameters are created.
         dtype: the parameters' type.
-        kept_blocks: the blocks whose weights are kept; those of others are drawn, a block at a
-            time, and go to the meta device, so that a stack too large for one process has the same
-            weights in parts. None keeps all.
+        kept_blocks: the blocks whose weights are kept; those of others are drawn, a layer at a
+            time, and let go, and the blocks are on the meta device: so that a stack too large for
+            one process has the same weights in parts. None keeps all.
 
     Raises:
         UsageError: `bidirectional` or `h_0` is not one a block, or a policy is unknown or cannot
@@ -72,8 +72,10 @@ class GRUStack(nn.Module):
         n_blocks = len(starts) - 1
         both_ways = one_a_block("model.bidirectional", bidirectional, n_blocks)
         policies = one_a_block("model.h_0", h_0, n_blocks)
+        others = _Draws(device, dtype)
         for index, (first, stop) in enumerate(pairwise(starts)):
             kind = BidirectionalBlock if both_ways[index] else GRUBlock
+            kept = kept_blocks is None or index in kept_blocks
             block = kind(
                 input_size,
                 hidden_size,
@@ -83,11 +85,11 @@ class GRUStack(nn.Module):
                 dropout=dropout,
                 h_0=policies[index],
                 bias=bias,
-                device=device,
+                device=device if kept else "meta",
                 dtype=dtype,
             )
-            if kept_blocks is not None and index not in kept_blocks:
-                block.to("meta")
+            if not kept:
+                others.draw(block)
             self.blocks.append(block)
             input_size = block.output_size
         _check_hand_overs(self.gru_blocks)
@@ -167,6 +169,27 @@ class GRUStack(nn.Module):
             for index, block in enumerate(self.gru_blocks)
             for own, name in block.nn_gru_names().items()
         }
+
+
+class _Draws:
+    """Draws the weights of blocks that are not kept, all in the same memory.
+
+    Memory of their own, freed block by block, would not do: malloc keeps what lies between what is
+    still in use, so a process would grow to the size of the whole stack.
+    """
+
+    def __init__(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
+        self._made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self._drawn: dict[tuple[int, int, int], nn.GRU] = {}
+
+    def draw(self, block: Block) -> None:
+        """Draw what the block's weights would be: as many random numbers, and then no more."""
+        for part in block.gru_parts:
+            shape = part.input_size, part.hidden_size, part.num_layers
+            if shape in self._drawn:
+                self._drawn[shape].reset_parameters()
+            else:
+                self._drawn[shape] = nn.GRU(*shape, bias=part.bias, **self._made)
 
 
 def one_a_block(setting: str, value: T | Sequence[T], n_blocks: int) -> list[T]:

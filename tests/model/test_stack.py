@@ -113,3 +113,37 @@ def test_a_model_without_an_encoder_reads_the_windows_themselves() -> None:
     y, _ = model.gru(x.transpose(0, 1))
 
     assert torch.equal(model(x), model.head(y))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"bias": False, "dtype": torch.float64},
+        {"layers_per_block": 2},
+        {"bidirectional": True},
+        {"bidirectional": [False, True, False, True, True], "h_0": "learned"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kept", [(0, 1), (2,), (1, 2), ()], ids=str)
+def test_kept_blocks_have_the_bits_that_they_have_in_the_whole_stack(
+    kept: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    torch.manual_seed(5)
+    whole = GRUStack(4, 6, 5, **options)
+    drawn_next = torch.rand(1)
+
+    torch.manual_seed(5)
+    part = GRUStack(4, 6, 5, **options, kept_blocks=kept)
+
+    # What is drawn next, a head's weights say, is the same too.
+    assert torch.equal(torch.rand(1), drawn_next)
+    for index, (own, block) in enumerate(zip(part.gru_blocks, whole.gru_blocks, strict=True)):
+        expected = dict(block.named_parameters())
+        assert [name for name, _ in own.named_parameters()] == list(expected)
+        for name, weight in own.named_parameters():
+            assert weight.dtype == expected[name].dtype
+            assert weight.shape == expected[name].shape
+            assert weight.is_meta == (index not in kept)
+            assert weight.is_meta or torch.equal(weight, expected[name])
