@@ -132,8 +132,8 @@ class Cells:
 
     @property
     def n_chunks(self) -> int:
-        """Chunks of each micro-batch."""
-        return len(self.steps[0])
+        """Chunks of each micro-batch; 0 where there is none."""
+        return len(self.steps[0]) if self.steps else 0
 
     def n_rows(self, micro_batch: int) -> int:
         """Rows of a micro-batch."""

@@ -143,7 +143,9 @@ class ProcessEngine(PipelineEngine):
 
     def collect(self, predictions: Tensor) -> Tensor:
         """Return what `predict` gave out on all ranks: every row, in order, on every rank."""
-        pieces = self._ranks.gather(predictions.cpu(), "the predictions of all ranks")
+        gathered = self._ranks.gather(predictions.cpu(), "the predictions of all ranks")
+        # What stands for the predictions of no rows knows nothing of autocast.
+        pieces = [piece for piece in gathered if len(piece) > 0] or gathered[:1]
         if self.model.head.every_step:
             # Each replica's are as long as the longest of its own rows.
             n_steps = max(piece.shape[1] for piece in pieces)
@@ -218,10 +220,11 @@ class ProcessEngine(PipelineEngine):
     def _skip(self, batch: Batch, *, training: bool) -> None:
         """Take part in a batch of which this replica has no row."""
         for stage in self._stages:
-            if batch.use in stage.carried:
-                stage.carried[batch.use] = stage.carried[batch.use][:, :0]
+            empty = StagePass(stage, batch)
+            # As many states as rows, so none; but as on all replicas, states all the same.
+            empty.commit()
             if training:
-                self._replicas.add(stage, [None for _ in stage.modules.weights()])
+                self._replicas.add(stage, empty.weight_gradients())
 
     def _join(self, timeline: Timeline | None) -> Timeline:
         """Return the events of all ranks of the first replica."""
