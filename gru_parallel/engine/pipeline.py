@@ -113,7 +113,7 @@ class PipelineEngine(ABC):
         Returns:
             The loss, a scalar: the sum over all elements divided by their count. Its gradients are
             computed already; `backward` on it puts them into the parameters' `.grad`, as for any
-            loss, and into that of `h_0`.
+            loss, and into that of `h_0`, for the states of this process's stages.
 
         Raises:
             UsageError: the batch has fewer time steps than the schedule has chunks.
@@ -142,7 +142,7 @@ class PipelineEngine(ABC):
         gradients = self._gradients(passes)
         if h_0 is not None and h_0.requires_grad:
             leaves.append(h_0)
-            gradients.append(torch.cat([each.dh_0().to(h_0.device) for each in passes]))
+            gradients.append(_dh_0(passes, h_0))
         return with_gradients(self._loss_of(passes, batch), leaves, gradients)
 
     def predict(
@@ -281,3 +281,12 @@ def _head_tail(passes: Sequence[StagePass]) -> HeadTail | None:
     tail = passes[-1].tail if passes else None
     assert tail is None or isinstance(tail, HeadTail)
     return tail
+
+
+def _dh_0(passes: Sequence[StagePass], h_0: Tensor) -> Tensor:
+    """Return the gradient of a batch's h_0; zeros for the states of stages elsewhere."""
+    whole = torch.zeros_like(h_0)
+    for each in passes:
+        states = each.stage.modules.states
+        whole[states[0].start : states[-1].stop] = each.dh_0()
+    return whole

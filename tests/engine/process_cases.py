@@ -89,7 +89,8 @@ class Case:
             n_states = 4 * (1 + self.model.get("bidirectional", False))
             generator = torch.Generator().manual_seed(step)
             shape = (n_states, n_rows, HIDDEN)
-            batch["h_0"] = torch.randn(shape, generator=generator, dtype=dtype)[:, rows]
+            h_0 = torch.randn(shape, generator=generator, dtype=dtype)[:, rows]
+            batch["h_0"] = h_0.requires_grad_()
         if "carry" in self.model.get("h_0", ""):
             before = self.batch_sizes[step - 1] if step > 0 else 0
             # Row 1 begins anew, as do those that the batch before has not.
@@ -250,6 +251,9 @@ def train(case: Case, engine: Engine, model: StackModel, rows: slice = slice(Non
         loss.backward()
         seen[f"loss {step}"] = loss.detach()
         seen |= gradients_of(own, f"gradient {step}")
+        h_0 = batch.get("h_0")
+        if h_0 is not None and len(case.shares) == 1:
+            seen |= gradients_of_h_0(model, h_0, f"gradient {step}")
         engine.clip_grad_norm(list(own.values()), MAX_NORM)
         seen |= gradients_of(own, f"clipped gradient {step}")
         with torch.no_grad():
@@ -268,6 +272,18 @@ def gradients_of(weights: Mapping[str, Tensor], what: str) -> Numbers:
         f"{what} of {name}": weight.grad.clone()
         for name, weight in weights.items()
         if weight.grad is not None
+    }
+
+
+def gradients_of_h_0(model: StackModel, h_0: Tensor, what: str) -> Numbers:
+    """Of each block that is here, the gradient of the states that it was given."""
+    assert h_0.grad is not None
+    return {
+        f"{what} of the h_0 of block {index}": h_0.grad[states].clone()
+        for index, (block, states) in enumerate(
+            zip(model.gru.gru_blocks, model.gru.state_slices, strict=True)
+        )
+        if not block.weights()[0].is_meta
     }
 
 
