@@ -224,6 +224,12 @@ REPLICAS = {
 }
 """Four ranks: two replicas of two ranks."""
 
+TWO_GPUS = {
+    "two GPUs": Case(devices=("cuda:0", "cuda:1"), lengths=RAGGED, model=CARRY),
+    "a GPU each": Case(devices=("cuda:0", "cuda:0"), shares=(3, 2), batch_sizes=(5, 4, 2)),
+}
+"""Two ranks, once as one pipeline and once as two."""
+
 CASES_OF_WORLD: dict[int, dict[str, Case]] = {
     2: ONE_PIPELINE | REPLICAS_OF_ONE_RANK,
     4: FOUR_STAGES | REPLICAS,

@@ -1,8 +1,8 @@
 """What a rank of test_processes.py runs: all cases of its world, and at last a stage that fails.
 
-    python -m tests.engine.process_world FOLDER
+    python -m tests.engine.process_world FOLDER [gpu]
 
-Each rank leaves what came out of each case in the folder.
+Each rank leaves what came out of each case in the folder. With `gpu` it runs those for GPUs alone.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tests.engine.patches import before_each_cell, failing_backward, failing_for
 from tests.engine.process_cases import (
     CASES_OF_WORLD,
     SEED,
+    TWO_GPUS,
     Case,
     Outcome,
     first_nonfinite_stages,
@@ -159,7 +160,7 @@ def fail(ranks: Ranks) -> None:
         engine.train_step(**case.batch(0, rows))
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *, on_gpus: bool) -> None:
     torch.set_num_threads(1)
     launch = Launch.from_environment()
     assert launch is not None
@@ -168,9 +169,10 @@ def main(folder: Path) -> None:
         def keep(name: str, found: Any) -> None:
             torch.save(found, path_of(folder, name, ranks.rank))
 
-        for name, case in CASES_OF_WORLD[ranks.world_size].items():
-            print(name)
+        for name, case in (TWO_GPUS if on_gpus else CASES_OF_WORLD[ranks.world_size]).items():
             keep(name, run(case, ranks))
+        if on_gpus:
+            return
         if ranks.world_size == 2:
             keep("overlap", gradients_overlap(ranks))
         else:
@@ -181,4 +183,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), on_gpus="gpu" in sys.argv[2:])

@@ -26,6 +26,7 @@ from tests.engine.process_cases import (
     REPLICAS,
     REPLICAS_OF_ONE_RANK,
     SEED,
+    TWO_GPUS,
     Case,
     Numbers,
     Outcome,
@@ -57,8 +58,9 @@ class World:
         return self.found(name)
 
 
-def run_world(n_ranks: int, folder: Path) -> World:
-    with start(n_ranks, ["-m", "tests.engine.process_world", str(folder)]) as processes:
+def run_world(n_ranks: int, folder: Path, *options: str) -> World:
+    program = ["-m", "tests.engine.process_world", str(folder), *options]
+    with start(n_ranks, program) as processes:
         # One that fails before has done some cases all the same, and says in which it failed.
         with suppress(AssertionError):
             processes.wait_for(0, "failing")
@@ -83,6 +85,13 @@ def pair(worlds: dict[int, Future[World]]) -> World:
 @pytest.fixture(scope="module")
 def four(worlds: dict[int, Future[World]]) -> World:
     return worlds[4].result()
+
+
+@pytest.fixture(scope="module")
+def two_gpus(tmp_path_factory: pytest.TempPathFactory) -> World:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    return run_world(2, tmp_path_factory.mktemp("two_gpus"), "gpu")
 
 
 def merged(outcomes: list[Outcome]) -> Numbers:
@@ -137,6 +146,12 @@ def test_replicas_of_one_rank_train_as_one_model_does(name: str, pair: World) ->
 @pytest.mark.parametrize("name", REPLICAS)
 def test_replicas_of_a_pipeline_train_as_one_model_does(name: str, four: World) -> None:
     check_replicas(REPLICAS[name], four.outcomes(name))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", TWO_GPUS)
+def test_ranks_with_a_gpu_each_train_as_one_model_does(name: str, two_gpus: World) -> None:
+    check_replicas(TWO_GPUS[name], two_gpus.outcomes(name))
 
 
 @pytest.mark.parametrize(("name", "n_rows"), [("unequal shares", 5), ("frozen", 2)])
