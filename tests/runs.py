@@ -28,8 +28,11 @@ sgd: Callable[..., Optimizer] = partial(SGD, lr=0.5, momentum=0.9)
 adamw: Callable[..., Optimizer] = partial(AdamW, lr=1e-2)
 
 
-def make_data(seed: int = 0, batch_size: int = BATCH_SIZE) -> SeriesDataModule:
-    """Make windows for a model of `build_model`, the same ones for the same seed."""
+def make_data(seed: int = 0, batch_size: int = BATCH_SIZE, **options: Any) -> SeriesDataModule:
+    """Make windows for a model of `build_model`, the same ones for the same seed.
+
+    Options are those of `SeriesDataModule`.
+    """
     rows = (
         N_TRAINING + INPUT_LENGTH + HORIZON - 1,
         N_VALIDATION + HORIZON - 1,
@@ -44,6 +47,7 @@ def make_data(seed: int = 0, batch_size: int = BATCH_SIZE) -> SeriesDataModule:
         batch_size=batch_size,
         split=rows,
         seed=seed,
+        **options,
     )
 
 
@@ -122,8 +126,9 @@ class Run:
 
 
 def weights_of(module: torch.nn.Module) -> dict[str, Tensor]:
-    """Copy the parameters by name."""
-    return {name: weight.detach().cpu().clone() for name, weight in module.named_parameters()}
+    """Copy the parameters by name, those that are here: a rank has its stages' alone."""
+    named = module.named_parameters()
+    return {name: weight.detach().cpu().clone() for name, weight in named if not weight.is_meta}
 
 
 def fit(

@@ -1,0 +1,296 @@
+"""Training runs over ranks: the cases, and a program that runs all of them in each world.
+
+    python -m tests.training.rank_runs FOLDER
+
+Each rank writes what a run came to into the folder, as <world>/<run>.<rank>.pt.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
+
+from gru_parallel.data import SeriesDataModule, Share
+from gru_parallel.data.share import ALL_ROWS
+from gru_parallel.placement import Plan, n_places
+from gru_parallel.ranks import Launch, Ranks, join
+from gru_parallel.training import SeriesModule
+from gru_parallel.training.process_strategy import ProcessStrategy
+from gru_parallel.training.strategy import PipelineStrategy
+from tests.builders import MSE, build_model, make_plan
+from tests.forked_ranks import all_end_well, fork_ranks
+from tests.runs import BATCH_SIZE, Run, adamw, fit, make_data, make_module, make_trainer, sgd
+from tests.training import test_carried_and_ragged as carried_and_ragged
+from tests.training.test_checkpoints import SaveAfter, cosine, plateau
+
+PLAN = make_plan([2, 2], n_micro_batches=2, n_chunks=3)
+ALL_END_WITHIN_S = 100.0
+N_BEFORE = 6
+"""Batches before the checkpoint of a run that is gone on from: it is written in an epoch."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Ranks that run the cases together: so many replicas of the plan.
+
+    Attributes:
+        n_replicas: how many.
+        alone: who makes the same runs, and so the same checkpoints, in one process.
+    """
+
+    n_replicas: int
+    alone: str
+
+    @property
+    def n_ranks(self) -> int:
+        return self.n_replicas * n_places(PLAN)
+
+
+WORLDS = {"pipeline": World(1, "threads"), "replicas": World(2, "threads, whole batches")}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training run, for any strategy.
+
+    Attributes:
+        make_module: makes what is trained.
+        make_data: makes what it is trained on, or a replica's share of it.
+        make_callbacks: makes the callbacks that it is trained with.
+        truncate: as in `Plan`.
+        drops_out: whether the numbers depend on how a batch is cut into micro-batches.
+        tolerance: how far a run over replicas may be from one on the whole batch.
+        options: of the Trainer.
+    """
+
+    make_module: Callable[[], SeriesModule] = make_module
+    make_data: Callable[..., SeriesDataModule] = make_data
+    make_callbacks: Callable[[], list[pl.Callback]] = list
+    truncate: int | None = None
+    drops_out: bool = False
+    tolerance: float = 1e-5
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def plan(self) -> Plan:
+        """Of each replica."""
+        return replace(PLAN, truncate=self.truncate)
+
+    def plan_alone(self, world: str) -> Plan:
+        """For one process, with as many micro-batches as the replicas of a world have together."""
+        n_micro_batches = PLAN.n_micro_batches * WORLDS[world].n_replicas
+        return replace(self.plan, n_micro_batches=n_micro_batches)
+
+    def train(
+        self,
+        strategy: PipelineStrategy | None,
+        share: Share = ALL_ROWS,
+        callbacks: Sequence[pl.Callback] = (),
+        ckpt_path: Path | None = None,
+    ) -> Run:
+        """Train; without a strategy on one device."""
+        return fit(
+            None,
+            self.make_module(),
+            self.make_data(share=share),
+            callbacks=[*self.make_callbacks(), *callbacks],
+            ckpt_path=ckpt_path,
+            **({} if strategy is None else {"strategy": strategy}),
+            **self.options,
+        )
+
+
+def flags(**options: Any) -> Case:
+    """Make a case of the standard module with options of the Trainer."""
+    return Case(options=options)
+
+
+def module_of(make_optimizer: Callable[..., Any] = sgd, **options: Any) -> SeriesModule:
+    """Wrap a model with these options of `build_model`."""
+    return SeriesModule(build_model(dtype=torch.float32, **options), MSE, make_optimizer)
+
+
+def stop_after_three() -> list[pl.Callback]:
+    # No epoch is good enough, so the run ends after the third of six.
+    return [EarlyStopping("val/loss", min_delta=9.0, patience=2)]
+
+
+STREAMS = partial(
+    carried_and_ragged.make_data, order="streams", stride=2, split=(0.7, 0.15, 0.15)
+)
+SHORT = partial(carried_and_ragged.make_data, min_input_length=2)
+CARRYING = partial(module_of, h_0=["carry", "zeros", "learned", "carry"])
+
+GOING_ON = {
+    # Of whole batches alone, so that replicas have the micro-batches of one device.
+    "everything": Case(
+        partial(make_module, adamw, dropout=0.3, make_scheduler=cosine),
+        drops_out=True,
+        tolerance=1e-4,
+        options={
+            "gradient_clip_val": 0.1,
+            "accumulate_grad_batches": 2,
+            "limit_train_batches": 4,
+            "max_epochs": 3,
+        },
+    ),
+    "carried states": Case(CARRYING, STREAMS),
+}
+"""Runs that write a checkpoint after N_BEFORE batches, and are gone on from it."""
+
+CASES = GOING_ON | {
+    "plain": flags(),
+    "clip by norm": flags(gradient_clip_val=0.1),
+    "clip by value": flags(gradient_clip_val=0.01, gradient_clip_algorithm="value"),
+    "accumulate and clip": flags(accumulate_grad_batches=3, gradient_clip_val=0.1),
+    "bf16-mixed": Case(tolerance=5e-3, options={"precision": "bf16-mixed"}),
+    "64-true": Case(tolerance=1e-10, options={"precision": "64-true"}),
+    "cosine": Case(partial(make_module, make_scheduler=cosine)),
+    "plateau": Case(
+        partial(make_module, make_scheduler=plateau, schedule_interval="epoch"),
+        options={"max_epochs": 4},
+    ),
+    "early stopping": Case(make_callbacks=stop_after_three, options={"max_epochs": 6}),
+    "max_steps": flags(max_epochs=-1, max_steps=7),
+    "val_check_interval": flags(val_check_interval=2),
+    "adamw": Case(partial(make_module, adamw), tolerance=1e-4),
+    "dropout": Case(
+        partial(make_module, dropout=0.3), drops_out=True, options={"limit_train_batches": 4}
+    ),
+    "learned h_0": Case(partial(module_of, h_0="learned")),
+    "carried and truncated": Case(CARRYING, STREAMS, truncate=1),
+    "short windows": Case(module_of, SHORT),
+    "short windows, at every step": Case(
+        partial(module_of, every_step=True), partial(SHORT, task="every_step")
+    ),
+}
+
+EVALUATIONS = {
+    "windows": CASES["plain"],
+    "streams": CASES["carried states"],
+    "short windows": CASES["short windows"],
+    "short windows, at every step": CASES["short windows, at every step"],
+}
+"""Cases that are validated, tested and predicted with, untrained."""
+
+
+@dataclass(frozen=True)
+class RankRun:
+    """What a training run came to on one rank; its own weights only."""
+
+    losses: Tensor
+    rates: list[float]
+    validation: list[dict[str, Tensor]]
+    weights: dict[str, Tensor]
+    n_epochs: int
+    n_steps: int
+
+    @classmethod
+    def of(cls, run: Run) -> RankRun:
+        trainer = run.trainer
+        return cls(
+            run.losses,
+            run.rates,
+            run.validation,
+            run.weights,
+            trainer.current_epoch,
+            trainer.global_step,
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an untrained model comes to on one rank.
+
+    Attributes:
+        metrics: of validation and test, by name.
+        predictions: of every test batch.
+    """
+
+    metrics: dict[str, float]
+    predictions: list[Tensor]
+
+    @classmethod
+    def of(
+        cls, case: Case, strategy: PipelineStrategy | None, share: Share = ALL_ROWS
+    ) -> Evaluation:
+        trainer = make_trainer(None, **({} if strategy is None else {"strategy": strategy}))
+        module, data = case.make_module(), case.make_data(share=share)
+        (validated,) = trainer.validate(module, data, verbose=False)
+        (tested,) = trainer.test(module, data, verbose=False)
+        predictions = trainer.predict(module, data)
+        return cls({**validated, **tested}, list(predictions or []))
+
+
+def checkpoint(folder: Path, name: str, written_by: str) -> Path:
+    """Return where a case's checkpoint is: a world's, or that of who makes its runs alone."""
+    return folder / f"{name} by {written_by}.ckpt"
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read what a rank has written."""
+    read: dict[str, Any] = torch.load(path, weights_only=True)
+    return read
+
+
+def run_all(folder: Path, world: str) -> None:
+    """Run all cases, as a rank of a world."""
+    n_replicas = WORLDS[world].n_replicas
+    with join(Launch.from_environment(), timeout_s=60) as ranks:
+        own = _OwnRank(ranks, n_replicas, folder / world)
+        for name, case in CASES.items():
+            path = checkpoint(folder, name, world)
+            saves = [SaveAfter(N_BEFORE, path)] if name in GOING_ON else []
+            own.train(case, name, callbacks=saves)
+        for name, case in GOING_ON.items():
+            for writer in (world, WORLDS[world].alone):
+                path = checkpoint(folder, name, writer)
+                own.train(case, f"{name} after {writer}", ckpt_path=path)
+        for name, case in EVALUATIONS.items():
+            own.evaluate(case, name)
+
+
+class _OwnRank:
+    """Runs cases and writes what they came to on this rank."""
+
+    def __init__(self, ranks: Ranks, n_replicas: int, folder: Path) -> None:
+        self._ranks = ranks
+        self._n_replicas = n_replicas
+        self._share = Share(ranks.rank // n_places(PLAN), n_replicas)
+        self._folder = folder
+
+    def train(self, case: Case, name: str, **options: Any) -> None:
+        run = case.train(self._strategy(case), self._share, **options)
+        self._write(RankRun.of(run), name)
+
+    def evaluate(self, case: Case, name: str) -> None:
+        self._write(Evaluation.of(case, self._strategy(case), self._share), f"evaluate {name}")
+
+    def _strategy(self, case: Case) -> ProcessStrategy:
+        return ProcessStrategy(
+            case.plan,
+            self._ranks,
+            data_parallel=self._n_replicas,
+            rows=self._share.rows(BATCH_SIZE),
+        )
+
+    def _write(self, came_to: RankRun | Evaluation, name: str) -> None:
+        torch.save(asdict(came_to), self._folder / f"{name}.{self._ranks.rank}.pt")
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    processes = []
+    for each in WORLDS:
+        (target / each).mkdir()
+        processes += fork_ranks(WORLDS[each].n_ranks, partial(run_all, target, each))
+    sys.exit(0 if all_end_well(processes, ALL_END_WITHIN_S) else 1)

@@ -1,0 +1,237 @@
+"""Whole training runs over ranks: those of threads to the last bit, those of one device on replicas."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gru_parallel.placement import n_places
+from gru_parallel.training import PipelineStrategy
+from tests.rank_processes import ROOT
+from tests.runs import Run, largest_difference
+from tests.training.rank_runs import (
+    ALL_END_WITHIN_S,
+    CASES,
+    EVALUATIONS,
+    GOING_ON,
+    N_BEFORE,
+    PLAN,
+    WORLDS,
+    Evaluation,
+    RankRun,
+    checkpoint,
+    load,
+)
+from tests.training.test_checkpoints import SaveAfter
+
+END_MARGIN_S = 15.0
+METRICS_TOLERANCE = 1e-6
+"""They are kept in float32, whatever the precision of the training."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What the ranks of all worlds have written, and the checkpoints of threads beside it."""
+    written = tmp_path_factory.mktemp("ranks")
+    for name in GOING_ON:
+        for world in WORLDS:
+            path = checkpoint(written, name, WORLDS[world].alone)
+            train_alone(world, name, callbacks=[SaveAfter(N_BEFORE, path)])
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.training.rank_runs", str(written)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=ALL_END_WITHIN_S + END_MARGIN_S,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    yield written
+
+
+def train_alone(world: str, name: str, **options: Any) -> Run:
+    """Make a run of a world in one process."""
+    case = CASES[name]
+    return case.train(PipelineStrategy(case.plan_alone(world)), **options)
+
+
+@cache
+def run_of_threads(name: str) -> RankRun:
+    return of_moved_weights(train_alone("pipeline", name))
+
+
+@cache
+def run_on_whole_batches(name: str) -> RankRun:
+    case = CASES[name]
+    # One device cuts neither the batch, on which dropout depends, nor time.
+    if case.drops_out or case.truncate is not None:
+        return of_moved_weights(train_alone("replicas", name))
+    return of_moved_weights(case.train(None))
+
+
+def of_moved_weights(run: Run) -> RankRun:
+    # To compare weights that stayed would prove nothing.
+    assert largest_difference(run.weights, run.initial_weights) > 1e-3
+    return RankRun.of(run)
+
+
+def runs_of_ranks(folder: Path, world: str, name: str) -> list[RankRun]:
+    ranks = range(WORLDS[world].n_ranks)
+    return [RankRun(**load(folder / world / f"{name}.{rank}.pt")) for rank in ranks]
+
+
+def evaluations_of_ranks(folder: Path, world: str, name: str) -> list[Evaluation]:
+    ranks = range(WORLDS[world].n_ranks)
+    return [Evaluation(**load(folder / world / f"evaluate {name}.{rank}.pt")) for rank in ranks]
+
+
+def together(runs: list[RankRun]) -> RankRun:
+    """One run of the ranks of a replica: they tell of the same, and each has its own weights."""
+    first, *others = runs
+    weights = dict(first.weights)
+    for other in others:
+        assert torch.equal(other.losses, first.losses)
+        assert (other.rates, other.validation) == (first.rates, first.validation)
+        assert (other.n_epochs, other.n_steps) == (first.n_epochs, first.n_steps)
+        assert not other.weights.keys() & weights.keys()
+        weights |= other.weights
+    return replace(first, weights=weights)
+
+
+def replicas_together(runs: list[RankRun]) -> RankRun:
+    """One run of the ranks of all replicas, which end with the same weights."""
+    n_ranks = n_places(PLAN)
+    first, *others = (together(runs[at : at + n_ranks]) for at in range(0, len(runs), n_ranks))
+    for other in others:
+        assert_same_to_the_last_bit(other, first)
+    return first
+
+
+def assert_same_to_the_last_bit(actual: RankRun, expected: RankRun) -> None:
+    assert torch.equal(actual.losses, expected.losses)
+    assert actual.rates == expected.rates
+    assert actual.validation == expected.validation
+    assert (actual.n_epochs, actual.n_steps) == (expected.n_epochs, expected.n_steps)
+    assert actual.weights.keys() == expected.weights.keys()
+    for name, weight in expected.weights.items():
+        assert torch.equal(actual.weights[name], weight), name
+
+
+def assert_close(actual: RankRun, expected: RankRun, tolerance: float) -> None:
+    assert actual.losses.shape == expected.losses.shape
+    assert float((actual.losses - expected.losses).abs().max()) <= tolerance
+    assert actual.rates == expected.rates
+    assert len(actual.validation) == len(expected.validation)
+    for found, wanted in zip(actual.validation, expected.validation, strict=True):
+        assert largest_difference(found, wanted) <= max(tolerance, METRICS_TOLERANCE)
+    assert (actual.n_epochs, actual.n_steps) == (expected.n_epochs, expected.n_steps)
+    assert largest_difference(in_order(actual.weights), in_order(expected.weights)) <= tolerance
+
+
+def in_order(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: weights[name] for name in sorted(weights)}
+
+
+def from_checkpoint_on(run: RankRun) -> RankRun:
+    """The part of a run that comes after its checkpoint."""
+    # The first epoch, and no other, was validated before it.
+    return replace(
+        run,
+        losses=run.losses[N_BEFORE:],
+        rates=run.rates[N_BEFORE:],
+        validation=run.validation[1:],
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_over_ranks_is_that_of_threads_to_the_last_bit(name: str, folder: Path) -> None:
+    run = together(runs_of_ranks(folder, "pipeline", name))
+
+    assert_same_to_the_last_bit(run, run_of_threads(name))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_over_replicas_is_that_of_one_device_on_whole_batches(
+    name: str, folder: Path
+) -> None:
+    run = replicas_together(runs_of_ranks(folder, "replicas", name))
+
+    assert_close(run, run_on_whole_batches(name), CASES[name].tolerance)
+
+
+@pytest.mark.parametrize("name", GOING_ON)
+@pytest.mark.parametrize("written_by", ["pipeline", "threads"])
+def test_ranks_go_on_from_a_checkpoint_to_the_last_bit(
+    written_by: str, name: str, folder: Path
+) -> None:
+    run = together(runs_of_ranks(folder, "pipeline", f"{name} after {written_by}"))
+
+    assert_same_to_the_last_bit(run, from_checkpoint_on(run_of_threads(name)))
+
+
+@pytest.mark.parametrize("name", GOING_ON)
+def test_threads_go_on_from_a_checkpoint_of_ranks_to_the_last_bit(name: str, folder: Path) -> None:
+    run = train_alone("pipeline", name, ckpt_path=checkpoint(folder, name, "pipeline"))
+
+    assert_same_to_the_last_bit(RankRun.of(run), from_checkpoint_on(run_of_threads(name)))
+
+
+@pytest.mark.parametrize("name", GOING_ON)
+@pytest.mark.parametrize("written_by", ["replicas", "threads, whole batches"])
+def test_replicas_go_on_from_a_checkpoint(written_by: str, name: str, folder: Path) -> None:
+    run = replicas_together(runs_of_ranks(folder, "replicas", f"{name} after {written_by}"))
+
+    straight = from_checkpoint_on(run_on_whole_batches(name))
+    assert_close(run, straight, CASES[name].tolerance)
+
+
+@pytest.mark.parametrize("name", GOING_ON)
+def test_one_process_goes_on_from_a_checkpoint_of_replicas(name: str, folder: Path) -> None:
+    run = train_alone("replicas", name, ckpt_path=checkpoint(folder, name, "replicas"))
+
+    straight = from_checkpoint_on(run_on_whole_batches(name))
+    assert_close(RankRun.of(run), straight, CASES[name].tolerance)
+
+
+@pytest.mark.parametrize("name", GOING_ON)
+def test_a_checkpoint_of_ranks_is_that_of_threads(name: str, folder: Path) -> None:
+    by_ranks, by_threads = (
+        torch.load(checkpoint(folder, name, writer), weights_only=True)
+        for writer in ("pipeline", "threads")
+    )
+
+    assert by_ranks.keys() == by_threads.keys()
+    assert list(by_ranks["state_dict"]) == list(by_threads["state_dict"])
+    assert by_ranks["loops"] == by_threads["loops"]
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "carried"):
+        torch.testing.assert_close(by_ranks[key], by_threads[key], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", EVALUATIONS)
+def test_ranks_measure_and_predict_what_threads_do_to_the_last_bit(name: str, folder: Path) -> None:
+    case = EVALUATIONS[name]
+    expected = Evaluation.of(case, PipelineStrategy(case.plan))
+
+    for found in evaluations_of_ranks(folder, "pipeline", name):
+        assert found.metrics == expected.metrics
+        assert len(found.predictions) == len(expected.predictions)
+        for batch, wanted in zip(found.predictions, expected.predictions, strict=True):
+            assert torch.equal(batch, wanted)
+
+
+@pytest.mark.parametrize("name", EVALUATIONS)
+def test_replicas_measure_and_predict_every_row_once_and_in_order(name: str, folder: Path) -> None:
+    expected = Evaluation.of(EVALUATIONS[name], None)
+
+    for found in evaluations_of_ranks(folder, "replicas", name):
+        assert found.metrics == pytest.approx(expected.metrics, rel=1e-5)
+        assert len(found.predictions) == len(expected.predictions)
+        for batch, wanted in zip(found.predictions, expected.predictions, strict=True):
+            torch.testing.assert_close(batch, wanted, rtol=1e-4, atol=1e-4)
