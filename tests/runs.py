@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -28,6 +30,12 @@ sgd: Callable[..., Optimizer] = partial(SGD, lr=0.5, momentum=0.9)
 adamw: Callable[..., Optimizer] = partial(AdamW, lr=1e-2)
 
 
+@cache
+def series(n_rows: int, seed: int) -> NDArray[np.float64]:
+    """Generate the series of `make_data`."""
+    return lorenz96(n_rows, 4, seed)[:, :N_CHANNELS]
+
+
 def make_data(seed: int = 0, batch_size: int = BATCH_SIZE, **options: Any) -> SeriesDataModule:
     """Make windows for a model of `build_model`, the same ones for the same seed.
 
@@ -38,7 +46,7 @@ def make_data(seed: int = 0, batch_size: int = BATCH_SIZE, **options: Any) -> Se
         N_VALIDATION + HORIZON - 1,
         N_TEST + HORIZON - 1,
     )
-    values = lorenz96(sum(rows), 4, seed)[:, :N_CHANNELS]
+    values = series(sum(rows), seed)
     names = tuple(f"x{index}" for index in range(N_CHANNELS))
     return SeriesDataModule(
         Table(None, values, names, names[:N_TARGETS]),
