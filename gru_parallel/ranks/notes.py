@@ -49,8 +49,12 @@ class Notes:
             else:
                 self._waits[thread] = before
             # It goes on with what it did before, but has not been at it while it waited.
-            what = self._works.get(thread, self._latest).what
-            self._keep(Note(what, False, time.monotonic()))
+            now = time.monotonic()
+            if thread in self._works:
+                self._keep(Note(self._works[thread].what, False, now))
+            else:
+                # It noted nothing itself, such as the main thread, whose workers run the stages.
+                self._latest = Note(self._latest.what, False, now)
 
     def of_thread(self) -> Note:
         """Return what the calling thread does."""

@@ -41,6 +41,17 @@ def test_after_a_wait_a_thread_goes_on_with_what_it_did() -> None:
     assert notes.longest_wait() is None
 
 
+def test_after_a_wait_a_thread_without_a_note_does_what_the_rank_did_last() -> None:
+    notes = Notes()
+    with notes.waiting("all ranks to connect"):
+        pass
+    in_a_thread(lambda: notes.note("2F0.3"))
+    with notes.waiting("the end of the step"):
+        pass
+
+    assert notes.of_thread().what == notes.of_rank().what == "2F0.3"
+
+
 def test_each_thread_has_a_note_of_its_own() -> None:
     notes = Notes()
     notes.note("mine")
