@@ -41,6 +41,10 @@ test: $(INSTALLED) ## Run the ordinary tests
 test-long: $(INSTALLED) ## Run the tests that take minutes each
 	$(PY) -m pytest -m long --timeout 1800 $(ARGS)
 
+.PHONY: test-kill
+test-kill: $(INSTALLED) ## Kill and stop ranks of runs at random moments, again and again
+	$(PY) -m pytest -m kill $(ARGS)
+
 .PHONY: test-gpu
 test-gpu: $(INSTALLED) ## Run the tests that need a GPU
 	$(PY) -m pytest -m gpu $(ARGS)

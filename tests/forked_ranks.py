@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkProcess
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 
 from tests.rank_processes import free_port, rank_environment
 
@@ -43,4 +44,6 @@ def all_end_well(processes: Sequence[ForkProcess], within_s: float) -> bool:
 def _be_rank(environment: dict[str, str], work: Callable[[], None]) -> None:
     os.environ |= environment
     torch.set_num_threads(1)
+    # Lightning has read it when it was imported, before this process was a rank.
+    rank_zero_only.rank = int(environment["RANK"])
     work()

@@ -124,9 +124,7 @@ def stop_after_three() -> list[pl.Callback]:
     return [EarlyStopping("val/loss", min_delta=9.0, patience=2)]
 
 
-STREAMS = partial(
-    carried_and_ragged.make_data, order="streams", stride=2, split=(0.7, 0.15, 0.15)
-)
+STREAMS = partial(carried_and_ragged.make_data, order="streams", stride=2, split=(0.7, 0.15, 0.15))
 SHORT = partial(carried_and_ragged.make_data, min_input_length=2)
 CARRYING = partial(module_of, h_0=["carry", "zeros", "learned", "carry"])
 

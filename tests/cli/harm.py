@@ -1,0 +1,42 @@
+"""Callbacks for the command line that harm one rank of a run."""
+
+import os
+import signal
+from typing import Any
+
+import lightning.pytorch as pl
+
+
+class _Harm(pl.Callback):
+    """Does something to one rank at the beginning of a batch.
+
+    Args:
+        rank: of many.
+        batch: of all batches of the training.
+    """
+
+    def __init__(self, rank: int, batch: int) -> None:
+        self.rank = rank
+        self.batch = batch
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *rest: Any) -> None:
+        if trainer.global_rank == self.rank and trainer.fit_loop.total_batch_idx == self.batch:
+            self.do()
+
+    def do(self) -> None:
+        raise NotImplementedError
+
+
+class Fail(_Harm):
+    """Raises an error."""
+
+    def do(self) -> None:
+        raise ValueError("the batch is odd")
+
+
+class KillOnce(_Harm):
+    """Kills the rank, in the launcher's first attempt only."""
+
+    def do(self) -> None:
+        if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,340 @@
+"""The training command over ranks: the run of threads, each error said once, and no rank left."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.in_process import SMALL, RunCommand, summary_of
+from tests.cli.in_process import Ended as EndedAlone
+from tests.cli.rank_commands import ALL_END_WITHIN_S, BUSY, N_RANKS, TIMEOUT_S, WORLDS, Ended
+from tests.rank_processes import ROOT, free_port
+
+TAG = "GRU_PARALLEL_TEST"
+LATEST_END_S = 10.0
+START_S = 30.0
+THREADS = (*SMALL, "placement.device_map=[0,0,1,1]")
+HARMED = [name for name, world in WORLDS.items() if world.number is not None]
+RESTARTED = (*BUSY, "trainer.max_epochs=4")
+KILL = "+callbacks.harm={_target_: tests.cli.harm.KillOnce, rank: 1, batch: 7}"
+
+REFUSED = {
+    "too many ranks": "engine=processes needs 1 ranks: engine.data_parallel=1 times one for each of"
+    " the plan's 1 devices; 2 were started.",
+    "another config": "All ranks must have the same model.hidden_size; rank 0: 4; rank 1: 8.",
+    "another version": "All ranks must have the same gru_parallel; rank 0: 1; rank 1: 2.",
+    "other data": "All ranks must have the same number of training windows; rank 0: 131; rank 1:",
+    "a file that one rank lacks": "data.path=series.csv does not exist (looked in ",
+}
+
+
+def run_worlds(folder: Path, names: Sequence[str]) -> Path:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.cli.rank_commands", str(folder), *names],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=2 * ALL_END_WITHIN_S + START_S,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+def run_torchrun(folder: Path) -> EndedAlone:
+    """Train with a rank that is killed in the first attempt of two."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(N_RANKS)]
+    command += ["--max-restarts", "1", "--master-addr", "127.0.0.1"]
+    command += ["--master-port", str(free_port()), "-m", "gru_parallel.train"]
+    command += [*THREADS, "engine=processes", *RESTARTED, KILL, f"hydra.run.dir={folder}"]
+    ended = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", TAG: str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=ALL_END_WITHIN_S,
+        check=False,
+    )
+    return EndedAlone(ended.returncode, ended.stdout, ended.stderr, folder)
+
+
+Folders = dict[str, Future[Any]]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folders]:
+    with ThreadPoolExecutor(2) as pool:
+        yield {
+            "restarted": pool.submit(run_torchrun, tmp_path_factory.mktemp("restarted")),
+            "worlds": pool.submit(run_worlds, tmp_path_factory.mktemp("worlds"), list(WORLDS)),
+        }
+
+
+@pytest.fixture
+def worlds(running: Folders) -> Path:
+    """The folder of all worlds, which have ended."""
+    folder: Path = running["worlds"].result()
+    return folder
+
+
+@pytest.fixture
+def restarted(running: Folders) -> EndedAlone:
+    ended: EndedAlone = running["restarted"].result()
+    return ended
+
+
+def ends_of(worlds: Path, name: str) -> list[Ended]:
+    return [Ended.read(worlds / name / str(rank)) for rank in range(N_RANKS)]
+
+
+def rows_without_speed(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    return [{name: row[name] for name in row if name != "samples/s"} for row in rows]
+
+
+def names_in(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_a_run_over_ranks_is_that_of_threads(worlds: Path, train_command: RunCommand) -> None:
+    ended, other = ends_of(worlds, "busy")
+    threads = train_command(*THREADS, *BUSY)
+
+    assert (ended.status, other.status) == (0, 0), other.err
+    folder = worlds / "busy" / "run"
+    for name in ("metrics.csv", "csv/metrics.csv"):
+        assert rows_without_speed(folder / name) == rows_without_speed(threads.folder / name)
+    assert (folder / "plan.json").read_text() == (threads.folder / "plan.json").read_text()
+    summary, of_threads = summary_of(EndedAlone(0, "", "", folder)), summary_of(threads)
+    for name in ("test_metrics", "baselines", "n_parameters", "epochs", "steps"):
+        assert summary[name] == of_threads[name], name
+
+
+def test_ranks_share_one_folder_with_all_that_threads_write(
+    worlds: Path, train_command: RunCommand
+) -> None:
+    threads = train_command(*THREADS, *BUSY)
+
+    assert names_in(worlds / "busy" / "run") == names_in(threads.folder)
+    for rank in range(N_RANKS):
+        assert names_in(worlds / "busy" / str(rank)) == {"out", "err", "ended.json"}
+
+
+def test_one_rank_shows_the_tables_and_the_progress(worlds: Path) -> None:
+    first, other = ends_of(worlds, "busy")
+
+    for text in ("cpu:1", "predicted: step", "train/loss", "repeat last value"):
+        assert text in first.out
+    assert first.out.count("Folder of the run: ") == 1
+    assert first.err == ""
+    assert (other.out, other.err) == ("", "")
+
+
+def test_replicas_train_and_measure_what_one_device_does(
+    worlds: Path, train_command: RunCommand
+) -> None:
+    alone = train_command(*SMALL, "placement.device_map=[0,0,0,0]")
+    folder = worlds / "replicas" / "run"
+
+    rows = rows_without_speed(folder / "metrics.csv")
+    expected = rows_without_speed(alone.folder / "metrics.csv")
+    assert [(row["epoch"], row["step"], row["lr"]) for row in rows] == [
+        (row["epoch"], row["step"], row["lr"]) for row in expected
+    ]
+    assert [float(row["train/loss"]) for row in rows] == pytest.approx(
+        [float(row["train/loss"]) for row in expected], rel=1e-5
+    )
+    metrics = summary_of(EndedAlone(0, "", "", folder))["test_metrics"]
+    assert metrics == pytest.approx(summary_of(alone)["test_metrics"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_work_is_refused_by_all_ranks_and_said_once(name: str, worlds: Path) -> None:
+    ended = ends_of(worlds, name)
+
+    assert [one.status for one in ended] == [2, 2]
+    (said,) = [line for one in ended for line in one.err.splitlines()]
+    assert said.startswith(f"gru_parallel: {REFUSED[name]}")
+    assert [one.out for one in ended] == ["", ""]
+    assert not (worlds / name / "run").exists()
+
+
+def test_a_rank_that_raises_ends_the_other_and_is_named_with_its_action(worlds: Path) -> None:
+    other, raising = ends_of(worlds, "raising")
+
+    assert (other.status, raising.status) == (1, 1)
+    assert raising.err.rstrip().endswith("ValueError: the batch is odd")
+    assert re.fullmatch(
+        r"gru_parallel: rank 0: rank 1 failed while stage 1 on cpu:1 ran 1[A-Z_]+\d\.\d:"
+        r" ValueError: the batch is odd; rank 0 was waiting: .+\n",
+        other.err,
+    )
+
+
+def check_killed(worlds: Path) -> None:
+    other, killed = ends_of(worlds, "killed")
+
+    assert (other.status, killed.status) == (1, -9)
+    assert other.after_s < LATEST_END_S
+    assert re.fullmatch(
+        r"gru_parallel: rank 0: rank 1 ended without a word \(killed, or its machine is gone\);"
+        r" it was last seen while .+; rank 0 was (waiting|busy): .+\n",
+        other.err,
+    )
+
+
+def check_first_killed(worlds: Path) -> None:
+    killed, other = ends_of(worlds, "first killed")
+
+    assert (killed.status, other.status) == (-9, 1)
+    assert other.after_s < LATEST_END_S
+    assert re.search(
+        r"gru_parallel: rank 1: rank 0 ended without a word.*; rank 1 was (waiting|busy): .+\n$",
+        other.err,
+    )
+
+
+def check_stopped(worlds: Path) -> None:
+    other, _ = ends_of(worlds, "stopped")
+
+    assert other.status == 1
+    assert other.after_s < TIMEOUT_S + LATEST_END_S
+    assert re.fullmatch(
+        rf"gru_parallel: rank 0: rank 1 has not answered for engine\.timeout_s={TIMEOUT_S:g} s; it"
+        r" was last seen while .+; rank 0 was waiting: .+\n",
+        other.err,
+    )
+
+
+def test_a_rank_killed_at_a_random_moment_ends_the_other_and_is_named(worlds: Path) -> None:
+    check_killed(worlds)
+
+
+def test_the_first_rank_killed_at_a_random_moment_ends_the_other_and_is_named(
+    worlds: Path,
+) -> None:
+    check_first_killed(worlds)
+
+
+def test_a_rank_that_stops_answering_ends_the_other_and_is_named(worlds: Path) -> None:
+    check_stopped(worlds)
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("time", range(10))
+def test_however_often_a_rank_is_harmed_the_other_ends(time: int, tmp_path: Path) -> None:
+    run_worlds(tmp_path, HARMED)
+
+    check_killed(tmp_path)
+    check_first_killed(tmp_path)
+    check_stopped(tmp_path)
+
+
+def test_a_restarted_run_is_the_one_that_nothing_disturbed(
+    restarted: EndedAlone, train_command: RunCommand
+) -> None:
+    undisturbed = train_command(*THREADS, *RESTARTED)
+
+    assert restarted.status == 0, restarted.err
+    assert "rank 0: rank 1 ended without a word" in restarted.err
+    rows = rows_without_speed(restarted.folder / "metrics.csv")
+    assert rows == rows_without_speed(undisturbed.folder / "metrics.csv")
+    summary, expected = summary_of(restarted), summary_of(undisturbed)
+    for name in ("test_metrics", "epochs", "steps"):
+        assert summary[name] == expected[name], name
+
+
+def test_a_restarted_run_leaves_no_process(restarted: EndedAlone) -> None:
+    tag = f"{TAG}={restarted.folder}".encode()
+
+    left = [path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if has(path, tag)]
+
+    assert left == []
+
+
+def has(path: Path, text: bytes) -> bool:
+    try:
+        return text in path.read_bytes()
+    except OSError:
+        # Another user's, or one that has ended.
+        return False
+
+
+def be_rank(monkeypatch: pytest.MonkeyPatch, rank: int = 0, port: int = 29500) -> None:
+    """Make this process one of two ranks, to those that read its environment."""
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": N_RANKS, "MASTER_PORT": port}
+    for name, value in (variables | {"MASTER_ADDR": "127.0.0.1"}).items():
+        monkeypatch.setenv(name, str(value))
+
+
+def assert_refused(ended: EndedAlone, said: str) -> None:
+    assert ended.status == 2
+    assert ended.out == ""
+    (line,) = ended.err.splitlines()
+    assert line.startswith(f"gru_parallel: {said}")
+    assert list(ended.folder.parent.iterdir()) == []
+
+
+def test_processes_without_a_launcher_are_refused(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "engine=processes")
+
+    assert_refused(ended, "engine=processes has a process for each stage, which torchrun starts: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flags", "said"),
+    [
+        (
+            [],
+            (),
+            "engine=threads runs in one process, but 2 were started; add engine=processes,",
+        ),
+        (["seed=1,2"], ("-m",), "A sweep is many runs, and 2 processes were started for one;"),
+        (["engine=processes", "model.hiden_size=8"], (), "model.hiden_size is no setting; did you"),
+    ],
+    ids=["threads", "a sweep", "a mistyped key"],
+)
+def test_what_no_rank_needs_another_for_is_refused_and_said_once(
+    arguments: list[str],
+    flags: tuple[str, ...],
+    said: str,
+    train_command: RunCommand,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    be_rank(monkeypatch)
+    first = train_command(*SMALL, *arguments, flags=flags)
+    be_rank(monkeypatch, 1)
+    other = train_command(*SMALL, *arguments, flags=flags)
+
+    assert_refused(first, said)
+    assert (other.status, other.out, other.err) == (2, "", "")
+
+
+def test_an_occupied_port_is_refused(
+    train_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        be_rank(monkeypatch, port=port)
+        ended = train_command(*THREADS, "engine=processes")
+
+    assert_refused(
+        ended,
+        f"Rank 0 must be able to host the store of the run at 127.0.0.1:{port}, and cannot",
+    )
