@@ -9,6 +9,7 @@ import torch
 from lightning.fabric.utilities.types import _PATH
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
+from torchmetrics import Metric
 
 from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.processes import ProcessEngine, device_of_rank
@@ -71,6 +72,15 @@ class ProcessStrategy(PipelineStrategy):
             )
             self._made.free_other_stages()
         return self._made
+
+    def model_to_device(self) -> None:
+        """Put this rank's stages on its device, and have the metrics sum up over all ranks."""
+        super().model_to_device()
+        assert self.lightning_module is not None
+        for metric in self.lightning_module.modules():
+            if isinstance(metric, Metric):
+                # By itself it would wait where nobody sees that it does, and for whom.
+                metric.dist_sync_fn = self._gather_state
 
     @property
     def is_global_zero(self) -> bool:
@@ -163,6 +173,10 @@ class ProcessStrategy(PipelineStrategy):
         if self.accelerator is not None:
             self.accelerator.teardown()
         self.checkpoint_io.teardown()
+
+    def _gather_state(self, state: Tensor, group: Any = None) -> list[Tensor]:
+        """Return every rank's state of a metric."""
+        return list(self.all_gather(state))
 
     @property
     def _model_of_run(self) -> torch.nn.Module:

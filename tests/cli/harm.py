@@ -13,13 +13,15 @@ class _Harm(pl.Callback):
     Args:
         rank: of many.
         batch: of all batches of the training.
+        hook: of the callback, at which it is done.
     """
 
-    def __init__(self, rank: int, batch: int) -> None:
+    def __init__(self, rank: int, batch: int, hook: str = "on_train_batch_start") -> None:
         self.rank = rank
         self.batch = batch
+        setattr(self, hook, self._do)
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *rest: Any) -> None:
+    def _do(self, trainer: pl.Trainer, *rest: Any) -> None:
         if trainer.global_rank == self.rank and trainer.fit_loop.total_batch_idx == self.batch:
             self.do()
 
@@ -40,3 +42,10 @@ class KillOnce(_Harm):
     def do(self) -> None:
         if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Stop(_Harm):
+    """Stops the rank."""
+
+    def do(self) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)

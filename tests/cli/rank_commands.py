@@ -15,10 +15,11 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import ForkProcess
 from pathlib import Path
+from typing import Any
 
 from gru_parallel import together, train
 from gru_parallel.cli import run_under_hydra
@@ -44,6 +45,14 @@ BUSY = (
     "trainer.enable_progress_bar=true",
 )
 FAIL = "+callbacks.harm={_target_: tests.cli.harm.Fail, rank: 1, batch: 4}"
+STOP_BEFORE_METRICS = (
+    "trainer.num_sanity_val_steps=1",
+    "+callbacks.harm={_target_: tests.cli.harm.Stop, rank: 1, batch: -1,"
+    " hook: on_validation_batch_end}",
+)
+"""In the validation before the first batch, after which ranks add up metrics at once."""
+
+PATIENCE = f"engine.timeout_s={TIMEOUT_S}"
 ENDLESS = "trainer.max_epochs=-1"
 REPLICAS = ("engine.data_parallel=2", "placement.device_map=[0,0,0,0]")
 
@@ -58,6 +67,7 @@ class World:
         versions: of gru_parallel, as each rank sees it.
         harmed: the rank that gets the signal.
         number: of the signal, sent at a random moment of the training; None for no signal.
+        stops: whether the harmed rank is stopped, and does not end by itself.
     """
 
     arguments: tuple[Sequence[str], Sequence[str]]
@@ -65,12 +75,17 @@ class World:
     versions: tuple[str, str] = ("1", "1")
     harmed: int = 1
     number: signal.Signals | None = None
+    stops: bool = False
+
+    @property
+    def is_harmed(self) -> bool:
+        return self.stops or self.number is not None
 
 
-def alike(*arguments: str, harmed: int = 1, number: signal.Signals | None = None) -> World:
+def alike(*arguments: str, **options: Any) -> World:
     """Make a world whose ranks have the same arguments."""
     both = (*PROCESSES, *arguments)
-    return World((both, both), harmed=harmed, number=number)
+    return World((both, both), **options)
 
 
 def of_file(*n_rows: int) -> World:
@@ -92,7 +107,8 @@ WORLDS = {
     "raising": alike(FAIL),
     "killed": alike(ENDLESS, number=signal.SIGKILL),
     "first killed": alike(ENDLESS, harmed=0, number=signal.SIGKILL),
-    "stopped": alike(ENDLESS, f"engine.timeout_s={TIMEOUT_S}", number=signal.SIGSTOP),
+    "stopped in a validation": alike(*STOP_BEFORE_METRICS, PATIENCE, stops=True),
+    "stopped": alike(ENDLESS, PATIENCE, number=signal.SIGSTOP, stops=True),
 }
 
 
@@ -150,9 +166,7 @@ def harm(world: World, processes: Sequence[ForkProcess], folder: Path) -> None:
 def see_end(world: World, processes: Sequence[ForkProcess], folder: Path) -> None:
     """Wait until all ranks have ended, and write down how; kill those that do not."""
     began = time.monotonic()
-    # One that is stopped does not end by itself.
-    is_stopped = world.number == signal.SIGSTOP
-    awaited = [r for r in range(N_RANKS) if not (is_stopped and r == world.harmed)]
+    awaited = [rank for rank in range(N_RANKS) if not (world.stops and rank == world.harmed)]
     for rank in [*awaited, *({*range(N_RANKS)} - {*awaited})]:
         left = ALL_END_WITHIN_S - (time.monotonic() - began)
         processes[rank].join(left if rank in awaited else 0)
@@ -175,9 +189,9 @@ if __name__ == "__main__":
     names = sys.argv[2:]
     for harmed in (False, True):
         # Those that are harmed by themselves: how soon they end is looked at.
-        own = {name: WORLDS[name] for name in names if (WORLDS[name].number is not None) == harmed}
+        own = {name: WORLDS[name] for name in names if WORLDS[name].is_harmed == harmed}
         running = {name: begin(world, target / name) for name, world in own.items()}
         for name, world in own.items():
-            if harmed:
+            if world.number is not None:
                 harm(world, running[name], target / name)
             see_end(world, running[name], target / name)

@@ -24,7 +24,7 @@ TAG = "GRU_PARALLEL_TEST"
 LATEST_END_S = 10.0
 START_S = 30.0
 THREADS = (*SMALL, "placement.device_map=[0,0,1,1]")
-HARMED = [name for name, world in WORLDS.items() if world.number is not None]
+HARMED = [name for name, world in WORLDS.items() if world.is_harmed]
 RESTARTED = (*BUSY, "trainer.max_epochs=4")
 KILL = "+callbacks.harm={_target_: tests.cli.harm.KillOnce, rank: 1, batch: 7}"
 
@@ -208,8 +208,8 @@ def check_first_killed(worlds: Path) -> None:
     )
 
 
-def check_stopped(worlds: Path) -> None:
-    other, _ = ends_of(worlds, "stopped")
+def check_stopped(worlds: Path, name: str = "stopped") -> None:
+    other, _ = ends_of(worlds, name)
 
     assert other.status == 1
     assert other.after_s < TIMEOUT_S + LATEST_END_S
@@ -232,6 +232,13 @@ def test_the_first_rank_killed_at_a_random_moment_ends_the_other_and_is_named(
 
 def test_a_rank_that_stops_answering_ends_the_other_and_is_named(worlds: Path) -> None:
     check_stopped(worlds)
+
+
+def test_a_rank_that_is_stopped_while_metrics_are_added_up_is_named(worlds: Path) -> None:
+    check_stopped(worlds, "stopped in a validation")
+
+    other, _ = ends_of(worlds, "stopped in a validation")
+    assert other.err.endswith("rank 0 was waiting: the tensors of all ranks\n")
 
 
 @pytest.mark.kill

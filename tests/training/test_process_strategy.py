@@ -1,8 +1,7 @@
-"""Whole training runs over ranks: those of threads to the last bit, those of one device on replicas."""
+"""Training runs over ranks: those of threads to the last bit; over replicas, of one device."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -37,7 +36,7 @@ METRICS_TOLERANCE = 1e-6
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the ranks of all worlds have written, and the checkpoints of threads beside it."""
     written = tmp_path_factory.mktemp("ranks")
     for name in GOING_ON:
@@ -53,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    yield written
+    return written
 
 
 def train_alone(world: str, name: str, **options: Any) -> Run:
