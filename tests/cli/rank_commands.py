@@ -44,6 +44,7 @@ BUSY = (
     "trainer.max_epochs=3",
     "trainer.enable_progress_bar=true",
 )
+DIVERGING = ("optimizer=sgd", "optimizer.lr=1e30")
 FAIL = "+callbacks.harm={_target_: tests.cli.harm.Fail, rank: 1, batch: 4}"
 STOP_BEFORE_METRICS = (
     "trainer.num_sanity_val_steps=1",
@@ -104,6 +105,7 @@ WORLDS = {
     "another version": World((PROCESSES, PROCESSES), versions=("1", "2")),
     "other data": of_file(200, 220),
     "a file that one rank lacks": of_file(200, 0),
+    "diverging": alike(*DIVERGING),
     "raising": alike(FAIL),
     "killed": alike(ENDLESS, number=signal.SIGKILL),
     "first killed": alike(ENDLESS, harmed=0, number=signal.SIGKILL),

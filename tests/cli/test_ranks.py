@@ -14,10 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from tests.cli.in_process import SMALL, RunCommand, summary_of
 from tests.cli.in_process import Ended as EndedAlone
-from tests.cli.rank_commands import ALL_END_WITHIN_S, BUSY, N_RANKS, TIMEOUT_S, WORLDS, Ended
+from tests.cli.rank_commands import (
+    ALL_END_WITHIN_S,
+    BUSY,
+    DIVERGING,
+    N_RANKS,
+    TIMEOUT_S,
+    WORLDS,
+    Ended,
+)
 from tests.rank_processes import ROOT, free_port
 
 TAG = "GRU_PARALLEL_TEST"
@@ -173,6 +182,17 @@ def test_what_cannot_work_is_refused_by_all_ranks_and_said_once(name: str, world
     assert not (worlds / name / "run").exists()
 
 
+def test_a_loss_that_is_not_finite_ends_all_ranks_as_it_ends_threads(
+    worlds: Path, train_command: RunCommand
+) -> None:
+    first, other = ends_of(worlds, "diverging")
+    threads = train_command(*THREADS, *DIVERGING)
+
+    assert threads.status != 0
+    assert (first.status, other.status) == (threads.status, threads.status)
+    assert (first.err, other.err) == (threads.err, "")
+
+
 def test_a_rank_that_raises_ends_the_other_and_is_named_with_its_action(worlds: Path) -> None:
     other, raising = ends_of(worlds, "raising")
 
@@ -257,6 +277,9 @@ def test_a_restarted_run_is_the_one_that_nothing_disturbed(
     undisturbed = train_command(*THREADS, *RESTARTED)
 
     assert restarted.status == 0, restarted.err
+    # It would come to the same from the beginning.
+    config = OmegaConf.load(restarted.folder / "config.yaml")
+    assert config.ckpt_path == str(restarted.folder / "checkpoints" / "last.ckpt")
     assert "rank 0: rank 1 ended without a word" in restarted.err
     rows = rows_without_speed(restarted.folder / "metrics.csv")
     assert rows == rows_without_speed(undisturbed.folder / "metrics.csv")

@@ -11,10 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from gru_parallel.errors import UsageError
 from gru_parallel.placement import n_places
+from gru_parallel.ranks import Launch, join
 from gru_parallel.training import PipelineStrategy
-from tests.rank_processes import ROOT
-from tests.runs import Run, largest_difference
+from gru_parallel.training.process_strategy import ProcessStrategy
+from tests.builders import make_plan
+from tests.rank_processes import ROOT, free_port
+from tests.runs import Run, fit, largest_difference, make_module
 from tests.training.rank_runs import (
     ALL_END_WITHIN_S,
     CASES,
@@ -234,3 +238,12 @@ def test_replicas_measure_and_predict_every_row_once_and_in_order(name: str, fol
         assert len(found.predictions) == len(expected.predictions)
         for batch, wanted in zip(found.predictions, expected.predictions, strict=True):
             torch.testing.assert_close(batch, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_an_optimiser_that_looks_at_all_weights_is_refused() -> None:
+    launch = Launch(0, 1, 0, 1, "127.0.0.1", free_port(), 0, False)
+    with join(launch, timeout_s=10) as ranks:
+        strategy = ProcessStrategy(make_plan([4]), ranks)
+
+        with pytest.raises(UsageError, match=r"torch\.optim\.LBFGS looks at all weights at once"):
+            fit(None, make_module(torch.optim.LBFGS), strategy=strategy)

@@ -1,0 +1,212 @@
+"""What ranks have between them is brought together as one process would have it."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, TypeVar, cast
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, Adam, Optimizer
+
+from gru_parallel.ranks import Ranks
+from gru_parallel.training.whole_state import (
+    load_own_optimizer_state,
+    load_own_state,
+    whole_optimizer_state,
+    whole_state_dict,
+)
+
+Result = TypeVar("Result")
+WAIT_S = 20.0
+LAYERS_OF_RANKS = ((0, 2), (1, 3))
+MEMBERS = range(2)
+
+
+class FakeRanks:
+    """Ranks that are threads of this process, as far as bringing states together needs them."""
+
+    def __init__(self, n_ranks: int) -> None:
+        self.gathered: list[Any] = [None] * n_ranks
+        self.barrier = threading.Barrier(n_ranks, timeout=WAIT_S)
+        self.sent: list[SimpleQueue[Any]] = [SimpleQueue() for _ in range(n_ranks)]
+
+
+class FakeRank:
+    def __init__(self, ranks: FakeRanks, rank: int) -> None:
+        self._ranks = ranks
+        self.rank = rank
+        self.is_first = rank == 0
+
+    def gather(self, thing: Any, what: str) -> list[Any]:
+        self._ranks.gathered[self.rank] = thing
+        self._ranks.barrier.wait()
+        everyone = list(self._ranks.gathered)
+        self._ranks.barrier.wait()
+        return everyone
+
+    def send(self, thing: Any, to: int, what: str) -> None:
+        assert to == 0
+        self._ranks.sent[self.rank].put(copy.deepcopy(thing))
+
+    def receive(self, source: int, what: str) -> Any:
+        return self._ranks.sent[source].get(timeout=WAIT_S)
+
+
+def on_all_ranks(work: Callable[[Ranks, int], Result], n_ranks: int = 2) -> list[Result]:
+    """Have every rank do the same work, and return what each came to."""
+    ranks = FakeRanks(n_ranks)
+    with ThreadPoolExecutor(n_ranks) as pool:
+        each = [
+            pool.submit(work, cast(Ranks, FakeRank(ranks, rank)), rank) for rank in range(n_ranks)
+        ]
+        return [one.result(WAIT_S) for one in each]
+
+
+def make_model(layers: Sequence[int] = range(4), *, seed: int = 0) -> nn.Sequential:
+    """Make a model whose other layers are on the meta device; ranks draw no random numbers."""
+    model = nn.Sequential(*(nn.Linear(2, 2) for _ in range(4)))
+    with torch.no_grad():
+        for place, weight in enumerate(model.parameters()):
+            weight.copy_(torch.arange(weight.numel()).view_as(weight) + 10.0 * place + seed)
+    for index, layer in enumerate(model):
+        if index not in layers:
+            layer.to("meta")
+    return model
+
+
+def part_of(rank: int, **options: int) -> nn.Sequential:
+    return make_model(LAYERS_OF_RANKS[rank % len(LAYERS_OF_RANKS)], **options)
+
+
+def in_one_group(model: nn.Module) -> Optimizer:
+    return Adam([weight for weight in model.parameters() if not weight.is_meta], lr=0.1)
+
+
+def in_two_groups(model: nn.Module) -> Optimizer:
+    here = [weight for weight in model.parameters() if not weight.is_meta]
+    matrices = [weight for weight in here if weight.dim() > 1]
+    biases = [weight for weight in here if weight.dim() == 1]
+    return SGD([{"params": biases}, {"params": matrices, "momentum": 0.5}], lr=0.1, momentum=0.9)
+
+
+def take_steps(model: nn.Module, optimizer: Optimizer, n_steps: int = 2) -> None:
+    """Train with gradients that depend on the weights' places alone, wherever they are."""
+    for step in range(n_steps):
+        for place, weight in enumerate(model.parameters()):
+            if not weight.is_meta:
+                weight.grad = torch.full_like(weight, (place + 1.0) / (step + 2.0))
+        optimizer.step()
+
+
+def assert_same_state(found: Any, expected: Any) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+OPTIMIZERS = {"one group": in_one_group, "two groups": in_two_groups}
+MakeOptimizer = Callable[[nn.Module], Optimizer]
+
+
+@pytest.fixture(params=OPTIMIZERS)
+def make_optimizer(request: pytest.FixtureRequest) -> MakeOptimizer:
+    return OPTIMIZERS[request.param]
+
+
+def test_the_first_rank_has_the_whole_state_in_the_order_of_the_model() -> None:
+    first, other = on_all_ranks(lambda ranks, rank: whole_state_dict(part_of(rank), ranks, MEMBERS))
+
+    whole = make_model().state_dict()
+    assert list(first) == list(whole)
+    assert_same_state(first, dict(whole))
+    assert list(other) == ["1.weight", "1.bias", "3.weight", "3.bias"]
+
+
+def test_replicas_of_the_first_ranks_send_nothing() -> None:
+    first, *_ = on_all_ranks(
+        lambda ranks, rank: whole_state_dict(part_of(rank, seed=rank // 2), ranks, MEMBERS), 4
+    )
+
+    assert_same_state(first, dict(make_model().state_dict()))
+
+
+def test_a_rank_loads_its_own_part_of_a_whole_state() -> None:
+    model, whole = part_of(1), make_model(seed=1).state_dict()
+
+    load_own_state(model, whole)
+
+    for name, weight in model.state_dict().items():
+        assert weight.is_meta == name.startswith(("0", "2"))
+        if not weight.is_meta:
+            assert torch.equal(weight, whole[name]), name
+
+
+def test_the_state_of_all_optimisers_is_that_of_one_over_all_weights(
+    make_optimizer: MakeOptimizer,
+) -> None:
+    def work(ranks: Ranks, rank: int) -> dict[str, Any]:
+        model = part_of(rank)
+        optimizer = make_optimizer(model)
+        take_steps(model, optimizer)
+        return whole_optimizer_state(optimizer, model, ranks, MEMBERS)
+
+    alone = make_model()
+    optimizer = make_optimizer(alone)
+    take_steps(alone, optimizer)
+
+    found, expected = on_all_ranks(work)[0], optimizer.state_dict()
+
+    assert list(found["state"]) == list(expected["state"])
+    assert found["param_groups"] == expected["param_groups"]
+    assert_same_state(found["state"], expected["state"])
+
+
+def test_ranks_go_on_from_the_state_of_one_optimiser_over_all_weights(
+    make_optimizer: MakeOptimizer,
+) -> None:
+    alone = make_model()
+    optimizer = make_optimizer(alone)
+    take_steps(alone, optimizer)
+    weights = copy.deepcopy(alone.state_dict())
+    state = copy.deepcopy(optimizer.state_dict())
+
+    def work(ranks: Ranks, rank: int) -> nn.Module:
+        model = part_of(rank, seed=rank + 1)
+        load_own_state(model, weights)
+        own = make_optimizer(model)
+        load_own_optimizer_state(own, model, ranks, state)
+        take_steps(model, own)
+        return model
+
+    models = on_all_ranks(work)
+    take_steps(alone, optimizer)
+
+    for model in models:
+        for name, weight in model.state_dict().items():
+            if not weight.is_meta:
+                assert torch.equal(weight, alone.state_dict()[name]), name
+
+
+def test_what_is_loaded_stays_when_the_file_is_written_over() -> None:
+    alone = make_model()
+    optimizer = in_one_group(alone)
+    take_steps(alone, optimizer)
+    state = copy.deepcopy(optimizer.state_dict())
+
+    def work(ranks: Ranks, rank: int) -> Optimizer:
+        model = part_of(rank)
+        own = in_one_group(model)
+        load_own_optimizer_state(own, model, ranks, state)
+        return own
+
+    loaded = on_all_ranks(work)
+    before = copy.deepcopy([own.state_dict()["state"] for own in loaded])
+    for of_weight in state["state"].values():
+        for value in of_weight.values():
+            value.zero_()
+
+    assert_same_state([own.state_dict()["state"] for own in loaded], before)
