@@ -37,10 +37,10 @@ class Outbox:
 
 def _empty(sending: SimpleQueue[Sending | None]) -> None:
     while (item := sending.get()) is not None:
-        work, _ = item
         try:
-            work.wait()
+            item[0].wait()
         except RuntimeError:
             # Whoever waits for this rank, or for the one that is gone, reports it.
             return
-        del item, work
+        # Nothing may come for a long time, and a tensor lives no longer than its send.
+        del item

@@ -30,26 +30,29 @@ class Sending:
         return True
 
 
-def keep(outbox: Outbox, sending: Sending) -> weakref.ref[torch.Tensor]:
-    tensor = torch.zeros(3)
-    outbox.keep(cast("dist.Work", cast("Any", sending)), tensor)
-    return weakref.ref(tensor)
+def keep(outbox: Outbox, sending: Sending) -> threading.Event:
+    """Keep a tensor, and set the event when it is gone."""
+    tensor, gone = torch.zeros(3), threading.Event()
+    weakref.finalize(tensor, gone.set)
+    outbox.keep(cast("dist.Work", cast(Any, sending)), tensor)
+    return gone
 
 
 def test_a_tensor_is_kept_until_its_send_is_done_and_no_longer() -> None:
     outbox, first, second = Outbox(), Sending(), Sending()
 
-    kept = [keep(outbox, first), keep(outbox, second)]
+    first_is_gone, second_is_gone = keep(outbox, first), keep(outbox, second)
     assert first.waited_for.wait(WAIT_S)
-    assert None not in [reference() for reference in kept]
-
+    assert not first_is_gone.is_set()
     first.is_done.set()
+    assert first_is_gone.wait(WAIT_S)
     assert second.waited_for.wait(WAIT_S)
-    assert [reference() is None for reference in kept] == [True, False]
-
+    assert not second_is_gone.is_set()
     second.is_done.set()
+    # Though nothing is sent after it.
+    assert second_is_gone.wait(WAIT_S)
+
     outbox.close()
-    assert kept[1]() is None
 
 
 def test_closing_waits_until_all_is_sent() -> None:
@@ -83,6 +86,6 @@ def test_a_closed_outbox_can_be_used_again() -> None:
     for _ in range(2):
         sending = Sending()
         sending.is_done.set()
-        kept = keep(outbox, sending)
+        gone = keep(outbox, sending)
         outbox.close()
-        assert kept() is None
+        assert gone.is_set()
