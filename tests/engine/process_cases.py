@@ -77,12 +77,12 @@ class Case:
         start, stop = list(pairwise(accumulate(self.shares, initial=0)))[replica]
         return slice(start, stop)
 
-    def batch(self, step: int, rows: slice = slice(None)) -> dict[str, Tensor | None]:
+    def batch(self, step: int, rows: slice = slice(None)) -> dict[str, Any]:
         """What `train_step` takes, of some rows."""
         n_rows, dtype = self.batch_sizes[step], self.dtype
         every_step = self.model.get("every_step", False)
         x, y = make_batch(n_rows, every_step=every_step, dtype=dtype, seed=step)
-        batch: dict[str, Tensor | None] = {"x": x[rows], "y": y[rows]}
+        batch: dict[str, Any] = {"x": x[rows], "y": y[rows]}
         if self.lengths is not None:
             batch["lengths"] = torch.tensor(self.lengths[:n_rows])[rows]
         if self.gives_h_0:
@@ -224,6 +224,9 @@ REPLICAS = {
 }
 """Four ranks: two replicas of two ranks."""
 
+DROPPING = Case(grid=(1, 3), shares=(3, 2), batch_sizes=(5, 5), model={"dropout": 0.3})
+"""Two replicas of two ranks, whose micro-batches are the two of one pipeline."""
+
 TWO_GPUS = {
     "two GPUs": Case(devices=("cuda:0", "cuda:1"), lengths=RAGGED, model=CARRY),
     "a GPU each": Case(devices=("cuda:0", "cuda:0"), shares=(3, 2), batch_sizes=(5, 4, 2)),
@@ -232,7 +235,7 @@ TWO_GPUS = {
 
 CASES_OF_WORLD: dict[int, dict[str, Case]] = {
     2: ONE_PIPELINE | REPLICAS_OF_ONE_RANK,
-    4: FOUR_STAGES | REPLICAS,
+    4: FOUR_STAGES | REPLICAS | {"dropping": DROPPING},
 }
 
 
@@ -251,7 +254,9 @@ def train(case: Case, engine: Engine, model: StackModel, rows: slice = slice(Non
         batch = case.batch(step, rows)
         y = batch.pop("y")
         with case.precision():
+            model.eval()
             seen[f"predictions {step}"] = engine.collect(engine.predict(**batch))
+            model.train()
             loss = engine.train_step(y=y, step=step, **batch)
         model.zero_grad()
         loss.backward()
@@ -265,7 +270,7 @@ def train(case: Case, engine: Engine, model: StackModel, rows: slice = slice(Non
         with torch.no_grad():
             for weight in own.values():
                 if weight.grad is not None:
-                    weight -= LEARNING_RATE * weight.grad
+                    weight.sub_(weight.grad, alpha=LEARNING_RATE)
         carried = engine.carried
         seen |= {f"carried in {use} {step}": states for use, states in carried.items()}
         # So that what is carried has to have gone where it belongs.

@@ -87,10 +87,10 @@ def gradients_overlap(ranks: Ranks) -> list[bool]:
     seen: list[bool] = []
     all_reduce = dist.all_reduce
 
-    def noted(tensor: Tensor, *args: Any, async_op: bool = False, **kwargs: Any) -> Any:
+    def noted(tensor: Tensor, group: dist.ProcessGroup, async_op: bool = False) -> Any:
         if async_op:
             started.set()
-        return all_reduce(tensor, *args, async_op=async_op, **kwargs)
+        return all_reduce(tensor, group=group, async_op=async_op)
 
     n_micro_batches = OVERLAPPING.plan.n_micro_batches
 

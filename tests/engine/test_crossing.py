@@ -39,7 +39,6 @@ def hand_overs() -> Iterator[HandOvers]:
 def crossing_of(case: Case) -> Crossing:
     batch = case.batch(0)
     x = batch["x"]
-    assert x is not None
     modules = modules_of_stages(case.build_model(), case.plan)
     cells = Cells.cut(x.shape[0], x.shape[1], *case.grid, batch.get("lengths"))
     with case.precision():
@@ -86,7 +85,6 @@ def test_weights_elsewhere_are_not_read() -> None:
         block.to("meta")
     modules = modules_of_stages(model, case.plan)
     x = case.batch(0)["x"]
-    assert x is not None
     cells = Cells.cut(x.shape[0], x.shape[1], *case.grid)
     own = Crossing(modules, cells, types_out(modules[0], CPU), CPU)
 

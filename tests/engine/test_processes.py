@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Launch
 from tests.builders import MSE, TOLERANCE, make_plan, relative_error
 from tests.engine.process_cases import (
+    DROPPING,
     FOUR_STAGES,
     ONE_PIPELINE,
     REPLICAS,
@@ -122,10 +123,14 @@ def check_replicas(case: Case, outcomes: list[Outcome]) -> None:
     """Compare, within rounding, with the model in one piece."""
     model = case.build_model()
     expected = train(case, WholeEngine(model, MSE, seed=SEED), model)
+    check_close(outcomes, expected, TOLERANCE[case.dtype])
+
+
+def check_close(outcomes: list[Outcome], expected: Numbers, tolerance: float) -> None:
     found = merged(outcomes)
     assert {name for name in found if not name.startswith("carried in check")} == expected.keys()
     for name, wanted in expected.items():
-        assert relative_error(found[name], wanted) <= TOLERANCE[case.dtype], name
+        assert relative_error(found[name], wanted) <= tolerance, name
 
 
 @pytest.mark.parametrize("name", ONE_PIPELINE)
@@ -146,6 +151,15 @@ def test_replicas_of_one_rank_train_as_one_model_does(name: str, pair: World) ->
 @pytest.mark.parametrize("name", REPLICAS)
 def test_replicas_of_a_pipeline_train_as_one_model_does(name: str, four: World) -> None:
     check_replicas(REPLICAS[name], four.outcomes(name))
+
+
+def test_replicas_drop_what_the_micro_batches_of_one_pipeline_drop(four: World) -> None:
+    one = replace(DROPPING, grid=(2, 3), shares=(5,))
+    model = one.build_model()
+    with ThreadEngine(model, one.plan, MSE, seed=SEED) as engine:
+        expected = train(one, engine, model)
+
+    check_close(four.outcomes("dropping"), expected, TOLERANCE[torch.float64])
 
 
 @pytest.mark.gpu
@@ -181,7 +195,6 @@ def check_actions(case: Case, outcomes: list[Outcome]) -> None:
     """Compare what was timed with what the schedule says of the last batch."""
     rows = case.rows(0)
     x = case.batch(len(case.batch_sizes) - 1, rows)["x"]
-    assert x is not None
     cells = Cells.cut(len(x), x.shape[1], *case.grid)
     stages = make_stages(case.plan, modules_of_stages(case.build_model(), case.plan))
     lowered = lowered_schedule(case.plan, stages, cells)
