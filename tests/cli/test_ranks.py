@@ -31,7 +31,7 @@ from tests.rank_processes import ROOT, free_port
 
 TAG = "GRU_PARALLEL_TEST"
 LATEST_END_S = 10.0
-START_S = 30.0
+START_S = 20.0
 THREADS = (*SMALL, "placement.device_map=[0,0,1,1]")
 HARMED = [name for name, world in WORLDS.items() if world.is_harmed]
 RESTARTED = (*BUSY, "trainer.max_epochs=4")

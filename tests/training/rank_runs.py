@@ -33,7 +33,7 @@ from tests.training import test_carried_and_ragged as carried_and_ragged
 from tests.training.test_checkpoints import SaveAfter, cosine, plateau
 
 PLAN = make_plan([2, 2], n_micro_batches=2, n_chunks=2)
-ALL_END_WITHIN_S = 100.0
+ALL_END_WITHIN_S = 90.0
 N_BEFORE = 6
 """Batches before the checkpoint of a run that is gone on from: it is written in an epoch."""
 

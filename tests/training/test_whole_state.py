@@ -23,7 +23,7 @@ from gru_parallel.training.whole_state import (
 )
 
 Result = TypeVar("Result")
-WAIT_S = 20.0
+WAIT_S = 5.0
 LAYERS_OF_RANKS = ((0, 2), (1, 3))
 MEMBERS = range(2)
 
