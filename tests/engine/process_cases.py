@@ -84,7 +84,11 @@ class Case:
         x, y = make_batch(n_rows, every_step=every_step, dtype=dtype, seed=step)
         batch: dict[str, Any] = {"x": x[rows], "y": y[rows]}
         if self.lengths is not None:
-            batch["lengths"] = torch.tensor(self.lengths[:n_rows])[rows]
+            lengths = batch["lengths"] = torch.tensor(self.lengths[:n_rows])[rows]
+            # Windows come as long as the longest of them.
+            longest = max(lengths.tolist(), default=x.shape[1])
+            batch["x"] = batch["x"][:, :longest]
+            batch["y"] = batch["y"][:, :longest] if every_step else batch["y"]
         if self.gives_h_0:
             n_states = 4 * (1 + self.model.get("bidirectional", False))
             generator = torch.Generator().manual_seed(step)
