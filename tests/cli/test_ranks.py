@@ -32,6 +32,7 @@ from tests.rank_processes import ROOT, free_port
 TAG = "GRU_PARALLEL_TEST"
 LATEST_END_S = 10.0
 START_S = 20.0
+TORCHRUN_ENDS_WITHIN_S = 100.0
 THREADS = (*SMALL, "placement.device_map=[0,0,1,1]")
 HARMED = [name for name, world in WORLDS.items() if world.is_harmed]
 RESTARTED = (*BUSY, "trainer.max_epochs=4")
@@ -73,7 +74,7 @@ def run_torchrun(folder: Path) -> EndedAlone:
         env=os.environ | {"OMP_NUM_THREADS": "1", TAG: str(folder)},
         capture_output=True,
         text=True,
-        timeout=ALL_END_WITHIN_S,
+        timeout=TORCHRUN_ENDS_WITHIN_S,
         check=False,
     )
     return EndedAlone(ended.returncode, ended.stdout, ended.stderr, folder)
