@@ -43,7 +43,6 @@ BUSY = (
     "model.dropout=0.2",
     "schedule.n_micro_batches=2",
     "trainer.gradient_clip_val=0.1",
-    "trainer.max_epochs=3",
     "trainer.enable_progress_bar=true",
 )
 DIVERGING = ("optimizer=sgd", "optimizer.lr=1e30")
@@ -122,7 +121,7 @@ class Ended:
 
     Attributes:
         status: its exit status; negative for the signal that killed it.
-        after_s: when, in seconds since a rank was harmed.
+        after_s: when it was seen that it had ended, in seconds since a rank was harmed.
         out: what it printed.
         err: what it printed as errors.
     """
@@ -166,9 +165,10 @@ def harm(world: World, processes: Sequence[ForkProcess], folder: Path, end: floa
         os.kill(pid, world.number)
 
 
-def see_end(world: World, processes: Sequence[ForkProcess], folder: Path, end: float) -> None:
+def see_end(
+    world: World, processes: Sequence[ForkProcess], folder: Path, began: float, end: float
+) -> None:
     """Wait until all ranks have ended, and write down how; kill those that have not at `end`."""
-    began = time.monotonic()
     stopped = {world.harmed} if world.stops else set()
     for rank in sorted(range(N_RANKS), key=lambda rank: rank in stopped):
         processes[rank].join(0 if rank in stopped else max(0.0, end - time.monotonic()))
@@ -194,7 +194,10 @@ if __name__ == "__main__":
         own = {name: WORLDS[name] for name in names if WORLDS[name].is_harmed == is_harmed}
         running = {name: begin(world, target / name) for name, world in own.items()}
         end = time.monotonic() + ALL_END_WITHIN_S
+        began = {}
         for name, world in own.items():
             if world.number is not None:
                 harm(world, running[name], target / name, end)
-            see_end(world, running[name], target / name, end)
+            began[name] = time.monotonic()
+        for name, world in own.items():
+            see_end(world, running[name], target / name, began[name], end)
