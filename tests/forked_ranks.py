@@ -1,49 +1,98 @@
 """Ranks that are forked from one process, which has imported torch and Lightning for all of them.
 
-That saves seconds a rank. For programs of their own only: the process of the tests has threads,
-which a fork would leave behind.
+That saves seconds a rank. The process is a fork server of multiprocessing's, which has no threads.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
-from multiprocessing.context import ForkProcess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-import torch
-from lightning.pytorch.utilities import rank_zero_only
-
-from tests.rank_processes import free_port, rank_environment
-
-
-def fork_ranks(n_ranks: int, work: Callable[[], None]) -> list[ForkProcess]:
-    """Start the ranks of a world, each of which does the same work."""
-    port = free_port()
-    fork = multiprocessing.get_context("fork")
-    processes = [
-        fork.Process(target=_be_rank, args=(rank_environment(rank, n_ranks, port), work))
-        for rank in range(n_ranks)
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    [
+        "gru_parallel.plan",
+        "gru_parallel.train",
+        "gru_parallel.training.process_strategy",
+        "gru_parallel.verify",
+        "lightning.pytorch",
+        "torchmetrics",
     ]
-    for process in processes:
-        process.start()
-    return processes
+)
+POLL_S = 0.02
+
+# multiprocessing asks about all of its processes whenever it starts one, and an exit status can be
+# read once: without it, worlds that start in several threads take statuses from each other.
+_ONE_AT_A_TIME = threading.Lock()
 
 
-def all_end_well(processes: Sequence[ForkProcess], within_s: float) -> bool:
-    """Wait until all have ended, those too that have to be killed for it."""
-    end = time.monotonic() + within_s
-    for process in processes:
-        process.join(max(0.0, end - time.monotonic()))
-        process.kill()
-        process.join()
-    return all(process.exitcode == 0 for process in processes)
+class ForkedRank:
+    """A rank as a process of its own.
+
+    Args:
+        environment: all of its variables.
+        work: what it does; a function of a module, or a `partial` of one.
+        folder: where it begins, and writes what it prints, into `out` and `err`.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str], work: Callable[[], object], folder: Path
+    ) -> None:
+        arguments = (dict(environment), work, folder)
+        self._process = SERVER.Process(target=_be_rank, args=arguments, daemon=True)
+        with _ONE_AT_A_TIME:
+            self._process.start()
+
+    def poll(self) -> int | None:
+        """Return its exit status, negative for the signal that killed it; None while it runs."""
+        with _ONE_AT_A_TIME:
+            return self._process.exitcode
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def kill(self) -> int:
+        """Kill it if it still runs, and return its exit status."""
+        if self.poll() is None:
+            self._process.kill()
+        while (status := self.poll()) is None:
+            time.sleep(POLL_S)
+        return status
 
 
-def _be_rank(environment: dict[str, str], work: Callable[[], None]) -> None:
-    os.environ |= environment
+def wait_for_all(ranks: Sequence[ForkedRank], end: float) -> bool:
+    """Wait until all have ended by themselves, or until the time `end`; return whether they did."""
+    while any(rank.poll() is None for rank in ranks):
+        if time.monotonic() > end:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _be_rank(environment: Mapping[str, str], work: Callable[[], object], folder: Path) -> None:
+    # The server has done neither for it.
+    import torch
+    from lightning.pytorch.utilities import rank_zero_only
+
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    for descriptor, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     torch.set_num_threads(1)
     # Lightning has read it when it was imported, before this process was a rank.
     rank_zero_only.rank = int(environment["RANK"])
-    work()
+    try:
+        work()
+    except Exception:  # noqa: BLE001 - it ends here, as a program of its own would
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)

@@ -1,23 +1,25 @@
-"""Ranks as real processes, started as torchrun would start them, on the loopback."""
+"""Ranks as processes of their own, started as torchrun would start them, on the loopback."""
 
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.forked_ranks import POLL_S, ForkedRank
+
 ROOT = Path(__file__).parents[1]
 ALL_END_WITHIN_S = 60.0
-POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,17 @@ class RankProcesses:
     """Running ranks; killed at the end of the `with`, if they are still there.
 
     Args:
-        processes: in the order of the ranks.
-        folder: where each rank writes `<rank>.out` and `<rank>.err`.
+        ranks: in the order of their places.
+        folder: with a folder of each, named after its place.
     """
 
     def __init__(
-        self, processes: Sequence[subprocess.Popen[bytes]], folder: tempfile.TemporaryDirectory[str]
+        self, ranks: Sequence[ForkedRank], folder: tempfile.TemporaryDirectory[str]
     ) -> None:
-        self._processes = processes
+        self._ranks = ranks
         self._folder = folder
         self._began = time.monotonic()
+        self._statuses: dict[int, int] = {}
         self._ended_at: dict[int, float] = {}
 
     def __enter__(self) -> Self:
@@ -62,25 +65,23 @@ class RankProcesses:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for process in self._processes:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+        for rank in self._ranks:
+            rank.kill()
         self._folder.cleanup()
 
     def stdout(self, rank: int) -> str:
         """What a rank has printed so far."""
-        return (Path(self._folder.name) / f"{rank}.out").read_text()
+        return self._read(rank, "out")
 
     def stderr(self, rank: int) -> str:
         """What a rank has printed to stderr so far."""
-        return (Path(self._folder.name) / f"{rank}.err").read_text()
+        return self._read(rank, "err")
 
     def wait_for(self, rank: int, text: str, within_s: float = ALL_END_WITHIN_S) -> None:
         """Wait until a rank has printed a text, and start the clock of `Ended.after_s` anew."""
         end = time.monotonic() + within_s
         while text not in self.stdout(rank):
-            ended = self._processes[rank].poll()
+            ended = self._ranks[rank].poll()
             if ended is not None and text not in self.stdout(rank):
                 raise AssertionError(f"rank {rank} ended with {ended}: {self.stderr(rank)}")
             if time.monotonic() > end:
@@ -90,7 +91,7 @@ class RankProcesses:
 
     def signal(self, rank: int, number: signal.Signals) -> None:
         """Send a signal to a rank, and start the clock of `Ended.after_s` anew."""
-        self._processes[rank].send_signal(number)
+        self._ranks[rank].signal(number)
         self._began = time.monotonic()
 
     def ends(
@@ -105,18 +106,16 @@ class RankProcesses:
         Returns:
             How each of them ended.
         """
-        awaited = list(range(len(self._processes))) if ranks is None else list(ranks)
+        awaited = list(range(len(self._ranks))) if ranks is None else list(ranks)
         end = time.monotonic() + within_s
-        while running := [rank for rank in awaited if self._processes[rank].poll() is None]:
-            self._note_ended()
+        while running := [rank for rank in awaited if rank not in self._note_ended()]:
             if time.monotonic() > end:
                 said = "\n".join(f"rank {rank}: {self.stderr(rank)}" for rank in awaited)
                 raise AssertionError(f"ranks {running} still run after {within_s:g} s\n{said}")
             time.sleep(POLL_S)
-        self._note_ended()
         return [
             Ended(
-                self._processes[rank].returncode,
+                self._statuses[rank],
                 self.stdout(rank),
                 self.stderr(rank),
                 self._ended_at[rank] - self._began,
@@ -124,10 +123,17 @@ class RankProcesses:
             for rank in awaited
         ]
 
-    def _note_ended(self) -> None:
-        for rank, process in enumerate(self._processes):
-            if process.poll() is not None:
-                self._ended_at.setdefault(rank, time.monotonic())
+    def _note_ended(self) -> dict[int, float]:
+        for place, rank in enumerate(self._ranks):
+            status = rank.poll()
+            if status is not None and place not in self._ended_at:
+                self._statuses[place] = status
+                self._ended_at[place] = time.monotonic()
+        return self._ended_at
+
+    def _read(self, rank: int, name: str) -> str:
+        path = Path(self._folder.name) / str(rank) / name
+        return path.read_text() if path.exists() else ""
 
 
 def start(
@@ -142,8 +148,8 @@ def start(
 
     Args:
         n_ranks: in the world.
-        program: the text of a Python program, or the arguments of Python, such as
-            `["-m", "gru_parallel.train", ...]`.
+        program: the text of a Python program, or the arguments of Python: `["-m", name, ...]`
+            for a module, `[path, ...]` for a file.
         port: of the store; None for one that is free.
         environment: what the ranks get besides this process's and what torchrun would set.
         ranks: which to start; None for all. A list of them is always one a place, from 0.
@@ -151,26 +157,27 @@ def start(
     Returns:
         The processes, to be used in a `with`.
     """
-    arguments = ["-c", program] if isinstance(program, str) else list(program)
     port = free_port() if port is None else port
     folder = tempfile.TemporaryDirectory()
-    processes = []
+    started = []
     for place, rank in enumerate(range(n_ranks) if ranks is None else ranks):
         own = rank_environment(rank, n_ranks, port) | dict(environment or {})
-        out = Path(folder.name) / f"{place}.out"
-        err = Path(folder.name) / f"{place}.err"
-        with out.open("wb") as stdout, err.open("wb") as stderr:
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=stdout,
-                    stderr=stderr,
-                    env=os.environ | own,
-                    cwd=ROOT,
-                )
-            )
-    return RankProcesses(processes, folder)
+        begins_in = Path(folder.name) / str(place)
+        begins_in.mkdir()
+        started.append(ForkedRank(os.environ | own, partial(_run_program, program), begins_in))
+    return RankProcesses(started, folder)
+
+
+def _run_program(program: str | Sequence[str]) -> None:
+    """Do what Python does with a program, or with arguments."""
+    if isinstance(program, str):
+        exec(compile(program, "<rank>", "exec"), {"__name__": "__main__"})
+    elif program[0] == "-m":
+        sys.argv = list(program[1:])
+        runpy.run_module(program[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = list(program)
+        runpy.run_path(program[0], run_name="__main__")
 
 
 def rank_environment(rank: int, n_ranks: int, port: int) -> dict[str, str]:
@@ -183,7 +190,6 @@ def rank_environment(rank: int, n_ranks: int, port: int) -> dict[str, str]:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1",
     }
 
 

@@ -46,7 +46,7 @@ class Report:
     Attributes:
         rank: which.
         happened: the sentence, without its end.
-        is_gone: whether the rank will never read this.
+        is_gone: whether its process is gone, so that it will never read this.
     """
 
     rank: int
@@ -73,7 +73,6 @@ class Report:
         return cls(
             rank,
             f"rank {rank} has not answered for engine.timeout_s={timeout_s:g} s{_seen(doing)}",
-            is_gone=True,
         )
 
     @classmethod

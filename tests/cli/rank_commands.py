@@ -1,30 +1,23 @@
-"""The training command over ranks: worlds of two, and a program that runs all of them.
-
-    python -m tests.cli.rank_commands FOLDER NAME...
-
-Each world runs in <FOLDER>/<name>, its ranks in a folder of their own each, <rank>. What a rank
-prints is in <rank>/out and <rank>/err, and how it ended in <rank>/ended.json.
-"""
+"""The training command over ranks: worlds of two, and what runs all of them."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
 from gru_parallel import together, train
 from gru_parallel.cli import run_under_hydra
 from tests.cli.in_process import SMALL
-from tests.forked_ranks import fork_ranks
+from tests.forked_ranks import ForkedRank
+from tests.rank_processes import free_port, rank_environment
 
 N_RANKS = 2
 ALL_END_WITHIN_S = 45.0
@@ -131,19 +124,14 @@ class Ended:
     out: str
     err: str
 
-    @classmethod
-    def read(cls, folder: Path) -> Ended:
-        """Read how the rank of a folder ended."""
-        printed = {name: (folder / name).read_text() for name in ("out", "err")}
-        return cls(**json.loads((folder / "ended.json").read_text()), **printed)
+
+Ends = Mapping[str, Sequence[Ended]]
+"""How the ranks of each world ended, by the world's name."""
 
 
 def run_command(world: World, folder: Path) -> None:
     """Run the command, as a rank of a world."""
     rank = int(os.environ["RANK"])
-    os.chdir(folder / str(rank))
-    for descriptor, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), descriptor)
     if world.n_rows[rank] > 0:
         rows = (f"{row % 7},{row % 5}" for row in range(world.n_rows[rank]))
         Path("series.csv").write_text("\n".join(["a,b", *rows]))
@@ -152,7 +140,7 @@ def run_command(world: World, folder: Path) -> None:
     sys.exit(run_under_hydra(train.prepare, train.run))
 
 
-def harm(world: World, processes: Sequence[ForkProcess], folder: Path, end: float) -> None:
+def harm(world: World, ranks: Sequence[ForkedRank], folder: Path, end: float) -> None:
     """Send a rank its signal, at a random moment of the training, but before the time `end`."""
     metrics = folder / "run" / "metrics.csv"
     while not metrics.is_file() or len(metrics.read_text().splitlines()) < 2:
@@ -160,44 +148,57 @@ def harm(world: World, processes: Sequence[ForkProcess], folder: Path, end: floa
             return
         time.sleep(POLL_S)
     time.sleep(random.random())
-    pid = processes[world.harmed].pid
-    if pid is not None and world.number is not None:
-        os.kill(pid, world.number)
+    if world.number is not None:
+        ranks[world.harmed].signal(world.number)
 
 
-def see_end(
-    world: World, processes: Sequence[ForkProcess], folder: Path, began: float, end: float
-) -> None:
-    """Wait until all ranks have ended, and write down how; kill those that have not at `end`."""
+def see_ends(
+    world: World, ranks: Sequence[ForkedRank], folder: Path, began: float, end: float
+) -> list[Ended]:
+    """Wait until all ranks have ended, and return how; kill those that have not at `end`."""
     stopped = {world.harmed} if world.stops else set()
-    for rank in sorted(range(N_RANKS), key=lambda rank: rank in stopped):
-        processes[rank].join(0 if rank in stopped else max(0.0, end - time.monotonic()))
-        after_s = time.monotonic() - began
-        processes[rank].kill()
-        processes[rank].join()
-        ended = {"status": processes[rank].exitcode, "after_s": after_s}
-        (folder / str(rank) / "ended.json").write_text(json.dumps(ended))
+    after_s = {}
+    while len(after_s) < N_RANKS - len(stopped) and time.monotonic() < end:
+        for rank in set(range(N_RANKS)) - after_s.keys():
+            if ranks[rank].poll() is not None:
+                after_s[rank] = time.monotonic() - began
+        time.sleep(POLL_S)
+    statuses = [rank.kill() for rank in ranks]
+    printed = [
+        [(folder / str(rank) / name).read_text() for name in ("out", "err")]
+        for rank in range(N_RANKS)
+    ]
+    return [
+        Ended(statuses[rank], after_s.get(rank, end - began), *printed[rank])
+        for rank in range(N_RANKS)
+    ]
 
 
-def begin(world: World, folder: Path) -> list[ForkProcess]:
+def begin(world: World, folder: Path) -> list[ForkedRank]:
     """Start the ranks of a world."""
+    port = free_port()
+    ranks = []
     for rank in range(N_RANKS):
-        (folder / str(rank)).mkdir(parents=True)
-    return fork_ranks(N_RANKS, partial(run_command, world, folder))
+        begins_in = folder / str(rank)
+        begins_in.mkdir(parents=True)
+        environment = os.environ | rank_environment(rank, N_RANKS, port)
+        ranks.append(ForkedRank(environment, partial(run_command, world, folder), begins_in))
+    return ranks
 
 
-if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    names = sys.argv[2:]
+def run_worlds(names: Sequence[str], folder: Path) -> Ends:
+    """Run worlds at once, each in <folder>/<name>, and its ranks in folders of their own there."""
+    ends = {}
     # Those that are harmed by themselves: how soon they end is looked at.
     for is_harmed in (False, True):
         own = {name: WORLDS[name] for name in names if WORLDS[name].is_harmed == is_harmed}
-        running = {name: begin(world, target / name) for name, world in own.items()}
+        running = {name: begin(world, folder / name) for name, world in own.items()}
         end = time.monotonic() + ALL_END_WITHIN_S
         began = {}
         for name, world in own.items():
             if world.number is not None:
-                harm(world, running[name], target / name, end)
+                harm(world, running[name], folder / name, end)
             began[name] = time.monotonic()
         for name, world in own.items():
-            see_end(world, running[name], target / name, began[name], end)
+            ends[name] = see_ends(world, running[name], folder / name, began[name], end)
+    return ends

@@ -8,10 +8,10 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -19,19 +19,18 @@ from omegaconf import OmegaConf
 from tests.cli.in_process import SMALL, RunCommand, summary_of
 from tests.cli.in_process import Ended as EndedAlone
 from tests.cli.rank_commands import (
-    ALL_END_WITHIN_S,
     BUSY,
     DIVERGING,
     N_RANKS,
     TIMEOUT_S,
     WORLDS,
-    Ended,
+    Ends,
+    run_worlds,
 )
 from tests.rank_processes import ROOT, free_port
 
 TAG = "GRU_PARALLEL_TEST"
 LATEST_END_S = 10.0
-START_S = 20.0
 TORCHRUN_ENDS_WITHIN_S = 100.0
 THREADS = (*SMALL, "placement.device_map=[0,0,1,1]")
 HARMED = [name for name, world in WORLDS.items() if world.is_harmed]
@@ -46,20 +45,6 @@ REFUSED = {
     "other data": "All ranks must have the same number of training windows; rank 0: 131; rank 1:",
     "a file that one rank lacks": "data.path=series.csv does not exist (looked in ",
 }
-
-
-def run_worlds(folder: Path, names: Sequence[str]) -> Path:
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.cli.rank_commands", str(folder), *names],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=2 * ALL_END_WITHIN_S + START_S,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return folder
 
 
 def run_torchrun(folder: Path) -> EndedAlone:
@@ -80,33 +65,39 @@ def run_torchrun(folder: Path) -> EndedAlone:
     return EndedAlone(ended.returncode, ended.stdout, ended.stderr, folder)
 
 
-Folders = dict[str, Future[Any]]
+@dataclass(frozen=True)
+class Worlds:
+    """Worlds that have ended: the folder in which each has one of its name, and how."""
+
+    folder: Path
+    ends: Ends
+
+
+@dataclass(frozen=True)
+class Running:
+    """What runs at once, because ranks wait for each other half of their time."""
+
+    worlds: Future[Ends]
+    folder_of_worlds: Path
+    restarted: Future[EndedAlone]
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folders]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("worlds")
     with ThreadPoolExecutor(2) as pool:
-        yield {
-            "restarted": pool.submit(run_torchrun, tmp_path_factory.mktemp("restarted")),
-            "worlds": pool.submit(run_worlds, tmp_path_factory.mktemp("worlds"), list(WORLDS)),
-        }
+        restarted = pool.submit(run_torchrun, tmp_path_factory.mktemp("restarted"))
+        yield Running(pool.submit(run_worlds, list(WORLDS), folder), folder, restarted)
 
 
 @pytest.fixture
-def worlds(running: Folders) -> Path:
-    """The folder of all worlds, which have ended."""
-    folder: Path = running["worlds"].result()
-    return folder
+def worlds(running: Running) -> Worlds:
+    return Worlds(running.folder_of_worlds, running.worlds.result())
 
 
 @pytest.fixture
-def restarted(running: Folders) -> EndedAlone:
-    ended: EndedAlone = running["restarted"].result()
-    return ended
-
-
-def ends_of(worlds: Path, name: str) -> list[Ended]:
-    return [Ended.read(worlds / name / str(rank)) for rank in range(N_RANKS)]
+def restarted(running: Running) -> EndedAlone:
+    return running.restarted.result()
 
 
 def rows_without_speed(path: Path) -> list[dict[str, str]]:
@@ -120,12 +111,12 @@ def names_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def test_a_run_over_ranks_is_that_of_threads(worlds: Path, train_command: RunCommand) -> None:
-    ended, other = ends_of(worlds, "busy")
+def test_a_run_over_ranks_is_that_of_threads(worlds: Worlds, train_command: RunCommand) -> None:
+    ended, other = worlds.ends["busy"]
     threads = train_command(*THREADS, *BUSY)
 
     assert (ended.status, other.status) == (0, 0), other.err
-    folder = worlds / "busy" / "run"
+    folder = worlds.folder / "busy" / "run"
     for name in ("metrics.csv", "csv/metrics.csv"):
         assert rows_without_speed(folder / name) == rows_without_speed(threads.folder / name)
     assert (folder / "plan.json").read_text() == (threads.folder / "plan.json").read_text()
@@ -135,17 +126,17 @@ def test_a_run_over_ranks_is_that_of_threads(worlds: Path, train_command: RunCom
 
 
 def test_ranks_share_one_folder_with_all_that_threads_write(
-    worlds: Path, train_command: RunCommand
+    worlds: Worlds, train_command: RunCommand
 ) -> None:
     threads = train_command(*THREADS, *BUSY)
 
-    assert names_in(worlds / "busy" / "run") == names_in(threads.folder)
+    assert names_in(worlds.folder / "busy" / "run") == names_in(threads.folder)
     for rank in range(N_RANKS):
-        assert names_in(worlds / "busy" / str(rank)) == {"out", "err", "ended.json"}
+        assert names_in(worlds.folder / "busy" / str(rank)) == {"out", "err"}
 
 
-def test_one_rank_shows_the_tables_and_the_progress(worlds: Path) -> None:
-    first, other = ends_of(worlds, "busy")
+def test_one_rank_shows_the_tables_and_the_progress(worlds: Worlds) -> None:
+    first, other = worlds.ends["busy"]
 
     for text in ("cpu:1", "predicted: step", "train/loss", "repeat last value"):
         assert text in first.out
@@ -155,10 +146,10 @@ def test_one_rank_shows_the_tables_and_the_progress(worlds: Path) -> None:
 
 
 def test_replicas_train_and_measure_what_one_device_does(
-    worlds: Path, train_command: RunCommand
+    worlds: Worlds, train_command: RunCommand
 ) -> None:
     alone = train_command(*SMALL, "placement.device_map=[0,0,0,0]")
-    folder = worlds / "replicas" / "run"
+    folder = worlds.folder / "replicas" / "run"
 
     rows = rows_without_speed(folder / "metrics.csv")
     expected = rows_without_speed(alone.folder / "metrics.csv")
@@ -173,20 +164,20 @@ def test_replicas_train_and_measure_what_one_device_does(
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_work_is_refused_by_all_ranks_and_said_once(name: str, worlds: Path) -> None:
-    ended = ends_of(worlds, name)
+def test_what_cannot_work_is_refused_by_all_ranks_and_said_once(name: str, worlds: Worlds) -> None:
+    ended = worlds.ends[name]
 
     assert [one.status for one in ended] == [2, 2]
     (said,) = [line for one in ended for line in one.err.splitlines()]
     assert said.startswith(f"gru_parallel: {REFUSED[name]}")
     assert [one.out for one in ended] == ["", ""]
-    assert not (worlds / name / "run").exists()
+    assert not (worlds.folder / name / "run").exists()
 
 
 def test_a_loss_that_is_not_finite_ends_all_ranks_as_it_ends_threads(
-    worlds: Path, train_command: RunCommand
+    worlds: Worlds, train_command: RunCommand
 ) -> None:
-    first, other = ends_of(worlds, "diverging")
+    first, other = worlds.ends["diverging"]
     threads = train_command(*THREADS, *DIVERGING)
 
     assert threads.status != 0
@@ -194,8 +185,8 @@ def test_a_loss_that_is_not_finite_ends_all_ranks_as_it_ends_threads(
     assert (first.err, other.err) == (threads.err, "")
 
 
-def test_a_rank_that_raises_ends_the_other_and_is_named_with_its_action(worlds: Path) -> None:
-    other, raising = ends_of(worlds, "raising")
+def test_a_rank_that_raises_ends_the_other_and_is_named_with_its_action(worlds: Worlds) -> None:
+    other, raising = worlds.ends["raising"]
 
     assert (other.status, raising.status) == (1, 1)
     assert raising.err.rstrip().endswith("ValueError: the batch is odd")
@@ -206,8 +197,8 @@ def test_a_rank_that_raises_ends_the_other_and_is_named_with_its_action(worlds: 
     )
 
 
-def check_killed(worlds: Path) -> None:
-    other, killed = ends_of(worlds, "killed")
+def check_killed(worlds: Worlds) -> None:
+    other, killed = worlds.ends["killed"]
 
     assert (other.status, killed.status) == (1, -9)
     assert other.after_s < LATEST_END_S
@@ -218,8 +209,8 @@ def check_killed(worlds: Path) -> None:
     )
 
 
-def check_first_killed(worlds: Path) -> None:
-    killed, other = ends_of(worlds, "first killed")
+def check_first_killed(worlds: Worlds) -> None:
+    killed, other = worlds.ends["first killed"]
 
     assert (killed.status, other.status) == (-9, 1)
     assert other.after_s < LATEST_END_S
@@ -229,8 +220,8 @@ def check_first_killed(worlds: Path) -> None:
     )
 
 
-def check_stopped(worlds: Path, name: str = "stopped") -> None:
-    other, _ = ends_of(worlds, name)
+def check_stopped(worlds: Worlds, name: str = "stopped") -> None:
+    other, _ = worlds.ends[name]
 
     assert other.status == 1
     assert other.after_s < TIMEOUT_S + LATEST_END_S
@@ -241,35 +232,35 @@ def check_stopped(worlds: Path, name: str = "stopped") -> None:
     )
 
 
-def test_a_rank_killed_at_a_random_moment_ends_the_other_and_is_named(worlds: Path) -> None:
+def test_a_rank_killed_at_a_random_moment_ends_the_other_and_is_named(worlds: Worlds) -> None:
     check_killed(worlds)
 
 
 def test_the_first_rank_killed_at_a_random_moment_ends_the_other_and_is_named(
-    worlds: Path,
+    worlds: Worlds,
 ) -> None:
     check_first_killed(worlds)
 
 
-def test_a_rank_that_stops_answering_ends_the_other_and_is_named(worlds: Path) -> None:
+def test_a_rank_that_stops_answering_ends_the_other_and_is_named(worlds: Worlds) -> None:
     check_stopped(worlds)
 
 
-def test_a_rank_that_is_stopped_while_metrics_are_added_up_is_named(worlds: Path) -> None:
+def test_a_rank_that_is_stopped_while_metrics_are_added_up_is_named(worlds: Worlds) -> None:
     check_stopped(worlds, "stopped in a validation")
 
-    other, _ = ends_of(worlds, "stopped in a validation")
+    other, _ = worlds.ends["stopped in a validation"]
     assert other.err.endswith("rank 0 was waiting: the tensors of all ranks\n")
 
 
 @pytest.mark.kill
 @pytest.mark.parametrize("time", range(10))
 def test_however_often_a_rank_is_harmed_the_other_ends(time: int, tmp_path: Path) -> None:
-    run_worlds(tmp_path, HARMED)
+    worlds = Worlds(tmp_path, run_worlds(HARMED, tmp_path))
 
-    check_killed(tmp_path)
-    check_first_killed(tmp_path)
-    check_stopped(tmp_path)
+    check_killed(worlds)
+    check_first_killed(worlds)
+    check_stopped(worlds)
 
 
 def test_a_restarted_run_is_the_one_that_nothing_disturbed(

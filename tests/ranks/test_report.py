@@ -25,3 +25,8 @@ def test_a_long_note_is_cut() -> None:
     doing = Doing("x" * 1000, waits=False)
 
     assert len(Doing.from_json(doing.to_json().encode()).what) == LONGEST_DOING
+
+
+def test_a_silent_rank_may_still_read_a_report_but_not_one_whose_process_ended() -> None:
+    assert not Report.silent(2, 30.0, None).is_gone
+    assert Report.ended(2, None).is_gone

@@ -61,8 +61,8 @@ Worlds = dict[str, Future[list[Ended]]]
 
 @pytest.fixture(scope="module")
 def worlds() -> Iterator[Worlds]:
-    # Four at a time, because they mostly wait; those that wait for longest first.
-    with ThreadPoolExecutor(4) as pool:
+    # All at once, because they mostly wait.
+    with ThreadPoolExecutor() as pool:
         yield {
             "looping": pool.submit(survivors, 2, 1, "loop", TIMEOUT_S),
             "first stopped": pool.submit(survivors, 2, 0, signal.SIGSTOP, TIMEOUT_S),

@@ -1,13 +1,10 @@
-"""Training runs over ranks: the cases, and a program that runs all of them in each world.
+"""Training runs over ranks: the cases, and what a rank does that runs all of them.
 
-    python -m tests.training.rank_runs FOLDER
-
-Each rank writes what a run came to into the folder, as <world>/<run>.<rank>.pt.
+Each rank writes what a run came to into its world's folder, as <run>.<rank>.pt.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -27,13 +24,11 @@ from gru_parallel.training import SeriesModule
 from gru_parallel.training.process_strategy import ProcessStrategy
 from gru_parallel.training.strategy import PipelineStrategy
 from tests.builders import MSE, build_model, make_plan
-from tests.forked_ranks import all_end_well, fork_ranks
 from tests.runs import BATCH_SIZE, Run, adamw, fit, make_data, make_module, make_trainer, sgd
 from tests.training import test_carried_and_ragged as carried_and_ragged
 from tests.training.test_checkpoints import SaveAfter, cosine, plateau
 
 PLAN = make_plan([2, 2], n_micro_batches=2, n_chunks=2)
-ALL_END_WITHIN_S = 90.0
 N_BEFORE = 6
 """Batches before the checkpoint of a run that is gone on from: it is written in an epoch."""
 
@@ -273,12 +268,3 @@ class _OwnRank:
 
     def _write(self, came_to: RankRun | Evaluation, name: str) -> None:
         torch.save(asdict(came_to), self._folder / f"{name}.{self._ranks.rank}.pt")
-
-
-if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    processes = []
-    for each in WORLDS:
-        (target / each).mkdir()
-        processes += fork_ranks(WORLDS[each].n_ranks, partial(run_all, target, each))
-    sys.exit(0 if all_end_well(processes, ALL_END_WITHIN_S) else 1)
