@@ -5,6 +5,7 @@ That saves seconds a rank. The process is a fork server of multiprocessing's, wh
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -81,6 +82,8 @@ def _be_rank(environment: Mapping[str, str], work: Callable[[], object], folder:
     import torch
     from lightning.pytorch.utilities import rank_zero_only
 
+    # What it has from the server stays; to look through it again and again takes a second.
+    gc.freeze()
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
