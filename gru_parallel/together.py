@@ -63,8 +63,9 @@ def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
     folder = Path(ranks.remember("folder", lambda: str(run_folder(arguments))))
     common = [*arguments, f"hydra.run.dir={quoted(str(folder))}"]
     last = folder / "checkpoints" / "last.ckpt"
-    # The first rank's word counts: a file system may show it to others later.
-    if ranks.launch.attempt > 0 and ranks.broadcast(last.is_file(), "the last checkpoint"):
+    # The first rank's word counts: a file system may show it to others later, and the launchers of
+    # several machines count attempts each for itself.
+    if ranks.broadcast(ranks.is_again and last.is_file(), "the last checkpoint"):
         common.append(f"ckpt_path={quoted(str(last))}")
     if not ranks.is_first:
         common.append("hydra.output_subdir=null")

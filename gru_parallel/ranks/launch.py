@@ -24,7 +24,7 @@ class Launch:
         local_world_size: number of ranks on this machine.
         master_addr: where the store is.
         master_port: the store's port.
-        attempt: how often the launcher has started the run again.
+        attempt: how often this machine's launcher has started its ranks again after a failure.
         uses_agent_store: whether the launcher hosts the store; else rank 0 does.
     """
 

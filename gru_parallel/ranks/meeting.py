@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import Future
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from threading import Thread
+from uuid import uuid4
 
 from torch._C._distributed_c10d import Store, TCPStore
 
@@ -97,8 +100,31 @@ def _connect(launch: Launch, patience: float) -> TCPStore:
         raise RuntimeError("no store answers there") from None
 
 
-def wait_for_all(store: Store, launch: Launch, timeout_s: float) -> None:
+@dataclass(frozen=True)
+class Meeting:
+    """All ranks of a run, together at its store.
+
+    Attributes:
+        name: of this meeting and no other, the same on all ranks.
+        n_before: meetings at this store before: a launcher that hosts it starts ranks again.
+    """
+
+    name: str
+    n_before: int
+
+
+def meet(store: Store, launch: Launch, timeout_s: float) -> Meeting:
     """Wait until every rank has come to the store.
+
+    A launcher's store outlives the ranks, and the launchers of several machines count their
+    restarts each for itself. So every process comes with a token of its own; rank 0 calls those
+    that it finds, and the meeting begins once all that were called have answered. Nobody answers
+    for a rank that has ended, so rank 0 calls again when another has come in its place.
+
+    Args:
+        store: of the run.
+        launch: of this process.
+        timeout_s: how long to wait for the others.
 
     Raises:
         UsageError: another process has come as this rank.
@@ -107,30 +133,105 @@ def wait_for_all(store: Store, launch: Launch, timeout_s: float) -> None:
     patience = patience_s(timeout_s)
     # The others have the last word before the store goes.
     end = time.monotonic() + patience + HOST_STAYS_S * launch.hosts_store
+    attendant = _Attendant(store, launch)
     try:
-        n_came = store.add(_came(launch.rank), 1)
-        missing = list(range(launch.world_size)) if n_came == 1 else []
-        while missing := [rank for rank in missing if not store.check([_came(rank)])]:
-            if time.monotonic() > end:
-                break
+        is_only = attendant.come()
+        meeting = attendant.look() if is_only else None
+        while is_only and meeting is None and time.monotonic() < end:
             time.sleep(POLL_S)
+            meeting = attendant.look()
+        missing = attendant.missing() if meeting is None else []
     except RuntimeError as error:
         raise RankError(
             f"lost the store of the run at {launch.address} before all "
             f"{launch.world_size} ranks had come to it ({_first_line(error)})"
         ) from error
-    if n_came > 1:
+    if not is_only:
         raise UsageError(
             f"Each rank must be one process, and another has come to {launch.address} as rank "
             f"{launch.rank} before; start each rank once, and give every run a MASTER_PORT of its "
             "own."
         )
-    if missing:
+    if meeting is None:
         raise RankError(
             f"{launch.world_size - len(missing)} of {launch.world_size} ranks have come to "
             f"{launch.address} within {patience:g} s, without rank "
             f"{', '.join(map(str, missing))}; start all of them{_or_more_time(timeout_s)}."
         )
+    return meeting
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What rank 0 calls out: the name of a meeting, and the tokens of those that it is for."""
+
+    name: str
+    tokens: list[str]
+
+
+class _Attendant:
+    """A rank at the store, until all others are there."""
+
+    def __init__(self, store: Store, launch: Launch) -> None:
+        self._store = store
+        self._launch = launch
+        self._token = uuid4().hex
+        self._ranks = range(launch.world_size)
+        self._called: list[_Call] = []
+        self._answered: _Call | None = None
+
+    def come(self) -> bool:
+        """Say that this rank is there; return whether it alone has come as this rank."""
+        key = _came(self._launch.rank)
+        if self._launch.uses_agent_store:
+            # One that came before has ended: the launcher starts ranks again only after that.
+            self._store.set(key, self._token)
+            return True
+        found: bytes = self._store.compare_set(key, "", self._token)
+        return found.decode() == self._token
+
+    def look(self) -> Meeting | None:
+        """Do what there is to be done; return the meeting once it has begun."""
+        if self._launch.rank == 0:
+            self._call()
+        self._answer()
+        if self._answered is None:
+            return None
+        begun = f"begun/{self._answered.name}"
+        if self._launch.rank == 0 and not self._silent(self._answered):
+            self._store.set(begun, str(self._store.add("n_meetings", 1) - 1))
+        if not self._store.check([begun]):
+            return None
+        return Meeting(self._answered.name, int(self._store.get(begun)))
+
+    def missing(self) -> list[int]:
+        """Return the ranks that have not come, as far as this one can see."""
+        missing = [rank for rank in self._ranks if not self._store.check([_came(rank)])]
+        if missing or self._answered is None:
+            return missing or [0]
+        return self._silent(self._answered)
+
+    def _call(self) -> None:
+        keys = [_came(rank) for rank in self._ranks]
+        if not self._store.check(keys):
+            return
+        tokens = [token.decode() for token in self._store.multi_get(keys)]
+        if self._called and self._called[-1].tokens == tokens:
+            return
+        call = _Call(f"{self._token}.{len(self._called)}", tokens)
+        self._called.append(call)
+        self._store.set("call", json.dumps(asdict(call)))
+
+    def _answer(self) -> None:
+        if not self._store.check(["call"]):
+            return
+        call = _Call(**json.loads(self._store.get("call")))
+        if call != self._answered and call.tokens[self._launch.rank] == self._token:
+            self._store.set(_answer(call, self._launch.rank), "here")
+            self._answered = call
+
+    def _silent(self, call: _Call) -> list[int]:
+        return [rank for rank in self._ranks if not self._store.check([_answer(call, rank)])]
 
 
 def patience_s(timeout_s: float) -> float:
@@ -145,6 +246,10 @@ def _or_more_time(timeout_s: float) -> str:
 
 def _came(rank: int) -> str:
     return f"come/{rank}"
+
+
+def _answer(call: _Call, rank: int) -> str:
+    return f"answer/{call.name}/{rank}"
 
 
 def _first_line(error: BaseException) -> str:

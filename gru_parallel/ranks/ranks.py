@@ -17,7 +17,7 @@ from torch._C._distributed_c10d import PrefixStore, Store
 
 from gru_parallel.ranks.groups import Groups
 from gru_parallel.ranks.launch import Launch
-from gru_parallel.ranks.meeting import open_store, store_client, wait_for_all
+from gru_parallel.ranks.meeting import meet, open_store, store_client
 from gru_parallel.ranks.rank_error import RankError
 from gru_parallel.ranks.report import Report
 from gru_parallel.ranks.watch import Watch
@@ -46,12 +46,13 @@ def join(launch: Launch, *, timeout_s: float) -> Ranks:
         RankError: some ranks have not come.
     """
     root = open_store(launch, timeout_s)
-    store = PrefixStore(_prefix(launch), root)
-    wait_for_all(store, launch, timeout_s)
-    own_client = PrefixStore(f"{_prefix(launch)}/watch", store_client(launch, timeout_s))
-    ranks = Ranks(launch, root, Watch(launch, own_client, timeout_s), timeout_s=timeout_s)
+    meeting = meet(PrefixStore("gru_parallel", root), launch, timeout_s)
+    prefix = f"gru_parallel/{meeting.name}"
+    own_client = PrefixStore(f"{prefix}/watch", store_client(launch, timeout_s))
+    watch = Watch(launch, own_client, timeout_s)
+    ranks = Ranks(launch, root, watch, timeout_s=timeout_s, n_before=meeting.n_before)
     try:
-        ranks._connect(PrefixStore(f"{_prefix(launch)}/groups", root))
+        ranks._connect(PrefixStore(f"{prefix}/groups", root))
     except BaseException as error:
         ranks.fail(error)
         raise
@@ -69,11 +70,21 @@ class Ranks:
         store: of the run, shared by all attempts.
         watch: over the other ranks; not started.
         timeout_s: how long a rank may wait for another.
+        n_before: how often ranks have met at this store before.
+
+    Attributes:
+        launch: see above.
+        timeout_s: see above.
+        is_again: whether the launcher has started the ranks again, after a failure.
     """
 
-    def __init__(self, launch: Launch, store: Store, watch: Watch, *, timeout_s: float) -> None:
+    def __init__(
+        self, launch: Launch, store: Store, watch: Watch, *, timeout_s: float, n_before: int = 0
+    ) -> None:
         self.launch = launch
         self.timeout_s = timeout_s
+        # A store of rank 0's own knows of no attempt before.
+        self.is_again = n_before > 0 or launch.attempt > 0
         self._store = store
         self._watch = watch
         self._groups = Groups(self._group_timeout)
@@ -320,10 +331,6 @@ class Ranks:
         if not self._watch.known.wait(REPORT_WITHIN_S if self.world_size > 1 else 0):
             self._watch.hand_in(lambda: Report.cut_off(self.rank, own.doing(), error))
         return RankError(self._watch.message(own))
-
-
-def _prefix(launch: Launch) -> str:
-    return f"gru_parallel/attempt_{launch.attempt}"
 
 
 def _default_group() -> Group:

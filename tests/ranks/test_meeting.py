@@ -1,6 +1,15 @@
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
+from torch.distributed import HashStore
+
+from gru_parallel.ranks import Launch, RankError
+from gru_parallel.ranks.meeting import Meeting, meet
 from tests.rank_processes import start
+
+ALL_MEET_WITHIN_S = 20.0
 
 JOIN = """
 import os
@@ -40,3 +49,54 @@ def test_ranks_that_do_not_come_are_counted_and_one_that_comes_twice_is_refused(
             in text
         )
     assert said[2].startswith("UsageError Each rank must be one process, and another has come")
+
+
+def launches(n_ranks: int, *attempts: int) -> list[Launch]:
+    """What launchers that host the store tell ranks, each of a machine with attempts of its own."""
+    first = Launch(0, n_ranks, 0, 1, "127.0.0.1", 29500, 0, uses_agent_store=True)
+    return [replace(first, rank=rank, attempt=n) for rank, n in enumerate(attempts)]
+
+
+def meet_at(store: HashStore, ranks: list[Launch]) -> list[Meeting]:
+    with ThreadPoolExecutor(len(ranks)) as pool:
+        met = [pool.submit(meet, store, rank, ALL_MEET_WITHIN_S) for rank in ranks]
+        return [each.result() for each in met]
+
+
+def test_ranks_meet_again_whatever_each_machine_counts_as_an_attempt() -> None:
+    store = HashStore()
+
+    first = meet_at(store, launches(3, 0, 0, 0))
+    second = meet_at(store, launches(3, 0, 1, 3))
+
+    assert [{meeting.n_before for meeting in met} for met in (first, second)] == [{0}, {1}]
+    assert len(set(first)) == len(set(second)) == 1
+    assert first[0].name != second[0].name
+
+
+def test_nobody_meets_those_that_have_ended() -> None:
+    store = HashStore()
+    meet_at(store, launches(3, 0, 0, 0))
+    first, _, last = launches(3, 1, 1, 1)
+
+    with ThreadPoolExecutor(2) as pool:
+        met = [pool.submit(meet, store, rank, 0.3) for rank in (first, last)]
+
+    error = met[0].exception()
+    assert isinstance(error, RankError)
+    assert "2 of 3 ranks have come to 127.0.0.1:29500 within 0.3 s, without rank 1;" in str(error)
+
+
+def test_ranks_that_come_late_meet_those_that_were_called_in_vain() -> None:
+    store = HashStore()
+    meet_at(store, launches(3, 0, 0, 0))
+    first, *others = launches(3, 1, 1, 1)
+    call = store.get("call")
+
+    with ThreadPoolExecutor(3) as pool:
+        early = pool.submit(meet, store, first, ALL_MEET_WITHIN_S)
+        # It calls the two that have ended, and then each anew.
+        while store.get("call") == call and not early.done():
+            time.sleep(0.01)
+        late = [pool.submit(meet, store, rank, ALL_MEET_WITHIN_S) for rank in others]
+        assert {each.result() for each in late} == {early.result()}

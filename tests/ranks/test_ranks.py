@@ -90,8 +90,8 @@ from gru_parallel.ranks import Launch, join
 launch = Launch.from_environment()
 store = TCPStore(launch.master_addr, launch.master_port, is_master=True, wait_for_workers=False)
 for attempt in range(2):
-    with join(replace(launch, attempt=attempt, uses_agent_store=True), timeout_s=20) as ranks:
-        print(ranks.remember("folder", lambda: f"of attempt {attempt}"))
+    with join(replace(launch, uses_agent_store=True), timeout_s=20) as ranks:
+        print(ranks.is_again, ranks.remember("folder", lambda: f"of attempt {attempt}"))
 """
 
 
@@ -100,4 +100,4 @@ def test_a_remembered_text_outlives_the_attempt_that_made_it() -> None:
         (ended,) = processes.ends()
 
     assert (ended.status, ended.stderr) == (0, "")
-    assert ended.stdout.splitlines() == ["of attempt 0", "of attempt 0"]
+    assert ended.stdout.splitlines() == ["False of attempt 0", "True of attempt 0"]
