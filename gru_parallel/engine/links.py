@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+import torch.distributed as dist
 from torch.distributed import ProcessGroup
 
 from gru_parallel.ranks import Ranks
@@ -24,11 +26,16 @@ class Links:
         rank_of_stage: for each stage of this replica, the rank that runs it.
         lowered: says which stages hand over to which.
         backend: "gloo" or "nccl".
+
+    Attributes:
+        backend: see above.
+        rank_of_stage: see above.
     """
 
     def __init__(
         self, ranks: Ranks, rank_of_stage: Sequence[int], lowered: Schedule, backend: str
     ) -> None:
+        self.backend = backend
         self.rank_of_stage = tuple(rank_of_stage)
         self._groups: dict[Hop, ProcessGroup] = {}
         hops = {
@@ -41,6 +48,24 @@ class Links:
             members = [self.rank_of_stage[stage] for stage in hop[:2]]
             if members[0] != members[1] and ranks.rank in members:
                 self._groups[hop] = ranks.new_group(members, backend)
+
+    def connect(self, ranks: Ranks, device: torch.device) -> None:
+        """Send something small over each link: NCCL connects at the first use, and waits for it.
+
+        All ranks of a replica call this together.
+
+        Args:
+            ranks: of the run.
+            device: of this rank.
+        """
+        token = torch.zeros(1, dtype=torch.uint8, device=device)
+        for hop in sorted(self._groups):
+            source, target = (self.rank_of_stage[stage] for stage in hop[:2])
+            with ranks.waiting(f"a link from rank {source} to rank {target}"):
+                if ranks.rank == source:
+                    dist.send(token, target, group=self._groups[hop])
+                else:
+                    dist.recv(token, source, group=self._groups[hop])
 
     def find(self, action: Action) -> tuple[ProcessGroup, int] | None:
         """Return the group that a SEND or RECV goes over and the rank at the other end.

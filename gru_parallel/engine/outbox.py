@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from queue import SimpleQueue
 from threading import Thread
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -12,9 +14,14 @@ Sending = tuple[dist.Work, Tensor]
 
 
 class Outbox:
-    """Holds sent tensors until their sends are done, which a thread of its own waits for."""
+    """Holds sent tensors until their sends are done, which a thread of its own waits for.
 
-    def __init__(self) -> None:
+    Args:
+        device: that they are on; None for the CPU.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._stream = None if device is None or device.type == "cpu" else torch.Stream(device)
         self._sending: SimpleQueue[Sending | None] = SimpleQueue()
         self._thread: Thread | None = None
 
@@ -22,7 +29,10 @@ class Outbox:
         """Keep a tensor until `work`, its send, is done."""
         if self._thread is None:
             self._thread = Thread(
-                target=_empty, args=(self._sending,), name="gru_parallel outbox", daemon=True
+                target=_empty,
+                args=(self._sending, self._stream),
+                name="gru_parallel outbox",
+                daemon=True,
             )
             self._thread.start()
         self._sending.put((work, tensor))
@@ -35,10 +45,14 @@ class Outbox:
             self._thread = None
 
 
-def _empty(sending: SimpleQueue[Sending | None]) -> None:
+def _empty(sending: SimpleQueue[Sending | None], stream: torch.Stream | None) -> None:
     while (item := sending.get()) is not None:
         try:
-            item[0].wait()
+            with nullcontext() if stream is None else stream:
+                item[0].wait()
+            if stream is not None:
+                # NCCL's wait holds up a stream and not the host: the tensor may not be read yet.
+                stream.synchronize()
         except RuntimeError:
             # Whoever waits for this rank, or for the one that is gone, reports it.
             return

@@ -22,7 +22,12 @@ from gru_parallel.ranks import Ranks
 from gru_parallel.schedule import Action, Op, Schedule
 
 N_AHEAD = 2
-"""Receives that are under way before their turn, in each direction."""
+"""Receives that are under way before their turn, in each direction; with Gloo.
+
+With NCCL the host never waits in a receive, so there it has none ahead of the list. One that waits
+on the GPU for what can only be sent after later work of this rank may hold that work up: CUDA loads
+a kernel at its first use, and may wait for all others to end before it does.
+"""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class ProcessChannel:
         self._links = links
         self._crossing = crossing
         self._outbox = outbox
+        self._n_ahead = N_AHEAD if links.backend == "gloo" else 0
         self._names = {stage.index: stage.name for stage in stages}
         self._local = QueueChannel(lowered.n_stages)
         self._is_aborted = False
@@ -106,9 +112,8 @@ class ProcessChannel:
             return self._local.receive(action)
         queue = self._arriving[action.op, action.stage]
         with self._talking(action):
-            self._post(action, N_AHEAD - len(queue))
+            self._post(action, 1 + self._n_ahead - len(queue))
             arriving = queue.popleft()
-            self._post(action, 1)
             for work in arriving.works:
                 work.wait()
         if arriving.action != action:

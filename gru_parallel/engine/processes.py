@@ -90,7 +90,8 @@ class ProcessEngine(PipelineEngine):
         rank_of_stage = [self._replica * n_ranks + own for own in places]
         backend = "nccl" if self.device.type == "cuda" else "gloo"
         self._links = Links(ranks, rank_of_stage, self._lowered(grid), backend)
-        self._outbox = Outbox()
+        self._links.connect(ranks, self.device)
+        self._outbox = Outbox(self.device)
 
     def close(self) -> None:
         """End the workers; does nothing when they do not run."""
@@ -248,11 +249,13 @@ class ProcessEngine(PipelineEngine):
         return super()._gradients(passes) if self._peers is None else self._replicas.sums()
 
     def _loss_of(self, passes: Sequence[StagePass], batch: Batch) -> Tensor:
-        own_loss = torch.zeros(())
+        own_loss = 0.0
         if self._has_last_stage and passes:
-            own_loss = super()._loss_of(passes, batch)
+            # On a GPU it is here that the host waits for what other ranks have to send.
+            with self._ranks.waiting("the loss of the step"):
+                own_loss = super()._loss_of(passes, batch).item()
         n_rows = batch.cells.batch_size if self._stages[0].is_first else 0
-        own = torch.tensor([own_loss.item(), n_rows], dtype=torch.float64)
+        own = torch.tensor([own_loss, n_rows], dtype=torch.float64)
         loss, n_rows = self._ranks.sum(own, "all ranks to end the step").tolist()
         self.n_rows = int(n_rows)
         weight = self._stages[0].modules.weights()[0]

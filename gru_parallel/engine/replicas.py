@@ -15,12 +15,25 @@ from gru_parallel.ranks import Ranks
 
 
 @dataclass(frozen=True)
-class Adding:
-    """The gradients of a stage on their way.
+class Ready:
+    """The gradients of a stage, ready to be added up.
 
     Attributes:
         flat: for each type of weights, their gradients in a row, and one number more for each
             weight: how many replicas have found a gradient.
+        made: on an accelerator, when they are there; None on the CPU.
+    """
+
+    flat: list[Tensor]
+    made: torch.Event | None
+
+
+@dataclass(frozen=True)
+class Adding:
+    """The gradients of a stage on their way.
+
+    Attributes:
+        flat: as in `Ready`.
         works: to wait for.
     """
 
@@ -50,7 +63,7 @@ class Replicas:
         self._group = group
         self._stages = stages
         self._lock = Lock()
-        self._ready: dict[int, list[Tensor | None]] = {}
+        self._ready: dict[int, Ready] = {}
         self._adding: dict[int, Adding] = {}
 
     def add(self, stage: Stage, gradients: list[Tensor | None]) -> None:
@@ -62,8 +75,11 @@ class Replicas:
         """
         if self._group is None:
             return
+        # Here, on the stage's own stream: another stage's worker may start what waits for its turn.
+        flat = _in_a_row(stage.modules.weights(), gradients)
+        ready = Ready(flat, _when_made(flat[0].device))
         with self._lock:
-            self._ready[stage.index] = gradients
+            self._ready[stage.index] = ready
             for own in reversed(self._stages):
                 if own.index in self._adding:
                     continue
@@ -79,18 +95,27 @@ class Replicas:
             with self._ranks.waiting(f"stage {stage.index} on {stage.name} added up gradients"):
                 for work in adding.works:
                     work.wait()
-            found += _taken_apart(stage.modules.weights(), adding.flat)
+                # Inside: with NCCL it is here that the host waits.
+                found += _taken_apart(stage.modules.weights(), adding.flat)
         return found
 
-    def _start(self, stage: Stage, gradients: list[Tensor | None]) -> Adding:
-        flat = _in_a_row(stage.modules.weights(), gradients)
+    def _start(self, stage: Stage, ready: Ready) -> Adding:
+        if ready.made is not None:
+            torch.accelerator.current_stream(ready.flat[0].device).wait_event(ready.made)
         works = []
         with self._ranks.waiting(f"stage {stage.index} on {stage.name} added up gradients"):
-            for tensor in flat:
+            for tensor in ready.flat:
                 work = dist.all_reduce(tensor, group=self._group, async_op=True)
                 assert work is not None
                 works.append(work)
-        return Adding(flat, works)
+        return Adding(ready.flat, works)
+
+
+def _when_made(device: torch.device) -> torch.Event | None:
+    """Note when all that was queued so far is done; None where it is done already."""
+    if device.type == "cpu":
+        return None
+    return torch.accelerator.current_stream(device).record_event()
 
 
 def _types(weights: Sequence[Tensor]) -> list[torch.dtype]:

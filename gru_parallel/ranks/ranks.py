@@ -234,11 +234,12 @@ class Ranks:
         return group
 
     def adopt(self, group: Group) -> None:
-        """Have what waits in this group end, too, when a rank fails.
+        """Have what waits in this group end, too, when a rank fails, and when its time is up.
 
         Args:
             group: this rank is a member of, made by somebody else: of a device mesh, say.
         """
+        dist.distributed_c10d._set_pg_timeout(self._group_timeout, group)
         self._watch.remember(group)
 
     def note(self, doing: str) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.types import _PATH
+from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
+from torch.utils._pytree import tree_map_only
 from torchmetrics import Metric
 
 from gru_parallel.engine.pipeline import PipelineEngine
@@ -24,6 +27,12 @@ from gru_parallel.training.whole_state import (
     whole_optimizer_state,
     whole_state_dict,
 )
+
+TAKEN_APART = ("state_dict", "optimizer_states")
+"""The parts of a checkpoint of which each rank copies its own."""
+
+ALL_WEIGHTS_AT_ONCE = (ModelPruning, StochasticWeightAveraging, WeightAveraging)
+"""Callbacks that look at all weights."""
 
 Thing = TypeVar("Thing")
 
@@ -115,6 +124,20 @@ class ProcessStrategy(PipelineStrategy):
         agree = self.ranks.all if all else self.ranks.any
         return agree(decision, "the decision of all ranks")
 
+    def connect(self, model: pl.LightningModule) -> None:
+        """Take the module that is to run.
+
+        Raises:
+            UsageError: a callback needs all weights at once.
+        """
+        for callback in model.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning's
+            if isinstance(callback, ALL_WEIGHTS_AT_ONCE):
+                raise UsageError(
+                    f"The callback {type(callback).__name__} looks at all weights at once, but with"
+                    " engine=processes each rank has its own; leave it out, or use engine=threads."
+                )
+        super().connect(model)
+
     def setup_optimizers(self, trainer: Any) -> None:
         """Make the optimiser of this rank's weights.
 
@@ -146,7 +169,11 @@ class ProcessStrategy(PipelineStrategy):
         saved: dict[str, Any] = torch.load(
             checkpoint_path, map_location="cpu", mmap=True, weights_only=True
         )
-        return saved
+        # The rest is kept as it is, and the file may be replaced while this run goes on.
+        return {
+            name: part if name in TAKEN_APART else tree_map_only(Tensor, torch.clone, part)
+            for name, part in saved.items()
+        }
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Load this rank's weights."""

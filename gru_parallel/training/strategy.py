@@ -14,6 +14,7 @@ from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
+from gru_parallel.training.checkpoint_file import CheckpointFile
 from gru_parallel.training.module import SeriesModule
 
 
@@ -37,7 +38,9 @@ class PipelineStrategy(SingleDeviceStrategy):
     is_one_of_many = False
 
     def __init__(self, plan: Plan, device: torch.device | None = None) -> None:
-        super().__init__(device=device or torch_device(plan.devices[-1]))
+        super().__init__(
+            device=device or torch_device(plan.devices[-1]), checkpoint_io=CheckpointFile()
+        )
         self.plan = plan
         self.node_rank = 0
         self.engine: PipelineEngine | None = None

@@ -141,13 +141,13 @@ def peak_bytes() -> int:
     return int(found[1]) * 1024
 
 
-def fail(ranks: Ranks) -> None:
+def fail(ranks: Ranks, devices: tuple[str, str]) -> None:
     """Train one step more, in which stage 1 breaks on the last rank.
 
     In a world of two it does in B, while the rank before waits for it. In one of four it does in F,
     while the rank before and a whole replica wait.
     """
-    case = Case(shares=(5,) if ranks.world_size == 2 else (3, 2))
+    case = Case(devices=devices, shares=(5,) if ranks.world_size == 2 else (3, 2))
     engine, rows = make_engine(case, ranks)
     error = Broken("by hand")
     breaks: AbstractContextManager[None] = nullcontext()
@@ -171,15 +171,13 @@ def main(folder: Path, *, on_gpus: bool) -> None:
 
         for name, case in (TWO_GPUS if on_gpus else CASES_OF_WORLD[ranks.world_size]).items():
             keep(name, run(case, ranks))
-        if on_gpus:
-            return
-        if ranks.world_size == 2:
+        if not on_gpus and ranks.world_size == 2:
             keep("overlap", gradients_overlap(ranks))
-        else:
+        elif not on_gpus:
             # The last: all that is imported and set up at a first step is there.
             keep("memory", memory_of_a_large_model(ranks))
         print("failing")
-        fail(ranks)
+        fail(ranks, ("cuda:0", "cuda:1") if on_gpus else ("cpu:0", "cpu:1"))
 
 
 if __name__ == "__main__":

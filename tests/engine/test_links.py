@@ -1,9 +1,12 @@
 """Links: a process group for each direction between stages on different ranks, and none else."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import pytest
+import torch
+import torch.distributed as dist
 
 from gru_parallel.engine.links import Links
 from gru_parallel.ranks import Ranks
@@ -21,6 +24,9 @@ class CountingRanks:
         assert backend == "gloo"
         self.groups.append(tuple(members))
         return f"group {len(self.groups) - 1}"
+
+    def waiting(self, what: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def lowered(n_stages: int, schedule: str = "one_f_one_b") -> Schedule:
@@ -59,6 +65,24 @@ def test_both_ends_of_a_direction_find_its_group_and_each_other() -> None:
     assert find(second, "1RECV_F1.2") == ("group 0", 0)
     assert find(second, "1SEND_B1.2") == ("group 1", 0)
     assert find(first, "0RECV_B1.2") == ("group 1", 1)
+
+
+def test_all_links_are_tried_in_one_order_at_both_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[str, int, object]] = []
+    for name in ("send", "recv"):
+        monkeypatch.setattr(
+            dist, name, lambda _, rank, group, name=name: tried.append((name, rank, group))
+        )
+    for rank in (0, 1):
+        links, _ = links_of(rank, (0, 1))
+        links.connect(cast("Ranks", CountingRanks(rank)), torch.device("cpu"))
+
+    assert tried == [
+        ("send", 1, "group 0"),
+        ("recv", 1, "group 1"),
+        ("recv", 0, "group 0"),
+        ("send", 0, "group 1"),
+    ]
 
 
 def test_stages_of_one_rank_have_no_group_between_them() -> None:

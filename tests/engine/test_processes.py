@@ -233,12 +233,21 @@ def test_a_failing_stage_ends_the_other_replica_too(four: World) -> None:
         assert f"rank {rank} was waiting: " in other.stderr
 
 
-def check_failure(ended: Ended, rank: str, action: str) -> None:
+@pytest.mark.gpu
+def test_a_failing_stage_ends_the_rank_with_a_gpu_that_waits_for_it(two_gpus: World) -> None:
+    waiting, failing = two_gpus.ended
+
+    check_failure(failing, "rank1", "1B1.1", "cuda:1")
+    check_told(waiting, "rank 1 failed while stage 1 on cuda:1 ran 1B1.1: Broken: by hand")
+    assert "rank 0 was waiting: " in waiting.stderr
+
+
+def check_failure(ended: Ended, rank: str, action: str, device: str = "cpu:1") -> None:
     assert ended.status == 1
     assert ended.after_s < LATEST_END_S
     *_, error, note = ended.stderr.splitlines()
     assert error == f"[{rank}]: Broken: by hand"
-    assert note.startswith(f"[{rank}]: while stage 1 on cpu:1 ran {action} (")
+    assert note.startswith(f"[{rank}]: while stage 1 on {device} ran {action} (")
 
 
 def check_told(ended: Ended, happened: str) -> None:

@@ -2,13 +2,21 @@
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
+import torch.distributed as dist
+from lightning.pytorch.callbacks import (
+    EMAWeightAveraging,
+    ModelPruning,
+    StochasticWeightAveraging,
+)
 from torch import Tensor
 
 from gru_parallel.errors import UsageError
@@ -249,10 +257,41 @@ def test_replicas_measure_and_predict_every_row_once_and_in_order(name: str, fol
             torch.testing.assert_close(batch, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_an_optimiser_that_looks_at_all_weights_is_refused() -> None:
+@pytest.fixture
+def rank_alone() -> Iterator[ProcessStrategy]:
     launch = Launch(0, 1, 0, 1, "127.0.0.1", free_port(), 0, False)
     with join(launch, timeout_s=10) as ranks:
-        strategy = ProcessStrategy(make_plan([4]), ranks)
+        yield ProcessStrategy(make_plan([4]), ranks)
+    if dist.is_initialized():
+        # A rank that failed leaves it to the end of its process.
+        dist.destroy_process_group()
 
-        with pytest.raises(UsageError, match=r"torch\.optim\.LBFGS looks at all weights at once"):
-            fit(None, make_module(torch.optim.LBFGS), strategy=strategy)
+
+def test_an_optimiser_that_looks_at_all_weights_is_refused(rank_alone: ProcessStrategy) -> None:
+    with pytest.raises(UsageError, match=r"torch\.optim\.LBFGS looks at all weights at once"):
+        fit(None, make_module(torch.optim.LBFGS), strategy=rank_alone)
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [StochasticWeightAveraging(0.1), EMAWeightAveraging(), ModelPruning("l1_unstructured")],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_a_callback_that_looks_at_all_weights_is_refused(
+    callback: pl.Callback, rank_alone: ProcessStrategy
+) -> None:
+    with pytest.raises(UsageError, match=r"The callback \w+ looks at all weights at once, but"):
+        fit(None, make_module(), strategy=rank_alone, callbacks=[callback])
+
+
+def test_what_is_kept_of_a_checkpoint_does_not_change_with_the_file(
+    tmp_path: Path, rank_alone: ProcessStrategy
+) -> None:
+    path = tmp_path / "some.ckpt"
+    torch.save({"state_dict": {}, "callbacks": {"best": {"score": torch.tensor(3.0)}}}, path)
+
+    opened = rank_alone.load_checkpoint(path)
+    # In place, as one that copies over it does.
+    path.write_bytes(bytes(path.stat().st_size))
+
+    assert opened["callbacks"]["best"]["score"] == 3.0
