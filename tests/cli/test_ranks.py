@@ -47,11 +47,9 @@ REFUSED = {
 }
 
 
-def run_torchrun(folder: Path) -> EndedAlone:
-    """Train with a rank that is killed in the first attempt of two."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(N_RANKS)]
-    command += ["--max-restarts", "1", "--master-addr", "127.0.0.1"]
-    command += ["--master-port", str(free_port()), "-m", "gru_parallel.train"]
+def run_torchrun(folder: Path, *flags: str) -> EndedAlone:
+    """Train with a rank that is killed in the first attempt."""
+    command = [sys.executable, "-m", "torch.distributed.run", *flags, "-m", "gru_parallel.train"]
     command += [*THREADS, "engine=processes", *RESTARTED, KILL, f"hydra.run.dir={folder}"]
     ended = subprocess.run(
         command,
@@ -85,8 +83,10 @@ class Running:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("worlds")
+    flags = ["--nproc-per-node", str(N_RANKS), "--max-restarts", "1"]
+    flags += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
     with ThreadPoolExecutor(2) as pool:
-        restarted = pool.submit(run_torchrun, tmp_path_factory.mktemp("restarted"))
+        restarted = pool.submit(run_torchrun, tmp_path_factory.mktemp("restarted"), *flags)
         yield Running(pool.submit(run_worlds, list(WORLDS), folder), folder, restarted)
 
 
@@ -266,18 +266,37 @@ def test_however_often_a_rank_is_harmed_the_other_ends(time: int, tmp_path: Path
 def test_a_restarted_run_is_the_one_that_nothing_disturbed(
     restarted: EndedAlone, train_command: RunCommand
 ) -> None:
+    check_restarted(restarted, train_command)
+    assert "rank 0: rank 1 ended without a word" in restarted.err
+
+
+def check_restarted(restarted: EndedAlone, train_command: RunCommand) -> None:
     undisturbed = train_command(*THREADS, *RESTARTED)
 
     assert restarted.status == 0, restarted.err
     # It would come to the same from the beginning.
     config = OmegaConf.load(restarted.folder / "config.yaml")
     assert config.ckpt_path == str(restarted.folder / "checkpoints" / "last.ckpt")
-    assert "rank 0: rank 1 ended without a word" in restarted.err
     rows = rows_without_speed(restarted.folder / "metrics.csv")
     assert rows == rows_without_speed(undisturbed.folder / "metrics.csv")
     summary, expected = summary_of(restarted), summary_of(undisturbed)
     for name in ("test_metrics", "epochs", "steps"):
         assert summary[name] == expected[name], name
+
+
+@pytest.mark.kill
+def test_a_run_on_two_machines_goes_on_though_each_counts_attempts_for_itself(
+    tmp_path: Path, train_command: RunCommand
+) -> None:
+    flags = ["--nnodes", "2", "--nproc-per-node", "1", "--max-restarts", "3", "--rdzv-id", "run"]
+    flags += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{free_port()}"]
+    flags += ["--local-addr", "127.0.0.1"]
+    with ThreadPoolExecutor(2) as pool:
+        machines = [pool.submit(run_torchrun, tmp_path / "machines", *flags) for _ in range(2)]
+
+    first, other = (machine.result() for machine in machines)
+    check_restarted(first, train_command)
+    assert other.status == 0, other.err
 
 
 def test_a_restarted_run_leaves_no_process(restarted: EndedAlone) -> None:
