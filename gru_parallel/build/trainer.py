@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
 from gru_parallel.build.target import find_target
-from gru_parallel.config import Config
+from gru_parallel.config import Config, ProcessesConfig
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
@@ -26,7 +26,7 @@ from gru_parallel.training.best_and_last import BestCheckpoint, LastCheckpoint
 from gru_parallel.training.interrupt import StopAtInterrupt
 from gru_parallel.training.metrics_file import MetricsFile
 from gru_parallel.training.nonfinite_loss import StopAtNonFiniteLoss
-from gru_parallel.training.process_strategy import ProcessStrategy
+from gru_parallel.training.process_strategy import ProcessStrategy, check_callbacks
 from gru_parallel.training.step_clock import StepClock
 
 
@@ -98,13 +98,16 @@ def check_trainer(config: Config) -> None:
     """Try the Trainer's arguments, callbacks and loggers before the run.
 
     Raises:
-        UsageError: Lightning refuses an argument, or a callback or a logger cannot be made.
+        UsageError: Lightning refuses an argument, a callback or a logger cannot be made, or the
+            engine cannot have a callback.
     """
     for name, section in (("callbacks", config.callbacks), ("logger", config.logger)):
         for key, settings in section.items():
             find_target(f"{name}.{key!s}", settings)
     if _is_known(config.callbacks):
-        _instantiate("callbacks", config.callbacks, Callback)
+        callbacks = _instantiate("callbacks", config.callbacks, Callback)
+        if isinstance(config.engine, ProcessesConfig):
+            check_callbacks(callbacks)
     quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "profiler": None}
     arguments = _arguments(config.trainer) | quiet
     try:

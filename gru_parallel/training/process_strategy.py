@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import lightning.pytorch as pl
@@ -35,6 +35,20 @@ ALL_WEIGHTS_AT_ONCE = (ModelPruning, StochasticWeightAveraging, WeightAveraging)
 """Callbacks that look at all weights."""
 
 Thing = TypeVar("Thing")
+
+
+def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
+    """Refuse callbacks that cannot work where each rank has weights of its own.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for callback in callbacks:
+        if isinstance(callback, ALL_WEIGHTS_AT_ONCE):
+            raise UsageError(
+                f"The callback {type(callback).__name__} looks at all weights at once, but with"
+                " engine=processes each rank has its own; leave it out, or use engine=threads."
+            )
 
 
 class ProcessStrategy(PipelineStrategy):
@@ -130,12 +144,7 @@ class ProcessStrategy(PipelineStrategy):
         Raises:
             UsageError: a callback needs all weights at once.
         """
-        for callback in model.trainer.callbacks:  # type: ignore[attr-defined]  # Lightning's
-            if isinstance(callback, ALL_WEIGHTS_AT_ONCE):
-                raise UsageError(
-                    f"The callback {type(callback).__name__} looks at all weights at once, but with"
-                    " engine=processes each rank has its own; leave it out, or use engine=threads."
-                )
+        check_callbacks(model.trainer.callbacks)  # type: ignore[attr-defined]  # Lightning's
         super().connect(model)
 
     def setup_optimizers(self, trainer: Any) -> None:

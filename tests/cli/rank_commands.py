@@ -47,6 +47,7 @@ STOP_BEFORE_METRICS = (
 )
 """In the validation before the first batch, after which ranks add up metrics at once."""
 
+AVERAGE = "+callbacks.average={_target_: lightning.pytorch.callbacks.EMAWeightAveraging}"
 PATIENCE = f"engine.timeout_s={TIMEOUT_S}"
 ENDLESS = "trainer.max_epochs=-1"
 REPLICAS = ("engine.data_parallel=2", "placement.device_map=[0,0,0,0]")
@@ -97,6 +98,7 @@ WORLDS = {
     "too many ranks": alike("placement.device_map=[0,0,0,0]"),
     "another config": World((PROCESSES, (*PROCESSES, "model.hidden_size=8"))),
     "another version": World((PROCESSES, PROCESSES), versions=("1", "2")),
+    "a callback for all weights": alike(AVERAGE),
     "other data": of_file(200, 220),
     "a file that one rank lacks": of_file(200, 0),
     "diverging": alike(*DIVERGING),
