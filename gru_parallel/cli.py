@@ -106,7 +106,14 @@ def _run_as_rank(
 ) -> int:
     """Run together with the other ranks, and end with them."""
     try:
-        with join(launch, timeout_s=engine.timeout_s) as ranks:
+        ranks = join(launch, timeout_s=engine.timeout_s)
+    except UsageError as error:
+        # It is about this process alone.
+        return fail(error, USAGE_ERROR)
+    except RankError as error:
+        return fail(f"rank {launch.rank}: {error}", 1)
+    try:
+        with ranks:
             try:
                 return _run_together(arguments, ranks, prepare, run)
             except (RuntimeError, OSError) as error:

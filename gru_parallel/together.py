@@ -54,7 +54,7 @@ def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
     """Return the overrides of all ranks of a run: theirs, and what makes them one run.
 
     The folder is that of the launcher's first attempt; a later attempt goes on from the last
-    checkpoint that is in it. The first rank alone writes what Hydra writes.
+    checkpoint that the run has written into it. The first rank alone writes what Hydra writes.
 
     Args:
         arguments: overrides, as on the command line.
@@ -63,13 +63,31 @@ def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
     folder = Path(ranks.remember("folder", lambda: str(run_folder(arguments))))
     common = [*arguments, f"hydra.run.dir={quoted(str(folder))}"]
     last = folder / "checkpoints" / "last.ckpt"
-    # The first rank's word counts: a file system may show it to others later, and the launchers of
-    # several machines count attempts each for itself.
-    if ranks.broadcast(ranks.is_again and last.is_file(), "the last checkpoint"):
+    if _is_own(last, ranks):
         common.append(f"ckpt_path={quoted(str(last))}")
     if not ranks.is_first:
         common.append("hydra.output_subdir=null")
     return common
+
+
+def _is_own(last: Path, ranks: Ranks) -> bool:
+    """Whether an earlier attempt of this run has written its last checkpoint."""
+    before = ranks.remember("last checkpoint before the run", lambda: _stamp(last))
+    # A store that ends with the attempt has nothing to remember.
+    is_new = _stamp(last) != before or not ranks.launch.uses_agent_store
+    # The launchers of several machines count attempts each for itself.
+    is_again = ranks.any(ranks.is_again, "whether the run goes on")
+    # The first rank's word counts: a file system may show the file to others later.
+    return bool(ranks.broadcast(is_again and is_new and last.is_file(), "the last checkpoint"))
+
+
+def _stamp(path: Path) -> str:
+    """Return what tells a file from the one that replaces it; empty where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_mtime_ns} {status.st_size}"
 
 
 def check_same_run(composed: DictConfig, ranks: Ranks) -> None:

@@ -91,6 +91,7 @@ class ProcessEngine(PipelineEngine):
         backend = "nccl" if self.device.type == "cuda" else "gloo"
         self._links = Links(ranks, rank_of_stage, self._lowered(grid), backend)
         self._links.connect(ranks, self.device)
+        self._replicas.connect(self.device)
         self._outbox = Outbox(self.device)
 
     def close(self) -> None:

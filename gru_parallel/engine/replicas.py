@@ -66,6 +66,18 @@ class Replicas:
         self._ready: dict[int, Ready] = {}
         self._adding: dict[int, Adding] = {}
 
+    def connect(self, device: torch.device) -> None:
+        """Add something small up: NCCL connects at the first use. All replicas call this together.
+
+        Args:
+            device: of this rank.
+        """
+        if self._group is not None:
+            with self._ranks.waiting("all replicas to connect"):
+                total = torch.ones(1, device=device)
+                dist.all_reduce(total, group=self._group)
+                total.item()
+
     def add(self, stage: Stage, gradients: list[Tensor | None]) -> None:
         """Start adding up the gradients of a stage, which has done its last B.
 

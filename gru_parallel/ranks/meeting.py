@@ -71,8 +71,8 @@ def store_client(launch: Launch, timeout_s: float) -> TCPStore:
         host = "the launcher" if launch.uses_agent_store else "rank 0"
         raise RankError(
             f"waited for {host} at {launch.address}, and nobody answered within {patience:g} s "
-            f"({_first_line(error)}); start all {launch.world_size} ranks, and give all of them "
-            f"the same MASTER_ADDR and MASTER_PORT{_or_more_time(timeout_s)}."
+            f"({_first_line(error)}); {_remedy(launch, timeout_s)}, and give all of them the same "
+            "MASTER_ADDR and MASTER_PORT."
         ) from error
 
 
@@ -140,7 +140,7 @@ def meet(store: Store, launch: Launch, timeout_s: float) -> Meeting:
         while is_only and meeting is None and time.monotonic() < end:
             time.sleep(POLL_S)
             meeting = attendant.look()
-        missing = attendant.missing() if meeting is None else []
+        missing = attendant.missing() if is_only and meeting is None else []
     except RuntimeError as error:
         raise RankError(
             f"lost the store of the run at {launch.address} before all "
@@ -153,11 +153,13 @@ def meet(store: Store, launch: Launch, timeout_s: float) -> Meeting:
             "own."
         )
     if meeting is None:
-        raise RankError(
+        who = (
             f"{launch.world_size - len(missing)} of {launch.world_size} ranks have come to "
-            f"{launch.address} within {patience:g} s, without rank "
-            f"{', '.join(map(str, missing))}; start all of them{_or_more_time(timeout_s)}."
+            f"{launch.address} within {patience:g} s, without rank {', '.join(map(str, missing))}"
+            if missing
+            else f"rank 0 has not come to {launch.address} within {patience:g} s"
         )
+        raise RankError(f"{who}; {_remedy(launch, timeout_s)}.")
     return meeting
 
 
@@ -205,10 +207,13 @@ class _Attendant:
         return Meeting(self._answered.name, int(self._store.get(begun)))
 
     def missing(self) -> list[int]:
-        """Return the ranks that have not come, as far as this one can see."""
+        """Return the ranks that have not come, as far as this one can see.
+
+        Where rank 0 has not called, some of those that seem to be there may have ended: then none.
+        """
         missing = [rank for rank in self._ranks if not self._store.check([_came(rank)])]
         if missing or self._answered is None:
-            return missing or [0]
+            return missing
         return self._silent(self._answered)
 
     def _call(self) -> None:
@@ -239,9 +244,13 @@ def patience_s(timeout_s: float) -> float:
     return min(timeout_s, LONGEST_MEETING_S)
 
 
-def _or_more_time(timeout_s: float) -> str:
-    is_short = timeout_s < LONGEST_MEETING_S
-    return ", or give them more time with engine.timeout_s" if is_short else ""
+def _remedy(launch: Launch, timeout_s: float) -> str:
+    remedies = [f"start all {launch.world_size} ranks"]
+    if launch.uses_agent_store:
+        remedies.append("or, where a torchrun itself has ended, all torchruns anew")
+    if timeout_s < LONGEST_MEETING_S:
+        remedies.append("or give them more time with engine.timeout_s")
+    return ", ".join(remedies)
 
 
 def _came(rank: int) -> str:

@@ -36,6 +36,18 @@ class Notes:
         self._keep(Note(what, False, time.monotonic()))
 
     @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Keep what the calling thread does in the `with`; after an error it still does it."""
+        thread = threading.get_ident()
+        before, latest = self._works.get(thread), self._latest
+        self.note(what)
+        yield
+        del self._works[thread]
+        if before is not None:
+            self._works[thread] = before
+        self._latest = Note(latest.what, False, time.monotonic())
+
+    @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
         """Keep that the calling thread waits for others, until the end of the `with`."""
         thread = threading.get_ident()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -83,7 +83,8 @@ class Ranks:
     ) -> None:
         self.launch = launch
         self.timeout_s = timeout_s
-        # A store of rank 0's own knows of no attempt before.
+        # A store of rank 0's own knows of no attempt before; a launcher that starts its ranks again
+        # because another machine's do counts none.
         self.is_again = n_before > 0 or launch.attempt > 0
         self._store = store
         self._watch = watch
@@ -245,6 +246,14 @@ class Ranks:
     def note(self, doing: str) -> None:
         """Keep in mind what this rank does now, for the others to see if it fails."""
         self._watch.notes.note(doing)
+
+    def doing(self, what: str) -> AbstractContextManager[None]:
+        """Keep in mind that this rank does something in the `with`, as `note` does.
+
+        Args:
+            what: it does, as a sentence.
+        """
+        return self._watch.notes.doing(what)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:

@@ -29,21 +29,33 @@ class CheckpointFile(TorchCheckpointIO):
             storage_options: refused, as by Lightning.
 
         Raises:
+            OSError: it cannot be written; names the file.
             TypeError: there are storage options.
         """
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         place = Path(path)
-        place.parent.mkdir(parents=True, exist_ok=True)
         # Always of the same name, so that what a killed process leaves is written over.
         part = place.with_name(f"{place.name}.part")
         try:
+            place.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(place)
-        except BaseException:
+        except BaseException as error:
             part.unlink(missing_ok=True)
-            raise
+            cause = _system_error(error)
+            if cause is None:
+                raise
+            reason = f"{cause.strerror}; make room or access, an older one is as it was"
+            raise OSError(cause.errno, reason, str(place)) from error
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """Find what stands behind an error: torch raises another one while it closes a file."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error

@@ -138,14 +138,16 @@ class ProcessStrategy(PipelineStrategy):
         agree = self.ranks.all if all else self.ranks.any
         return agree(decision, "the decision of all ranks")
 
-    def connect(self, model: pl.LightningModule) -> None:
-        """Take the module that is to run.
+    def setup_environment(self) -> None:
+        """Prepare the device.
 
         Raises:
             UsageError: a callback needs all weights at once.
         """
-        check_callbacks(model.trainer.callbacks)  # type: ignore[attr-defined]  # Lightning's
-        super().connect(model)
+        # The first moment at which the module's own callbacks are there, too.
+        assert self.lightning_module is not None
+        check_callbacks(self.lightning_module.trainer.callbacks)  # type: ignore[attr-defined]
+        super().setup_environment()
 
     def setup_optimizers(self, trainer: Any) -> None:
         """Make the optimiser of this rank's weights.
@@ -169,6 +171,13 @@ class ProcessStrategy(PipelineStrategy):
         """Return the state over all weights on rank 0."""
         plain = getattr(optimizer, "optimizer", optimizer)
         return whole_optimizer_state(plain, self._model_of_run, self.ranks, self._members)
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: _PATH, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint, on rank 0."""
+        with self.ranks.doing(f"it wrote {filepath}"):
+            super().save_checkpoint(checkpoint, filepath, storage_options)
 
     def load_checkpoint(
         self, checkpoint_path: _PATH, weights_only: bool | None = None

@@ -23,7 +23,7 @@ N_RANKS = 2
 ALL_END_WITHIN_S = 45.0
 """Those that are not harmed, and then those that are."""
 
-TIMEOUT_S = 3.0
+TIMEOUT_S = 5.0
 """engine.timeout_s of a world of which a rank is stopped."""
 
 POLL_S = 0.01

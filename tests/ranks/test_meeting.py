@@ -3,6 +3,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pytest
 from torch.distributed import HashStore
 
 from gru_parallel.ranks import Launch, RankError
@@ -45,7 +46,7 @@ def test_ranks_that_do_not_come_are_counted_and_one_that_comes_twice_is_refused(
     for text in said[:2]:
         assert text.startswith("RankError 2 of 3 ranks have come to 127.0.0.1:")
         assert (
-            "within 2 s, without rank 2; start all of them, or give them more time with engine"
+            "within 2 s, without rank 2; start all 3 ranks, or give them more time with engine"
             in text
         )
     assert said[2].startswith("UsageError Each rank must be one process, and another has come")
@@ -72,6 +73,14 @@ def test_ranks_meet_again_whatever_each_machine_counts_as_an_attempt() -> None:
     assert [{meeting.n_before for meeting in met} for met in (first, second)] == [{0}, {1}]
     assert len(set(first)) == len(set(second)) == 1
     assert first[0].name != second[0].name
+
+
+def test_a_rank_that_rank_0_has_not_called_says_so() -> None:
+    store = HashStore()
+    meet_at(store, launches(3, 0, 0, 0))
+
+    with pytest.raises(RankError, match=r"rank 0 has not come to 127\.0\.0\.1:29500 within 0\.2 s"):
+        meet(store, launches(3, 1, 1, 1)[1], 0.2)
 
 
 def test_nobody_meets_those_that_have_ended() -> None:

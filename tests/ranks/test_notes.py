@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from gru_parallel.ranks.notes import Notes
 
@@ -59,3 +60,24 @@ def test_each_thread_has_a_note_of_its_own() -> None:
 
     assert notes.of_thread().what == "mine"
     assert notes.of_rank().what == "another's"
+
+
+def test_after_something_that_is_done_a_rank_does_what_it_did_before() -> None:
+    notes = Notes()
+    in_a_thread(lambda: notes.note("2F0.3"))
+    with notes.doing("it wrote a file"):
+        during = notes.of_thread().what
+        with notes.waiting("another rank"):
+            pass
+        after_a_wait = notes.of_rank().what
+
+    assert during == after_a_wait == "it wrote a file"
+    assert notes.of_thread().what == notes.of_rank().what == "2F0.3"
+
+
+def test_what_failed_is_what_a_rank_still_does() -> None:
+    notes = Notes()
+    with suppress(OSError), notes.doing("it wrote a file"):
+        raise OSError
+
+    assert notes.of_thread().what == "it wrote a file"

@@ -8,7 +8,7 @@ import pytest
 from tests.rank_processes import Ended, start
 
 LATEST_END_S = 10.0
-TIMEOUT_S = 3.0
+TIMEOUT_S = 5.0
 ENDLESS_S = 60.0
 
 # Each rank waits for a tensor of the next one, until one of them, HARMED, does what HARM says.
@@ -111,7 +111,7 @@ def test_a_rank_that_does_not_communicate_is_ended_too(worlds: Worlds) -> None:
 def test_a_stopped_rank_is_named_after_the_timeout(worlds: Worlds) -> None:
     check_ends(
         worlds["stopped"].result(),
-        "rank 1 has not answered for engine.timeout_s=3 s; it was last seen while stage 1 ran "
+        "rank 1 has not answered for engine.timeout_s=5 s; it was last seen while stage 1 ran "
         "1F0.3",
         TIMEOUT_S + LATEST_END_S,
     )
@@ -120,7 +120,7 @@ def test_a_stopped_rank_is_named_after_the_timeout(worlds: Worlds) -> None:
 def test_a_rank_in_an_endless_loop_is_named_after_the_timeout(worlds: Worlds) -> None:
     check_ends(
         worlds["looping"].result()[:1],
-        "rank 1 has not answered for engine.timeout_s=3 s; it was last seen while stage 1 ran "
+        "rank 1 has not answered for engine.timeout_s=5 s; it was last seen while stage 1 ran "
         "1F0.3",
         TIMEOUT_S + LATEST_END_S,
     )
@@ -132,7 +132,7 @@ def test_a_rank_in_an_endless_loop_is_ended_too(worlds: Worlds) -> None:
     assert looping.status == 1
     assert looping.after_s < TIMEOUT_S + LATEST_END_S
     assert looping.stderr == (
-        "gru_parallel: rank 1: rank 1 has not answered for engine.timeout_s=3 s; it was last seen "
+        "gru_parallel: rank 1: rank 1 has not answered for engine.timeout_s=5 s; it was last seen "
         "while stage 1 ran 1F0.3; rank 1 was busy: stage 1 ran 1F0.3\n"
     )
 
@@ -143,7 +143,7 @@ def test_a_store_that_stopped_with_its_host_is_named(worlds: Worlds) -> None:
     assert ended.status == 1
     assert ended.after_s < TIMEOUT_S + LATEST_END_S
     assert re.search(
-        r"RankError: rank 0 has not answered for engine.timeout_s=3 s, and with it the store of "
+        r"RankError: rank 0 has not answered for engine.timeout_s=5 s, and with it the store of "
         r"the run at 127.0.0.1:\d+; rank 1 was waiting: stage 1 ran 1RECV_B0.7",
         ended.stderr,
     )

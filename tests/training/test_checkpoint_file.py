@@ -1,5 +1,6 @@
 """CheckpointFile: a checkpoint is there as a whole, or the one before it still is."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,26 @@ def test_one_that_is_broken_off_leaves_the_one_before(
     assert seen == [whole]
     assert path.read_bytes() == whole
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.ckpt"
+
+    def full(checkpoint: Any, file: Any) -> None:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        finally:
+            # As torch does when it closes its file.
+            raise RuntimeError("unexpected pos 986176 vs 986064")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(
+        OSError, match=r"No space left on device; make room .*/last\.ckpt'"
+    ) as caught:
+        CheckpointFile().save_checkpoint(AFTER, path)
+
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_that_is_open_stays_as_it_was(tmp_path: Path) -> None:
