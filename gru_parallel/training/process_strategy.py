@@ -145,8 +145,9 @@ class ProcessStrategy(PipelineStrategy):
             UsageError: a callback needs all weights at once.
         """
         # The first moment at which the module's own callbacks are there, too.
-        assert self.lightning_module is not None
-        check_callbacks(self.lightning_module.trainer.callbacks)  # type: ignore[attr-defined]
+        module = self.lightning_module
+        assert module is not None
+        check_callbacks(module.trainer.callbacks)  # type: ignore[attr-defined]  # Lightning's
         super().setup_environment()
 
     def setup_optimizers(self, trainer: Any) -> None:
