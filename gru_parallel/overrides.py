@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def _check_names(overrides: Sequence[Sequence[Override]]) -> None:
             _check_option(override, groups)
         if values[0].key_or_group in groups:
             chosen.append([override.input_line or "" for override in values])
-    known = list(dict.fromkeys(key for run in product(*chosen) for key in _keys(_compose(run))))
+    known = list(dict.fromkeys(key for run in product(*chosen) for key in _settings(run)))
     for values in overrides:
         _check_key(values[0], known, groups)
 
@@ -169,6 +170,12 @@ def _check_option(override: Override, groups: dict[str, list[str]]) -> None:
         )
 
 
+@cache
+def _settings(options: tuple[str, ...], with_hydra: bool = False) -> list[str]:
+    """Return the full names of all settings that there are with these options of the groups."""
+    return _keys(_compose(options, with_hydra))
+
+
 def _keys(config: DictConfig) -> list[str]:
     """Return the full names of all settings."""
     found: list[str] = []
@@ -204,7 +211,7 @@ def _check_key(override: Override, known: Sequence[str], groups: dict[str, list[
 
 
 def _check_key_of_hydra(key: str) -> None:
-    known = [name for name in _keys(_compose([], with_hydra=True)) if name.startswith("hydra.")]
+    known = [name for name in _settings((), with_hydra=True) if name.startswith("hydra.")]
     if key not in known:
         near = get_close_matches(key, known, n=1, cutoff=0.0)
         raise UsageError(f"{key} is no setting of Hydra; did you mean {near[0]}?")

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch.distributed import TCPStore
+
 from gru_parallel import together, train
 from gru_parallel.cli import run_under_hydra
 from tests.cli.in_process import SMALL
@@ -21,7 +23,7 @@ from tests.rank_processes import free_port, rank_environment
 
 N_RANKS = 2
 ALL_END_WITHIN_S = 45.0
-"""Those that are not harmed, and then those that are."""
+"""Those of a phase: until the signals are sent, and so on."""
 
 TIMEOUT_S = 5.0
 """engine.timeout_s of a world of which a rank is stopped."""
@@ -38,6 +40,8 @@ BUSY = (
     "trainer.gradient_clip_val=0.1",
     "trainer.enable_progress_bar=true",
 )
+RESTARTED = (*BUSY, "trainer.max_epochs=4")
+KILL = "+callbacks.harm={_target_: tests.cli.harm.KillOnce, rank: 1, batch: 7}"
 DIVERGING = ("optimizer=sgd", "optimizer.lr=1e30")
 FAIL = "+callbacks.harm={_target_: tests.cli.harm.Fail, rank: 1, batch: 4}"
 STOP_BEFORE_METRICS = (
@@ -143,15 +147,16 @@ def run_command(world: World, folder: Path) -> None:
 
 
 def harm(world: World, ranks: Sequence[ForkedRank], folder: Path, end: float) -> None:
-    """Send a rank its signal, at a random moment of the training, but before the time `end`."""
+    """Send a rank its signal, if any, at a random moment of the training before the time `end`."""
+    if world.number is None:
+        return
     metrics = folder / "run" / "metrics.csv"
     while not metrics.is_file() or len(metrics.read_text().splitlines()) < 2:
         if time.monotonic() > end:
             return
         time.sleep(POLL_S)
     time.sleep(random.random())
-    if world.number is not None:
-        ranks[world.harmed].signal(world.number)
+    ranks[world.harmed].signal(world.number)
 
 
 def see_ends(
@@ -176,31 +181,65 @@ def see_ends(
     ]
 
 
-def begin(world: World, folder: Path) -> list[ForkedRank]:
-    """Start the ranks of a world."""
-    port = free_port()
+def begin(
+    world: World, folder: Path, port: int, variables: Mapping[str, str] | None = None
+) -> list[ForkedRank]:
+    """Start the ranks of a world, with these variables besides those of every rank."""
     ranks = []
     for rank in range(N_RANKS):
         begins_in = folder / str(rank)
-        begins_in.mkdir(parents=True)
-        environment = os.environ | rank_environment(rank, N_RANKS, port)
+        begins_in.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | rank_environment(rank, N_RANKS, port) | dict(variables or {})
         ranks.append(ForkedRank(environment, partial(run_command, world, folder), begins_in))
     return ranks
 
 
 def run_worlds(names: Sequence[str], folder: Path) -> Ends:
     """Run worlds at once, each in <folder>/<name>, and its ranks in folders of their own there."""
-    ends = {}
-    # Those that are harmed by themselves: how soon they end is looked at.
-    for is_harmed in (False, True):
-        own = {name: WORLDS[name] for name in names if WORLDS[name].is_harmed == is_harmed}
-        running = {name: begin(world, folder / name) for name, world in own.items()}
+    ranks: dict[str, list[ForkedRank]] = {}
+    began: dict[str, float] = {}
+
+    def begin_all(of: Sequence[str]) -> None:
+        ranks.update({name: begin(WORLDS[name], folder / name, free_port()) for name in of})
+        began.update(dict.fromkeys(of, time.monotonic()))
+
+    def see_all(of: Sequence[str]) -> Ends:
         end = time.monotonic() + ALL_END_WITHIN_S
-        began = {}
-        for name, world in own.items():
-            if world.number is not None:
-                harm(world, running[name], folder / name, end)
-            began[name] = time.monotonic()
-        for name, world in own.items():
-            ends[name] = see_ends(world, running[name], folder / name, began[name], end)
-    return ends
+        return {
+            name: see_ends(WORLDS[name], ranks[name], folder / name, began[name], end)
+            for name in of
+        }
+
+    stopped = [name for name in names if WORLDS[name].stops]
+    killed = [name for name in names if WORLDS[name].is_harmed and name not in stopped]
+    others = [name for name in names if not WORLDS[name].is_harmed]
+    begin_all([*killed, *stopped])
+    end = time.monotonic() + ALL_END_WITHIN_S
+    for name in (*killed, *stopped):
+        harm(WORLDS[name], ranks[name], folder / name, end)
+        began[name] = time.monotonic()
+    # How soon they end is looked at, so nothing else runs meanwhile.
+    ends = see_all(killed)
+    # A silence takes its time.
+    begin_all(others)
+    return {**ends, **see_all(stopped), **see_all(others)}
+
+
+def run_again_after_a_death(folder: Path) -> Sequence[Sequence[Ended]]:
+    """Do what torchrun does with --max-restarts=1, for ranks one of which kills itself once.
+
+    Returns:
+        How the ranks of both attempts ended; what they printed is that of both.
+    """
+    world = alike(*RESTARTED, KILL)
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    attempts = []
+    for attempt in range(2):
+        variables = {
+            "TORCHELASTIC_RESTART_COUNT": str(attempt),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+        }
+        ranks = begin(world, folder, store.port, variables)
+        began = time.monotonic()
+        attempts.append(see_ends(world, ranks, folder, began, began + ALL_END_WITHIN_S))
+    return attempts

@@ -8,7 +8,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,14 @@ from tests.cli.in_process import Ended as EndedAlone
 from tests.cli.rank_commands import (
     BUSY,
     DIVERGING,
+    KILL,
     N_RANKS,
+    RESTARTED,
     TIMEOUT_S,
     WORLDS,
+    Ended,
     Ends,
+    run_again_after_a_death,
     run_worlds,
 )
 from tests.rank_processes import ROOT, free_port
@@ -34,8 +38,6 @@ LATEST_END_S = 10.0
 TORCHRUN_ENDS_WITHIN_S = 100.0
 THREADS = (*SMALL, "placement.device_map=[0,0,1,1]")
 HARMED = [name for name, world in WORLDS.items() if world.is_harmed]
-RESTARTED = (*BUSY, "trainer.max_epochs=4")
-KILL = "+callbacks.harm={_target_: tests.cli.harm.KillOnce, rank: 1, batch: 7}"
 
 REFUSED = {
     "too many ranks": "engine=processes needs 1 ranks: engine.data_parallel=1 times one for each of"
@@ -78,27 +80,22 @@ class Running:
 
     worlds: Future[Ends]
     folder_of_worlds: Path
-    restarted: Future[EndedAlone]
+    restarted: Future[Sequence[Sequence[Ended]]]
+    folder_of_restarted: Path
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("worlds")
-    flags = ["--nproc-per-node", str(N_RANKS), "--max-restarts", "1"]
-    flags += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    folder, of_restarted = (tmp_path_factory.mktemp(name) for name in ("worlds", "restarted"))
     with ThreadPoolExecutor(2) as pool:
-        restarted = pool.submit(run_torchrun, tmp_path_factory.mktemp("restarted"), *flags)
-        yield Running(pool.submit(run_worlds, list(WORLDS), folder), folder, restarted)
+        restarted = pool.submit(run_again_after_a_death, of_restarted)
+        worlds = pool.submit(run_worlds, list(WORLDS), folder)
+        yield Running(worlds, folder, restarted, of_restarted)
 
 
 @pytest.fixture
 def worlds(running: Running) -> Worlds:
     return Worlds(running.folder_of_worlds, running.worlds.result())
-
-
-@pytest.fixture
-def restarted(running: Running) -> EndedAlone:
-    return running.restarted.result()
 
 
 def rows_without_speed(path: Path) -> list[dict[str, str]]:
@@ -265,10 +262,15 @@ def test_however_often_a_rank_is_harmed_the_other_ends(time: int, tmp_path: Path
 
 
 def test_a_restarted_run_is_the_one_that_nothing_disturbed(
-    restarted: EndedAlone, train_command: RunCommand
+    running: Running, train_command: RunCommand
 ) -> None:
-    check_restarted(restarted, train_command)
-    assert "rank 0: rank 1 ended without a word" in restarted.err
+    (other, killed), again = running.restarted.result()
+    folder = running.folder_of_restarted / "run"
+
+    assert (other.status, killed.status) == (1, -9)
+    assert "rank 0: rank 1 ended without a word" in other.err
+    assert [one.status for one in again] == [0, 0], again[0].err
+    check_restarted(EndedAlone(0, "", "", folder), train_command)
 
 
 def check_restarted(restarted: EndedAlone, train_command: RunCommand) -> None:
@@ -286,6 +288,22 @@ def check_restarted(restarted: EndedAlone, train_command: RunCommand) -> None:
 
 
 @pytest.mark.kill
+def test_torchrun_starts_a_run_again_and_leaves_no_process(
+    tmp_path: Path, train_command: RunCommand
+) -> None:
+    flags = ["--nproc-per-node", str(N_RANKS), "--max-restarts", "1"]
+    flags += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
+    folder = tmp_path / "torchrun"
+
+    restarted = run_torchrun(folder, *flags)
+
+    check_restarted(restarted, train_command)
+    assert "rank 0: rank 1 ended without a word" in restarted.err
+    tag = f"{TAG}={folder}".encode()
+    assert [path for path in Path("/proc").glob("[0-9]*/environ") if has(path, tag)] == []
+
+
+@pytest.mark.kill
 def test_a_run_on_two_machines_goes_on_though_each_counts_attempts_for_itself(
     tmp_path: Path, train_command: RunCommand
 ) -> None:
@@ -298,14 +316,6 @@ def test_a_run_on_two_machines_goes_on_though_each_counts_attempts_for_itself(
     first, other = (machine.result() for machine in machines)
     check_restarted(first, train_command)
     assert other.status == 0, other.err
-
-
-def test_a_restarted_run_leaves_no_process(restarted: EndedAlone) -> None:
-    tag = f"{TAG}={restarted.folder}".encode()
-
-    left = [path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if has(path, tag)]
-
-    assert left == []
 
 
 def has(path: Path, text: bytes) -> bool:

@@ -35,22 +35,21 @@ N_BEFORE = 6
 
 @dataclass(frozen=True)
 class World:
-    """Ranks that run the cases together: so many replicas of the plan.
+    """Ranks that run cases together: so many replicas of the plan.
 
     Attributes:
         n_replicas: how many.
         alone: who makes the same runs, and so the same checkpoints, in one process.
+        cases: which of the runs they make.
     """
 
     n_replicas: int
     alone: str
+    cases: Mapping[str, Case]
 
     @property
     def n_ranks(self) -> int:
         return self.n_replicas * n_places(PLAN)
-
-
-WORLDS = {"pipeline": World(1, "threads"), "replicas": World(2, "threads, whole batches")}
 
 
 @dataclass(frozen=True)
@@ -139,22 +138,26 @@ GOING_ON = {
 }
 """Runs that write a checkpoint after N_BEFORE batches, and are gone on from it."""
 
-CASES = GOING_ON | {
-    "plain": flags(),
-    "clip by norm": flags(gradient_clip_val=0.1),
-    "clip by value": flags(gradient_clip_val=0.01, gradient_clip_algorithm="value"),
+OVER_REPLICAS = GOING_ON | {
     "accumulate": flags(accumulate_grad_batches=2),
     "bf16-mixed": Case(tolerance=5e-3, options={"precision": "bf16-mixed"}),
     "64-true": Case(tolerance=1e-10, options={"precision": "64-true"}),
+    "early stopping": Case(make_callbacks=stop_after_three, options={"max_epochs": 6}),
+    "short windows, at every step": Case(
+        partial(module_of, every_step=True), partial(SHORT, task="every_step")
+    ),
+}
+"""Runs in which replicas have something to agree on."""
+
+CASES = OVER_REPLICAS | {
+    "plain": flags(),
+    "clip by norm": flags(gradient_clip_val=0.1),
+    "clip by value": flags(gradient_clip_val=0.01, gradient_clip_algorithm="value"),
     "plateau": Case(
         partial(make_module, make_scheduler=plateau, schedule_interval="epoch"),
         options={"max_epochs": 3},
     ),
-    "early stopping": Case(make_callbacks=stop_after_three, options={"max_epochs": 6}),
     "carried and truncated": Case(CARRYING, STREAMS, truncate=1),
-    "short windows, at every step": Case(
-        partial(module_of, every_step=True), partial(SHORT, task="every_step")
-    ),
 }
 
 EVALUATIONS = {
@@ -164,6 +167,12 @@ EVALUATIONS = {
     "short windows, at every step": CASES["short windows, at every step"],
 }
 """Cases that are validated, tested and predicted with, untrained."""
+
+
+WORLDS = {
+    "pipeline": World(1, "threads", CASES),
+    "replicas": World(2, "threads, whole batches", OVER_REPLICAS),
+}
 
 
 @dataclass(frozen=True)
@@ -227,10 +236,10 @@ def load(path: Path) -> dict[str, Any]:
 
 def run_all(folder: Path, world: str) -> None:
     """Run all cases, as a rank of a world."""
-    n_replicas = WORLDS[world].n_replicas
+    n_replicas, cases = WORLDS[world].n_replicas, WORLDS[world].cases
     with join(Launch.from_environment(), timeout_s=60) as ranks:
         own = _OwnRank(ranks, n_replicas, folder / world)
-        for name, case in CASES.items():
+        for name, case in cases.items():
             path = checkpoint(folder, name, world)
             saves = [SaveAfter(N_BEFORE, path)] if name in GOING_ON else []
             own.train(case, name, callbacks=saves)

@@ -33,6 +33,7 @@ from tests.training.rank_runs import (
     EVALUATIONS,
     GOING_ON,
     N_BEFORE,
+    OVER_REPLICAS,
     PLAN,
     WORLDS,
     Evaluation,
@@ -177,7 +178,7 @@ def test_a_run_over_ranks_is_that_of_threads_to_the_last_bit(name: str, folder: 
     assert_same_to_the_last_bit(run, run_of_threads(name))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", OVER_REPLICAS)
 def test_a_run_over_replicas_is_that_of_one_device_on_whole_batches(
     name: str, folder: Path
 ) -> None:
