@@ -13,8 +13,8 @@ def main() -> None:
     x = torch.randn(64, 96, 8)
     y = x[:, -24:, :1].flip(1)
 
-    stack = GRUStack(input_size=16, hidden_size=128, num_layers=4)
-    model = StackModel(nn.Linear(8, 16), stack, WindowHead(128, (24, 1)))
+    stack = GRUStack(input_size=16, hidden_size=64, num_layers=4)
+    model = StackModel(nn.Linear(8, 16), stack, WindowHead(64, (24, 1)))
     device_map = ["cpu:0", "cpu:0", "cpu:1", "cpu:1"]
     plan = plan_from_device_map(device_map, existing_devices(), num_layers=4)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)

@@ -32,7 +32,7 @@ adamw: Callable[..., Optimizer] = partial(AdamW, lr=1e-2)
 
 @cache
 def series(n_rows: int, seed: int) -> NDArray[np.float64]:
-    """Generate the series of `make_data`."""
+    """Generate what whole training runs have for data."""
     return lorenz96(n_rows, 4, seed)[:, :N_CHANNELS]
 
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from gru_parallel.data import SeriesDataModule
-from gru_parallel.data.lorenz96 import lorenz96
 from gru_parallel.data.table import Table
 from gru_parallel.training import SeriesModule
 from tests.builders import HORIZON, MSE, N_CHANNELS, N_TARGETS, build_model, make_plan
-from tests.runs import Run, adamw, assert_bit_for_bit, assert_same_run, fit
+from tests.runs import Run, adamw, assert_bit_for_bit, assert_same_run, fit, series
 
 GRID: dict[str, Any] = {"n_micro_batches": 2, "n_chunks": 3}
 PLACEMENTS = {"one stage": [4], "two stages": [2, 2], "four stages": [1, 1, 1, 1]}
@@ -21,7 +20,7 @@ LENGTHS = (90, 50, 61)
 
 def make_data(**options: Any) -> SeriesDataModule:
     """Three series of unequal length; every window as long as it can be, from 2 rows on."""
-    values = lorenz96(sum(LENGTHS), 4, 0)[:, :N_CHANNELS]
+    values = series(sum(LENGTHS), 0)
     names = tuple(f"x{index}" for index in range(N_CHANNELS))
     ends = [sum(LENGTHS[: index + 1]) for index in range(len(LENGTHS))]
     tables = [
