@@ -1,6 +1,7 @@
 """What every test may use: the skip of `gpu` tests, settings of hypothesis, general fixtures."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -52,3 +53,11 @@ def no_thread_left() -> Iterator[None]:
         thread.join(max(0.0, end - time.monotonic()))
     left = [thread.name for thread in started if thread.is_alive()]
     assert not left, f"threads left behind: {', '.join(left)}"
+
+
+@pytest.fixture
+def interrupts_raise() -> Iterator[None]:
+    """Have Ctrl-C raise KeyboardInterrupt, which Python leaves out in background processes."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -144,6 +144,7 @@ def test_a_sigterm_in_the_sanity_check_ends_the_program_in_one_line(
     assert ended.err == "gru_parallel: Stopped by SIGTERM before the first step.\n"
 
 
+@pytest.mark.usefixtures("interrupts_raise")
 def test_a_second_ctrl_c_ends_the_program_at_once(train_command: RunCommand) -> None:
     press = "+callbacks.mine={_target_: tests.interrupts.SendSignal, batch: 1, times: 2}"
 

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from queue import SimpleQueue
 from threading import Event
@@ -139,14 +139,6 @@ def test_the_other_stages_stop_at_once(aborted: Event, failing: int, held_up: in
         engine.train_step(*make_batch())
 
     assert started == [(0, 0), (0, 1)]
-
-
-@pytest.fixture
-def interrupts_raise() -> Iterator[None]:
-    """Have Ctrl-C raise KeyboardInterrupt, which Python leaves out in background processes."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interrupts_raise")
