@@ -218,7 +218,7 @@ def run_worlds(names: Sequence[str], folder: Path) -> Ends:
     for name in (*killed, *stopped):
         harm(WORLDS[name], ranks[name], folder / name, end)
         began[name] = time.monotonic()
-    # How soon they end is looked at, so nothing else runs meanwhile.
+    # How soon they end is looked at, so the others wait.
     ends = see_all(killed)
     # A silence takes its time.
     begin_all(others)

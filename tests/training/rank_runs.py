@@ -139,25 +139,25 @@ GOING_ON = {
 """Runs that write a checkpoint after N_BEFORE batches, and are gone on from it."""
 
 OVER_REPLICAS = GOING_ON | {
+    "clip by value": flags(gradient_clip_val=0.01, gradient_clip_algorithm="value"),
     "accumulate": flags(accumulate_grad_batches=2),
     "bf16-mixed": Case(tolerance=5e-3, options={"precision": "bf16-mixed"}),
     "64-true": Case(tolerance=1e-10, options={"precision": "64-true"}),
-    "early stopping": Case(make_callbacks=stop_after_three, options={"max_epochs": 6}),
-    "short windows, at every step": Case(
-        partial(module_of, every_step=True), partial(SHORT, task="every_step")
-    ),
-}
-"""Runs in which replicas have something to agree on."""
-
-CASES = OVER_REPLICAS | {
-    "plain": flags(),
-    "clip by norm": flags(gradient_clip_val=0.1),
-    "clip by value": flags(gradient_clip_val=0.01, gradient_clip_algorithm="value"),
     "plateau": Case(
         partial(make_module, make_scheduler=plateau, schedule_interval="epoch"),
         options={"max_epochs": 3},
     ),
+    "early stopping": Case(make_callbacks=stop_after_three, options={"max_epochs": 6}),
     "carried and truncated": Case(CARRYING, STREAMS, truncate=1),
+    "short windows, at every step": Case(
+        partial(module_of, every_step=True), partial(SHORT, task="every_step")
+    ),
+}
+
+CASES = OVER_REPLICAS | {
+    # Over replicas, "everything" has both in it.
+    "plain": flags(),
+    "clip by norm": flags(gradient_clip_val=0.1),
 }
 
 EVALUATIONS = {
