@@ -27,7 +27,7 @@ from gru_parallel.build import (
 from gru_parallel.cli import TERMINATED, fail, run_under_hydra, write_resolved
 from gru_parallel.config import Config
 from gru_parallel.data import SeriesDataModule
-from gru_parallel.engine.processes import check_world_size, device_of_rank, ranks_of_replica
+from gru_parallel.engine.world import check_world_size, device_of_rank, ranks_of_replica
 from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_a_rank, gpu_identity
 from gru_parallel.report import (

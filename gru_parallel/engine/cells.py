@@ -164,10 +164,13 @@ class Cells:
         return later, self.n_active(cell)
 
     def last_outputs(self, y: Tensor, cell: CellIndex) -> Tensor:
-        """Take each ended row's last output: (time, rows, f) to (1, ended rows, f)."""
+        """Take each ended row's last output: (time, rows, f) to (1, ended rows, f).
+
+        Where a cell has all that there is, it stays whole.
+        """
         first, stop = self.ended(cell)
         if self.lengths is None:
-            return y[-1:]
+            return y if self.n_chunks == 1 else y[-1:]
         micro_batch, chunk = cell
         before = self.steps[micro_batch][chunk].start + 1
         steps = [length - before for length in self.lengths[micro_batch][first:stop]]

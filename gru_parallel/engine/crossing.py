@@ -95,7 +95,7 @@ def types_out(modules: StageModules, device: torch.device) -> tuple[torch.dtype,
     """
     enabled = torch.is_autocast_enabled(device.type)
     cast = torch.get_autocast_dtype(device.type) if enabled else None
-    return _types_out(modules.blocks[0].weights()[0].dtype, device, cast)
+    return _types_out(modules.blocks[0].some_weight.dtype, device, cast)
 
 
 @cache

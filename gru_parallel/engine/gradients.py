@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 
 class _Release(torch.autograd.Function):
     """Forward gives the loss through; backward gives out the gradients that the schedule left."""
 
     @staticmethod
-    def forward(ctx: Any, loss: Tensor, gradients: list[Tensor | None], *leaves: Tensor) -> Tensor:
-        ctx.gradients = gradients
+    def forward(
+        ctx: Any,
+        loss: Tensor,
+        gradients: Sequence[Tensor | None],
+        read: Sequence[Tensor],
+        *sources: Tensor,
+    ) -> Tensor:
+        ctx.found = [gradient is not None for gradient in gradients]
+        # Kept as autograd keeps any saved tensor: it lets go of them after a backward, says so at
+        # a second one, and notices if what was read has been changed in place since.
+        ctx.save_for_backward(*(g for g in gradients if g is not None), *read)
         return loss.clone()
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             # Without this, whatever is built on these gradients would silently train nothing.
             raise RuntimeError(
@@ -27,15 +35,18 @@ class _Release(torch.autograd.Function):
                 " create_graph=True."
             )
         (scale,) = grad_outputs
-        gradients: list[Tensor | None] = ctx.gradients  # type: ignore[attr-defined]  # forward's
-        scaled = (None if g is None else g * scale.to(g.device, g.dtype) for g in gradients)
-        return None, None, *scaled
+        saved = iter(ctx.saved_tensors)
+        gradients = [next(saved) if found else None for found in ctx.found]
+        return None, None, None, *(g if g is None else g * scale.to(g) for g in gradients)
 
 
 def with_gradients(
-    loss: Tensor, leaves: Sequence[Tensor], gradients: Sequence[Tensor | None]
+    loss: Tensor,
+    sources: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    read: Sequence[Tensor] = (),
 ) -> Tensor:
-    """Return `loss` with a history: its `backward` hands each leaf its gradient, scaled.
+    """Return `loss` with a history: its `backward` hands each source its gradient, scaled.
 
     A pipeline runs F and B interleaved, so when the loss is known, so are the gradients. Handing
     them out only in `backward` keeps every training loop as it is: gradients may be zeroed in
@@ -44,11 +55,19 @@ def with_gradients(
 
     Args:
         loss: a scalar.
-        leaves: the tensors that the gradients belong to.
-        gradients: one for each leaf, of its shape and device; None where there is none.
+        sources: the tensors that the gradients belong to, with whatever history they have; one
+            that stands there twice gets the sum.
+        gradients: one for each source, of its shape and device; None where there is none.
+        read: tensors that must not be changed in place before `backward`.
 
     Returns:
-        A scalar equal to `loss`. A second derivative is refused with a RuntimeError.
+        A scalar equal to `loss`. Its `backward` raises as that of any loss would: a second time
+        without `retain_graph`, or where a tensor of `read` has been changed; and a second
+        derivative is refused with a RuntimeError.
     """
-    result: Tensor = _Release.apply(loss, list(gradients), *leaves)  # type: ignore[no-untyped-call]
+    result: Tensor = _release(loss, gradients, read, *sources)
     return result
+
+
+# torch has no types for `apply`.
+_release: Callable[..., Tensor] = _Release.apply

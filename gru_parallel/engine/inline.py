@@ -24,8 +24,7 @@ class Inline:
         (self._stage,) = stages
 
     def open(self) -> None:
-        """Move the stage to its device."""
-        self._stage.place()
+        """Do nothing: there is no thread to start."""
 
     def close(self) -> None:
         """Do nothing: there is no thread to end."""

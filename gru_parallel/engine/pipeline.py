@@ -10,11 +10,14 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from gru_parallel.engine.borrowed_model import BorrowedModel
 from gru_parallel.engine.cells import Cells
 from gru_parallel.engine.gradients import with_gradients
+from gru_parallel.engine.inputs import gradients_of_inputs, head_tail
+from gru_parallel.engine.pieces import refuse_hooks
 from gru_parallel.engine.stage import Stage
 from gru_parallel.engine.stage_pass import CHECK, TRAINING, Batch, StagePass
-from gru_parallel.engine.tail import HeadTail, assemble, count_elements
+from gru_parallel.engine.tail import assemble, count_elements
 from gru_parallel.engine.workers import Workers
 from gru_parallel.model import StackModel, Start, SumLoss
 from gru_parallel.placement.plan import Plan
@@ -24,6 +27,12 @@ from gru_parallel.schedule import Timeline
 class PipelineEngine(ABC):
     """Trains and evaluates a model cut into stages, each with a device and a worker thread.
 
+    Each call runs the model as it is at that moment: modules may be replaced, frozen or
+    parametrized in between, as long as the blocks remain as many as the plan's. What works on each
+    time step of each row alone may stand before and after the stack, and is cut with it. An encoder
+    that looks further, or is not known not to (see `looks_beyond`), runs on whole batches in the
+    caller's thread, on the first stage's device, before the pipeline; a head that does is refused.
+
     Opens itself at the first call; `close` ends the threads, and a later call opens it again.
     Usable as a context manager.
 
@@ -32,8 +41,10 @@ class PipelineEngine(ABC):
         plan: which blocks make which stage on which device, and how a batch is cut and scheduled.
         loss: what `train_step` minimises.
         seed: of the run, for dropout.
-        stages: those that run in this process, in order.
-        workers: of these stages.
+        stages: of the plan, in order.
+        workers: of those that run in this process.
+        own_stages: those that run in this process, in order; None for all.
+        n_replicas: pipelines that share a batch.
 
     Attributes:
         measure: whether to wait for the device after each action. Times are the host's, so on an
@@ -56,6 +67,8 @@ class PipelineEngine(ABC):
         seed: int,
         stages: Sequence[Stage],
         workers: Workers,
+        own_stages: Sequence[Stage] | None = None,
+        n_replicas: int = 1,
     ) -> None:
         self.model = model
         self.plan = plan
@@ -65,11 +78,15 @@ class PipelineEngine(ABC):
         self.timeline: Timeline | None = None
         self.n_rows = 0
         self.peak_cells: tuple[int, ...] = ()
-        self._stages = stages
+        self._all_stages = stages
+        self._stages = stages if own_stages is None else own_stages
         self._workers = workers
+        self._borrowed = BorrowedModel(model, plan, stages, self._stages, n_replicas)
 
     def open(self) -> None:
         """Move every stage to its device and start the workers; does nothing when they run."""
+        if not self._workers.are_open:
+            self._borrowed.place()
         self._workers.open()
 
     def close(self) -> None:
@@ -112,22 +129,28 @@ class PipelineEngine(ABC):
 
         Returns:
             The loss, a scalar: the sum over all elements divided by their count. Its gradients are
-            computed already; `backward` on it puts them into the parameters' `.grad`, as for any
-            loss, and into that of `h_0`, for the states of this process's stages.
+            computed already; `backward` on it puts them where that of any loss would: into the
+            `.grad` of parameters, once, with the hooks on them, and on through whatever `x`, `y`,
+            `h_0` and the weights are made of. In a process with some of the stages those of x, y
+            and h_0 are the share of its stages.
 
         Raises:
-            UsageError: the batch has fewer time steps than the schedule has chunks.
+            UsageError: the batch has fewer time steps than the schedule has chunks, or hooks or
+                head do not go with a batch that is cut.
             ShapeError: lengths, or h_0, do not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
         if self.loss is None:
             raise ValueError(f"train_step needs a loss; give {type(self).__name__} one.")
+        self.open()
         cells = self._cut(x, lengths)
+        refuse_hooks(self.model, is_cut=cells.n_micro_batches * cells.n_chunks > 1)
+        weights, encoded = self._borrowed.take(x, lengths, cells)
         every_step = self.model.head.every_step
         batch = Batch(
             cells,
-            x,
-            y,
+            encoded.detach(),
+            y.detach(),
             self.loss,
             self._count(count_elements(cells, y, self.loss, every_step=every_step)),
             start=self._start(x, h_0, reset),
@@ -135,15 +158,20 @@ class PipelineEngine(ABC):
             seed=self.seed,
             step=step,
             truncate=self.plan.truncate,
+            wants_dx=encoded.requires_grad,
+            wants_dy=y.requires_grad,
             first_micro_batch=self._first_micro_batch,
         )
         passes = self._run(batch, training=True)
-        leaves = [w for stage in self._stages for w in stage.modules.weights()]
-        gradients = self._gradients(passes)
-        if h_0 is not None and h_0.requires_grad:
-            leaves.append(h_0)
-            gradients.append(_dh_0(passes, h_0))
-        return with_gradients(self._loss_of(passes, batch), leaves, gradients)
+        sources = {"x": encoded, "y": y, "h_0": h_0}
+        gradients = gradients_of_inputs(passes, batch, sources)
+        inputs = [source for source in sources.values() if source is not None]
+        return with_gradients(
+            self._loss_of(passes, batch),
+            [*weights, *inputs],
+            [*self._gradients(passes), *gradients],
+            read=[*(w for w in weights if w.dim() > 1), *inputs],
+        )
 
     def predict(
         self,
@@ -165,12 +193,17 @@ class PipelineEngine(ABC):
             Predictions for every row in order, batch first, on the last stage's device.
 
         Raises:
-            UsageError: the batch has fewer time steps than the schedule has chunks.
+            UsageError: the batch has fewer time steps than the schedule has chunks, or the head
+                does not go with a batch that is cut.
             ShapeError: lengths, or h_0, do not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
-        batch = Batch(self._cut(x, lengths), x, start=self._start(x, h_0, reset))
-        tail = _head_tail(self._run(batch, training=False))
+        self.open()
+        cells = self._cut(x, lengths)
+        with torch.no_grad():
+            _, encoded = self._borrowed.take(x, lengths, cells)
+        batch = Batch(cells, encoded, start=self._start(x, h_0, reset))
+        tail = head_tail(self._run(batch, training=False))
         if tail is None:
             return self._no_predictions(x)
         return assemble(tail.predictions, batch.cells, self.model.head)
@@ -196,9 +229,13 @@ class PipelineEngine(ABC):
         Returns:
             Index of the first stage whose outputs are not all finite; None where all are.
         """
+        self.open()
+        cells = self._cut(x, lengths)
+        with torch.no_grad():
+            _, encoded = self._borrowed.take(x, lengths, cells)
         batch = Batch(
-            self._cut(x, lengths),
-            x,
+            cells,
+            encoded,
             start=self._start(x, h_0, reset),
             use=CHECK,
             seed=self.seed,
@@ -207,7 +244,7 @@ class PipelineEngine(ABC):
             first_micro_batch=self._first_micro_batch,
         )
         passes = self._run(batch, training=False)
-        tail = _head_tail(passes)
+        tail = head_tail(passes)
         if tail is not None:
             passes[-1].finite = passes[-1].finite and tail.finite
         return next((each.stage.index for each in passes if not each.finite), None)
@@ -246,7 +283,7 @@ class PipelineEngine(ABC):
 
     def _loss_of(self, passes: Sequence[StagePass], batch: Batch) -> Tensor:
         """Return the loss of the whole batch."""
-        tail = _head_tail(passes)
+        tail = head_tail(passes)
         assert tail is not None
         assert tail.total is not None
         self.n_rows = batch.cells.batch_size
@@ -274,19 +311,3 @@ class PipelineEngine(ABC):
         self.peak_cells = tuple(each.peak_cells for each in passes)
         for each in passes:
             each.commit()
-
-
-def _head_tail(passes: Sequence[StagePass]) -> HeadTail | None:
-    """Return the head of the last stage, where that stage is among the passes."""
-    tail = passes[-1].tail if passes else None
-    assert tail is None or isinstance(tail, HeadTail)
-    return tail
-
-
-def _dh_0(passes: Sequence[StagePass], h_0: Tensor) -> Tensor:
-    """Return the gradient of a batch's h_0; zeros for the states of stages elsewhere."""
-    whole = torch.zeros_like(h_0)
-    for each in passes:
-        states = each.stage.modules.states
-        whole[states[0].start : states[-1].stop] = each.dh_0()
-    return whole

@@ -20,11 +20,11 @@ from gru_parallel.engine.replicas import Replicas
 from gru_parallel.engine.stage_pass import Batch, StagePass
 from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of_stages
 from gru_parallel.engine.workers import Workers
-from gru_parallel.errors import UsageError
+from gru_parallel.engine.world import check_shared_weights, check_world_size, device_of_rank
 from gru_parallel.model import StackModel, SumLoss
 from gru_parallel.placement import n_places, places_of_stages
 from gru_parallel.placement.plan import Plan
-from gru_parallel.ranks import Launch, Ranks
+from gru_parallel.ranks import Ranks
 from gru_parallel.schedule import Op, Schedule, Timeline
 
 
@@ -72,12 +72,22 @@ class ProcessEngine(PipelineEngine):
         n_ranks = n_places(plan)
         self._replica, place = divmod(ranks.rank, n_ranks)
         self.device = device_of_rank(plan, ranks.launch)
-        self._modules = modules_of_stages(model, plan)
-        self._all_stages = make_stages(plan, self._modules, self.device)
         places = places_of_stages(plan)
-        stages = [stage for stage in self._all_stages if places[stage.index] == place]
+        modules = modules_of_stages(model, plan)
+        check_shared_weights(model, modules, places)
+        all_stages = make_stages(plan, modules, self.device)
+        stages = [stage for stage in all_stages if places[stage.index] == place]
         workers = Workers(stages, [self.device] * plan.n_stages)
-        super().__init__(model, plan, loss, seed=seed, stages=stages, workers=workers)
+        super().__init__(
+            model,
+            plan,
+            loss,
+            seed=seed,
+            stages=all_stages,
+            workers=workers,
+            own_stages=stages,
+            n_replicas=data_parallel,
+        )
         self._ranks = ranks
         self._rows = slice(None) if rows is None else rows
         shape = (data_parallel, n_ranks)
@@ -174,7 +184,7 @@ class ProcessEngine(PipelineEngine):
     def free_other_stages(self) -> None:
         """Move the weights of stages elsewhere to the meta device, if they are not there yet."""
         own = {stage.index for stage in self._stages}
-        for index, modules in enumerate(self._modules):
+        for index, modules in enumerate(modules_of_stages(self.model, self.plan)):
             if index not in own:
                 for module in modules.all_modules:
                     module.to("meta")
@@ -198,7 +208,7 @@ class ProcessEngine(PipelineEngine):
     def _run_passes(self, passes: Sequence[StagePass], batch: Batch, *, training: bool) -> Timeline:
         lowered = self._lowered(batch.cells, None if training else Op.F)
         crossing = Crossing(
-            self._modules,
+            [stage.modules for stage in self._all_stages],
             batch.cells,
             types_out(self._stages[0].modules, self.device),
             self.device,
@@ -259,7 +269,7 @@ class ProcessEngine(PipelineEngine):
         own = torch.tensor([own_loss, n_rows], dtype=torch.float64)
         loss, n_rows = self._ranks.sum(own, "all ranks to end the step").tolist()
         self.n_rows = int(n_rows)
-        weight = self._stages[0].modules.weights()[0]
+        weight = self._stages[0].modules.blocks[0].some_weight
         dtype = torch.promote_types(weight.dtype, torch.float32)
         return torch.tensor(loss, dtype=dtype, device=self.device)
 
@@ -274,67 +284,3 @@ class ProcessEngine(PipelineEngine):
 
     def _lowered(self, cells: Cells, only: Op | None = None) -> Schedule:
         return lowered_schedule(self.plan, self._all_stages, cells, only)
-
-
-def ranks_of_replica(data_parallel: int, world_size: int) -> int:
-    """Return the number of ranks that each replica gets.
-
-    Raises:
-        UsageError: they cannot be shared out.
-    """
-    if world_size % data_parallel:
-        raise UsageError(
-            f"engine.data_parallel={data_parallel} replicas cannot share {world_size} ranks"
-            " equally; start a multiple of engine.data_parallel (torchrun --nproc-per-node,"
-            " --nnodes), or change it."
-        )
-    return world_size // data_parallel
-
-
-def check_world_size(plan: Plan, data_parallel: int, world_size: int) -> None:
-    """Refuse a plan for which there are too many ranks or too few.
-
-    Raises:
-        UsageError: see above.
-    """
-    n_ranks = n_places(plan)
-    wanted = n_ranks * data_parallel
-    if wanted != world_size:
-        raise UsageError(
-            f"engine=processes needs {wanted} ranks: engine.data_parallel={data_parallel} times one"
-            f" for each of the plan's {n_ranks} devices; {world_size} were started. Start {wanted}"
-            " (torchrun --nproc-per-node, --nnodes), or change engine.data_parallel,"
-            " placement.device_map or model.layers_per_block."
-        )
-
-
-def device_of_rank(plan: Plan, launch: Launch) -> torch.device:
-    """Return the device that a rank computes on: the one of its kind with its local number.
-
-    Raises:
-        UsageError: the plan names devices of several kinds, or the rank has no device of its own.
-    """
-    kinds = {torch.device(name).type for name in plan.all_devices}
-    if len(kinds) > 1:
-        raise UsageError(
-            "engine=processes runs on devices of one kind, but the plan has"
-            f" {', '.join(sorted(kinds))}; choose one kind in placement.device_map, or use"
-            " engine=threads."
-        )
-    (kind,) = kinds
-    if kind == "cpu":
-        return torch.device("cpu")
-    if any(stage.reverse_device is not None for stage in plan.stages):
-        raise UsageError(
-            "engine=processes gives each rank one GPU, but placement.device_map has two for a"
-            " stage (with a +); give one device a block, or use engine=threads."
-        )
-    n_gpus = torch.accelerator.device_count()
-    if launch.local_rank >= n_gpus:
-        raise UsageError(
-            f"rank {launch.rank} is number {launch.local_rank} on its machine, which has {n_gpus}"
-            f" {kind} devices, and each rank needs one of its own; start at most {n_gpus} ranks a"
-            " machine (torchrun --nproc-per-node), or let stages share a device in"
-            " placement.device_map."
-        )
-    return torch.device(kind, launch.local_rank)

@@ -142,23 +142,36 @@ def leaf(tensor: Tensor) -> Tensor:
 
 
 class EncoderSection(Section):
-    """The encoder, at the beginning of the first stage."""
+    """The encoder, at the beginning of the first stage.
 
-    def __init__(self, setting: PassSetting, encoder: nn.Module) -> None:
+    Args:
+        setting: of the pass.
+        encoder: works on each step of each row alone.
+        wants_dx: whether the gradient of x is wanted.
+    """
+
+    def __init__(self, setting: PassSetting, encoder: nn.Module, *, wants_dx: bool) -> None:
         super().__init__(setting, list(encoder.parameters()))
         self._encoder = encoder
-        self._saved: dict[CellIndex, Tensor] = {}
+        self._wants_dx = wants_dx
+        self._saved: dict[CellIndex, tuple[Tensor, Tensor]] = {}
 
     def forward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Encode a cell."""
-        y: Tensor = self._encoder(parcel.tensor)
+        assert parcel.tensor is not None
+        x = leaf(parcel.tensor) if self._wants_dx else parcel.tensor
+        y: Tensor = self._encoder(x)
         if y.requires_grad:
-            self._saved[micro_batch, parcel.chunk] = y
+            self._saved[micro_batch, parcel.chunk] = x, y
         return [Parcel(parcel.chunk, y.detach())]
 
     def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
-        """Find the weights' gradient; nothing lies before the encoder."""
-        y = self._saved.pop((micro_batch, parcel.chunk), None)
-        if parcel.tensor is not None:
+        """Find the weights' gradient and, where it is wanted, that of x."""
+        x, y = self._saved.pop((micro_batch, parcel.chunk), (None, None))
+        if parcel.tensor is None or x is None:
+            return []
+        if not self._wants_dx:
             self.differentiate([y], [parcel.tensor], [])
-        return []
+            return []
+        (dx,) = self.differentiate([y], [parcel.tensor], [x])
+        return [Parcel(parcel.chunk, dx)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from gru_parallel.engine.assistant import Assistant
@@ -22,12 +23,16 @@ class StageModules:
         blocks: the consecutive blocks of the stage.
         states: for each block, where its states stand in h_0 and h_n of the whole stack.
         head: only on the last stage, if there is one.
+        gives_state: whether the next stage starts from the h_n of this one's last block.
+        carries: whether a block of the stack goes on from where the batch before left it.
     """
 
     encoder: nn.Module | None
     blocks: tuple[Block, ...]
     states: tuple[slice, ...]
     head: Head | None
+    gives_state: bool = False
+    carries: bool = False
 
     @property
     def n_states(self) -> int:
@@ -61,12 +66,10 @@ class Stage:
     Attributes:
         index: of the stage.
         name: of its device.
-        modules: what it runs.
+        modules: what it runs; an engine renews them at each call.
         lane: of its device.
         is_last: whether no stage comes after it.
-        gives_state: whether the next stage starts from the h_n of this one's last block.
         assistant: the device of the reverse direction of bidirectional blocks; None for its own.
-        carries: whether a block of the stack goes on from where the batch before left it.
         carried: by use (training or prediction), the states in which the last batch left the
             blocks, shape (n_states, batch, hidden_size), if any block carries.
     """
@@ -76,9 +79,7 @@ class Stage:
     modules: StageModules
     lane: Lane
     is_last: bool = True
-    gives_state: bool = False
     assistant: Assistant | None = None
-    carries: bool = False
     carried: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -98,12 +99,19 @@ class Stage:
             use: whole[own].to(self.lane.device, copy=True) for use, whole in states.items()
         }
 
-    def place(self) -> None:
-        """Move the stage's weights to its device, and those of the reverse direction to theirs."""
-        for module in self.modules.all_modules:
-            module.to(self.lane.device)
+    def place(self, modules: StageModules) -> None:
+        """Move modules to the stage's device, and those of the reverse direction to theirs."""
+        for module in modules.all_modules:
+            put_on(module, self.lane.device)
         if self.assistant is None:
             return
-        for block in self.modules.blocks:
+        for block in modules.blocks:
             for part in block.reverse_parts:
-                part.to(self.assistant.lane.device)
+                put_on(part, self.assistant.lane.device)
+
+
+def put_on(module: nn.Module, device: torch.device) -> None:
+    """Move a module, if it is not there."""
+    # A GRU that is moved asks its parametrizations for its weights, which can change them.
+    if any(tensor.device != device for tensor in (*module.parameters(), *module.buffers())):
+        module.to(device)

@@ -42,6 +42,7 @@ class Batch:
         truncate: chunks of a segment, at whose start gradients of the state end; None for none.
         check_finite: whether stages look for outputs that are not finite.
         wants_dx: whether the gradient of x is wanted.
+        wants_dy: whether the gradient of y is wanted.
         keep: whether B leaves in place what F saved, for a second B.
         first_micro_batch: number of the first micro-batch in the whole batch, for dropout.
     """
@@ -58,6 +59,7 @@ class Batch:
     truncate: int | None = None
     check_finite: bool = False
     wants_dx: bool = False
+    wants_dy: bool = False
     keep: bool = False
     first_micro_batch: int = 0
 
@@ -205,7 +207,7 @@ class StagePass:
 
     def commit(self) -> None:
         """Let the next batch go on from where this one ended, for blocks that carry their state."""
-        if not self.stage.carries or self.batch.use == CHECK:
+        if not self.stage.modules.carries or self.batch.use == CHECK:
             return
         carried = self.stage.carried
         if self.batch.use == TRAINING:
@@ -219,14 +221,14 @@ class StagePass:
         """Cut the stage before and after each barrier in time."""
         modules, wants_dx = self.stage.modules, self.batch.wants_dx or not self.stage.is_first
         if modules.encoder is not None:
-            encoder = EncoderSection(self._setting, modules.encoder)
-            wants_dx = bool(encoder.gradients.trained)
+            encoder = EncoderSection(self._setting, modules.encoder, wants_dx=wants_dx)
+            wants_dx = wants_dx or bool(encoder.gradients.trained)
             yield encoder
         groups = group_blocks(modules.blocks)
         for index, blocks in enumerate(groups):
             is_last = index == len(groups) - 1
             after = None if is_last else groups[index + 1][0]
-            gives = self.stage.gives_state if after is None else after.h_0 == "previous"
+            gives = modules.gives_state if after is None else after.h_0 == "previous"
             states = States(blocks, [self._start(block) for block in blocks])
             self.states.append(states)
             if isinstance(blocks[0], BidirectionalBlock):
@@ -255,6 +257,7 @@ class StagePass:
             batch.loss,
             batch.n_elements,
             check_finite=batch.check_finite,
+            wants_dy=batch.wants_dy,
         )
 
     def _start(self, block: Block) -> Start:
@@ -270,7 +273,7 @@ class StagePass:
     def _over_the_batch(self, of: StatesOfMicroBatch) -> Tensor:
         cells = self.batch.cells
         blocks = self.stage.modules.blocks
-        weight = blocks[0].weights()[0]
+        weight = blocks[0].some_weight
         shape = (self.stage.modules.n_states, cells.batch_size, blocks[0].hidden_size)
         found: Tensor | None = None
         for m, rows in enumerate(cells.rows):

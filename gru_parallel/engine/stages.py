@@ -38,35 +38,26 @@ def make_stages(
 
     Returns:
         The stages in order; nothing is moved yet.
-
-    Raises:
-        UsageError: a stage has a device for a reverse direction and no bidirectional block.
     """
-    blocks = [block for own in modules for block in own.blocks]
-    check_reverse_devices(plan, [block.n_directions == 2 for block in blocks])
-    stages = []
-    for index, (placed, own) in enumerate(zip(plan.stages, modules, strict=True)):
-        after = modules[index + 1].blocks[0] if index + 1 < len(modules) else None
-        stages.append(
-            Stage(
-                index,
-                placed.device_text,
-                own,
-                make_lane(device or torch_device(placed.device)),
-                is_last=after is None,
-                gives_state=after is not None and after.h_0 == "previous",
-                assistant=_make_assistant(placed),
-                carries=any(block.h_0 == "carry" for block in blocks),
-            )
+    return [
+        Stage(
+            index,
+            placed.device_text,
+            own,
+            make_lane(device or torch_device(placed.device)),
+            is_last=index == plan.n_stages - 1,
+            assistant=_make_assistant(placed),
         )
-    return stages
+        for index, (placed, own) in enumerate(zip(plan.stages, modules, strict=True))
+    ]
 
 
 def modules_of_stages(model: StackModel, plan: Plan) -> list[StageModules]:
     """Hand each stage of the plan its modules of the model.
 
     Raises:
-        UsageError: the model has another number of blocks than the plan.
+        UsageError: the model has another number of blocks than the plan, or a stage has a device
+            for a reverse direction and no bidirectional block.
     """
     blocks, states = model.gru.gru_blocks, model.gru.state_slices
     if len(blocks) != plan.n_blocks:
@@ -74,16 +65,22 @@ def modules_of_stages(model: StackModel, plan: Plan) -> list[StageModules]:
             f"The plan places {plan.n_blocks} blocks, the model has {len(blocks)};"
             " make the plan for this model."
         )
-    last = plan.n_stages - 1
-    return [
-        StageModules(
-            encoder=model.encoder if index == 0 else None,
-            blocks=blocks[placed.blocks.start : placed.blocks.stop],
-            states=states[placed.blocks.start : placed.blocks.stop],
-            head=model.head if index == last else None,
+    check_reverse_devices(plan, [block.n_directions == 2 for block in blocks])
+    carries = model.gru.carries
+    modules = []
+    for index, placed in enumerate(plan.stages):
+        own, after = placed.blocks, blocks[placed.blocks.stop : placed.blocks.stop + 1]
+        modules.append(
+            StageModules(
+                encoder=model.encoder if index == 0 else None,
+                blocks=blocks[own.start : own.stop],
+                states=states[own.start : own.stop],
+                head=None if after else model.head,
+                gives_state=any(block.h_0 == "previous" for block in after),
+                carries=carries,
+            )
         )
-        for index, placed in enumerate(plan.stages)
-    ]
+    return modules
 
 
 def lowered_schedule(

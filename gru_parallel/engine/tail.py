@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from gru_parallel.engine.cells import CellIndex, Cells, Place
+from gru_parallel.engine.pieces import refuse_foreign_leaf
 from gru_parallel.engine.section import Parcel, PassSetting, Section, leaf
 from gru_parallel.model import SumLoss
 from gru_parallel.model.head import Head
@@ -19,11 +21,14 @@ class HeadTail(Section):
         y: targets, batch first; None where predictions are wanted.
         loss: what is minimised; None where predictions are wanted.
         n_elements: what the loss is divided by; only with targets.
+        check_finite: whether to look for predictions that are not finite.
+        wants_dy: whether the gradient of the targets is wanted.
 
     Attributes:
         predictions: by cell, batch first, of the rows of `places`; only without targets.
         total: the batch's loss so far, a scalar; only with targets.
         finite: whether all predictions so far are finite; only kept up to date on `check_finite`.
+        dy: by cell, the gradient of the targets of its `place`; where it was wanted.
     """
 
     def __init__(
@@ -35,17 +40,26 @@ class HeadTail(Section):
         n_elements: int | None = None,
         *,
         check_finite: bool = False,
+        wants_dy: bool = False,
     ) -> None:
         super().__init__(setting, list(head.parameters()))
         self._head = head
         self._targets = y
         self._loss = loss
         self._check_finite = check_finite
-        self._saved: dict[CellIndex, tuple[Tensor, Tensor]] = {}
+        self._wants_dy = wants_dy
+        self._saved: dict[CellIndex, tuple[Tensor, Tensor, Tensor]] = {}
         self._n_elements = n_elements
+        self._is_checked = False
         self.predictions: dict[CellIndex, Tensor] = {}
         self.total: Tensor | None = None
         self.finite = True
+        self.dy: dict[CellIndex, Tensor] = {}
+
+    @property
+    def every_step(self) -> bool:
+        """Whether there is a prediction a step, and not one a window."""
+        return self._head.every_step
 
     def forward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Predict for the rows and steps of a cell that have a prediction; add their loss."""
@@ -65,13 +79,15 @@ class HeadTail(Section):
             self.predictions[cell] = prediction
             return []
         target = self.setting.lane.fetch(self._targets[place(cells, cell, every_step=every_step)])
+        target = source = leaf(target) if self._wants_dy else target
         if runs is not None:
             runs = self.setting.lane.fetch(runs)
             prediction, target = prediction[runs], target[runs]
         loss = self._loss.total(prediction, target) / self._n_elements
         self.total = loss.detach() if self.total is None else self.total + loss.detach()
         if loss.requires_grad:
-            self._saved[cell] = (y, loss)
+            self._saved[cell] = (y, source, loss)
+            self._check_leaves(loss, [y, source])
         return []
 
     def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
@@ -79,9 +95,17 @@ class HeadTail(Section):
         saved = self._saved.pop((micro_batch, parcel.chunk), None)
         if saved is None:
             return [Parcel(parcel.chunk, None)]
-        y, loss = saved
-        (dy,) = self.differentiate([loss], [None], [y])
+        y, target, loss = saved
+        sources = [y, target] if self._wants_dy else [y]
+        dy, *of_target = self.differentiate([loss], [None], sources)
+        if of_target and of_target[0] is not None:
+            self.dy[micro_batch, parcel.chunk] = of_target[0]
         return [Parcel(parcel.chunk, dy)]
+
+    def _check_leaves(self, loss: Tensor, inputs: list[Tensor]) -> None:
+        if not self._is_checked:
+            refuse_foreign_leaf(loss, self.gradients.trained, inputs)
+            self._is_checked = True
 
     def _n_predicted(self, cell: CellIndex) -> int:
         cells = self.setting.cells
@@ -130,6 +154,14 @@ def place(cells: Cells, cell: CellIndex, *, every_step: bool) -> Place:
         return cells.place(cell)
     first, stop = cells.ended(cell)
     return (cells.in_batch(cell[0], first, stop),)
+
+
+def targets_gradient(tail: HeadTail, y: Tensor, cells: Cells) -> Tensor:
+    """Put the gradients of the cells' targets together, zero where nothing is predicted."""
+    whole = torch.zeros_like(y)
+    for cell, piece in tail.dy.items():
+        whole[place(cells, cell, every_step=tail.every_step)] = piece.to(y.device)
+    return whole
 
 
 def assemble(predictions: dict[CellIndex, Tensor], cells: Cells, head: Head) -> Tensor:

@@ -42,8 +42,13 @@ class Workers:
         self._threads: list[Thread] = []
         self._process = 0
 
+    @property
+    def are_open(self) -> bool:
+        """Whether the workers run, in this process."""
+        return bool(self._threads) and self._process == os.getpid()
+
     def open(self) -> None:
-        """Move every stage to its device and start the workers; does nothing when they run."""
+        """Start the workers; does nothing when they run."""
         if self._threads and self._process != os.getpid():
             # A forked child has its parent's queues, and none of its threads.
             self._jobs, self._threads = [], []
@@ -52,7 +57,6 @@ class Workers:
         self._process = os.getpid()
         self._intra_op_threads = torch.get_num_threads()
         for stage in self._stages:
-            stage.place()
             if stage.assistant is not None:
                 stage.assistant.open()
             jobs: SimpleQueue[Job | None] = SimpleQueue()

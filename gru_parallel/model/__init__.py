@@ -8,6 +8,7 @@ from gru_parallel.model.hidden import Start
 from gru_parallel.model.loss import LOSSES, SumLoss
 from gru_parallel.model.stack import GRUStack
 from gru_parallel.model.stack_model import StackModel
+from gru_parallel.model.stepwise import has_forward_of, looks_beyond
 
 __all__ = [
     "LOSSES",
@@ -21,4 +22,6 @@ __all__ = [
     "StepHead",
     "SumLoss",
     "WindowHead",
+    "has_forward_of",
+    "looks_beyond",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from itertools import accumulate
 from typing import Any, ClassVar
@@ -125,6 +126,13 @@ class Block(nn.Module, ABC):
         return [*weights, *(getattr(self, name) for name in self.learned_names)]
 
     @property
+    def some_weight(self) -> Tensor:
+        """A weight, for its type and device: as it is, without asking what would make it anew."""
+        weight: Tensor | None = self.gru_parts[0]._flat_weights[0]
+        assert weight is not None
+        return weight
+
+    @property
     @abstractmethod
     def part_sizes(self) -> tuple[int, ...]:
         """For each of `parts`, its number of layers."""
@@ -135,16 +143,16 @@ class Block(nn.Module, ABC):
         """For each of `parts`, its first layer within the block and its names' suffix."""
 
     def nn_gru_names(self) -> dict[str, str]:
-        """Map each parameter's own name to the one that it has in the `nn.GRU` of the whole stack.
+        """Map each name in the block's state dict to that in the `nn.GRU` of the whole stack.
 
         Learned states, which `nn.GRU` does not have, are called `h_0_l0` and `h_0_l0_reverse`.
         """
         names = {}
         for index, (part, place) in enumerate(zip(self.gru_parts, self.part_places, strict=True)):
             first, suffix = place
-            for own, _ in part.named_parameters():
-                name = _count_from(self.first_layer + first, own)
-                names[f"parts.{index}.{own}"] = f"{name}{suffix}"
+            for own in part.state_dict():
+                name = _count_from(self.first_layer + first, own, suffix)
+                names[f"parts.{index}.{own}"] = name
         return names | {own: _count_from(self.first_layer, own) for own in self.learned_names}
 
     @abstractmethod
@@ -250,8 +258,9 @@ class GRUBlock(Block):
         return x, states[0] if len(states) == 1 else torch.cat(states)
 
 
-def _count_from(first_layer: int, name: str) -> str:
-    """Count the layer in a name on from another: weight_ih_l0 from 3 is weight_ih_l3."""
-    stem, _, rest = name.rpartition("_l")
-    layer, *suffix = rest.split("_")
-    return "_".join([f"{stem}_l{first_layer + int(layer)}", *suffix])
+def _count_from(first_layer: int, name: str, suffix: str = "") -> str:
+    """Count the layer in a name on from another: weight_ih_l0 from 3 is weight_ih_l3.
+
+    Also where it stands in the midst of what a parametrization calls a weight.
+    """
+    return re.sub(r"_l(\d+)", lambda layer: f"_l{first_layer + int(layer[1])}{suffix}", name)

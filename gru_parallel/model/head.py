@@ -10,12 +10,16 @@ from torch import Tensor, nn
 class WindowHead(nn.Module):
     """One prediction a window, from its last step's output: a forecast, or scores of classes.
 
+    A class of its own that computes something else says `stepwise = True` beside its `forward` if
+    that reads the window's last step and nothing else; a batch may then be cut for it.
+
     Args:
         hidden_size: features of the stack's outputs.
         output_shape: shape of one window's prediction: (horizon, n_targets) or (n_classes,).
     """
 
     every_step = False
+    stepwise = True
 
     def __init__(self, hidden_size: int, output_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -38,12 +42,16 @@ class WindowHead(nn.Module):
 class StepHead(nn.Module):
     """One prediction a step.
 
+    A class of its own that computes something else says `stepwise = True` beside its `forward` if
+    each prediction reads its own row and step and nothing else; a batch may then be cut for it.
+
     Args:
         hidden_size: features of the stack's outputs.
         n_outputs: numbers predicted at each step: targets, or the scores of classes.
     """
 
     every_step = True
+    stepwise = True
 
     def __init__(self, hidden_size: int, n_outputs: int) -> None:
         super().__init__()

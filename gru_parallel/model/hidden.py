@@ -107,7 +107,7 @@ def zeros(block: Block, batch_size: int) -> Tensor:
     A stack whose blocks all do so equals one `nn.GRU` called without h_0. One in which only some
     do equals one `nn.GRU` whose h_0 is zero in their layers, not one with a full h_0.
     """
-    weight = block.weights()[0]
+    weight = block.some_weight
     shape = (block.n_states, batch_size, block.hidden_size)
     return torch.zeros(shape, device=weight.device, dtype=weight.dtype)
 

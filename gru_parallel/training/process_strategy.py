@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_map_only
 from torchmetrics import Metric
 
 from gru_parallel.engine.pipeline import PipelineEngine
-from gru_parallel.engine.processes import ProcessEngine, device_of_rank
+from gru_parallel.engine.processes import ProcessEngine
+from gru_parallel.engine.world import device_of_rank
 from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.placement import Plan, n_places
 from gru_parallel.ranks import Ranks

@@ -71,6 +71,8 @@ class PlainChain(nn.Module):
 class Outputs(StepHead):
     """Gives out what the stack gives, so that it can be compared as it is."""
 
+    stepwise = True
+
     def __init__(self, hidden_size: int) -> None:
         nn.Module.__init__(self)
         self.output_shape = (hidden_size,)

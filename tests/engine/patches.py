@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
 
 from torch import Tensor
 
 from gru_parallel.engine.cells import CellIndex
-from gru_parallel.model import Block, DropoutKey, StackModel
+from gru_parallel.model import BidirectionalBlock, Block, DropoutKey, StackModel
 
 WAIT_S = 20.0
 
@@ -17,23 +19,39 @@ def before_each_cell(
 ) -> Iterator[None]:
     """Call `act` with the cell and x before each F of a block, in the worker's thread."""
     target: Block = model.gru.gru_blocks[block]
-    forward = target.forward
-    patch_before = target.__dict__.get("forward")
+    kind = type(target)
+    forward = kind.forward
+
+    # On the class: engines run stand-ins of the block.
+    def patched(
+        self: Block,
+        x: Tensor,
+        h_0: Tensor,
+        key: DropoutKey | None = None,
+        batch_sizes: object = None,
+    ) -> tuple[Tensor, Tensor]:
+        if self.first_layer == target.first_layer:
+            assert key is not None
+            act((key.micro_batch, key.chunk), x)
+        return forward(self, x, h_0, key, batch_sizes)
+
+    with patch.object(kind, "forward", patched):
+        yield
+
+
+@contextmanager
+def before_each_direction(act: Callable[[int, int], None]) -> Iterator[None]:
+    """Call `act` with layer and direction before each F of one, in the thread that runs it."""
+    run = BidirectionalBlock.run_direction
 
     def patched(
-        x: Tensor, h_0: Tensor, key: DropoutKey | None = None, batch_sizes: object = None
+        self: BidirectionalBlock, k: int, direction: int, *tensors: Any
     ) -> tuple[Tensor, Tensor]:
-        assert key is not None
-        act((key.micro_batch, key.chunk), x)
-        return forward(x, h_0, key, batch_sizes)
+        act(self.first_layer + k, direction)
+        return run(self, k, direction, *tensors)
 
-    target.__dict__["forward"] = patched
-    try:
+    with patch.object(BidirectionalBlock, "run_direction", patched):
         yield
-    finally:
-        del target.__dict__["forward"]
-        if patch_before is not None:
-            target.__dict__["forward"] = patch_before
 
 
 @contextmanager

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 
 from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.processes import ProcessEngine
+from gru_parallel.errors import UsageError
 from gru_parallel.model import GRUStack, StackModel, WindowHead
 from gru_parallel.placement import n_places
 from gru_parallel.ranks import Launch, Ranks, join
-from tests.builders import MSE, make_plan
+from tests.builders import MSE, build_model, make_batch, make_plan
 from tests.engine.patches import before_each_cell, failing_backward, failing_forward
 from tests.engine.process_cases import (
     CASES_OF_WORLD,
@@ -36,6 +37,8 @@ from tests.engine.process_cases import (
     path_of,
     train,
 )
+from tests.engine.twists import ACROSS_STAGES, OF_RANKS, OF_REPLICAS, Seen, twisted
+from tests.engine.twists import train as train_twisted
 
 TIMEOUT_S = 20.0
 OVERLAP_WITHIN_S = 10.0
@@ -79,6 +82,50 @@ def run(case: Case, ranks: Ranks) -> Outcome:
         n_rows = engine.n_rows
         nonfinite = first_nonfinite_stages(case, engine, engine.model, rows)
     return Outcome({name: t.cpu() for name, t in numbers.items()}, nonfinite, actions, n_rows)
+
+
+def run_twisted(name: str, ranks: Ranks) -> Seen:
+    """Train a model to which something was done before: one pipeline of two ranks, or two."""
+    n_replicas = ranks.world_size // 2
+    rows = [slice(None)] if n_replicas == 1 else [slice(0, 3), slice(3, 5)]
+    own = rows[ranks.rank // 2]
+    with twisted(name) as (model, seen):
+        plan = make_plan([2, 2], "one_f_one_b", 2, 4)
+        engine = ProcessEngine(model, plan, MSE, ranks=ranks, data_parallel=n_replicas, rows=own)
+        engine.free_other_stages()
+        with engine:
+            return train_twisted(
+                name, model, seen, lambda x, y, step: engine.train_step(x, y, step=step), own
+            )
+
+
+def refusals(ranks: Ranks) -> dict[str, str]:
+    """Ask for what ranks, or replicas, cannot do; return what each is told."""
+    found = {}
+
+    def note(name: str, model: StackModel) -> None:
+        replicas = 1 if ranks.world_size == 2 else 2
+        try:
+            engine = ProcessEngine(
+                model, make_plan([2, 2]), MSE, ranks=ranks, data_parallel=replicas
+            )
+            with engine:
+                engine.train_step(*make_batch())
+        except UsageError as error:
+            found[name] = str(error)
+
+    if ranks.world_size == 2:
+        for name in ACROSS_STAGES:
+            with twisted(name) as (model, _):
+                note(name, model)
+        return found
+    model = build_model()
+    model.encoder = nn.Sequential(model.encoder, nn.Dropout(0.1))
+    note("encoder", model)
+    model = build_model()
+    model.head.linear = nn.Sequential(nn.Dropout(0.1), model.head.linear)  # type: ignore[assignment]
+    note("head", model)
+    return found
 
 
 def gradients_overlap(ranks: Ranks) -> list[bool]:
@@ -171,6 +218,10 @@ def main(folder: Path, *, on_gpus: bool) -> None:
 
         for name, case in (TWO_GPUS if on_gpus else CASES_OF_WORLD[ranks.world_size]).items():
             keep(name, run(case, ranks))
+        if not on_gpus:
+            for name in OF_RANKS if ranks.world_size == 2 else OF_REPLICAS:
+                keep(f"twist {name}", run_twisted(name, ranks))
+            keep("refusals", refusals(ranks))
         if not on_gpus and ranks.world_size == 2:
             keep("overlap", gradients_overlap(ranks))
         elif not on_gpus:

@@ -14,9 +14,9 @@ import torch
 
 from gru_parallel.engine.cells import Cells
 from gru_parallel.engine.engine import WholeEngine
-from gru_parallel.engine.processes import check_world_size, device_of_rank, ranks_of_replica
 from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of_stages
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.engine.world import check_world_size, device_of_rank, ranks_of_replica
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Launch
 from tests.builders import MSE, TOLERANCE, make_plan, relative_error
@@ -35,9 +35,13 @@ from tests.engine.process_cases import (
     path_of,
     train,
 )
+from tests.engine.twists import ACROSS_STAGES, OF_RANKS, OF_REPLICAS, Seen, train_plainly
 from tests.rank_processes import Ended, start
 
 LATEST_END_S = 10.0
+
+
+ALMOST = 1e-11
 
 
 @dataclass(frozen=True)
@@ -312,3 +316,50 @@ def test_a_plan_that_gives_a_rank_no_device_of_its_own_is_refused(
 
     with pytest.raises(UsageError, match=message):
         device_of_rank(make_plan([2, 2], devices=devices), LAUNCH)
+
+
+def check_twisted(found: list[Seen], expected: Seen) -> None:
+    """Each rank has what plain training leaves in its own weights, and in those of no other."""
+    numbers = {name: number for seen in found for name, number in seen.numbers.items()}
+    calls = {name: own for seen in found for name, own in seen.calls.items() if own}
+    assert numbers.keys() == expected.numbers.keys()
+    assert calls.keys() == {name for name, own in expected.calls.items() if own}
+    for seen in found:
+        for name, number in seen.numbers.items():
+            assert relative_error(number, expected.numbers[name]) <= ALMOST, name
+        for name, own in seen.calls.items():
+            wanted = expected.calls[name] if own else []
+            assert len(own) == len(wanted), name
+            for call, wanted_call in zip(own, wanted, strict=True):
+                assert relative_error(call, wanted_call) <= ALMOST, name
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("twist", OF_RANKS)
+def test_ranks_train_what_was_done_to_a_model_as_plain_pytorch_does(
+    pair: World, twist: str
+) -> None:
+    check_twisted(pair.found(f"twist {twist}"), train_plainly(twist))
+
+
+@pytest.mark.parametrize("twist", OF_REPLICAS)
+def test_replicas_train_what_was_done_to_a_model_as_plain_pytorch_does(
+    four: World, twist: str
+) -> None:
+    check_twisted(four.found(f"twist {twist}"), train_plainly(twist))
+
+
+def test_a_weight_that_stages_of_two_ranks_share_is_refused_by_name(pair: World) -> None:
+    for told in pair.found("refusals"):
+        assert list(told) == list(ACROSS_STAGES)
+        name = "gru.blocks.0.parts.0.weight_hh_l0"
+        assert f"The weight {name} is shared by stages of ranks 0 and 1" in told["shared_by_all"]
+        assert "The weight encoder.bias is shared" in told["shared_by_ends"] or (
+            "The weight gru.blocks.0.parts.0.bias_hh_l0 is shared" in told["shared_by_ends"]
+        )
+
+
+def test_what_needs_a_whole_batch_is_refused_where_replicas_share_it(four: World) -> None:
+    for told in four.found("refusals"):
+        assert "The encoder has to run on whole batches, which 2 replicas share" in told["encoder"]
+        assert "Dropout in it may look beyond" in told["head"]

@@ -234,6 +234,8 @@ def test_every_loss_equals_the_one_of_the_whole_model(name: str, every_step: boo
 class SummedEncoder(nn.Module):
     """Its weight is a sum, so autograd has one tensor as the gradient of both terms."""
 
+    stepwise = True
+
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Parameter(torch.full((WIDTH, N_CHANNELS), 0.1))

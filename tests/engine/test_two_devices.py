@@ -8,8 +8,9 @@ from torch import Tensor
 
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
+from gru_parallel.model.bidirectional import REVERSE
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
-from tests.engine.patches import WAIT_S
+from tests.engine.patches import WAIT_S, before_each_direction
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_left")]
 
@@ -39,13 +40,15 @@ def test_both_directions_run_at_once() -> None:
     model = build_model(bidirectional=True)
     both = threading.Barrier(2)
 
-    def wait_for_the_other(*_: object) -> None:
-        both.wait(WAIT_S)
+    def wait_for_the_other(layer: int, direction: int) -> None:
+        if layer == 0:
+            # One after the other, neither direction would end.
+            both.wait(WAIT_S)
 
-    for part in model.gru.gru_blocks[0].gru_parts:
-        # One after the other, neither direction would end.
-        part.register_forward_pre_hook(wait_for_the_other)
-    with ThreadEngine(model, make_plan([2, 2], devices=DEVICES), MSE) as engine:
+    with (
+        before_each_direction(wait_for_the_other),
+        ThreadEngine(model, make_plan([2, 2], devices=DEVICES), MSE) as engine,
+    ):
         engine.train_step(*make_batch())
 
     assert not both.broken
@@ -53,17 +56,15 @@ def test_both_directions_run_at_once() -> None:
 
 def test_an_error_on_the_second_device_reaches_the_caller() -> None:
     model = build_model(bidirectional=True)
-    reverse = model.gru.gru_blocks[2].gru_parts[1]
 
-    def fail(*_: object) -> None:
-        raise ZeroDivisionError("by hand")
+    def fail(layer: int, direction: int) -> None:
+        if (layer, direction) == (2, REVERSE):
+            raise ZeroDivisionError("by hand")
 
-    handle = reverse.register_forward_pre_hook(fail)
     with ThreadEngine(model, make_plan([2, 2], devices=DEVICES), MSE) as engine:
-        with pytest.raises(ZeroDivisionError) as caught:
+        with before_each_direction(fail), pytest.raises(ZeroDivisionError) as caught:
             engine.train_step(*make_batch())
         assert "stage 1 on cpu:1+cpu:3 ran 1F0.0" in caught.value.__notes__[0]
-        handle.remove()
         engine.train_step(*make_batch())
 
 

@@ -8,6 +8,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from gru_parallel.schedule import SCHEDULES
 from tests.builders import CUTS_OF_4, make_plan
+from tests.engine.patches import failing_forward
 from tests.runs import (
     Run,
     adamw,
@@ -113,13 +114,9 @@ def test_a_failing_step_ends_the_fit_with_its_place_named_and_no_thread_left(
     no_thread_left: None,
 ) -> None:
     module = make_module()
+    failing = failing_forward(module.model, 2, (0, 0), KeyError("a failing block"))
 
-    def fail(*args: Any) -> None:
-        raise KeyError("a failing block")
-
-    module.model.gru.blocks[2].register_forward_pre_hook(fail)
-
-    with pytest.raises(KeyError, match="a failing block") as error:
+    with failing, pytest.raises(KeyError, match="a failing block") as error:
         fit(make_plan([2, 2], n_micro_batches=2, n_chunks=3), module)
 
     notes = " ".join(error.value.__notes__)

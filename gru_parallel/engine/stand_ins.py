@@ -1,0 +1,155 @@
+"""StandIns: modules that compute as the caller's do, with weights that are the engine's own."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
+
+from gru_parallel.engine.stage import Stage, StageModules
+from gru_parallel.errors import UsageError
+from gru_parallel.model import Block
+
+DeviceOf = Callable[[nn.Module], torch.device]
+M = TypeVar("M", bound=nn.Module)
+
+
+class StandIns:
+    """What the stages compute with in one call.
+
+    Weights are read from the caller's modules once, as those give them at that moment: parameters,
+    what a parametrization makes, what a hook before `forward` sets. A stand-in is a copy of a
+    module that shares all with it but its weights: in their place it has leaves that share their
+    memory. B differentiates by the leaves, and what it finds for a leaf is then handed to the
+    weight that it stands for, once, and by it to whatever the weight is made of, by the caller's
+    own autograd. So hooks of parameters, shared weights and parametrizations are no business of a
+    pipeline's.
+    """
+
+    def __init__(self) -> None:
+        self._weights: dict[Tensor, Tensor] = {}
+
+    def of_stage(self, stage: Stage, modules: StageModules) -> StageModules:
+        """Make stand-ins for the modules of a stage, on its devices.
+
+        Args:
+            stage: whose devices they are to be on.
+            modules: of the caller, on any devices.
+
+        Raises:
+            UsageError: a module cannot be stood in for.
+        """
+        own = stage.lane.device
+
+        def block(module: Block) -> Block:
+            of_reverse = set() if stage.assistant is None else set(module.reverse_parts)
+            other = own if stage.assistant is None else stage.assistant.lane.device
+            # A block that stands twice in a stack is two blocks, with gradients of their own.
+            return self._make(module, lambda part: other if part in of_reverse else own, {})
+
+        shared: dict[nn.Module, nn.Module] = {}
+        encoder, head = modules.encoder, modules.head
+        return replace(
+            modules,
+            encoder=None if encoder is None else self._make(encoder, lambda _: own, shared),
+            blocks=tuple(block(each) for each in modules.blocks),
+            head=None if head is None else self._make(head, lambda _: own, shared),
+        )
+
+    def weights(self, leaves: Iterable[Tensor]) -> list[Tensor]:
+        """Return the weights that leaves stand for."""
+        return [self._weights[leaf] for leaf in leaves]
+
+    def _make(self, module: M, device_of: DeviceOf, made: dict[nn.Module, nn.Module]) -> M:
+        if module in made:
+            return cast(M, made[module])
+        if "forward" in module.__dict__ or isinstance(module, torch.jit.ScriptModule):
+            raise UsageError(
+                f"The forward of a {type(module).__name__} was replaced, or compiled to a script,"
+                " and reads its own weights, not those of a pipeline; write a class with that"
+                " forward instead."
+            )
+        _run_hooks_before(module)
+        kind: type[M] = type_before_parametrizations(module)
+        own = made[module] = kind.__new__(kind)
+        weights = _weights_of(module)
+        device = device_of(module)
+        leaves = {name: self._leaf(weight, device) for name, weight in weights.items()}
+        own.__dict__.update(
+            {name: value for name, value in module.__dict__.items() if name not in weights},
+            _parameters={**dict.fromkeys(module._parameters), **leaves},
+            _modules={
+                name: child and self._make(child, device_of, made)
+                for name, child in module._modules.items()
+                if not (name == "parametrizations" and is_parametrized(module))
+            },
+            # They have been run.
+            _forward_pre_hooks=OrderedDict(),
+        )
+        if isinstance(own, nn.RNNBase):
+            flat = [leaves[name] for name in own._flat_weights_names]
+            # References too, or else it would think them new, and ask again at every cell.
+            own.__dict__.update(_flat_weights=flat, _flat_weight_refs=[*map(weakref.ref, flat)])
+            if not all(isinstance(weight, nn.Parameter) for weight in weights.values()):
+                # Made anew for this call, they are not yet in one piece of memory.
+                own.flatten_parameters()
+        return own
+
+    def _leaf(self, weight: Tensor, device: torch.device) -> Tensor:
+        # Elsewhere if it was moved, or if stages share it.
+        weight = weight.to(device)
+        leaf = weight.detach().requires_grad_(weight.requires_grad)
+        self._weights[leaf] = weight
+        return leaf
+
+
+def _weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """Ask a module for its weights, each once."""
+    if isinstance(module, nn.RNNBase):
+        # As at the start of its own forward, so that a parametrization is asked as often.
+        module._update_flat_weights()
+        flat = cast(list[Tensor], module._flat_weights)
+        return dict(zip(module._flat_weights_names, flat, strict=True))
+    made = list(getattr(module, "parametrizations", {})) if is_parametrized(module) else []
+    return {
+        **{name: weight for name, weight in module._parameters.items() if weight is not None},
+        **{name: getattr(module, name) for name in made},
+        # What a hook before forward, or the caller, sets in the place of a parameter.
+        **{
+            name: value
+            for name, value in module.__dict__.items()
+            if isinstance(value, Tensor) and value.requires_grad
+        },
+    }
+
+
+def _run_hooks_before(module: nn.Module) -> None:
+    """Run the hooks that come before `forward`, as far as they make weights.
+
+    Raises:
+        UsageError: one changes the inputs, or wants to see them.
+    """
+    for key, hook in module._forward_pre_hooks.items():
+        arguments: tuple[Any, ...] = (
+            ((), {}) if key in module._forward_pre_hooks_with_kwargs else ((),)
+        )
+        name = getattr(hook, "__name__", type(hook).__name__)
+        try:
+            changed = hook(module, *arguments)
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(_NO_INPUTS.format(name, type(module).__name__)) from error
+        if changed is not None:
+            raise UsageError(_NO_INPUTS.format(name, type(module).__name__))
+
+
+_NO_INPUTS = (
+    "The hook {} before the forward of a {} reads or changes its inputs, which come in pieces; in a"
+    " pipeline such hooks run once a step and without inputs, to make weights. Remove it, or put"
+    " what it does into a module."
+)
