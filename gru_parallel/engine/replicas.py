@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from threading import Lock
 
@@ -10,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gru_parallel.engine.ordered_sum import OrderedSum
 from gru_parallel.engine.stage import Stage
 from gru_parallel.ranks import Ranks
 
@@ -19,33 +21,21 @@ class Ready:
     """The gradients of a stage, ready to be added up.
 
     Attributes:
-        flat: for each type of weights, their gradients in a row, and one number more for each
+        rows: for each type of weights, their gradients in a row, and one number more for each
             weight: how many replicas have found a gradient.
         made: on an accelerator, when they are there; None on the CPU.
     """
 
-    flat: list[Tensor]
+    rows: list[Tensor]
     made: torch.Event | None
-
-
-@dataclass(frozen=True)
-class Adding:
-    """The gradients of a stage on their way.
-
-    Attributes:
-        flat: as in `Ready`.
-        works: to wait for.
-    """
-
-    flat: list[Tensor]
-    works: list[dist.Work]
 
 
 class Replicas:
     """Adds up gradients over the replicas, a stage at a time, as soon as the stage has its own.
 
     The loss is divided by the elements of the whole batch before B, so that a sum is the mean that
-    it should be, however unequal the replicas' shares are.
+    it should be, however unequal the replicas' shares are. The terms of a sum are added in the
+    order of the replicas, so that its bits do not depend on the stage that a weight belongs to.
 
     All replicas add the stages up in one order, from the last stage of a rank, whose B ends first,
     to its first.
@@ -64,7 +54,7 @@ class Replicas:
         self._stages = stages
         self._lock = Lock()
         self._ready: dict[int, Ready] = {}
-        self._adding: dict[int, Adding] = {}
+        self._adding: dict[int, list[OrderedSum]] = {}
 
     def connect(self, device: torch.device) -> None:
         """Add something small up: NCCL connects at the first use. All replicas call this together.
@@ -74,9 +64,10 @@ class Replicas:
         """
         if self._group is not None:
             with self._ranks.waiting("all replicas to connect"):
-                total = torch.ones(1, device=device)
-                dist.all_reduce(total, group=self._group)
-                total.item()
+                ones = torch.ones(dist.get_world_size(self._group), device=device)
+                adding = OrderedSum(ones, self._group)
+                adding.add()
+                adding.wait().tolist()
 
     def add(self, stage: Stage, gradients: list[Tensor | None]) -> None:
         """Start adding up the gradients of a stage, which has done its last B.
@@ -88,8 +79,9 @@ class Replicas:
         if self._group is None:
             return
         # Here, on the stage's own stream: another stage's worker may start what waits for its turn.
-        flat = _in_a_row(stage.modules.weights(), gradients)
-        ready = Ready(flat, _when_made(flat[0].device))
+        n_replicas = dist.get_world_size(self._group)
+        rows = _in_a_row(stage.modules.weights(), gradients, n_replicas)
+        ready = Ready(rows, _when_made(rows[0].device))
         with self._lock:
             self._ready[stage.index] = ready
             for own in reversed(self._stages):
@@ -101,26 +93,27 @@ class Replicas:
 
     def sums(self) -> list[Tensor | None]:
         """Wait for all stages; return the gradient of each weight, in the order of the stages."""
+        # In the order in which they began, on all replicas.
+        for stage in reversed(self._stages):
+            with self._waiting(stage):
+                for adding in self._adding[stage.index]:
+                    adding.add()
         found: list[Tensor | None] = []
         for stage in self._stages:
-            adding = self._adding.pop(stage.index)
-            with self._ranks.waiting(f"stage {stage.index} on {stage.name} added up gradients"):
-                for work in adding.works:
-                    work.wait()
+            with self._waiting(stage):
+                rows = [adding.wait() for adding in self._adding.pop(stage.index)]
                 # Inside: with NCCL it is here that the host waits.
-                found += _taken_apart(stage.modules.weights(), adding.flat)
+                found += _taken_apart(stage.modules.weights(), rows)
         return found
 
-    def _start(self, stage: Stage, ready: Ready) -> Adding:
+    def _start(self, stage: Stage, ready: Ready) -> list[OrderedSum]:
         if ready.made is not None:
-            torch.accelerator.current_stream(ready.flat[0].device).wait_event(ready.made)
-        works = []
-        with self._ranks.waiting(f"stage {stage.index} on {stage.name} added up gradients"):
-            for tensor in ready.flat:
-                work = dist.all_reduce(tensor, group=self._group, async_op=True)
-                assert work is not None
-                works.append(work)
-        return Adding(ready.flat, works)
+            torch.accelerator.current_stream(ready.rows[0].device).wait_event(ready.made)
+        with self._waiting(stage):
+            return [OrderedSum(row, self._group) for row in ready.rows]
+
+    def _waiting(self, stage: Stage) -> AbstractContextManager[None]:
+        return self._ranks.waiting(f"stage {stage.index} on {stage.name} added up gradients")
 
 
 def _when_made(device: torch.device) -> torch.Event | None:
@@ -134,21 +127,27 @@ def _types(weights: Sequence[Tensor]) -> list[torch.dtype]:
     return list(dict.fromkeys(weight.dtype for weight in weights))
 
 
-def _in_a_row(weights: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
-    flat = []
+def _in_a_row(
+    weights: Sequence[Tensor], gradients: Sequence[Tensor | None], multiple: int
+) -> list[Tensor]:
+    """Put gradients in a row for each type; filled up with zeros to a multiple of numbers."""
+    rows = []
     for dtype in _types(weights):
         pairs = [(w, g) for w, g in zip(weights, gradients, strict=True) if w.dtype == dtype]
         pieces = [torch.zeros_like(w).flatten() if g is None else g.flatten() for w, g in pairs]
-        found = [float(g is not None) for _, g in pairs]
-        flat.append(torch.cat([*pieces, pieces[0].new_tensor(found)]).detach())
-    return flat
+        found = pieces[0].new_tensor([float(g is not None) for _, g in pairs])
+        n_numbers = sum(piece.numel() for piece in (*pieces, found))
+        filling = pieces[0].new_zeros(-n_numbers % multiple)
+        rows.append(torch.cat([*pieces, found, filling]).detach())
+    return rows
 
 
-def _taken_apart(weights: Sequence[Tensor], flat: Sequence[Tensor]) -> list[Tensor | None]:
+def _taken_apart(weights: Sequence[Tensor], rows: Sequence[Tensor]) -> list[Tensor | None]:
     sums: dict[int, Tensor | None] = {}
-    for dtype, row in zip(_types(weights), flat, strict=True):
+    for dtype, row in zip(_types(weights), rows, strict=True):
         indices = [i for i, weight in enumerate(weights) if weight.dtype == dtype]
-        *pieces, found = row.split([*(weights[i].numel() for i in indices), len(indices)])
+        sizes = [*(weights[i].numel() for i in indices), len(indices)]
+        *pieces, found, _ = row.split([*sizes, row.numel() - sum(sizes)])
         for i, piece, n_found in zip(indices, pieces, found.tolist(), strict=True):
             sums[i] = piece.view_as(weights[i]) if n_found > 0 else None
     return [sums[i] for i in range(len(weights))]

@@ -231,6 +231,34 @@ REPLICAS = {
 DROPPING = Case(grid=(1, 3), shares=(3, 2), batch_sizes=(5, 5), model={"dropout": 0.3})
 """Two replicas of two ranks, whose micro-batches are the two of one pipeline."""
 
+THREE_REPLICAS = {
+    f"three replicas, {name}": Case(
+        blocks, grid=(1, 2), devices=devices, shares=(2, 2, 1), batch_sizes=(5, 4), model=FLOAT32
+    )
+    for name, blocks, devices in (
+        ("2 + 2", (2, 2), None),
+        ("1 + 3", (1, 3), None),
+        ("alternating", (1, 1, 1, 1), ALTERNATING),
+    )
+}
+"""Six ranks: three replicas of two ranks, over device maps that are to give the same bits."""
+
+FOUR_REPLICAS = {
+    f"four replicas, {name}": Case(
+        blocks,
+        grid=(1, 2),
+        devices=["cpu:0"] * len(blocks),
+        shares=(2, 1, 1, 1),
+        batch_sizes=(5, 4),
+        model=FLOAT32,
+    )
+    for name, blocks in (("one stage", (4,)), ("1 + 3", (1, 3)), ("4 x 1", (1, 1, 1, 1)))
+}
+"""Four ranks, each a replica, over what each runs in one stage; the same bits again."""
+
+TERMS = (1e8, 1.0, -1e8, 3.0, 1e8, 1.0)
+"""A term of each rank; in float32 their sum depends on the order."""
+
 TWO_GPUS = {
     "two GPUs": Case(devices=("cuda:0", "cuda:1"), lengths=RAGGED, model=CARRY),
     "a GPU each": Case(devices=("cuda:0", "cuda:0"), shares=(3, 2), batch_sizes=(5, 4, 2)),
@@ -239,7 +267,8 @@ TWO_GPUS = {
 
 CASES_OF_WORLD: dict[int, dict[str, Case]] = {
     2: ONE_PIPELINE | REPLICAS_OF_ONE_RANK,
-    4: FOUR_STAGES | REPLICAS | {"dropping": DROPPING},
+    4: FOUR_STAGES | REPLICAS | FOUR_REPLICAS | {"dropping": DROPPING},
+    6: THREE_REPLICAS,
 }
 
 

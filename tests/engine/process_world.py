@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from gru_parallel.engine.cells import CellIndex
+from gru_parallel.engine.ordered_sum import OrderedSum
 from gru_parallel.engine.processes import ProcessEngine
 from gru_parallel.errors import UsageError
 from gru_parallel.model import GRUStack, StackModel, WindowHead
@@ -30,6 +31,7 @@ from tests.engine.patches import before_each_cell, failing_backward, failing_for
 from tests.engine.process_cases import (
     CASES_OF_WORLD,
     SEED,
+    TERMS,
     TWO_GPUS,
     Case,
     Outcome,
@@ -132,12 +134,11 @@ def gradients_overlap(ranks: Ranks) -> list[bool]:
     """Hold the last B of stage 0 up until the gradients of stage 1 are on their way."""
     started = Event()
     seen: list[bool] = []
-    all_reduce = dist.all_reduce
+    exchange = dist.all_to_all_single
 
-    def noted(tensor: Tensor, group: dist.ProcessGroup, async_op: bool = False) -> Any:
-        if async_op:
-            started.set()
-        return all_reduce(tensor, group=group, async_op=async_op)
+    def noted(*tensors: Tensor, **options: Any) -> Any:
+        started.set()
+        return exchange(*tensors, **options)
 
     n_micro_batches = OVERLAPPING.plan.n_micro_batches
 
@@ -150,10 +151,19 @@ def gradients_overlap(ranks: Ranks) -> list[bool]:
     with (
         engine,
         before_each_cell(engine.model, 0, hold_up),
-        patch.object(dist, "all_reduce", noted),
+        patch.object(dist, "all_to_all_single", noted),
     ):
         engine.train_step(**OVERLAPPING.batch(0, rows))
     return seen
+
+
+def ordered_sum() -> list[float]:
+    """Add up, over all ranks, rows of one number each, whose sum depends on the order."""
+    n_ranks = dist.get_world_size()
+    row = torch.full((n_ranks * 1000,), TERMS[dist.get_rank()])
+    adding = OrderedSum(row, None)
+    adding.add()
+    return sorted(set(adding.wait().tolist()))
 
 
 def memory_of_a_large_model(ranks: Ranks) -> tuple[int, int, int]:
@@ -189,7 +199,7 @@ def peak_bytes() -> int:
 
 
 def fail(ranks: Ranks, devices: tuple[str, str]) -> None:
-    """Train one step more, in which stage 1 breaks on the last rank.
+    """Train one step more, in which stage 1 breaks on the last rank of two or of four.
 
     In a world of two it does in B, while the rank before waits for it. In one of four it does in F,
     while the rank before and a whole replica wait.
@@ -224,11 +234,14 @@ def main(folder: Path, *, on_gpus: bool) -> None:
             keep("refusals", refusals(ranks))
         if not on_gpus and ranks.world_size == 2:
             keep("overlap", gradients_overlap(ranks))
-        elif not on_gpus:
+        if not on_gpus and ranks.world_size > 2:
+            keep("ordered sum", ordered_sum())
+        if not on_gpus and ranks.world_size == 4:
             # The last: all that is imported and set up at a first step is there.
             keep("memory", memory_of_a_large_model(ranks))
         print("failing")
-        fail(ranks, ("cuda:0", "cuda:1") if on_gpus else ("cpu:0", "cpu:1"))
+        if ranks.world_size < 6:
+            fail(ranks, ("cuda:0", "cuda:1") if on_gpus else ("cpu:0", "cpu:1"))
 
 
 if __name__ == "__main__":

@@ -22,11 +22,14 @@ from gru_parallel.ranks import Launch
 from tests.builders import MSE, TOLERANCE, make_plan, relative_error
 from tests.engine.process_cases import (
     DROPPING,
+    FOUR_REPLICAS,
     FOUR_STAGES,
     ONE_PIPELINE,
     REPLICAS,
     REPLICAS_OF_ONE_RANK,
     SEED,
+    TERMS,
+    THREE_REPLICAS,
     TWO_GPUS,
     Case,
     Numbers,
@@ -74,11 +77,11 @@ def run_world(n_ranks: int, folder: Path, *options: str) -> World:
 
 @pytest.fixture(scope="module")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Future[World]]]:
-    # Both at once, because ranks wait for each other half of their time.
-    with ThreadPoolExecutor(2) as pool:
+    # All at once, because ranks wait for each other half of their time.
+    with ThreadPoolExecutor(3) as pool:
         yield {
             n_ranks: pool.submit(run_world, n_ranks, tmp_path_factory.mktemp(f"{n_ranks}_ranks"))
-            for n_ranks in (2, 4)
+            for n_ranks in (2, 4, 6)
         }
 
 
@@ -90,6 +93,11 @@ def pair(worlds: dict[int, Future[World]]) -> World:
 @pytest.fixture(scope="module")
 def four(worlds: dict[int, Future[World]]) -> World:
     return worlds[4].result()
+
+
+@pytest.fixture(scope="module")
+def six(worlds: dict[int, Future[World]]) -> World:
+    return worlds[6].result()
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +172,40 @@ def test_replicas_drop_what_the_micro_batches_of_one_pipeline_drop(four: World) 
         expected = train(one, engine, model)
 
     check_close(four.outcomes("dropping"), expected, TOLERANCE[torch.float64])
+
+
+@pytest.mark.parametrize("name", THREE_REPLICAS)
+def test_three_replicas_train_bit_for_bit_the_same_on_every_device_map(
+    name: str, six: World
+) -> None:
+    check_replicas(THREE_REPLICAS[name], six.outcomes(name))
+    check_same_bits(six.outcomes(name), six.outcomes(next(iter(THREE_REPLICAS))))
+
+
+@pytest.mark.parametrize("name", FOUR_REPLICAS)
+def test_four_replicas_train_bit_for_bit_the_same_on_every_device_map(
+    name: str, four: World
+) -> None:
+    check_replicas(FOUR_REPLICAS[name], four.outcomes(name))
+    check_same_bits(four.outcomes(name), four.outcomes(next(iter(FOUR_REPLICAS))))
+
+
+@pytest.mark.parametrize("world", ["four", "six"])
+def test_a_sum_is_taken_in_the_order_of_the_ranks_wherever_in_the_row_it_stands(
+    world: str, request: pytest.FixtureRequest
+) -> None:
+    found = request.getfixturevalue(world).found("ordered sum")
+
+    expected = torch.tensor(0.0)
+    for term in TERMS[: len(found)]:
+        expected = expected + term
+    assert found == [[expected.item()]] * len(found)
+
+
+def check_same_bits(outcomes: list[Outcome], expected_outcomes: list[Outcome]) -> None:
+    found, expected = merged(outcomes), merged(expected_outcomes)
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
 
 
 @pytest.mark.gpu

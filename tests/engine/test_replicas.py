@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -20,19 +20,28 @@ Gradients = list[Tensor | None]
 
 
 @dataclass
-class Work:
-    """An all-reduce between two replicas, which is done once both wait for it."""
+class FakeSum:
+    """Stands for an `OrderedSum` of two replicas, which ends when both wait for it.
 
-    own: Tensor
-    others: list["Work"]
-    number: int
-    before: Tensor = field(init=False)
+    Attributes:
+        row: of this replica.
+        before: what this replica has begun to add up before.
+        others: what the other replica has begun to add up.
+    """
 
-    def __post_init__(self) -> None:
-        self.before = self.own.clone()
+    row: Tensor
+    before: list["FakeSum"]
+    others: list["FakeSum"]
+    is_added: bool = False
 
-    def wait(self) -> None:
-        self.own.add_(self.others[self.number].before)
+    def add(self) -> None:
+        # On all replicas in one order, as they began.
+        assert all(one.is_added for one in self.before)
+        self.is_added = True
+
+    def wait(self) -> Tensor:
+        assert self.is_added
+        return self.row + self.others[len(self.before)].row
 
 
 class FakeRanks:
@@ -41,21 +50,21 @@ class FakeRanks:
 
 
 @pytest.fixture
-def works(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, list[Work]]]:
+def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, list[FakeSum]]]:
     """What each of two replicas has begun to add up; a replica's group is its number."""
-    begun: dict[int, list[Work]] = {1: [], 2: []}
+    begun: dict[int, list[FakeSum]] = {1: [], 2: []}
 
-    def all_reduce(tensor: Tensor, *, group: int, async_op: bool) -> Work:
-        assert async_op
-        work = Work(tensor, begun[3 - group], len(begun[group]))
-        begun[group].append(work)
-        return work
+    def begin(row: Tensor, group: int) -> FakeSum:
+        assert len(row) % len(begun) == 0
+        begun[group].append(FakeSum(row, list(begun[group]), begun[3 - group]))
+        return begun[group][-1]
 
-    monkeypatch.setattr(dist, "all_reduce", all_reduce)
+    monkeypatch.setattr("gru_parallel.engine.replicas.OrderedSum", begin)
+    monkeypatch.setattr(dist, "get_world_size", lambda _: len(begun))
     yield begun
     for one, other in zip(*begun.values(), strict=True):
-        assert one.own.shape == other.own.shape
-        assert one.own.dtype == other.own.dtype
+        assert one.row.shape == other.row.shape
+        assert one.row.dtype == other.row.dtype
 
 
 @pytest.fixture
@@ -89,10 +98,10 @@ def sum_of(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 
 def test_each_weight_gets_its_sum_and_none_where_no_replica_found_a_gradient(
-    stages: list[Stage], works: dict[int, list[Work]]
+    stages: list[Stage], begun: dict[int, list[FakeSum]]
 ) -> None:
     found = [gradients_of(stages, 2), gradients_of(stages, 3)]
-    both = [replicas_of(stages, group) for group in works]
+    both = [replicas_of(stages, group) for group in begun]
     for stage in reversed(stages):
         for replica, gradients in zip(both, found, strict=True):
             replica.add(stage, gradients[stage.index])
@@ -115,7 +124,7 @@ def test_each_weight_gets_its_sum_and_none_where_no_replica_found_a_gradient(
 
 
 def test_a_stage_begins_as_soon_as_it_and_the_stages_after_it_have_their_gradients(
-    stages: list[Stage], works: dict[int, list[Work]]
+    stages: list[Stage], begun: dict[int, list[FakeSum]]
 ) -> None:
     first, second, last = stages
     orders = {1: [last, second, first], 2: [first, last, second]}
@@ -124,15 +133,15 @@ def test_a_stage_begins_as_soon_as_it_and_the_stages_after_it_have_their_gradien
         replica, gradients = replicas_of(stages, group), gradients_of(stages, 2)
         for stage in order:
             replica.add(stage, gradients[stage.index])
-            n_begun[group].append(len(works[group]))
+            n_begun[group].append(len(begun[group]))
 
     # One for each type of a stage's weights; the second stage has two. Whatever the order in which
     # they end, replicas begin them in the same, as the fixture checks.
     assert n_begun == {1: [1, 3, 4], 2: [0, 1, 4]}
 
 
-def test_the_next_step_begins_anew(stages: list[Stage], works: dict[int, list[Work]]) -> None:
-    both = [replicas_of(stages, group) for group in works]
+def test_the_next_step_begins_anew(stages: list[Stage], begun: dict[int, list[FakeSum]]) -> None:
+    both = [replicas_of(stages, group) for group in begun]
     for _ in range(2):
         gradients = gradients_of(stages, 2)
         for replica in both:
@@ -147,8 +156,8 @@ def test_the_next_step_begins_anew(stages: list[Stage], works: dict[int, list[Wo
 
 
 def test_one_replica_alone_adds_nothing_up(
-    stages: list[Stage], works: dict[int, list[Work]]
+    stages: list[Stage], begun: dict[int, list[FakeSum]]
 ) -> None:
     replicas_of(stages, None).add(stages[-1], gradients_of(stages, 2)[2])
 
-    assert works == {1: [], 2: []}
+    assert begun == {1: [], 2: []}
