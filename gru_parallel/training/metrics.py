@@ -1,10 +1,14 @@
-"""The metric of a loss that is known as sums and counts."""
+"""The metric of a loss that is known as sums and counts; and how metrics sum up over ranks."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_sum
 
 
 class MeanLoss(Metric):
@@ -31,3 +35,28 @@ class MeanLoss(Metric):
     def compute(self) -> Tensor:
         """Return the mean over all elements."""
         return self.total / self.count
+
+
+def gather_states(metric: Metric, gather: Callable[..., list[Tensor]]) -> None:
+    """Have a metric gather its states over ranks in a way of our own, and sum in their order.
+
+    By itself torchmetrics adds up with `torch.sum`, which takes another order for other numbers of
+    ranks, so that metrics, and with them the choice of the best model, would depend on the device
+    map. In the order of the ranks, those that measure nothing change nothing.
+
+    Args:
+        metric: any.
+        gather: from this rank's state, and a group, to the states of all ranks.
+    """
+    metric.dist_sync_fn = gather
+    reductions: dict[str, Any] = metric._reductions
+    for state, reduction in reductions.items():
+        if reduction is dim_zero_sum:
+            reductions[state] = _sum_in_order
+
+
+def _sum_in_order(states: Tensor) -> Tensor:
+    total = states[0]
+    for state in states[1:]:
+        total = total + state
+    return total

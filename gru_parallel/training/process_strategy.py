@@ -20,6 +20,7 @@ from gru_parallel.engine.world import device_of_rank
 from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.placement import Plan, n_places
 from gru_parallel.ranks import Ranks
+from gru_parallel.training.metrics import gather_states
 from gru_parallel.training.module import SeriesModule
 from gru_parallel.training.strategy import PipelineStrategy
 from gru_parallel.training.whole_state import (
@@ -104,7 +105,7 @@ class ProcessStrategy(PipelineStrategy):
         for metric in self.lightning_module.modules():
             if isinstance(metric, Metric):
                 # By itself it would wait where nobody sees that it does, and for whom.
-                metric.dist_sync_fn = self._gather_state
+                gather_states(metric, self._gather_state)
 
     @property
     def is_global_zero(self) -> bool:
