@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gru_parallel.config import Config, ProcessesConfig, conf_dir
 from gru_parallel.errors import UsageError
+from gru_parallel.mappings import replacing
 from gru_parallel.overrides import CONFIG_NAME, check_sweep, compose_config
 from gru_parallel.ranks import Launch, RankError, Ranks, join
 from gru_parallel.read_config import read_config
@@ -171,7 +172,7 @@ def _run_hydra(
         is_in_task = False
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    sys.argv[1:] = arguments
+    sys.argv[1:] = replacing(arguments)
     flags = set(arguments)
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gru_parallel.config import FREE_SECTIONS, conf_dir
 from gru_parallel.errors import UsageError
+from gru_parallel.mappings import check_files, check_keys, replacing
 
 CONFIG_NAME = "config"
 _PLANNED = ("accelerator", "devices", "num_nodes", "strategy")
@@ -33,8 +34,10 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
         The config, its own sections only.
 
     Raises:
-        UsageError: an override cannot be read, would be a sweep, or names no setting or option.
+        UsageError: an override cannot be read, would be a sweep, or names no setting or option; or
+            a file of conf/ cannot be read.
     """
+    check_files(conf_dir())
     parsed = [_parse(text) for text in overrides]
     for override in parsed:
         _check_no_sweep(override, ", or add --multirun for a sweep")
@@ -124,19 +127,21 @@ def _check_names(overrides: Sequence[Sequence[Override]]) -> None:
 def _compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-            return compose(CONFIG_NAME, list(overrides), return_hydra_config=with_hydra)
+            return compose(CONFIG_NAME, replacing(overrides), return_hydra_config=with_hydra)
     except HydraException as error:
         raise UsageError(" ".join(str(error).split())) from error
 
 
 def _parse(text: str) -> Override:
     try:
-        return OverridesParser.create().parse_override(text)
+        parsed = OverridesParser.create().parse_override(text)
     except HydraException as error:
         raise UsageError(
             f"{text} cannot be read as an override; write setting=value, and quote values with"
             " special characters, as in 'data.path=\"a b.csv\"'."
         ) from error
+    check_keys(text)
+    return parsed
 
 
 def _groups() -> dict[str, list[str]]:
@@ -181,8 +186,8 @@ def _keys(config: DictConfig) -> list[str]:
     found: list[str] = []
 
     def visit(node: DictConfig, prefix: str) -> None:
-        for key in map(str, node):
-            name = f"{prefix}{key}"
+        for key in node:
+            name = f"{prefix}{key!s}"
             found.append(name)
             child = node._get_node(key)
             if isinstance(child, DictConfig) and not child._is_none():
