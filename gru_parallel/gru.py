@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self, overload
+from typing import Any, Self, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,13 @@ class GRU(nn.GRU):
     map and in every schedule, for given `n_micro_batches` and `n_chunks`; it can be differentiated
     once, not twice, and not forward; it cannot be scripted, traced, exported or transformed by
     `torch.func`, and `torch.compile` breaks its graph there; a checkpoint without
-    `use_reentrant=True` around it saves no memory. What it cannot do it refuses.
+    `use_reentrant=True` around it saves no memory; it does not run where tensors kept for backward
+    may change (`allow_mutation_on_saved_tensors`) or must have no hooks. What it cannot do it
+    refuses.
+
+    Two tools need a word. With a device map `torch.profiler` shows the operations of all devices
+    with `experimental_config=_ExperimentalConfig(profile_all_threads=True)` only, and
+    `quantize_dynamic` passes a drop-in over: put the `nn.GRU` of `to_torch()` in its place first.
 
     Raises:
         UsageError: the device map or a size cannot work.
@@ -117,8 +123,10 @@ class GRU(nn.GRU):
             ValueError: as `nn.GRU`: input has a wrong number of dimensions, or another type.
             RuntimeError: as `nn.GRU`: input or hx has a wrong shape.
         """
+        # As nn.GRU: the weights of this call, each asked for as often as it asks. A parametrization
+        # may change with every question.
         self._update_flat_weights()
-        if self.all_weights[0][0].is_meta:
+        if self._weights()[0].is_meta:
             # Shapes alone.
             return super().forward(input, hx)
         if isinstance(input, PackedSequence):
@@ -169,6 +177,10 @@ class GRU(nn.GRU):
         n_states = self.num_layers * (2 if self.bidirectional else 1)
         return like.new_zeros(n_states, batch_size, self.hidden_size)
 
+    def _weights(self) -> list[Tensor]:
+        """The weights that `nn.GRU` would compute with, in its order."""
+        return cast("list[Tensor]", self._flat_weights)
+
     # Threads and queues are none of the compiler's business: it breaks its graph here.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _run(self, x: Tensor, h_0: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -177,14 +189,14 @@ class GRU(nn.GRU):
         seed = 0
         if self.training and self.dropout > 0.0:
             # From torch's generator, so that a seed repeats a run and each call differs.
-            seed = int(torch.randint(2**62, ()))
-        weights: list[Tensor] = [weight for layer in self.all_weights for weight in layer]
+            seed = int(torch.randint(2**62, (), device="cpu"))
+        weights = self._weights()
         stack = self._pipeline(str(weights[0].device))
         return run(stack, x, h_0, lengths, weights, training=self.training, seed=seed)
 
     def _run_in_one_piece(self, input: Tensor, h_0: Tensor) -> tuple[Tensor, Tensor]:
         """Run as `nn.GRU` does, where the weights may lie on several devices."""
-        weights = [weight.to(input.device) for layer in self.all_weights for weight in layer]
+        weights = [weight.to(input.device) for weight in self._weights()]
         options = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
         y, h_n = torch.gru(input, h_0, weights, *options, self.batch_first)
         return y, h_n
@@ -307,6 +319,8 @@ def _copy(gru: nn.GRU, kind: type[Any], **extras: Any) -> Any:
         weight = getattr(gru, name)
         own = weight.detach().to(device, copy=True)
         setattr(copy, name, nn.Parameter(own, requires_grad=weight.requires_grad))
+    # As new: else the first call would think that all weights have changed.
+    copy._init_flat_weights()
     return copy.train(gru.training)
 
 

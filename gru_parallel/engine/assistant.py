@@ -64,7 +64,11 @@ class Assistant:
 
         def run() -> Packets:
             stream = context.streams.get(self.lane.device)
-            with context.taken_over(gradients=recording), self.lane.step(stream):
+            with (
+                context.taken_over(gradients=recording),
+                context.observed(),
+                self.lane.step(stream),
+            ):
                 return _send(work(_receive(taken, self.lane)), self.lane, own)
 
         return self._thread.submit(run)

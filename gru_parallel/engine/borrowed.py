@@ -14,6 +14,7 @@ from gru_parallel.engine.halves import Gradients, Halves, Passes
 from gru_parallel.engine.stage import StageModules
 from gru_parallel.engine.stages import make_stages
 from gru_parallel.model import GRUStack
+from gru_parallel.model.private import make_private
 from gru_parallel.placement.plan import Plan
 
 
@@ -67,6 +68,7 @@ class BorrowedStack:
             for part in block.gru_parts:
                 # They compute with what they are lent.
                 part._parameters.clear()
+        make_private(self._stack)
         blocks, states = self._stack.gru_blocks, self._stack.state_slices
         ranges = [slice(placed.blocks.start, placed.blocks.stop) for placed in plan.stages]
         modules = [StageModules(None, blocks[own], states[own], None) for own in ranges]

@@ -112,7 +112,7 @@ class Cells:
             chunks = _slices(split_sizes(n_steps, n_chunks))
             rows = _slices(split_sizes(batch_size, n_parts))
             return cls(batch_size, n_steps, rows, (chunks,) * n_parts)
-        lengths = torch.as_tensor(lengths).cpu()
+        lengths = torch.as_tensor(lengths, device="cpu")
         check_lengths(lengths, batch_size, n_steps)
         order = longest_first(lengths)
         in_order: list[int] = lengths[order].tolist()
@@ -192,15 +192,18 @@ class Cells:
         """Mark the steps that rows have, shape (rows, time) of bools; None where they have all."""
         if self.lengths is None:
             return None
-        sizes = torch.tensor(list(self.batch_sizes(cell)), dtype=torch.long)
-        return torch.arange(self.n_active(cell)).unsqueeze(1) < sizes
+        sizes = torch.tensor(list(self.batch_sizes(cell)), dtype=torch.long, device="cpu")
+        return torch.arange(self.n_active(cell), device="cpu").unsqueeze(1) < sizes
 
     def inputs(self, x: Tensor, cell: CellIndex) -> Tensor:
         """Return a cell of x, (batch, time, features), as (cell's time, cell's batch, features).
 
         What lies after a row's end, be it NaN, comes as zero.
         """
-        piece, runs = x[self.place(cell)], self.runs(cell)
+        (rows, steps), runs = self.place(cell), self.runs(cell)
+        # Not x[rows, steps], which is no slice where it is all of x: a vmap over B knows slices.
+        piece = _narrow(x, 0, rows) if isinstance(rows, slice) else x[rows]
+        piece = _narrow(piece, 1, steps)
         if runs is not None:
             piece = piece.masked_fill(~runs.unsqueeze(2).to(x.device), 0.0)
         return piece.transpose(0, 1).contiguous()
@@ -215,6 +218,10 @@ class Cells:
         """Take the cells of a micro-batch out of what `join` put together."""
         cells = ((micro_batch, chunk) for chunk in range(self.n_chunks))
         return [whole[self.steps[m][c], : self.n_active((m, c))] for m, c in cells]
+
+
+def _narrow(tensor: Tensor, dim: int, part: slice) -> Tensor:
+    return tensor.narrow(dim, part.start, part.stop - part.start)
 
 
 def check_lengths(lengths: Tensor, batch_size: int, n_steps: int) -> None:

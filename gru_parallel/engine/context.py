@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from threading import RLock
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gru_parallel.engine.observed import Observed, modes_of_this_thread
 
 
 @dataclass(frozen=True)
 class CallerContext:
-    """The caller's autocast, inference mode and current streams.
+    """The caller's autocast, inference mode, current streams, and what watches its operations.
 
     Attributes:
         autocast: for each device type, whether autocast is on and to which type.
         cache: whether autocast keeps its casts.
         inference: whether inference mode is on.
         streams: the current stream of each accelerator in use.
+        modes: the dispatch modes that see its operations.
     """
 
     autocast: dict[str, tuple[bool, torch.dtype]]
     cache: bool
     inference: bool
     streams: dict[torch.device, torch.Stream]
+    modes: tuple[TorchDispatchMode, ...] = ()
+    _turn: RLock = field(default_factory=RLock)
 
     @classmethod
     def capture(cls, devices: Iterable[torch.device]) -> CallerContext:
@@ -42,6 +49,7 @@ class CallerContext:
                 for device in devices
                 if device.type != "cpu"
             },
+            modes=modes_of_this_thread(),
         )
 
     def take_streams(self) -> None:
@@ -51,6 +59,10 @@ class CallerContext:
         """
         for stream in self.streams.values():
             torch.accelerator.set_stream(stream)
+
+    def observed(self) -> AbstractContextManager[object]:
+        """Let what watches the caller see the operations of the calling thread, a worker."""
+        return Observed(self.modes, self._turn) if self.modes else nullcontext()
 
     @contextmanager
     def taken_over(self, *, gradients: bool) -> Iterator[None]:

@@ -8,6 +8,7 @@ from time import perf_counter
 from gru_parallel.engine.channel import QueueChannel
 from gru_parallel.engine.context import CallerContext
 from gru_parallel.engine.interpreter import Interpreter
+from gru_parallel.engine.observed import apart_from_checkpoints
 from gru_parallel.engine.stage import Stage
 from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.schedule import Schedule, Timeline
@@ -38,6 +39,10 @@ class Inline:
         context = CallerContext.capture({lane.device})
         interpreter = Interpreter(stage_pass, QueueChannel(1), [lane.device], wait=wait)
         stream = context.streams.get(lane.device)
-        with context.taken_over(gradients=gradients), lane.step(stream):
+        with (
+            context.taken_over(gradients=gradients),
+            apart_from_checkpoints(),
+            lane.step(stream),
+        ):
             events = interpreter.run(lowered.actions[0], perf_counter())
         return Timeline(1, tuple(events))

@@ -21,7 +21,7 @@ def refuse_what_looks_inside(tensors: Iterable[Tensor]) -> None:
 
     Raises:
         RuntimeError: torch is tracing or exporting, or transforms functions (vmap, grad, jvp), or
-            differentiates forward.
+            differentiates forward, or allows tensors that are kept for backward to change.
     """
     if torch._C._is_tracing() or torch.compiler.is_exporting():
         raise RuntimeError(f"gru_parallel.GRU can be neither traced nor exported: {REMEDY}")
@@ -32,3 +32,8 @@ def refuse_what_looks_inside(tensors: Iterable[Tensor]) -> None:
         )
     if any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
         raise RuntimeError(f"gru_parallel.GRU cannot be differentiated forward: {REMEDY}")
+    if torch.autograd.graph._allow_mutation_on_saved_tensors_enabled:
+        raise RuntimeError(
+            "gru_parallel.GRU cannot run under allow_mutation_on_saved_tensors(): it keeps slices"
+            " of what goes in, which would change with it; use the nn.GRU of GRU.to_torch()."
+        )

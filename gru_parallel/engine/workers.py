@@ -120,7 +120,11 @@ class Workers:
             caller_stream = context.streams.get(stage.lane.device)
             try:
                 context.take_streams()
-                with context.taken_over(gradients=gradients), stage.lane.step(caller_stream):
+                with (
+                    context.taken_over(gradients=gradients),
+                    context.observed(),
+                    stage.lane.step(caller_stream),
+                ):
                     events = interpreter.run(lowered.actions[stage.index], start)
                     if then is not None:
                         then(stage_pass)

@@ -104,9 +104,9 @@ def reverse_time(x: Tensor, batch_sizes: BatchSizes | None = None) -> Tensor:
 
 def _places(x: Tensor, batch_sizes: BatchSizes) -> Tensor:
     """For each step and row, the step that comes there; shape (time, batch, 1)."""
-    sizes = torch.tensor(list(batch_sizes)).unsqueeze(1)
-    runs = torch.arange(x.shape[1]) < sizes
-    steps = torch.arange(x.shape[0]).unsqueeze(1)
+    sizes = torch.tensor(list(batch_sizes), device="cpu").unsqueeze(1)
+    runs = torch.arange(x.shape[1], device="cpu") < sizes
+    steps = torch.arange(x.shape[0], device="cpu").unsqueeze(1)
     places = torch.where(runs, runs.sum(0) - 1 - steps, steps)
     return places.unsqueeze(2).to(x.device)
 

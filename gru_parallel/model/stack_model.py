@@ -75,11 +75,11 @@ class StackModel(nn.Module):
             start = start.for_rows(len(order)).of(slice(None), order)
         y, h_n = self.gru(self.encoder(rows), key=key, start=start, batch_sizes=sizes)
         if not self.head.every_step:
-            ends = y[longest - 1, torch.arange(len(longest))]
+            ends = y[longest - 1, torch.arange(len(longest), device=longest.device)]
             return self.head(ends.unsqueeze(0))[back], h_n[:, back]
         # At every step of the window, of which the longest row may not reach the last.
         prediction = self.head(y)
-        runs = torch.arange(len(sizes)) < longest.unsqueeze(1)
+        runs = torch.arange(len(sizes), device=longest.device) < longest.unsqueeze(1)
         prediction = prediction * runs.unsqueeze(2).to(prediction)
         rest = x.shape[1] - len(sizes)
         return nn.functional.pad(prediction, (0, 0, 0, rest))[back], h_n[:, back]

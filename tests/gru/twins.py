@@ -46,7 +46,7 @@ def assert_same(actual: object, expected: object, tolerance: float = TOLERANCE) 
             assert actual.shape == expected.shape
         else:
             assert relative_error(actual, expected) <= tolerance
-    elif isinstance(expected, Iterable):
+    elif isinstance(expected, Iterable) and not isinstance(expected, str):
         assert isinstance(actual, Iterable)
         for one, other in zip(actual, expected, strict=True):
             assert_same(one, other, tolerance)

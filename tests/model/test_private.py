@@ -1,0 +1,23 @@
+"""Private modules: no hook sees their calls."""
+
+import torch
+from torch import nn
+
+from gru_parallel.model.private import make_private
+
+
+def test_no_hook_fires_for_a_private_module_and_what_is_in_it() -> None:
+    seen: list[object] = []
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Tanh()))
+    expected = model(torch.ones(2))
+
+    make_private(model)
+    model[0].register_forward_hook(lambda *_: seen.append(1))
+    handle = nn.modules.module.register_module_forward_pre_hook(lambda *_: seen.append(2))
+    actual = model(torch.ones(2))
+    handle.remove()
+
+    assert torch.equal(actual, expected)
+    assert seen == []
+    assert isinstance(model[1], nn.Sequential)
+    assert repr(model).startswith("Sequential(")
