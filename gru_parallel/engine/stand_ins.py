@@ -15,6 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 from gru_parallel.engine.stage import Stage, StageModules
 from gru_parallel.errors import UsageError
 from gru_parallel.model import Block
+from gru_parallel.model.private import private
 
 DeviceOf = Callable[[nn.Module], torch.device]
 M = TypeVar("M", bound=nn.Module)
@@ -77,7 +78,8 @@ class StandIns:
             )
         _run_hooks_before(module)
         kind: type[M] = type_before_parametrizations(module)
-        own = made[module] = kind.__new__(kind)
+        # Hooks for the calls of all modules there are would see the pieces, too.
+        own = made[module] = kind.__new__(kind if module._forward_hooks else private(kind))
         weights = _weights_of(module)
         device = device_of(module)
         leaves = {name: self._leaf(weight, device) for name, weight in weights.items()}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def make_private(module: nn.Module) -> None:
@@ -15,7 +17,12 @@ def make_private(module: nn.Module) -> None:
     drop-in for `nn.GRU` does, would show them its inner ones.
     """
     for each in list(module.modules()):
-        each.__class__ = _private(type(each))  # type: ignore[arg-type]  # a class has a hash
+        each.__class__ = private(type(each))
+
+
+def private(kind: type[M]) -> type[M]:
+    """Return a class like `kind`, whose modules fire no hook where they are called."""
+    return cast(type[M], _private(kind))  # type: ignore[arg-type]  # a class has a hash
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import ShapeError, UsageError
@@ -527,6 +528,19 @@ def test_hooks_on_modules_that_would_see_pieces_are_refused(where: str, kind: st
             engine.train_step(*make_batch())
         handle.remove()
         engine.train_step(*make_batch())
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_counter_of_flops_sees_what_plain_training_shows_it(cut: str) -> None:
+    with FlopCounterMode(display=False) as expected:
+        plain_loss(build_model(), *make_batch()).backward()
+    with (
+        ThreadEngine(build_model(), make_plan(*CUTS[cut]), MSE) as engine,
+        FlopCounterMode(display=False) as found,
+    ):
+        engine.train_step(*make_batch()).backward()
+
+    assert found.get_total_flops() == expected.get_total_flops() > 0
 
 
 def test_a_hook_before_forward_that_wants_the_inputs_is_refused() -> None:
