@@ -10,12 +10,15 @@ from typing import Protocol, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from gru_parallel.command_line import CommandLine, read_command_line, refuse_flags
 from gru_parallel.config import Config, ProcessesConfig, conf_dir
 from gru_parallel.errors import UsageError
 from gru_parallel.mappings import replacing
-from gru_parallel.overrides import CONFIG_NAME, check_sweep, compose_config
+from gru_parallel.overrides import CONFIG_NAME, check_sweep, compose_config, settings_called
 from gru_parallel.ranks import Launch, RankError, Ranks, join
 from gru_parallel.read_config import read_config
 from gru_parallel.together import (
@@ -29,8 +32,6 @@ from gru_parallel.together import (
 USAGE_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
-
-_SWEEP = {"-m", "--multirun"}
 
 
 class PreparedRun(Protocol):
@@ -77,25 +78,33 @@ def run_under_hydra(prepare: Prepare[Prepared], run: Run[Prepared]) -> int:
 
 
 def _prepare_and_run(arguments: list[str], prepare: Prepare[Prepared], run: Run[Prepared]) -> int:
-    flags = {argument for argument in arguments if argument.startswith("-")}
     prepared: Prepared | None = None
     launch = None
     try:
         launch = Launch.from_environment()
-        if not flags:
-            config = read_config(compose_config(arguments))
+        line = read_command_line(arguments)
+        if not line.runs:
+            _check_shown(line)
+        elif line.is_sweep:
+            check_no_sweep(launch)
+            check_sweep(line.overrides)
+        else:
+            config = read_config(compose_config(line.overrides))
             check_launch(config, launch)
             if launch is not None and isinstance(config.engine, ProcessesConfig):
-                return _run_as_rank(arguments, launch, config.engine, prepare, run)
+                return _run_as_rank(list(line.overrides), launch, config.engine, prepare, run)
             prepared = prepare(config, None)
-        elif flags <= _SWEEP:
-            check_no_sweep(launch)
-            check_sweep([argument for argument in arguments if argument not in flags])
     except UsageError as error:
         # All ranks of a machine have the same command line, and one says what is wrong with it.
         is_quiet = launch is not None and launch.local_rank > 0
         return USAGE_ERROR if is_quiet else fail(error, USAGE_ERROR)
-    return _run_hydra(arguments, prepared, prepare, run)
+    return _run_hydra(line.arguments, prepared, prepare, run)
+
+
+def _check_shown(line: CommandLine) -> None:
+    """Check the settings of which Hydra shows something."""
+    if "--shell-completion" not in line.flags:
+        compose_config(line.overrides)
 
 
 def _run_as_rank(
@@ -173,28 +182,40 @@ def _run_hydra(
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.argv[1:] = replacing(arguments)
-    flags = set(arguments)
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
     except OSError as error:
         if is_in_task:
             raise
         # Outside of the task, Hydra makes the folder of the run and writes into it.
-        setting = "hydra.sweep.dir" if flags & _SWEEP else "hydra.run.dir"
+        setting = "hydra.sweep.dir" if "--multirun" in arguments else "hydra.run.dir"
         return fail(
             f"{setting} gives no folder that can be written to ({error.strerror}:"
             f" {error.filename}); choose another.",
             USAGE_ERROR,
         )
+    except (HydraException, OmegaConfBaseException) as error:
+        if is_in_task:
+            raise
+        return fail(_fault_of_hydra(error, arguments), USAGE_ERROR)
     if broken is not None:
         raise broken
     return status
+
+
+def _fault_of_hydra(error: Exception, arguments: list[str]) -> str:
+    """Say what is wrong with the settings of Hydra itself, which it reads when it begins."""
+    key = str(getattr(error, "full_key", None) or "hydra")
+    given = next((text for text in arguments if text.startswith(f"{key}=")), key)
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return f"{given} cannot work: {reason}; choose another value."
 
 
 def run_in_place(
     help_text: str,
     prepare: Callable[[Sequence[str]], Shown],
     show: Callable[[Shown], int],
+    find: Callable[[str], list[str]] = settings_called,
 ) -> int:
     """Run a program that only prints: no folder is made, and nothing is written.
 
@@ -203,6 +224,7 @@ def run_in_place(
         prepare: reads the overrides, checks and builds what is to be shown, and raises UsageError
             for what cannot work.
         show: prints it; returns the exit status.
+        find: from a name to the full names of the settings that could be meant.
 
     Returns:
         The exit status: 2 for a usage error.
@@ -212,6 +234,7 @@ def run_in_place(
         print(help_text)
         return 0
     try:
+        refuse_flags(arguments, find)
         return show(prepare(arguments))
     except UsageError as error:
         return fail(error, USAGE_ERROR)

@@ -97,6 +97,51 @@ class ProcessesConfig(EngineConfig):
     timeout_s: float
 
 
+@dataclass
+class TrainerConfig:
+    """conf/trainer: the arguments of Lightning's Trainer that a run leaves to its user."""
+
+    max_epochs: int | None
+    min_epochs: int | None
+    max_steps: int
+    min_steps: int | None
+    max_time: Any
+    precision: Any
+    gradient_clip_val: float | None
+    gradient_clip_algorithm: str | None
+    accumulate_grad_batches: int
+    log_every_n_steps: int
+    val_check_interval: Any
+    check_val_every_n_epoch: int | None
+    num_sanity_val_steps: int
+    limit_train_batches: int | float | None
+    limit_val_batches: int | float | None
+    limit_test_batches: int | float | None
+    limit_predict_batches: int | float | None
+    overfit_batches: int | float
+    fast_dev_run: int | bool
+    deterministic: bool | str | None
+    benchmark: bool | None
+    inference_mode: bool
+    profiler: str | None
+    detect_anomaly: bool
+    enable_checkpointing: bool
+    enable_progress_bar: bool
+    enable_model_summary: bool
+    reload_dataloaders_every_n_epochs: int
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is any validation."""
+        return self.limit_val_batches != 0
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether no number of epochs or steps ends the run."""
+        no_epochs = self.max_epochs == -1 or (self.max_epochs is None and bool(self.max_time))
+        return no_epochs and self.max_steps == -1 and not self.fast_dev_run
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that a run needs to know, checked.
@@ -105,7 +150,6 @@ class Config:
         optimizer: `_target_` and the arguments of an optimiser.
         lr_scheduler: `_target_`, the arguments of a schedule, and `interval`; `_target_` None for
             none.
-        trainer: arguments of Lightning's Trainer.
         callbacks: by name, `_target_` and arguments.
         logger: by name, `_target_` and arguments.
     """
@@ -117,7 +161,7 @@ class Config:
     engine: EngineConfig | ProcessesConfig
     optimizer: DictConfig
     lr_scheduler: DictConfig
-    trainer: DictConfig
+    trainer: TrainerConfig
     callbacks: DictConfig
     logger: DictConfig
     seed: int
@@ -137,13 +181,19 @@ SCHEMAS = {
     "model": ModelConfig,
     "placement": PlacementConfig,
     "schedule": ScheduleConfig,
+    "trainer": TrainerConfig,
 }
 ENGINE_SCHEMAS: dict[str, type[EngineConfig]] = {
     "threads": EngineConfig,
     "processes": ProcessesConfig,
 }
-FREE_SECTIONS = ("optimizer", "lr_scheduler", "trainer", "callbacks", "logger")
+FREE_SECTIONS = ("optimizer", "lr_scheduler", "callbacks", "logger")
 """Sections whose keys are the arguments of somebody else's classes."""
+
+
+def as_written(value: Any) -> Any:
+    """Return a setting's value as one writes it on the command line."""
+    return "null" if value is None else value
 
 
 def conf_dir() -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from itertools import product
@@ -14,14 +14,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
-from gru_parallel.config import FREE_SECTIONS, conf_dir
+from gru_parallel.config import conf_dir
 from gru_parallel.errors import UsageError
 from gru_parallel.mappings import check_files, check_keys, replacing
+from gru_parallel.setting_names import Names, full_names, options_of_groups
 
 CONFIG_NAME = "config"
-_PLANNED = ("accelerator", "devices", "num_nodes", "strategy")
+_SEARCH_PATH = "hydra.searchpath"
 
 
 def compose_config(overrides: Sequence[str]) -> DictConfig:
@@ -58,6 +60,11 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+def search_in(folder: Path) -> str:
+    """Return the override that adds a folder of configs to ours."""
+    return f"{_SEARCH_PATH}=[{quoted(f'file://{folder.resolve()}')}]"
+
+
 def check_sweep(overrides: Sequence[str]) -> None:
     """Check what the overrides of a sweep name, before the first of its runs.
 
@@ -84,13 +91,28 @@ def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any
         UsageError: an override cannot be read, would be a sweep, or names no setting.
     """
     values = {}
+    names = Names(dict.fromkeys(known), {})
     for override in map(_parse, overrides):
         _check_no_sweep(override)
         key = override.key_or_group
         if key not in known:
-            raise UsageError(f"{key} is no setting; {_remedy(key, key, known)}")
+            raise UsageError(f"{key} is no setting; {names.remedy(key)}")
+        if override.is_delete() or override.is_add():
+            raise UsageError(
+                f"{override.input_line} adds or takes away a setting; give it a value, {key}=..."
+            )
         values[key] = override.value()
     return values
+
+
+def settings_called(name: str) -> list[str]:
+    """Return the full names of the settings that are called this, or nearly this."""
+    known = list(_settings(()))
+    last = {full.rpartition(".")[2]: full for full in reversed(known)}
+    if name in known:
+        return [name]
+    near = get_close_matches(name, known, n=1, cutoff=0.8)
+    return [last[name]] if name in last else near
 
 
 def _values(override: Override) -> list[Override]:
@@ -112,23 +134,46 @@ def _check_names(overrides: Sequence[Sequence[Override]]) -> None:
     Args:
         overrides: for each setting that is overridden, one for each value in the sweep.
     """
-    groups = _groups()
-    chosen = []
+    given = {values[0].key_or_group: values for values in overrides}
+    folders = _folders(given.get(_SEARCH_PATH, []))
+    for folder in folders:
+        check_files(folder)
+    search = [str(each.input_line) for each in given.get(_SEARCH_PATH, [])[:1]]
+    names = Names({}, options_of_groups([conf_dir(), *folders]))
     for values in overrides:
         for override in values:
-            _check_option(override, groups)
-        if values[0].key_or_group in groups:
-            chosen.append([override.input_line or "" for override in values])
-    known = list(dict.fromkeys(key for run in product(*chosen) for key in _settings(run)))
+            names.check_option(override)
+    chosen = [
+        [str(override.input_line) for override in values]
+        for key, values in given.items()
+        if key in names.groups and not values[0].is_delete()
+    ]
+    settings: dict[str, Any] = {}
+    for run in product(*chosen):
+        settings |= _settings((*search, *run))
+    settings |= {key: values[0].value() for key, values in given.items() if key in settings}
+    names = Names(settings, names.groups)
     for values in overrides:
-        _check_key(values[0], known, groups)
+        if values[0].key_or_group.startswith("hydra."):
+            _check_key_of_hydra(values[0].key_or_group)
+        names.check_key(values[0])
+
+
+def _folders(search_path: Sequence[Override]) -> list[Path]:
+    """Return the folders of configs that the overrides add to ours."""
+    values = [value for override in search_path for value in _as_list(override.value())]
+    return [Path(str(value).strip("\"'").removeprefix("file://")) for value in values]
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
             return compose(CONFIG_NAME, replacing(overrides), return_hydra_config=with_hydra)
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(" ".join(str(error).split())) from error
 
 
@@ -144,12 +189,6 @@ def _parse(text: str) -> Override:
     return parsed
 
 
-def _groups() -> dict[str, list[str]]:
-    """Return the options of each config group, by group."""
-    folders = sorted(path for path in conf_dir().iterdir() if path.is_dir())
-    return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
-
-
 def _check_no_sweep(override: Override, or_else: str = "") -> None:
     if not override.is_sweep_override():
         return
@@ -160,59 +199,10 @@ def _check_no_sweep(override: Override, or_else: str = "") -> None:
     )
 
 
-def _check_option(override: Override, groups: dict[str, list[str]]) -> None:
-    group = override.key_or_group
-    if group not in groups or override.is_delete():
-        return
-    value = override.value()
-    if value is None and group == "experiment":
-        return
-    if value not in groups[group]:
-        near = get_close_matches(str(value), groups[group], n=1)
-        hint = f"did you mean {group}={near[0]}? There are" if near else "use one of"
-        raise UsageError(
-            f"{group}={value} is no option of {group}; {hint} {', '.join(groups[group])}."
-        )
-
-
 @cache
-def _settings(options: tuple[str, ...], with_hydra: bool = False) -> list[str]:
-    """Return the full names of all settings that there are with these options of the groups."""
-    return _keys(_compose(options, with_hydra))
-
-
-def _keys(config: DictConfig) -> list[str]:
-    """Return the full names of all settings."""
-    found: list[str] = []
-
-    def visit(node: DictConfig, prefix: str) -> None:
-        for key in node:
-            name = f"{prefix}{key!s}"
-            found.append(name)
-            child = node._get_node(key)
-            if isinstance(child, DictConfig) and not child._is_none():
-                visit(child, f"{name}.")
-
-    visit(config, "")
-    return found
-
-
-def _check_key(override: Override, known: Sequence[str], groups: dict[str, list[str]]) -> None:
-    key = override.key_or_group
-    if key in known or key in groups or override.is_add() or override.is_delete():
-        return
-    if key.startswith(("hydra/", "placement.device_map.")):
-        return
-    section, _, name = key.partition(".")
-    if section == "hydra":
-        _check_key_of_hydra(key)
-        return
-    if section == "trainer" and name in _PLANNED:
-        raise UsageError(f"{key} is decided by the plan; choose devices with placement.device_map.")
-    owner = _owner(key, groups)
-    if owner is not None:
-        raise UsageError(f"{key} is a setting of {owner}; add {owner} to use it.")
-    raise UsageError(f"{key} is no setting; {_remedy(key, section, known)}")
+def _settings(options: tuple[str, ...], with_hydra: bool = False) -> Mapping[str, Any]:
+    """Return all settings that there are with these options of the groups, by full name."""
+    return full_names(_compose(options, with_hydra))
 
 
 def _check_key_of_hydra(key: str) -> None:
@@ -220,24 +210,3 @@ def _check_key_of_hydra(key: str) -> None:
     if key not in known:
         near = get_close_matches(key, known, n=1, cutoff=0.0)
         raise UsageError(f"{key} is no setting of Hydra; did you mean {near[0]}?")
-
-
-def _remedy(key: str, section: str, known: Sequence[str]) -> str:
-    """Say what could have been meant: a setting of the same section, or else any."""
-    siblings = [name for name in known if name.startswith(f"{section}.")]
-    near = get_close_matches(key, siblings or known, n=1, cutoff=0.7)
-    if near:
-        return f"did you mean {near[0]}?"
-    if section in FREE_SECTIONS and siblings:
-        return f"to pass it on as it is, write +{key}=..."
-    return f"there are {', '.join(siblings or [name for name in known if '.' not in name])}."
-
-
-def _owner(key: str, groups: dict[str, list[str]]) -> str | None:
-    """Return the option of the key's group that has the key, such as data=csv for data.path."""
-    group, _, name = key.partition(".")
-    for option in groups.get(group, []):
-        path = conf_dir() / group / f"{option}.yaml"
-        if name and name in OmegaConf.to_container(OmegaConf.load(path)):  # type: ignore[operator]
-            return f"{group}={option}"
-    return None

@@ -22,7 +22,10 @@ from gru_parallel.build import (
     build_plan,
     build_trainer,
     check_checkpoint,
+    check_memory,
+    check_rates,
     check_trainer,
+    run_length,
 )
 from gru_parallel.cli import TERMINATED, fail, run_under_hydra, write_resolved
 from gru_parallel.config import Config
@@ -95,6 +98,8 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
         check_world_size(planned.plan, config.data_parallel, ranks.world_size)
         device_of_rank(planned.plan, ranks.launch)
         part = Part.of_rank(planned.plan, ranks.rank)
+    check_rates(config, run_length(config, data))
+    check_memory(config, planned, part)
     module = build_module(config, data.n_channels, data.n_targets, part)
     if config.ckpt_path is not None:
         check_checkpoint(config.ckpt_path, module, data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 
 import torch
 from omegaconf import OmegaConf
@@ -46,6 +47,11 @@ def prepare(overrides: Sequence[str]) -> Settings:
     return settings
 
 
+def find_settings(name: str) -> list[str]:
+    """Return the settings of a name, or of nearly that name."""
+    return get_close_matches(name, [field.name for field in fields(Settings)], n=1)
+
+
 def show(settings: Settings) -> int:
     """Measure and print; return the exit status."""
     # With TF32, cuDNN would keep three digits of a float32.
@@ -65,4 +71,4 @@ def show(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_in_place(HELP, prepare, show))
+    sys.exit(run_in_place(HELP, prepare, show, find_settings))

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from gru_parallel.build.memory import check_series_memory
 from gru_parallel.config import Config, CsvConfig
 from gru_parallel.data import SeriesDataModule, Share, Table, load_tables, lorenz96_table
 
@@ -48,6 +49,7 @@ def _build_tables(config: Config) -> Table | list[Table]:
         return load_tables(
             data.path, data.time_column, data.columns, targets, data.missing, data.series_column
         )
+    check_series_memory(data.n_steps, data.n_channels)
     return lorenz96_table(
         data.n_steps, data.n_channels, config.seed, targets, data.forcing, data.dt
     )

@@ -84,7 +84,7 @@ def build_plan(
         "n_chunks": schedule.n_chunks,
         "truncate": schedule.truncate,
     }
-    if config.placement.device_map is None:
+    if config.placement.device_map in (None, "auto"):
         cluster = make_cluster(default_devices() if n_ranks is None else devices_of_ranks(n_ranks))
         plan = make_plan(block_costs, cluster, **sizes)
     else:

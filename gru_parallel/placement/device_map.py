@@ -130,6 +130,9 @@ def _read_stage(
 def _read_device(
     device_map: object, device: object, available: Sequence[str], check_exists: bool
 ) -> str:
+    if isinstance(device, str) and device.isdecimal():
+        # One of the two of 0+1.
+        device = int(device)
     if isinstance(device, int) and not isinstance(device, bool):
         if 0 <= device < len(available):
             return available[device]

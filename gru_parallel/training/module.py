@@ -135,7 +135,13 @@ class SeriesModule(pl.LightningModule):
         """
         metric = self.trainer.callback_metrics.get(self._monitor)
         for config in self.trainer.lr_scheduler_configs:
-            if config.interval == "epoch" and config.reduce_on_plateau and metric is not None:
+            is_due = (self.trainer.current_epoch + 1) % config.frequency == 0
+            if (
+                config.interval == "epoch"
+                and config.reduce_on_plateau
+                and is_due
+                and metric is not None
+            ):
                 cast(ReduceLROnPlateau, config.scheduler).step(metric)
 
     def lr_scheduler_step(self, scheduler: LRScheduler | ReduceLROnPlateau, metric: Any) -> None:
@@ -150,17 +156,29 @@ class SeriesModule(pl.LightningModule):
         optimizer = self.make_optimizer(weights)
         if self._make_scheduler is None:
             return optimizer
+        scheduler = self._make_scheduler(optimizer, self._n_steps())
         return cast(
             OptimizerLRScheduler,
             {
                 "optimizer": optimizer,
                 "lr_scheduler": {
-                    "scheduler": self._make_scheduler(optimizer, self._n_steps()),
+                    "scheduler": scheduler,
                     "interval": self._schedule_interval,
                     "monitor": self._monitor,
+                    "frequency": self._frequency(scheduler),
                 },
             },
         )
+
+    def _frequency(self, scheduler: LRScheduler) -> int:
+        """Return the epochs, or steps, from one move of a schedule to the next.
+
+        One that watches a validation moves in the epochs that have one.
+        """
+        watches = isinstance(scheduler, ReduceLROnPlateau) and self._schedule_interval == "epoch"
+        if not watches or self._monitor.startswith("train/"):
+            return 1
+        return self.trainer.check_val_every_n_epoch or 1
 
     def _n_steps(self) -> int:
         """Return the number of optimiser steps in the whole run, -1 for a run without an end."""

@@ -21,6 +21,24 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "an unknown option": (["data=netcdf"], ["data=netcdf", "csv, lorenz96"]),
     "an unknown engine": (["engine.name=fibers"], ["engine.name=fibers", "threads"]),
     "a mistyped key of Hydra": (["hydra.run.dri=x"], ["hydra.run.dri", "hydra.run.dir?"]),
+    "an option by its name alone": (["engine.name=processes"], ["engine.name", "engine=processes"]),
+    "data by their name alone": (["data.name=csv"], ["data.name", "data=csv"]),
+    "a setting taken away": (["~model.num_layers"], ["model.num_layers", "~"]),
+    "a section taken away": (["~model"], ["~model", "model=gru"]),
+    "an optional section taken away": (["~callbacks"], ["~callbacks", "callbacks=none"]),
+    "a setting at the top taken away": (["~seed"], ["seed", "~"]),
+    "an entry of a list taken away": (
+        ["placement.device_map=[0,0,1,1,1]", "~placement.device_map.0"],
+        ["~placement.device_map.0", "placement.device_map="],
+    ),
+    "a variable that is not set": (
+        ["data.n_steps=${oc.env:GRU_PARALLEL_NOT_SET}"],
+        ["data.n_steps=${oc.env:GRU_PARALLEL_NOT_SET}", "GRU_PARALLEL_NOT_SET' not found"],
+    ),
+    "a reference to nothing": (
+        ["data.n_steps=${data.steps}"],
+        ["data.n_steps=${data.steps}", "data.steps"],
+    ),
     "an override without a value": (["model.hidden_size"], ["model.hidden_size", "setting=value"]),
     # Types.
     "a text for a number": (["model.hidden_size=big"], ["model.hidden_size=big", "whole number"]),
@@ -32,6 +50,14 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "zero layers": (["model.num_layers=0"], ["model.num_layers=0", "at least 1"]),
     "a negative hidden size": (["model.hidden_size=-8"], ["model.hidden_size=-8", "at least 1"]),
     "zero layers a block": (["model.layers_per_block=0"], ["model.layers_per_block=0", "at least"]),
+    "a block of more layers than there are": (
+        ["model.layers_per_block=5"],
+        ["model.layers_per_block=5", "model.num_layers=4"],
+    ),
+    "a model that fits into no memory": (
+        ["model.hidden_size=1000000"],
+        ["model.hidden_size=1000000", "TiB of weights", "of memory"],
+    ),
     "zero chunks": (["schedule.n_chunks=0"], ["schedule.n_chunks=0", "at least 1"]),
     "no micro-batch": (["schedule.n_micro_batches=-1"], ["schedule.n_micro_batches=-1", "least 1"]),
     "an empty batch": (["data.batch_size=0"], ["data.batch_size=0", "at least 1"]),
@@ -51,7 +77,7 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "no rows": (
         ["trainer.log_every_n_steps=null"],
-        ["trainer.log_every_n_steps=null", "at least 1"],
+        ["trainer.log_every_n_steps=null", "whole number"],
     ),
     "no batch to accumulate": (
         ["trainer.accumulate_grad_batches=0"],
@@ -63,7 +89,7 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a validation every zero epochs": (
         ["trainer.check_val_every_n_epoch=0"],
-        ["trainer.check_val_every_n_epoch=0", "above 0"],
+        ["trainer.check_val_every_n_epoch=0", "at least 1"],
     ),
     "a validation every zero batches": (
         ["trainer.val_check_interval=0"],
@@ -161,9 +187,9 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["optimizer", "speed"],
     ),
     "an argument that the optimiser refuses": (["optimizer.weight_decay=-1"], ["optimizer", "-1"]),
-    "an empty argument that the optimiser refuses": (
+    "an empty argument of the optimiser": (
         ["optimizer.weight_decay=null"],
-        ["optimizer.weight_decay=null", "values that the class takes"],
+        ["optimizer.weight_decay=null", "a number"],
     ),
     "a callback that does not exist": (
         ["+callbacks.mine={_target_: nope.Nope}"],
@@ -176,7 +202,7 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "a callback without a class": (["+callbacks.mine=3"], ["callbacks.mine=3", "_target_"]),
     "an argument that a callback does not know": (
         ["callbacks=early_stopping", "+callbacks.early_stopping.patince=3"],
-        ["callbacks.early_stopping", "patince", "arguments that the class takes"],
+        ["callbacks.early_stopping", "patince", "callbacks.early_stopping.patience?"],
     ),
     "a callback that is none": (
         ["+callbacks.mine={_target_: datetime.date, year: 1, month: 1, day: 1}"],

@@ -7,6 +7,7 @@ import pytest
 from gru_parallel.errors import UsageError
 from gru_parallel.overrides import check_sweep
 from tests.cli.bad_input import BAD_SETTINGS
+from tests.cli.bad_training import BAD_TRAINING
 from tests.cli.in_process import SMALL, Ended, RunCommand
 
 
@@ -21,14 +22,20 @@ def assert_refused(ended: Ended, fragments: list[str]) -> None:
     assert ended.out == ""
 
 
-@pytest.mark.parametrize("name", BAD_SETTINGS)
-def test_training_refuses_a_setting_that_cannot_work(name: str, train_command: RunCommand) -> None:
-    overrides, fragments = BAD_SETTINGS[name]
+ALL_BAD = BAD_SETTINGS | BAD_TRAINING
+
+
+@pytest.mark.parametrize("name", ALL_BAD)
+def test_training_refuses_a_setting_that_cannot_work(
+    name: str, train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    overrides, fragments = ALL_BAD[name]
+    (in_tmp_path / "file").write_text("")
 
     ended = train_command(*SMALL, *overrides)
 
     assert_refused(ended, fragments)
-    assert list(ended.folder.parent.iterdir()) == []
+    assert [path.name for path in in_tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(
@@ -40,15 +47,86 @@ def test_training_refuses_a_setting_that_cannot_work(name: str, train_command: R
         "a map without brackets",
         "more chunks than steps",
         "a series too short for one window",
+        "an option by its name alone",
+        "a setting taken away",
+        "a section taken away",
+        "a variable that is not set",
+        "a block of more layers than there are",
+        "a word for the epochs",
+        "a negative bound for gradients",
+        "no batch to test on",
+        "an argument without its plus",
+        "a plateau without validation",
     ],
 )
 def test_planning_refuses_a_setting_that_cannot_work(name: str, plan_command: RunCommand) -> None:
-    overrides, fragments = BAD_SETTINGS[name]
+    overrides, fragments = ALL_BAD[name]
 
     ended = plan_command(*SMALL, *overrides)
 
     assert_refused(ended, fragments)
     assert list(ended.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "fragments"),
+    [
+        (("--num_layers=3",), ["--num_layers=3", "model.num_layers=3"]),
+        (("--data.horizon", "3"), ["--data.horizon", "data.horizon=3"]),
+        (("--zzz",), ["--zzz", "--help", "setting=value"]),
+        (("-cn", "nope"), ["--config-name", "experiment="]),
+        (("--config-path", "nope"), ["--config-path", "experiment="]),
+        (("--config-dir", "nope"), ["--config-dir", "nope", "folder"]),
+        (("--cfg", "jobs"), ["--cfg", "jobs"]),
+        (("--cfg", "job", "model.hiden_size=8"), ["model.hiden_size", "model.hidden_size?"]),
+        (("--help", "model.hiden_size=8"), ["model.hiden_size", "model.hidden_size?"]),
+    ],
+)
+def test_a_flag_that_cannot_work_is_refused(
+    flags: tuple[str, ...], fragments: list[str], train_command: RunCommand
+) -> None:
+    ended = train_command(*SMALL, flags=flags)
+
+    assert_refused(ended, fragments)
+    assert list(ended.folder.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--num_layers=3"], ["--num_layers=3", "model.num_layers=3"]),
+        (["--config-dir", "x"], ["--config-dir", "hydra.searchpath"]),
+        (["-m", "schedule.n_chunks=2,4"], ["-m", "train"]),
+        (["-cn", "nope"], ["-cn"]),
+    ],
+)
+def test_planning_refuses_a_flag(
+    arguments: list[str], fragments: list[str], plan_command: RunCommand
+) -> None:
+    ended = plan_command(*SMALL, *arguments)
+
+    assert_refused(ended, fragments)
+
+
+@pytest.mark.parametrize(
+    "folder", ["${oc.env:GRU_PARALLEL_NOT_SET}", "${nothing}", "${hydra.nothing}"]
+)
+def test_a_folder_by_a_reference_to_nothing_is_refused(
+    folder: str, train_command: RunCommand
+) -> None:
+    ended = train_command(*SMALL, run=folder)
+
+    assert_refused(ended, ["hydra.run.dir", folder])
+
+
+def test_a_sweep_into_a_folder_by_a_reference_to_nothing_is_refused(
+    train_command: RunCommand,
+) -> None:
+    folder = "hydra.sweep.dir=${oc.env:GRU_PARALLEL_NOT_SET}"
+
+    ended = train_command(*SMALL, folder, flags=("-m",))
+
+    assert_refused(ended, ["hydra.sweep.dir", "GRU_PARALLEL_NOT_SET"])
 
 
 def test_a_sweep_over_a_mistyped_key_is_refused_before_its_first_run(

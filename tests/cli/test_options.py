@@ -51,6 +51,47 @@ def test_a_schedule_of_the_rate_by_plateaus_watches_the_validation(
     assert rates_of(ended) == [1.0] * 6 + [0.5] * 3 + [0.25] * 3
 
 
+def test_a_plateau_counts_the_epochs_that_have_a_validation(train_command: RunCommand) -> None:
+    options = ["optimizer=sgd", "optimizer.lr=1", "lr_scheduler.patience=0"]
+    threshold = "+lr_scheduler.threshold=0.9"
+    every = ["trainer.check_val_every_n_epoch=2", "trainer.max_epochs=6"]
+    ended = train_command(*SMALL, "lr_scheduler=plateau", *options, threshold, *every)
+
+    assert rates_of(ended) == [1.0] * 12 + [0.5] * 6
+
+
+def test_a_plateau_of_the_training_loss_needs_no_validation(train_command: RunCommand) -> None:
+    options = ["optimizer=sgd", "optimizer.lr=1", "lr_scheduler.patience=0"]
+    threshold = "+lr_scheduler.threshold=0.9"
+    watched = ["lr_scheduler.monitor=train/loss", "trainer.limit_val_batches=0"]
+    ended = train_command(
+        *SMALL, "lr_scheduler=plateau", *options, threshold, *watched, "trainer.max_epochs=3"
+    )
+
+    assert rates_of(ended) == [1.0] * 6 + [0.5] * 3
+
+
+def test_whole_numbers_may_begin_with_a_zero(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "trainer.max_epochs=01", "trainer.num_sanity_val_steps=02")
+
+    assert len(rows_of(ended)) == 3
+
+
+def test_a_folder_of_configs_of_ones_own_adds_options(
+    train_command: RunCommand, plan_command: RunCommand, in_tmp_path: Path
+) -> None:
+    experiment = in_tmp_path / "own" / "experiment" / "mine.yaml"
+    experiment.parent.mkdir(parents=True)
+    experiment.write_text("# @package _global_\nmodel:\n  num_layers: 2\n")
+
+    ended = train_command(*SMALL, "experiment=mine", flags=("--config-dir", "own"))
+    planned = plan_command(*SMALL, "hydra.searchpath=[own]", "experiment=mine")
+
+    assert ended.status == 0, ended.err
+    assert planned.status == 0, planned.err
+    assert len([name for name in checkpoint_of(ended)["state_dict"] if "weight_hh" in name]) == 2
+
+
 def test_early_stopping_ends_the_run_when_its_patience_does(train_command: RunCommand) -> None:
     options = ["callbacks=early_stopping", "callbacks.early_stopping.patience=2"]
     min_delta = "+callbacks.early_stopping.min_delta=100"
@@ -137,6 +178,19 @@ def test_a_sweep_makes_a_run_a_value_and_goes_on_after_a_bad_one(
     assert "Traceback" not in ended.err
     for index in (0, 2):
         assert (in_tmp_path / "sweep" / str(index) / "summary.json").is_file()
+
+
+def test_the_flag_of_a_sweep_may_stand_anywhere(
+    train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    sweep = ["model.hidden_size=4", "-m", "model.num_layers=1,2", "hydra.sweep.dir=sweep"]
+    ended = train_command(*SMALL, "trainer.max_epochs=1", *sweep)
+
+    assert ended.status == 0, ended.err
+    assert sorted(path.name for path in (in_tmp_path / "sweep").iterdir() if path.is_dir()) == [
+        "0",
+        "1",
+    ]
 
 
 def test_the_experiment_of_the_documentation_can_be_planned(

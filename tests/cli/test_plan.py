@@ -28,6 +28,23 @@ def test_training_on_them_is_refused(train_command: RunCommand) -> None:
     assert "cuda:6" in ended.err
 
 
+def test_the_planner_can_be_asked_for_by_name(plan_command: RunCommand) -> None:
+    named, left_out = plan_command("placement.device_map=auto"), plan_command()
+
+    assert named.status == 0, named.err
+    assert named.out == left_out.out
+
+
+def test_the_two_devices_of_a_block_may_be_numbers(plan_command: RunCommand) -> None:
+    settings = ["model.bidirectional=[true,false,false,true]", "schedule=gpipe"]
+
+    by_number = plan_command(*settings, "placement.device_map=[0+1,2,2,3+4]")
+    by_name = plan_command(*settings, "placement.device_map=[cpu:0+cpu:1,cpu:2,cpu:2,cpu:3+cpu:4]")
+
+    assert by_number.status == 0, by_number.err
+    assert by_number.out == by_name.out
+
+
 def test_a_plan_shows_the_settings_it_was_made_with(plan_command: RunCommand) -> None:
     small, large = (
         plan_command(f"model.hidden_size={size}", "schedule=gpipe", "schedule.n_chunks=4")

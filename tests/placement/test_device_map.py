@@ -51,6 +51,12 @@ def test_cpu_alone_is_the_first_cpu_worker() -> None:
     assert parse_device_map(["cpu"], 1, AVAILABLE) == (StagePlan("cpu:0", 0, 1),)
 
 
+def test_the_two_devices_of_a_block_may_be_numbers() -> None:
+    stages = parse_device_map(["0+1", "2"], 2, ["cpu:0", "cpu:1", "cpu:2"])
+
+    assert stages == (StagePlan("cpu:0", 0, 1, "cpu:1"), StagePlan("cpu:2", 1, 1))
+
+
 def test_without_merge_every_list_entry_is_a_stage() -> None:
     stages = parse_device_map([0, 0, 0], 3, AVAILABLE, merge=False)
 

@@ -1,0 +1,81 @@
+"""How long a run is: its batches, steps and epochs, known before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gru_parallel.config import Config, TrainerConfig
+from gru_parallel.data import SeriesDataModule
+from gru_parallel.errors import UsageError
+
+
+@dataclass(frozen=True)
+class RunLength:
+    """How long a run is at most.
+
+    Attributes:
+        n_steps: of the optimiser; None for a run without a known end.
+        n_epochs: of the run; None likewise.
+    """
+
+    n_steps: int | None
+    n_epochs: int | None
+
+
+def run_length(config: Config, data: SeriesDataModule) -> RunLength:
+    """Work out how long a run is, and whether its batches are as many as its settings ask for.
+
+    Raises:
+        UsageError: a limit leaves no batch, or a validation comes after more batches than an epoch
+            has.
+    """
+    trainer = config.trainer
+    if trainer.fast_dev_run:
+        n_batches = int(trainer.fast_dev_run)
+        return RunLength(-(-n_batches // trainer.accumulate_grad_batches), 1)
+    n_batches = _limited("train", len(data.train_dataloader()), "training", trainer)
+    if trainer.validates:
+        _limited("val", len(data.val_dataloader()), "validation", trainer)
+        _check_interval(trainer, n_batches)
+    _limited("test", len(data.test_dataloader()), "test", trainer)
+    return _length(trainer, -(-n_batches // trainer.accumulate_grad_batches))
+
+
+def _limited(name: str, n_batches: int, part: str, trainer: TrainerConfig) -> int:
+    """Return how many batches a limit leaves."""
+    limit = getattr(trainer, f"limit_{name}_batches")
+    setting = f"trainer.limit_{name}_batches"
+    if trainer.overfit_batches and name != "test":
+        limit, setting = trainer.overfit_batches, "trainer.overfit_batches"
+    if limit is None:
+        return n_batches
+    n_left = int(n_batches * limit) if isinstance(limit, float) else min(limit, n_batches)
+    if n_left == 0:
+        raise UsageError(
+            f"{setting}={limit} leaves none of the {n_batches} {part} batches; use a larger share,"
+            " or a whole number of batches."
+        )
+    return n_left
+
+
+def _check_interval(trainer: TrainerConfig, n_batches: int) -> None:
+    interval = trainer.val_check_interval
+    if not isinstance(interval, int) or trainer.check_val_every_n_epoch is None:
+        return
+    if interval > n_batches:
+        raise UsageError(
+            f"trainer.val_check_interval={interval} exceeds the {n_batches} training batches of an"
+            f" epoch; use trainer.val_check_interval <= {n_batches}, or count batches across epochs"
+            " with trainer.check_val_every_n_epoch=null."
+        )
+
+
+def _length(trainer: TrainerConfig, steps_of_epoch: int) -> RunLength:
+    n_epochs = trainer.max_epochs
+    if n_epochs is None:
+        # Lightning's own default where nothing ends a run.
+        n_epochs = 1000 if trainer.max_steps == -1 and not trainer.max_time else -1
+    n_steps = None if n_epochs == -1 else n_epochs * steps_of_epoch
+    if trainer.max_steps != -1:
+        n_steps = trainer.max_steps if n_steps is None else min(n_steps, trainer.max_steps)
+    return RunLength(n_steps, None if n_steps is None else -(-n_steps // steps_of_epoch))

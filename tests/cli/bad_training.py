@@ -1,0 +1,198 @@
+"""Settings of training that cannot work, each with what its message must say."""
+
+_CALLBACKS = "lightning.pytorch.callbacks"
+_LOGGERS = "lightning.pytorch.loggers"
+
+
+def _callback(name: str, arguments: str = "") -> str:
+    return f"+callbacks.mine={{_target_: {_CALLBACKS}.{name}{arguments}}}"
+
+
+def _logger(name: str) -> str:
+    return f"+logger.mine={{_target_: {_LOGGERS}.{name}}}"
+
+
+EARLY_STOPPING = "callbacks=early_stopping"
+
+BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
+    # Types.
+    "a word for the epochs": (
+        ["trainer.max_epochs=two"],
+        ["trainer.max_epochs=two", "whole number"],
+    ),
+    "half an epoch": (["trainer.max_epochs=2.5"], ["trainer.max_epochs=2.5", "whole number"]),
+    "a word for a switch": (
+        ["trainer.enable_progress_bar=sometimes"],
+        ["trainer.enable_progress_bar=sometimes", "true or false"],
+    ),
+    "a switch for a limit": (
+        ["trainer.limit_val_batches=true"],
+        ["trainer.limit_val_batches=True", "a number"],
+    ),
+    "no step between two checks": (["trainer.max_steps=null"], ["trainer.max_steps", "whole"]),
+    "a profiler that there is not": (["trainer.profiler=foo"], ["trainer.profiler=foo", "simple"]),
+    "a word for patience": (
+        [EARLY_STOPPING, "callbacks.early_stopping.patience=two"],
+        ["callbacks.early_stopping.patience=two", "whole number"],
+    ),
+    "a word for a switch of the optimiser": (
+        ["+optimizer.amsgrad=maybe"],
+        ["optimizer.amsgrad=maybe", "true or false"],
+    ),
+    "a word for the decay": (
+        ["optimizer.weight_decay=little"],
+        ["optimizer.weight_decay=little", "number"],
+    ),
+    # Sizes of the Trainer.
+    "a negative bound for gradients": (
+        ["trainer.gradient_clip_val=-1"],
+        ["trainer.gradient_clip_val=-1", "0 or more"],
+    ),
+    "no bound for gradients": (
+        ["trainer.gradient_clip_val=nan"],
+        ["trainer.gradient_clip_val=nan", "0 or more"],
+    ),
+    "no epoch": (["trainer.max_epochs=0"], ["trainer.max_epochs=0", "at least 1", "-1"]),
+    "no step": (["trainer.max_steps=0"], ["trainer.max_steps=0", "at least 1", "-1"]),
+    "more epochs at least than at most": (
+        ["trainer.min_epochs=3"],
+        ["trainer.min_epochs=3", "trainer.max_epochs=2"],
+    ),
+    "no batch to train on": (
+        ["trainer.limit_train_batches=0"],
+        ["trainer.limit_train_batches=0", "above 0"],
+    ),
+    "no batch to test on": (
+        ["trainer.limit_test_batches=0"],
+        ["trainer.limit_test_batches=0", "above 0"],
+    ),
+    "a negative limit": (
+        ["trainer.limit_val_batches=-1"],
+        ["trainer.limit_val_batches=-1", "0 or more"],
+    ),
+    "more than all batches": (
+        ["trainer.limit_train_batches=1.5"],
+        ["trainer.limit_train_batches=1.5", "from 0.0 to 1.0"],
+    ),
+    "a share of the batches that is none": (
+        ["trainer.limit_train_batches=0.1"],
+        ["trainer.limit_train_batches=0.1", "3 training batches"],
+    ),
+    "a validation after more batches than there are": (
+        ["trainer.val_check_interval=10"],
+        ["trainer.val_check_interval=10", "3 training batches", "trainer.val_check_interval <= 3"],
+    ),
+    "a validation after more epochs than there are": (
+        ["trainer.check_val_every_n_epoch=3"],
+        ["trainer.check_val_every_n_epoch=3", "trainer.max_epochs=2"],
+    ),
+    # What others decide.
+    "callbacks of the trainer": (["+trainer.callbacks=[]"], ["trainer.callbacks", "+callbacks."]),
+    "a logger of the trainer": (["trainer.logger=false"], ["trainer.logger", "logger=none"]),
+    "a bare trainer": (["trainer.barebones=true"], ["trainer.barebones", "leave it out"]),
+    "a bare trainer by force": (["+trainer.barebones=true"], ["trainer.barebones", "leave it"]),
+    # Arguments of other people's classes.
+    "an argument that is spelt in another way": (
+        ["optimizer.beta1=0.8"],
+        ["optimizer.beta1", "+optimizer.betas=...?"],
+    ),
+    "an argument without its plus": (
+        ["optimizer.betas=[0.8,0.9]"],
+        ["optimizer.betas", "a plus", "+optimizer.betas="],
+    ),
+    "an argument of a callback without its plus": (
+        [EARLY_STOPPING, "callbacks.early_stopping.mode=max"],
+        ["+callbacks.early_stopping.mode="],
+    ),
+    "an argument of a callback that is not chosen": (
+        ["callbacks.early_stopping.patience=3"],
+        ["callbacks.early_stopping.patience", "callbacks=early_stopping"],
+    ),
+    "an argument without its plus, of a callback that is not chosen": (
+        ["callbacks.early_stopping.mode=max"],
+        ["callbacks.early_stopping", "add callbacks=early_stopping"],
+    ),
+    "an argument that another optimiser has": (
+        ["optimizer._target_=torch.optim.LBFGS"],
+        ["torch.optim.LBFGS", "weight_decay", "~optimizer.weight_decay"],
+    ),
+    # The learning rate.
+    "a schedule of the rate in no steps": (
+        ["lr_scheduler=cosine", "lr_scheduler.T_max=0"],
+        ["lr_scheduler", "lr_scheduler.T_max=0"],
+    ),
+    "a schedule of the rate that ends before the run": (
+        ["lr_scheduler=one_cycle", "lr_scheduler.total_steps=3"],
+        ["lr_scheduler.total_steps=3", "6 steps", "total_steps"],
+    ),
+    "a rate below zero": (
+        ["lr_scheduler=one_cycle", "lr_scheduler.max_lr=-1"],
+        ["lr_scheduler.max_lr=-1", "rate"],
+    ),
+    "a schedule that moves by the week": (
+        ["lr_scheduler=cosine", "lr_scheduler.interval=week"],
+        ["lr_scheduler.interval=week", "step, epoch"],
+    ),
+    "a plateau of single steps": (
+        ["lr_scheduler=plateau", "lr_scheduler.interval=step"],
+        ["lr_scheduler.interval=step", "epoch"],
+    ),
+    "a plateau without validation": (
+        ["lr_scheduler=plateau", "trainer.limit_val_batches=0"],
+        ["lr_scheduler.monitor=val/loss", "trainer.limit_val_batches=0"],
+    ),
+    "a plateau of something else": (
+        ["lr_scheduler=plateau", "lr_scheduler.monitor=val_mse"],
+        ["lr_scheduler.monitor=val_mse", "val/mse?"],
+    ),
+    # Callbacks.
+    "a metric with another stroke": (
+        [EARLY_STOPPING, "callbacks.early_stopping.monitor=val_loss"],
+        ["callbacks.early_stopping.monitor=val_loss", "val/loss?"],
+    ),
+    "a metric that nobody logs": (
+        [EARLY_STOPPING, "callbacks.early_stopping.monitor=accuracy"],
+        ["callbacks.early_stopping.monitor=accuracy", "train/loss, samples/s, val/loss"],
+    ),
+    "a checkpoint by a metric that nobody logs": (
+        [_callback("ModelCheckpoint", ", monitor: valid_loss")],
+        ["callbacks.mine.monitor=valid_loss", "val/loss?"],
+    ),
+    "early stopping without validation": (
+        [EARLY_STOPPING, "trainer.limit_val_batches=0"],
+        ["callbacks.early_stopping.monitor=val/loss", "trainer.limit_val_batches=0"],
+    ),
+    "early stopping the wrong way up": (
+        [EARLY_STOPPING, "+callbacks.early_stopping.mode=down"],
+        ["callbacks.early_stopping", "down"],
+    ),
+    "a finder of learning rates": (
+        [_callback("LearningRateFinder")],
+        ["callbacks.mine", "LearningRateFinder", "-m optimizer.lr="],
+    ),
+    "a finder of batch sizes": (
+        [_callback("BatchSizeFinder")],
+        ["callbacks.mine", "BatchSizeFinder", "-m data.batch_size="],
+    ),
+    "a monitor of the rate without a logger": (
+        [_callback("LearningRateMonitor")],
+        ["callbacks.mine", "LearningRateMonitor", "logger=csv"],
+    ),
+    # Loggers.
+    "a logger that is not installed": (
+        [_logger("CometLogger")],
+        ["logger.mine", "comet-ml", "pip install"],
+    ),
+    "a logger into a file": (
+        ["logger=csv", "logger.csv.save_dir=file/logs"],
+        ["logger.csv.save_dir=file/logs", "folder"],
+    ),
+    "an argument that a logger does not know": (
+        ["logger=csv", "+logger.csv.foo=1"],
+        ["logger.csv", "foo", "flush_logs_every_n_steps"],
+    ),
+    "a graph of the model": (
+        ["logger=tensorboard", "+logger.tensorboard.log_graph=true"],
+        ["logger.tensorboard.log_graph=true", "leave it out"],
+    ),
+}
