@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from gru_parallel.data.window_shape import require_positive
 from gru_parallel.data.windows import WindowDataset, WindowRows
@@ -14,7 +15,7 @@ _WINDOWS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Score:
-    """Errors over all windows, steps and targets, in standardised units.
+    """Errors over windows, steps and targets, in standardised units.
 
     Attributes:
         mse: mean squared error.
@@ -25,19 +26,20 @@ class Score:
     mae: float
 
 
-def repeat_last(dataset: WindowDataset) -> Score:
+def repeat_last(dataset: WindowDataset, chosen: Tensor | None = None) -> Score:
     """Score the forecast that nothing changes.
 
     Args:
         dataset: the windows to forecast.
+        chosen: indices of those to score, shape `(windows,)`; None for all.
 
     Returns:
         Its errors.
     """
-    return _score_period(dataset, period=1)
+    return _score_period(dataset, _all_or(chosen, dataset), period=1)
 
 
-def seasonal_naive(dataset: WindowDataset, period: int) -> Score:
+def seasonal_naive(dataset: WindowDataset, period: int, chosen: Tensor | None = None) -> Score:
     """Score the forecast that the last full season comes again.
 
     It looks at the series, not at the window, so the season may be longer than the window. Where
@@ -47,23 +49,24 @@ def seasonal_naive(dataset: WindowDataset, period: int) -> Score:
     Args:
         dataset: the windows to forecast.
         period: rows of a season, 24 for hourly values that follow the day.
+        chosen: indices of the windows to score, shape `(windows,)`; None for all.
 
     Returns:
         Its errors.
 
     Raises:
         UsageError: the period is not positive, or reaches back to before the series began: for any
-            window of a single series, for all windows of several.
+            window of a single series, for all windows of several, chosen or not.
     """
     require_positive("data.season_length", period)
     if dataset.is_single_series and not dataset.shape.may_be_short:
         _refuse_too_long(dataset, period)
-    elif not any(_has_season(dataset, batch, period) for batch in _batches(dataset)):
+    elif not any(_has_season(dataset, some, period) for some in _pieces(_all(dataset))):
         raise UsageError(
             f"data.season_length={period} reaches back to before its series began for every window;"
             " use a shorter season, or data.season_length=null."
         )
-    return _score_period(dataset, period)
+    return _score_period(dataset, _all_or(chosen, dataset), period)
 
 
 def _refuse_too_long(dataset: WindowDataset, period: int) -> None:
@@ -76,21 +79,21 @@ def _refuse_too_long(dataset: WindowDataset, period: int) -> None:
         )
 
 
-def _has_season(dataset: WindowDataset, batch: range, period: int) -> bool:
-    rows = dataset.rows_of(batch)
+def _has_season(dataset: WindowDataset, windows: Tensor, period: int) -> bool:
+    rows = dataset.rows_of(windows)
     return bool((_season_before(dataset, rows, period) >= rows.series_starts).any())
 
 
-def _season_before(dataset: WindowDataset, rows: WindowRows, period: int) -> torch.Tensor:
+def _season_before(dataset: WindowDataset, rows: WindowRows, period: int) -> Tensor:
     """The newest rows that lie whole seasons before the targets and are known by then."""
     n_seasons_back = (dataset.shape.leads + period - 1) // period
     return rows.targets - n_seasons_back * period
 
 
-def _score_period(dataset: WindowDataset, period: int) -> Score:
+def _score_period(dataset: WindowDataset, windows: Tensor, period: int) -> Score:
     squared, absolute, n_numbers = 0.0, 0.0, 0
-    for batch in _batches(dataset):
-        rows = dataset.rows_of(batch)
+    for some in _pieces(windows):
+        rows = dataset.rows_of(some)
         source = _season_before(dataset, rows, period)
         last_known = rows.targets - dataset.shape.leads
         source = torch.where(source < rows.series_starts, last_known, source)
@@ -106,6 +109,13 @@ def _score_period(dataset: WindowDataset, period: int) -> Score:
     return Score(squared / n_numbers, absolute / n_numbers)
 
 
-def _batches(dataset: WindowDataset) -> Iterator[range]:
-    for start in range(0, len(dataset), _WINDOWS_AT_ONCE):
-        yield range(start, min(start + _WINDOWS_AT_ONCE, len(dataset)))
+def _all(dataset: WindowDataset) -> Tensor:
+    return torch.arange(len(dataset))
+
+
+def _all_or(chosen: Tensor | None, dataset: WindowDataset) -> Tensor:
+    return _all(dataset) if chosen is None else chosen
+
+
+def _pieces(windows: Tensor) -> Iterator[Tensor]:
+    return iter(windows.split(_WINDOWS_AT_ONCE))

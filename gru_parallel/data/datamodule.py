@@ -251,11 +251,30 @@ class SeriesDataModule(LightningDataModule):
         """The test windows again: forecasts that can be held against what came."""
         return self.test_dataloader()
 
-    def baselines(self, part: str = "test") -> dict[str, Score]:
+    def n_evaluation_batches(self, part: str) -> int:
+        """Number of batches, those of all replicas, in which a part is evaluated."""
+        return len(self._evaluation_loader(part))
+
+    def evaluation_windows(self, part: str, n_batches: int) -> Tensor:
+        """Say which windows come in the first batches when a part is evaluated.
+
+        Args:
+            part: "validation" or "test".
+            n_batches: how many of the part's batches, at least 1.
+
+        Returns:
+            Their indices in `dataset(part)`, those of all replicas, int64 of shape `(windows,)`.
+        """
+        if self.order == "streams":
+            return self._streams_in_evaluation(part).first_windows(n_batches)
+        return torch.arange(min(n_batches * self.batch_size, len(self.dataset(part))))
+
+    def baselines(self, part: str = "test", chosen: Tensor | None = None) -> dict[str, Score]:
         """Score the forecasts that take no training.
 
         Args:
             part: "training", "validation" or "test".
+            chosen: indices of the windows to score, shape `(windows,)`; None for all of the part.
 
         Returns:
             Errors of "repeat_last" and, where there is a season length, of "seasonal_naive".
@@ -264,9 +283,9 @@ class SeriesDataModule(LightningDataModule):
             UsageError: the season reaches back to before the series began.
         """
         dataset = self.dataset(part)
-        scores = {"repeat_last": repeat_last(dataset)}
+        scores = {"repeat_last": repeat_last(dataset, chosen)}
         if self.season_length is not None:
-            scores["seasonal_naive"] = seasonal_naive(dataset, self.season_length)
+            scores["seasonal_naive"] = seasonal_naive(dataset, self.season_length, chosen)
         return scores
 
     def inverse(self, values: Tensor) -> Tensor:
@@ -285,14 +304,16 @@ class SeriesDataModule(LightningDataModule):
         return torch.from_numpy(units).to(values)
 
     def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
-        windows = self.dataset(part)
         if self.order == "streams":
-            batches = StreamBatches(
-                windows, self.batch_size, n_filled=_N_EVALUATION_ROWS, share=self.share
-            )
+            batches = self._streams_in_evaluation(part)
             return DataLoader(batches, batch_size=None, **self._loader_options)
-        shared = SharedWindows(windows, self.batch_size, self.share)
+        shared = SharedWindows(self.dataset(part), self.batch_size, self.share)
         return DataLoader(shared, batch_size=self.batch_size, **self._loader_options)
+
+    def _streams_in_evaluation(self, part: str) -> StreamBatches:
+        return StreamBatches(
+            self.dataset(part), self.batch_size, n_filled=_N_EVALUATION_ROWS, share=self.share
+        )
 
     def _n_batches_done(self, n_batches: int) -> int:
         """Batches of the present epoch that the Trainer has finished: all, where it was cut short.

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from gru_parallel.data.share import ALL_ROWS, Share
@@ -177,6 +178,10 @@ class StreamBatches(Dataset[Batch]):
         index = torch.from_numpy(whole[self._rows])
         reset = self._begins[index]
         return {**self.windows.__getitems__(index), "reset": reset, "index": index}
+
+    def first_windows(self, n_batches: int) -> Tensor:
+        """The windows of the first batches of epoch 0, those of all shares, `n_batches` > 0."""
+        return torch.from_numpy(self._order_of(0)[: self._batch_ends[n_batches - 1]])
 
     def _order_of(self, epoch: int) -> Integers:
         """All windows in the order of an epoch, batch after batch, row after row."""

@@ -1,7 +1,9 @@
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.datamodule import SeriesDataModule
@@ -75,6 +77,23 @@ def test_more_windows_than_are_scored_at_once_all_count() -> None:
     values[-1] = 1.0
     score = repeat_last(dataset_of(values, WindowShape(1, 1)))
     assert score == Score(mse=1 / 1999, mae=1 / 1999)
+
+
+@pytest.mark.parametrize("chosen", [[3, 4, 5], [7, 0, 12]])
+def test_only_the_chosen_windows_are_scored(chosen: list[int]) -> None:
+    values = np.random.default_rng(1).normal(size=(60, 2))
+    shape = WindowShape(6, 3)
+    dataset = dataset_of(values, shape, first_row=30)
+    alone = [
+        WindowDataset(values, range(2), [SeriesPart(range(30 + index, 33 + index))], shape)
+        for index in chosen
+    ]
+    assert {len(window) for window in alone} == {1}
+
+    for score in (repeat_last, partial(seasonal_naive, period=4)):
+        found = score(dataset, chosen=torch.tensor(chosen))
+        assert found.mse == pytest.approx(np.mean([score(window).mse for window in alone]))
+        assert found.mae == pytest.approx(np.mean([score(window).mae for window in alone]))
 
 
 def test_centring_changes_no_score() -> None:

@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from gru_parallel.data.baselines import repeat_last, seasonal_naive
 from gru_parallel.data.datamodule import SeriesDataModule
+from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table, tables_from_arrays
 from gru_parallel.errors import UsageError
 
@@ -120,6 +121,37 @@ def test_baselines_are_scored_on_the_test_part_by_default() -> None:
     }
     validation = module.dataset("validation")
     assert module.baselines("validation")["repeat_last"] == repeat_last(validation)
+
+
+@pytest.mark.parametrize("order", ["shuffled", "streams"])
+@pytest.mark.parametrize("n_series", [1, 3])
+@pytest.mark.parametrize("n_shares", [1, 2])
+def test_the_windows_of_the_first_batches_are_those_that_an_evaluation_sees(
+    order: str, n_series: int, n_shares: int
+) -> None:
+    options: dict[str, Any] = {"order": order, "centre": "none", "stride": 2, "eval_stride": 2}
+    arrays = [VALUES[index * 7 :] for index in range(n_series)]
+    modules = [
+        data(tables_from_arrays(arrays), **options, share=Share(index, n_shares))
+        for index in range(n_shares)
+    ]
+    n_batches = modules[0].n_evaluation_batches("test")
+    assert n_batches >= 2
+
+    seen: list[torch.Tensor] = []
+    for number, shares in enumerate(zip(*(m.test_dataloader() for m in modules), strict=True)):
+        seen += [share["y"] for share in shares]
+        for module in modules:
+            windows = module.evaluation_windows("test", number + 1)
+            expected = module.dataset("test").__getitems__(windows)["y"]
+            assert torch.equal(_sorted(torch.cat(seen)), _sorted(expected))
+    assert number + 1 == n_batches
+    assert len(windows) == len(modules[0].dataset("test"))
+
+
+def _sorted(windows: torch.Tensor) -> torch.Tensor:
+    rows = windows.flatten(1)
+    return rows[torch.argsort(rows[:, 0])]
 
 
 def test_without_a_season_there_is_no_seasonal_baseline() -> None:
