@@ -28,9 +28,11 @@ class EndOfRunError(RuntimeError):
 
     Attributes:
         status: the exit status.
+        ended: how, in the word that summary.json has for it.
     """
 
     status = 1
+    ended = "failed"
 
 
 class ShapeError(ValueError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import lightning.pytorch as pl
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
 
 from gru_parallel.build.callbacks import check_callbacks_and_loggers, make_callbacks, make_loggers
 from gru_parallel.config import Config
@@ -18,6 +19,7 @@ from gru_parallel.placement import Plan
 from gru_parallel.ranks import Ranks
 from gru_parallel.training import PipelineStrategy
 from gru_parallel.training.best_and_last import BestCheckpoint, LastCheckpoint
+from gru_parallel.training.epoch_record import EpochRecord, Listener
 from gru_parallel.training.interrupt import StopAtInterrupt
 from gru_parallel.training.metrics_file import MetricsFile
 from gru_parallel.training.nonfinite_loss import StopAtNonFiniteLoss
@@ -33,6 +35,8 @@ def build_trainer(
     *,
     data: SeriesDataModule,
     ranks: Ranks | None,
+    shows_progress: bool,
+    listeners: Sequence[Listener] = (),
 ) -> pl.Trainer:
     """Make the Trainer of a run.
 
@@ -43,16 +47,24 @@ def build_trainer(
         clock: times the training steps.
         data: of the run.
         ranks: of the run; None where there is but this process.
+        shows_progress: whether there may be a progress bar; one of the user's own stays.
+        listeners: are told what the run has come to, epoch by epoch.
 
     Returns:
         The Trainer. Its checkpoints are checkpoints/best.ckpt and checkpoints/last.ckpt.
     """
     checkpoints = folder / "checkpoints"
+    arguments = asdict(config.trainer)
+    own = make_callbacks(config)
+    if not shows_progress and not any(isinstance(callback, ProgressBar) for callback in own):
+        arguments["enable_progress_bar"] = False
+    metrics = MetricsFile(folder / "metrics.csv", config.trainer.log_every_n_steps)
     callbacks: list[Callback] = [
-        *make_callbacks(config),
+        *own,
         clock,
         StopAtNonFiniteLoss(plan),
-        MetricsFile(folder / "metrics.csv", config.trainer.log_every_n_steps),
+        EpochRecord([metrics.write_epoch, *listeners]),
+        metrics,
         StopAtInterrupt(checkpoints / "last.ckpt"),
     ]
     if config.trainer.enable_checkpointing:
@@ -66,7 +78,7 @@ def build_trainer(
     strategy = _strategy(config, plan, data, ranks)
     device = strategy.root_device
     return pl.Trainer(
-        **asdict(config.trainer),
+        **arguments,
         accelerator="cpu" if device.type == "cpu" else "gpu" if device.type == "cuda" else "auto",
         devices=1,
         strategy=strategy,

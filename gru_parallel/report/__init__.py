@@ -3,6 +3,7 @@
 What `verify` prints is in `report.verification`, by itself: it needs torch, and nothing here does.
 """
 
+from gru_parallel.report.epoch_line import epoch_line
 from gru_parallel.report.plan_table import plan_table, predicted_timeline
 from gru_parallel.report.summary import Summary, results_table, write_summary
 from gru_parallel.report.timeline_picture import draw_timeline, timeline_figure
@@ -11,6 +12,7 @@ from gru_parallel.report.trace_file import write_trace
 __all__ = [
     "Summary",
     "draw_timeline",
+    "epoch_line",
     "plan_table",
     "predicted_timeline",
     "results_table",

@@ -19,28 +19,47 @@ class Summary:
     """What a run came to; the names are the keys of summary.json.
 
     Attributes:
-        test_metrics: errors on the test part by name, like {"mse": 0.1, "mae": 0.2}; less is
-            better.
-        baselines: the same errors of each baseline, like {"repeat_last": {"mse": 0.3}}.
+        ended: how the run ended: "completed", "stopped early", "interrupted" or "failed".
+        reason: why it ended before its last epoch or step, or None.
+        test_metrics: errors on the test windows by name, like {"mse": 0.1, "mae": 0.2}; less is
+            better. None where there was no test.
+        baselines: the same errors of each baseline on the same windows, like
+            {"repeat_last": {"mse": 0.3}}; empty where there was to be no test.
+        test_windows: number of windows that are tested.
+        all_test_windows: number of windows that the test part has.
+        validation_loss: lowest `val/loss`, or None without a validation.
+        best_epoch: the epoch that had it, counted from 0, or None.
         n_parameters: numbers that were trained.
         epochs: epochs that were begun.
         steps: steps of the optimiser.
-        step_ms: time of one training step, or None if none was measured.
+        timed_steps: steps that step_ms and samples_per_s are the medians of.
+        step_ms: time of one training step, or None if none was timed.
         samples_per_s: windows trained on in a second, or None if that was not measured.
         predicted_bubble: idle share that the plan promised, from 0 to 1.
-        measured_bubble: idle share of the measured step, or None if none was measured.
+        timeline_step: the step that timeline.png and trace.json show, or None without them.
+        timeline_step_ms: time of that step, its optimiser step included.
+        measured_bubble: idle share of that step.
         best_checkpoint: path of the best checkpoint, or None without one.
         last_checkpoint: path of the last checkpoint, or None without one.
     """
 
-    test_metrics: dict[str, float]
+    ended: str
+    reason: str | None
+    test_metrics: dict[str, float] | None
     baselines: dict[str, dict[str, float]]
+    test_windows: int
+    all_test_windows: int
+    validation_loss: float | None
+    best_epoch: int | None
     n_parameters: int
     epochs: int
     steps: int
+    timed_steps: int
     step_ms: float | None
     samples_per_s: float | None
     predicted_bubble: float
+    timeline_step: int | None
+    timeline_step_ms: float | None
     measured_bubble: float | None
     best_checkpoint: str | None = None
     last_checkpoint: str | None = None
@@ -61,22 +80,29 @@ def results_table(summary: Summary) -> Table:
     """Lay the test metrics out beside those of the baselines, the best of each in bold.
 
     Args:
-        summary: the run's result.
+        summary: the result of a run that was tested.
 
     Returns:
         A table with a row for the model and each baseline, and a column for each test metric. An
-        error that is not known, or not finite, is never the best.
+        error that is not known, or not finite, is never the best. Where not all windows were
+        tested, the title says so.
     """
-    table = Table(title=Text("Test", style="bold"), box=box.SIMPLE_HEAD)
+    metrics = summary.test_metrics or {}
+    table = Table(title=Text(_title(summary), style="bold"), box=box.SIMPLE_HEAD)
     table.add_column("")
-    for metric in summary.test_metrics:
+    for metric in metrics:
         table.add_column(metric.upper(), justify="right")
-    rows = {_MODEL: summary.test_metrics} | summary.baselines
-    best = {metric: _least(rows.values(), metric) for metric in summary.test_metrics}
+    rows = {_MODEL: metrics} | summary.baselines
+    best = {metric: _least(rows.values(), metric) for metric in metrics}
     for name, row in rows.items():
-        cells = [_cell(row.get(metric), best[metric]) for metric in summary.test_metrics]
+        cells = [_cell(row.get(metric), best[metric]) for metric in metrics]
         table.add_row(_LABELS.get(name, name), *cells)
     return table
+
+
+def _title(summary: Summary) -> str:
+    n_windows, n_all = summary.test_windows, summary.all_test_windows
+    return "Test" if n_windows == n_all else f"Test on {n_windows:,} of {n_all:,} windows"
 
 
 def _strict(value: object) -> object:

@@ -42,6 +42,7 @@ def draw_timeline(
     title: str,
     device_names: Sequence[str],
     until_ms: float | None = None,
+    note: str = "",
 ) -> None:
     """Draw a timeline into a PNG file; equal timelines give equal files.
 
@@ -52,11 +53,12 @@ def draw_timeline(
         device_names: the device of each stage.
         until_ms: where the time axis ends, in ms, so that pictures can share a scale; the end of
             the step if None.
+        note: what else is to be known, in small letters at the top right.
 
     Raises:
         ValueError: there is not one device name for each stage.
     """
-    figure = timeline_figure(timeline, title, device_names, until_ms)
+    figure = timeline_figure(timeline, title, device_names, until_ms, note)
     # The file would name matplotlib's version, and so change with it.
     figure.savefig(path, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
 
@@ -66,6 +68,7 @@ def timeline_figure(
     title: str,
     device_names: Sequence[str],
     until_ms: float | None = None,
+    note: str = "",
 ) -> Figure:
     """Draw a timeline into a figure.
 
@@ -74,6 +77,7 @@ def timeline_figure(
         title: the picture's first line.
         device_names: the device of each stage.
         until_ms: where the time axis ends, in ms; the end of the step if None.
+        note: what else is to be known, in small letters at the top right.
 
     Returns:
         A figure of one pair of axes, stage 0 at the top, time in ms from the first start.
@@ -89,7 +93,7 @@ def timeline_figure(
     axes.set_xlim(0, until_ms or timeline.step_ms or 1.0)
     _style(axes, names)
     _draw_bars(axes, timeline)
-    _draw_heading(figure, axes, timeline, title)
+    _draw_heading(figure, axes, timeline, title, note)
     if _draw_labels(axes, timeline):
         right, bottom = axes.get_position().x1, 0.15 / figure.get_figheight()
         note = "in the cells: micro-batch.chunk"
@@ -178,13 +182,17 @@ def _draw_labels(axes: Axes, timeline: Timeline) -> bool:
     return has_labels
 
 
-def _draw_heading(figure: Figure, axes: Axes, timeline: Timeline, title: str) -> None:
+def _draw_heading(figure: Figure, axes: Axes, timeline: Timeline, title: str, note: str) -> None:
     height = figure.get_figheight()
     place = axes.get_position()
     numbers = f"step {format_ms(timeline.step_ms)}, bubble {format_percent(timeline.bubble)}"
-    # A title is the caller's words: a dollar sign in it is no formula.
-    figure.text(place.x0, 1 - 0.3 / height, title, fontsize=11, fontweight="bold", parse_math=False)
-    figure.text(place.x0, 1 - 0.55 / height, numbers, fontsize=9, color=_QUIET)
+    title_y, numbers_y = 1 - 0.3 / height, 1 - 0.55 / height
+    # Title and note are the caller's words: a dollar sign in them is no formula.
+    figure.text(place.x0, title_y, title, fontsize=11, fontweight="bold", parse_math=False)
+    if note:
+        at = (place.x1, title_y)
+        figure.text(*at, note, ha="right", fontsize=8, color=_QUIET, parse_math=False)
+    figure.text(place.x0, numbers_y, numbers, fontsize=9, color=_QUIET)
     ops = {event.action.op for event in _computed(timeline)}
     handles = [Patch(color=COLOURS[op], label=_MEANING[op]) for op in COLOURS if op in ops]
     handles.append(Patch(color=IDLE_COLOUR, label="idle (bubble)"))

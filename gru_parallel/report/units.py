@@ -15,6 +15,24 @@ def format_ms(time_ms: float) -> str:
     return f"{_three_digits(time_ms)} ms"
 
 
+def format_seconds(seconds: float) -> str:
+    """Write a time as a person would, so `0.46 s`, `12.3 s`, `3 min 20 s` or `2 h 5 min`.
+
+    Args:
+        seconds: a time in seconds, at least 0.
+
+    Returns:
+        The time with its units.
+    """
+    if seconds < 99.95:
+        return f"{seconds:.1f} s" if seconds >= 9.995 else f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
 def format_bytes(n_bytes: float) -> str:
     """Write an amount of memory in the largest unit that keeps it at 1 or more.
 

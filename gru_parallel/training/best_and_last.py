@@ -15,6 +15,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from gru_parallel.training.epoch_record import EpochRecord
+
 
 class _OwnCheckpoint(ModelCheckpoint, ABC):
     """A checkpoint with a fixed name in the folder of this run.
@@ -131,3 +133,13 @@ def written_checkpoints(trainer: pl.Trainer) -> tuple[str | None, str | None]:
         return next(paths, None) or None
 
     return path_of(BestCheckpoint), path_of(LastCheckpoint)
+
+
+def best_validation(trainer: pl.Trainer) -> tuple[float, int] | None:
+    """Return loss and epoch of the best checkpoint; without checkpoints, of the best validation."""
+    for checkpoint in trainer.checkpoint_callbacks:
+        if isinstance(checkpoint, BestCheckpoint) and checkpoint.best_model_score is not None:
+            saved = torch.load(checkpoint.path, map_location="cpu", weights_only=True, mmap=True)
+            return float(checkpoint.best_model_score), saved["epoch"]
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's
+    return next((each.best for each in callbacks if isinstance(each, EpochRecord)), None)

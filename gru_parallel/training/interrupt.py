@@ -30,6 +30,8 @@ class InterruptedRunError(EndOfRunError):
         status: the exit status, by the convention of shells: 128 and the number of the signal.
     """
 
+    ended = "interrupted"
+
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.status = 128 + number

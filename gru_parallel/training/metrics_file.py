@@ -1,4 +1,4 @@
-"""Writes metrics.csv: what a run logged, a row a step."""
+"""Writes metrics.csv: what a run logged, a row a step, an epoch and a validation."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ import lightning.pytorch as pl
 from torch import Tensor
 from torch.optim import Optimizer
 
+from gru_parallel.training.epoch_record import EpochResult
+
 
 class MetricsFile(pl.Callback):
-    """Writes metrics.csv: a row for each logged step, the loss in full precision.
+    """Writes metrics.csv, with numbers in full precision: a row for each logged step and epoch.
+
+    A row of an epoch, or of a validation within one, has the mean loss of its training so far and
+    the validation's metrics in columns of their own, and leaves those of a step empty.
 
     Where gradients are accumulated, the loss and samples/s are those of the last batch of the step,
     as in Lightning's own log. A run that goes on in its own folder keeps the rows up to its
@@ -24,7 +29,10 @@ class MetricsFile(pl.Callback):
         every_n_steps: optimiser steps from one row to the next.
     """
 
-    columns = ("epoch", "step", "train/loss", "samples/s", "lr")
+    columns = (
+        *("epoch", "step", "train/loss", "samples/s", "lr"),
+        *("train/loss_epoch", "val/loss", "val/mse", "val/mae"),
+    )
 
     def __init__(self, path: Path, every_n_steps: int) -> None:
         self.path = path
@@ -72,11 +80,19 @@ class MetricsFile(pl.Callback):
         metrics = trainer.callback_metrics
         # Not that of `outputs`, which is divided by the batches that are accumulated.
         loss, samples = float(metrics["train/loss"]), float(metrics["samples/s"])
-        row = (trainer.current_epoch, step, repr(loss), f"{samples:.1f}", self._rate)
-        if not trainer.is_global_zero:
-            return
+        if trainer.is_global_zero:
+            row = {"train/loss": loss, "samples/s": f"{samples:.1f}", "lr": self._rate}
+            self._write({"epoch": trainer.current_epoch, "step": step, **row})
+
+    def write_epoch(self, result: EpochResult) -> None:
+        """Write the row of an epoch, or of a validation within one."""
+        row = {"epoch": result.epoch, "step": result.step, "lr": result.rate}
+        self._write({**row, "train/loss_epoch": result.train_loss, **result.validation})
+
+    def _write(self, row: Mapping[str, Any]) -> None:
         with self.path.open("a", newline="") as file:
-            csv.writer(file).writerow(row)
+            # Python writes a float with all the digits that tell it from every other.
+            csv.DictWriter(file, self.columns, restval="").writerow(row)
 
     def _rows_that_stay(self, ckpt_path: Path | str | None) -> list[list[str]]:
         if ckpt_path is None or self.path.parent.resolve() not in Path(ckpt_path).resolve().parents:

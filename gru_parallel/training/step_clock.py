@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import median, median_low
 from time import perf_counter
 from typing import Any
@@ -11,24 +12,49 @@ import lightning.pytorch as pl
 from torch import Tensor
 
 from gru_parallel.schedule import Timeline
-from gru_parallel.training.strategy import engine_of
+from gru_parallel.training.strategy import engine_of, n_rows_of
+
+
+@dataclass(frozen=True)
+class TimedStep:
+    """A training step whose timeline was kept.
+
+    Attributes:
+        number: of the step, as in metrics.csv; where batches are accumulated, that of theirs.
+        step_ms: how long all of it took, its optimiser step included.
+        timeline: what its stages did when.
+    """
+
+    number: int
+    step_ms: float
+    timeline: Timeline
 
 
 class StepClock(pl.Callback):
     """Times training steps, shows samples/s, and keeps the timeline of a typical step.
 
+    The steps whose timelines are kept are spread evenly over the run: every one at first, then, as
+    the run goes on, every second, every fourth, and so on. The first of a run count only where
+    no others come.
+
     Args:
         n_warm_up: steps at the start that do not count.
-        n_timelines: steps after them whose timelines are kept.
+        most_kept: number of timelines that are kept at any time, even.
     """
 
-    def __init__(self, n_warm_up: int = 3, n_timelines: int = 20) -> None:
+    def __init__(self, n_warm_up: int = 3, most_kept: int = 40) -> None:
         self._n_warm_up = n_warm_up
-        self._n_timelines = n_timelines
+        self._most_kept = most_kept
         self._n_seen = 0
+        self._stride = 1
         self._step_ms: list[float] = []
         self._samples_per_s: list[float] = []
-        self._timelines: list[Timeline] = []
+        self._kept: list[TimedStep] = []
+
+    @property
+    def n_steps(self) -> int:
+        """Number of the steps that count."""
+        return len(self._step_ms)
 
     @property
     def step_ms(self) -> float | None:
@@ -41,21 +67,25 @@ class StepClock(pl.Callback):
         return median(self._samples_per_s) if self._samples_per_s else None
 
     @property
-    def timeline(self) -> Timeline | None:
-        """The timeline of the median step among those kept; None before the first step."""
-        if not self._timelines:
+    def typical(self) -> TimedStep | None:
+        """The median step among those kept; None before the first, and without a pipeline."""
+        if not self._kept:
             return None
-        wanted = median_low(timeline.step_ms for timeline in self._timelines)
-        return next(timeline for timeline in self._timelines if timeline.step_ms == wanted)
+        wanted = median_low(step.step_ms for step in self._kept)
+        return next(step for step in self._kept if step.step_ms == wanted)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Start the clock."""
         del pl_module, batch, batch_idx
+        if self._n_seen == self._n_warm_up:
+            # The first steps stood in only for the case that no others would come.
+            self._step_ms, self._samples_per_s, self._kept = [], [], []
         engine = engine_of(trainer)
         if engine is not None:
-            engine.measure = len(self._timelines) < self._n_timelines
+            engine.measure = self.n_steps % self._stride == 0
+        self._number = trainer.global_step + 1
         self._start = perf_counter()
 
     def on_train_batch_end(
@@ -69,15 +99,20 @@ class StepClock(pl.Callback):
         """Stop the clock."""
         del outputs, batch_idx
         seconds = perf_counter() - self._start
-        engine = engine_of(trainer)
-        # Other replicas have rows of the batch, too.
-        n_samples = len(batch["x"]) if engine is None else engine.n_rows
+        n_samples = n_rows_of(trainer, batch)
         pl_module.log("samples/s", n_samples / seconds, prog_bar=True, batch_size=n_samples)
         self._n_seen += 1
-        if self._n_seen == self._n_warm_up + 1:
-            # The first steps stood in only for the case that no others would come.
-            self._step_ms, self._samples_per_s, self._timelines = [], [], []
         self._step_ms.append(seconds * 1e3)
         self._samples_per_s.append(n_samples / seconds)
-        if engine is not None and engine.timeline is not None and engine.measure:
-            self._timelines.append(engine.timeline)
+        engine = engine_of(trainer)
+        if engine is not None and engine.measure and engine.timeline is not None:
+            self._keep(TimedStep(self._number, seconds * 1e3, engine.timeline))
+            engine.measure = False
+
+    def _keep(self, step: TimedStep) -> None:
+        if len(self._kept) == self._most_kept:
+            self._kept = self._kept[::2]
+            self._stride *= 2
+            if (self.n_steps - 1) % self._stride:
+                return
+        self._kept.append(step)

@@ -89,3 +89,9 @@ def engine_of(trainer: pl.Trainer) -> PipelineEngine | None:
     """Return the engine that runs the trainer's model now, None where no pipeline does."""
     strategy = trainer.strategy
     return strategy.engine if isinstance(strategy, PipelineStrategy) else None
+
+
+def n_rows_of(trainer: pl.Trainer, batch: Mapping[str, Any]) -> int:
+    """Return the windows of the batch that was trained on last, those of all replicas."""
+    engine = engine_of(trainer)
+    return len(batch["x"]) if engine is None else engine.n_rows

@@ -80,11 +80,11 @@ def commands(
     return run_train, run_plan, run_verify
 
 
-def rows_of(ended: Ended) -> list[dict[str, str]]:
-    """Return the rows of metrics.csv of a run that ended well."""
+def rows_of(ended: Ended, column: str = "train/loss") -> list[dict[str, str]]:
+    """Return the rows of metrics.csv that have a column, by default those of steps."""
     assert ended.status == 0, ended.err
     with (ended.folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+        return [row for row in csv.DictReader(file) if row[column]]
 
 
 def losses_of(ended: Ended) -> list[str]:

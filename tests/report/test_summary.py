@@ -11,17 +11,26 @@ from gru_parallel.report import Summary, results_table, write_summary
 Show = Callable[..., str]
 
 SUMMARY = Summary(
+    ended="completed",
+    reason=None,
     test_metrics={"mse": 0.12344, "mae": 0.3},
     baselines={
         "repeat_last": {"mse": 0.2, "mae": 0.25},
         "seasonal_naive": {"mse": 0.4, "mae": 0.5},
     },
+    test_windows=2857,
+    all_test_windows=2857,
+    validation_loss=0.11,
+    best_epoch=2,
     n_parameters=1234,
     epochs=3,
     steps=120,
+    timed_steps=117,
     step_ms=12.5,
     samples_per_s=2560.0,
     predicted_bubble=0.11,
+    timeline_step=60,
+    timeline_step_ms=12.4,
     measured_bubble=0.14,
     best_checkpoint="checkpoints/best.ckpt",
     last_checkpoint="checkpoints/last.ckpt",
@@ -76,6 +85,12 @@ def test_the_table_has_model_and_baselines_under_each_metric(show: Show) -> None
         ["seasonal", "naive", "0.4000", "0.5000"],
         [],
     ]
+
+
+def test_the_title_says_when_not_all_windows_were_tested(show: Show) -> None:
+    limited = replace(SUMMARY, test_windows=640)
+
+    assert show(results_table(limited)).splitlines()[0].strip() == "Test on 640 of 2,857 windows"
 
 
 def test_the_best_of_each_metric_is_bold(show: Show) -> None:

@@ -9,6 +9,7 @@ from gru_parallel.report.units import (
     format_difference,
     format_ms,
     format_percent,
+    format_seconds,
 )
 
 
@@ -28,6 +29,23 @@ from gru_parallel.report.units import (
 )
 def test_a_time_has_three_digits_or_all_of_its_whole_ones(time_ms: float, text: str) -> None:
     assert format_ms(time_ms) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.00 s"),
+        (0.456, "0.46 s"),
+        (9.996, "10.0 s"),
+        (12.34, "12.3 s"),
+        (99.96, "1 min 40 s"),
+        (200.4, "3 min 20 s"),
+        (3599.6, "1 h 0 min"),
+        (7512, "2 h 5 min"),
+    ],
+)
+def test_a_long_time_is_in_minutes_and_hours(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
 
 
 @pytest.mark.parametrize(

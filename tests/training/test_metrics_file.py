@@ -4,31 +4,41 @@ import csv
 from functools import partial
 from pathlib import Path
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
+from gru_parallel.training.epoch_record import EpochRecord
 from gru_parallel.training.metrics_file import MetricsFile
 from gru_parallel.training.step_clock import StepClock
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, fit, make_module
+from tests.training.test_checkpoints import SaveAfter
 
 PLAN = make_plan([1, 2, 1], "one_f_one_b", n_micro_batches=3, n_chunks=4)
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path, column: str = "train/loss") -> list[dict[str, str]]:
+    """Read the rows that have a column, by default those of steps."""
     with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+        return [row for row in csv.DictReader(file) if row[column]]
+
+
+def callbacks_of(path: Path, every_n_steps: int = 1) -> list[pl.Callback]:
+    metrics = MetricsFile(path, every_n_steps)
+    return [StepClock(), EpochRecord([metrics.write_epoch]), metrics]
 
 
 def test_metrics_csv_has_a_row_a_step_with_the_loss_in_full_precision(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    run = fit(PLAN, callbacks=[StepClock(), MetricsFile(path, every_n_steps=1)])
+    run = fit(PLAN, callbacks=callbacks_of(path))
 
     rows = read_rows(path)
 
-    assert list(rows[0]) == ["epoch", "step", "train/loss", "samples/s", "lr"]
+    of_steps = ["epoch", "step", "train/loss", "samples/s", "lr"]
+    assert list(rows[0]) == [*of_steps, "train/loss_epoch", "val/loss", "val/mse", "val/mae"]
     assert [int(row["step"]) for row in rows] == list(range(1, 2 * N_BATCHES + 1))
     assert [int(row["epoch"]) for row in rows] == [0] * N_BATCHES + [1] * N_BATCHES
     assert [row["train/loss"] for row in rows] == [repr(float(loss)) for loss in run.losses]
@@ -39,14 +49,14 @@ def test_metrics_csv_has_a_row_a_step_with_the_loss_in_full_precision(tmp_path: 
 def test_metrics_csv_has_the_rate_that_each_step_used(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     module = make_module(make_scheduler=lambda optimizer, _: StepLR(optimizer, 1, gamma=0.5))
-    fit(PLAN, module, callbacks=[StepClock(), MetricsFile(path, 1)], max_epochs=1)
+    fit(PLAN, module, callbacks=callbacks_of(path), max_epochs=1)
 
     assert [float(row["lr"]) for row in read_rows(path)] == [0.5**k for k in range(1, 6)]
 
 
 def test_metrics_csv_keeps_the_precision_of_float64(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    callbacks = [StepClock(), MetricsFile(path, every_n_steps=1)]
+    callbacks = callbacks_of(path)
     run = fit(PLAN, precision="64-true", callbacks=callbacks)
 
     losses = torch.tensor([float(row["train/loss"]) for row in read_rows(path)], dtype=torch.double)
@@ -63,9 +73,7 @@ def test_metrics_csv_counts_steps_of_the_optimiser(
     every_n_steps: int, accumulate: int, steps: list[int], tmp_path: Path
 ) -> None:
     path = tmp_path / "metrics.csv"
-    callbacks = [StepClock(), MetricsFile(path, every_n_steps)]
-
-    fit(PLAN, callbacks=callbacks, accumulate_grad_batches=accumulate)
+    fit(PLAN, callbacks=callbacks_of(path, every_n_steps), accumulate_grad_batches=accumulate)
 
     assert [int(row["step"]) for row in read_rows(path)] == steps
 
@@ -79,7 +87,7 @@ def test_while_gradients_are_accumulated_a_row_has_the_whole_loss_of_the_last_ba
     fit(
         PLAN,
         make_module(**frozen),
-        callbacks=[StepClock(), MetricsFile(path, 1)],
+        callbacks=callbacks_of(path),
         accumulate_grad_batches=accumulate,
         max_epochs=1,
     )
@@ -93,11 +101,11 @@ def test_while_gradients_are_accumulated_a_row_has_the_whole_loss_of_the_last_ba
 
 def test_metrics_csv_goes_on_where_a_resumed_run_left_it(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    callbacks = [StepClock(), MetricsFile(path, every_n_steps=1)]
+    callbacks = callbacks_of(path)
     first = fit(PLAN, callbacks=callbacks, max_epochs=1)
     first.trainer.save_checkpoint(tmp_path / "first.ckpt")
 
-    fit(PLAN, callbacks=[StepClock(), MetricsFile(path, 1)], ckpt_path=tmp_path / "first.ckpt")
+    fit(PLAN, callbacks=callbacks_of(path), ckpt_path=tmp_path / "first.ckpt")
 
     assert [int(row["step"]) for row in read_rows(path)] == list(range(1, 2 * N_BATCHES + 1))
 
@@ -107,10 +115,10 @@ def test_a_run_that_goes_on_from_an_earlier_step_writes_the_later_rows_again(
 ) -> None:
     path, checkpoint = tmp_path / "metrics.csv", tmp_path / "checkpoints" / "first.ckpt"
     fit(PLAN, max_epochs=1).trainer.save_checkpoint(checkpoint)
-    fit(PLAN, callbacks=[StepClock(), MetricsFile(path, 1)], max_epochs=2)
+    fit(PLAN, callbacks=callbacks_of(path), max_epochs=2)
     whole = [(row["step"], row["train/loss"]) for row in read_rows(path)]
 
-    fit(PLAN, callbacks=[StepClock(), MetricsFile(path, 1)], ckpt_path=checkpoint, max_epochs=2)
+    fit(PLAN, callbacks=callbacks_of(path), ckpt_path=checkpoint, max_epochs=2)
 
     assert [(row["step"], row["train/loss"]) for row in read_rows(path)] == whole
 
@@ -120,10 +128,80 @@ def test_another_run_begins_metrics_csv_anew(goes_on: bool, tmp_path: Path) -> N
     path, checkpoint = tmp_path / "run" / "metrics.csv", tmp_path / "elsewhere" / "first.ckpt"
     path.parent.mkdir()
     fit(PLAN, max_epochs=1).trainer.save_checkpoint(checkpoint)
-    fit(PLAN, callbacks=[StepClock(), MetricsFile(path, 1)], max_epochs=2)
+    fit(PLAN, callbacks=callbacks_of(path), max_epochs=2)
 
     start = checkpoint if goes_on else None
-    fit(PLAN, callbacks=[StepClock(), MetricsFile(path, 1)], ckpt_path=start, max_epochs=2)
+    fit(PLAN, callbacks=callbacks_of(path), ckpt_path=start, max_epochs=2)
 
     first = N_BATCHES + 1 if goes_on else 1
     assert [int(row["step"]) for row in read_rows(path)] == list(range(first, 2 * N_BATCHES + 1))
+
+
+def test_metrics_csv_has_a_row_an_epoch_however_few_steps_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    run = fit(PLAN, callbacks=callbacks_of(path, every_n_steps=100))
+
+    assert read_rows(path) == []
+    rows = read_rows(path, "val/loss")
+    assert [(row["epoch"], row["step"], row["lr"]) for row in rows] == [
+        ("0", "5", "0.5"),
+        ("1", "10", "0.5"),
+    ]
+    for row, metrics in zip(rows, run.validation, strict=True):
+        assert {name: float(row[name]) for name in metrics} == metrics
+    losses = run.losses.double()
+    sizes = torch.tensor([16, 16, 16, 16, 6])
+    means = [float((part * sizes).sum() / 70) for part in (losses[:5], losses[5:])]
+    assert [float(row["train/loss_epoch"]) for row in rows] == pytest.approx(means, rel=1e-12)
+
+
+def test_a_validation_within_an_epoch_has_a_row_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    run = fit(PLAN, callbacks=callbacks_of(path), val_check_interval=2, max_epochs=1)
+
+    rows = read_rows(path, "train/loss_epoch")
+    assert [row["step"] for row in rows] == ["2", "4", "5"]
+    assert [bool(row["val/loss"]) for row in rows] == [True, True, False]
+    losses = run.losses.double()
+    assert float(rows[0]["train/loss_epoch"]) == pytest.approx(float(losses[:2].mean()))
+    assert float(rows[1]["train/loss_epoch"]) == pytest.approx(float(losses[:4].mean()))
+
+
+def test_without_a_validation_an_epoch_has_its_training_loss_alone(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    fit(PLAN, callbacks=callbacks_of(path), limit_val_batches=0)
+
+    assert [row["val/loss"] for row in read_rows(path, "train/loss_epoch")] == ["", ""]
+
+
+@pytest.mark.parametrize("accumulate", [2, 3])
+def test_the_loss_of_an_epoch_is_a_mean_of_whole_losses(accumulate: int, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    frozen = {"make_optimizer": partial(SGD, lr=1e-12)}
+    options = {"callbacks": callbacks_of(path), "accumulate_grad_batches": accumulate}
+    fit(PLAN, make_module(**frozen), **options, max_epochs=1)
+
+    plain = fit(PLAN, make_module(**frozen), max_epochs=1).losses.double()
+
+    mean = float((plain * torch.tensor([16, 16, 16, 16, 6])).sum() / 70)
+    (row,) = read_rows(path, "train/loss_epoch")
+    assert float(row["train/loss_epoch"]) == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("n_before", [2, 5, 7])
+def test_the_epochs_of_a_run_that_goes_on_are_those_of_the_uninterrupted_one(
+    n_before: int, tmp_path: Path
+) -> None:
+    path, checkpoint = tmp_path / "metrics.csv", tmp_path / "checkpoints" / "part.ckpt"
+    options = {"val_check_interval": 3, "max_epochs": 2}
+    saves = [*callbacks_of(path), SaveAfter(n_before, checkpoint)]
+    fit(PLAN, callbacks=saves, **options)
+    whole = without_speed(path)
+
+    fit(PLAN, callbacks=callbacks_of(path), ckpt_path=checkpoint, **options)
+
+    assert without_speed(path) == whole
+
+
+def without_speed(path: Path) -> list[dict[str, str]]:
+    return [row | {"samples/s": ""} for row in read_rows(path, "step")]

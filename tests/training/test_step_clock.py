@@ -1,9 +1,13 @@
 """The clock of a run times training steps, and nothing else."""
 
+from typing import Any
+
+import lightning.pytorch as pl
+
 from gru_parallel.schedule import Op
 from gru_parallel.training.step_clock import StepClock
 from tests.builders import make_plan
-from tests.runs import fit
+from tests.runs import N_BATCHES, fit
 
 PLAN = make_plan([1, 2, 1], "one_f_one_b", n_micro_batches=3, n_chunks=4)
 
@@ -12,13 +16,14 @@ def test_the_clock_keeps_the_timeline_of_a_step_and_not_that_of_a_validation() -
     clock = StepClock()
     fit(PLAN, callbacks=[clock])
 
-    assert clock.timeline is not None
-    assert clock.timeline.n_stages == 3
-    done = [event.action.op for event in clock.timeline.events]
+    typical = clock.typical
+    assert typical is not None
+    assert typical.timeline.n_stages == 3
+    done = [event.action.op for event in typical.timeline.events]
     # The last batch of an epoch, of 6 windows, has as many micro-batches as the others.
     assert done.count(Op.F) == done.count(Op.B) == 3 * 3 * 4
+    assert typical.step_ms >= typical.timeline.step_ms > 0
     assert clock.step_ms is not None
-    assert clock.step_ms >= clock.timeline.step_ms > 0
     assert clock.samples_per_s is not None
     assert clock.samples_per_s > 0
 
@@ -27,11 +32,42 @@ def test_the_clock_of_a_run_on_one_device_has_times_but_no_timeline() -> None:
     clock = StepClock()
     fit(None, callbacks=[clock], max_epochs=1)
 
-    assert clock.timeline is None
+    assert clock.typical is None
     assert clock.step_ms is not None
 
 
 def test_the_clock_of_a_run_without_a_step_knows_nothing() -> None:
     clock = StepClock()
 
-    assert clock.step_ms is clock.samples_per_s is clock.timeline is None
+    assert clock.step_ms is clock.samples_per_s is clock.typical is None
+    assert clock.n_steps == 0
+
+
+def test_the_timelines_that_are_kept_are_spread_over_the_whole_run() -> None:
+    seen = []
+
+    class Look(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
+            seen.append([step.number for step in clock._kept])
+
+    clock = StepClock(n_warm_up=2, most_kept=4)
+    fit(PLAN, callbacks=[clock, Look()], max_epochs=4)
+
+    assert seen[1] == [1, 2]
+    assert seen[5] == [3, 4, 5, 6]
+    assert seen[6] == [3, 5, 7]
+    assert seen[9] == [3, 5, 7, 9]
+    assert seen[10] == [3, 7, 11]
+    assert seen[-1] == [3, 7, 11, 15] or seen[-1] == [3, 11, 19]
+    assert clock.n_steps == 18
+
+
+def test_the_typical_step_is_the_median_one_of_those_kept() -> None:
+    clock = StepClock()
+    fit(PLAN, callbacks=[clock])
+
+    # As many as the run has, so that both tell of the same steps.
+    assert clock.typical is not None
+    assert clock.n_steps == 2 * N_BATCHES - 3
+    assert clock.typical.step_ms == clock.step_ms
+    assert clock.typical.number > 3

@@ -1,0 +1,44 @@
+"""Why a training came to its end before its last epoch or step."""
+
+from __future__ import annotations
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import EarlyStopping, Timer
+
+_LIGHTNINGS_LAST_WORDS = " Signaling Trainer to stop."
+
+
+def why_stopped_early(trainer: pl.Trainer) -> str | None:
+    """Say what ended a training before its last epoch or step.
+
+    Args:
+        trainer: that has trained.
+
+    Returns:
+        One line; None where the training went on to its end.
+    """
+    progress = trainer.fit_loop.epoch_progress.current
+    n_epochs: int = progress.processed  # type: ignore[attr-defined]  # declared as a base class
+    is_at_end = _reaches(n_epochs, trainer.max_epochs) or _reaches(
+        trainer.global_step, trainer.max_steps
+    )
+    if not trainer.should_stop or is_at_end:
+        return None
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's
+    reasons = filter(None, map(_reason, callbacks))
+    return f"Stopped early in epoch {n_epochs - 1}: {next(reasons, 'a callback told it to.')}"
+
+
+def _reaches(number: int, most: int | None) -> bool:
+    # Lightning writes -1 for without an end.
+    return most not in (None, -1) and number >= most
+
+
+def _reason(callback: pl.Callback) -> str | None:
+    if isinstance(callback, Timer):
+        seconds_left = callback.time_remaining()
+        is_over = seconds_left is not None and seconds_left <= 0
+        return "the time of trainer.max_time is over." if is_over else None
+    if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
+        return callback.stopping_reason_message.removesuffix(_LIGHTNINGS_LAST_WORDS)
+    return None

@@ -1,0 +1,250 @@
+"""What a run says while it goes on and when it ends, and what it measures itself against."""
+
+import json
+import signal
+import sys
+
+import pytest
+import torch
+
+from gru_parallel.build import build_data
+from gru_parallel.overrides import compose_config
+from gru_parallel.read_config import read_config
+from tests.cli.in_process import SMALL, RunCommand, checkpoint_of, rows_of, summary_of
+
+BATCHES_OF_16 = (*SMALL, "data.batch_size=16")
+"""51 test windows are then 4 batches."""
+
+
+def epoch_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("Epoch ")]
+
+
+def repeat_last_of(overrides: tuple[str, ...], n_windows: int) -> dict[str, float]:
+    """Work out the errors of repeating the last value by hand."""
+    data = build_data(read_config(compose_config(list(overrides))))
+    batch = data.dataset("test").__getitems__(range(n_windows))
+    # Windows are relative to their last row, so the forecast is zero.
+    errors = batch["y"].double()
+    return {"mse": float(errors.square().mean()), "mae": float(errors.abs().mean())}
+
+
+@pytest.mark.parametrize(
+    ("limit", "n_windows"),
+    [("limit_test_batches=2", 32), ("fast_dev_run=3", 48)],
+)
+def test_baselines_are_measured_on_the_windows_of_a_limited_test(
+    limit: str, n_windows: int, train_command: RunCommand
+) -> None:
+    ended = train_command(*BATCHES_OF_16, f"trainer.{limit}")
+
+    summary = summary_of(ended)
+    expected = repeat_last_of(BATCHES_OF_16, n_windows)
+    assert summary["baselines"]["repeat_last"] == pytest.approx(expected)
+    assert summary["baselines"]["repeat_last"] != repeat_last_of(BATCHES_OF_16, 51)
+    assert (summary["test_windows"], summary["all_test_windows"]) == (n_windows, 51)
+    assert f"Test on {n_windows} of 51 windows" in ended.out
+
+
+def test_model_and_baselines_agree_where_the_model_repeats_the_last_value(
+    train_command: RunCommand,
+) -> None:
+    still = [
+        "optimizer=sgd",
+        "optimizer.lr=1e-12",
+        "+callbacks.zero={_target_: tests.cli.zero.Zero}",
+    ]
+    ended = train_command(*BATCHES_OF_16, *still, "trainer.limit_test_batches=3")
+
+    summary = summary_of(ended)
+    assert summary["test_metrics"] == pytest.approx(summary["baselines"]["repeat_last"])
+
+
+def test_without_a_limit_all_windows_are_tested(train_command: RunCommand) -> None:
+    ended = train_command(*BATCHES_OF_16)
+
+    summary = summary_of(ended)
+    assert summary["baselines"]["repeat_last"] == pytest.approx(repeat_last_of(BATCHES_OF_16, 51))
+    assert summary["test_windows"] == summary["all_test_windows"] == 51
+    assert " of 51 windows" not in ended.out
+
+
+def test_a_limit_of_no_batches_is_a_run_without_a_test(train_command: RunCommand) -> None:
+    # No baseline is wanted, so its season may be of any length.
+    season = "data.season_length=100000"
+    ended = train_command(*SMALL, "trainer.limit_test_batches=0", season, "logger=csv")
+
+    assert (ended.status, ended.err) == (0, "")
+    summary = summary_of(ended)
+    assert (summary["ended"], summary["test_metrics"], summary["baselines"]) == (
+        "completed",
+        None,
+        {},
+    )
+    assert (summary["test_windows"], summary["all_test_windows"]) == (0, 51)
+    assert summary["validation_loss"] > 0
+    assert "No test: trainer.limit_test_batches=0" in ended.out
+    assert "repeat last value" not in ended.out
+    assert (ended.folder / "timeline.png").is_file()
+
+
+def test_the_validation_is_recorded_and_the_best_epoch_named(train_command: RunCommand) -> None:
+    # After the first epoch it gets worse, and no step has a row.
+    settings = ["optimizer=sgd", "optimizer.lr=5", "trainer.log_every_n_steps=10"]
+    ended = train_command(*SMALL, *settings, "trainer.max_epochs=3")
+
+    assert rows_of(ended) == []
+    rows = rows_of(ended, "train/loss_epoch")
+    assert [(row["epoch"], row["step"]) for row in rows] == [("0", "3"), ("1", "6"), ("2", "9")]
+    losses = [float(row["val/loss"]) for row in rows]
+    summary = summary_of(ended)
+    assert summary["validation_loss"] == min(losses)
+    assert (
+        summary["best_epoch"] == losses.index(min(losses)) == checkpoint_of(ended, "best")["epoch"]
+    )
+    assert f"Best epoch: {summary['best_epoch']}, val/loss {min(losses):.4g}" in ended.out
+
+
+def test_without_checkpoints_the_best_epoch_is_known_all_the_same(
+    train_command: RunCommand,
+) -> None:
+    settings = [*SMALL, "optimizer=sgd", "optimizer.lr=5", "trainer.max_epochs=3"]
+    ended = train_command(*settings, "trainer.enable_checkpointing=false")
+
+    losses = [float(row["val/loss"]) for row in rows_of(ended, "val/loss")]
+    summary = summary_of(ended)
+    assert (summary["validation_loss"], summary["best_epoch"]) == (
+        min(losses),
+        losses.index(min(losses)),
+    )
+
+
+def test_where_output_is_no_terminal_each_epoch_is_a_line(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "trainer.enable_progress_bar=true")
+
+    rows = rows_of(ended, "train/loss_epoch")
+    lines = epoch_lines(ended.out)
+    assert len(lines) == 2
+    for epoch, (line, row) in enumerate(zip(lines, rows, strict=True)):
+        losses = [f"{float(row[name]):.4g}" for name in ("train/loss_epoch", "val/loss")]
+        assert line.startswith(f"Epoch {epoch}/1: train {losses[0]}, val {losses[1]}")
+        assert ", lr 0.001, " in line
+        assert line.endswith(" s")
+    assert "━━" not in ended.out
+    assert ended.err == ""
+
+
+@pytest.mark.parametrize("bar", ["true", "false"])
+def test_on_a_terminal_a_bar_or_lines_tell_of_the_epochs(
+    bar: str, train_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+
+    ended = train_command(*SMALL, f"trainer.enable_progress_bar={bar}")
+
+    assert ("val/loss:" in ended.out) == (bar == "true")
+    assert len(epoch_lines(ended.out)) == (0 if bar == "true" else 2)
+    assert "repeat last value" in ended.out
+
+
+def test_a_validation_within_an_epoch_is_a_line_of_its_own(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "trainer.val_check_interval=2", "trainer.max_epochs=1")
+
+    moments = [line.split(":")[0] for line in epoch_lines(ended.out)]
+    assert moments == ["Epoch 0/0, step 2", "Epoch 0/0"]
+
+
+def test_early_stopping_says_that_it_stopped_and_why(train_command: RunCommand) -> None:
+    options = ["callbacks=early_stopping", "callbacks.early_stopping.patience=2"]
+    ended = train_command(
+        *SMALL, *options, "+callbacks.early_stopping.min_delta=100", "trainer.max_epochs=20"
+    )
+
+    (said,) = [line for line in ended.out.splitlines() if line.startswith("Stopped early")]
+    assert said.startswith("Stopped early in epoch 2: Monitored metric val/loss did not improve")
+    summary = summary_of(ended)
+    assert (summary["ended"], summary["reason"]) == ("stopped early", said)
+    assert summary["test_metrics"]["mse"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("SIGINT", "Ctrl-C"), ("SIGTERM", "SIGTERM"), ("SIGUSR1", "SIGUSR1")]
+)
+def test_an_interrupted_run_leaves_a_summary_that_says_so(
+    name: str, said: str, train_command: RunCommand
+) -> None:
+    send = f"+callbacks.mine={{_target_: tests.interrupts.SendSignal, batch: 4, name: {name}}}"
+
+    ended = train_command(*SMALL, send)
+
+    assert ended.status == 128 + signal.Signals[name]
+    summary = summary_of(ended)
+    assert summary["ended"] == "interrupted"
+    checkpoint = ended.folder / "checkpoints" / "last.ckpt"
+    assert summary["reason"] == (
+        f"Stopped by {said} after step 5; checkpoint written: {checkpoint}"
+    )
+    assert (summary["test_metrics"], summary["epochs"], summary["steps"]) == (None, 2, 5)
+    assert summary["best_epoch"] == 0
+    assert summary["step_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("moment", "name", "reason"),
+    [
+        (
+            "batch: 21, hook: on_test_batch_start",
+            "SIGINT",
+            "Stopped by Ctrl-C in the test; the training is complete.",
+        ),
+        (
+            "batch: -1, hook: on_validation_batch_start",
+            "SIGTERM",
+            "Stopped by SIGTERM before the first step.",
+        ),
+        ("batch: 1, times: 2", "SIGINT", "Stopped by Ctrl-C."),
+        ("batch: -1, hook: on_validation_batch_start", "SIGINT", "Stopped by Ctrl-C."),
+    ],
+    ids=["in the test", "in the sanity check", "twice", "before it is taken over"],
+)
+@pytest.mark.usefixtures("interrupts_raise")
+def test_a_run_interrupted_at_another_moment_leaves_one_too(
+    moment: str, name: str, reason: str, train_command: RunCommand
+) -> None:
+    send = f"+callbacks.mine={{_target_: tests.interrupts.SendSignal, {moment}, name: {name}}}"
+
+    ended = train_command(*SMALL, send, "data.batch_size=16", "trainer.num_sanity_val_steps=2")
+
+    assert ended.status == 128 + signal.Signals[name]
+    summary = summary_of(ended)
+    assert (summary["ended"], summary["reason"]) == ("interrupted", reason)
+    assert summary["test_metrics"] is None
+
+
+def test_a_summary_is_there_only_when_the_run_in_its_folder_has_ended(
+    train_command: RunCommand,
+) -> None:
+    first = train_command(*SMALL, "trainer.max_epochs=1")
+    assert (summary_of(first)["ended"], summary_of(first)["reason"]) == ("completed", None)
+    checkpoint = first.folder / "checkpoints" / "last.ckpt"
+    fail = "+callbacks.harm={_target_: tests.cli.harm.Fail, rank: 0, batch: 4}"
+
+    with pytest.raises(ValueError, match="the batch is odd"):
+        train_command(*SMALL, f"ckpt_path={checkpoint}", fail)
+
+    assert not (first.folder / "summary.json").exists()
+
+
+def test_picture_and_summary_tell_of_the_same_steps(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "trainer.max_epochs=4")
+
+    summary = summary_of(ended)
+    # All of them but the first three are kept, so the median one is the step that is shown.
+    assert summary["timed_steps"] == 9
+    assert summary["timeline_step_ms"] == summary["step_ms"]
+    assert 3 < summary["timeline_step"] <= 12
+    trace = json.loads((ended.folder / "trace.json").read_text())
+    ends_us = [event["ts"] + event["dur"] for event in trace["traceEvents"] if "dur" in event]
+    assert max(ends_us) / 1e3 <= summary["timeline_step_ms"]
+    assert torch.isfinite(torch.tensor(summary["measured_bubble"]))
