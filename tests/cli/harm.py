@@ -36,6 +36,13 @@ class Fail(_Harm):
         raise ValueError("the batch is odd")
 
 
+class Interrupt(_Harm):
+    """Sends the rank a SIGTERM."""
+
+    def do(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
 class KillOnce(_Harm):
     """Kills the rank, in the launcher's first attempt only."""
 

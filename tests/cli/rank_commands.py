@@ -54,7 +54,11 @@ STOP_BEFORE_METRICS = (
 AVERAGE = "+callbacks.average={_target_: lightning.pytorch.callbacks.EMAWeightAveraging}"
 PATIENCE = f"engine.timeout_s={TIMEOUT_S}"
 ENDLESS = "trainer.max_epochs=-1"
-REPLICAS = ("engine.data_parallel=2", "placement.device_map=[0,0,0,0]")
+LIMITED = ("data.batch_size=20", "trainer.limit_test_batches=2")
+"""A test of 40 windows; 51 there are."""
+
+REPLICAS = ("engine.data_parallel=2", "placement.device_map=[0,0,0,0]", *LIMITED)
+INTERRUPT = "+callbacks.harm={_target_: tests.cli.harm.Interrupt, rank: 1, batch: 4}"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ WORLDS = {
     "a callback for all weights": alike(AVERAGE),
     "other data": of_file(200, 220),
     "a file that one rank lacks": of_file(200, 0),
+    "interrupted": alike(INTERRUPT),
     "diverging": alike(*DIVERGING),
     "raising": alike(FAIL),
     "killed": alike(ENDLESS, number=signal.SIGKILL),

@@ -23,6 +23,7 @@ from tests.cli.rank_commands import (
     BUSY,
     DIVERGING,
     KILL,
+    LIMITED,
     N_RANKS,
     RESTARTED,
     TIMEOUT_S,
@@ -154,7 +155,7 @@ def test_one_rank_shows_the_tables_and_tells_of_each_epoch(worlds: Worlds) -> No
 def test_replicas_train_and_measure_what_one_device_does(
     worlds: Worlds, train_command: RunCommand
 ) -> None:
-    alone = train_command(*SMALL, "placement.device_map=[0,0,0,0]")
+    alone = train_command(*SMALL, *LIMITED, "placement.device_map=[0,0,0,0]")
     folder = worlds.folder / "replicas" / "run"
 
     rows = rows_without_speed(folder / "metrics.csv")
@@ -162,11 +163,29 @@ def test_replicas_train_and_measure_what_one_device_does(
     assert [(row["epoch"], row["step"], row["lr"]) for row in rows] == [
         (row["epoch"], row["step"], row["lr"]) for row in expected
     ]
-    assert [float(row["train/loss"]) for row in rows] == pytest.approx(
-        [float(row["train/loss"]) for row in expected], rel=1e-5
-    )
-    metrics = summary_of(EndedAlone(0, "", "", folder))["test_metrics"]
-    assert metrics == pytest.approx(summary_of(alone)["test_metrics"], rel=1e-5)
+    for name in ("train/loss", "train/loss_epoch", "val/loss"):
+        assert numbers(rows, name) == pytest.approx(numbers(expected, name), rel=1e-5)
+    summary, expected_summary = summary_of(EndedAlone(0, "", "", folder)), summary_of(alone)
+    metrics = summary["test_metrics"]
+    assert metrics == pytest.approx(expected_summary["test_metrics"], rel=1e-5)
+    for name in ("baselines", "test_windows", "all_test_windows", "best_epoch"):
+        assert summary[name] == expected_summary[name]
+    assert summary["test_windows"] == 40
+
+
+def numbers(rows: list[dict[str, str]], name: str) -> list[float]:
+    return [float(row[name]) for row in rows if row[name]]
+
+
+def test_ranks_that_are_interrupted_leave_one_summary_that_says_so(worlds: Worlds) -> None:
+    first, interrupted = worlds.ends["interrupted"]
+
+    assert (first.status, interrupted.status) == (143, 143)
+    summary = summary_of(EndedAlone(0, "", "", worlds.folder / "interrupted" / "run"))
+    assert summary["ended"] == "interrupted"
+    assert summary["reason"].startswith("Stopped by SIGTERM after step 5; checkpoint written: ")
+    assert first.err.startswith("gru_parallel: Stopped by SIGTERM after step 5;")
+    assert (interrupted.out, interrupted.err) == ("", "")
 
 
 @pytest.mark.parametrize("name", REFUSED)

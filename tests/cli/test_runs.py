@@ -62,7 +62,6 @@ def test_metrics_csv_holds_each_loss_of_a_float32_run_exactly(train_command: Run
     ended = train_command(*SMALL)
     rows = rows_of(ended)
 
-    assert list(rows[0]) == ["epoch", "step", "train/loss", "samples/s", "lr"]
     assert [row["step"] for row in rows] == [str(step + 1) for step in range(N_STEPS)]
     for row in rows:
         loss = float(row["train/loss"])
