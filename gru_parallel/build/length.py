@@ -27,13 +27,19 @@ def run_length(config: Config, data: SeriesDataModule) -> RunLength:
 
     Raises:
         UsageError: a limit leaves no batch, or a validation comes after more batches than an epoch
-            has.
+            has, or a step of the optimiser takes more.
     """
     trainer = config.trainer
     if trainer.fast_dev_run:
         n_batches = int(trainer.fast_dev_run)
         return RunLength(-(-n_batches // trainer.accumulate_grad_batches), 1)
     n_batches = _limited("train", len(data.train_dataloader()), "training", trainer)
+    if trainer.accumulate_grad_batches > n_batches:
+        raise UsageError(
+            f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} exceeds the"
+            f" {n_batches} training batches of an epoch, which ends with a step; use"
+            f" trainer.accumulate_grad_batches <= {n_batches}, or a smaller data.batch_size."
+        )
     if trainer.validates:
         _limited("val", len(data.val_dataloader()), "validation", trainer)
         _check_interval(trainer, n_batches)

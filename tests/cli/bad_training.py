@@ -78,6 +78,10 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ["trainer.limit_train_batches=0.1"],
         ["trainer.limit_train_batches=0.1", "3 training batches"],
     ),
+    "more batches a step than an epoch has": (
+        ["trainer.accumulate_grad_batches=4"],
+        ["trainer.accumulate_grad_batches=4", "3 training batches", "<= 3"],
+    ),
     "a validation after more batches than there are": (
         ["trainer.val_check_interval=10"],
         ["trainer.val_check_interval=10", "3 training batches", "trainer.val_check_interval <= 3"],

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    EMAWeightAveraging,
+    GradientAccumulationScheduler,
+    StochasticWeightAveraging,
+)
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau
 
 from gru_parallel.training import SeriesModule
@@ -48,6 +53,12 @@ CASES = {
     # Five batches make two whole accumulations and an incomplete one.
     "accumulate": Case(accumulate_grad_batches=2),
     "accumulate and clip": Case(accumulate_grad_batches=3, gradient_clip_val=0.1),
+    "accumulate more than there is": Case(accumulate_grad_batches=9),
+    "accumulate later": Case(make_callbacks=lambda: [GradientAccumulationScheduler({1: 2})]),
+    "average from an epoch on": Case(
+        make_callbacks=lambda: [StochasticWeightAveraging(0.1, swa_epoch_start=1)], max_epochs=4
+    ),
+    "moving average": Case(make_callbacks=lambda: [EMAWeightAveraging(decay=0.5)]),
     "cosine": Case(partial(make_module, make_scheduler=cosine)),
     "one_cycle": Case(partial(make_module, make_scheduler=one_cycle)),
     "cosine with accumulation": Case(
