@@ -54,7 +54,7 @@ def test_training_refuses_a_setting_that_cannot_work(
         "a block of more layers than there are",
         "a word for the epochs",
         "a negative bound for gradients",
-        "no batch to test on",
+        "no batch to train on",
         "an argument without its plus",
         "a plateau without validation",
     ],
