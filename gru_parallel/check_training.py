@@ -88,10 +88,9 @@ def _check_limits(trainer: TrainerConfig) -> None:
             )
         if limit < 0:
             raise UsageError(f"trainer.{key}={limit} is no number of batches; use 0 or more.")
-        if limit == 0 and name in ("train", "test"):
-            purpose = "A run trains" if name == "train" else "A run ends with a test"
+        if limit == 0 and name == "train":
             raise UsageError(
-                f"trainer.{key}={limit} leaves no batch. {purpose}; use a number above 0, or leave"
+                f"trainer.{key}={limit} leaves no batch to train on; use a number above 0, or leave"
                 " it out."
             )
 

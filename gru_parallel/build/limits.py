@@ -42,5 +42,4 @@ def _n_batches(trainer: TrainerConfig, n_all: int) -> int:
             f"trainer.limit_test_batches={limit:g} is less than one of the {n_all} test batches;"
             " use a number of batches, such as 1, or 0 for no test."
         )
-    # Lightning takes 2.0 for the number, too, but 1.0 for all.
-    return min(int(limit), n_all) if limit > 1 else int(limit * n_all)
+    return int(limit * n_all)

@@ -26,7 +26,6 @@ def chosen(**options: Any) -> list[int]:
         ({}, N_WINDOWS),
         ({"limit_test_batches": 1.0}, N_WINDOWS),
         ({"limit_test_batches": 1}, 16),
-        ({"limit_test_batches": 2.0}, 32),
         ({"limit_test_batches": 0.5}, 32),
         ({"limit_test_batches": 0.99}, 48),
         ({"limit_test_batches": 100}, N_WINDOWS),
@@ -46,7 +45,6 @@ def test_the_first_batches_are_tested(options: dict[str, Any], n_windows: int) -
 @pytest.mark.parametrize(
     ("options", "n_batches"),
     [
-        ({"limit_test_batches": 2.0}, 2),
         ({"limit_test_batches": 0.99}, 1),
         ({"fast_dev_run": 2, "limit_test_batches": 0}, 2),
         ({"overfit_batches": 1}, 2),

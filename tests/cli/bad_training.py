@@ -62,10 +62,6 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ["trainer.limit_train_batches=0"],
         ["trainer.limit_train_batches=0", "above 0"],
     ),
-    "no batch to test on": (
-        ["trainer.limit_test_batches=0"],
-        ["trainer.limit_test_batches=0", "above 0"],
-    ),
     "a negative limit": (
         ["trainer.limit_val_batches=-1"],
         ["trainer.limit_val_batches=-1", "0 or more"],
