@@ -198,7 +198,7 @@ class GRU(nn.GRU):
         """Run as `nn.GRU` does, where the weights may lie on several devices."""
         weights = [weight.to(input.device) for weight in self._weights()]
         options = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
-        y, h_n = torch.gru(input, h_0, weights, *options, self.batch_first)
+        y, h_n = torch.gru(input, h_0.contiguous(), weights, *options, self.batch_first)
         return y, h_n
 
     def _pipeline(self, where: str) -> BorrowedStack:

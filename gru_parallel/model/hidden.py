@@ -126,7 +126,7 @@ def learned(block: Block, batch_size: int) -> Tensor:
     Equals one `nn.GRU` whose h_0 is a parameter, expanded over the batch.
     """
     states = torch.stack([getattr(block, name) for name in block.learned_names])
-    return states.unsqueeze(1).expand(-1, batch_size, -1).contiguous()
+    return states.unsqueeze(1).expand(-1, batch_size, -1)
 
 
 def carry(block: Block, batch_size: int, carried: Tensor | None) -> Tensor:

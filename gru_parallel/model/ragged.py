@@ -69,8 +69,7 @@ def run_gru(
         h_n: states after each row's own last step, shape (layers, batch, hidden_size).
     """
     if batch_sizes is None:
-        y, h_n = gru(x, h_0)
-        return y, h_n
+        return _call(gru, x, h_0)
     n_rows_at_all = x.shape[1]
     runs = list(segments(batch_sizes))
     outputs: list[Tensor] = []
@@ -81,9 +80,15 @@ def run_gru(
         if n_rows < h.shape[1]:
             ended.append(h[:, n_rows:])
             h = h[:, :n_rows]
-        y, h = gru(piece[:, :n_rows].contiguous(), h.contiguous())
+        y, h = _call(gru, piece[:, :n_rows], h)
         outputs.append(functional.pad(y, (0, 0, 0, n_rows_at_all - n_rows)))
     return torch.cat(outputs), torch.cat([h, *reversed(ended)], dim=1)
+
+
+def _call(gru: nn.GRU, x: Tensor, h_0: Tensor) -> tuple[Tensor, Tensor]:
+    # Every recurrent call is here. cuDNN refuses views, as some rows of a state are.
+    y, h_n = gru(x.contiguous(), h_0.contiguous())
+    return y, h_n
 
 
 def reverse_time(x: Tensor, batch_sizes: BatchSizes | None = None) -> Tensor:
