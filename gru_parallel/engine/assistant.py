@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ Work = Callable[[Sequence[Tensor | None]], list[Tensor | None]]
 """From tensors on a device to tensors on that device."""
 
 Packets = list[Packet | None]
+Found = TypeVar("Found")
 
 
 class Assistant:
@@ -33,12 +35,21 @@ class Assistant:
         self._process = 0
 
     def open(self) -> None:
-        """Start the thread; does nothing while it runs."""
+        """Start the thread; does nothing while it runs.
+
+        Raises:
+            Exception: the thread cannot start, or cannot use the device.
+        """
         if self._thread is None or self._process != os.getpid():
             # A forked child has none of its parent's threads.
             self._process = os.getpid()
             name = f"gru_parallel assistant ({self.name})"
-            self._thread = ThreadPoolExecutor(1, name, self.lane.start)
+            self._thread = ThreadPoolExecutor(1, name)
+            try:
+                self._thread.submit(self.lane.start).result()
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """End the thread; does nothing when it does not run."""
@@ -46,17 +57,37 @@ class Assistant:
             self._thread.shutdown()
             self._thread = None
 
-    def begin(self, work: Work, tensors: Sequence[Tensor | None], own: Lane) -> Future[Packets]:
-        """Start work on the assistant's device, in the state of the calling thread.
+    def beside(
+        self,
+        work: Work,
+        tensors: Sequence[Tensor | None],
+        own: Lane,
+        meanwhile: Callable[[], Found],
+    ) -> tuple[Found, list[Tensor | None]]:
+        """Do work on the assistant's device and something else in the calling thread, at once.
 
         Args:
-            work: what to do.
+            work: what to do, in the state of the calling thread.
             tensors: what it takes, on the calling stage's device.
             own: lane of the calling stage, to which the results come back.
+            meanwhile: what the calling thread does.
 
         Returns:
-            The results, on their way; `finish` waits for them.
+            What came of both; of the work on the calling stage's device.
+
+        Raises:
+            Exception: what either raised, once neither runs any longer.
         """
+        begun = self._begin(work, tensors, own)
+        try:
+            found = meanwhile()
+            return found, _receive(begun.result(), own)
+        finally:
+            wait([begun])
+            # An error of the work has a traceback that holds this frame, which must not hold it.
+            del begun
+
+    def _begin(self, work: Work, tensors: Sequence[Tensor | None], own: Lane) -> Future[Packets]:
         assert self._thread is not None
         taken = _send(tensors, own, self.lane)
         context = CallerContext.capture({own.device, self.lane.device})
@@ -72,17 +103,6 @@ class Assistant:
                 return _send(work(_receive(taken, self.lane)), self.lane, own)
 
         return self._thread.submit(run)
-
-    def finish(self, begun: Future[Packets], own: Lane) -> list[Tensor | None]:
-        """Wait for work that was begun.
-
-        Returns:
-            Its results, on the calling stage's device.
-
-        Raises:
-            Exception: what the work raised.
-        """
-        return _receive(begun.result(), own)
 
 
 def _send(tensors: Sequence[Tensor | None], lane: Lane, target: Lane) -> Packets:

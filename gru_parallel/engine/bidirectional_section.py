@@ -238,7 +238,10 @@ class BidirectionalSection(Section):
         """Run both directions: at once, where there is an assistant, or one after the other."""
         if self._assistant is None:
             return [work(own) for work, own in zip(works, tensors, strict=True)]
-        lane = self.setting.lane
-        begun = self._assistant.begin(works[REVERSE], tensors[REVERSE], lane)
-        forward = works[FORWARD](tensors[FORWARD])
-        return [forward, self._assistant.finish(begun, lane)]
+        both = self._assistant.beside(
+            works[REVERSE],
+            tensors[REVERSE],
+            self.setting.lane,
+            meanwhile=lambda: works[FORWARD](tensors[FORWARD]),
+        )
+        return list(both)

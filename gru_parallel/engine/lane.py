@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -71,8 +71,14 @@ class StreamLane:
         """Queue what happens inside after the caller's work, the caller's later work after it."""
         assert caller is not None
         self.compute.wait_stream(caller)
-        with self.compute:
-            yield
+        try:
+            with self.compute:
+                yield
+        except BaseException:
+            # A device that has failed says so here again, and the first word is the better one.
+            with suppress(RuntimeError):
+                caller.wait_stream(self.compute)
+            raise
         caller.wait_stream(self.compute)
 
     def send(self, tensor: Tensor, target: torch.device) -> Packet:

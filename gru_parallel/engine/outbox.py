@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import nullcontext
 from queue import SimpleQueue
 from threading import Thread
@@ -35,12 +36,14 @@ class Outbox:
                 daemon=True,
             )
             self._thread.start()
+            # The thread knows only its queue, so an outbox that is dropped unclosed still ends it.
+            self._finalizer = weakref.finalize(self, self._sending.put, None)
         self._sending.put((work, tensor))
 
     def close(self) -> None:
         """Wait until everything is sent, and end the thread."""
         if self._thread is not None:
-            self._sending.put(None)
+            self._finalizer()
             self._thread.join()
             self._thread = None
 

@@ -48,7 +48,11 @@ class Workers:
         return bool(self._threads) and self._process == os.getpid()
 
     def open(self) -> None:
-        """Start the workers; does nothing when they run."""
+        """Start the workers, all or none; does nothing when they run.
+
+        Raises:
+            Exception: a worker cannot start, or cannot use its device.
+        """
         if self._threads and self._process != os.getpid():
             # A forked child has its parent's queues, and none of its threads.
             self._jobs, self._threads = [], []
@@ -56,22 +60,40 @@ class Workers:
             return
         self._process = os.getpid()
         self._intra_op_threads = torch.get_num_threads()
+        # Workers know only their queue, so whoever is dropped unclosed still ends them.
+        self._finalizer = weakref.finalize(self, _stop, self._jobs)
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+
+    def close(self) -> None:
+        """End the workers; does nothing when they do not run."""
+        if self._threads:
+            self._end()
+
+    def _start(self) -> None:
+        started: SimpleQueue[BaseException | None] = SimpleQueue()
         for stage in self._stages:
             if stage.assistant is not None:
                 stage.assistant.open()
             jobs: SimpleQueue[Job | None] = SimpleQueue()
-            name = f"gru_parallel stage {stage.index} ({stage.name})"
-            thread = Thread(target=_work, args=(stage.lane.start, jobs), name=name, daemon=True)
             self._jobs.append(jobs)
-            self._threads.append(thread)
+            name = f"gru_parallel stage {stage.index} ({stage.name})"
+            arguments = (stage.lane.start, started, jobs)
+            thread = Thread(target=_work, args=arguments, name=name, daemon=True)
             thread.start()
-        # Workers know only their queue, so whoever is dropped unclosed still ends them.
-        self._finalizer = weakref.finalize(self, _stop, list(self._jobs))
+            self._threads.append(thread)
+        errors = [error for error in [started.get() for _ in self._threads] if error is not None]
+        if errors:
+            try:
+                raise errors[0]
+            finally:
+                # Its traceback holds this frame, which must not hold it in turn.
+                del errors
 
-    def close(self) -> None:
-        """End the workers; does nothing when they do not run."""
-        if not self._threads:
-            return
+    def _end(self) -> None:
         self._finalizer()
         for thread in self._threads:
             thread.join()
@@ -155,9 +177,16 @@ class Outcome:
     error: BaseException | None = None
 
 
-def _work(prepare: Job, jobs: SimpleQueue[Job | None]) -> None:
+def _work(
+    prepare: Job, started: SimpleQueue[BaseException | None], jobs: SimpleQueue[Job | None]
+) -> None:
     """Do jobs as they come until there is a None: the life of a worker thread."""
-    prepare()
+    try:
+        prepare()
+    except BaseException as error:  # noqa: BLE001  # the caller's thread raises it again
+        started.put(error)
+        return
+    started.put(None)
     while (job := jobs.get()) is not None:
         job()
         # A job kept until the next one comes would keep its batch alive.

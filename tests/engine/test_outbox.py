@@ -55,6 +55,15 @@ def test_a_tensor_is_kept_until_its_send_is_done_and_no_longer() -> None:
     outbox.close()
 
 
+def test_an_outbox_that_is_dropped_ends_its_thread() -> None:
+    outbox, sending = Outbox(), Sending()
+    keep(outbox, sending)
+    sending.is_done.set()
+
+    # The fixture looks whether the thread ends.
+    del outbox
+
+
 def test_closing_waits_until_all_is_sent() -> None:
     outbox, sending = Outbox(), Sending()
     keep(outbox, sending)
