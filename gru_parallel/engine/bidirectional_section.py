@@ -15,6 +15,7 @@ from gru_parallel.engine.gradient_sums import GradientSums
 from gru_parallel.engine.section import Parcel, PassSetting, Section, leaf
 from gru_parallel.model import BidirectionalBlock
 from gru_parallel.model.bidirectional import FORWARD, REVERSE
+from gru_parallel.model.block import weights_of
 from gru_parallel.model.ragged import BatchSizes, batch_sizes_of
 
 DIRECTIONS = (FORWARD, REVERSE)
@@ -67,14 +68,14 @@ class BidirectionalSection(Section):
     ) -> None:
         (block,) = states.blocks
         assert isinstance(block, BidirectionalBlock)
-        super().__init__(setting, [getattr(block, name) for name in block.learned_names])
+        super().__init__(setting, block.own_weights())
         self.states = states
         self._block = block
         self._wants_dx = wants_dx
         self._gives_state = gives_state
         self._assistant = assistant
         self._sums = [
-            [GradientSums(list(block.part(k, d).all_weights[0])) for d in DIRECTIONS]
+            [GradientSums(weights_of(block.part(k, d))) for d in DIRECTIONS]
             for k in range(block.num_layers)
         ]
         self._inputs: dict[int, list[Tensor]] = defaultdict(list)
@@ -226,6 +227,7 @@ class BidirectionalSection(Section):
                     [half.x, half.h_in, *sums.trained],
                     [gradient for _, gradient in roots],
                     retain_graph=self.setting.keep,
+                    allow_unused=True,
                 )
             sums.add(found)
             return [dx, dh]

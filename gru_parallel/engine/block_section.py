@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gru_parallel.engine.cells import CellIndex
+from gru_parallel.engine.pieces import has_own_forward
 from gru_parallel.engine.section import Parcel, PassSetting, Section, leaf
 from gru_parallel.model import Block, Start
 from gru_parallel.model.hidden import entering
@@ -82,6 +83,7 @@ class BlockSection(Section):
         self.states = states
         self._wants_dx = wants_dx
         self._gives_state = gives_state
+        self._is_own = any(map(has_own_forward, states.blocks))
         self._h: dict[int, list[Tensor]] = {}
         self._dh: list[Tensor | None] = []
         self._saved: dict[CellIndex, Saved] = {}
@@ -105,6 +107,8 @@ class BlockSection(Section):
         (self.states.h_n if is_last else self._h)[micro_batch] = after
         if torch.is_grad_enabled():
             self._saved[cell] = Saved(x, h_in, h_out, y)
+            if self._is_own and y.requires_grad:
+                self.check_leaves("A block", y, [x, *h_in])
         handed = after[-1] if is_last and self._gives_state else None
         return [Parcel(parcel.chunk, y.detach(), handed)]
 

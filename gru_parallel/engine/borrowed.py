@@ -68,7 +68,8 @@ class BorrowedStack:
             for part in block.gru_parts:
                 # They compute with what they are lent.
                 part._parameters.clear()
-        make_private(self._stack)
+        for module in self._stack.modules():
+            make_private(module)
         blocks, states = self._stack.gru_blocks, self._stack.state_slices
         ranges = [slice(placed.blocks.start, placed.blocks.stop) for placed in plan.stages]
         modules = [StageModules(None, blocks[own], states[own], None) for own in ranges]

@@ -9,10 +9,17 @@ from dataclasses import replace
 from torch import Tensor
 
 from gru_parallel.engine.cells import Cells
-from gru_parallel.engine.pieces import check_head, encode_whole, why_uncut
+from gru_parallel.engine.pieces import (
+    check_forwards,
+    check_head,
+    encode_whole,
+    refuse_hooks_never_called,
+    why_uncut,
+)
 from gru_parallel.engine.stage import Stage, StageModules, put_on
 from gru_parallel.engine.stages import modules_of_stages
 from gru_parallel.engine.stand_ins import StandIns
+from gru_parallel.engine.unsupported import refuse_what_looks_inside
 from gru_parallel.errors import UsageError
 from gru_parallel.model import StackModel
 from gru_parallel.placement.plan import Plan
@@ -22,7 +29,6 @@ class BorrowedModel:
     """Hands the stages the modules of a model that stays the caller's, as it is at each call.
 
     Args:
-        model: of the caller.
         plan: which blocks make which stage.
         stages: of the plan.
         own_stages: those that run in this process.
@@ -31,29 +37,30 @@ class BorrowedModel:
 
     def __init__(
         self,
-        model: StackModel,
         plan: Plan,
         stages: Sequence[Stage],
         own_stages: Sequence[Stage],
         n_replicas: int,
     ) -> None:
-        self._model = model
         self._plan = plan
         self._stages = stages
         self._own_stages = own_stages
         self._n_replicas = n_replicas
         self._said: str | None = None
 
-    def place(self) -> None:
+    def place(self, model: StackModel) -> None:
         """Move every module to the device of its stage."""
-        modules = modules_of_stages(self._model, self._plan)
+        modules = modules_of_stages(model, self._plan)
         for stage in self._own_stages:
             stage.place(modules[stage.index])
 
-    def take(self, x: Tensor, lengths: Tensor | None, cells: Cells) -> tuple[list[Tensor], Tensor]:
+    def take(
+        self, model: StackModel, x: Tensor, lengths: Tensor | None, cells: Cells
+    ) -> tuple[list[Tensor], Tensor]:
         """Let the stages compute with the model's modules as they are now.
 
         Args:
+            model: of the caller.
             x: windows, shape (batch, time, n_channels).
             lengths: time steps of each window, shape (batch,); None where all are whole.
             cells: of the batch.
@@ -67,9 +74,12 @@ class BorrowedModel:
             UsageError: the model does not go with the plan, or with a batch that is cut so.
             ShapeError: an encoder that runs on whole batches does not keep steps and rows.
         """
-        modules = modules_of_stages(self._model, self._plan)
-        check_head(self._model.head, cells, is_whole=self._n_replicas == 1)
+        modules = modules_of_stages(model, self._plan)
+        check_forwards(model, is_cut=cells.is_cut)
+        refuse_hooks_never_called(model)
+        check_head(model.head, cells, is_whole=self._n_replicas == 1)
         modules[0], encoded = self._encode(modules[0], x, lengths)
+        refuse_what_looks_inside((x, *model.parameters()), "A pipeline", "train in one piece.")
         stand_ins = StandIns()
         for stage in self._stages:
             stage.modules = modules[stage.index]

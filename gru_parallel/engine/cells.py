@@ -131,6 +131,11 @@ class Cells:
         return len(self.rows)
 
     @property
+    def is_cut(self) -> bool:
+        """Whether there is more than one cell."""
+        return self.n_micro_batches * self.n_chunks > 1
+
+    @property
     def n_chunks(self) -> int:
         """Chunks of each micro-batch; 0 where there is none."""
         return len(self.steps[0]) if self.steps else 0

@@ -16,14 +16,14 @@ class _Release(torch.autograd.Function):
     def forward(
         ctx: Any,
         loss: Tensor,
-        gradients: Sequence[Tensor | None],
+        gradients: Sequence[Tensor],
         read: Sequence[Tensor],
         *sources: Tensor,
     ) -> Tensor:
-        ctx.found = [gradient is not None for gradient in gradients]
+        ctx.n_gradients = len(gradients)
         # Kept as autograd keeps any saved tensor: it lets go of them after a backward, says so at
         # a second one, and notices if what was read has been changed in place since.
-        ctx.save_for_backward(*(g for g in gradients if g is not None), *read)
+        ctx.save_for_backward(*gradients, *read)
         return loss.clone()
 
     @staticmethod
@@ -35,9 +35,8 @@ class _Release(torch.autograd.Function):
                 " create_graph=True."
             )
         (scale,) = grad_outputs
-        saved = iter(ctx.saved_tensors)
-        gradients = [next(saved) if found else None for found in ctx.found]
-        return None, None, None, *(g if g is None else g * scale.to(g) for g in gradients)
+        gradients = ctx.saved_tensors[: ctx.n_gradients]
+        return None, None, None, *(_times(gradient, scale) for gradient in gradients)
 
 
 def with_gradients(
@@ -65,8 +64,15 @@ def with_gradients(
         without `retain_graph`, or where a tensor of `read` has been changed; and a second
         derivative is refused with a RuntimeError.
     """
-    result: Tensor = _release(loss, gradients, read, *sources)
-    return result
+    # One without a gradient is no source: its hooks would be called with nothing.
+    pairs = [(s, g) for s, g in zip(sources, gradients, strict=True) if g is not None]
+    return _release(loss, [g for _, g in pairs], read, *(s for s, _ in pairs))
+
+
+def _times(gradient: Tensor, scale: Tensor) -> Tensor:
+    # The scale of a loss may be too large for a half-precision number.
+    wide = torch.promote_types(gradient.dtype, scale.dtype)
+    return (gradient.to(wide) * scale.to(gradient.device, wide)).to(gradient.dtype)
 
 
 # torch has no types for `apply`.

@@ -30,7 +30,8 @@ def gradients_of_inputs(
     if batch.wants_dy and tail is not None and batch.y is not None:
         found["y"] = targets_gradient(tail, batch.y, batch.cells)
     h_0 = sources["h_0"]
-    if h_0 is not None and h_0.requires_grad:
+    given = (block for each in passes for block in each.stage.modules.blocks)
+    if h_0 is not None and h_0.requires_grad and any(block.h_0 == "given" for block in given):
         found["h_0"] = _dh_0(passes, h_0)
     return [
         found[name].to(source.device) if name in found else None

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from gru_parallel.engine.cells import Cells
 from gru_parallel.errors import ShapeError, UsageError
-from gru_parallel.model import StackModel, WindowHead, has_forward_of, looks_beyond
+from gru_parallel.model import (
+    BidirectionalBlock,
+    Block,
+    GRUBlock,
+    GRUStack,
+    StackModel,
+    WindowHead,
+    has_forward_of,
+    is_declared,
+    looks_beyond,
+)
 from gru_parallel.model.head import Head
 from gru_parallel.model.ragged import longest_first
 
@@ -33,7 +45,7 @@ def why_uncut(encoder: nn.Module) -> str | None:
             f"{beyond} may look beyond one time step of one row, or draws random numbers; if each"
             f" of its outputs depends on the same step of the same row alone, {DECLARE}."
         )
-    if any(map(_has_hooks, encoder.modules())):
+    if any(_has_hooks(part) or _wants_inputs(part) for part in encoder.modules()):
         return "a hook on a module in it is to be called once a step."
     return None
 
@@ -98,6 +110,46 @@ def check_head(head: Head, cells: Cells, *, is_whole: bool) -> None:
     )
 
 
+def check_forwards(model: StackModel, *, is_cut: bool) -> None:
+    """Refuse a `forward` of the caller's own that a pipeline would not call, or not as a whole.
+
+    Args:
+        model: encoder and head are seen to elsewhere.
+        is_cut: whether there is more than one cell.
+
+    Raises:
+        UsageError: there is one.
+    """
+    never = [(model, StackModel), (model.gru, GRUStack)]
+    never += [(b, BidirectionalBlock) for b in model.gru.gru_blocks if b.n_directions == 2]
+    for module, kind in never:
+        if not has_forward_of(module, kind):
+            raise UsageError(
+                f"{type(module).__name__} has a forward of its own, which a pipeline does not call:"
+                f" it runs what a {kind.__name__} is made of. Put what it does into the encoder,"
+                " the head or a module around the model."
+            )
+    parts = [(part, nn.GRU) for block in model.gru.gru_blocks for part in block.gru_parts]
+    blocks = [(block, GRUBlock) for block in model.gru.gru_blocks if block.n_directions == 1]
+    for module, kind in (*parts, *blocks) if is_cut else ():
+        # Where one object's forward was replaced, no stand-in can be made of it.
+        own = "forward" not in module.__dict__ and not has_forward_of(module, kind)
+        if own and not is_declared(module):
+            raise UsageError(
+                f"{type(module).__name__} has a forward of its own, which is called for pieces of a"
+                " batch, with the state that the piece before left; if its outputs then are those"
+                f" of the whole, {DECLARE}, else use one micro-batch and one chunk."
+            )
+
+
+def has_own_forward(block: Block) -> bool:
+    """Whether a block computes by a class of the caller's own."""
+    parts = block.gru_parts
+    return not has_forward_of(block, GRUBlock) or any(
+        not has_forward_of(part, nn.GRU) for part in parts
+    )
+
+
 def refuse_hooks(model: StackModel, *, is_cut: bool) -> None:
     """Refuse hooks on modules that a training step would call on pieces, or never.
 
@@ -110,27 +162,41 @@ def refuse_hooks(model: StackModel, *, is_cut: bool) -> None:
     Raises:
         UsageError: there is one.
     """
+    refuse_hooks_never_called(model)
     for name, part in _pipelined_parts(model):
-        never = part in (model, model.gru, model.gru.blocks)
-        if never and part._forward_pre_hooks:
-            kind, problem = "before forward", "would never be called"
-        elif part._backward_hooks or part._backward_pre_hooks:
-            kind, problem = "on the backward", "would be called for pieces of a batch"
-        elif part._forward_hooks and (is_cut or never):
-            kind, problem = "after forward", "would be called for pieces of a batch, or never"
-        else:
-            continue
-        raise UsageError(
-            f"The hook {kind} of {name or 'the model'} ({type(part).__name__}) {problem}, since a"
-            " pipeline calls its modules piece by piece; remove it for training, or register it on"
-            " parameters, whose hooks are called once a step."
-        )
+        if part._backward_hooks or part._backward_pre_hooks:
+            raise _hook_refused("on the backward", name, part, "would be called for pieces")
+        if part._forward_hooks and is_cut:
+            raise _hook_refused("after forward", name, part, "would be called for pieces")
 
 
-def refuse_foreign_leaf(root: Tensor, weights: list[Tensor], inputs: list[Tensor]) -> None:
+def refuse_hooks_never_called(model: StackModel) -> None:
+    """Refuse hooks on the modules around the blocks, which a pipeline calls one by one.
+
+    Raises:
+        UsageError: there is one.
+    """
+    around = {"the model": model, "gru": model.gru, "gru.blocks": model.gru.blocks}
+    for name, part in around.items():
+        if _has_hooks(part) or part._forward_pre_hooks:
+            raise _hook_refused("around forward or backward", name, part, "would never be called")
+
+
+def _hook_refused(kind: str, name: str, part: nn.Module, problem: str) -> UsageError:
+    return UsageError(
+        f"The hook {kind} of {name} ({type(part).__name__}) {problem}, since a pipeline calls its"
+        " modules piece by piece; remove it, or register it on parameters, whose hooks are called"
+        " once a step."
+    )
+
+
+def refuse_foreign_leaf(
+    what: str, root: Tensor, weights: Sequence[Tensor], inputs: Sequence[Tensor]
+) -> None:
     """Refuse a graph with a leaf that B does not know, and whose gradient would be lost.
 
     Args:
+        what: has made it.
         root: of the graph.
         weights: leaves that stand for weights.
         inputs: other leaves that B knows.
@@ -149,26 +215,28 @@ def refuse_foreign_leaf(root: Tensor, weights: list[Tensor], inputs: list[Tensor
         leaf = getattr(node, "variable", None)
         if leaf is not None and id(leaf) not in known:
             raise UsageError(
-                f"Head or loss compute with a tensor of shape {tuple(leaf.shape)} that requires a"
-                " gradient and is neither a parameter of the head nor a target, so a pipeline"
-                " would not give it one; make it a parameter of the head."
+                f"{what} computes with a tensor of shape {tuple(leaf.shape)} that requires a"
+                " gradient and is no parameter that a pipeline could find in it, so it would get"
+                " none; make it a parameter of the module that uses it, found by its name."
             )
         nodes += [before for before, _ in node.next_functions]
 
 
 def _pipelined_parts(model: StackModel) -> Iterator[tuple[str, nn.Module]]:
-    """The modules that the stages run, and those around them; with their names."""
-    encoder = set(model.encoder.modules())
-    of_weights = {
-        inner
-        for part in model.modules()
-        if is_parametrized(part)
-        for inner in getattr(part, "parametrizations", nn.ModuleDict()).modules()
-    }
-    for name, part in model.named_modules():
-        if part not in encoder and part not in of_weights:
-            yield name, part
+    """The modules that stages call, with their names."""
+    tops = {f"gru.blocks.{i}": block for i, block in enumerate(model.gru.gru_blocks)}
+    for name, top in {**tops, "head": model.head}.items():
+        for inner, part in top.named_modules():
+            # How a weight is made is asked once a step.
+            if "parametrizations" not in inner.split("."):
+                yield f"{name}.{inner}".rstrip("."), part
 
 
 def _has_hooks(part: nn.Module) -> bool:
     return bool(part._forward_hooks or part._backward_hooks or part._backward_pre_hooks)
+
+
+def _wants_inputs(part: nn.Module) -> bool:
+    """Whether a hook before forward is not one of those by which torch makes weights."""
+    makers = (WeightNorm, SpectralNorm, BasePruningMethod)
+    return not all(isinstance(hook, makers) for hook in part._forward_pre_hooks.values())

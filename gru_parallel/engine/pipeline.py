@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from threading import RLock
 from types import TracebackType
 from typing import Self
 
@@ -12,13 +13,15 @@ from torch import Tensor, nn
 
 from gru_parallel.engine.borrowed_model import BorrowedModel
 from gru_parallel.engine.cells import Cells
+from gru_parallel.engine.engine import steps_that_run
 from gru_parallel.engine.gradients import with_gradients
 from gru_parallel.engine.inputs import gradients_of_inputs, head_tail
 from gru_parallel.engine.pieces import refuse_hooks
 from gru_parallel.engine.stage import Stage
 from gru_parallel.engine.stage_pass import CHECK, TRAINING, Batch, StagePass
-from gru_parallel.engine.tail import assemble, count_elements
+from gru_parallel.engine.tail import assemble
 from gru_parallel.engine.workers import Workers
+from gru_parallel.errors import ShapeError
 from gru_parallel.model import StackModel, Start, SumLoss
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import Timeline
@@ -34,7 +37,7 @@ class PipelineEngine(ABC):
     caller's thread, on the first stage's device, before the pipeline; a head that does is refused.
 
     Opens itself at the first call; `close` ends the threads, and a later call opens it again.
-    Usable as a context manager.
+    Usable as a context manager. Python threads that call one engine take turns.
 
     Args:
         model: encoder, blocks and head; its blocks are the plan's.
@@ -81,12 +84,14 @@ class PipelineEngine(ABC):
         self._all_stages = stages
         self._stages = stages if own_stages is None else own_stages
         self._workers = workers
-        self._borrowed = BorrowedModel(model, plan, stages, self._stages, n_replicas)
+        # Reentrant: a checkpoint around a step runs it again within its backward.
+        self._turn = RLock()
+        self._borrowed = BorrowedModel(plan, stages, self._stages, n_replicas)
 
     def open(self) -> None:
         """Move every stage to its device and start the workers; does nothing when they run."""
         if not self._workers.are_open:
-            self._borrowed.place()
+            self._borrowed.place(self.model)
         self._workers.open()
 
     def close(self) -> None:
@@ -137,41 +142,46 @@ class PipelineEngine(ABC):
         Raises:
             UsageError: the batch has fewer time steps than the schedule has chunks, or hooks or
                 head do not go with a batch that is cut.
-            ShapeError: lengths, or h_0, do not fit the batch.
+            ShapeError: targets, lengths or h_0 do not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
         if self.loss is None:
             raise ValueError(f"train_step needs a loss; give {type(self).__name__} one.")
-        self.open()
-        cells = self._cut(x, lengths)
-        refuse_hooks(self.model, is_cut=cells.n_micro_batches * cells.n_chunks > 1)
-        weights, encoded = self._borrowed.take(x, lengths, cells)
         every_step = self.model.head.every_step
-        batch = Batch(
-            cells,
-            encoded.detach(),
-            y.detach(),
-            self.loss,
-            self._count(count_elements(cells, y, self.loss, every_step=every_step)),
-            start=self._start(x, h_0, reset),
-            use=TRAINING,
-            seed=self.seed,
-            step=step,
-            truncate=self.plan.truncate,
-            wants_dx=encoded.requires_grad,
-            wants_dy=y.requires_grad,
-            first_micro_batch=self._first_micro_batch,
-        )
-        passes = self._run(batch, training=True)
-        sources = {"x": encoded, "y": y, "h_0": h_0}
-        gradients = gradients_of_inputs(passes, batch, sources)
-        inputs = [source for source in sources.values() if source is not None]
-        return with_gradients(
-            self._loss_of(passes, batch),
-            [*weights, *inputs],
-            [*self._gradients(passes), *gradients],
-            read=[*(w for w in weights if w.dim() > 1), *inputs],
-        )
+        _check_targets(x, y, every_step=every_step)
+        with self._turn:
+            self.open()
+            cells = self._cut(x, lengths)
+            refuse_hooks(self.model, is_cut=cells.is_cut)
+            weights, encoded = self._borrowed.take(self.model, x, lengths, cells)
+            predicted = y
+            if every_step and lengths is not None:
+                predicted = y[steps_that_run(lengths, y.shape[1]).to(y.device)]
+            batch = Batch(
+                cells,
+                encoded.detach(),
+                y.detach(),
+                self.loss,
+                self._count(self.loss.count(predicted)),
+                start=self._start(x, h_0, reset),
+                use=TRAINING,
+                seed=self.seed,
+                step=step,
+                truncate=self.plan.truncate,
+                wants_dx=encoded.requires_grad,
+                wants_dy=y.requires_grad,
+                first_micro_batch=self._first_micro_batch,
+            )
+            passes = self._run(batch, training=True)
+            sources = {"x": encoded, "y": y, "h_0": h_0}
+            gradients = gradients_of_inputs(passes, batch, sources)
+            inputs = [source for source in sources.values() if source is not None]
+            return with_gradients(
+                self._loss_of(passes, batch),
+                [*weights, *inputs],
+                [*self._gradients(passes), *gradients],
+                read=[*(w for w in weights if w.dim() > 1), *inputs],
+            )
 
     def predict(
         self,
@@ -198,15 +208,16 @@ class PipelineEngine(ABC):
             ShapeError: lengths, or h_0, do not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
-        self.open()
-        cells = self._cut(x, lengths)
-        with torch.no_grad():
-            _, encoded = self._borrowed.take(x, lengths, cells)
-        batch = Batch(cells, encoded, start=self._start(x, h_0, reset))
-        tail = head_tail(self._run(batch, training=False))
-        if tail is None:
-            return self._no_predictions(x)
-        return assemble(tail.predictions, batch.cells, self.model.head)
+        with self._turn:
+            self.open()
+            cells = self._cut(x, lengths)
+            with torch.no_grad():
+                _, encoded = self._borrowed.take(self.model, x, lengths, cells)
+            batch = Batch(cells, encoded, start=self._start(x, h_0, reset))
+            tail = head_tail(self._run(batch, training=False))
+            if tail is None:
+                return self._no_predictions(x)
+            return assemble(tail.predictions, batch.cells, self.model.head)
 
     def first_nonfinite_stage(
         self,
@@ -229,25 +240,26 @@ class PipelineEngine(ABC):
         Returns:
             Index of the first stage whose outputs are not all finite; None where all are.
         """
-        self.open()
-        cells = self._cut(x, lengths)
-        with torch.no_grad():
-            _, encoded = self._borrowed.take(x, lengths, cells)
-        batch = Batch(
-            cells,
-            encoded,
-            start=self._start(x, h_0, reset),
-            use=CHECK,
-            seed=self.seed,
-            step=step,
-            check_finite=True,
-            first_micro_batch=self._first_micro_batch,
-        )
-        passes = self._run(batch, training=False)
-        tail = head_tail(passes)
-        if tail is not None:
-            passes[-1].finite = passes[-1].finite and tail.finite
-        return next((each.stage.index for each in passes if not each.finite), None)
+        with self._turn:
+            self.open()
+            cells = self._cut(x, lengths)
+            with torch.no_grad():
+                _, encoded = self._borrowed.take(self.model, x, lengths, cells)
+            batch = Batch(
+                cells,
+                encoded,
+                start=self._start(x, h_0, reset),
+                use=CHECK,
+                seed=self.seed,
+                step=step,
+                check_finite=True,
+                first_micro_batch=self._first_micro_batch,
+            )
+            passes = self._run(batch, training=False)
+            tail = head_tail(passes)
+            if tail is not None:
+                passes[-1].finite = passes[-1].finite and tail.finite
+            return next((each.stage.index for each in passes if not each.finite), None)
 
     def collect(self, predictions: Tensor) -> Tensor:
         """Return the predictions of all rows; see `Engine`."""
@@ -311,3 +323,14 @@ class PipelineEngine(ABC):
         self.peak_cells = tuple(each.peak_cells for each in passes)
         for each in passes:
             each.commit()
+
+
+def _check_targets(x: Tensor, y: Tensor, *, every_step: bool) -> None:
+    """Refuse targets that do not go with the windows, as the cells of both are cut alike."""
+    n_dims = 2 if every_step else 1
+    if y.shape[:n_dims] != x.shape[:n_dims]:
+        what = "row and step" if every_step else "row"
+        raise ShapeError(
+            f"Targets of shape {tuple(y.shape)} do not fit windows of shape {tuple(x.shape)}; give"
+            f" one for each {what} of the batch."
+        )

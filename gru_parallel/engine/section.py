@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from gru_parallel.engine.cells import CellIndex, Cells
 from gru_parallel.engine.gradient_sums import GradientSums
 from gru_parallel.engine.lane import Lane
+from gru_parallel.engine.pieces import refuse_foreign_leaf
 from gru_parallel.model import DropoutKey
 
 
@@ -82,6 +83,7 @@ class Section(ABC):
     def __init__(self, setting: PassSetting, weights: Sequence[Tensor]) -> None:
         self.setting = setting
         self.gradients = GradientSums(weights)
+        self._is_checked = False
 
     def weight_gradients(self) -> list[Tensor | None]:
         """Return the gradient of each weight, in their order; None where nothing was found."""
@@ -98,6 +100,12 @@ class Section(ABC):
     @abstractmethod
     def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Take a cell's gradient in; return those that can go on, in descending order."""
+
+    def check_leaves(self, what: str, root: Tensor, inputs: Sequence[Tensor]) -> None:
+        """Refuse, at the first cell, a graph with a leaf that B would not know."""
+        if not self._is_checked:
+            refuse_foreign_leaf(what, root, self.gradients.trained, inputs)
+            self._is_checked = True
 
     def differentiate(
         self,
@@ -160,9 +168,11 @@ class EncoderSection(Section):
         """Encode a cell."""
         assert parcel.tensor is not None
         x = leaf(parcel.tensor) if self._wants_dx else parcel.tensor
-        y: Tensor = self._encoder(x)
+        # A leaf itself could not be changed in place.
+        y: Tensor = self._encoder(x.clone() if self._wants_dx else x)
         if y.requires_grad:
             self._saved[micro_batch, parcel.chunk] = x, y
+            self.check_leaves("The encoder", y, [x])
         return [Parcel(parcel.chunk, y.detach())]
 
     def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:

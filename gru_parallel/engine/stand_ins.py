@@ -6,7 +6,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import NoReturn, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 from gru_parallel.engine.stage import Stage, StageModules
 from gru_parallel.errors import UsageError
 from gru_parallel.model import Block
-from gru_parallel.model.private import private
+from gru_parallel.model.private import make_private
 
 DeviceOf = Callable[[nn.Module], torch.device]
 M = TypeVar("M", bound=nn.Module)
@@ -51,8 +51,8 @@ class StandIns:
         def block(module: Block) -> Block:
             of_reverse = set() if stage.assistant is None else set(module.reverse_parts)
             other = own if stage.assistant is None else stage.assistant.lane.device
-            # A block that stands twice in a stack is two blocks, with gradients of their own.
-            return self._make(module, lambda part: other if part in of_reverse else own, {})
+            # What stands twice in a stack, or in a block, is two, with gradients of their own.
+            return self._make(module, lambda part: other if part in of_reverse else own, None)
 
         shared: dict[nn.Module, nn.Module] = {}
         encoder, head = modules.encoder, modules.head
@@ -67,8 +67,8 @@ class StandIns:
         """Return the weights that leaves stand for."""
         return [self._weights[leaf] for leaf in leaves]
 
-    def _make(self, module: M, device_of: DeviceOf, made: dict[nn.Module, nn.Module]) -> M:
-        if module in made:
+    def _make(self, module: M, device_of: DeviceOf, made: dict[nn.Module, nn.Module] | None) -> M:
+        if made is not None and module in made:
             return cast(M, made[module])
         if "forward" in module.__dict__ or isinstance(module, torch.jit.ScriptModule):
             raise UsageError(
@@ -78,8 +78,9 @@ class StandIns:
             )
         _run_hooks_before(module)
         kind: type[M] = type_before_parametrizations(module)
-        # Hooks for the calls of all modules there are would see the pieces, too.
-        own = made[module] = kind.__new__(kind if module._forward_hooks else private(kind))
+        own = kind.__new__(kind)
+        if made is not None:
+            made[module] = own
         weights = _weights_of(module)
         device = device_of(module)
         leaves = {name: self._leaf(weight, device) for name, weight in weights.items()}
@@ -93,7 +94,11 @@ class StandIns:
             },
             # They have been run.
             _forward_pre_hooks=OrderedDict(),
+            _compiled_call_impl=None,
         )
+        if not module._forward_hooks:
+            # Hooks for the calls of all modules there are would see the pieces, too.
+            make_private(own)
         if isinstance(own, nn.RNNBase):
             flat = [leaves[name] for name in own._flat_weights_names]
             # References too, or else it would think them new, and ask again at every cell.
@@ -106,7 +111,11 @@ class StandIns:
     def _leaf(self, weight: Tensor, device: torch.device) -> Tensor:
         # Elsewhere if it was moved, or if stages share it.
         weight = weight.to(device)
-        leaf = weight.detach().requires_grad_(weight.requires_grad)
+        leaf = weight.detach()
+        if isinstance(weight, nn.Parameter):
+            leaf = nn.Parameter(leaf, weight.requires_grad)
+            leaf.__dict__.update(weight.__dict__)
+        leaf.requires_grad_(weight.requires_grad)
         self._weights[leaf] = weight
         return leaf
 
@@ -117,7 +126,9 @@ def _weights_of(module: nn.Module) -> dict[str, Tensor]:
         # As at the start of its own forward, so that a parametrization is asked as often.
         module._update_flat_weights()
         flat = cast(list[Tensor], module._flat_weights)
-        return dict(zip(module._flat_weights_names, flat, strict=True))
+        # A class of the caller's own may have others beside them.
+        others = {name: weight for name, weight in module._parameters.items() if weight is not None}
+        return others | dict(zip(module._flat_weights_names, flat, strict=True))
     made = list(getattr(module, "parametrizations", {})) if is_parametrized(module) else []
     return {
         **{name: weight for name, weight in module._parameters.items() if weight is not None},
@@ -138,20 +149,31 @@ def _run_hooks_before(module: nn.Module) -> None:
         UsageError: one changes the inputs, or wants to see them.
     """
     for key, hook in module._forward_pre_hooks.items():
-        arguments: tuple[Any, ...] = (
-            ((), {}) if key in module._forward_pre_hooks_with_kwargs else ((),)
+        refusal = UsageError(
+            f"The hook {getattr(hook, '__name__', type(hook).__name__)} before the forward of a"
+            f" {type(module).__name__} reads or changes its inputs, which come in pieces; in a"
+            " pipeline such hooks run once a step and without inputs, to make weights. Remove it,"
+            " or put what it does into a module."
         )
-        name = getattr(hook, "__name__", type(hook).__name__)
-        try:
-            changed = hook(module, *arguments)
-        except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(_NO_INPUTS.format(name, type(module).__name__)) from error
-        if changed is not None:
-            raise UsageError(_NO_INPUTS.format(name, type(module).__name__))
+        arguments: list[object] = [_NoInputs(refusal)]
+        if key in module._forward_pre_hooks_with_kwargs:
+            arguments.append({})
+        if hook(module, *arguments) is not None:
+            raise refusal
 
 
-_NO_INPUTS = (
-    "The hook {} before the forward of a {} reads or changes its inputs, which come in pieces; in a"
-    " pipeline such hooks run once a step and without inputs, to make weights. Remove it, or put"
-    " what it does into a module."
-)
+class _NoInputs(tuple[()]):
+    """Stands for the inputs of a module, and refuses to be looked at."""
+
+    refusal: UsageError
+
+    def __new__(cls, refusal: UsageError) -> Self:
+        """Make one, with what it says."""
+        made = super().__new__(cls)
+        made.refusal = refusal
+        return made
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise self.refusal
+
+    __bool__ = __contains__ = __getitem__ = __iter__ = __len__ = _refuse

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gru_parallel.engine.cells import CellIndex, Cells, Place
-from gru_parallel.engine.pieces import refuse_foreign_leaf
 from gru_parallel.engine.section import Parcel, PassSetting, Section, leaf
 from gru_parallel.model import SumLoss
 from gru_parallel.model.head import Head
@@ -50,7 +49,6 @@ class HeadTail(Section):
         self._wants_dy = wants_dy
         self._saved: dict[CellIndex, tuple[Tensor, Tensor, Tensor]] = {}
         self._n_elements = n_elements
-        self._is_checked = False
         self.predictions: dict[CellIndex, Tensor] = {}
         self.total: Tensor | None = None
         self.finite = True
@@ -69,7 +67,11 @@ class HeadTail(Section):
         if self._n_predicted(cell) == 0:
             return []
         cells, every_step = self.setting.cells, self._head.every_step
-        prediction: Tensor = self._head(y if every_step else cells.last_outputs(y, cell))
+        # A leaf itself could not be changed in place, which a linear layer does not do.
+        outputs = y if type(getattr(self._head, "linear", None)) is nn.Linear else y.clone()
+        prediction: Tensor = self._head(
+            outputs if every_step else cells.last_outputs(outputs, cell)
+        )
         if self._check_finite and not prediction.isfinite().all():
             self.finite = False
         runs = cells.runs(cell) if every_step else None
@@ -87,7 +89,7 @@ class HeadTail(Section):
         self.total = loss.detach() if self.total is None else self.total + loss.detach()
         if loss.requires_grad:
             self._saved[cell] = (y, source, loss)
-            self._check_leaves(loss, [y, source])
+            self.check_leaves("The head, or the loss,", loss, [y, source])
         return []
 
     def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
@@ -101,11 +103,6 @@ class HeadTail(Section):
         if of_target and of_target[0] is not None:
             self.dy[micro_batch, parcel.chunk] = of_target[0]
         return [Parcel(parcel.chunk, dy)]
-
-    def _check_leaves(self, loss: Tensor, inputs: list[Tensor]) -> None:
-        if not self._is_checked:
-            refuse_foreign_leaf(loss, self.gradients.trained, inputs)
-            self._is_checked = True
 
     def _n_predicted(self, cell: CellIndex) -> int:
         cells = self.setting.cells
@@ -138,14 +135,6 @@ class OutputTail(Section):
     def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Begin B of a cell with the gradient of its outputs."""
         return [Parcel(parcel.chunk, self.gradients_of_outputs.get((micro_batch, parcel.chunk)))]
-
-
-def count_elements(cells: Cells, y: Tensor, loss: SumLoss, *, every_step: bool) -> int:
-    """Count what the loss of a batch is divided by: elements of y that have a prediction."""
-    if cells.lengths is None or not every_step:
-        return loss.count(y)
-    n_steps = sum(length for rows in cells.lengths for length in rows)
-    return loss.count(y) // max(1, y.shape[0] * y.shape[1]) * n_steps
 
 
 def place(cells: Cells, cell: CellIndex, *, every_step: bool) -> Place:

@@ -8,7 +8,7 @@ from gru_parallel.model.hidden import Start
 from gru_parallel.model.loss import LOSSES, SumLoss
 from gru_parallel.model.stack import GRUStack
 from gru_parallel.model.stack_model import StackModel
-from gru_parallel.model.stepwise import has_forward_of, looks_beyond
+from gru_parallel.model.stepwise import has_forward_of, is_declared, looks_beyond
 
 __all__ = [
     "LOSSES",
@@ -23,5 +23,6 @@ __all__ = [
     "SumLoss",
     "WindowHead",
     "has_forward_of",
+    "is_declared",
     "looks_beyond",
 ]

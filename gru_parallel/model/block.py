@@ -14,6 +14,9 @@ from gru_parallel.errors import ShapeError, UsageError
 from gru_parallel.model.dropout import DropoutKey, dropout
 from gru_parallel.model.ragged import BatchSizes, run_gru
 
+_OF_A_LAYER = re.compile(r"(weight|bias)_(ih|hh)_l\d+|h_0_l\d+")
+"""In the names of what `nn.GRU`, or its learned state, has a layer."""
+
 POLICIES = ("zeros", "given", "learned", "carry", "previous")
 """Where a block's h_0 may come from; hidden.py says what each means."""
 
@@ -122,8 +125,18 @@ class Block(nn.Module, ABC):
 
     def weights(self) -> list[Tensor]:
         """Return what the block is trained by, in the order of `nn.GRU`, learned states last."""
-        weights = [w for part in self.gru_parts for layer in part.all_weights for w in layer]
-        return [*weights, *(getattr(self, name) for name in self.learned_names)]
+        return [*(w for part in self.gru_parts for w in weights_of(part)), *self.own_weights()]
+
+    def own_weights(self) -> list[Tensor]:
+        """Return what the block is trained by beside the weights of its parts."""
+        learned = self.learned_names
+        # A class of the caller's own may have others beside the learned states.
+        others = [
+            weight
+            for name, weight in self.named_parameters()
+            if not name.startswith("parts.") and name not in learned
+        ]
+        return [*(getattr(self, name) for name in learned), *others]
 
     @property
     def some_weight(self) -> Tensor:
@@ -150,10 +163,12 @@ class Block(nn.Module, ABC):
         names = {}
         for index, (part, place) in enumerate(zip(self.gru_parts, self.part_places, strict=True)):
             first, suffix = place
-            for own in part.state_dict():
+            for own in filter(_OF_A_LAYER.search, part.state_dict()):
                 name = _count_from(self.first_layer + first, own, suffix)
                 names[f"parts.{index}.{own}"] = name
-        return names | {own: _count_from(self.first_layer, own) for own in self.learned_names}
+        own_names = (own for own in self.state_dict() if not own.startswith("parts."))
+        learned = filter(_OF_A_LAYER.search, own_names)
+        return names | {own: _count_from(self.first_layer, own) for own in learned}
 
     @abstractmethod
     def forward(
@@ -256,6 +271,14 @@ class GRUBlock(Block):
             layer += part.num_layers
             x = self.drop(x, layer - 1, key)
         return x, states[0] if len(states) == 1 else torch.cat(states)
+
+
+def weights_of(part: nn.GRU) -> list[Tensor]:
+    """Return what a part of a block is trained by, in the order of `nn.GRU`."""
+    weights = [weight for layer in part.all_weights for weight in layer]
+    # A class of the caller's own may have others.
+    names = part._flat_weights_names
+    return [*weights, *(w for name, w in part.named_parameters() if name not in names)]
 
 
 def _count_from(first_layer: int, name: str, suffix: str = "") -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
+from gru_parallel.errors import ShapeError
+
 
 @dataclass(frozen=True)
 class SumLoss:
@@ -26,22 +28,35 @@ class SumLoss:
 
 
 def _mse(prediction: Tensor, target: Tensor) -> Tensor:
-    return functional.mse_loss(prediction, target, reduction="sum")
+    return functional.mse_loss(*_alike(prediction, target), reduction="sum")
 
 
 def _mae(prediction: Tensor, target: Tensor) -> Tensor:
-    return functional.l1_loss(prediction, target, reduction="sum")
+    return functional.l1_loss(*_alike(prediction, target), reduction="sum")
 
 
 def _huber(prediction: Tensor, target: Tensor) -> Tensor:
-    return functional.huber_loss(prediction, target, reduction="sum")
+    return functional.huber_loss(*_alike(prediction, target), reduction="sum")
 
 
 def _cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
     classes = prediction.shape[-1]
-    return functional.cross_entropy(
-        prediction.reshape(-1, classes), target.reshape(-1), reduction="sum"
-    )
+    scores = _wide(prediction).reshape(-1, classes)
+    return functional.cross_entropy(scores, target.reshape(-1), reduction="sum")
+
+
+def _alike(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    if prediction.shape != target.shape:
+        raise ShapeError(
+            f"Targets of shape {tuple(target.shape)} do not fit predictions of shape"
+            f" {tuple(prediction.shape)}; give one number for each."
+        )
+    return _wide(prediction), _wide(target)
+
+
+def _wide(numbers: Tensor) -> Tensor:
+    # A sum over a batch soon leaves the range, and the precision, of 16 bits.
+    return numbers.float() if numbers.dtype.itemsize == 2 else numbers
 
 
 LOSSES = {

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, TypeVar, cast
+import weakref
+from typing import Any
 
 from torch import nn
 
-M = TypeVar("M", bound=nn.Module)
-
 
 def make_private(module: nn.Module) -> None:
-    """Let no hook fire where a module, or a module in it, is called.
+    """Let no hook fire where a module is called.
 
     torch has hooks for the calls of all modules there are. What makes one module of several, as the
     drop-in for `nn.GRU` does, would show them its inner ones.
     """
-    for each in list(module.modules()):
-        each.__class__ = private(type(each))
+    # What a compiled module has here is called in place of hooks and forward.
+    module.__dict__["_compiled_call_impl"] = _Forward(module)
 
 
-def private(kind: type[M]) -> type[M]:
-    """Return a class like `kind`, whose modules fire no hook where they are called."""
-    return cast(type[M], _private(kind))  # type: ignore[arg-type]  # a class has a hash
+class _Forward:
+    """Calls the forward of a module, which it does not keep alive."""
 
+    def __init__(self, module: nn.Module) -> None:
+        self._module = weakref.ref(module)
 
-@cache
-def _private(kind: type[nn.Module]) -> type[nn.Module]:
-    def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
-
-    return type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__})
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        module = self._module()
+        assert module is not None
+        return module.forward(*args, **kwargs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
@@ -62,7 +63,7 @@ def _parts_beyond(module: nn.Module, *, trusted: bool) -> Iterator[nn.Module]:
     if _depends_on_the_cut(module):
         yield module
         return
-    declared = _is_declared(module)
+    declared = is_declared(module)
     if not (trusted or declared or _is_known(module)):
         yield module
         return
@@ -78,17 +79,7 @@ def _depends_on_the_cut(module: nn.Module) -> bool:
     return isinstance(module, _NormBase) and (module.training or module.running_mean is None)
 
 
-def _is_known(module: nn.Module) -> bool:
-    if "forward" in module.__dict__:
-        return False
-    if isinstance(module, _OF_LAST_DIMENSIONS):
-        return len(module.normalized_shape) == 1
-    if isinstance(module, _DropoutNd):
-        return True
-    return _class_of(module).forward in _FORWARDS
-
-
-def _is_declared(module: nn.Module) -> bool:
+def is_declared(module: nn.Module) -> bool:
     """Whether the class that has the module's `forward`, or one made from it, says `stepwise`."""
     if "forward" in module.__dict__:
         return False
@@ -98,6 +89,17 @@ def _is_declared(module: nn.Module) -> bool:
         if "forward" in kind.__dict__:
             break
     return False
+
+
+def _is_known(module: nn.Module) -> bool:
+    # Neither a forward of one object's own nor a script or trace is that of a class.
+    if "forward" in module.__dict__ or isinstance(module, torch.jit.ScriptModule):
+        return False
+    if isinstance(module, _OF_LAST_DIMENSIONS):
+        return len(module.normalized_shape) == 1
+    if isinstance(module, _DropoutNd):
+        return True
+    return _class_of(module).forward in _FORWARDS
 
 
 def _class_of(module: nn.Module) -> type[nn.Module]:
