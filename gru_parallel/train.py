@@ -26,7 +26,6 @@ from gru_parallel.build import (
     check_rates,
     check_trainer,
     run_length,
-    windows_to_test,
 )
 from gru_parallel.cli import TERMINATED, fail, run_under_hydra, write_resolved
 from gru_parallel.config import Config
@@ -109,12 +108,13 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
         check_world_size(planned.plan, config.data_parallel, ranks.world_size)
         device_of_rank(planned.plan, ranks.launch)
         part = Part.of_rank(planned.plan, ranks.rank)
-    check_rates(config, run_length(config, data))
+    length = run_length(config, data)
+    check_rates(config, length)
     check_memory(config, planned, part)
     module = build_module(config, data.n_channels, data.n_targets, part)
     if config.ckpt_path is not None:
         check_checkpoint(config.ckpt_path, module, data)
-    tested = windows_to_test(config, data)
+    tested = data.evaluation_windows("test", length.n_test_batches)
     scores = data.baselines("test", tested) if len(tested) else {}
     baselines = {name: asdict(score) for name, score in scores.items()}
     return Prepared(config, data, module, planned, tested, baselines, ranks)
@@ -149,7 +149,7 @@ class _Running:
         self._clock = StepClock()
         # What stands in a file or a pipe cannot be drawn over.
         is_live = sys.stdout.isatty() and console.is_interactive
-        shows_progress = is_live and bool(prepared.config.trainer.enable_progress_bar)
+        shows_progress = is_live and prepared.config.trainer.enable_progress_bar
         self._trainer = build_trainer(
             prepared.config,
             prepared.planned.plan,

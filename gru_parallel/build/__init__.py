@@ -3,7 +3,6 @@
 from gru_parallel.build.checkpoint import check_checkpoint
 from gru_parallel.build.data import build_data
 from gru_parallel.build.length import RunLength, run_length
-from gru_parallel.build.limits import windows_to_test
 from gru_parallel.build.memory import check_memory
 from gru_parallel.build.module import Part, build_module
 from gru_parallel.build.optimizer import check_rates
@@ -23,5 +22,4 @@ __all__ = [
     "check_rates",
     "check_trainer",
     "run_length",
-    "windows_to_test",
 ]

@@ -16,10 +16,12 @@ class RunLength:
     Attributes:
         n_steps: of the optimiser; None for a run without a known end.
         n_epochs: of the run; None likewise.
+        n_test_batches: that the test will take, the first ones; 0 where there is to be no test.
     """
 
     n_steps: int | None
     n_epochs: int | None
+    n_test_batches: int
 
 
 def run_length(config: Config, data: SeriesDataModule) -> RunLength:
@@ -30,9 +32,11 @@ def run_length(config: Config, data: SeriesDataModule) -> RunLength:
             has, or a step of the optimiser takes more.
     """
     trainer = config.trainer
+    n_test_batches = data.n_evaluation_batches("test")
     if trainer.fast_dev_run:
         n_batches = int(trainer.fast_dev_run)
-        return RunLength(-(-n_batches // trainer.accumulate_grad_batches), 1)
+        n_steps = -(-n_batches // trainer.accumulate_grad_batches)
+        return RunLength(n_steps, 1, min(n_batches, n_test_batches))
     n_batches = _limited("train", len(data.train_dataloader()), "training", trainer)
     if trainer.accumulate_grad_batches > n_batches:
         raise UsageError(
@@ -43,8 +47,12 @@ def run_length(config: Config, data: SeriesDataModule) -> RunLength:
     if trainer.validates:
         _limited("val", len(data.val_dataloader()), "validation", trainer)
         _check_interval(trainer, n_batches)
-    _limited("test", len(data.test_dataloader()), "test", trainer)
-    return _length(trainer, -(-n_batches // trainer.accumulate_grad_batches))
+    if trainer.limit_test_batches == 0:
+        n_test_batches = 0
+    else:
+        n_test_batches = _limited("test", n_test_batches, "test", trainer)
+    steps_of_epoch = -(-n_batches // trainer.accumulate_grad_batches)
+    return RunLength(*_n_steps_and_epochs(trainer, steps_of_epoch), n_test_batches)
 
 
 def _limited(name: str, n_batches: int, part: str, trainer: TrainerConfig) -> int:
@@ -76,7 +84,9 @@ def _check_interval(trainer: TrainerConfig, n_batches: int) -> None:
         )
 
 
-def _length(trainer: TrainerConfig, steps_of_epoch: int) -> RunLength:
+def _n_steps_and_epochs(
+    trainer: TrainerConfig, steps_of_epoch: int
+) -> tuple[int | None, int | None]:
     n_epochs = trainer.max_epochs
     if n_epochs is None:
         # Lightning's own default where nothing ends a run.
@@ -84,4 +94,4 @@ def _length(trainer: TrainerConfig, steps_of_epoch: int) -> RunLength:
     n_steps = None if n_epochs == -1 else n_epochs * steps_of_epoch
     if trainer.max_steps != -1:
         n_steps = trainer.max_steps if n_steps is None else min(n_steps, trainer.max_steps)
-    return RunLength(n_steps, None if n_steps is None else -(-n_steps // steps_of_epoch))
+    return n_steps, None if n_steps is None else -(-n_steps // steps_of_epoch)

@@ -260,7 +260,7 @@ class SeriesDataModule(LightningDataModule):
 
         Args:
             part: "validation" or "test".
-            n_batches: how many of the part's batches, at least 1.
+            n_batches: how many of the part's batches; 0 for none.
 
         Returns:
             Their indices in `dataset(part)`, those of all replicas, int64 of shape `(windows,)`.

@@ -180,8 +180,9 @@ class StreamBatches(Dataset[Batch]):
         return {**self.windows.__getitems__(index), "reset": reset, "index": index}
 
     def first_windows(self, n_batches: int) -> Tensor:
-        """The windows of the first batches of epoch 0, those of all shares, `n_batches` > 0."""
-        return torch.from_numpy(self._order_of(0)[: self._batch_ends[n_batches - 1]])
+        """The windows of the first batches of epoch 0, those of all shares."""
+        end = self._batch_ends[n_batches - 1] if n_batches > 0 else 0
+        return torch.from_numpy(self._order_of(0)[:end])
 
     def _order_of(self, epoch: int) -> Integers:
         """All windows in the order of an epoch, batch after batch, row after row."""

@@ -62,6 +62,10 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ["trainer.limit_train_batches=0"],
         ["trainer.limit_train_batches=0", "above 0"],
     ),
+    "a share of the test that is none": (
+        ["trainer.limit_test_batches=0.1"],
+        ["trainer.limit_test_batches=0.1", "1 test batches"],
+    ),
     "a negative limit": (
         ["trainer.limit_val_batches=-1"],
         ["trainer.limit_val_batches=-1", "0 or more"],

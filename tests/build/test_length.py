@@ -1,44 +1,45 @@
-"""Which test windows a run is tested on: those that Lightning's Trainer will take."""
+"""How many test batches a run has: those that Lightning's Trainer will take."""
 
 from typing import Any
 
 import pytest
 
-from gru_parallel.build import build_data, windows_to_test
+from gru_parallel.build import build_data, run_length
 from gru_parallel.errors import UsageError
 from gru_parallel.overrides import compose_config
 from gru_parallel.read_config import read_config
 from tests.cli.in_process import SMALL
 from tests.runs import make_data, make_module, make_trainer
 
-N_BATCHES, N_WINDOWS = 4, 51
+N_BATCHES = 4
+"""51 test windows in batches of 16."""
 
 
-def chosen(**options: Any) -> list[int]:
+def n_test_batches(**options: Any) -> int:
     overrides = [f"trainer.{name}={value}" for name, value in options.items()]
     config = read_config(compose_config([*SMALL, "data.batch_size=16", *overrides]))
-    return windows_to_test(config, build_data(config)).tolist()
+    return run_length(config, build_data(config)).n_test_batches
 
 
 @pytest.mark.parametrize(
-    ("options", "n_windows"),
+    ("options", "n_batches"),
     [
-        ({}, N_WINDOWS),
-        ({"limit_test_batches": 1.0}, N_WINDOWS),
-        ({"limit_test_batches": 1}, 16),
-        ({"limit_test_batches": 0.5}, 32),
-        ({"limit_test_batches": 0.99}, 48),
-        ({"limit_test_batches": 100}, N_WINDOWS),
+        ({}, N_BATCHES),
+        ({"limit_test_batches": 1.0}, N_BATCHES),
+        ({"limit_test_batches": 1}, 1),
+        ({"limit_test_batches": 0.5}, 2),
+        ({"limit_test_batches": 0.99}, 3),
+        ({"limit_test_batches": 100}, N_BATCHES),
         ({"limit_test_batches": 0}, 0),
         ({"limit_test_batches": 0.0}, 0),
-        ({"fast_dev_run": "true"}, 16),
-        ({"fast_dev_run": 2}, 32),
-        ({"fast_dev_run": 2, "limit_test_batches": 0}, 32),
-        ({"overfit_batches": 1}, N_WINDOWS),
+        ({"fast_dev_run": "true"}, 1),
+        ({"fast_dev_run": 2}, 2),
+        ({"fast_dev_run": 9, "limit_test_batches": 0}, N_BATCHES),
+        ({"overfit_batches": 1}, N_BATCHES),
     ],
 )
-def test_the_first_batches_are_tested(options: dict[str, Any], n_windows: int) -> None:
-    assert chosen(**options) == list(range(n_windows))
+def test_a_limit_leaves_the_first_batches(options: dict[str, Any], n_batches: int) -> None:
+    assert n_test_batches(**options) == n_batches
 
 
 @pytest.mark.filterwarnings("ignore:.*fast_dev_run", "ignore:.*overfit")
@@ -59,10 +60,5 @@ def test_lightning_counts_the_same(options: dict[str, Any], n_batches: int) -> N
 
 
 def test_a_share_of_less_than_a_batch_is_refused() -> None:
-    with pytest.raises(UsageError) as caught:
-        chosen(limit_test_batches=0.2)
-
-    assert str(caught.value) == (
-        "trainer.limit_test_batches=0.2 is less than one of the 4 test batches; use a number of"
-        " batches, such as 1, or 0 for no test."
-    )
+    with pytest.raises(UsageError, match=r"limit_test_batches=0\.2 leaves none of the 4 test"):
+        n_test_batches(limit_test_batches=0.2)
