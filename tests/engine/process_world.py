@@ -228,7 +228,7 @@ def main(folder: Path, *, on_gpus: bool) -> None:
 
         for name, case in (TWO_GPUS if on_gpus else CASES_OF_WORLD[ranks.world_size]).items():
             keep(name, run(case, ranks))
-        if not on_gpus:
+        if not on_gpus and ranks.world_size < 6:
             for name in OF_RANKS if ranks.world_size == 2 else OF_REPLICAS:
                 keep(f"twist {name}", run_twisted(name, ranks))
             keep("refusals", refusals(ranks))
