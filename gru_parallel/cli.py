@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,9 +16,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gru_parallel.command_line import CommandLine, read_command_line, refuse_flags
+from gru_parallel.command_line import (
+    CommandLine,
+    read_command_line,
+    refuse_flags,
+    with_home,
+)
 from gru_parallel.config import Config, ProcessesConfig, conf_dir
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import DataWarning, UsageError
 from gru_parallel.mappings import replacing
 from gru_parallel.overrides import CONFIG_NAME, check_sweep, compose_config, settings_called
 from gru_parallel.ranks import Launch, RankError, Ranks, join
@@ -58,6 +65,24 @@ def fail(message: object, status: int) -> int:
     return status
 
 
+@contextmanager
+def own_warnings() -> Iterator[None]:
+    """Print what is to be known of the data as errors are printed, in one line."""
+    show = warnings.showwarning
+
+    def show_warning(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, DataWarning):
+            fail(message, 0)
+        else:
+            show(message, category, *where, **more)
+
+    warnings.showwarning = show_warning
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+
+
 def run_under_hydra(prepare: Prepare[Prepared], run: Run[Prepared]) -> int:
     """Run a program whose settings are the command line's overrides.
 
@@ -72,7 +97,8 @@ def run_under_hydra(prepare: Prepare[Prepared], run: Run[Prepared]) -> int:
         The exit status: 2 for a usage error.
     """
     try:
-        return _prepare_and_run(sys.argv[1:], prepare, run)
+        with own_warnings():
+            return _prepare_and_run(with_home(sys.argv[1:]), prepare, run)
     except KeyboardInterrupt:
         return fail("Stopped by Ctrl-C.", INTERRUPTED)
 
@@ -91,6 +117,9 @@ def _prepare_and_run(arguments: list[str], prepare: Prepare[Prepared], run: Run[
         else:
             config = read_config(compose_config(line.overrides))
             check_launch(config, launch)
+            if launch is not None and launch.local_rank > 0:
+                # The first rank of each machine says it for all.
+                warnings.simplefilter("ignore", DataWarning)
             if launch is not None and isinstance(config.engine, ProcessesConfig):
                 return _run_as_rank(list(line.overrides), launch, config.engine, prepare, run)
             prepared = prepare(config, None)
@@ -229,13 +258,14 @@ def run_in_place(
     Returns:
         The exit status: 2 for a usage error.
     """
-    arguments = sys.argv[1:]
+    arguments = with_home(sys.argv[1:])
     if {"-h", "--help"} & set(arguments):
         print(help_text)
         return 0
     try:
         refuse_flags(arguments, find)
-        return show(prepare(arguments))
+        with own_warnings():
+            return show(prepare(arguments))
     except UsageError as error:
         return fail(error, USAGE_ERROR)
 

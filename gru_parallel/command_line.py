@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,15 @@ def read_command_line(arguments: Sequence[str]) -> CommandLine:
         if getattr(known, name) is not None:
             given += [_written(name), getattr(known, name)]
     return CommandLine(tuple(given), tuple(overrides))
+
+
+def with_home(arguments: Sequence[str]) -> list[str]:
+    """Put the home folder in place of a ~ with which a value begins.
+
+    A shell does so only where a whole word begins with it, and Hydra does not read it.
+    """
+    home = re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", str(Path.home()))
+    return [re.sub(r"(?<=[=,\[])~(?=[/,\]]|$)", lambda _: home, text) for text in arguments]
 
 
 def refuse_flags(arguments: Sequence[str], find: Callable[[str], list[str]]) -> None:

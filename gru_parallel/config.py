@@ -36,6 +36,7 @@ class Lorenz96Config(DataConfig):
     n_channels: int
     forcing: float
     dt: float
+    seed: int
 
 
 @dataclass
@@ -44,9 +45,13 @@ class CsvConfig(DataConfig):
 
     path: str
     columns: list[str] | None
-    time_column: str | None
+    time_column: Any
     series_column: str | None
     missing: str
+    frequency: str | None
+    separator: str
+    decimal: str
+    thousands: str | None
 
 
 @dataclass

@@ -7,6 +7,10 @@ class UsageError(ValueError):
     """A setting or an input that cannot work; the entry points print it and exit with status 2."""
 
 
+class DataWarning(UserWarning):
+    """What a user should know of the data of a run that goes on; the entry points print it."""
+
+
 def in_other_words(error: UsageError, names: Mapping[str, str]) -> UsageError:
     """Say the same to a caller who knows the settings by other names.
 

@@ -8,7 +8,14 @@ import torch
 
 from gru_parallel.build.memory import check_series_memory
 from gru_parallel.config import Config, CsvConfig
-from gru_parallel.data import SeriesDataModule, Share, Table, load_tables, lorenz96_table
+from gru_parallel.data import (
+    CsvFormat,
+    SeriesDataModule,
+    Share,
+    Table,
+    load_tables,
+    lorenz96_table,
+)
 
 
 def build_data(config: Config, replica: int = 0) -> SeriesDataModule:
@@ -47,16 +54,21 @@ def _build_tables(config: Config) -> Table | list[Table]:
     targets = _as_names(data.target)
     if isinstance(data, CsvConfig):
         return load_tables(
-            data.path, data.time_column, data.columns, targets, data.missing, data.series_column
+            data.path,
+            time_column=_as_names(data.time_column),
+            columns=data.columns,
+            targets=targets,
+            missing=data.missing,
+            series_column=data.series_column,
+            frequency=data.frequency,
+            csv_format=CsvFormat.read(data.separator, data.decimal, data.thousands),
         )
     check_series_memory(data.n_steps, data.n_channels)
-    return lorenz96_table(
-        data.n_steps, data.n_channels, config.seed, targets, data.forcing, data.dt
-    )
+    return lorenz96_table(data.n_steps, data.n_channels, data.seed, targets, data.forcing, data.dt)
 
 
-def _as_names(target: Any) -> tuple[str, ...] | None:
-    if target is None:
+def _as_names(given: Any) -> tuple[str, ...] | None:
+    if given is None:
         return None
-    names = list(target) if isinstance(target, list | tuple) else [target]
+    names = list(given) if isinstance(given, list | tuple) else [given]
     return tuple(str(name) for name in names)

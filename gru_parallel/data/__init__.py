@@ -1,6 +1,7 @@
 """From series to the batches of a training run: file, split, scale, windows, Lightning."""
 
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
+from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.datamodule import SeriesDataModule
 from gru_parallel.data.files import load_table, load_tables
 from gru_parallel.data.loader import ResumableLoader, ShuffledWindows
@@ -15,6 +16,7 @@ from gru_parallel.data.windows import Batch, WindowDataset
 
 __all__ = [
     "Batch",
+    "CsvFormat",
     "ResumableLoader",
     "Score",
     "SeriesDataModule",

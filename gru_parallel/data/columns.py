@@ -8,19 +8,21 @@ from gru_parallel.errors import UsageError
 
 def choose_columns(
     names: Sequence[str],
-    time_column: str | None,
-    columns: Sequence[str] | None,
-    targets: str | Sequence[str] | None,
+    time_columns: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    targets: str | Sequence[str] | None = None,
     series_column: str | None = None,
+    index_columns: Sequence[str] = (),
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Choose the value columns and, among them, the targets.
 
     Args:
         names: all columns that there are.
-        time_column: the one that holds the times, if any; it holds no values.
-        columns: the user's data.columns; None takes all but the time and the series column.
+        time_columns: those that hold the times, if any; they hold no values.
+        columns: the user's data.columns; None takes all but those of times, series and index.
         targets: the user's data.target; None takes all value columns.
         series_column: the one that says which series a row is of, if any; it holds no values.
+        index_columns: those that only say which row is which, unless `columns` names them.
 
     Returns:
         The value columns and the targets, each in the order the user gave.
@@ -28,13 +30,18 @@ def choose_columns(
     Raises:
         UsageError: a name is unknown, given twice, or at odds with another setting.
     """
-    kinds = {time_column: "time", series_column: "series"}
+    kinds = dict.fromkeys(time_columns, "time")
+    if series_column is not None:
+        kinds[series_column] = "series"
     valued = [name for name in names if name not in kinds]
-    chosen = _listed("data.columns", columns, valued, kinds)
+    if columns is None:
+        chosen = tuple(name for name in valued if name not in index_columns)
+    else:
+        chosen = _listed("data.columns", columns, valued, kinds)
     if not chosen:
-        beside = " and ".join(f"the {kind} column {name!r}" for name, kind in kinds.items() if name)
+        beside = " and ".join(f"the {kind} column {name!r}" for name, kind in kinds.items())
         raise UsageError(
-            f"data.path: there is no value column beside {beside}; "
+            f"data.path: there is no value column{f' beside {beside}' if beside else ''}; "
             "give a file with at least one column of numbers."
         )
     if columns is None and "" in chosen:
@@ -62,13 +69,11 @@ def unknown_column(setting: str, name: str, names: Sequence[str]) -> UsageError:
 
 def _listed(
     setting: str,
-    given: str | Sequence[str] | None,
+    given: str | Sequence[str],
     names: Sequence[str],
-    kinds: Mapping[str | None, str],
+    kinds: Mapping[str, str],
 ) -> tuple[str, ...]:
     """The names given, checked; `kinds` says of the columns without values what they hold."""
-    if given is None:
-        return tuple(names)
     wanted = (given,) if isinstance(given, str) else tuple(given)
     if not wanted:
         raise UsageError(f"{setting}=[] names no column; name at least one, or leave it out.")

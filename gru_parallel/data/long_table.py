@@ -7,24 +7,26 @@ import numpy as np
 import pandas as pd
 
 from gru_parallel.data.columns import unknown_column
-from gru_parallel.data.reading import Sheet
+from gru_parallel.data.sheet import Sheet
 from gru_parallel.errors import UsageError
 
 
-def check_series_column(column: str, names: Sequence[str], time_column: str | None) -> None:
+def check_series_column(
+    column: str, names: Sequence[str], time_column: str | Sequence[str] | None
+) -> None:
     """Refuse a series column that the file does not have, or that is to hold the times too.
 
     Args:
         column: the user's data.series_column.
         names: all columns of the file.
-        time_column: the user's data.time_column, if given.
+        time_column: the user's data.time_column, one or several, if given.
 
     Raises:
         UsageError: see above.
     """
     if column not in names:
         raise unknown_column("data.series_column", column, names)
-    if column == time_column:
+    if column == time_column or (time_column is not None and column in list(time_column)):
         raise UsageError(
             f"data.series_column={column} is data.time_column too; name two columns, or leave "
             "data.series_column out if the file holds one series."

@@ -3,6 +3,8 @@
 E. N. Lorenz, "Predictability: a problem partly solved", ECMWF Seminar on Predictability, 1996.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,19 +30,36 @@ def lorenz96(
         Array of shape `(n_steps, n_channels)`, from after the system has forgotten its start.
 
     Raises:
-        UsageError: too few steps or channels.
+        UsageError: too few steps or channels, or a forcing or a dt with which the numbers grow
+            beyond all bounds.
     """
+    _check(n_steps, n_channels, seed, forcing, dt)
+    x = forcing + np.random.default_rng(seed).standard_normal(n_channels)
+    series = np.empty((n_steps, n_channels))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in range(-_N_SPIN_UP_STEPS, n_steps):
+            x = advance(x, forcing, dt)
+            if not np.isfinite(x).all():
+                raise UsageError(
+                    f"data.forcing={forcing:g} with data.dt={dt:g} makes numbers that grow beyond "
+                    "all bounds; use a smaller data.dt, 0.05 for a forcing of 8."
+                )
+            if step >= 0:
+                series[step] = x
+    return series
+
+
+def _check(n_steps: int, n_channels: int, seed: int, forcing: float, dt: float) -> None:
     if n_channels < 4:
         raise UsageError(f"data.n_channels={n_channels} is too few for Lorenz-96; use 4 or more.")
     if n_steps < 1:
         raise UsageError(f"data.n_steps={n_steps} is not positive; use 1 or more.")
-    x = forcing + np.random.default_rng(seed).standard_normal(n_channels)
-    series = np.empty((n_steps, n_channels))
-    for step in range(-_N_SPIN_UP_STEPS, n_steps):
-        x = advance(x, forcing, dt)
-        if step >= 0:
-            series[step] = x
-    return series
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"data.seed={seed} is no seed; use a whole number from 0 to {2**32 - 1}.")
+    if not math.isfinite(forcing):
+        raise UsageError(f"data.forcing={forcing} is no finite number; use 8 for a chaotic series.")
+    if not (math.isfinite(dt) and dt > 0):
+        raise UsageError(f"data.dt={dt} is no time between rows; use a number above 0, as 0.05.")
 
 
 def advance(x: NDArray[np.float64], forcing: float, dt: float) -> NDArray[np.float64]:

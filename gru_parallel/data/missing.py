@@ -1,16 +1,20 @@
 """Turns cells into numbers, and refuses, marks or leaves out those that are none: data.missing."""
 
 import math
+import re
+import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api.types import is_numeric_dtype, is_scalar
+from pandas.api.types import is_scalar
 
-from gru_parallel.data.reading import Sheet
-from gru_parallel.errors import UsageError
+from gru_parallel.data.extremes import stand_for_missing
+from gru_parallel.data.number_text import as_floats, settings_to_read
+from gru_parallel.data.sheet import Sheet
+from gru_parallel.data.time_columns import is_time_of_day
+from gru_parallel.errors import DataWarning, UsageError
 
 MISSING = ("error", "interpolate", "drop")
 
@@ -32,12 +36,13 @@ def as_numbers(sheet: Sheet, columns: Sequence[str], missing: str) -> NDArray[np
     """
     if missing not in MISSING:
         raise UsageError(f"data.missing={missing} is unknown; use one of {', '.join(MISSING)}.")
-    read = [_column_as_numbers(sheet.frame[name]) for name in columns]
-    numbers = np.stack(read, axis=1)
-    numbers[~np.isfinite(numbers)] = np.nan
+    numbers = np.stack([as_floats(sheet.frame[name], sheet.csv_format) for name in columns], axis=1)
+    numbers[~np.isfinite(numbers) | stand_for_missing(numbers)] = np.nan
     rows, positions = np.nonzero(np.isnan(numbers))
     if missing == "error" and len(rows):
         raise _bad_cell(sheet, int(rows[0]), columns[int(positions[0])])
+    for position, name in enumerate(columns):
+        _check_texts(sheet, rows[positions == position], name, missing)
     for name, column in zip(columns, numbers.T, strict=True):
         if np.isnan(column).all():
             raise sheet.error(
@@ -79,17 +84,25 @@ def rows_to_keep(
     return kept
 
 
-def _column_as_numbers(cells: "pd.Series[Any]") -> NDArray[np.float64]:
-    if is_numeric_dtype(cells):
-        return cells.to_numpy(dtype=np.float64, na_value=math.nan)
-    return np.array([_cell_as_number(cell) for cell in cells], dtype=np.float64)
-
-
-def _cell_as_number(cell: Any) -> float:
-    try:
-        return float(cell)
-    except (TypeError, ValueError):
-        return math.nan
+def _check_texts(sheet: Sheet, gaps: NDArray[np.intp], column: str, missing: str) -> None:
+    """Refuse numbers in another spelling among the gaps, and warn of other texts with digits."""
+    cells = sheet.frame[column].iloc[gaps]
+    texts = [(row, cell) for row, cell in zip(gaps, cells, strict=True) if isinstance(cell, str)]
+    with_digits = [(int(row), cell) for row, cell in texts if re.search(r"\d", cell)]
+    if not with_digits:
+        return
+    for row, cell in with_digits:
+        if settings_to_read(cell, sheet.csv_format):
+            raise _bad_cell(sheet, row, column)
+    row, cell = with_digits[0]
+    warnings.warn(
+        sheet.message(
+            f"column {column!r} holds {len(with_digits)} texts with digits, the first {cell!r} in "
+            f"row {sheet.row(row)}, which data.missing={missing} takes for missing values."
+        ),
+        DataWarning,
+        stacklevel=3,
+    )
 
 
 def _bad_cell(sheet: Sheet, row: int, column: str) -> UsageError:
@@ -100,6 +113,20 @@ def _bad_cell(sheet: Sheet, row: int, column: str) -> UsageError:
         return sheet.error(f"{where} is infinite ({cell}); {remedy}.")
     if is_scalar(cell) and pd.isna(cell):
         return sheet.error(f"{where} is empty or NaN; {remedy}.")
+    number = as_floats(sheet.frame[column].iloc[[row]], sheet.csv_format)[0]
+    if math.isfinite(number):
+        return sheet.error(
+            f"{where} holds {cell}, so much more than all others that it must stand for a missing "
+            f"value; {remedy}."
+        )
+    settings = settings_to_read(str(cell), sheet.csv_format)
+    if settings:
+        return sheet.error(f"{where} holds {str(cell)!r}; to have it read, set {settings}.")
+    if is_time_of_day(str(cell)):
+        return sheet.error(
+            f"{where} holds {str(cell)!r}, a time of day; name it beside the date, as in "
+            f"data.time_column=[date,{column}], or leave the column out with data.columns."
+        )
     return sheet.error(
         f"{where} holds {str(cell)!r}, which is no number; {remedy}, or leave the column out with "
         "data.columns."

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gru_parallel.data.columns import choose_columns
+from gru_parallel.data.extremes import stand_for_missing
 from gru_parallel.errors import UsageError
 
 
@@ -37,7 +38,7 @@ class Table:
                 f"values of shape {self.values.shape} do not fit {len(self.columns)} columns; "
                 f"give an array of shape (rows, {len(self.columns)})."
             )
-        choose_columns(self.columns, None, self.columns, self.targets)
+        choose_columns(self.columns, columns=self.columns, targets=self.targets)
 
     @property
     def n_rows(self) -> int:
@@ -75,7 +76,7 @@ def tables_from_arrays(
         columns = [f"x{column}" for column in range(series[0].shape[-1] if series[0].ndim else 0)]
     for number, values in enumerate(series):
         _check_array(f"arrays[{number}]", values, columns)
-    chosen, wanted = choose_columns(columns, None, columns, targets)
+    chosen, wanted = choose_columns(columns, columns=columns, targets=targets)
     return [Table(None, values, chosen, wanted, str(n)) for n, values in enumerate(series)]
 
 
@@ -91,4 +92,11 @@ def _check_array(name: str, values: NDArray[np.float64], columns: Sequence[str])
         raise UsageError(
             f"{name} holds {values[row, column]} in row {row}, column {columns[column]!r}; give "
             "finite numbers only."
+        )
+    huge_rows, huge_columns = np.nonzero(stand_for_missing(values))
+    if len(huge_rows):
+        row, column = int(huge_rows[0]), int(huge_columns[0])
+        raise UsageError(
+            f"{name} holds {values[row, column]} in row {row}, column {columns[column]!r}, so much "
+            "more than all others that it must stand for a missing value; leave it out."
         )

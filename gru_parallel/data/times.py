@@ -1,66 +1,57 @@
-"""Finds the column that says when each row was, reads it, and checks that time goes forward."""
+"""Reads the column of times, and checks that time goes forward in it."""
 
-import re
-import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
-from pandas.tseries.api import guess_datetime_format
 
-from gru_parallel.data.columns import unknown_column
-from gru_parallel.data.reading import Sheet
+from gru_parallel.data.number_text import as_floats
+from gru_parallel.data.sheet import Sheet
+from gru_parallel.data.time_columns import NO_TIMES, time_of_day_beside
+from gru_parallel.data.time_formats import format_of, read_texts, read_whole_numbers
 from gru_parallel.errors import UsageError
 
-NO_TIMES = "none"
-"""What data.time_column says of a file whose rows have no times."""
 
-_NAMES_OF_TIMES = ("date", "datetime", "epoch", "time", "timestamp", "ts", "unixtime")
-
-
-def find_time_column(sheet: Sheet, named: str | None, taken: Collection[str]) -> str | None:
-    """Say which column holds the times.
-
-    Args:
-        sheet: the file's cells.
-        named: the user's data.time_column, or None to look for one.
-        taken: columns that the user wants for something else, and which are not looked at.
-
-    Returns:
-        The named column; else the first one that is not numeric and mostly dates; else the first
-        one that is called as times are: date, datetime, epoch, time, timestamp, ts or unixtime, in
-        small letters or capitals. None where there is no such column, or "none" was named.
-
-    Raises:
-        UsageError: the file has no column of that name.
-    """
-    names = [str(name) for name in sheet.frame.columns]
-    if named is not None:
-        if named in names:
-            return named
-        if named == NO_TIMES:
-            return None
-        raise unknown_column("data.time_column", named, names)
-    free = [name for name in names if name not in taken]
-    dates = (name for name in free if _is_mostly_dates(sheet.frame[name]))
-    return next(dates, None) or next(filter(_is_called_as_times_are, free), None)
-
-
-def read_times(sheet: Sheet, column: str) -> NDArray[Any]:
+def read_times(
+    sheet: Sheet, column: str, series: Sequence[NDArray[np.intp]] | None = None
+) -> NDArray[Any]:
     """Read the times of all rows.
 
     Args:
         sheet: the file's cells.
         column: the time column, of dates or of numbers.
+        series: positions of the rows of each series, in which time is to go forward; None where all
+            rows are of one.
 
     Returns:
         Array of shape `(rows,)`: of datetime64 (in UTC, where the file names a time zone), or of
-        float64 where the column holds numbers; NaT or NaN where a cell is no time.
+        float64 where the column holds numbers that are no dates; NaT or NaN where a cell is no
+        time.
+
+    Raises:
+        UsageError: there are two ways to read the dates, between which nothing decides.
     """
-    return np.asarray(_parse(sheet.frame[column]).to_numpy())
+    cells = sheet.frame[column]
+    if is_datetime64_any_dtype(cells):
+        return np.asarray(pd.to_datetime(cells, utc=True).dt.tz_localize(None).to_numpy())
+    numbers = as_floats(cells, sheet.csv_format)
+    if is_numeric_dtype(cells):
+        return _numbers_or_dates(numbers)
+    text = cells.map(str, na_action="ignore")
+    best, other = read_texts(text, [np.arange(len(text))] if series is None else series)
+    # Some numbers, as 2020 and 20200101, could be dates too; among numbers they are numbers.
+    if best.n_read <= np.isfinite(numbers).sum():
+        return _numbers_or_dates(numbers)
+    if other is not None:
+        raise sheet.error(
+            f"column {column!r} can be read in two ways, as {best.form} and as {other.form} (row "
+            f"{sheet.row(0)} holds {cells.iloc[0]!r}); write dates as 2020-01-31, or set "
+            f"data.time_column={NO_TIMES} to go without."
+        )
+    return best.times
 
 
 def check_times(sheet: Sheet, column: str, times: NDArray[Any]) -> None:
@@ -74,19 +65,34 @@ def check_times(sheet: Sheet, column: str, times: NDArray[Any]) -> None:
     Raises:
         UsageError: a row has no time, or the rows are out of order or repeat a time.
     """
-    cells = sheet.frame[column]
     bad = np.flatnonzero(pd.isna(times))
     if len(bad):
-        cell = cells.iloc[int(bad[0])]
-        what = "is empty" if pd.isna(cell) else f"holds {str(cell)!r}, which is no time"
+        first = int(bad[0])
         raise sheet.error(
-            f"row {sheet.row(int(bad[0]))}, column {column!r} {what}; correct it, or name "
-            f"another column, or {NO_TIMES}, with data.time_column."
+            f"row {sheet.row(first)}, column {column!r} {_no_time(sheet, column, first)}; correct "
+            f"it, or name another column, or {NO_TIMES}, with data.time_column."
         )
     backwards = np.flatnonzero(times[1:] <= times[:-1])
     if not len(backwards):
         return
     raise _not_ascending(sheet, column, int(backwards[0]), times)
+
+
+def _no_time(sheet: Sheet, column: str, position: int) -> str:
+    """Say what is wrong with a cell that was not read."""
+    cells = sheet.frame[column]
+    cell = cells.iloc[position]
+    if pd.isna(cell):
+        return "is empty"
+    form = format_of(str(cell))
+    others = (other for other in range(len(cells)) if not pd.isna(cells.iloc[other]))
+    other = next((o for o in others if format_of(str(cells.iloc[o])) not in (None, form)), None)
+    if form is None or other is None or is_numeric_dtype(cells):
+        return f"holds {str(cell)!r}, which is no time"
+    return (
+        f"holds {str(cell)!r}, which is written otherwise than {str(cells.iloc[other])!r} in row "
+        f"{sheet.row(other)}"
+    )
 
 
 def _not_ascending(sheet: Sheet, column: str, before: int, times: NDArray[Any]) -> UsageError:
@@ -97,6 +103,9 @@ def _not_ascending(sheet: Sheet, column: str, before: int, times: NDArray[Any]) 
     if times[after] == times[before]:
         problem = f"row {row} repeats the time of row {row_before}, {column}={later}"
         remedies = ["keep one of them"]
+        beside = time_of_day_beside(sheet, column)
+        if beside is not None:
+            remedies = [f"set data.time_column=[{column},{beside}] if these are date and time"]
     else:
         problem = (
             f"row {row} ({column}={later}) is earlier than row {row_before} ({column}={earlier})"
@@ -114,46 +123,6 @@ def _either(remedies: Sequence[str]) -> str:
     return f"{', '.join(others)}, or {last}" if others else last
 
 
-def _is_called_as_times_are(name: str) -> bool:
-    return re.sub(r"[\s_-]", "", name).casefold() in _NAMES_OF_TIMES
-
-
-def _is_mostly_dates(cells: "pd.Series[Any]") -> bool:
-    # Half, not all: one damaged date should be named as such, not hide the whole column.
-    if is_numeric_dtype(cells):
-        return False
-    times = _parse(cells)
-    return not is_numeric_dtype(times) and int(times.notna().sum()) * 2 > int(cells.notna().sum())
-
-
-def _parse(cells: "pd.Series[Any]") -> "pd.Series[Any]":
-    """The times in a column, missing where a cell is none."""
-    if is_numeric_dtype(cells):
-        return cells.astype(np.float64)
-    if is_datetime64_any_dtype(cells):
-        return _without_zone(pd.to_datetime(cells, utc=True))
-    text = cells.map(str, na_action="ignore")
-    best = _without_zone(pd.to_datetime(text, format="ISO8601", errors="coerce", utc=True))
-    for form in _guessed_formats(text):
-        times = _without_zone(pd.to_datetime(text, format=form, errors="coerce", utc=True))
-        if times.notna().sum() > best.notna().sum():
-            best = times
-    numbers = pd.to_numeric(text, errors="coerce").astype(np.float64)
-    # Some numbers, as 2020 and 20200101, could be dates too; among numbers they are numbers.
-    return best if best.notna().sum() > numbers.notna().sum() else numbers
-
-
-def _guessed_formats(text: "pd.Series[Any]") -> list[str]:
-    """The formats that the first cell could have: month before day, then day before month."""
-    first = text.dropna().head(1).tolist()
-    with warnings.catch_warnings():
-        # Which of the two it is, the other cells decide; pandas would warn about the first alone.
-        warnings.filterwarnings("ignore", message="Parsing dates in", category=UserWarning)
-        guesses = [guess_datetime_format(cell, dayfirst=d) for cell in first for d in (False, True)]
-    # Nobody writes year, day, month: one damaged ISO date would turn all the others around.
-    return [form for form in guesses if form and not re.match("%Y.%d", form)]
-
-
-def _without_zone(times: "pd.Series[Any]") -> "pd.Series[Any]":
-    naive: pd.Series[Any] = times.dt.tz_localize(None)
-    return naive
+def _numbers_or_dates(numbers: NDArray[np.float64]) -> NDArray[Any]:
+    dates = read_whole_numbers(numbers)
+    return numbers if dates is None else dates

@@ -221,6 +221,15 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["trainer.max_epochs=-1", "trainer.max_steps"],
     ),
     # The data.
+    "a force that is no number": (["data.forcing=nan"], ["data.forcing=nan", "finite number"]),
+    "a step in which everything blows up": (["data.dt=5"], ["data.dt=5", "smaller data.dt"]),
+    "no time between rows": (["data.dt=0"], ["data.dt=0", "above 0"]),
+    "a negative seed of the data": (["data.seed=-1"], ["data.seed=-1", "from 0 to"]),
+    "a text for the seed of the data": (["data.seed=x"], ["data.seed=x", "whole number"]),
+    "a way to write numbers where there is no file": (
+        ["data.decimal=comma"],
+        ["data.decimal", "data=csv"],
+    ),
     "a series too short for one window": (
         ["data.n_steps=10"],
         ["data.input_length=8", "data.horizon=2"],

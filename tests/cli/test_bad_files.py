@@ -232,6 +232,7 @@ def test_no_path_is_refused_with_how_to_give_one(train_command: RunCommand) -> N
     assert_refused(train_command(*SETTINGS), ["data.path", "data.path=..."])
 
 
+@pytest.mark.filterwarnings("ignore:.*1 row is missing")
 @pytest.mark.parametrize("missing", ["interpolate", "drop"])
 def test_the_ways_out_that_the_message_names_lead_out(
     missing: str, train_command: RunCommand, in_tmp_path: Path

@@ -14,24 +14,24 @@ def error_of(
     names: Sequence[str] = NAMES,
 ) -> str:
     with pytest.raises(UsageError) as caught:
-        choose_columns(names, "date", columns, targets)
+        choose_columns(names, ["date"], columns, targets)
     return str(caught.value)
 
 
 def test_all_but_the_time_column_is_taken_by_default() -> None:
     values = ("HUFL", "MUFL", "OT")
-    assert choose_columns(NAMES, "date", None, None) == (values, values)
+    assert choose_columns(NAMES, ["date"], None, None) == (values, values)
 
 
 def test_columns_and_targets_keep_the_order_they_were_given_in() -> None:
-    assert choose_columns(NAMES, "date", ["OT", "HUFL"], ["HUFL", "OT"]) == (
+    assert choose_columns(NAMES, ["date"], ["OT", "HUFL"], ["HUFL", "OT"]) == (
         ("OT", "HUFL"),
         ("HUFL", "OT"),
     )
 
 
 def test_one_target_may_be_given_as_a_string() -> None:
-    assert choose_columns(NAMES, "date", None, "OT")[1] == ("OT",)
+    assert choose_columns(NAMES, ["date"], None, "OT")[1] == ("OT",)
 
 
 def test_an_absent_target_gets_the_nearest_name() -> None:
@@ -89,4 +89,4 @@ def test_a_column_without_a_name_is_not_taken_unasked() -> None:
         "data.columns: column 1 of the file has no name in the header; name it there, or list "
         "the columns to use in data.columns."
     )
-    assert choose_columns(["", "date", "OT"], "date", ["OT"], None)[0] == ("OT",)
+    assert choose_columns(["", "date", "OT"], ["date"], ["OT"], None)[0] == ("OT",)

@@ -184,3 +184,27 @@ def test_a_long_file_needs_a_column_of_values(write: Write) -> None:
         "data.path: there is no value column beside the time column 'date' and the series column "
         "'id'; give a file with at least one column of numbers."
     )
+
+
+def test_ids_are_texts_whatever_numbers_or_marks_they_look_like(write: Write) -> None:
+    ids = ["NA", "1e3", "1000", "007", "7", "nan", "null", "1.0", "True"]
+    path = write("id,a\n" + "".join(f"{name},{n}\n" for n, name in enumerate(ids)))
+    tables = load_tables(path, series_column="id")
+    assert values_of(tables) == {name: [[n]] for n, name in enumerate(ids)}
+
+
+def test_an_id_without_anything_is_still_empty(write: Write) -> None:
+    for row in (",2", '"",2', " ,2"):
+        assert error_of(write(f"id,a\nx,1\n{row}\n")).startswith("row 3, column 'id' is empty;")
+
+
+def test_blank_lines_after_the_last_id_are_no_rows(write: Write) -> None:
+    assert values_of(load_tables(write("id,a\nx,1\nx,2\n\n\n"), series_column="id")) == {
+        "x": [[1], [2]]
+    }
+
+
+def test_a_column_of_ids_does_not_change_how_others_are_read(write: Write) -> None:
+    path = write("id,a\nx,NA\nx,2\nx,3\n")
+    (table,) = load_tables(path, series_column="id", missing="interpolate")
+    np.testing.assert_equal(table.values, [[np.nan], [2], [3]])

@@ -10,6 +10,8 @@ from gru_parallel.errors import UsageError
 
 Write = Callable[..., Path]
 
+WORDS = {";": "semicolon", "\t": "tab", "|": "pipe"}
+
 
 def error_of(path: Path) -> str:
     with pytest.raises(UsageError) as caught:
@@ -172,17 +174,19 @@ def test_another_encoding_far_into_the_file_is_refused(write: Write) -> None:
 @pytest.mark.parametrize(("separator", "spelling"), [(";", "';'"), ("\t", "tabs"), ("|", "'|'")])
 def test_another_separator_is_refused(write: Write, separator: str, spelling: str) -> None:
     content = f"date{separator}a\n2020-01-01{separator}1\n"
-    expected = f"separates its columns with {spelling}; save it with commas."
+    expected = f"separates its columns with {spelling}; set data.separator={WORDS[separator]}."
     assert error_of(write(content)) == expected
 
 
 def test_semicolons_with_decimal_commas_are_refused_as_such(write: Write) -> None:
     content = "a;b\n1,5;2,5\n3,5;4,5\n"
-    assert error_of(write(content)) == "separates its columns with ';'; save it with commas."
+    assert error_of(write(content)) == (
+        "separates its columns with ';'; set data.separator=semicolon."
+    )
 
 
 def test_a_column_name_that_comes_twice_is_refused(write: Write) -> None:
-    expected = "has more than one column named 'b'; rename all but one."
+    expected = "has more than one column named 'b', blanks around it aside; rename all but one."
     assert error_of(write("a,b, b\n1,2,3\n")) == expected
 
 

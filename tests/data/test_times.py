@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gru_parallel.data.reading import Sheet, read_sheet
-from gru_parallel.data.times import check_times, find_time_column, read_times
+from gru_parallel.data.sheet import Sheet
+from gru_parallel.data.times import check_times, read_times
 from gru_parallel.errors import UsageError
 
 Write = Callable[..., Path]
@@ -21,70 +21,6 @@ def error_of(times: list[object]) -> str:
     with pytest.raises(UsageError) as caught:
         check_times(sheet, "when", read_times(sheet, "when"))
     return str(caught.value)
-
-
-def test_the_first_column_of_dates_is_found(write: Write) -> None:
-    sheet = read_sheet(write("a,place,when,also\n1,north,2020-01-01,2020-01-01\n"))
-    assert find_time_column(sheet, None, taken=()) == "when"
-
-
-def test_a_column_that_is_wanted_as_values_is_not_found(write: Write) -> None:
-    sheet = read_sheet(write("a,when\n1,2020-01-01\n"))
-    assert find_time_column(sheet, None, taken=["when"]) is None
-
-
-def test_a_file_without_dates_has_no_time_column(write: Write) -> None:
-    sheet = read_sheet(write("year,place\n2020,north\n2021,south\n"))
-    assert find_time_column(sheet, None, taken=()) is None
-
-
-def test_a_column_with_one_damaged_date_is_still_found(write: Write) -> None:
-    sheet = read_sheet(write("when,a\n2020-01-01,1\nyesterday,2\n2020-01-03,3\n"))
-    assert find_time_column(sheet, None, taken=()) == "when"
-
-
-@pytest.mark.parametrize("name", ["time", "Timestamp", "DATE", "date_time", "Unix Time", "ts"])
-def test_numbers_are_times_if_they_are_called_so(write: Write, name: str) -> None:
-    sheet = read_sheet(write(f"a,{name},epoch\n1,1577836800,1\n2,1577840400,2\n"))
-    assert find_time_column(sheet, None, taken=()) == name
-    assert read_times(sheet, name).tolist() == [1577836800.0, 1577840400.0]
-
-
-def test_a_column_of_dates_goes_before_one_that_is_called_so(write: Write) -> None:
-    sheet = read_sheet(write("time,day,a\n23,2020-01-01,1\n0,2020-01-02,2\n"))
-    assert find_time_column(sheet, None, taken=()) == "day"
-
-
-def test_a_column_called_so_that_is_wanted_as_values_is_not_found(write: Write) -> None:
-    sheet = read_sheet(write("time,a\n23,1\n0,2\n"))
-    assert find_time_column(sheet, None, taken=["time"]) is None
-
-
-def test_none_is_for_a_file_without_times(write: Write) -> None:
-    sheet = read_sheet(write("time,a\n23,1\n0,2\n"))
-    assert find_time_column(sheet, "none", taken=()) is None
-    sheet = read_sheet(write("none,a\n1,1\n2,2\n"))
-    assert find_time_column(sheet, "none", taken=()) == "none"
-
-
-def test_numbers_that_could_be_years_are_not_taken_for_dates(write: Write) -> None:
-    sheet = read_sheet(write("a\n2020\n1999\nx\n"))
-    assert find_time_column(sheet, None, taken=()) is None
-
-
-def test_the_named_column_is_taken_even_if_it_is_numeric(write: Write) -> None:
-    sheet = read_sheet(write("year,a\n2020,1\n2021,2\n"))
-    assert find_time_column(sheet, "year", taken=()) == "year"
-    assert read_times(sheet, "year").tolist() == [2020.0, 2021.0]
-
-
-def test_an_unknown_time_column_is_refused(write: Write) -> None:
-    sheet = read_sheet(write("Date,a\n2020-01-01,1\n"))
-    with pytest.raises(UsageError) as caught:
-        find_time_column(sheet, "date", taken=())
-    assert str(caught.value) == (
-        "data.time_column=date is not a column (did you mean 'Date'?); use one of: Date, a."
-    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""How a CSV file is written: data.separator, data.decimal and data.thousands."""
+
+from dataclasses import dataclass
+
+from gru_parallel.errors import UsageError
+
+_WORDS = {
+    ",": "comma",
+    ";": "semicolon",
+    "\t": "tab",
+    "|": "pipe",
+    " ": "space",
+    ".": "point",
+    "'": "apostrophe",
+}
+_CHARACTERS = {word: character for character, word in _WORDS.items()}
+_SEPARATORS = ",;\t| "
+_DECIMALS = ".,"
+_THOUSANDS = ",. '"
+
+
+@dataclass(frozen=True)
+class CsvFormat:
+    """How a file separates its columns and writes its numbers.
+
+    Attributes:
+        separator: what stands between two columns; a space stands for any number of blanks.
+        decimal: what stands before the decimals.
+        thousands: what stands between groups of digits; None for nothing.
+    """
+
+    separator: str = ","
+    decimal: str = "."
+    thousands: str | None = None
+
+    @classmethod
+    def read(cls, separator: str, decimal: str, thousands: str | None) -> "CsvFormat":
+        """Read the user's settings, each a character or the word for it.
+
+        Raises:
+            UsageError: one is no such character, or two of them cannot go together.
+        """
+        read = cls(
+            _character("data.separator", separator, _SEPARATORS),
+            _character("data.decimal", decimal, _DECIMALS),
+            None if thousands is None else _character("data.thousands", thousands, _THOUSANDS),
+        )
+        if read.decimal == read.thousands:
+            raise UsageError(
+                f"data.thousands={thousands} is data.decimal too, so that no number can be read; "
+                "use two different ones."
+            )
+        return read
+
+    @property
+    def has_plain_numbers(self) -> bool:
+        """Whether numbers are written as computers write them: 1234.5."""
+        return self.decimal == "." and self.thousands is None
+
+
+def word_for(character: str) -> str:
+    """The word that a user can write on the command line in place of a character."""
+    return _WORDS[character]
+
+
+def _character(setting: str, given: str, choices: str) -> str:
+    character = _CHARACTERS.get(given, given)
+    if not character or character not in choices or len(character) > 1:
+        words = ", ".join(_WORDS[choice] for choice in choices)
+        raise UsageError(f"{setting}={given} is no choice; use one of {words}.")
+    return character

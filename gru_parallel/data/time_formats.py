@@ -1,0 +1,191 @@
+"""Reads a column of times that are all written in one format, whichever it is.
+
+The format is that which reads the most cells. Where two read as many, as 01/02/2020 may begin with
+the month or with the day, it is the one in which time goes forward in the evenest steps.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gru_parallel.data.steps import n_backward, n_uneven
+
+ISO = "ISO8601"
+"""What pandas calls the format 2020-01-31T13:00, whose parts may be left out from the end on."""
+
+_DATES = (
+    (r"\d{4}([-/. ])\d{1,2}\1\d{1,2}", ("%Y{0}%m{0}%d",)),
+    (r"\d{1,2}([-/. ])\d{1,2}\1\d{4}", ("%m{0}%d{0}%Y", "%d{0}%m{0}%Y")),
+    (r"\d{1,2}([-/. ])\d{1,2}\1\d{2}", ("%m{0}%d{0}%y", "%d{0}%m{0}%y", "%y{0}%m{0}%d")),
+    (r"\d{1,2}([-/. ]?)[a-z]+([-/., ]*)\d{4}", ("%d{0}%b{1}%Y", "%d{0}%B{1}%Y")),
+    (r"\d{1,2}([-/. ]?)[a-z]+([-/., ]*)\d{2}", ("%d{0}%b{1}%y", "%d{0}%B{1}%y")),
+    (r"[a-z]+([-/. ]*)\d{1,2}(,? +|[-/])\d{4}", ("%b{0}%d{1}%Y", "%B{0}%d{1}%Y")),
+    (r"\d{8}", ("%Y%m%d",)),
+)
+_TIME_OF_DAY = r"(?P<hour>\d{1,2})(?P<minute>:\d{2})?(?P<second>:\d{2})?(?P<fraction>\.\d+)?"
+_TIME = re.compile(
+    rf"(?P<joint>T|,? +){_TIME_OF_DAY}(?P<blank> *)(?P<half>[ap]m)?(?P<gap> *)"
+    r"(?P<zone>z|utc|[-+]\d\d:?\d\d)?",
+    re.IGNORECASE,
+)
+_WEEKDAY = re.compile(r"([a-z]+)(,? +)(?=\d|[a-z])", re.IGNORECASE)
+_WHOLE_NUMBERS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+"""Formats of dates that are written as one number, by its digits."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A column, read in one format.
+
+    Attributes:
+        form: the format, as strptime knows it, or ISO.
+        times: array of datetime64 and of shape `(rows,)`, in UTC where the cells name a time zone;
+            NaT where a cell is not written so.
+    """
+
+    form: str
+    times: NDArray[Any]
+
+    @property
+    def n_read(self) -> int:
+        """Number of cells that are written so."""
+        return int((~np.isnat(self.times)).sum())
+
+
+def read_texts(
+    text: "pd.Series[Any]", series: Sequence[NDArray[np.intp]]
+) -> tuple[Reading, Reading | None]:
+    """Read a column of text.
+
+    Args:
+        text: the cells; missing where one is empty.
+        series: positions of the rows of each series, in which time is to go forward.
+
+    Returns:
+        The best reading, and another one with other times if it is as good and time goes forward.
+    """
+    n_cells = int(text.notna().sum())
+    iso = Reading(ISO, _parsed(text, ISO))
+    if iso.n_read == n_cells:
+        return iso, None
+    readings = [iso, *(_read_in(text, form) for form in dict.fromkeys(_formats(text)))]
+    most = max(reading.n_read for reading in readings)
+    best = [reading for reading in readings if reading.n_read == most]
+    if len(best) == 1 or not most:
+        return best[0], None
+    oddities = [_oddity(reading.times, series) for reading in best]
+    first = min(range(len(best)), key=oddities.__getitem__)
+    if oddities[first] >= (1, 0):
+        # Time goes backwards either way, which is what is to be said.
+        return best[first], None
+    as_good = (
+        reading
+        for reading, oddity in zip(best, oddities, strict=True)
+        if oddity == oddities[first]
+        and not np.array_equal(reading.times, best[first].times, equal_nan=True)
+    )
+    return best[first], next(as_good, None)
+
+
+def read_whole_numbers(numbers: NDArray[np.float64]) -> NDArray[Any] | None:
+    """Read numbers such as 20200131 or 2020013113 as dates.
+
+    Args:
+        numbers: array of shape `(rows,)`; NaN where there is none.
+
+    Returns:
+        Array of datetime64 and of the same shape, or None unless all are such dates.
+    """
+    present = numbers[np.isfinite(numbers)]
+    if not len(present) or (present != np.floor(present)).any() or present.min() < 19000101:
+        return None
+    form = _WHOLE_NUMBERS.get(len(str(int(present.max()))))
+    if form is None:
+        return None
+    text = pd.Series(numbers).map(lambda number: str(int(number)), na_action="ignore")
+    times = _parsed(text.astype(object), form)
+    is_within = (times >= np.datetime64("1900")) & (times < np.datetime64("2200"))
+    return times if int(is_within.sum()) == len(present) else None
+
+
+def format_of(cell: str) -> str | None:
+    """A format that one cell could be written in, or None if it is no time."""
+    text = pd.Series([cell], dtype=object)
+    return next((form for form in (ISO, *_formats(text)) if _read_in(text, form).n_read), None)
+
+
+def _formats(text: "pd.Series[Any]") -> Iterator[str]:
+    """The formats that some of the cells could be written in."""
+    cells = text.dropna()
+    if not len(cells):
+        return
+    # The longest one, too: spreadsheets write midnight as a date alone, and it may come first.
+    for cell in dict.fromkeys((cells.iloc[0], cells.iloc[len(cells) // 2], max(cells, key=len))):
+        yield from _formats_of(str(cell).strip())
+
+
+def _formats_of(cell: str) -> Iterator[str]:
+    weekday = _WEEKDAY.match(cell)
+    if weekday is not None and weekday[1][:3].casefold() in _WEEKDAYS:
+        name = "%a" if len(weekday[1]) == 3 else "%A"
+        yield from (f"{name}{weekday[2]}{form}" for form in _formats_of(cell[weekday.end() :]))
+        return
+    for pattern, forms in _DATES:
+        date = re.match(pattern, cell, re.IGNORECASE)
+        if date is None:
+            continue
+        time = _format_of_time(cell[date.end() :])
+        if time is not None:
+            yield from (form.format(*date.groups()) + time for form in forms)
+
+
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _format_of_time(rest: str) -> str | None:
+    """The format of what comes after the date; None if that is no time of day."""
+    if not rest.strip():
+        return ""
+    time = _TIME.fullmatch(rest.rstrip())
+    if time is None:
+        return None
+    has = {name: bool(found) for name, found in time.groupdict().items()}
+    return "".join(
+        (
+            time["joint"],
+            "%I" if has["half"] else "%H",
+            ":%M" * has["minute"],
+            ":%S" * has["second"],
+            ".%f" * has["fraction"],
+            time["blank"] + "%p" if has["half"] else "",
+            (time["gap"] if has["half"] else time["blank"] + time["gap"]) + "%z"
+            if has["zone"]
+            else "",
+        )
+    )
+
+
+def _read_in(text: "pd.Series[Any]", form: str) -> Reading:
+    times = _parsed(text, form)
+    date, found, _ = form.partition("%H" if "%H" in form else "%I")
+    if found and np.isnat(times).any():
+        # A cell with a date alone means midnight.
+        midnights = _parsed(text, date.rstrip("T, "))
+        times = np.where(np.isnat(times), midnights, times)
+    return Reading(form, times)
+
+
+def _parsed(text: "pd.Series[Any]", form: str) -> NDArray[Any]:
+    times = pd.to_datetime(text, format=form, errors="coerce", utc=True)
+    return np.asarray(times.dt.tz_localize(None).to_numpy())
+
+
+def _oddity(times: NDArray[Any], series: Sequence[NDArray[np.intp]]) -> tuple[int, int]:
+    """How often time goes backwards, and how many steps are not as long as the others."""
+    own = [part[~np.isnat(part)] for part in (times[positions] for positions in series)]
+    return sum(map(n_backward, own)), sum(map(n_uneven, own))

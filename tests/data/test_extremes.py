@@ -1,0 +1,68 @@
+"""Numbers so large that they must stand for missing ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gru_parallel.data.datamodule import SeriesDataModule
+from gru_parallel.data.extremes import stand_for_missing
+from gru_parallel.data.files import load_table
+from gru_parallel.data.table import tables_from_arrays
+from gru_parallel.errors import UsageError
+
+Write = Callable[..., Path]
+
+LARGEST = float(np.finfo(np.float64).max)
+MARKS = [LARGEST, -LARGEST, float(np.finfo(np.float32).max), 9.96921e36, 1e20, -(2.0**63)]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_mark_is_named_by_row_and_column(write: Write, mark: float) -> None:
+    path = write(f"a,b\n1,5\n2,{mark!r}\n3,7\n")
+    with pytest.raises(UsageError) as caught:
+        load_table(path)
+    assert str(caught.value) == (
+        f"data.path={path}: row 3, column 'b' holds {mark}, so much more than all others that it "
+        "must stand for a missing value; correct it, or set data.missing=interpolate or "
+        "data.missing=drop."
+    )
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_mark_is_filled_like_any_gap(write: Write, mark: float) -> None:
+    rows = [f"{n % 7}" for n in range(40)]
+    rows[5] = rows[30] = repr(mark)
+    table = load_table(write("a\n" + "\n".join(rows) + "\n"), missing="interpolate")
+    data = SeriesDataModule(table, input_length=3, horizon=1, batch_size=4)
+    assert 0 < float(data.standardizer.scale[0]) < 10
+
+
+def test_a_mark_in_an_array_is_named() -> None:
+    with pytest.raises(UsageError) as caught:
+        tables_from_arrays([[[1.0, 2.0], [3.0, LARGEST]]])
+    assert str(caught.value) == (
+        f"arrays[0] holds {LARGEST} in row 1, column 'x1', so much more than all others that it "
+        "must stand for a missing value; leave it out."
+    )
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [1e33, 2e33, 1.5e33],
+        [0.0, 1e33, 2e33],
+        [1e-17, 5.0, 3.0],
+        [1.0, -9999.0, 3.0],
+        [1e14, 1.0, 2.0],
+        [10.0**n for n in range(30)],
+    ],
+)
+def test_large_numbers_among_large_ones_are_measured(column: list[float]) -> None:
+    assert not stand_for_missing(np.array(column)[:, None]).any()
+
+
+def test_several_marks_in_a_column_are_all_found() -> None:
+    column = np.array([1.0, 1e20, 2.0, 1e36, np.nan, LARGEST])[:, None]
+    assert stand_for_missing(column)[:, 0].tolist() == [False, True, False, True, False, True]
