@@ -11,7 +11,7 @@ from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from gru_parallel.data.columns import unknown_column
 from gru_parallel.data.sheet import Sheet
-from gru_parallel.data.time_formats import read_texts
+from gru_parallel.data.time_formats import read_texts, sample
 from gru_parallel.errors import UsageError
 
 NO_TIMES = "none"
@@ -135,11 +135,11 @@ def _is_mostly_dates(cells: "pd.Series[Any]") -> bool:
         return False
     if is_datetime64_any_dtype(cells):
         return True
-    text = cells.map(str, na_action="ignore")
+    text = sample(cells).map(str)
     n_dates = read_texts(text, [np.arange(len(text))])[0].n_read
     n_numbers = int(pd.to_numeric(text, errors="coerce").notna().sum())
     # Some numbers, as 2020 and 20200101, could be dates too; among numbers they are numbers.
-    return n_dates > n_numbers and n_dates * 2 > int(cells.notna().sum())
+    return n_dates > n_numbers and n_dates * 2 > len(text)
 
 
 def _is_time_of_day(name: str, cells: "pd.Series[Any]") -> bool:

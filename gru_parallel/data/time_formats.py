@@ -34,6 +34,7 @@ _TIME = re.compile(
     re.IGNORECASE,
 )
 _WEEKDAY = re.compile(r"([a-z]+)(,? +)(?=\d|[a-z])", re.IGNORECASE)
+_N_SAMPLED = 1000
 _WHOLE_NUMBERS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """Formats of dates that are written as one number, by its digits."""
 
@@ -73,7 +74,7 @@ def read_texts(
     iso = Reading(ISO, _parsed(text, ISO))
     if iso.n_read == n_cells:
         return iso, None
-    readings = [iso, *(_read_in(text, form) for form in dict.fromkeys(_formats(text)))]
+    readings = [iso, *(_read_in(text, form) for form in _likely_formats(text))]
     most = max(reading.n_read for reading in readings)
     best = [reading for reading in readings if reading.n_read == most]
     if len(best) == 1 or not most:
@@ -119,13 +120,27 @@ def format_of(cell: str) -> str | None:
     return next((form for form in (ISO, *_formats(text)) if _read_in(text, form).n_read), None)
 
 
+def sample(cells: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Some of the cells that are not empty, from all over the column."""
+    filled = cells.dropna()
+    return filled.iloc[:: max(len(filled) // _N_SAMPLED, 1)]
+
+
+def _likely_formats(text: "pd.Series[Any]") -> list[str]:
+    """Those formats that read the most of a sample, so that few are tried on all cells."""
+    some = sample(text)
+    n_read = {form: _read_in(some, form).n_read for form in dict.fromkeys(_formats(text))}
+    return [form for form, n in n_read.items() if n == max(n_read.values())]
+
+
 def _formats(text: "pd.Series[Any]") -> Iterator[str]:
     """The formats that some of the cells could be written in."""
     cells = text.dropna()
     if not len(cells):
         return
     # The longest one, too: spreadsheets write midnight as a date alone, and it may come first.
-    for cell in dict.fromkeys((cells.iloc[0], cells.iloc[len(cells) // 2], max(cells, key=len))):
+    longest = cells.iloc[int(cells.str.len().argmax())]
+    for cell in dict.fromkeys((cells.iloc[0], cells.iloc[len(cells) // 2], longest)):
         yield from _formats_of(str(cell).strip())
 
 

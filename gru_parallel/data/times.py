@@ -8,10 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
+from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.number_text import as_floats
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.time_columns import NO_TIMES, time_of_day_beside
-from gru_parallel.data.time_formats import format_of, read_texts, read_whole_numbers
+from gru_parallel.data.time_formats import format_of, read_texts, read_whole_numbers, sample
 from gru_parallel.errors import UsageError
 
 
@@ -37,14 +38,10 @@ def read_times(
     cells = sheet.frame[column]
     if is_datetime64_any_dtype(cells):
         return np.asarray(pd.to_datetime(cells, utc=True).dt.tz_localize(None).to_numpy())
-    numbers = as_floats(cells, sheet.csv_format)
-    if is_numeric_dtype(cells):
-        return _numbers_or_dates(numbers)
+    if is_numeric_dtype(cells) or _are_mostly_numbers(sample(cells), sheet.csv_format):
+        return _numbers_or_dates(as_floats(cells, sheet.csv_format))
     text = cells.map(str, na_action="ignore")
     best, other = read_texts(text, [np.arange(len(text))] if series is None else series)
-    # Some numbers, as 2020 and 20200101, could be dates too; among numbers they are numbers.
-    if best.n_read <= np.isfinite(numbers).sum():
-        return _numbers_or_dates(numbers)
     if other is not None:
         raise sheet.error(
             f"column {column!r} can be read in two ways, as {best.form} and as {other.form} (row "
@@ -121,6 +118,11 @@ def _not_ascending(sheet: Sheet, column: str, before: int, times: NDArray[Any]) 
 def _either(remedies: Sequence[str]) -> str:
     *others, last = remedies
     return f"{', '.join(others)}, or {last}" if others else last
+
+
+def _are_mostly_numbers(cells: "pd.Series[Any]", csv_format: CsvFormat) -> bool:
+    # Some numbers, as 2020 and 20200101, could be dates too; among numbers they are numbers.
+    return int(np.isfinite(as_floats(cells, csv_format)).sum()) * 2 > len(cells)
 
 
 def _numbers_or_dates(numbers: NDArray[np.float64]) -> NDArray[Any]:
