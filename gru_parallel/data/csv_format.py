@@ -58,6 +58,23 @@ class CsvFormat:
         return self.decimal == "." and self.thousands is None
 
 
+def separator_within(name: str, cell: str) -> str | None:
+    """The separator in a column's name and in a cell, where both seem to be of several columns.
+
+    Args:
+        name: of the column.
+        cell: a text, which should be a number.
+
+    Returns:
+        A character, or None if the name and the cell do not fall into as many pieces.
+    """
+    for mark in ";\t| ":
+        names, pieces = name.split(mark), cell.split(mark)
+        if len(names) == len(pieces) > 1 and pieces[-1].strip()[:1].isdigit():
+            return mark
+    return None
+
+
 def word_for(character: str) -> str:
     """The word that a user can write on the command line in place of a character."""
     return _WORDS[character]

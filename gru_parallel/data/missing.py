@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_scalar
 
+from gru_parallel.data.csv_format import separator_within, word_for
 from gru_parallel.data.extremes import stand_for_missing
 from gru_parallel.data.number_text import as_floats, settings_to_read
 from gru_parallel.data.sheet import Sheet
@@ -122,6 +123,12 @@ def _bad_cell(sheet: Sheet, row: int, column: str) -> UsageError:
     settings = settings_to_read(str(cell), sheet.csv_format)
     if settings:
         return sheet.error(f"{where} holds {str(cell)!r}; to have it read, set {settings}.")
+    separator = separator_within(column, str(cell))
+    if separator is not None:
+        return sheet.error(
+            f"{where} holds {str(cell)!r}, which looks like several columns; if it is, set "
+            f"data.separator={word_for(separator)}, and if not, {remedy}."
+        )
     if is_time_of_day(str(cell)):
         return sheet.error(
             f"{where} holds {str(cell)!r}, a time of day; name it beside the date, as in "

@@ -53,7 +53,7 @@ def steps_of(times: NDArray[Any]) -> Steps:
     if np.issubdtype(times.dtype, np.number):
         lengths = np.diff(times)
         step = float(np.median(lengths))
-        return _steps(lengths, step, f"{step:g}")
+        return _steps(lengths, step, f"{step:.12g}")
     return _by_months(times) or _by_business_days(times) or _by_clock(times)
 
 
@@ -108,6 +108,9 @@ def _steps(lengths: NDArray[np.float64], step: float, name: str | None) -> Steps
         return Steps(None, np.zeros(len(lengths), dtype=np.int64), len(lengths))
     n_steps = np.rint(lengths / step)
     n_missing = np.maximum(n_steps - 1, 0).astype(np.int64)
+    if not np.allclose(lengths, n_steps * step, rtol=1e-6):
+        # Clocks that jitter keep to no frequency.
+        name = None
     return Steps(name, n_missing, int((n_steps != 1).sum()))
 
 

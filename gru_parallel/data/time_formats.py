@@ -26,16 +26,20 @@ _DATES = (
     (r"\d{1,2}([-/. ]?)[a-z]+([-/., ]*)\d{2}", ("%d{0}%b{1}%y", "%d{0}%B{1}%y")),
     (r"[a-z]+([-/. ]*)\d{1,2}(,? +|[-/])\d{4}", ("%b{0}%d{1}%Y", "%B{0}%d{1}%Y")),
     (r"\d{8}", ("%Y%m%d",)),
+    (r"\d{4}([-/. ])\d{1,2}", ("%Y{0}%m",)),
+    (r"\d{1,2}([-/. ])\d{4}", ("%m{0}%Y",)),
+    (r"[a-z]+([-/., ]*)\d{4}", ("%b{0}%Y", "%B{0}%Y")),
+    (r"[a-z]+([-/., ]*)\d{2}", ("%b{0}%y", "%B{0}%y")),
 )
-_TIME_OF_DAY = r"(?P<hour>\d{1,2})(?P<minute>:\d{2})?(?P<second>:\d{2})?(?P<fraction>\.\d+)?"
 _TIME = re.compile(
-    rf"(?P<joint>T|,? +){_TIME_OF_DAY}(?P<blank> *)(?P<half>[ap]m)?(?P<gap> *)"
-    r"(?P<zone>z|utc|[-+]\d\d:?\d\d)?",
+    r"(?P<joint>T|,? +)(?P<hour>\d{1,2})((?P<mark>[:.h])(?P<minute>\d{2}))?"
+    r"((?P=mark)(?P<second>\d{2}))?((?P<point>[.,])(?P<fraction>\d+))?"
+    r"(?P<blank> *)(?P<half>[ap]m)?(?P<gap> *)(?P<zone>z|utc|gmt|[-+]\d\d:?\d\d)?",
     re.IGNORECASE,
 )
 _WEEKDAY = re.compile(r"([a-z]+)(,? +)(?=\d|[a-z])", re.IGNORECASE)
 _N_SAMPLED = 1000
-_WHOLE_NUMBERS = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_WHOLE_NUMBERS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """Formats of dates that are written as one number, by its digits."""
 
 
@@ -94,7 +98,7 @@ def read_texts(
 
 
 def read_whole_numbers(numbers: NDArray[np.float64]) -> NDArray[Any] | None:
-    """Read numbers such as 20200131 or 2020013113 as dates.
+    """Read numbers such as 202001, 20200131 or 2020013113 as dates.
 
     Args:
         numbers: array of shape `(rows,)`; NaN where there is none.
@@ -103,7 +107,7 @@ def read_whole_numbers(numbers: NDArray[np.float64]) -> NDArray[Any] | None:
         Array of datetime64 and of the same shape, or None unless all are such dates.
     """
     present = numbers[np.isfinite(numbers)]
-    if not len(present) or (present != np.floor(present)).any() or present.min() < 19000101:
+    if not len(present) or (present != np.floor(present)).any() or present.min() < 190001:
         return None
     form = _WHOLE_NUMBERS.get(len(str(int(present.max()))))
     if form is None:
@@ -169,20 +173,23 @@ def _format_of_time(rest: str) -> str | None:
     time = _TIME.fullmatch(rest.rstrip())
     if time is None:
         return None
-    has = {name: bool(found) for name, found in time.groupdict().items()}
-    return "".join(
-        (
-            time["joint"],
-            "%I" if has["half"] else "%H",
-            ":%M" * has["minute"],
-            ":%S" * has["second"],
-            ".%f" * has["fraction"],
-            time["blank"] + "%p" if has["half"] else "",
-            (time["gap"] if has["half"] else time["blank"] + time["gap"]) + "%z"
-            if has["zone"]
-            else "",
-        )
-    )
+    has = {name for name, found in time.groupdict().items() if found}
+    if "fraction" in has and "second" not in has:
+        return None
+    mark = time["mark"] or ""
+    pieces = {
+        "joint": time["joint"],
+        "hour": "%I" if "half" in has else "%H",
+        "minute": f"{mark}%M",
+        "second": f"{mark}%S",
+        "fraction": f"{time['point']}%f",
+        "blank": time["blank"],
+        "half": "%p",
+        "gap": time["gap"],
+        # pandas reads distances from UTC, and UTC itself by no name but Z.
+        "zone": time["zone"] if (time["zone"] or "").casefold() in ("utc", "gmt") else "%z",
+    }
+    return "".join(piece for name, piece in pieces.items() if name in has)
 
 
 def _read_in(text: "pd.Series[Any]", form: str) -> Reading:

@@ -74,6 +74,12 @@ def test_rows_that_are_left_out_are_counted(write: Write, header: str) -> None:
     assert "data.missing=interpolate" in message
 
 
+def test_of_a_clock_that_jitters_no_frequency_is_named(write: Write) -> None:
+    message = warning_of(with_gaps(write, HOURS + pd.to_timedelta(np.arange(40) * 17 % 23, "s")))
+    assert message.startswith("3 rows are missing, in 2 gaps, the first after row 6")
+    assert message.endswith("Set data.frequency=none to leave it at that.")
+
+
 def test_uneven_times_are_said_to_be_so(write: Write) -> None:
     times = pd.to_datetime("2020-01-01") + pd.to_timedelta(np.cumsum(np.arange(40) ** 2), "min")
     assert warning_of(write("date,a\n" + lines(times, []))) == (

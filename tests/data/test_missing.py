@@ -126,3 +126,14 @@ def test_an_unknown_treatment_is_refused() -> None:
     assert error_of(sheet_of(a=[1]), "ignore") == (
         "data.missing=ignore is unknown; use one of error, interpolate, drop."
     )
+
+
+@pytest.mark.parametrize(("mark", "word"), [(";", "semicolon"), (" ", "space"), ("|", "pipe")])
+def test_a_cell_of_several_columns_is_asked_about(mark: str, word: str) -> None:
+    message = error_of(sheet_of(**{f"date{mark}a": [f"2020-01-01{mark}5"]}))
+    assert f"looks like several columns; if it is, set data.separator={word}," in message
+
+
+@pytest.mark.parametrize(("name", "cell"), [("load MW", "5 km"), ("load", "5 5"), ("a b", "x")])
+def test_other_texts_are_of_one_column(name: str, cell: str) -> None:
+    assert "which is no number; correct it" in error_of(sheet_of(**{name: [cell]}))

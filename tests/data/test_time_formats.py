@@ -31,7 +31,16 @@ FORMATS = [
     "%d/%m/%Y %I %p",
     "%d/%m/%Y %H:%M:%S+0000",
     "%Y%m%d %H:%M",
+    "%d.%m.%Y %H.%M",
+    "%d.%m.%Y %H.%M.%S",
+    "%d/%m/%Y %Hh%M",
+    "%d/%m/%Y %H:%M:%S,%f",
+    "%d/%m/%Y %H:%M:%S UTC",
+    "%Y-%m-%d %H:%M GMT",
+    "%m/%d/%Y %I:%M %p +0000",
 ]
+
+MONTHS = ["%m/%Y", "%Y/%m", "%Y-%m", "%b-%y", "%b %Y", "%B, %Y", "%d/%m/%Y", "%Y%m"]
 
 
 def read(cells: object) -> list[object]:
@@ -43,6 +52,19 @@ def read(cells: object) -> list[object]:
 @pytest.mark.parametrize("start", [0, 2, 14], ids=["evening", "midnight", "noon"])
 def test_a_column_in_one_format_is_read_wherever_it_starts(form: str, start: int) -> None:
     times = HOURS[start:]
+    assert read(times.strftime(form)) == times.to_pydatetime().tolist()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_minutes_are_read_as_minutes(form: str) -> None:
+    times = pd.date_range("2020-01-30 11:15", periods=100, freq="15min")
+    if "%M" in form:
+        assert read(times.strftime(form)) == times.to_pydatetime().tolist()
+
+
+@pytest.mark.parametrize("form", MONTHS)
+def test_months_are_read(form: str) -> None:
+    times = pd.date_range("1990-05-01", periods=30, freq="MS")
     assert read(times.strftime(form)) == times.to_pydatetime().tolist()
 
 
@@ -102,6 +124,7 @@ def test_the_steps_of_each_series_decide_and_not_those_between_series() -> None:
 @pytest.mark.parametrize(
     ("numbers", "expected"),
     [
+        ([202012, 202101], ["2020-12", "2021-01"]),
         ([20200131, 20200201], ["2020-01-31", "2020-02-01"]),
         ([2020013123, 2020020100], ["2020-01-31T23:00", "2020-02-01T00:00"]),
         ([202001312345, 202002010000], ["2020-01-31T23:45", "2020-02-01T00:00"]),
