@@ -15,6 +15,9 @@ from gru_parallel.data.time_columns import NO_TIMES, time_of_day_beside
 from gru_parallel.data.time_formats import format_of, read_texts, read_whole_numbers, sample
 from gru_parallel.errors import UsageError
 
+_N_COMPARED = 100
+"""Cells among which one in another format is looked for; mostly the first is."""
+
 
 def read_times(
     sheet: Sheet, column: str, series: Sequence[NDArray[np.intp]] | None = None
@@ -82,8 +85,10 @@ def _no_time(sheet: Sheet, column: str, position: int) -> str:
     if pd.isna(cell):
         return "is empty"
     form = format_of(str(cell))
-    others = (other for other in range(len(cells)) if not pd.isna(cells.iloc[other]))
-    other = next((o for o in others if format_of(str(cells.iloc[o])) not in (None, form)), None)
+    others = np.flatnonzero(cells.notna())[:_N_COMPARED]
+    other = next(
+        (int(o) for o in others if format_of(str(cells.iloc[o])) not in (None, form)), None
+    )
     if form is None or other is None or is_numeric_dtype(cells):
         return f"holds {str(cell)!r}, which is no time"
     return (

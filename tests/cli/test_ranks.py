@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from gru_parallel import cli
+from gru_parallel.errors import DataWarning
 from tests.cli.in_process import SMALL, RunCommand, summary_of
 from tests.cli.in_process import Ended as EndedAlone
 from tests.cli.rank_commands import (
@@ -401,6 +404,23 @@ def test_what_no_rank_needs_another_for_is_refused_and_said_once(
 
     assert_refused(first, said)
     assert (other.status, other.out, other.err) == (2, "", "")
+
+
+@pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
+@pytest.mark.parametrize(("rank", "n_lines"), [(0, 1), (1, 0)])
+def test_one_rank_says_what_is_to_be_known_of_the_data(
+    rank: int, n_lines: int, train_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_as_rank(*_: object) -> int:
+        warnings.warn("data.path=a.csv: 3 rows are missing.", DataWarning, stacklevel=2)
+        return 0
+
+    monkeypatch.setattr(cli, "_run_as_rank", run_as_rank)
+    be_rank(monkeypatch, rank)
+
+    ended = train_command(*SMALL, "engine=processes")
+
+    assert ended.err == "gru_parallel: data.path=a.csv: 3 rows are missing.\n" * n_lines
 
 
 def test_an_occupied_port_is_refused(
