@@ -100,8 +100,8 @@ def _places(rows: Rows, grid: NDArray[Any], frequency: str) -> NDArray[np.intp]:
         places = np.rint((rows.clock - grid[0]) / step).astype(np.intp)
         is_off = np.abs(grid[places] - rows.clock) > 1e-6 * step
     else:
-        places = np.minimum(np.searchsorted(grid, rows.clock), len(grid) - 1)
-        is_off = grid[places] != rows.clock
+        places = np.searchsorted(grid, rows.clock)
+        is_off = ~np.isin(rows.clock, grid)
     if is_off.any():
         off = int(np.flatnonzero(is_off)[0])
         raise rows.sheet.error(
@@ -137,7 +137,10 @@ def _laid_out(rows: Rows, frequency: str) -> NDArray[Any]:
             f"{rows.time_column!r}; use one of pandas', as 15min, 1h, D (days), B (from Monday to "
             "Friday), W-SUN, MS (the first of each month) or ME (the last)."
         )
-    if pd.Timestamp(first) + limit * offset < pd.Timestamp(last):
+    start = offset.rollforward(pd.Timestamp(first))
+    # Not by the difference of the two, which for centuries is too large for pandas.
+    n_days = pd.Timestamp(last).to_julian_date() - start.to_julian_date()
+    if n_days > limit * ((start + offset - start) / pd.Timedelta(days=1)):
         raise too_many
     return pd.date_range(first, last, freq=offset).to_numpy().astype(times.dtype)
 

@@ -120,6 +120,13 @@ def test_the_frequency_that_is_named_fills_the_gaps(freq: str, write: Write) -> 
     np.testing.assert_equal(table.values[:, 0], expected)
 
 
+def test_centuries_of_months_are_filled_too(write: Write) -> None:
+    times = pd.date_range("1700-01-01", periods=3600, freq="MS")
+    rows = "".join(f"{t:%Y-%m-%d},{n * 7 % 11}\n" for n, t in enumerate(times) if n != 9)
+    table = load_table(write(f"date,a\n{rows}"), frequency="MS", missing="interpolate")
+    assert table.n_rows == 3600
+
+
 def test_numbers_are_filled_too(write: Write) -> None:
     path = with_gaps(write, list(range(7, 4007, 100)))
     table = load_table(path, frequency="100", missing="interpolate")
@@ -175,6 +182,8 @@ def test_none_leaves_it_at_that(write: Write) -> None:
     [
         ("2h", "row 3 (date=2020-01-01 01:00:00) is not at a whole number of steps of data.freque"),
         ("1s", "data.frequency=1s would make more than 10 rows of each that is there; use a longe"),
+        ("YS", "row 3 (date=2020-01-01 01:00:00) is not at a whole number of steps of data.freque"),
+        ("ME", "row 2 (date=2020-01-01 00:00:00) is not at a whole number of steps of data.freque"),
         ("often", "data.frequency=often is no step of the dates in column 'date'; use one of pand"),
         ("3600", "data.frequency=3600 is no step of the dates in column 'date'; use one of pandas"),
         ("-1h", "data.frequency=-1h is no step of the dates"),
