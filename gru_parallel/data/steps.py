@@ -70,7 +70,7 @@ def n_uneven(times: NDArray[Any]) -> int:
 
 
 def _by_clock(times: NDArray[Any]) -> Steps:
-    lengths = np.diff(times.astype("datetime64[ns]").astype(np.int64)).astype(np.float64)
+    lengths = np.asarray(np.diff(times) / np.timedelta64(1, "ns"), dtype=np.float64)
     step = pd.Timedelta(int(np.median(lengths)), unit="ns")
     offset = pd.tseries.frequencies.to_offset(step)
     return _steps(lengths, float(step.value), _name_of(offset))
