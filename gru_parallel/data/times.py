@@ -15,6 +15,7 @@ from gru_parallel.data.time_columns import NO_TIMES, time_of_day_beside
 from gru_parallel.data.time_formats import format_of, read_texts, read_whole_numbers, sample
 from gru_parallel.errors import UsageError
 
+_HOUR = np.timedelta64(1, "h")
 _N_COMPARED = 100
 """Cells among which one in another format is looked for; mostly the first is."""
 
@@ -113,11 +114,23 @@ def _not_ascending(sheet: Sheet, column: str, before: int, times: NDArray[Any]) 
             f"row {row} ({column}={later}) is earlier than row {row_before} ({column}={earlier})"
         )
         remedies = [f"sort the file by {column!r}"]
+    if _is_clock_set_back(before, times):
+        # Sorted, or with one left out, the two hours would be mixed up, or one of them lost.
+        remedies = ["write times in UTC, or with their offsets, if clocks were set back there"]
     if not sheet.series:
         remedies.append("tell series apart by a column with data.series_column")
     if is_numeric_dtype(times):
         remedies.append(f"set data.time_column={NO_TIMES} if {column!r} holds no times")
     return sheet.error(f"{problem}; {_either(remedies)}.")
+
+
+def _is_clock_set_back(before: int, times: NDArray[Any]) -> bool:
+    """Whether time goes on by its step, but for an hour, after the position `before`."""
+    if before == 0 or is_numeric_dtype(times):
+        return False
+    step = times[before] - times[before - 1]
+    is_step = np.timedelta64(0) < step <= _HOUR
+    return bool(is_step and times[before + 1] - times[before] == step - _HOUR)
 
 
 def _either(remedies: Sequence[str]) -> str:

@@ -92,3 +92,27 @@ def test_a_damaged_number_among_numbers_is_named() -> None:
 def test_one_damaged_date_does_not_swap_day_and_month_of_the_others(good: str) -> None:
     damaged = good.replace("01", "13", 1)
     assert f"row 3, column 'when' holds '{damaged}'" in error_of([good, damaged])
+
+
+@pytest.mark.parametrize("step", ["1h", "15min"])
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Sydney"])
+def test_an_hour_that_comes_twice_is_not_to_be_sorted_or_left_out(step: str, zone: str) -> None:
+    times = pd.date_range("2020-01-01", "2020-12-31", freq=step, tz=zone).tz_localize(None)
+
+    said = error_of(times.strftime("%Y-%m-%d %H:%M").tolist())
+
+    assert "write times in UTC, or with their offsets, if clocks were set back there" in said
+    assert "sort" not in said
+    assert "keep one" not in said
+
+
+@pytest.mark.parametrize(
+    ("times", "remedy"),
+    [
+        (["2020-01-01 00:00", "2020-01-01 00:00"], "keep one of them"),
+        (["2020-01-01", "2020-01-02", "2020-01-02"], "keep one of them"),
+        (["2020-01-01 05:00", "2020-01-01 06:00", "2020-01-01 03:00"], "sort the file"),
+    ],
+)
+def test_other_times_that_do_not_ascend_are(times: list[object], remedy: str) -> None:
+    assert remedy in error_of(times)
