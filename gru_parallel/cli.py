@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from gru_parallel.column_names import as_text
 from gru_parallel.command_line import (
     CommandLine,
     read_command_line,
@@ -210,7 +211,7 @@ def _run_hydra(
         is_in_task = False
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    sys.argv[1:] = replacing(arguments)
+    sys.argv[1:] = replacing(as_text(arguments))
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
     except OSError as error:

@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from gru_parallel.column_names import as_text
 from gru_parallel.config import conf_dir
 from gru_parallel.errors import UsageError
 from gru_parallel.mappings import check_files, check_keys, replacing
@@ -172,7 +173,9 @@ def _as_list(value: Any) -> list[Any]:
 def _compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-            return compose(CONFIG_NAME, replacing(overrides), return_hydra_config=with_hydra)
+            return compose(
+                CONFIG_NAME, replacing(as_text(overrides)), return_hydra_config=with_hydra
+            )
     except (HydraException, OmegaConfBaseException) as error:
         raise UsageError(" ".join(str(error).split())) from error
 

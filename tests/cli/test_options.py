@@ -259,3 +259,20 @@ def test_a_csv_and_a_parquet_file_of_the_same_series_make_the_same_run(
     head = checkpoint_of(from_csv)["state_dict"]["model.head.linear.weight"]
     assert head.shape == (2 * 2, 4)
     assert checkpoint_of(from_csv)["state_dict"]["model.encoder.weight"].shape == (4, 3)
+
+
+@pytest.mark.parametrize("name", ["1_1", "1e3", "true"])
+def test_a_column_is_named_as_it_is_written(
+    name: str, train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    frame = write_series(in_tmp_path).rename(columns={"a": name, "b": "11"})
+    frame.to_csv("names.csv", index=False)
+    settings = [setting for setting in SMALL if not setting.startswith("data.n_")]
+    settings += ["data=csv", "data.path=names.csv", "data.season_length=24"]
+
+    ended = train_command(*settings, f"data.target=[{name}]", f"data.columns=[{name},11]")
+
+    assert ended.status == 0
+    config = (ended.folder / "config.yaml").read_text()
+    assert f"target:\n  - '{name}'\n" in config
+    assert checkpoint_of(ended)["state_dict"]["model.encoder.weight"].shape == (4, 2)
