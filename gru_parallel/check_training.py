@@ -16,6 +16,8 @@ from gru_parallel.errors import UsageError
 
 INTERVALS = ("step", "epoch")
 PLATEAU = "ReduceLROnPlateau"
+# In the settings it stands for the number of optimiser steps of the whole run.
+TOTAL_STEPS = "total_steps"
 
 _LOGGED_IN_TRAINING = ("train/loss", "samples/s")
 _LOGGED_IN_VALIDATION = ("val/loss", "val/mse", "val/mae")
@@ -36,8 +38,13 @@ def check_training(config: Config) -> None:
     _check_scheduler(config)
     for name, metric in _watched(config):
         _check_metric(name, metric, config)
+    _check_patience("lr_scheduler", config.lr_scheduler)
+    if is_plateau(config.lr_scheduler):
+        monitor = config.lr_scheduler.get("monitor", "val/loss")
+        _check_mode("lr_scheduler", config.lr_scheduler, monitor)
     for key, settings in config.callbacks.items():
         if isinstance(settings, DictConfig):
+            _check_patience(f"callbacks.{key!s}", settings)
             _check_early_stopping(f"callbacks.{key!s}", settings, trainer)
 
 
@@ -63,7 +70,13 @@ def _check_ranges(trainer: TrainerConfig) -> None:
         value = getattr(trainer, name)
         if value is not None and not value >= 0:
             raise UsageError(f"trainer.{name}={value:g} is out of range; use 0 or more.")
+    _check_time(trainer)
     interval = trainer.val_check_interval
+    if isinstance(interval, bool | list):
+        raise UsageError(
+            f"trainer.val_check_interval={as_written(interval)} has the wrong type; give a share"
+            " of an epoch, a whole number of batches, or a time, 00:01:00:00 or {hours: 1}."
+        )
     if isinstance(interval, int | float) and not interval > 0:
         raise UsageError(
             f"trainer.val_check_interval={interval} is not positive; use a number above 0."
@@ -72,6 +85,17 @@ def _check_ranges(trainer: TrainerConfig) -> None:
         raise UsageError(
             f"trainer.val_check_interval={interval} is no share of an epoch; use a share from 0.0"
             " to 1.0, or a whole number of batches."
+        )
+
+
+def _check_time(trainer: TrainerConfig) -> None:
+    time = trainer.max_time
+    parts = time.values() if isinstance(time, dict) else ()
+    is_time = time is None or isinstance(time, str | dict)
+    if not is_time or any(isinstance(part, int | float) and part < 0 for part in parts):
+        raise UsageError(
+            f"trainer.max_time={as_written(time)} is no time; use days, hours, minutes and seconds,"
+            " 00:02:30:00 or {hours: 2, minutes: 30}."
         )
 
 
@@ -87,7 +111,8 @@ def _check_limits(trainer: TrainerConfig) -> None:
                 " or a whole number of batches."
             )
         if limit < 0:
-            raise UsageError(f"trainer.{key}={limit} is no number of batches; use 0 or more.")
+            least = "1" if name == "train" else "0"
+            raise UsageError(f"trainer.{key}={limit} is no number of batches; use {least} or more.")
         if limit == 0 and name == "train":
             raise UsageError(
                 f"trainer.{key}={limit} leaves no batch to train on; use a number above 0, or leave"
@@ -120,12 +145,27 @@ def _check_scheduler(config: Config) -> None:
             f"lr_scheduler.interval={as_written(interval)} is no choice; use one of"
             f" {', '.join(INTERVALS)}."
         )
+    words = [str(key) for key, value in scheduler.items() if value == TOTAL_STEPS]
+    if words and interval == "epoch":
+        raise UsageError(
+            f"lr_scheduler.{words[0]}={TOTAL_STEPS} counts the steps of the run, and"
+            f" lr_scheduler.interval=epoch moves once an epoch; use lr_scheduler.interval=step, or"
+            f" a number of epochs, lr_scheduler.{words[0]}={as_written(config.trainer.max_epochs)}."
+        )
+    if config.optimizer.get("maximize"):
+        raise UsageError("optimizer.maximize=true makes errors larger; leave it out.")
     if not is_plateau(scheduler):
         return
     if interval != "epoch":
         raise UsageError(
             f"lr_scheduler.interval={interval} does not go with a plateau of a metric, which is"
             " there once an epoch; use lr_scheduler.interval=epoch."
+        )
+    factor = scheduler.get("factor", 0.1)
+    if isinstance(factor, int | float) and not 0 < factor < 1:
+        raise UsageError(
+            f"lr_scheduler.factor={factor} does not make a rate smaller; use a number between 0"
+            " and 1."
         )
     if config.trainer.check_val_every_n_epoch is None:
         raise UsageError(
@@ -195,8 +235,19 @@ def _check_early_stopping(name: str, settings: DictConfig, trainer: TrainerConfi
             f" trainer.limit_val_batches={trainer.limit_val_batches} leaves them out; use"
             f" {name}.check_on_train_epoch_end=true."
         )
-    if settings.get("mode") == "max" and (in_validation or monitor == "train/loss"):
+    _check_mode(name, settings, monitor)
+
+
+def _check_patience(name: str, settings: DictConfig) -> None:
+    patience = settings.get("patience")
+    if isinstance(patience, int) and patience < 0:
+        raise UsageError(f"{name}.patience={patience} is negative; use 0 or more.")
+
+
+def _check_mode(name: str, settings: DictConfig, monitor: Any) -> None:
+    """Refuse what would take the largest error for the best."""
+    if settings.get("mode") == "max" and monitor in ("train/loss", *_LOGGED_IN_VALIDATION):
         raise UsageError(
-            f"{name}.mode=max stops when {monitor} no longer grows, but the smaller it is the"
-            " better; leave it out."
+            f"{name}.mode=max takes {monitor} for the better the more it grows, and it is an error;"
+            " leave it out."
         )

@@ -214,6 +214,11 @@ def _run_hydra(
     sys.argv[1:] = replacing(as_text(arguments))
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        # First: that a config is missing, is an OSError to Hydra, too.
+        if is_in_task:
+            raise
+        return fail(_fault_of_hydra(error, arguments), USAGE_ERROR)
     except OSError as error:
         if is_in_task:
             raise
@@ -224,10 +229,6 @@ def _run_hydra(
             f" {error.filename}); choose another.",
             USAGE_ERROR,
         )
-    except (HydraException, OmegaConfBaseException) as error:
-        if is_in_task:
-            raise
-        return fail(_fault_of_hydra(error, arguments), USAGE_ERROR)
     if broken is not None:
         raise broken
     return status

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 
 @dataclass
@@ -198,6 +198,10 @@ FREE_SECTIONS = ("optimizer", "lr_scheduler", "callbacks", "logger")
 
 def as_written(value: Any) -> Any:
     """Return a setting's value as one writes it on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | ListConfig):
+        return f"[{','.join(str(as_written(each)) for each in value)}]"
     return "null" if value is None else value
 
 

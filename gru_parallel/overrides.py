@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -25,6 +26,7 @@ from gru_parallel.setting_names import Names, full_names, options_of_groups
 
 CONFIG_NAME = "config"
 _SEARCH_PATH = "hydra.searchpath"
+_REFERENCE_TO_HYDRA = re.compile(r"\$\{hydra:([\w.]+)\}")
 
 
 def compose_config(overrides: Sequence[str]) -> DictConfig:
@@ -122,11 +124,12 @@ def _values(override: Override) -> list[Override]:
         return [override]
     key, _, value = str(override.input_line).partition("=")
     try:
-        return [_parse(f"{key}={text}") for text in override.sweep_string_iterator()]
-    except HydraException as error:
-        raise UsageError(
-            f"{key}={value} gives a sweep no values; list them, as in {key}=a,b."
-        ) from error
+        values = [_parse(f"{key}={text}") for text in override.sweep_string_iterator()]
+    except HydraException:
+        values = []
+    if not values:
+        raise UsageError(f"{key}={value} gives a sweep no values; list them, as in {key}=a,b.")
+    return values
 
 
 def _check_names(overrides: Sequence[Sequence[Override]]) -> None:
@@ -135,9 +138,13 @@ def _check_names(overrides: Sequence[Sequence[Override]]) -> None:
     Args:
         overrides: for each setting that is overridden, one for each value in the sweep.
     """
+    for values in overrides:
+        _check_hydra(values[0])
     given = {values[0].key_or_group: values for values in overrides}
     folders = _folders(given.get(_SEARCH_PATH, []))
     for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{_SEARCH_PATH}=[{folder}] is no folder; give one with configs.")
         check_files(folder)
     search = [str(each.input_line) for each in given.get(_SEARCH_PATH, [])[:1]]
     names = Names({}, options_of_groups([conf_dir(), *folders]))
@@ -155,15 +162,15 @@ def _check_names(overrides: Sequence[Sequence[Override]]) -> None:
     settings |= {key: values[0].value() for key, values in given.items() if key in settings}
     names = Names(settings, names.groups)
     for values in overrides:
-        if values[0].key_or_group.startswith("hydra."):
-            _check_key_of_hydra(values[0].key_or_group)
         names.check_key(values[0])
 
 
 def _folders(search_path: Sequence[Override]) -> list[Path]:
     """Return the folders of configs that the overrides add to ours."""
     values = [value for override in search_path for value in _as_list(override.value())]
-    return [Path(str(value).strip("\"'").removeprefix("file://")) for value in values]
+    texts = [str(value).strip("\"'") for value in values]
+    # Those in packages are Hydra's to find.
+    return [Path(text.removeprefix("file://")) for text in texts if not text.startswith("pkg://")]
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -177,7 +184,12 @@ def _compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
                 CONFIG_NAME, replacing(as_text(overrides)), return_hydra_config=with_hydra
             )
     except (HydraException, OmegaConfBaseException) as error:
-        raise UsageError(" ".join(str(error).split())) from error
+        reason = " ".join(str(error).split())
+        # Of some faults the message says nothing but where they are.
+        cause = str(error.__cause__ or "").partition("\n")[0]
+        raise UsageError(
+            f"{reason}: {cause}" if cause and cause not in reason else reason
+        ) from error
 
 
 def _parse(text: str) -> Override:
@@ -196,6 +208,11 @@ def _check_no_sweep(override: Override, or_else: str = "") -> None:
     if not override.is_sweep_override():
         return
     key, _, value = str(override.input_line).partition("=")
+    if (conf_dir() / key).is_dir():
+        raise UsageError(
+            f"{key}={value} is read as a sweep, one run for each value; choose one of"
+            f" them{or_else}."
+        )
     raise UsageError(
         f"{key}={value} is read as a sweep, one run for each value; write {key}=[{value}] with"
         f" brackets for a list{or_else}."
@@ -206,6 +223,14 @@ def _check_no_sweep(override: Override, or_else: str = "") -> None:
 def _settings(options: tuple[str, ...], with_hydra: bool = False) -> Mapping[str, Any]:
     """Return all settings that there are with these options of the groups, by full name."""
     return full_names(_compose(options, with_hydra))
+
+
+def _check_hydra(override: Override) -> None:
+    """Check what an override says of Hydra's own settings: what it sets, and what it refers to."""
+    if override.key_or_group.partition(".")[0] == "hydra":
+        _check_key_of_hydra(override.key_or_group)
+    for key in _REFERENCE_TO_HYDRA.findall(str(override.input_line)):
+        _check_key_of_hydra(f"hydra.{key}")
 
 
 def _check_key_of_hydra(key: str) -> None:

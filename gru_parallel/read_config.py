@@ -85,6 +85,8 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
     Raises:
         UsageError: a key is unknown, a value has the wrong type or is not given.
     """
+    # With references to other sections, which the schema knows nothing of, followed.
+    section = DictConfig(OmegaConf.to_container(section, resolve=True))
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), section)
         read = OmegaConf.to_object(merged)
@@ -189,5 +191,7 @@ def _wrong_type(name: str, schema: type[Any], section: DictConfig, key: str) -> 
 
 def _read_seed(seed: Any) -> int:
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise UsageError(f"seed={seed} is no seed; use a whole number from 0 to {2**32 - 1}.")
+        raise UsageError(
+            f"seed={as_written(seed)} is no seed; use a whole number from 0 to {2**32 - 1}."
+        )
     return seed

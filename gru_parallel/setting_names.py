@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, Node, OmegaConf
 
-from gru_parallel.config import FREE_SECTIONS
+from gru_parallel.config import FREE_SECTIONS, as_written
 from gru_parallel.errors import UsageError
 from gru_parallel.targets import arguments_of, find_target
 
@@ -78,7 +78,7 @@ class Names:
             near = get_close_matches(str(value), options, n=1)
             hint = f"did you mean {group}={near[0]}? There are" if near else "use one of"
             raise UsageError(
-                f"{group}={value} is no option of {group}; {hint} {', '.join(options)}."
+                f"{group}={as_written(value)} is no option of {group}; {hint} {', '.join(options)}."
             )
 
     def check_key(self, override: Override) -> None:
@@ -87,7 +87,7 @@ class Names:
         Raises:
             UsageError: it does not.
         """
-        key = override.key_or_group
+        key = override.key_or_group or str(override.input_line)
         section, _, name = key.partition(".")
         if override.is_delete():
             self._check_deletion(key)
@@ -99,6 +99,8 @@ class Names:
         if key.startswith("placement.device_map."):
             return
         self._check_argument(key)
+        if section in ("callbacks", "logger") and name and "." not in name and not self._owner(key):
+            raise UsageError(f"{key} is not there yet, and takes a plus to be added: +{key}=...")
         owner = self._owner(key)
         if owner is not None:
             raise UsageError(f"{key} is a setting of {owner}; add {owner} to use it.")
@@ -106,9 +108,14 @@ class Names:
 
     def remedy(self, key: str) -> str:
         """Say what could have been meant: a setting of the same section, or else any."""
-        section = key.partition(".")[0]
-        siblings = [name for name in self.settings if name.startswith(f"{section}.")]
-        near = get_close_matches(key, siblings or list(self.settings), n=1, cutoff=0.7)
+        section, _, name = key.partition(".")
+        siblings = [each for each in self.settings if each.startswith(f"{section}.")]
+        if siblings:
+            # By what comes after the section, which all of them share.
+            tails = [each.partition(".")[2] for each in siblings]
+            near = [f"{section}.{tail}" for tail in get_close_matches(name, tails, n=1)]
+        else:
+            near = get_close_matches(key, list(self.settings), n=1, cutoff=0.7)
         return (
             f"did you mean {near[0]}?" if near else f"there are {', '.join(siblings or self.top)}."
         )
@@ -164,6 +171,8 @@ class Names:
         """Return the option of the key's group that has the key, such as data=csv for data.path."""
         group, _, name = key.partition(".")
         first = name.partition(".")[0]
+        if f"{group}.{first}" in self.settings:
+            return None
         for option, path in self.groups.get(group, {}).items():
             if first and first in OmegaConf.to_container(OmegaConf.load(path)):  # type: ignore[operator]
                 return f"{group}={option}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from enum import Enum
 from inspect import Parameter, signature
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from pkgutil import resolve_name
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -22,6 +22,7 @@ _WORDS: dict[Any, str] = {
     float: "a number",
     bool: "true or false",
     str: "a text",
+    Path: "a path",
     NoneType: "null",
 }
 _NOT_ARGUMENTS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
@@ -86,6 +87,7 @@ def check_arguments(
     n_given: int = 0,
     others: Sequence[str] = (),
     words: Sequence[str] = (),
+    finite: bool = False,
 ) -> None:
     """Check that a class or a function takes the arguments that the settings give it.
 
@@ -96,6 +98,7 @@ def check_arguments(
         n_given: of its first arguments, those that the settings do not give.
         others: settings that are no arguments.
         words: values that stand for something else.
+        finite: whether no number may be infinite.
 
     Raises:
         UsageError: it has no such argument, needs one that is not given, or one of another type.
@@ -107,7 +110,8 @@ def check_arguments(
         given.pop(key, None)
     parameters = arguments_of(make, n_given)
     if parameters is not None and "_args_" not in settings:
-        _check_names(f"{name} ({settings._target_})", name, given, parameters)
+        check_known(name, settings, [parameter.name for parameter in parameters], others)
+        _check_needed(name, settings, parameters)
     hints = _hints(make)
     for key, value in given.items():
         if OmegaConf.is_interpolation(settings, key):
@@ -115,15 +119,26 @@ def check_arguments(
                 continue
             value = settings[key]
         if not (isinstance(value, str) and value in words):
+            _check_finite(f"{name}.{key}", value, finite)
             _check_type(f"{name}.{key}", value, hints.get(key, Any))
 
 
-def _check_names(
-    title: str, name: str, given: Mapping[str, Any], parameters: Sequence[Parameter]
+def check_known(
+    name: str, settings: DictConfig, known: Sequence[str], others: Sequence[str] = ()
 ) -> None:
-    known = [parameter.name for parameter in parameters]
-    for key in given:
-        if key not in known:
+    """Check the names of arguments.
+
+    Args:
+        name: of the settings, such as "optimizer".
+        settings: `_target_` and arguments.
+        known: the arguments that there are.
+        others: settings that are no arguments.
+
+    Raises:
+        UsageError: the settings give another.
+    """
+    for key in map(str, settings):
+        if key not in (*_NOT_ARGUMENTS, *others, *known):
             near = get_close_matches(key, known, n=1)
             remedy = (
                 f"did you mean {name}.{near[0]}?"
@@ -131,13 +146,16 @@ def _check_names(
                 else f"leave it out, a default with ~{name}.{key}, and use arguments that the class"
                 f" takes: {', '.join(known) or 'none'}."
             )
-            raise UsageError(f"{title} has no argument {key}; {remedy}")
+            raise UsageError(f"{name} ({settings._target_}) has no argument {key}; {remedy}")
+
+
+def _check_needed(name: str, settings: DictConfig, parameters: Sequence[Parameter]) -> None:
     needed = (p.name for p in parameters if p.default is Parameter.empty)
-    missing = [key for key in needed if key not in given]
+    missing = [key for key in needed if key not in settings]
     if missing:
         raise UsageError(
-            f"{title} needs {', '.join(missing)}, without a default; give it, as in"
-            f" +{name}.{missing[0]}=..."
+            f"{name} ({settings._target_}) needs {', '.join(missing)}, without a default;"
+            f" give it, as in +{name}.{missing[0]}=..."
         )
 
 
@@ -157,9 +175,12 @@ def _hints(make: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
+def _check_finite(setting: str, value: Any, finite: bool) -> None:
+    if isinstance(value, float) and (math.isnan(value) or (finite and math.isinf(value))):
+        raise UsageError(f"{setting}={value} is no number to compute with; use a finite one.")
+
+
 def _check_type(setting: str, value: Any, hint: Any) -> None:
-    if isinstance(value, float) and math.isnan(value):
-        raise UsageError(f"{setting}=nan is no number; use one.")
     if not _fits(value, hint):
         raise UsageError(f"{setting}={as_written(value)} has the wrong type; give {_kind(hint)}.")
 
@@ -171,9 +192,25 @@ def _kind(hint: Any) -> str:
     for each in hints:
         if get_origin(each) is Literal:
             words += map(str, get_args(each))
+        elif get_origin(each) in (list, tuple):
+            words.append(f"{_number(get_args(each))}values in brackets")
         elif each in _WORDS and not (each is int and float in hints):
             words.append(_WORDS[each])
     return " or ".join(words) or "what the class takes"
+
+
+def _number(kinds: tuple[Any, ...]) -> str:
+    """Say how many values a tuple of these kinds has, if that is fixed."""
+    return "" if len(kinds) < 2 or ... in kinds else f"{len(kinds)} "
+
+
+def _fits_sequence(value: Any, hint: Any) -> bool:
+    if isinstance(value, bool | int | float | str | NoneType):
+        return False
+    kinds = get_args(hint)
+    if get_origin(hint) is list or not kinds or ... in kinds:
+        return True
+    return len(value) == len(kinds) and all(map(_fits, value, kinds))
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
@@ -198,9 +235,11 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is str:
         return isinstance(value, str)
     if get_origin(hint) in (list, tuple):
-        return not isinstance(value, bool | int | float | str | NoneType)
+        return _fits_sequence(value, hint)
     if isinstance(hint, type) and isinstance(value, bool | int | float | str | NoneType):
-        # Of these one cannot tell: a text may stand for them, or a number be one.
-        is_loose = issubclass(hint, Enum | PurePath) or getattr(hint, "_is_protocol", False)
+        if issubclass(hint, PurePath):
+            return isinstance(value, str)
+        # Of these one cannot tell: a value may stand for one of them, or be one by what it can do.
+        is_loose = issubclass(hint, Enum) or getattr(hint, "_is_protocol", False)
         return is_loose or hint in type(value).__mro__
     return True

@@ -100,6 +100,7 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     check_trainer(config)
     n_ranks = None if ranks is None else ranks_of_replica(config.data_parallel, ranks.world_size)
     data = build_data(config, 0 if ranks is None or n_ranks is None else ranks.rank // n_ranks)
+    check_memory(config, n_ranks or 1)
     planned = build_plan(
         config, data.n_channels, data.n_targets, check_exists=True, n_ranks=n_ranks
     )
@@ -110,7 +111,6 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
         part = Part.of_rank(planned.plan, ranks.rank)
     length = run_length(config, data)
     check_rates(config, length)
-    check_memory(config, planned, part)
     module = build_module(config, data.n_channels, data.n_targets, part)
     if config.ckpt_path is not None:
         check_checkpoint(config.ckpt_path, module, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from inspect import isabstract, signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,28 +11,35 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
     BatchSizeFinder,
     Callback,
     DeviceStatsMonitor,
+    GradientAccumulationScheduler,
     LearningRateFinder,
     LearningRateMonitor,
+    SpikeDetection,
     ThroughputMonitor,
 )
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning_utilities.core.imports import RequirementCache
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
+from torch.utils.tensorboard import SummaryWriter
 
-from gru_parallel.config import Config, ProcessesConfig
+from gru_parallel.config import Config, ProcessesConfig, as_written
 from gru_parallel.errors import UsageError
-from gru_parallel.targets import check_arguments, find_target
+from gru_parallel.targets import check_arguments, check_known, find_target
 from gru_parallel.training.process_strategy import check_callbacks
 
-_INSTEAD = {
-    LearningRateFinder: "a sweep, -m optimizer.lr=1e-4,1e-3,1e-2",
-    BatchSizeFinder: "a sweep, -m data.batch_size=32,64,128",
+_CHANGES = "would change a setting of the run behind its back; leave it out, and try values in"
+_UNFIT = {
+    LearningRateFinder: f"{_CHANGES} a sweep, -m optimizer.lr=1e-4,1e-3,1e-2.",
+    BatchSizeFinder: f"{_CHANGES} a sweep, -m data.batch_size=32,64,128.",
+    BackboneFinetuning: "looks for model.backbone, and this model has none; leave it out.",
+    SpikeDetection: "does not work in Lightning 2.6, not with any model; leave it out.",
 }
-"""Callbacks that change settings which stand in a run's config, and what to do instead."""
+"""Callbacks that cannot work here, and why."""
 
 _NEEDS_LOGGER = (LearningRateMonitor, DeviceStatsMonitor, ThroughputMonitor)
 
@@ -63,9 +71,14 @@ def check_callbacks_and_loggers(config: Config) -> list[Callback]:
     Raises:
         UsageError: one cannot be made, cannot be used here, or is not installed.
     """
-    for name, section in (("callbacks", config.callbacks), ("logger", config.logger)):
+    sections: tuple[tuple[str, DictConfig, type[Any]], ...] = (
+        ("callbacks", config.callbacks, Callback),
+        ("logger", config.logger, Logger),
+    )
+    for name, section, kind in sections:
         for key, settings in section.items():
             target = find_target(f"{name}.{key!s}", settings)
+            _check_kind(f"{name}.{key!s}", settings, target, kind)
             check_arguments(f"{name}.{key!s}", settings, target)
             _check_use(f"{name}.{key!s}", target, settings, config)
     if not _is_known(config.callbacks):
@@ -78,25 +91,62 @@ def check_callbacks_and_loggers(config: Config) -> list[Callback]:
 
 def _check_use(name: str, target: Any, settings: DictConfig, config: Config) -> None:
     kind = target if isinstance(target, type) else type(None)
-    for finder, instead in _INSTEAD.items():
-        if issubclass(kind, finder):
-            raise UsageError(
-                f"{name} ({settings._target_}) would change a setting of the run behind its back;"
-                f" leave it out, and try values in {instead}."
-            )
+    for unfit, reason in _UNFIT.items():
+        if issubclass(kind, unfit):
+            raise UsageError(f"{name} ({settings._target_}) {reason}")
+    n_accumulated = config.trainer.accumulate_grad_batches
+    if issubclass(kind, GradientAccumulationScheduler) and n_accumulated != 1:
+        raise UsageError(
+            f"trainer.accumulate_grad_batches={n_accumulated} and {name} ({settings._target_})"
+            " decide the same thing; leave out one of them."
+        )
+    if issubclass(kind, DeviceStatsMonitor) and not RequirementCache("psutil"):
+        raise UsageError(
+            f"{name} ({settings._target_}) needs a package that is not installed; pip install"
+            " psutil, or leave it out."
+        )
     if issubclass(kind, _NEEDS_LOGGER) and not config.logger:
         raise UsageError(
             f"{name} ({settings._target_}) writes to loggers, and there is none; add logger=csv,"
             " or leave it out."
         )
-    if issubclass(kind, TensorBoardLogger) and settings.get("log_graph"):
-        raise UsageError(
-            f"{name}.log_graph=true traces a model in one piece, and here its stages run in threads"
-            " or processes of their own; leave it out."
-        )
     if issubclass(kind, Logger):
-        _check_installed(name, kind, settings)
-        _check_folder(name, settings)
+        _check_logger(name, kind, settings)
+
+
+def _check_kind(name: str, settings: DictConfig, target: Any, kind: type[Any]) -> None:
+    """Check that a class is of a kind; what a function makes, only making it shows."""
+    is_other = isinstance(target, type) and not issubclass(target, kind)
+    if is_other or isabstract(target):
+        raise UsageError(
+            f"{name} ({settings._target_}) is no {kind.__name__} of Lightning's that could be made;"
+            " give a class that is one."
+        )
+
+
+def _check_logger(name: str, kind: type[Logger], settings: DictConfig) -> None:
+    """Check what loggers find only in the run: arguments that they pass on, and their folder."""
+    _check_installed(name, kind, settings)
+    _check_folder(name, settings)
+    if issubclass(kind, TensorBoardLogger):
+        if settings.get("log_graph"):
+            raise UsageError(
+                f"{name}.log_graph=true traces a model in one piece, and here its stages run in"
+                " threads or processes of their own; leave it out."
+            )
+        passed_on = [*signature(kind).parameters, *signature(SummaryWriter).parameters]
+        check_known(name, settings, [key for key in passed_on if key not in ("kwargs", "log_dir")])
+    if issubclass(kind, CSVLogger):
+        if settings.get("flush_logs_every_n_steps", 1) < 1:
+            raise UsageError(
+                f"{name}.flush_logs_every_n_steps={settings.flush_logs_every_n_steps} is not"
+                " positive; use a whole number of at least 1."
+            )
+        if not settings.get("name", "x") and not settings.get("version", "x"):
+            raise UsageError(
+                f"{name}.name={as_written(settings.name)} has it write a metrics.csv where the run"
+                f" writes its own; give a name, as in {name}.name=csv."
+            )
 
 
 def _check_installed(name: str, kind: type[Logger], settings: DictConfig) -> None:

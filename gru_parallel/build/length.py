@@ -65,9 +65,11 @@ def _limited(name: str, n_batches: int, part: str, trainer: TrainerConfig) -> in
         return n_batches
     n_left = int(n_batches * limit) if isinstance(limit, float) else min(limit, n_batches)
     if n_left == 0:
+        batches = f"none of the {n_batches} {part} batches"
+        if n_batches == 1:
+            batches = f"nothing of the one {part} batch"
         raise UsageError(
-            f"{setting}={limit} leaves none of the {n_batches} {part} batches; use a larger share,"
-            " or a whole number of batches."
+            f"{setting}={limit} leaves {batches}; use a larger share, or a whole number of batches."
         )
     return n_left
 

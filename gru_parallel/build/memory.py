@@ -5,41 +5,43 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gru_parallel.build.module import Part
-from gru_parallel.build.plan import Planned
+import torch
+
 from gru_parallel.config import Config
 from gru_parallel.errors import UsageError
+from gru_parallel.placement.cost import N_GATES
 from gru_parallel.report.units import format_bytes
 
 _LIMIT_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 _BYTES = {"64-true": 8, "64": 8, 64: 8}
 
 
-def check_memory(config: Config, planned: Planned, part: Part | None = None) -> None:
+def check_memory(config: Config, n_ranks: int = 1) -> None:
     """Check that this machine has the memory for the weights, and on CPUs for their gradients.
 
-    Activations are left out: how many live at once, the schedule decides. All weights are drawn in
-    this machine's memory, wherever they go then.
+    All weights are drawn in this machine's memory, wherever they go then. Activations are left out:
+    how many live at once, the schedule decides. So what is asked for is more, and never less.
 
     Args:
         config: the run's settings.
-        planned: the run's plan.
-        part: the part of the model that this process has; None for all of it.
+        n_ranks: of a replica, which share the weights out.
 
     Raises:
         UsageError: there is less than that.
     """
     there = memory_bytes()
-    on_cpu = all(device.startswith("cpu") for device in planned.plan.all_devices)
-    blocks = range(len(planned.block_costs)) if part is None else sorted(part.blocks)
-    n_numbers = sum(planned.block_costs[block].n_parameters for block in blocks)
-    asked = n_numbers * _BYTES.get(config.trainer.precision, 4) * (2 if on_cpu else 1)
+    hidden, n_layers = config.model.hidden_size, config.model.num_layers
+    # Between two layers: the first one's input may be narrower, a bidirectional layer is larger.
+    n_weights = (n_layers - 1) * N_GATES * hidden * (2 * hidden + 2) + N_GATES * hidden * hidden
+    on_cpu = not torch.accelerator.is_available()
+    n_bytes = _BYTES.get(config.trainer.precision, 4) * (2 if on_cpu else 1)
+    asked = n_weights * n_bytes // n_ranks
     if there is not None and asked > there:
         what = "weights and their gradients" if on_cpu else "weights"
         raise UsageError(
-            f"model.hidden_size={config.model.hidden_size} asks for {format_bytes(asked)} of {what}"
-            f" (model.num_layers={config.model.num_layers}), and this machine has"
-            f" {format_bytes(there)} of memory; make one of them smaller."
+            f"model.hidden_size={hidden} and model.num_layers={n_layers} ask for"
+            f" {format_bytes(asked)} of {what}, and this machine has {format_bytes(there)} of"
+            " memory; make one of them smaller."
         )
 
 

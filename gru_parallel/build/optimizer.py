@@ -13,14 +13,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gru_parallel.build.length import RunLength
-from gru_parallel.check_training import is_plateau
+from gru_parallel.check_training import TOTAL_STEPS, is_plateau
 from gru_parallel.config import Config, as_written
 from gru_parallel.errors import UsageError
 from gru_parallel.targets import check_arguments, find_target
 from gru_parallel.training.module import MakeOptimizer, MakeScheduler
 
-# In the settings it stands for the number of optimiser steps of the whole run.
-_TOTAL_STEPS = "total_steps"
+# What a class of torch's or of the user's raises where its arguments cannot work.
+_FAULTS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+
+_SHORTEST_TRIAL = 100
+"""Moves of a plateau that are tried, however short the run: enough for its patience to end."""
 
 _LONGEST_TRIAL = 10_000
 """Moves of a schedule that are tried one by one; they take about a tenth of a second."""
@@ -33,10 +36,11 @@ def check_optimizer(config: Config) -> None:
         UsageError: one of them cannot be made.
     """
     optimizer = _any_optimizer(config)
+    _try_step(config, optimizer)
     make_scheduler = scheduler_maker(config.lr_scheduler)
     if make_scheduler is not None:
         make_scheduler(optimizer, 1)
-    if _TOTAL_STEPS in config.lr_scheduler.values() and config.trainer.is_endless:
+    if TOTAL_STEPS in config.lr_scheduler.values() and config.trainer.is_endless:
         raise UsageError(
             f"trainer.max_epochs={config.trainer.max_epochs} gives a run without a known end, and"
             " this lr_scheduler needs one; set trainer.max_epochs or trainer.max_steps."
@@ -58,24 +62,26 @@ def check_rates(config: Config, length: RunLength) -> None:
     n_moves = length.n_steps if by_step else length.n_epochs
     unit = "steps" if by_step else "epochs"
     given = _given("lr_scheduler", config.lr_scheduler)
+    if n_moves is not None and is_plateau(config.lr_scheduler):
+        n_moves = max(n_moves, _SHORTEST_TRIAL)
     n_tried = _LONGEST_TRIAL if n_moves is None else min(n_moves, _LONGEST_TRIAL)
     with warnings.catch_warnings():
         # Of the optimiser, which takes no step here.
         warnings.simplefilter("ignore")
         try:
             for move in range(n_tried):
-                _check_rate(optimizer, f"{given} gives", f"after {move} {unit}")
+                _check_rate(optimizer, f"{given} gives", f"after {unit[:-1]} {move}")
                 _move(scheduler)
             if n_moves is not None and n_moves > n_tried:
                 scheduler.last_epoch = n_moves - 1
                 _move(scheduler)
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except _FAULTS as error:
             if isinstance(error, UsageError):
                 raise
             reason = " ".join(str(error).split()).rstrip(".")
             raise UsageError(
                 f"{given} cannot go through the {n_tried if n_moves is None else n_moves} {unit} of"
-                f" the run: {reason}; use other values, such as the word {_TOTAL_STEPS} for the"
+                f" the run: {reason}; use other values, such as the word {TOTAL_STEPS} for the"
                 " steps of the run."
             ) from error
 
@@ -96,7 +102,7 @@ def scheduler_maker(section: DictConfig) -> MakeScheduler | None:
         return None
 
     def make(optimizer: Optimizer, n_steps: int) -> LRScheduler:
-        settings = {_TOTAL_STEPS: n_steps}
+        settings = {TOTAL_STEPS: n_steps}
         scheduler: LRScheduler = _make("lr_scheduler", section, optimizer, LRScheduler, settings)
         return scheduler
 
@@ -104,7 +110,23 @@ def scheduler_maker(section: DictConfig) -> MakeScheduler | None:
 
 
 def _any_optimizer(config: Config) -> Optimizer:
-    return optimizer_maker(config.optimizer)([nn.Parameter(torch.zeros(1))])
+    # Where there is an accelerator, an argument may be for it alone.
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return optimizer_maker(config.optimizer)([nn.Parameter(torch.zeros(1, device=device))])
+
+
+def _try_step(config: Config, optimizer: Optimizer) -> None:
+    """Take a step: some arguments an optimiser refuses only then."""
+    weight = optimizer.param_groups[0]["params"][0]
+    weight.grad = torch.zeros_like(weight)
+    try:
+        optimizer.step(lambda: 0.0)
+    except _FAULTS as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UsageError(
+            f"{_given('optimizer', config.optimizer)} takes no step: {reason}; use another, or"
+            " other values."
+        ) from error
 
 
 def _move(scheduler: LRScheduler) -> None:
@@ -137,7 +159,7 @@ def _make(
     make = find_target(name, section)
     others = _not_arguments(section)
     words = words or {}
-    check_arguments(name, section, make, n_given=1, others=others, words=list(words))
+    check_arguments(name, section, make, n_given=1, others=others, words=list(words), finite=True)
     settings = _settings(section)
     arguments = {
         key: words.get(value, value) if isinstance(value, str) else value
@@ -146,7 +168,7 @@ def _make(
     }
     try:
         made = make(subject, **arguments)
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except _FAULTS as error:
         message = " ".join(str(error).split()).rstrip(".")
         raise UsageError(
             f"{_given(name, section)} cannot be made: {message}; use values that the class takes."

@@ -108,7 +108,7 @@ def check_trainer(config: Config) -> None:
             engine cannot have a callback.
     """
     callbacks = check_callbacks_and_loggers(config)
-    arguments = asdict(config.trainer) | {"enable_progress_bar": False, "profiler": None}
+    arguments = asdict(config.trainer) | {"profiler": None}
     try:
         pl.Trainer(
             **arguments,
@@ -118,6 +118,12 @@ def check_trainer(config: Config) -> None:
             devices=1,
             plugins=LightningEnvironment(),
         )
-    except (TypeError, ValueError, MisconfigurationException) as error:
+    except (
+        AttributeError,
+        ModuleNotFoundError,
+        TypeError,
+        ValueError,
+        MisconfigurationException,
+    ) as error:
         message = " ".join(str(error).split())
         raise UsageError(f"trainer: Lightning refuses the settings: {message}") from error

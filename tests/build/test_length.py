@@ -1,4 +1,4 @@
-"""How many test batches a run has: those that Lightning's Trainer will take."""
+"""How long a run is, and how many test batches it has: those that Lightning's Trainer will take."""
 
 from typing import Any
 
@@ -62,3 +62,29 @@ def test_lightning_counts_the_same(options: dict[str, Any], n_batches: int) -> N
 def test_a_share_of_less_than_a_batch_is_refused() -> None:
     with pytest.raises(UsageError, match=r"limit_test_batches=0\.2 leaves none of the 4 test"):
         n_test_batches(limit_test_batches=0.2)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "n_steps", "n_epochs"),
+    [
+        ((), 6, 2),
+        (("trainer.accumulate_grad_batches=2",), 4, 2),
+        (("trainer.limit_train_batches=0.67",), 4, 2),
+        (("trainer.limit_train_batches=1",), 2, 2),
+        (("trainer.overfit_batches=1",), 2, 2),
+        (("trainer.max_steps=4",), 4, 2),
+        (("trainer.max_epochs=null", "trainer.max_steps=4"), 4, 2),
+        (("trainer.max_epochs=-1",), None, None),
+        (("trainer.max_epochs=null",), 3000, 1000),
+        (("trainer.max_epochs=null", "trainer.max_time=00:01:00:00"), None, None),
+        (("trainer.fast_dev_run=2",), 2, 1),
+    ],
+)
+def test_the_steps_of_a_run_are_known(
+    overrides: tuple[str, ...], n_steps: int | None, n_epochs: int | None
+) -> None:
+    config = read_config(compose_config([*SMALL, *overrides]))
+
+    length = run_length(config, build_data(config))
+
+    assert (length.n_steps, length.n_epochs) == (n_steps, n_epochs)

@@ -31,6 +31,12 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["placement.device_map=[0,0,1,1,1]", "~placement.device_map.0"],
         ["~placement.device_map.0", "placement.device_map="],
     ),
+    "a setting of a setting": (["model.num_layers.x=3"], ["model.num_layers.x", "num_layers?"]),
+    "no name": (["=5"], ["=5 is no setting"]),
+    "the whole of Hydra": (["hydra=5"], ["hydra is no setting"]),
+    "a value that Hydra does not take": (["hydra.job.chdir=maybe"], ["hydra.job.chdir=maybe"]),
+    "a folder of configs that there is not": (["hydra.searchpath=[nope]"], ["nope", "folder"]),
+    "two options at once": (["logger=csv,tensorboard"], ["logger=csv,tensorboard", "one of them"]),
     "a variable that is not set": (
         ["data.n_steps=${oc.env:GRU_PARALLEL_NOT_SET}"],
         ["data.n_steps=${oc.env:GRU_PARALLEL_NOT_SET}", "GRU_PARALLEL_NOT_SET' not found"],
@@ -53,6 +59,14 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "a block of more layers than there are": (
         ["model.layers_per_block=5"],
         ["model.layers_per_block=5", "model.num_layers=4"],
+    ),
+    "a series that fits into no memory": (
+        ["data.n_steps=1000000000000"],
+        ["data.n_steps=1000000000000", "TiB", "of memory"],
+    ),
+    "more layers than fit into any memory": (
+        ["model.num_layers=10000000000"],
+        ["model.num_layers=10000000000", "TiB of weights"],
     ),
     "a model that fits into no memory": (
         ["model.hidden_size=1000000"],

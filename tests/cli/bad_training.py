@@ -27,7 +27,7 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a switch for a limit": (
         ["trainer.limit_val_batches=true"],
-        ["trainer.limit_val_batches=True", "a number"],
+        ["trainer.limit_val_batches=true", "a number"],
     ),
     "no step between two checks": (["trainer.max_steps=null"], ["trainer.max_steps", "whole"]),
     "a profiler that there is not": (["trainer.profiler=foo"], ["trainer.profiler=foo", "simple"]),
@@ -90,6 +90,16 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ["trainer.check_val_every_n_epoch=3"],
         ["trainer.check_val_every_n_epoch=3", "trainer.max_epochs=2"],
     ),
+    "a switch for an interval": (
+        ["trainer.val_check_interval=true"],
+        ["trainer.val_check_interval=true", "share"],
+    ),
+    "a number for a time": (["trainer.max_time=5"], ["trainer.max_time=5", "hours"]),
+    "a time that is over": (["trainer.max_time={hours: -1}"], ["trainer.max_time=", "hours"]),
+    "a precision that is not installed": (
+        ["trainer.precision=transformer-engine"],
+        ["transformer_engine", "pip install"],
+    ),
     # What others decide.
     "callbacks of the trainer": (["+trainer.callbacks=[]"], ["trainer.callbacks", "+callbacks."]),
     "a logger of the trainer": (["trainer.logger=false"], ["trainer.logger", "logger=none"]),
@@ -120,6 +130,17 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ["optimizer._target_=torch.optim.LBFGS"],
         ["torch.optim.LBFGS", "weight_decay", "~optimizer.weight_decay"],
     ),
+    "arguments that do not go together": (
+        ["+optimizer.foreach=true", "+optimizer.fused=true"],
+        ["optimizer.foreach=true", "optimizer.fused=true"],
+    ),
+    "an optimiser that takes no step": (
+        ["+optimizer.differentiable=true"],
+        ["optimizer.differentiable=true", "takes no step"],
+    ),
+    "one of two values": (["+optimizer.betas=[0.9]"], ["optimizer.betas=[0.9]", "2 values"]),
+    "an infinite decay": (["optimizer.weight_decay=inf"], ["optimizer.weight_decay=inf", "finite"]),
+    "larger errors": (["+optimizer.maximize=true"], ["optimizer.maximize=true", "leave it out"]),
     # The learning rate.
     "a schedule of the rate in no steps": (
         ["lr_scheduler=cosine", "lr_scheduler.T_max=0"],
@@ -136,6 +157,22 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
     "a schedule that moves by the week": (
         ["lr_scheduler=cosine", "lr_scheduler.interval=week"],
         ["lr_scheduler.interval=week", "step, epoch"],
+    ),
+    "steps counted in epochs": (
+        ["lr_scheduler=cosine", "lr_scheduler.interval=epoch"],
+        ["lr_scheduler.T_max=total_steps", "lr_scheduler.T_max=2"],
+    ),
+    "a plateau that raises the rate": (
+        ["lr_scheduler=plateau", "lr_scheduler.factor=-0.5"],
+        ["lr_scheduler.factor=-0.5", "between 0 and 1"],
+    ),
+    "a plateau of the largest error": (
+        ["lr_scheduler=plateau", "+lr_scheduler.mode=max"],
+        ["lr_scheduler.mode=max", "leave it out"],
+    ),
+    "no patience at all": (
+        ["lr_scheduler=plateau", "lr_scheduler.patience=-1"],
+        ["lr_scheduler.patience=-1", "0 or more"],
     ),
     "a plateau of single steps": (
         ["lr_scheduler=plateau", "lr_scheduler.interval=step"],
@@ -170,6 +207,29 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         [EARLY_STOPPING, "+callbacks.early_stopping.mode=down"],
         ["callbacks.early_stopping", "down"],
     ),
+    "a callback without its plus": (
+        ["callbacks.mine={_target_: package.Mine}"],
+        ["callbacks.mine", "+callbacks.mine="],
+    ),
+    "a callback for another model": (
+        [_callback("BackboneFinetuning")],
+        ["callbacks.mine", "backbone", "leave it out"],
+    ),
+    "two that accumulate gradients": (
+        [
+            _callback("GradientAccumulationScheduler", ", scheduling: {0: 2}"),
+            "trainer.accumulate_grad_batches=2",
+        ],
+        ["trainer.accumulate_grad_batches=2", "callbacks.mine"],
+    ),
+    "early stopping in epochs without a validation": (
+        [
+            EARLY_STOPPING,
+            "callbacks.early_stopping.check_on_train_epoch_end=true",
+            "trainer.check_val_every_n_epoch=2",
+        ],
+        ["callbacks.early_stopping.check_on_train_epoch_end=true", "use"],
+    ),
     "a finder of learning rates": (
         [_callback("LearningRateFinder")],
         ["callbacks.mine", "LearningRateFinder", "-m optimizer.lr="],
@@ -190,6 +250,30 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
     "a logger into a file": (
         ["logger=csv", "logger.csv.save_dir=file/logs"],
         ["logger.csv.save_dir=file/logs", "folder"],
+    ),
+    "a logger into nothing": (
+        ["logger=csv", "logger.csv.save_dir=null"],
+        ["logger.csv.save_dir=null", "a path"],
+    ),
+    "a logger into a folder that Hydra does not know": (
+        ["logger=csv", "logger.csv.save_dir=${hydra:runtime.nope}"],
+        ["hydra.runtime.nope"],
+    ),
+    "a logger into the metrics of the run": (
+        ["logger=csv", "logger.csv.name=null"],
+        ["logger.csv.name=null", "metrics.csv"],
+    ),
+    "a logger that never writes": (
+        ["logger=csv", "+logger.csv.flush_logs_every_n_steps=0"],
+        ["logger.csv.flush_logs_every_n_steps=0", "at least 1"],
+    ),
+    "an argument that a logger cannot pass on": (
+        ["logger=tensorboard", "+logger.tensorboard.foo=1"],
+        ["logger.tensorboard", "foo", "max_queue"],
+    ),
+    "a callback for a logger": (
+        ["+logger.mine={_target_: lightning.pytorch.callbacks.Timer}"],
+        ["logger.mine", "Logger"],
     ),
     "an argument that a logger does not know": (
         ["logger=csv", "+logger.csv.foo=1"],
