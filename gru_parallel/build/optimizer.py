@@ -110,13 +110,14 @@ def scheduler_maker(section: DictConfig) -> MakeScheduler | None:
 
 
 def _any_optimizer(config: Config) -> Optimizer:
-    # Where there is an accelerator, an argument may be for it alone.
-    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return optimizer_maker(config.optimizer)([nn.Parameter(torch.zeros(1, device=device))])
+    return optimizer_maker(config.optimizer)([nn.Parameter(torch.zeros(1))])
 
 
 def _try_step(config: Config, optimizer: Optimizer) -> None:
     """Take a step: some arguments an optimiser refuses only then."""
+    if config.optimizer.get("capturable") and torch.accelerator.is_available():
+        # On no CPU, and to take up an accelerator here would be the wrong one for some ranks.
+        return
     weight = optimizer.param_groups[0]["params"][0]
     weight.grad = torch.zeros_like(weight)
     try:
