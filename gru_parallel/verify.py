@@ -13,7 +13,7 @@ from rich.console import Console
 
 from gru_parallel.cli import run_in_place
 from gru_parallel.overrides import read_values
-from gru_parallel.read_config import read_section
+from gru_parallel.read_config import check_references, read_section
 from gru_parallel.report.verification import cuts_heading, cuts_tables, starts_tables, verdict
 from gru_parallel.verification import Settings, measure_cuts, measure_starts
 
@@ -42,7 +42,9 @@ def prepare(overrides: Sequence[str]) -> Settings:
         UsageError: an override cannot work.
     """
     values = read_values(overrides, [field.name for field in fields(Settings)])
-    settings = read_section("", Settings, OmegaConf.create(values))
+    composed = OmegaConf.create(values)
+    check_references(composed)
+    settings = read_section("", Settings, composed)
     settings.check()
     return settings
 

@@ -75,7 +75,8 @@ def commands(
         # The command would turn it off for good.
         monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
         capsys.readouterr()
-        return end(run_in_place(verify.HELP, verify.prepare, verify.show), folder)
+        show = (verify.prepare, verify.show, verify.find_settings)
+        return end(run_in_place(verify.HELP, *show), folder)
 
     return run_train, run_plan, run_verify
 
