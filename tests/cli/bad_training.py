@@ -64,7 +64,7 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a share of the test that is none": (
         ["trainer.limit_test_batches=0.1"],
-        ["trainer.limit_test_batches=0.1", "1 test batches"],
+        ["trainer.limit_test_batches=0.1", "one test batch"],
     ),
     "a negative limit": (
         ["trainer.limit_val_batches=-1"],
