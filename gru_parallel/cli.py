@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -26,9 +26,16 @@ from gru_parallel.command_line import (
 from gru_parallel.config import Config, ProcessesConfig, conf_dir
 from gru_parallel.errors import DataWarning, UsageError
 from gru_parallel.mappings import replacing
-from gru_parallel.overrides import CONFIG_NAME, check_sweep, compose_config, settings_called
+from gru_parallel.overrides import (
+    CONFIG_NAME,
+    check_sweep,
+    compose_config,
+    run_folder,
+    settings_called,
+)
 from gru_parallel.ranks import Launch, RankError, Ranks, join
 from gru_parallel.read_config import read_config
+from gru_parallel.run_folder import check_free, named_folder
 from gru_parallel.together import (
     check_launch,
     check_no_sweep,
@@ -115,14 +122,18 @@ def _prepare_and_run(arguments: list[str], prepare: Prepare[Prepared], run: Run[
         elif line.is_sweep:
             check_no_sweep(launch)
             check_sweep(line.overrides)
+            named_folder(line.overrides, sweep=True)
         else:
             config = read_config(compose_config(line.overrides))
             check_launch(config, launch)
             if launch is not None and launch.local_rank > 0:
                 # The first rank of each machine says it for all.
                 warnings.simplefilter("ignore", DataWarning)
+            folder = named_folder(line.overrides)
             if launch is not None and isinstance(config.engine, ProcessesConfig):
                 return _run_as_rank(list(line.overrides), launch, config.engine, prepare, run)
+            if folder is not None:
+                check_free(folder, config.ckpt_path)
             prepared = prepare(config, None)
     except UsageError as error:
         # All ranks of a machine have the same command line, and one says what is wrong with it.
@@ -171,7 +182,9 @@ def _run_together(
     try:
         composed = compose_config(common)
         check_same_run(composed, ranks)
-        prepared = prepare(read_config(composed), ranks)
+        config = read_config(composed)
+        check_free(_as_given(run_folder(common)), config.ckpt_path)
+        prepared = prepare(config, ranks)
     except UsageError as error:
         own_problem = str(error)
     problem, is_speaker = first_problem(own_problem, ranks)
@@ -192,6 +205,7 @@ def _run_hydra(
     run: Run[Prepared],
 ) -> int:
     """Run under Hydra, which makes the folder; a sweep is prepared run by run."""
+    is_sweep = "--multirun" in arguments
     status = 0
     is_in_task = False
     broken: RankError | None = None
@@ -200,8 +214,13 @@ def _run_hydra(
         nonlocal status, is_in_task, broken
         is_in_task = True
         try:
-            ready = prepare(read_config(composed), None) if prepared is None else prepared
-            ended = run(ready, composed, Path(HydraConfig.get().runtime.output_dir))
+            folder = Path(HydraConfig.get().runtime.output_dir)
+            # Paths are relative to where the command was given, though Hydra may have left it.
+            with chdir(HydraConfig.get().runtime.cwd):
+                config = read_config(composed)
+                check_free(_as_given(folder), config.ckpt_path, sweep=is_sweep)
+                ready = prepare(config, None) if prepared is None else prepared
+            ended = run(ready, composed, folder)
         except UsageError as error:
             ended = fail(error, USAGE_ERROR)
         except RankError as error:
@@ -223,7 +242,7 @@ def _run_hydra(
         if is_in_task:
             raise
         # Outside of the task, Hydra makes the folder of the run and writes into it.
-        setting = "hydra.sweep.dir" if "--multirun" in arguments else "hydra.run.dir"
+        setting = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
         return fail(
             f"{setting} gives no folder that can be written to ({error.strerror}:"
             f" {error.filename}); choose another.",
@@ -232,6 +251,11 @@ def _run_hydra(
     if broken is not None:
         raise broken
     return status
+
+
+def _as_given(folder: Path) -> Path:
+    """Name a folder from the current one, if it is in it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _fault_of_hydra(error: Exception, arguments: list[str]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 
 @dataclass
@@ -171,11 +172,31 @@ class Config:
     logger: DictConfig
     seed: int
     ckpt_path: Path | None
+    init_from: Path | None
 
     @property
     def data_parallel(self) -> int:
         """Replicas of the pipeline."""
         return self.engine.data_parallel if isinstance(self.engine, ProcessesConfig) else 1
+
+
+def plain(config: Config, sections: Collection[str] | None = None) -> dict[str, Any]:
+    """Return a config as plain values, every reference replaced by its value.
+
+    Args:
+        config: what to return.
+        sections: those to return; None for all.
+    """
+    names = [field.name for field in fields(config)] if sections is None else sections
+    return {name: _plain(getattr(config, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, DictConfig):
+        return OmegaConf.to_container(value, resolve=True)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return str(value) if isinstance(value, Path) else value
 
 
 DATA_SCHEMAS: dict[str, type[Lorenz96Config] | type[CsvConfig]] = {

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gru_parallel.column_names import as_text
@@ -52,9 +52,22 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
 
 def run_folder(overrides: Sequence[str]) -> Path:
     """Return the folder that Hydra would make now for a run with these overrides."""
+    return Path.cwd() / hydra_setting(overrides, "hydra.run.dir")
+
+
+def hydra_setting(overrides: Sequence[str], name: str) -> str:
+    """Return what a setting of Hydra would be now for a run with these overrides.
+
+    Args:
+        overrides: as on the command line.
+        name: of the setting, such as "hydra.run.dir".
+
+    Raises:
+        OmegaConfBaseException: it cannot be worked out before the run.
+    """
     # It knows the time only in a run.
     setup_globals()
-    return Path.cwd() / str(_compose(overrides, with_hydra=True).hydra.run.dir)
+    return str(OmegaConf.select(_compose(overrides, with_hydra=True), name))
 
 
 def quoted(text: str) -> str:

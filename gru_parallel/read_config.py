@@ -67,8 +67,14 @@ def read_config(composed: DictConfig) -> Config:
         **sections,
         **{section: composed[section] for section in FREE_SECTIONS},
         seed=_read_seed(composed.seed),
-        ckpt_path=None if composed.ckpt_path is None else Path(str(composed.ckpt_path)),
+        ckpt_path=_read_path(composed.ckpt_path),
+        init_from=_read_path(composed.init_from),
     )
+    if config.ckpt_path is not None and config.init_from is not None:
+        raise UsageError(
+            f"ckpt_path={config.ckpt_path} goes on with a run, and init_from={config.init_from}"
+            " begins a new one with another's weights; give one of them."
+        )
     check_config(config)
     check_training(config)
     return config
@@ -142,7 +148,7 @@ def _check_sections(composed: DictConfig) -> None:
     for key in sorted(known):
         if key not in composed:
             raise UsageError(f"{key} is not in the config, and a run needs it; give it.")
-        if key in ("seed", "ckpt_path"):
+        if key in ("seed", "ckpt_path", "init_from"):
             continue
         if not isinstance(composed[key], DictConfig):
             raise UsageError(
@@ -195,3 +201,7 @@ def _read_seed(seed: Any) -> int:
             f"seed={as_written(seed)} is no seed; use a whole number from 0 to {2**32 - 1}."
         )
     return seed
+
+
+def _read_path(path: Any) -> Path | None:
+    return None if path is None else Path(str(path)).expanduser()

@@ -64,7 +64,8 @@ def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
     common = [*arguments, f"hydra.run.dir={quoted(str(folder))}"]
     last = folder / "checkpoints" / "last.ckpt"
     if _is_own(last, ranks):
-        common.append(f"ckpt_path={quoted(str(last))}")
+        # What it began with is in the checkpoint.
+        common += ["init_from=null", f"ckpt_path={quoted(str(last))}"]
     if not ranks.is_first:
         common.append("hydra.output_subdir=null")
     return common

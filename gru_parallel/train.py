@@ -17,11 +17,12 @@ from torch import Tensor
 from gru_parallel.build import (
     Part,
     Planned,
+    Start,
     build_data,
     build_module,
     build_plan,
+    build_start,
     build_trainer,
-    check_checkpoint,
     check_memory,
     check_rates,
     check_trainer,
@@ -64,6 +65,7 @@ class Prepared:
     data: SeriesDataModule
     module: SeriesModule
     planned: Planned
+    start: Start
     tested: Tensor
     baselines: dict[str, dict[str, float]]
     ranks: Ranks | None = None
@@ -94,7 +96,7 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
         ranks: of the run, if this process is one of many; nothing here waits for another.
 
     Raises:
-        UsageError: a setting, the data or the checkpoint to go on from cannot work.
+        UsageError: a setting, the data or the checkpoint to begin from cannot work.
     """
     _quieten_lightning()
     check_trainer(config)
@@ -109,15 +111,14 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
         check_world_size(planned.plan, config.data_parallel, ranks.world_size)
         device_of_rank(planned.plan, ranks.launch)
         part = Part.of_rank(planned.plan, ranks.rank)
-    length = run_length(config, data)
-    check_rates(config, length)
     module = build_module(config, data.n_channels, data.n_targets, part)
-    if config.ckpt_path is not None:
-        check_checkpoint(config.ckpt_path, module, data)
+    start = build_start(config, module, data)
+    length = run_length(config, data, start.done)
+    check_rates(config, length)
     tested = data.evaluation_windows("test", length.n_test_batches)
     scores = data.baselines("test", tested) if len(tested) else {}
     baselines = {name: asdict(score) for name, score in scores.items()}
-    return Prepared(config, data, module, planned, tested, baselines, ranks)
+    return Prepared(config, data, module, planned, start, tested, baselines, ranks)
 
 
 def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
@@ -125,6 +126,8 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
     console = Console(quiet=not prepared.is_first)
     planned = prepared.planned
     console.print(plan_table(planned.plan, planned.block_costs, planned.cluster))
+    if prepared.start.words:
+        console.print(prepared.start.words, soft_wrap=True, highlight=False, markup=False)
     if prepared.is_first:
         write_resolved(composed, folder / "config.yaml")
         (folder / "plan.json").write_text(planned.plan.to_json() + "\n", encoding="utf-8")
@@ -165,7 +168,7 @@ class _Running:
         """Train, test and report; return the exit status."""
         prepared, trainer = self._prepared, self._trainer
         try:
-            trainer.fit(prepared.module, prepared.data, ckpt_path=prepared.config.ckpt_path)
+            trainer.fit(prepared.module, prepared.data, ckpt_path=prepared.start.ckpt_path)
             stopped_early = why_stopped_early(trainer)
             if stopped_early is not None:
                 self._say(stopped_early)

@@ -30,7 +30,8 @@ folder=outputs/slurm-$SLURM_JOB_ID
 last=$folder/checkpoints/last.ckpt
 settings=(engine=processes "$@" "hydra.run.dir=$folder")
 if [[ ${SLURM_RESTART_COUNT:-0} -gt 0 && -f $last ]]; then
-    settings+=("ckpt_path=$last")
+    # What the run began with is in the checkpoint.
+    settings+=("init_from=null" "ckpt_path=$last")
 fi
 
 hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")

@@ -110,6 +110,18 @@ class Recorder(pl.Callback):
         self.validation.append(metrics)
 
 
+class SaveAfter(pl.Callback):
+    """Writes a checkpoint after a number of training batches, and goes on."""
+
+    def __init__(self, n_batches: int, path: Path) -> None:
+        self.n_batches = n_batches
+        self.path = path
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
+        if trainer.fit_loop.total_batch_idx + 1 == self.n_batches:
+            trainer.save_checkpoint(self.path)
+
+
 @dataclass(frozen=True)
 class Run:
     """What a training run came to.

@@ -42,8 +42,10 @@ class FakeRanks:
 
 
 def goes_on(folder: Path, ranks: FakeRanks) -> bool:
-    arguments = common_arguments([f"hydra.run.dir={folder}"], cast("Ranks", ranks))
-    return f"ckpt_path={quoted(str(last_of(folder)))}" in arguments
+    given = [f"hydra.run.dir={folder}", "init_from=other.ckpt"]
+    arguments = common_arguments(given, cast("Ranks", ranks))
+    *_, init_from, ckpt_path = arguments
+    return (init_from, ckpt_path) == ("init_from=null", f"ckpt_path={quoted(str(last_of(folder)))}")
 
 
 def last_of(folder: Path) -> Path:

@@ -1,23 +1,24 @@
 """From a checked config to the parts of a run, one file a part."""
 
-from gru_parallel.build.checkpoint import check_checkpoint
 from gru_parallel.build.data import build_data
 from gru_parallel.build.length import RunLength, run_length
 from gru_parallel.build.memory import check_memory
 from gru_parallel.build.module import Part, build_module
 from gru_parallel.build.optimizer import check_rates
 from gru_parallel.build.plan import Planned, build_plan
+from gru_parallel.build.start import Start, build_start
 from gru_parallel.build.trainer import build_trainer, check_trainer
 
 __all__ = [
     "Part",
     "Planned",
     "RunLength",
+    "Start",
     "build_data",
     "build_module",
     "build_plan",
+    "build_start",
     "build_trainer",
-    "check_checkpoint",
     "check_memory",
     "check_rates",
     "check_trainer",

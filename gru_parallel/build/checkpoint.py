@@ -1,4 +1,4 @@
-"""Checks, before the run, that a checkpoint to go on from fits the run."""
+"""Reads a checkpoint before the run, and checks that its weights fit the model."""
 
 from __future__ import annotations
 
@@ -8,45 +8,48 @@ from typing import Any
 
 import torch
 
-from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
 from gru_parallel.training import SeriesModule
 
-_REMEDY = "as in the config.yaml of the run that wrote it"
+REMEDY = "as in the config.yaml of the run that wrote it"
 
 
-def check_checkpoint(path: Path, module: SeriesModule, data: SeriesDataModule) -> None:
-    """Check that the checkpoint to go on from exists, and fits the model, the optimiser, the data.
+def read_checkpoint(setting: str, path: Path) -> dict[str, Any]:
+    """Open a checkpoint; its tensors are read when they are used.
+
+    Args:
+        setting: which names it, such as "ckpt_path".
+        path: of the file.
 
     Raises:
-        UsageError: it does not; names the first entry that differs.
+        UsageError: it is no checkpoint of a run.
     """
-    saved = _read(path)
-    _check_weights(path, saved["state_dict"], module)
-    _check_optimizer(path, saved.get("optimizer_states", []), module)
-    loaders = saved.get("loops", {}).get("fit_loop", {}).get("state_dict", {})
-    for place in loaders.get("combined_loader", []):
-        # Refuses a place in the middle of an epoch of other batches.
-        data.train_dataloader().load_state_dict(place)
-
-
-def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise UsageError(f"ckpt_path={path} is no file; give the path of a .ckpt file.")
+        raise UsageError(f"{setting}={path} is no file; give the path of a .ckpt file.")
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         saved["state_dict"]
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, TypeError) as error:
         raise UsageError(
-            f"ckpt_path={path} is no checkpoint of a run ({type(error).__name__} when read); give a"
+            f"{setting}={path} is no checkpoint of a run ({type(error).__name__} when read); give a"
             " .ckpt file from the checkpoints folder of a run."
         ) from error
     return saved
 
 
-def _check_weights(path: Path, saved: dict[str, Any], module: SeriesModule) -> None:
-    unfit = f"ckpt_path={path} does not fit the model:"
-    remedy = f"set model.* and data.* {_REMEDY}."
+def check_weights(what: str, saved: dict[str, Any], module: SeriesModule) -> None:
+    """Check that a checkpoint has all weights of the model and no others.
+
+    Args:
+        what: setting and path of the checkpoint.
+        saved: its weights by name.
+        module: of the run.
+
+    Raises:
+        UsageError: names the first entry that differs.
+    """
+    unfit = f"{what} does not fit the model:"
+    remedy = f"set model.* and data.* {REMEDY}."
     for name, own in module.state_dict().items():
         if name not in saved:
             raise UsageError(f"{unfit} it has no {name}; {remedy}")
@@ -58,21 +61,3 @@ def _check_weights(path: Path, saved: dict[str, Any], module: SeriesModule) -> N
     extra = sorted(set(saved) - set(module.state_dict()))
     if extra:
         raise UsageError(f"{unfit} the model has no {extra[0]}; {remedy}")
-
-
-def _check_optimizer(path: Path, saved: list[dict[str, Any]], module: SeriesModule) -> None:
-    """Check that the checkpoint has every argument of this run's optimiser."""
-    for state in saved:
-        optimizer = module.make_optimizer(list(module.model.parameters()))
-        # Through the optimiser, which adds what came with a later version of torch.
-        optimizer.load_state_dict({"state": {}, "param_groups": state["param_groups"]})
-        for name in optimizer.defaults:
-            if any(name not in group for group in optimizer.param_groups):
-                raise UsageError(
-                    f"ckpt_path={path} does not fit optimizer._target_={_path_of(optimizer)}:"
-                    f" it has no {name}; choose the optimizer {_REMEDY}."
-                )
-
-
-def _path_of(thing: object) -> str:
-    return f"{type(thing).__module__}.{type(thing).__qualname__}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gru_parallel.config import Config, TrainerConfig
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
+from gru_parallel.training.going_on import Length, Progress
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,13 @@ class RunLength:
     n_test_batches: int
 
 
-def run_length(config: Config, data: SeriesDataModule) -> RunLength:
+def run_length(config: Config, data: SeriesDataModule, done: Progress | None = None) -> RunLength:
     """Work out how long a run is, and whether its batches are as many as its settings ask for.
+
+    Args:
+        config: the run's settings.
+        data: of the run.
+        done: how far the checkpoint is that the run goes on from.
 
     Raises:
         UsageError: a limit leaves no batch, or a validation comes after more batches than an epoch
@@ -51,8 +57,7 @@ def run_length(config: Config, data: SeriesDataModule) -> RunLength:
         n_test_batches = 0
     else:
         n_test_batches = _limited("test", n_test_batches, "test", trainer)
-    steps_of_epoch = -(-n_batches // trainer.accumulate_grad_batches)
-    return RunLength(*_n_steps_and_epochs(trainer, steps_of_epoch), n_test_batches)
+    return RunLength(*_n_steps_and_epochs(trainer, n_batches, done), n_test_batches)
 
 
 def _limited(name: str, n_batches: int, part: str, trainer: TrainerConfig) -> int:
@@ -87,13 +92,16 @@ def _check_interval(trainer: TrainerConfig, n_batches: int) -> None:
 
 
 def _n_steps_and_epochs(
-    trainer: TrainerConfig, steps_of_epoch: int
+    trainer: TrainerConfig, n_batches: int, done: Progress | None
 ) -> tuple[int | None, int | None]:
     n_epochs = trainer.max_epochs
     if n_epochs is None:
         # Lightning's own default where nothing ends a run.
         n_epochs = 1000 if trainer.max_steps == -1 and not trainer.max_time else -1
-    n_steps = None if n_epochs == -1 else n_epochs * steps_of_epoch
-    if trainer.max_steps != -1:
-        n_steps = trainer.max_steps if n_steps is None else min(n_steps, trainer.max_steps)
-    return n_steps, None if n_steps is None else -(-n_steps // steps_of_epoch)
+    length = Length(n_batches, trainer.accumulate_grad_batches, n_epochs, trainer.max_steps)
+    n_steps = length.steps(done)
+    if n_steps == -1:
+        return None, None
+    before = Progress(0, 0, 0) if done is None else done
+    steps_of_epoch = -(-n_batches // trainer.accumulate_grad_batches)
+    return n_steps, before.epochs + -(-(n_steps - before.steps) // steps_of_epoch)

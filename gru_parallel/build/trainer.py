@@ -12,13 +12,14 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
 
 from gru_parallel.build.callbacks import check_callbacks_and_loggers, make_callbacks, make_loggers
-from gru_parallel.config import Config
+from gru_parallel.config import Config, plain
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.ranks import Ranks
 from gru_parallel.training import PipelineStrategy
 from gru_parallel.training.best_and_last import BestCheckpoint, LastCheckpoint
+from gru_parallel.training.config_in_checkpoint import ConfigInCheckpoint
 from gru_parallel.training.epoch_record import EpochRecord, Listener
 from gru_parallel.training.interrupt import StopAtInterrupt
 from gru_parallel.training.metrics_file import MetricsFile
@@ -62,6 +63,7 @@ def build_trainer(
     callbacks: list[Callback] = [
         *own,
         clock,
+        ConfigInCheckpoint(plain(config)),
         StopAtNonFiniteLoss(plan),
         EpochRecord([metrics.write_epoch, *listeners]),
         metrics,

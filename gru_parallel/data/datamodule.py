@@ -1,11 +1,13 @@
 """Series as Lightning wants them: standardised, split, cut into windows, in batches."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -19,6 +21,7 @@ from gru_parallel.data.loader import (
     leave_signals_to_trainer,
 )
 from gru_parallel.data.parts import check_alike, split_tables
+from gru_parallel.data.record import DataRecord, PartRecord
 from gru_parallel.data.share import ALL_ROWS, Share, SharedWindows
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.streams import StreamBatches, check_level, check_stride
@@ -175,10 +178,28 @@ class SeriesDataModule(LightningDataModule):
     def standardizer(self) -> Standardizer:
         """The means and scales, from the training rows of all series, and from them alone."""
         if self._standardizer is None:
-            training = self.parts["training"]
-            rows = [self._values[part.rows.start : part.rows.stop] for part in training]
-            self._standardizer = Standardizer.fit(_joined(rows))
+            self._standardizer = Standardizer.fit(self._rows_of("training"))
         return self._standardizer
+
+    @cached_property
+    def record(self) -> DataRecord:
+        """What tells this data from other data."""
+        first = self.tables[0]
+        parts = {part: PartRecord.of(self._rows_of(part)) for part in self.parts}
+        return DataRecord(list(first.columns), list(first.targets), parts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the data: columns, targets, rows and scale of each part."""
+        return self.record.state()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Check that training goes on with the data that it began with.
+
+        Raises:
+            UsageError: the data differs.
+        """
+        if self.trainer is None or self.trainer.state.fn == TrainerFn.FITTING:
+            DataRecord.from_state(state_dict).check_same(self.record)
 
     def setup(self, stage: str | None = None) -> None:
         """Standardise all series and cut all windows; a second call does nothing.
@@ -302,6 +323,10 @@ class SeriesDataModule(LightningDataModule):
             values.detach().double().cpu().numpy(), self.tables[0].target_columns
         )
         return torch.from_numpy(units).to(values)
+
+    def _rows_of(self, part: str) -> NDArray[np.float64]:
+        """Join the rows that a part has of all series, in the units of the series."""
+        return _joined([self._values[of.rows.start : of.rows.stop] for of in self.parts[part]])
 
     def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
         if self.order == "streams":

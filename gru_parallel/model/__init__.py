@@ -2,6 +2,7 @@
 
 from gru_parallel.model.bidirectional import BidirectionalBlock
 from gru_parallel.model.block import Block, GRUBlock
+from gru_parallel.model.description import describe, model_from
 from gru_parallel.model.dropout import DropoutKey
 from gru_parallel.model.head import StepHead, WindowHead
 from gru_parallel.model.hidden import Start
@@ -22,7 +23,9 @@ __all__ = [
     "StepHead",
     "SumLoss",
     "WindowHead",
+    "describe",
     "has_forward_of",
     "is_declared",
     "looks_beyond",
+    "model_from",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -16,7 +16,9 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from gru_parallel.engine.engine import Engine, WholeEngine, steps_that_run
 from gru_parallel.model import StackModel, SumLoss
+from gru_parallel.training.going_on import Beginning, Length, Progress, go_on
 from gru_parallel.training.metrics import MeanLoss
+from gru_parallel.training.module_description import arguments_from, describe_module
 
 Batch = dict[str, Tensor]
 """x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to.
@@ -66,6 +68,40 @@ class SeriesModule(pl.LightningModule):
         self._monitor = monitor
         self._engine: Engine = WholeEngine(model, loss, seed=seed)
         self.metrics = nn.ModuleDict({part: _metrics() for part in ("val", "test")})
+        self._resumed: dict[str, Any] | None = None
+        self._beginning: Beginning | None = None
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **options: Any,
+    ) -> Self:
+        """Build the module that a checkpoint was written by, with its weights.
+
+        The model, the loss and an optimiser of torch's own are built again; no code is run that the
+        file would name. A schedule of the rate is not: give `make_scheduler`.
+
+        Args:
+            checkpoint_path: of the file.
+            map_location: as in `torch.load`.
+            hparams_file: as in Lightning; of no use here.
+            strict: whether the weights' names must be those of the model.
+            weights_only: as in `torch.load`.
+            options: of this class; what is given here is not taken from the checkpoint.
+
+        Raises:
+            UsageError: the checkpoint cannot tell the model, the loss or the optimiser, and it is
+                not given.
+        """
+        known = arguments_from(checkpoint_path, options, weights_only=weights_only)
+        return super().load_from_checkpoint(
+            checkpoint_path, map_location, hparams_file, strict, weights_only, **known
+        )
 
     @property
     def engine(self) -> Engine:
@@ -119,13 +155,21 @@ class SeriesModule(pl.LightningModule):
         self._engine.clip_grad_norm(weights, gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the states that the next batch goes on from, in the layout of `nn.GRU`'s h_n."""
+        """Keep what this module is, how its training began, and what the next batch goes on from.
+
+        The states that it goes on from are in the layout of `nn.GRU`'s h_n.
+        """
         carried = self._engine.carried
         checkpoint["carried"] = {use: h_n for use, h_n in carried.items() if use == "training"}
+        checkpoint["module"] = describe_module(self.model, self.loss, self.seed)
+        if self._beginning is not None:
+            checkpoint["beginning"] = self._beginning.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on from the states that the checkpoint kept, on whatever devices."""
         self._engine.carried = checkpoint.get("carried", {})
+        is_fit = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
+        self._resumed = checkpoint if is_fit else None
 
     def on_train_epoch_end(self) -> None:
         """Move a learning-rate schedule that watches a metric.
@@ -150,13 +194,23 @@ class SeriesModule(pl.LightningModule):
             super().lr_scheduler_step(scheduler, metric)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Make the optimiser over all parameters, and its learning-rate schedule."""
+        """Make the optimiser over all parameters, and its learning-rate schedule.
+
+        Raises:
+            UsageError: the run goes on from a checkpoint with another optimiser.
+        """
+        resumed, self._resumed = self._resumed, None
         # Weights on the meta device are in the hands of another rank.
         weights = [p for p in self.model.parameters() if p.requires_grad and not p.is_meta]
         optimizer = self.make_optimizer(weights)
-        if self._make_scheduler is None:
+        scheduler = None
+        if self._make_scheduler is not None:
+            scheduler = self._make_scheduler(optimizer, self._n_steps(resumed))
+        self._beginning = Beginning.of(optimizer, scheduler, self._schedule_interval)
+        if resumed is not None:
+            go_on(resumed, optimizer, scheduler, self._schedule_interval)
+        if scheduler is None:
             return optimizer
-        scheduler = self._make_scheduler(optimizer, self._n_steps())
         return cast(
             OptimizerLRScheduler,
             {
@@ -180,13 +234,22 @@ class SeriesModule(pl.LightningModule):
             return 1
         return self.trainer.check_val_every_n_epoch or 1
 
-    def _n_steps(self) -> int:
+    def _n_steps(self, resumed: dict[str, Any] | None) -> int:
         """Return the number of optimiser steps in the whole run, -1 for a run without an end."""
-        n_steps = self.trainer.estimated_stepping_batches
+        trainer = self.trainer
+        # Counts the batches of an epoch.
+        _ = trainer.estimated_stepping_batches
         # To count, Lightning 2.6 loads the data before it knows that it resumes, and would not
         # tell this loader its place in the epoch; so it has to load them again.
-        self.trainer.fit_loop._combined_loader = None
-        return -1 if math.isinf(n_steps) else int(n_steps)
+        trainer.fit_loop._combined_loader = None
+        assert trainer.max_epochs is not None
+        length = Length(
+            trainer.num_training_batches,
+            trainer.accumulate_grad_batches,
+            trainer.max_epochs,
+            trainer.max_steps,
+        )
+        return length.steps(None if resumed is None else Progress.of(resumed))
 
     def _measure(self, part: str, batch: Batch) -> None:
         prediction = self._predict(batch)

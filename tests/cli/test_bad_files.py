@@ -272,14 +272,6 @@ def test_a_checkpoint_of_another_model_is_refused(
     assert_refused(ended, [f"ckpt_path={checkpoint}", "does not fit", "config.yaml", *fragments])
 
 
-def test_a_checkpoint_of_another_optimiser_is_refused(
-    checkpoint: Path, train_command: RunCommand
-) -> None:
-    ended = train_command(*SMALL, "optimizer=sgd", f"ckpt_path={checkpoint}")
-
-    assert_refused(ended, [f"ckpt_path={checkpoint}", "SGD", "no momentum", "config.yaml"])
-
-
 def test_a_checkpoint_in_the_middle_of_an_epoch_of_other_batches_is_refused(
     train_command: RunCommand, in_tmp_path: Path
 ) -> None:

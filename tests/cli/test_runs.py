@@ -210,11 +210,3 @@ def test_a_resumed_run_has_the_best_model_of_the_uninterrupted_one(
     assert summary_of(rest)["best_checkpoint"] == str(own / "best.ckpt")
     assert summary_of(rest)["last_checkpoint"] == str(own / "last.ckpt")
     assert_same_weights(rest, straight, "best")
-
-
-def test_a_second_run_in_one_folder_begins_its_metrics_anew(train_command: RunCommand) -> None:
-    train_command(*SMALL)
-
-    again = train_command(*SMALL, "trainer.max_epochs=1")
-
-    assert [row["step"] for row in rows_of(again)] == ["1", "2", "3"]

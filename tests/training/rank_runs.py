@@ -138,6 +138,18 @@ GOING_ON = {
 }
 """Runs that write a checkpoint after N_BEFORE batches, and are gone on from it."""
 
+ASKED_ANEW = replace(
+    GOING_ON["everything"],
+    make_module=partial(
+        make_module,
+        partial(adamw, lr=2e-2, weight_decay=0.1),
+        dropout=0.3,
+        make_scheduler=cosine,
+    ),
+    options=GOING_ON["everything"].options | {"max_epochs": 3},
+)
+"""Goes on from the checkpoint of "everything" for longer, at another rate."""
+
 OVER_REPLICAS = GOING_ON | {
     "clip by value": flags(gradient_clip_val=0.01, gradient_clip_algorithm="value"),
     "accumulate": flags(accumulate_grad_batches=2),
@@ -247,6 +259,7 @@ def run_all(folder: Path, world: str) -> None:
             for writer in (world, WORLDS[world].alone):
                 path = checkpoint(folder, name, writer)
                 own.train(case, f"{name} after {writer}", ckpt_path=path)
+        own.train(ASKED_ANEW, "asked anew", ckpt_path=checkpoint(folder, "everything", world))
         for name, case in EVALUATIONS.items():
             own.evaluate(case, name)
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import pytest
 import torch
 
@@ -11,7 +10,7 @@ from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.table import Table
 from gru_parallel.training import SeriesModule
 from tests.builders import HORIZON, MSE, N_CHANNELS, N_TARGETS, build_model, make_plan
-from tests.runs import Run, adamw, assert_bit_for_bit, assert_same_run, fit, series
+from tests.runs import Run, SaveAfter, adamw, assert_bit_for_bit, assert_same_run, fit, series
 
 GRID: dict[str, Any] = {"n_micro_batches": 2, "n_chunks": 3}
 PLACEMENTS = {"one stage": [4], "two stages": [2, 2], "four stages": [1, 1, 1, 1]}
@@ -76,16 +75,6 @@ def test_a_run_is_the_same_on_every_device_map_and_as_in_one_piece(
     grid = {"n_micro_batches": 1, "n_chunks": 1}
     uncut = fit(make_plan([2, 2], **grid), make_module(**model), make_data(**data), max_epochs=3)
     assert_same_run(uncut, train(None, data, **model), 1e-4)
-
-
-class SaveAfter(pl.Callback):
-    def __init__(self, n_batches: int, path: Path) -> None:
-        self.n_batches = n_batches
-        self.path = path
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
-        if trainer.fit_loop.total_batch_idx + 1 == self.n_batches:
-            trainer.save_checkpoint(self.path)
 
 
 @pytest.mark.parametrize("other", PLACEMENTS)

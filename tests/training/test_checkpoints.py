@@ -15,6 +15,7 @@ from tests.builders import HIDDEN, WIDTH, make_plan
 from tests.runs import (
     N_BATCHES,
     Run,
+    SaveAfter,
     adamw,
     fit,
     largest_difference,
@@ -36,18 +37,6 @@ def cosine(optimizer: Any, n_steps: int) -> Any:
 
 def plateau(optimizer: Any, n_steps: int) -> Any:
     return ReduceLROnPlateau(optimizer, factor=0.5, patience=0, threshold=0.9)
-
-
-class SaveAfter(pl.Callback):
-    """Writes a checkpoint after a number of training batches, and goes on."""
-
-    def __init__(self, n_batches: int, path: Path) -> None:
-        self.n_batches = n_batches
-        self.path = path
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
-        if trainer.fit_loop.total_batch_idx + 1 == self.n_batches:
-            trainer.save_checkpoint(self.path)
 
 
 class SaveInValidation(SaveAfter):

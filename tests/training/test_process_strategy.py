@@ -29,6 +29,7 @@ from tests.forked_ranks import ForkedRank, wait_for_all
 from tests.rank_processes import free_port, rank_environment
 from tests.runs import Run, fit, largest_difference, make_module
 from tests.training.rank_runs import (
+    ASKED_ANEW,
     CASES,
     EVALUATIONS,
     GOING_ON,
@@ -221,6 +222,15 @@ def test_one_process_goes_on_from_a_checkpoint_of_replicas(name: str, folder: Pa
     assert_close(RankRun.of(run), straight, CASES[name].tolerance)
 
 
+def test_ranks_use_what_is_asked_for_anew_to_the_last_bit(folder: Path) -> None:
+    run = together(runs_of_ranks(folder, "pipeline", "asked anew"))
+
+    path = checkpoint(folder, "everything", "threads")
+    threads = RankRun.of(ASKED_ANEW.train(PipelineStrategy(PLAN), ckpt_path=path))
+    assert_same_to_the_last_bit(run, threads)
+    assert len(run.rates) > len(run_of_threads("everything").rates[N_BEFORE:])
+
+
 @pytest.mark.parametrize("name", GOING_ON)
 def test_a_checkpoint_of_ranks_is_that_of_threads(name: str, folder: Path) -> None:
     by_ranks, by_threads = (
@@ -230,7 +240,8 @@ def test_a_checkpoint_of_ranks_is_that_of_threads(name: str, folder: Path) -> No
 
     assert by_ranks.keys() == by_threads.keys()
     assert list(by_ranks["state_dict"]) == list(by_threads["state_dict"])
-    assert by_ranks["loops"] == by_threads["loops"]
+    for key in ("loops", "module", "beginning", "SeriesDataModule"):
+        assert by_ranks[key] == by_threads[key]
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "carried"):
         torch.testing.assert_close(by_ranks[key], by_threads[key], rtol=0, atol=0)
 

@@ -1,0 +1,112 @@
+"""What a checkpoint knows of the data: columns, targets, and the rows and scale of each part."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gru_parallel.data.standardize import Standardizer
+from gru_parallel.errors import UsageError
+
+_TOLERANCE = 1e-8
+_ROUNDING = 1e-12
+"""Of the scale and of the mean: numbers read or summed in another way differ in the last digits."""
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """The extent and the scale of one part of the data.
+
+    Attributes:
+        n_rows: of all its series.
+        mean: of each column, in the units of the series.
+        scale: standard deviation of each column; 1 for a constant one.
+    """
+
+    n_rows: int
+    mean: list[float]
+    scale: list[float]
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> "PartRecord":
+        """Describe rows of values, array of shape `(rows, columns)`."""
+        fitted = Standardizer.fit(values)
+        return cls(len(values), fitted.mean.tolist(), fitted.scale.tolist())
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Tells the data of one run from the data of another.
+
+    Attributes:
+        columns: that go in, in their order.
+        targets: that are forecast.
+        parts: "training", whose mean and scale standardise all, "validation" and "test".
+    """
+
+    columns: list[str]
+    targets: list[str]
+    parts: dict[str, PartRecord]
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "DataRecord":
+        """Read what `state` gave."""
+        parts = {name: PartRecord(**part) for name, part in state["parts"].items()}
+        return cls(state["columns"], state["targets"], parts)
+
+    def state(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        return asdict(self)
+
+    def check_same(self, present: "DataRecord") -> None:
+        """Refuse to go on with other data.
+
+        Args:
+            present: of the run that goes on.
+
+        Raises:
+            UsageError: it differs; names the first difference.
+        """
+        for what in ("columns", "targets"):
+            before, now = getattr(self, what), getattr(present, what)
+            if before != now:
+                raise _other(f"with the {what} {_listed(before)}", f"the {what} {_listed(now)}")
+        for name, before in self.parts.items():
+            now = present.parts[name]
+            if before.n_rows != now.n_rows:
+                part = f"rows in its {name} part"
+                raise _other(f"with {before.n_rows} {part}", f"{now.n_rows} rows")
+            for place, column in enumerate(self.columns):
+                was, is_now = (_scale_of(part, place) for part in (before, now))
+                if not _is_close(was, is_now):
+                    raise _other(
+                        f"on data in which column {column} of the {name} part has {_shown(was)}",
+                        _shown(is_now),
+                    )
+
+
+def _other(before: str, now: str) -> UsageError:
+    return UsageError(
+        f"ckpt_path was written {before}, and this run has {now}; give the same data, or begin a"
+        " new run with its weights: init_from=..."
+    )
+
+
+def _scale_of(part: PartRecord, place: int) -> tuple[float, float]:
+    return part.mean[place], part.scale[place]
+
+
+def _is_close(was: tuple[float, float], is_now: tuple[float, float]) -> bool:
+    (mean, scale), (other_mean, other_scale) = was, is_now
+    room = _TOLERANCE * scale + _ROUNDING * abs(mean)
+    return abs(mean - other_mean) <= room and abs(scale - other_scale) <= room
+
+
+def _shown(scale: tuple[float, float]) -> str:
+    return f"mean {scale[0]:.9g} and deviation {scale[1]:.9g}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,78 @@
+"""A model as plain values, and back: what a checkpoint has to know to build its model again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from gru_parallel.model.head import Head, StepHead, WindowHead
+from gru_parallel.model.stack import GRUStack
+from gru_parallel.model.stack_model import StackModel
+
+_TYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.bfloat16)}
+
+
+def describe(model: StackModel) -> dict[str, Any] | None:
+    """Describe a model by the arguments that it was made with.
+
+    Returns:
+        Plain values, which `model_from` takes; None where the encoder or the head is no part of
+        this library and no linear layer, or the weights have an unusual type.
+    """
+    parts = _describe_encoder(model.encoder), _describe_head(model.head)
+    dtype = str(next(model.parameters()).dtype)
+    if None in parts or dtype not in _TYPES or type(model.gru) is not GRUStack:
+        return None
+    blocks = model.gru.gru_blocks
+    stack = {
+        "input_size": model.gru.input_size,
+        "hidden_size": model.gru.hidden_size,
+        "num_layers": model.gru.num_layers,
+        "layers_per_block": blocks[0].num_layers,
+        "dropout": blocks[0].dropout,
+        "bias": blocks[0].gru_parts[0].bias,
+        "bidirectional": [block.n_directions == 2 for block in blocks],
+        "h_0": [block.h_0 for block in blocks],
+    }
+    return {"encoder": parts[0], "stack": stack, "head": parts[1], "dtype": dtype}
+
+
+def model_from(description: Mapping[str, Any]) -> StackModel:
+    """Build the model that `describe` described, with weights of its own."""
+    encoder, head = dict(description["encoder"]), dict(description["head"])
+    n_channels = encoder.pop("in_features", None)
+    first = nn.Identity() if n_channels is None else nn.Linear(n_channels, **encoder)
+    every_step = head.pop("every_step")
+    last: Head = StepHead(**head) if every_step else WindowHead(**head)
+    return StackModel(first, GRUStack(**description["stack"]), last).to(
+        _TYPES[description["dtype"]]
+    )
+
+
+def _describe_encoder(encoder: nn.Module) -> dict[str, Any] | None:
+    if type(encoder) is nn.Identity:
+        return {}
+    if type(encoder) is not nn.Linear:
+        return None
+    has_bias = encoder.bias is not None
+    return {
+        "in_features": encoder.in_features,
+        "out_features": encoder.out_features,
+        "bias": has_bias,
+    }
+
+
+def _describe_head(head: nn.Module) -> dict[str, Any] | None:
+    if type(getattr(head, "linear", None)) is not nn.Linear:
+        return None
+    if type(head) is WindowHead:
+        own: dict[str, Any] = {"output_shape": tuple(head.output_shape)}
+    elif type(head) is StepHead:
+        (n_outputs,) = head.output_shape
+        own = {"n_outputs": n_outputs}
+    else:
+        return None
+    return {"every_step": head.every_step, "hidden_size": head.linear.in_features, **own}

@@ -1,0 +1,216 @@
+"""What of the optimiser and its schedule a run takes from the checkpoint that it goes on from.
+
+Moments, steps and the place in the epoch are those of the checkpoint; rates and all other arguments
+are those that this run asks for, at the step that it has come to. So a run that goes on for more
+epochs has the rates of one that was that long from the start.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from gru_parallel.errors import UsageError
+
+Scheduler = LRScheduler | ReduceLROnPlateau
+
+_FOUND_BY_METRIC = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+"""What a schedule that watches a metric has found out, in its state."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """An optimiser and its schedule before their first step: what a run asks for.
+
+    Attributes:
+        optimizer: full name of its class.
+        arguments: of the optimiser, before the schedule has changed any.
+        groups: settings of each group of weights.
+        scheduler: full name of the schedule's class; empty for none.
+        schedule: its state.
+        interval: "step" or "epoch": how often it moves.
+    """
+
+    optimizer: str
+    arguments: dict[str, Any]
+    groups: list[dict[str, Any]]
+    scheduler: str
+    schedule: dict[str, Any]
+    interval: str
+
+    @classmethod
+    def of(cls, optimizer: Optimizer, scheduler: Scheduler | None, interval: str) -> Beginning:
+        """Note an optimiser and a schedule that have just been made."""
+        return cls(
+            class_name(optimizer),
+            deepcopy(optimizer.defaults),
+            deepcopy(settings_of(optimizer)),
+            "" if scheduler is None else class_name(scheduler),
+            {} if scheduler is None else deepcopy(scheduler.state_dict()),
+            interval,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a checkpoint's run has come.
+
+    Attributes:
+        steps: of the optimiser.
+        epochs: whose last batch is done.
+        batches: done of the epoch after these.
+    """
+
+    steps: int
+    epochs: int
+    batches: int
+
+    @classmethod
+    def of(cls, checkpoint: Mapping[str, Any]) -> Progress:
+        """Read it from what Lightning writes."""
+        loop = checkpoint["loops"]["fit_loop"]
+        epochs = loop["epoch_progress"]["current"]
+        batches = loop["epoch_loop.batch_progress"]
+        n_epochs, n_batches = epochs["processed"], batches["current"]["processed"]
+        is_in_epoch = epochs["started"] > n_epochs
+        # A validation, and a checkpoint in it, comes between the last batch and the epoch's end.
+        if is_in_epoch and batches["is_last_batch"]:
+            n_epochs += 1
+        if not is_in_epoch or batches["is_last_batch"]:
+            n_batches = 0
+        return cls(checkpoint["global_step"], n_epochs, n_batches)
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is to be.
+
+    Attributes:
+        n_batches: of an epoch.
+        batches_a_step: batches whose gradients make a step of the optimiser.
+        max_epochs: where it ends; -1 for nowhere.
+        max_steps: where it ends at the latest; -1 for nowhere.
+    """
+
+    n_batches: float
+    batches_a_step: int
+    max_epochs: int
+    max_steps: int
+
+    def steps(self, done: Progress | None) -> int:
+        """Return the number of optimiser steps in the whole run, -1 for a run without an end.
+
+        Args:
+            done: how far the checkpoint is that the run goes on from; its steps count as they were,
+                with batches of whatever size.
+        """
+        if self.max_epochs == -1 or math.isinf(self.n_batches):
+            return self.max_steps
+        steps_an_epoch = math.ceil(self.n_batches / self.batches_a_step)
+        n_steps = steps_an_epoch * max(self.max_epochs, 1)
+        if done is not None:
+            n_steps -= steps_an_epoch * done.epochs + done.batches // self.batches_a_step
+            n_steps += done.steps
+        return n_steps if self.max_steps == -1 else min(n_steps, self.max_steps)
+
+
+def go_on(
+    checkpoint: dict[str, Any], optimizer: Optimizer, scheduler: Scheduler | None, interval: str
+) -> None:
+    """Put what this run asks for in the place of what the checkpoint's run did.
+
+    Where both ask for the same, the checkpoint stays as it is.
+
+    Args:
+        checkpoint: which is about to be loaded; is changed.
+        optimizer: of this run, just made.
+        scheduler: of this run, just made.
+        interval: how often it moves.
+
+    Raises:
+        UsageError: the checkpoint has another optimiser, or is beyond the end of the schedule.
+    """
+    if "beginning" not in checkpoint or "optimizer_states" not in checkpoint:
+        return
+    before = Beginning(**checkpoint["beginning"])
+    now = Beginning.of(optimizer, scheduler, interval)
+    check_same_optimizer(before, optimizer)
+    if now == before:
+        return
+    keeps_rates = False
+    if isinstance(scheduler, ReduceLROnPlateau):
+        checkpoint["lr_schedulers"] = [_watching_on(before, now, checkpoint)]
+        keeps_rates = before.scheduler == now.scheduler and _rates(before) == _rates(now)
+    elif scheduler is not None:
+        progress = Progress.of(checkpoint)
+        n_moves = progress.steps if interval == "step" else progress.epochs
+        checkpoint["lr_schedulers"] = [_moved(scheduler, n_moves)]
+    (saved,) = checkpoint["optimizer_states"]
+    kept = ("params", "lr") if keeps_rates else ("params",)
+    saved["param_groups"] = [
+        settings | {name: group[name] for name in kept}
+        for settings, group in zip(settings_of(optimizer), saved["param_groups"], strict=True)
+    ]
+
+
+def check_same_optimizer(before: Beginning, optimizer: Optimizer) -> None:
+    """Refuse to go on with the moments of another optimiser.
+
+    Raises:
+        UsageError: the checkpoint has another.
+    """
+    own = class_name(optimizer)
+    if own != before.optimizer:
+        raise UsageError(
+            f"ckpt_path was written with the optimiser {before.optimizer}, and this run has {own},"
+            f" which cannot go on with its moments; set optimizer as it was (optimizer._target_="
+            f"{before.optimizer}), or begin a new run with its weights: init_from=..."
+        )
+
+
+def _moved(scheduler: LRScheduler, n_moves: int) -> dict[str, Any]:
+    """Move a schedule from its beginning, as the run would have; returns its state."""
+    with warnings.catch_warnings():
+        # Torch misses the optimiser's steps between those of the schedule.
+        warnings.simplefilter("ignore")
+        for _ in range(n_moves):
+            scheduler.step()
+    return scheduler.state_dict()
+
+
+def _watching_on(
+    before: Beginning, now: Beginning, checkpoint: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the state of a schedule that goes on watching a metric, if it did."""
+    if before.scheduler != now.scheduler or before.schedule["mode"] != now.schedule["mode"]:
+        return now.schedule
+    (saved,) = checkpoint["lr_schedulers"]
+    return now.schedule | {name: saved[name] for name in _FOUND_BY_METRIC}
+
+
+def _rates(beginning: Beginning) -> list[float]:
+    return [group["lr"] for group in beginning.groups]
+
+
+def class_name(thing: object) -> str:
+    """Return the full name of a thing's class."""
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def settings_of(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """Return the settings of each of an optimiser's groups, without its weights."""
+    return [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
