@@ -1,0 +1,369 @@
+"""Modules, targets and losses of the caller's own: trained as plain PyTorch does, or refused."""
+
+import sys
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.utils import prune
+
+from gru_parallel.engine.engine import WholeEngine
+from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.errors import ShapeError, UsageError
+from gru_parallel.model import GRUBlock, GRUStack, StackModel, SumLoss
+from tests.builders import (
+    HIDDEN,
+    MSE,
+    N_CHANNELS,
+    WIDTH,
+    assert_gradients_close,
+    build_model,
+    gradients_of,
+    make_batch,
+    make_plan,
+    relative_error,
+)
+from tests.engine.plain import CUT, CUTS, RAGGED, assert_equal_gradients, plain_loss
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
+
+
+class NormedGRU(nn.GRU):
+    """Has weights that `nn.GRU` knows nothing of."""
+
+    stepwise = True
+
+    def __init__(self) -> None:
+        super().__init__(HIDDEN, HIDDEN)
+        self.norm = nn.LayerNorm(HIDDEN)
+        self.scale = nn.Parameter(torch.full((HIDDEN,), 1.5))
+
+    def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, h_n = super().forward(x, h_0)
+        return self.norm(y) * self.scale, h_n
+
+
+class ResidualBlock(GRUBlock):
+    stepwise = True
+
+    def __init__(self) -> None:
+        super().__init__(HIDDEN, HIDDEN, first_layer=1, last=False)
+        self.norm = nn.LayerNorm(HIDDEN)
+
+    def forward(self, x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        y, h_n = super().forward(x, *others)
+        return self.norm(x + y), h_n
+
+
+def own_part(model: StackModel) -> None:
+    model.gru.gru_blocks[1].parts[0] = NormedGRU().double()
+
+
+def own_block(model: StackModel) -> None:
+    model.gru.blocks[1] = ResidualBlock().double()
+
+
+OWN: dict[str, Callable[[StackModel], None]] = {"part": own_part, "block": own_block}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("own", OWN)
+def test_weights_that_a_class_of_the_callers_own_adds_are_trained(own: str, cut: str) -> None:
+    def build() -> StackModel:
+        model = build_model()
+        torch.manual_seed(3)
+        OWN[own](model)
+        return model
+
+    plain, model = build(), build()
+    plain_loss(plain, *make_batch()).backward()
+    with ThreadEngine(model, make_plan(*CUTS[cut]), MSE) as engine:
+        engine.train_step(*make_batch()).backward()
+
+    assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
+    state = model.state_dict()
+    assert len(state) == len(list(model.parameters()))
+    build().load_state_dict(state)
+
+
+def test_a_forward_of_ones_own_that_may_not_be_cut_is_refused() -> None:
+    class Unknown(GRUBlock):
+        def forward(self, x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+            return super().forward(x.cumsum(0), *others)
+
+    model = build_model()
+    model.gru.blocks[1].__class__ = Unknown
+    with ThreadEngine(model, CUT, MSE) as engine, pytest.raises(UsageError, match="Unknown has"):
+        engine.train_step(*make_batch())
+    plain = build_model()
+    plain.gru.blocks[1].__class__ = Unknown
+    plain_loss(plain, *make_batch()).backward()
+    with ThreadEngine(model, make_plan([2, 2]), MSE) as engine:
+        engine.train_step(*make_batch()).backward()
+
+    assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
+
+
+def test_a_forward_that_a_pipeline_never_calls_is_refused() -> None:
+    class Doubled(StackModel):
+        def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+            return 2 * super().forward(*args, **kwargs)
+
+    class Stack(GRUStack):
+        def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+            return super().forward(*args, **kwargs)
+
+    for kind in (Doubled, Stack):
+        model = build_model()
+        changed = model if kind is Doubled else model.gru
+        changed.__class__ = kind
+        with ThreadEngine(model, CUT, MSE) as engine:
+            with pytest.raises(UsageError, match=f"{kind.__name__} has a forward of its own"):
+                engine.train_step(*make_batch())
+            with pytest.raises(UsageError, match="does not call"):
+                engine.predict(make_batch()[0])
+
+
+def test_a_part_that_stands_twice_in_a_block_trains_once_with_both_gradients() -> None:
+    def build() -> StackModel:
+        model = build_model(4, 2, dropout=1e-9).eval()
+        block = model.gru.gru_blocks[1]
+        block.parts[1] = block.parts[0]
+        return model
+
+    plain, model = build(), build()
+    plain_loss(plain, *make_batch()).backward()
+    plan = make_plan([1, 1], "gpipe", 2, 3, layers_per_block=2)
+    with ThreadEngine(model, plan, MSE) as engine:
+        engine.train_step(*make_batch()).backward()
+
+    assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
+
+
+class Reaching(nn.Module):
+    """Its weight is not found by its name where it is used."""
+
+    stepwise = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(N_CHANNELS, WIDTH)
+        self.steps = [self.linear, torch.tanh]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
+def test_weights_that_a_pipeline_cannot_find_are_refused_and_not_left_untrained() -> None:
+    model = build_model()
+    model.encoder = Reaching().double()
+    with (
+        ThreadEngine(model, CUT, MSE) as engine,
+        pytest.raises(UsageError, match="The encoder computes with a tensor of shape"),
+    ):
+        engine.train_step(*make_batch())
+
+
+class Called(nn.Linear):
+    def __call__(self, x: Tensor) -> Tensor:
+        return 2 * super().__call__(x)
+
+
+class Looked(nn.Module):
+    """Looks at what its parts are."""
+
+    stepwise = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(N_CHANNELS, WIDTH)
+        self.linear.weight.gain = 3.0  # type: ignore[attr-defined]
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert type(self.linear) is nn.Linear
+        assert isinstance(self.linear.weight, nn.Parameter)
+        return self.linear(x) * self.linear.weight.gain
+
+
+@pytest.mark.parametrize("make_encoder", [Looked, lambda: Called(N_CHANNELS, WIDTH)])
+def test_a_module_sees_of_itself_what_it_always_sees(make_encoder: Callable[[], nn.Module]) -> None:
+    def build() -> StackModel:
+        model = build_model()
+        torch.manual_seed(3)
+        model.encoder = make_encoder().double()
+        return model
+
+    plain, model = build(), build()
+    plain_loss(plain, *make_batch()).backward()
+    with ThreadEngine(model, CUT, MSE) as engine:
+        engine.train_step(*make_batch()).backward()
+
+    assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
+
+
+def test_another_model_of_the_engine_is_the_one_that_runs() -> None:
+    other = build_model(seed=9)
+    with ThreadEngine(build_model(), CUT, MSE) as engine:
+        engine.train_step(*make_batch())
+        engine.model = other
+        loss = engine.train_step(*make_batch())
+        prediction = engine.predict(make_batch()[0])
+
+    assert relative_error(loss, plain_loss(other, *make_batch())) <= 1e-12
+    assert relative_error(prediction, other(make_batch()[0])) <= 1e-12
+
+
+def test_hooks_of_a_weight_that_is_not_used_are_not_called() -> None:
+    model = build_model()
+    calls: list[Tensor] = []
+    model.head.extra = nn.Parameter(torch.ones(2).double())  # type: ignore[assignment]
+    model.head.extra.register_hook(calls.append)
+    with ThreadEngine(model, CUT, MSE) as engine:
+        engine.train_step(*make_batch()).backward()
+
+    assert calls == []
+    assert model.head.extra.grad is None
+
+
+def test_a_state_that_no_block_starts_from_gets_no_gradient() -> None:
+    h_0 = torch.zeros(4, 5, HIDDEN, dtype=torch.float64, requires_grad=True)
+    with ThreadEngine(build_model(h_0="zeros"), CUT, MSE) as engine:
+        engine.train_step(*make_batch(), h_0=h_0).backward()
+
+    assert h_0.grad is None
+
+
+@pytest.mark.parametrize("every_step", [False, True])
+def test_targets_of_other_rows_or_steps_are_refused(every_step: bool) -> None:
+    x, y = make_batch(every_step=every_step)
+    wrong = [y[:4], torch.cat([y, y])] + ([y[:, :5]] if every_step else [])
+    with ThreadEngine(build_model(every_step=every_step), CUT, MSE) as engine:
+        for targets in wrong:
+            with pytest.raises(ShapeError, match=r"Targets of shape .* do not fit windows"):
+                engine.train_step(x, targets)
+
+
+def test_targets_are_never_broadcast() -> None:
+    x, y = make_batch()
+    with (
+        ThreadEngine(build_model(), CUT, MSE) as engine,
+        pytest.raises(ShapeError, match="do not fit predictions"),
+    ):
+        engine.train_step(x, y[:, :1])
+
+
+def test_a_loss_that_counts_by_value_is_divided_by_what_it_counts() -> None:
+    loss = SumLoss(
+        "masked",
+        lambda p, t: ((p - t) ** 2 * (t > -0.5)).sum(),
+        lambda t: int((t > -0.5).sum()),
+    )
+    x, y = make_batch(every_step=True)
+    expected = WholeEngine(build_model(every_step=True), loss).train_step(x, y, lengths=RAGGED)
+    with ThreadEngine(build_model(every_step=True), CUT, loss) as engine:
+        found = engine.train_step(x, y, lengths=RAGGED)
+
+    assert relative_error(found, expected) <= 1e-12
+
+
+def test_modules_that_change_their_input_in_place_train() -> None:
+    def build() -> StackModel:
+        model = build_model()
+        # Two modules; the first writes over what the stack gives out.
+        model.head.linear = nn.Sequential(nn.ReLU(inplace=True), model.head.linear)  # type: ignore[assignment]
+        model.encoder = nn.Sequential(nn.ReLU(inplace=True), model.encoder)
+        return model
+
+    plain, model = build(), build()
+    x, y = make_batch()
+    before = x.clone().requires_grad_()
+    plain_loss(plain, before * 1, y).backward()
+    same = x.clone().requires_grad_()
+    with ThreadEngine(model, CUT, MSE) as engine:
+        engine.train_step(same * 1, y).backward()
+
+    assert_equal_gradients([same.grad], [before.grad])
+    assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
+
+
+def test_the_scale_of_a_loss_may_be_too_large_for_half_precision() -> None:
+    class Undeclared(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)
+
+    model = build_model(dtype=torch.float32)
+    model.encoder = Undeclared(N_CHANNELS, WIDTH)
+    x, y = make_batch(dtype=torch.float32)
+    with (
+        ThreadEngine(model, CUT, MSE) as engine,
+        torch.autocast("cpu", torch.float16),
+        pytest.warns(UserWarning, match="whole batches"),
+    ):
+        loss = engine.train_step(x, y)
+    (loss * 2.0**16).backward()
+
+    assert all(w.grad is not None and w.grad.isfinite().all() for w in model.parameters())
+
+
+def test_a_model_in_half_precision_has_a_loss_that_is_finite() -> None:
+    model = build_model(dtype=torch.float32).half()
+    x, y = make_batch(64, dtype=torch.float32)
+    with ThreadEngine(model, CUT, MSE) as engine:
+        loss = engine.train_step(x.half(), 20 * y.half())
+
+    assert loss.isfinite()
+    assert loss.item() == pytest.approx((20 * y).pow(2).mean().item(), rel=0.1)
+
+
+def test_python_threads_that_train_with_one_engine_take_turns() -> None:
+    plain = [plain_loss(build_model(), *make_batch(seed=seed)).item() for seed in range(4)]
+    found: dict[int, list[float]] = {seed: [] for seed in range(4)}
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        with ThreadEngine(build_model(), CUT, MSE) as engine:
+
+            def work(seed: int) -> None:
+                for _ in range(10):
+                    found[seed].append(engine.train_step(*make_batch(seed=seed)).item())
+
+            threads = [Thread(target=work, args=(seed,)) for seed in found]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+    for seed, losses in found.items():
+        assert losses == pytest.approx([plain[seed]] * 10, rel=1e-12)
+
+
+# Of torch's own, at its first transform.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_what_looks_inside_is_refused() -> None:
+    x, y = make_batch()
+    with ThreadEngine(build_model(), CUT, MSE) as engine:
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(x, torch.ones_like(x))
+            with pytest.raises(RuntimeError, match="A pipeline cannot be differentiated forward"):
+                engine.train_step(dual, y)
+        with pytest.raises(RuntimeError, match=r"A pipeline knows nothing of torch\.func"):
+            torch.func.grad(lambda x: engine.train_step(x, y))(x)
+
+
+def test_a_learned_state_that_is_pruned_has_a_state_dict() -> None:
+    model = build_model(h_0="learned")
+    prune.l1_unstructured(model.gru.gru_blocks[1], "h_0_l0", amount=0.4)
+    with ThreadEngine(model, CUT, MSE) as engine:
+        engine.train_step(*make_batch()).backward()
+
+    state = model.state_dict()
+    assert "gru.h_0_l1_orig" in state
+    model.load_state_dict(state)
