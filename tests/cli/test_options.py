@@ -261,6 +261,7 @@ def test_a_csv_and_a_parquet_file_of_the_same_series_make_the_same_run(
     assert checkpoint_of(from_csv)["state_dict"]["model.encoder.weight"].shape == (4, 3)
 
 
+@pytest.mark.filterwarnings("ignore:.*the header row names columns")
 @pytest.mark.parametrize("name", ["1_1", "1e3", "true"])
 def test_a_column_is_named_as_it_is_written(
     name: str, train_command: RunCommand, in_tmp_path: Path
