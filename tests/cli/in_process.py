@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
 
 from gru_parallel import plan, train, verify
 from gru_parallel.cli import run_in_place, run_under_hydra
@@ -62,6 +63,8 @@ def commands(
         monkeypatch.setattr(sys, "argv", ["train", *flags, *overrides, f"hydra.run.dir={run}"])
         # hydra.main would set it for good.
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+        # A process begins with none; that of another test would name another folder.
+        monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
         capsys.readouterr()
         return end(run_under_hydra(train.prepare, train.run), folder / run)
 
