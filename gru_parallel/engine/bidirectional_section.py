@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from gru_parallel.engine.assistant import Assistant, Work
 from gru_parallel.engine.block_section import States
 from gru_parallel.engine.gradient_sums import GradientSums
+from gru_parallel.engine.pieces import has_own_computation, refuse_foreign_leaf
 from gru_parallel.engine.section import Parcel, PassSetting, Section, leaf
 from gru_parallel.model import BidirectionalBlock
 from gru_parallel.model.bidirectional import FORWARD, REVERSE
@@ -183,9 +184,16 @@ class BidirectionalSection(Section):
     def _forward_work(
         self, k: int, direction: int, ragged: BatchSizes | None, halves: dict[int, Half]
     ) -> Work:
+        is_own = has_own_computation(self._block.part(k, direction))
+
         def work(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
             x, h_in = (leaf(t) for t in tensors if t is not None)
-            y, h_n = self._block.run_direction(k, direction, x, h_in, ragged)
+            y, h_n = self._block.run_direction(
+                k, direction, x.clone() if is_own else x, h_in, ragged
+            )
+            for root in (y, h_n) if is_own else ():
+                known = self._sums[k][direction].trained
+                refuse_foreign_leaf("A block", root, known, [x, h_in])
             halves[direction] = Half(x, h_in, h_n, y)
             return [y.detach(), h_n.detach()]
 
@@ -219,10 +227,12 @@ class BidirectionalSection(Section):
             roots = [
                 (root, gradient)
                 for root, gradient in zip((half.y, half.h_out), tensors, strict=True)
-                if gradient is not None
+                if gradient is not None and root.requires_grad
             ]
+            if not roots:
+                return [torch.zeros_like(half.x), torch.zeros_like(half.h_in)]
             with torch.autocast(half.x.device.type, enabled=False):
-                dx, dh, *found = torch.autograd.grad(
+                dx, dh, *found = _grad(
                     [root for root, _ in roots],
                     [half.x, half.h_in, *sums.trained],
                     [gradient for _, gradient in roots],
@@ -230,7 +240,9 @@ class BidirectionalSection(Section):
                     allow_unused=True,
                 )
             sums.add(found)
-            return [dx, dh]
+            # A part of the caller's own may not look at its state, or at its inputs.
+            pairs = ((half.x, dx), (half.h_in, dh))
+            return [torch.zeros_like(t) if g is None else g for t, g in pairs]
 
         return work
 
@@ -247,3 +259,7 @@ class BidirectionalSection(Section):
             meanwhile=lambda: works[FORWARD](tensors[FORWARD]),
         )
         return list(both)
+
+
+# torch has no types for gradients that are not there.
+_grad: Callable[..., tuple[Tensor | None, ...]] = torch.autograd.grad

@@ -107,8 +107,8 @@ class BlockSection(Section):
         (self.states.h_n if is_last else self._h)[micro_batch] = after
         if torch.is_grad_enabled():
             self._saved[cell] = Saved(x, h_in, h_out, y)
-            if self._is_own and y.requires_grad:
-                self.check_leaves("A block", y, [x, *h_in])
+            for root in (y, *h_out) if self._is_own else ():
+                self.check_leaves("A block", root, [x, *h_in])
         handed = after[-1] if is_last and self._gives_state else None
         return [Parcel(parcel.chunk, y.detach(), handed)]
 
@@ -157,7 +157,8 @@ class BlockSection(Section):
         sizes = cells.batch_sizes(cell)
         ragged = None if sizes[-1] == n_active else sizes
         key = setting.dropout_key(cell)
-        y = x
+        # A leaf itself could not be changed in place.
+        y = x.clone() if self._is_own else x
         h_out = []
         for block, h in zip(self.states.blocks, h_in, strict=True):
             if n_active == n_rows:

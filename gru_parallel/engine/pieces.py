@@ -120,12 +120,17 @@ def check_forwards(model: StackModel, *, is_cut: bool) -> None:
     Raises:
         UsageError: there is one.
     """
-    never = [(model, StackModel), (model.gru, GRUStack)]
-    never += [(b, BidirectionalBlock) for b in model.gru.gru_blocks if b.n_directions == 2]
-    for module, kind in never:
-        if not has_forward_of(module, kind):
+    both_ways = [block for block in model.gru.gru_blocks if block.n_directions == 2]
+    never: list[tuple[nn.Module, type[nn.Module], tuple[str, ...]]] = [
+        (model, StackModel, ("forward", "run", "__call__")),
+        (model.gru, GRUStack, ("forward", "__call__")),
+        *((b, BidirectionalBlock, ("forward", "run_direction", "join")) for b in both_ways),
+    ]
+    for module, kind, methods in never:
+        own = next((name for name in methods if not _has_method_of(module, kind, name)), None)
+        if own is not None:
             raise UsageError(
-                f"{type(module).__name__} has a forward of its own, which a pipeline does not call:"
+                f"{type(module).__name__} has a {own} of its own, which a pipeline does not call:"
                 f" it runs what a {kind.__name__} is made of. Put what it does into the encoder,"
                 " the head or a module around the model."
             )
@@ -133,8 +138,8 @@ def check_forwards(model: StackModel, *, is_cut: bool) -> None:
     blocks = [(block, GRUBlock) for block in model.gru.gru_blocks if block.n_directions == 1]
     for module, kind in (*parts, *blocks) if is_cut else ():
         # Where one object's forward was replaced, no stand-in can be made of it.
-        own = "forward" not in module.__dict__ and not has_forward_of(module, kind)
-        if own and not is_declared(module):
+        is_own = "forward" not in module.__dict__ and not has_forward_of(module, kind)
+        if is_own and not is_declared(module):
             raise UsageError(
                 f"{type(module).__name__} has a forward of its own, which is called for pieces of a"
                 " batch, with the state that the piece before left; if its outputs then are those"
@@ -144,10 +149,13 @@ def check_forwards(model: StackModel, *, is_cut: bool) -> None:
 
 def has_own_forward(block: Block) -> bool:
     """Whether a block computes by a class of the caller's own."""
-    parts = block.gru_parts
-    return not has_forward_of(block, GRUBlock) or any(
-        not has_forward_of(part, nn.GRU) for part in parts
-    )
+    own = any(not _has_method_of(block, GRUBlock, name) for name in ("forward", "drop"))
+    return own or any(map(has_own_computation, block.gru_parts))
+
+
+def has_own_computation(part: nn.GRU) -> bool:
+    """Whether a part computes by a class, or a hook, of the caller's own."""
+    return not has_forward_of(part, nn.GRU) or bool(part._forward_hooks)
 
 
 def refuse_hooks(model: StackModel, *, is_cut: bool) -> None:
@@ -166,7 +174,7 @@ def refuse_hooks(model: StackModel, *, is_cut: bool) -> None:
     for name, part in _pipelined_parts(model):
         if part._backward_hooks or part._backward_pre_hooks:
             raise _hook_refused("on the backward", name, part, "would be called for pieces")
-        if part._forward_hooks and is_cut:
+        if part._forward_hooks and (is_cut or isinstance(part, BidirectionalBlock)):
             raise _hook_refused("after forward", name, part, "would be called for pieces")
 
 
@@ -220,6 +228,11 @@ def refuse_foreign_leaf(
                 " none; make it a parameter of the module that uses it, found by its name."
             )
         nodes += [before for before, _ in node.next_functions]
+
+
+def _has_method_of(module: nn.Module, kind: type[nn.Module], name: str) -> bool:
+    own = type(module)
+    return name not in module.__dict__ and getattr(own, name) is getattr(kind, name)
 
 
 def _pipelined_parts(model: StackModel) -> Iterator[tuple[str, nn.Module]]:

@@ -213,7 +213,8 @@ class PipelineEngine(ABC):
             cells = self._cut(x, lengths)
             with torch.no_grad():
                 _, encoded = self._borrowed.take(self.model, x, lengths, cells)
-            batch = Batch(cells, encoded, start=self._start(x, h_0, reset))
+            start = self._start(x, h_0, reset)
+            batch = Batch(cells, encoded, start=start, seed=self._seed_of_prediction())
             tail = head_tail(self._run(batch, training=False))
             if tail is None:
                 return self._no_predictions(x)
@@ -268,6 +269,11 @@ class PipelineEngine(ABC):
     def clip_grad_norm(self, weights: Sequence[Tensor], max_norm: float) -> None:
         """Clip by the norm over all stages; see `Engine`."""
         nn.utils.clip_grad_norm_(weights, max_norm)
+
+    def _seed_of_prediction(self) -> int:
+        """Draw what a prediction in training mode drops, another at each call."""
+        drops = any(block.training and block.dropout > 0.0 for block in self.model.gru.gru_blocks)
+        return int(torch.randint(2**62, (), device="cpu")) if drops else 0
 
     @abstractmethod
     def _run(self, batch: Batch, *, training: bool) -> Sequence[StagePass]:

@@ -83,7 +83,6 @@ class Section(ABC):
     def __init__(self, setting: PassSetting, weights: Sequence[Tensor]) -> None:
         self.setting = setting
         self.gradients = GradientSums(weights)
-        self._is_checked = False
 
     def weight_gradients(self) -> list[Tensor | None]:
         """Return the gradient of each weight, in their order; None where nothing was found."""
@@ -102,10 +101,8 @@ class Section(ABC):
         """Take a cell's gradient in; return those that can go on, in descending order."""
 
     def check_leaves(self, what: str, root: Tensor, inputs: Sequence[Tensor]) -> None:
-        """Refuse, at the first cell, a graph with a leaf that B would not know."""
-        if not self._is_checked:
-            refuse_foreign_leaf(what, root, self.gradients.trained, inputs)
-            self._is_checked = True
+        """Refuse a graph with a leaf that B would not know."""
+        refuse_foreign_leaf(what, root, self.gradients.trained, inputs)
 
     def differentiate(
         self,

@@ -65,7 +65,8 @@ class StandIns:
 
     def weights(self, leaves: Iterable[Tensor]) -> list[Tensor]:
         """Return the weights that leaves stand for."""
-        return [self._weights[leaf] for leaf in leaves]
+        # What is no leaf, as a state that a hook has made without a gradient, stands for itself.
+        return [self._weights.get(leaf, leaf) for leaf in leaves]
 
     def _make(self, module: M, device_of: DeviceOf, made: dict[nn.Module, nn.Module] | None) -> M:
         if made is not None and module in made:
@@ -100,6 +101,9 @@ class StandIns:
             # Hooks for the calls of all modules there are would see the pieces, too.
             make_private(own)
         if isinstance(own, nn.RNNBase):
+            for name in set(own._flat_weights_names) & set(module.__dict__):
+                # A forward that makes its weight itself can set it anew.
+                own.__dict__[name] = own._parameters.pop(name)
             flat = [leaves[name] for name in own._flat_weights_names]
             # References too, or else it would think them new, and ask again at every cell.
             own.__dict__.update(_flat_weights=flat, _flat_weight_refs=[*map(weakref.ref, flat)])
@@ -122,24 +126,25 @@ class StandIns:
 
 def _weights_of(module: nn.Module) -> dict[str, Tensor]:
     """Ask a module for its weights, each once."""
+    flat: dict[str, Tensor] = {}
     if isinstance(module, nn.RNNBase):
         # As at the start of its own forward, so that a parametrization is asked as often.
         module._update_flat_weights()
-        flat = cast(list[Tensor], module._flat_weights)
-        # A class of the caller's own may have others beside them.
-        others = {name: weight for name, weight in module._parameters.items() if weight is not None}
-        return others | dict(zip(module._flat_weights_names, flat, strict=True))
+        weights = cast(list[Tensor], module._flat_weights)
+        flat = dict(zip(module._flat_weights_names, weights, strict=True))
     made = list(getattr(module, "parametrizations", {})) if is_parametrized(module) else []
-    return {
-        **{name: weight for name, weight in module._parameters.items() if weight is not None},
-        **{name: getattr(module, name) for name in made},
-        # What a hook before forward, or the caller, sets in the place of a parameter.
-        **{
+    found: dict[str, Tensor] = {
+        name: weight for name, weight in module._parameters.items() if weight is not None
+    }
+    found |= {name: getattr(module, name) for name in made if name not in flat}
+    if module._forward_pre_hooks:
+        # What a hook before forward sets in the place of a parameter.
+        found |= {
             name: value
             for name, value in module.__dict__.items()
             if isinstance(value, Tensor) and value.requires_grad
-        },
-    }
+        }
+    return found | flat
 
 
 def _run_hooks_before(module: nn.Module) -> None:

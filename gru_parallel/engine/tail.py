@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gru_parallel.engine.cells import CellIndex, Cells, Place
 from gru_parallel.engine.section import Parcel, PassSetting, Section, leaf
 from gru_parallel.model import SumLoss
-from gru_parallel.model.head import Head
+from gru_parallel.model.head import Head, StepHead, WindowHead
 
 
 class HeadTail(Section):
@@ -68,7 +68,9 @@ class HeadTail(Section):
             return []
         cells, every_step = self.setting.cells, self._head.every_step
         # A leaf itself could not be changed in place, which a linear layer does not do.
-        outputs = y if type(getattr(self._head, "linear", None)) is nn.Linear else y.clone()
+        is_known = type(getattr(self._head, "linear", None)) is nn.Linear
+        is_known &= type(self._head) in (WindowHead, StepHead)
+        outputs = y if is_known else y.clone()
         prediction: Tensor = self._head(
             outputs if every_step else cells.last_outputs(outputs, cell)
         )

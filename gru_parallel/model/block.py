@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from itertools import accumulate
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -106,8 +106,18 @@ class Block(nn.Module, ABC):
 
     @property
     def gru_parts(self) -> tuple[nn.GRU, ...]:
-        """The `nn.GRU`s that hold the weights, in the order of the layers."""
-        return tuple(part for part in self.parts if isinstance(part, nn.GRU))
+        """The `nn.GRU`s that hold the weights, in the order of the layers.
+
+        Raises:
+            UsageError: there is something else among them.
+        """
+        for part in self.parts:
+            if not isinstance(part, nn.GRU):
+                raise UsageError(
+                    f"A {type(part).__name__} stands among the parts of a block; use an nn.GRU or a"
+                    " class made from it (to compile one, call its compile method)."
+                )
+        return tuple(cast("list[nn.GRU]", list(self.parts)))
 
     @property
     def is_barrier(self) -> bool:

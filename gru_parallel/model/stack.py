@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -138,8 +138,18 @@ class GRUStack(nn.Module):
 
     @property
     def gru_blocks(self) -> tuple[Block, ...]:
-        """The blocks in order."""
-        return tuple(block for block in self.blocks if isinstance(block, Block))
+        """The blocks in order.
+
+        Raises:
+            UsageError: there is something else among them.
+        """
+        for block in self.blocks:
+            if not isinstance(block, Block):
+                raise UsageError(
+                    f"A {type(block).__name__} stands among the blocks of the stack; use a GRUBlock"
+                    " or a class made from one (to compile a block, call its compile method)."
+                )
+        return tuple(cast(list[Block], list(self.blocks)))
 
     @property
     def carries(self) -> bool:

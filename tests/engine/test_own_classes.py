@@ -14,7 +14,7 @@ from torch.nn.utils import prune
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import ShapeError, UsageError
-from gru_parallel.model import GRUBlock, GRUStack, StackModel, SumLoss
+from gru_parallel.model import BidirectionalBlock, GRUBlock, GRUStack, StackModel, SumLoss
 from tests.builders import (
     HIDDEN,
     MSE,
@@ -367,3 +367,160 @@ def test_a_learned_state_that_is_pruned_has_a_state_dict() -> None:
     state = model.state_dict()
     assert "gru.h_0_l1_orig" in state
     model.load_state_dict(state)
+
+
+# Bidirectional blocks have sections of their own.
+
+
+class Held(nn.GRU):
+    """Has a weight that is not found by a name."""
+
+    stepwise = True
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.held = [nn.Parameter(torch.ones(HIDDEN).double())]
+
+    def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, h_n = super().forward(x, h_0)
+        return y * self.held[0], h_n
+
+
+class Mixing(nn.GRU):
+    """Has a matrix of its own."""
+
+    stepwise = True
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__(*sizes)
+        self.mix = nn.Parameter(torch.rand(HIDDEN, HIDDEN))
+
+    def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        y, h_n = super().forward(x, h_0)
+        return y @ self.mix, h_n
+
+
+class Stateless(nn.GRU):
+    stepwise = True
+
+    def forward(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return super().forward(x.mul(0.5))
+
+
+def plain_weight_norm(part: nn.Module) -> nn.Module:
+    return nn.utils.weight_norm(part, "mix")
+
+
+def new_weight_norm(part: nn.Module) -> nn.Module:
+    return nn.utils.parametrizations.weight_norm(part, "mix")
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("change", [None, plain_weight_norm, new_weight_norm, Stateless])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_own_parts_train_however_their_weights_are_made(
+    bidirectional: bool, change: Callable[..., nn.Module] | None
+) -> None:
+    def build() -> StackModel:
+        model = build_model(bidirectional=bidirectional)
+        torch.manual_seed(3)
+        for index, part in enumerate(model.gru.gru_blocks[1].gru_parts):
+            kind = Stateless if change is Stateless else Mixing
+            own: nn.Module = kind(part.input_size, HIDDEN).double()
+            if change is not None and change is not Stateless:
+                own = change(own)
+            model.gru.gru_blocks[1].parts[index] = own
+        return model
+
+    # One that forgets its state is another GRU for each cut in time.
+    chunks = 1 if change is Stateless else 3
+    plain, model = build(), build()
+    plain_loss(plain, *make_batch()).backward()
+    with ThreadEngine(model, make_plan([2, 2], "gpipe", 2, chunks), MSE) as engine:
+        engine.train_step(*make_batch()).backward()
+
+    assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_weights_of_parts_that_a_pipeline_cannot_find_are_refused(bidirectional: bool) -> None:
+    model = build_model(bidirectional=bidirectional)
+    block = model.gru.gru_blocks[1]
+    block.parts[0] = Held(block.gru_parts[0].input_size, HIDDEN).double()
+    with (
+        ThreadEngine(model, CUT, MSE) as engine,
+        pytest.raises(UsageError, match="A block computes with a tensor of shape"),
+    ):
+        engine.train_step(*make_batch())
+
+
+def test_other_methods_that_a_pipeline_never_calls_are_refused() -> None:
+    class Run(StackModel):
+        def run(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+            return super().run(*args, **kwargs)
+
+    class Directions(BidirectionalBlock):
+        def run_direction(self, *args: Any) -> tuple[Tensor, Tensor]:
+            return super().run_direction(*args)
+
+    for kind in (Run, Directions):
+        model = build_model(bidirectional=True)
+        (model if kind is Run else model.gru.blocks[1]).__class__ = kind
+        with ThreadEngine(model, CUT, MSE) as engine, pytest.raises(UsageError, match="of its own"):
+            engine.train_step(*make_batch())
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_hook_that_brings_a_weight_is_refused(bidirectional: bool) -> None:
+    model = build_model(bidirectional=bidirectional)
+    weight = nn.Parameter(torch.ones(1).double())
+    part = model.gru.gru_blocks[1].gru_parts[0]
+    part.register_forward_hook(lambda *those: (those[2][0] * weight, those[2][1]))
+    with (
+        ThreadEngine(model, make_plan([2, 2]), MSE) as engine,
+        pytest.raises(UsageError, match="A block computes with a tensor"),
+    ):
+        engine.train_step(*make_batch())
+
+
+def test_what_is_no_block_is_not_left_out_of_a_stack() -> None:
+    model = build_model()
+    model.gru.blocks[1] = nn.Sequential(model.gru.blocks[1])
+    with pytest.raises(UsageError, match="A Sequential stands among the blocks"):
+        model(make_batch()[0])
+    model = build_model()
+    model.gru.gru_blocks[1].parts[0] = nn.Sequential()
+    with pytest.raises(UsageError, match="A Sequential stands among the parts"):
+        model(make_batch()[0])
+
+
+def test_predictions_in_training_mode_drop_anew_at_each_call() -> None:
+    x, _ = make_batch()
+    with ThreadEngine(build_model(dropout=0.5), CUT, MSE) as engine:
+        assert not torch.equal(engine.predict(x), engine.predict(x))
+        engine.model.eval()
+        assert torch.equal(engine.predict(x), engine.predict(x))
+
+
+def test_a_learned_state_that_is_pruned_predicts() -> None:
+    model = build_model(h_0="learned")
+    prune.l1_unstructured(model.gru.gru_blocks[1], "h_0_l0", amount=0.4)
+    with ThreadEngine(model, CUT, MSE) as engine:
+        found = engine.predict(make_batch()[0])
+
+    assert relative_error(found, model(make_batch()[0])) <= 1e-12
+
+
+def test_a_forward_that_keeps_what_it_made_can_be_called_before() -> None:
+    class Keeping(nn.Linear):
+        stepwise = True
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = super().forward(x)
+            return self.seen.tanh()
+
+    model = build_model()
+    model.encoder = Keeping(N_CHANNELS, WIDTH).double()
+    expected = plain_loss(model, *make_batch())
+    with ThreadEngine(model, CUT, MSE) as engine:
+        assert relative_error(engine.train_step(*make_batch()), expected) <= 1e-12
