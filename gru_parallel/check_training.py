@@ -139,6 +139,12 @@ def _check_ends(trainer: TrainerConfig) -> None:
 
 def _check_scheduler(config: Config) -> None:
     scheduler = config.lr_scheduler
+    unused = [key for key in scheduler if key not in ("_target_", "interval", "monitor")]
+    if scheduler.get("_target_") is None and unused:
+        raise UsageError(
+            f"lr_scheduler.{unused[0]!s} has no schedule that would take it; choose one, as in"
+            " lr_scheduler=cosine, or leave it out."
+        )
     interval = scheduler.get("interval", "step")
     if interval not in INTERVALS:
         raise UsageError(

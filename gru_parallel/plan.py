@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from gru_parallel.build import Planned, build_data, build_plan
+from gru_parallel.build import (
+    Planned,
+    build_data,
+    build_plan,
+    check_rates,
+    check_trainer,
+    quieten_lightning,
+    run_length,
+)
 from gru_parallel.cli import run_in_place
 from gru_parallel.overrides import compose_config
 from gru_parallel.read_config import read_config
@@ -26,7 +34,13 @@ def prepare(overrides: Sequence[str]) -> Planned:
         UsageError: a setting or the data cannot work.
     """
     config = read_config(compose_config(overrides))
+    quieten_lightning()
+    check_trainer(config)
     data = build_data(config)
+    length = run_length(config, data)
+    if config.ckpt_path is None:
+        # Else the rates depend on how far the checkpoint is, which is opened in training only.
+        check_rates(config, length)
     return build_plan(config, data.n_channels, data.n_targets, check_exists=False)
 
 

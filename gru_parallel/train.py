@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from gru_parallel.build import (
     check_memory,
     check_rates,
     check_trainer,
+    quieten_lightning,
     run_length,
 )
 from gru_parallel.cli import TERMINATED, fail, run_under_hydra, write_resolved
@@ -98,7 +97,7 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     Raises:
         UsageError: a setting, the data or the checkpoint to begin from cannot work.
     """
-    _quieten_lightning()
+    quieten_lightning()
     check_trainer(config)
     n_ranks = None if ranks is None else ranks_of_replica(config.data_parallel, ranks.world_size)
     data = build_data(config, 0 if ranks is None or n_ranks is None else ranks.rank // n_ranks)
@@ -267,19 +266,6 @@ class _Running:
 
     def _say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def _quieten_lightning() -> None:
-    """Leave out what Lightning says to everybody, whatever the run."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (
-        "The '.*' does not have many workers",
-        "GPU available but not used",
-        "The number of training batches .* is smaller than the logging interval",
-        ".*isinstance\\(treespec, LeafSpec\\)` is deprecated",
-        "Checkpoint directory .* exists and is not empty",
-    ):
-        warnings.filterwarnings("ignore", message)
 
 
 if __name__ == "__main__":

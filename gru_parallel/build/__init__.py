@@ -7,7 +7,7 @@ from gru_parallel.build.module import Part, build_module
 from gru_parallel.build.optimizer import check_rates
 from gru_parallel.build.plan import Planned, build_plan
 from gru_parallel.build.start import Start, build_start
-from gru_parallel.build.trainer import build_trainer, check_trainer
+from gru_parallel.build.trainer import build_trainer, check_trainer, quieten_lightning
 
 __all__ = [
     "Part",
@@ -22,5 +22,6 @@ __all__ = [
     "check_memory",
     "check_rates",
     "check_trainer",
+    "quieten_lightning",
     "run_length",
 ]

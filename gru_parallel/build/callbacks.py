@@ -171,6 +171,8 @@ def _check_folder(name: str, settings: DictConfig) -> None:
     """Check that the folder that a logger writes to can be made."""
     if not _is_known(settings) or not isinstance(settings.get("save_dir"), str):
         return
+    if not settings.save_dir:
+        raise UsageError(f"{name}.save_dir is empty; give a folder, or leave it out.")
     folder = Path(settings.save_dir).absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:

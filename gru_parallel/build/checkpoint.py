@@ -25,7 +25,9 @@ def read_checkpoint(setting: str, path: Path) -> dict[str, Any]:
         UsageError: it is no checkpoint of a run.
     """
     if not path.is_file():
-        raise UsageError(f"{setting}={path} is no file; give the path of a .ckpt file.")
+        raise UsageError(
+            f"{setting}={path} is no file; give the path of a .ckpt file, or leave it out."
+        )
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         saved["state_dict"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +12,7 @@ import lightning.pytorch as pl
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
+from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
 from gru_parallel.build.callbacks import check_callbacks_and_loggers, make_callbacks, make_loggers
 from gru_parallel.config import Config, plain
@@ -26,6 +29,8 @@ from gru_parallel.training.metrics_file import MetricsFile
 from gru_parallel.training.nonfinite_loss import StopAtNonFiniteLoss
 from gru_parallel.training.process_strategy import ProcessStrategy
 from gru_parallel.training.step_clock import StepClock
+
+_PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
 
 def build_trainer(
@@ -44,7 +49,7 @@ def build_trainer(
     Args:
         config: the run's settings.
         plan: what the strategy runs.
-        folder: of the run; checkpoints, metrics.csv and loggers go into it.
+        folder: of the run; checkpoints, metrics.csv, loggers and profiles go into it.
         clock: times the training steps.
         data: of the run.
         ranks: of the run; None where there is but this process.
@@ -79,6 +84,9 @@ def build_trainer(
         callbacks.append(LearningRateMonitor(logging_interval="step"))
     strategy = _strategy(config, plan, data, ranks)
     device = strategy.root_device
+    if config.trainer.profiler is not None:
+        # By its name alone it would write where Lightning's log goes, which is nowhere here.
+        arguments["profiler"] = _PROFILERS[config.trainer.profiler](folder, "profile")
     return pl.Trainer(
         **arguments,
         accelerator="cpu" if device.type == "cpu" else "gpu" if device.type == "cuda" else "auto",
@@ -100,6 +108,19 @@ def _strategy(
     n_replicas = config.data_parallel
     rows = data.share.rows(config.data.batch_size)
     return ProcessStrategy(plan, ranks, data_parallel=n_replicas, rows=rows)
+
+
+def quieten_lightning() -> None:
+    """Leave out what Lightning says to everybody, whatever the run."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        "The '.*' does not have many workers",
+        "GPU available but not used",
+        "The number of training batches .* is smaller than the logging interval",
+        ".*isinstance\\(treespec, LeafSpec\\)` is deprecated",
+        "Checkpoint directory .* exists and is not empty",
+    ):
+        warnings.filterwarnings("ignore", message)
 
 
 def check_trainer(config: Config) -> None:

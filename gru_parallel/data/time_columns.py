@@ -32,7 +32,9 @@ _NAMES_OF_TIMES = (
     "unixtimestamp",
 )
 _NAMES_OF_HOURS = ("hour", "hours", "hr", "time", "timeofday", "tod")
-_TIME_OF_DAY = re.compile(r"\d{1,2}(:\d{2}){1,2}(\.\d+)?( ?[ap]m)?|\d{1,2} ?[ap]m", re.IGNORECASE)
+_TIME_OF_DAY = re.compile(
+    r"\d{1,2}(:\d{2}){1,2}(\.\d+)?( ?[ap]m)?|\d{1,2}(\.\d{2}){2}|\d{1,2} ?[ap]m", re.IGNORECASE
+)
 _PARTS_OF_DATES = ("year", "month", "day", "hour", "minute", "second")
 
 
@@ -50,8 +52,9 @@ def find_time_columns(
     Returns:
         The named columns; else the first one that is not numeric and mostly dates; else the first
         one that is called as times are: date, datetime, ds, epoch, time, time_idx, timestamp,
-        timestep, ts or unixtime, in small letters or capitals. None of them where there is no such
-        column, or "none" was named.
+        timestep, ts or unixtime, in small letters or capitals; else those that are called year,
+        month and day, with hour, minute and second as far as there are such. None of them where
+        there is no such column, or "none" was named.
 
     Raises:
         UsageError: the file has no column of that name.
@@ -62,7 +65,14 @@ def find_time_columns(
     free = [name for name in names if name not in taken]
     dates = (name for name in free if _is_mostly_dates(sheet.frame[name]))
     found = next(dates, None) or next(filter(_is_called_as_times_are, free), None)
-    return () if found is None else (found,)
+    return _parts_of_dates(free) if found is None else (found,)
+
+
+def _parts_of_dates(names: Sequence[str]) -> tuple[str, ...]:
+    """The columns that say year, month and day, and what goes with them; () without these."""
+    by_part = {_plain(name): name for name in names}
+    found = tuple(by_part[part] for part in _PARTS_OF_DATES if part in by_part)
+    return found if set(_PARTS_OF_DATES[:3]) <= by_part.keys() else ()
 
 
 def with_one_time_column(sheet: Sheet, columns: Sequence[str]) -> tuple[Sheet, str | None]:

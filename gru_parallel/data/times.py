@@ -108,7 +108,10 @@ def _not_ascending(sheet: Sheet, column: str, before: int, times: NDArray[Any]) 
         remedies = ["keep one of them"]
         beside = time_of_day_beside(sheet, column)
         if beside is not None:
-            remedies = [f"set data.time_column=[{column},{beside}] if these are date and time"]
+            # Of several columns together, the name is theirs with blanks between.
+            parts = column.split(" ") if set(column.split(" ")) <= set(sheet.names) else [column]
+            columns = ",".join([*parts, beside])
+            remedies = [f"set data.time_column=[{columns}] if these are date and time"]
     else:
         problem = (
             f"row {row} ({column}={later}) is earlier than row {row_before} ({column}={earlier})"

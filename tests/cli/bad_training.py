@@ -251,6 +251,15 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ["logger=csv", "logger.csv.save_dir=file/logs"],
         ["logger.csv.save_dir=file/logs", "folder"],
     ),
+    "a logger into no folder": (
+        ["logger=csv", "logger.csv.save_dir="],
+        ["logger.csv.save_dir is empty"],
+    ),
+    "an argument of no schedule": (
+        ["+lr_scheduler.foo=1"],
+        ["lr_scheduler.foo", "lr_scheduler=cosine"],
+    ),
+    "no checkpoint to begin with": (["init_from="], ["init_from=", "leave it out"]),
     "a logger into nothing": (
         ["logger=csv", "logger.csv.save_dir=null"],
         ["logger.csv.save_dir=null", "a path"],

@@ -57,6 +57,9 @@ def test_training_refuses_a_setting_that_cannot_work(
         "no batch to train on",
         "an argument without its plus",
         "a plateau without validation",
+        "a finder of learning rates",
+        "a validation after more batches than there are",
+        "a schedule of the rate in no steps",
     ],
 )
 def test_planning_refuses_a_setting_that_cannot_work(name: str, plan_command: RunCommand) -> None:

@@ -277,3 +277,10 @@ def test_a_column_is_named_as_it_is_written(
     config = (ended.folder / "config.yaml").read_text()
     assert f"target:\n  - '{name}'\n" in config
     assert checkpoint_of(ended)["state_dict"]["model.encoder.weight"].shape == (4, 2)
+
+
+def test_a_profile_stands_in_the_folder_of_the_run(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "trainer.profiler=simple")
+
+    assert (ended.status, ended.err) == (0, "")
+    assert "run_training_batch" in (ended.folder / "fit-profile.txt").read_text()

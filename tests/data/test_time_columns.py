@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.files import load_table
 from gru_parallel.data.reading import read_sheet
 from gru_parallel.data.time_columns import find_time_columns
@@ -184,3 +185,18 @@ def test_columns_that_make_no_time_are_refused(
             write("date,time,month,day,a,b\n2020-01-01,22:00,1,1,1,1\n"), time_column=columns
         )
     assert problem in str(caught.value)
+
+
+def test_columns_called_year_month_and_day_say_together_when_a_row_was(write: Write) -> None:
+    hours = "".join(f"2020,1,1,{hour},{hour}.5\n" for hour in range(4))
+    table = load_table(write("year,month,day,hour,a\n" + hours))
+
+    assert table.columns == ("a",)
+    assert table.times is not None
+    assert [str(time)[:16] for time in table.times[:2]] == ["2020-01-01T00:00", "2020-01-01T01:00"]
+
+
+def test_a_repeated_date_beside_a_time_with_points_is_told_to_name_both(write: Write) -> None:
+    rows = "01/01/2020;18.00.00;1\n01/01/2020;19.00.00;2\n"
+    with pytest.raises(UsageError, match=r"set data\.time_column=\[Date,Time\]"):
+        load_table(write("Date;Time;a\n" + rows), csv_format=CsvFormat(separator=";"))
