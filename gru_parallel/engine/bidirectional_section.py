@@ -12,7 +12,7 @@ from torch import Tensor
 from gru_parallel.engine.assistant import Assistant, Work
 from gru_parallel.engine.block_section import States
 from gru_parallel.engine.gradient_sums import GradientSums
-from gru_parallel.engine.pieces import has_own_computation, refuse_foreign_leaf
+from gru_parallel.engine.own_code import has_own_computation, refuse_foreign_leaf
 from gru_parallel.engine.section import Parcel, PassSetting, Section, leaf
 from gru_parallel.model import BidirectionalBlock
 from gru_parallel.model.bidirectional import FORWARD, REVERSE

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gru_parallel.engine.cells import CellIndex
-from gru_parallel.engine.pieces import has_own_forward
+from gru_parallel.engine.own_code import has_own_forward
 from gru_parallel.engine.section import Parcel, PassSetting, Section, leaf
 from gru_parallel.model import Block, Start
 from gru_parallel.model.hidden import entering

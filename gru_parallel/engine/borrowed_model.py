@@ -9,13 +9,8 @@ from dataclasses import replace
 from torch import Tensor
 
 from gru_parallel.engine.cells import Cells
-from gru_parallel.engine.pieces import (
-    check_forwards,
-    check_head,
-    encode_whole,
-    refuse_hooks_never_called,
-    why_uncut,
-)
+from gru_parallel.engine.own_code import check_forwards, refuse_hooks_never_called
+from gru_parallel.engine.pieces import check_head, encode_whole, why_uncut
 from gru_parallel.engine.stage import Stage, StageModules, put_on
 from gru_parallel.engine.stages import modules_of_stages
 from gru_parallel.engine.stand_ins import StandIns

@@ -16,7 +16,7 @@ from gru_parallel.engine.cells import Cells
 from gru_parallel.engine.engine import steps_that_run
 from gru_parallel.engine.gradients import with_gradients
 from gru_parallel.engine.inputs import gradients_of_inputs, head_tail
-from gru_parallel.engine.pieces import refuse_hooks
+from gru_parallel.engine.own_code import refuse_hooks
 from gru_parallel.engine.stage import Stage
 from gru_parallel.engine.stage_pass import CHECK, TRAINING, Batch, StagePass
 from gru_parallel.engine.tail import assemble

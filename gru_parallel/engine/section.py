@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gru_parallel.engine.cells import CellIndex, Cells
 from gru_parallel.engine.gradient_sums import GradientSums
 from gru_parallel.engine.lane import Lane
-from gru_parallel.engine.pieces import refuse_foreign_leaf
+from gru_parallel.engine.own_code import refuse_foreign_leaf
 from gru_parallel.model import DropoutKey
 
 
