@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from gru_parallel.engine.context import CallerContext
 from gru_parallel.engine.lane import Lane, Packet
-
-Work = Callable[[Sequence[Tensor | None]], list[Tensor | None]]
-"""From tensors on a device to tensors on that device."""
+from gru_parallel.engine.second_device import Found, Work
 
 Packets = list[Packet | None]
-Found = TypeVar("Found")
 
 
 class Assistant:
@@ -64,20 +60,7 @@ class Assistant:
         own: Lane,
         meanwhile: Callable[[], Found],
     ) -> tuple[Found, list[Tensor | None]]:
-        """Do work on the assistant's device and something else in the calling thread, at once.
-
-        Args:
-            work: what to do, in the state of the calling thread.
-            tensors: what it takes, on the calling stage's device.
-            own: lane of the calling stage, to which the results come back.
-            meanwhile: what the calling thread does.
-
-        Returns:
-            What came of both; of the work on the calling stage's device.
-
-        Raises:
-            Exception: what either raised, once neither runs any longer.
-        """
+        """See `SecondDevice.beside`."""
         begun = self._begin(work, tensors, own)
         try:
             found = meanwhile()

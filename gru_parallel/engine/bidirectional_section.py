@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.assistant import Assistant, Work
 from gru_parallel.engine.block_section import States
 from gru_parallel.engine.gradient_sums import GradientSums
 from gru_parallel.engine.own_code import has_own_computation, refuse_foreign_leaf
+from gru_parallel.engine.second_device import SecondDevice, Work
 from gru_parallel.engine.section import Parcel, PassSetting, Section, leaf
 from gru_parallel.model import BidirectionalBlock
 from gru_parallel.model.bidirectional import FORWARD, REVERSE
@@ -65,7 +65,7 @@ class BidirectionalSection(Section):
         *,
         wants_dx: bool,
         gives_state: bool,
-        assistant: Assistant | None = None,
+        assistant: SecondDevice | None = None,
     ) -> None:
         (block,) = states.blocks
         assert isinstance(block, BidirectionalBlock)

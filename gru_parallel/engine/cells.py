@@ -225,6 +225,15 @@ class Cells:
         return [whole[self.steps[m][c], : self.n_active((m, c))] for m, c in cells]
 
 
+def over_the_batch(pieces: dict[CellIndex, Tensor], cells: Cells) -> Tensor:
+    """Put cells, (time, rows, features) each, together; zero where a row has no step."""
+    some = next(iter(pieces.values()))
+    whole = some.new_zeros(cells.n_steps, cells.batch_size, some.shape[2])
+    for cell, piece in pieces.items():
+        whole.transpose(0, 1)[cells.place(cell)] = piece.transpose(0, 1)
+    return whole
+
+
 def _narrow(tensor: Tensor, dim: int, part: slice) -> Tensor:
     return tensor.narrow(dim, part.start, part.stop - part.start)
 

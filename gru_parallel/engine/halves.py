@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.cells import Cells
+from gru_parallel.engine.cells import Cells, over_the_batch
 from gru_parallel.engine.inline import Inline
 from gru_parallel.engine.stage import Stage
 from gru_parallel.engine.stage_pass import Batch, StagePass
@@ -126,12 +126,3 @@ class Halves:
             dh_0 = torch.cat([each.dh_0().to(h_0.device) for each in passes])
         weights = [gradient for each in passes for gradient in each.weight_gradients()]
         return Gradients(dx, dh_0, weights)
-
-
-def over_the_batch(pieces: dict[tuple[int, int], Tensor], cells: Cells) -> Tensor:
-    """Put cells, (time, rows, features) each, together; zero where a row has no step."""
-    some = next(iter(pieces.values()))
-    whole = some.new_zeros(cells.n_steps, cells.batch_size, some.shape[2])
-    for cell, piece in pieces.items():
-        whole.transpose(0, 1)[cells.place(cell)] = piece.transpose(0, 1)
-    return whole

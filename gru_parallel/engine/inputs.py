@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.halves import over_the_batch
+from gru_parallel.engine.cells import over_the_batch
 from gru_parallel.engine.stage_pass import Batch, StagePass
 from gru_parallel.engine.tail import HeadTail, targets_gradient
 

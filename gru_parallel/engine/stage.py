@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.engine.assistant import Assistant
 from gru_parallel.engine.lane import Lane
+from gru_parallel.engine.second_device import SecondDevice
 from gru_parallel.model import Block
 from gru_parallel.model.head import Head
 
@@ -79,7 +79,7 @@ class Stage:
     modules: StageModules
     lane: Lane
     is_last: bool = True
-    assistant: Assistant | None = None
+    assistant: SecondDevice | None = None
     carried: dict[str, Tensor] = field(default_factory=dict)
 
     @property
