@@ -1,4 +1,4 @@
-"""SecondDevice: what a stage asks of a device that works beside its own, on the reverse direction."""
+"""SecondDevice: what a stage asks of a device that works beside its own, in reverse direction."""
 
 from __future__ import annotations
 
