@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gru_parallel.engine.cells import Cells
-from gru_parallel.engine.section import Parcel
-from gru_parallel.engine.stage_pass import Batch, StagePass
 from gru_parallel.engine.stages import make_stages, modules_of_stages
-from gru_parallel.engine.tail import HeadTail
 from gru_parallel.model import StackModel, SumLoss
 from gru_parallel.placement import Plan
 from gru_parallel.schedule import Action, Op, build_schedule, simulate
+from gru_parallel.stage.cells import Cells
+from gru_parallel.stage.section import Parcel
+from gru_parallel.stage.stage_pass import Batch, StagePass
+from gru_parallel.stage.tail import HeadTail
 
 
 class BareCells:

@@ -7,7 +7,7 @@ from time import thread_time
 from typing import Any
 from unittest.mock import patch
 
-from gru_parallel.engine.stage_pass import StagePass
+from gru_parallel.stage.stage_pass import StagePass
 
 
 class CellClock:

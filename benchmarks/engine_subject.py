@@ -11,9 +11,9 @@ from benchmarks.rank_variants import EngineVariant, Runner
 from benchmarks.shapes import Shape
 from benchmarks.trained_subject import TrainedSubject
 from gru_parallel.engine.pipeline import PipelineEngine
-from gru_parallel.engine.processes import ProcessEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
+from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.ranks import Launch, Ranks, join
 
 TIMEOUT_S = 60.0

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from gru_parallel.engine import existing_devices
-from gru_parallel.engine.processes import ProcessEngine
 from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
-from gru_parallel.placement import plan_from_device_map
+from gru_parallel.planning import plan_from_device_map
+from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.ranks import Launch, Ranks, join
 
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from gru_parallel.engine import ThreadEngine, existing_devices
 from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
-from gru_parallel.placement import plan_from_device_map
+from gru_parallel.planning import plan_from_device_map
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gru_parallel.gru import GRU
+    from gru_parallel.dropin.gru import GRU
 
 __all__ = ["GRU"]
 
@@ -12,7 +12,7 @@ def __getattr__(name: str) -> Any:
     """Import `GRU` when it is first asked for: placement and schedule need no torch."""
     if name == "GRU":
         # Kept out of the import of the package, which would take torch's seconds.
-        from gru_parallel.gru import GRU
+        from gru_parallel.dropin.gru import GRU
 
         return GRU
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from unittest.mock import patch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from gru_parallel.engine.stage_pass import StagePass
+from gru_parallel.stage.stage_pass import StagePass
 
 
 class SavedActivations:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gru_parallel.engine.context import CallerContext
-from gru_parallel.engine.lane import Lane, Packet
-from gru_parallel.engine.second_device import Found, Work
+from gru_parallel.stage.lane import Lane, Packet
+from gru_parallel.stage.second_device import Found, Work
 
 Packets = list[Packet | None]
 

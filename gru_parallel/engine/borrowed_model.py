@@ -8,16 +8,16 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from gru_parallel.engine.cells import Cells
-from gru_parallel.engine.own_code import check_forwards, refuse_hooks_never_called
-from gru_parallel.engine.pieces import check_head, encode_whole, why_uncut
-from gru_parallel.engine.stage import Stage, StageModules, put_on
 from gru_parallel.engine.stages import modules_of_stages
 from gru_parallel.engine.stand_ins import StandIns
 from gru_parallel.engine.unsupported import refuse_what_looks_inside
 from gru_parallel.errors import UsageError
 from gru_parallel.model import StackModel
 from gru_parallel.placement.plan import Plan
+from gru_parallel.stage.cells import Cells
+from gru_parallel.stage.own_code import check_forwards, refuse_hooks_never_called
+from gru_parallel.stage.pieces import check_head, encode_whole, why_uncut
+from gru_parallel.stage.stage import Stage, StageModules, put_on
 
 
 class BorrowedModel:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from queue import SimpleQueue
 from typing import Protocol
 
-from gru_parallel.engine.lane import Packet
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule import Action, Op, partner
+from gru_parallel.stage.lane import Packet
 
 Packets = tuple[Packet, Packet | None]
 """The tensor of a cell, and the state that goes with it, if one does."""

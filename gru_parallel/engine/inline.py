@@ -9,9 +9,9 @@ from gru_parallel.engine.channel import QueueChannel
 from gru_parallel.engine.context import CallerContext
 from gru_parallel.engine.interpreter import Interpreter
 from gru_parallel.engine.observed import apart_from_checkpoints
-from gru_parallel.engine.stage import Stage
-from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.schedule import Schedule, Timeline
+from gru_parallel.stage.stage import Stage
+from gru_parallel.stage.stage_pass import StagePass
 
 
 class Inline:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.cells import over_the_batch
-from gru_parallel.engine.stage_pass import Batch, StagePass
-from gru_parallel.engine.tail import HeadTail, targets_gradient
+from gru_parallel.stage.cells import over_the_batch
+from gru_parallel.stage.stage_pass import Batch, StagePass
+from gru_parallel.stage.tail import HeadTail, targets_gradient
 
 
 def head_tail(passes: Sequence[StagePass]) -> HeadTail | None:

@@ -7,11 +7,11 @@ from time import perf_counter
 
 import torch
 
-from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.channel import Aborted, Channel
-from gru_parallel.engine.section import Parcel
-from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.schedule import Action, Event, Op
+from gru_parallel.stage.cells import CellIndex
+from gru_parallel.stage.section import Parcel
+from gru_parallel.stage.stage_pass import StagePass
 
 
 class Interpreter:

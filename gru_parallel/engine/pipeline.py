@@ -12,19 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel.engine.borrowed_model import BorrowedModel
-from gru_parallel.engine.cells import Cells
 from gru_parallel.engine.engine import steps_that_run
 from gru_parallel.engine.gradients import with_gradients
 from gru_parallel.engine.inputs import gradients_of_inputs, head_tail
-from gru_parallel.engine.own_code import refuse_hooks
-from gru_parallel.engine.stage import Stage
-from gru_parallel.engine.stage_pass import CHECK, TRAINING, Batch, StagePass
-from gru_parallel.engine.tail import assemble
 from gru_parallel.engine.workers import Workers
 from gru_parallel.errors import ShapeError
 from gru_parallel.model import StackModel, Start, SumLoss
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import Timeline
+from gru_parallel.stage.cells import Cells
+from gru_parallel.stage.own_code import refuse_hooks
+from gru_parallel.stage.stage import Stage
+from gru_parallel.stage.stage_pass import CHECK, TRAINING, Batch, StagePass
+from gru_parallel.stage.tail import assemble
 
 
 class PipelineEngine(ABC):

@@ -8,13 +8,11 @@ from functools import cache
 import torch
 
 from gru_parallel.engine.assistant import Assistant
-from gru_parallel.engine.cells import Cells
 from gru_parallel.engine.devices import torch_device
-from gru_parallel.engine.lane import make_lane
-from gru_parallel.engine.stage import Stage, StageModules
 from gru_parallel.errors import UsageError
 from gru_parallel.model import StackModel
-from gru_parallel.placement import Plan, StagePlan, check_reverse_devices
+from gru_parallel.placement import Plan, StagePlan
+from gru_parallel.planning import check_reverse_devices
 from gru_parallel.schedule import (
     Op,
     Schedule,
@@ -24,6 +22,9 @@ from gru_parallel.schedule import (
     lower,
     validate,
 )
+from gru_parallel.stage.cells import Cells
+from gru_parallel.stage.lane import make_lane
+from gru_parallel.stage.stage import Stage, StageModules
 
 
 def make_stages(

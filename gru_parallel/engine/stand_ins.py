@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
-from gru_parallel.engine.stage import Stage, StageModules
 from gru_parallel.errors import UsageError
 from gru_parallel.model import Block
 from gru_parallel.model.private import make_private
+from gru_parallel.stage.stage import Stage, StageModules
 
 DeviceOf = Callable[[nn.Module], torch.device]
 M = TypeVar("M", bound=nn.Module)

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from gru_parallel.engine.pipeline import PipelineEngine
-from gru_parallel.engine.stage_pass import Batch, StagePass
 from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of_stages
 from gru_parallel.engine.workers import Workers
 from gru_parallel.model import StackModel, SumLoss
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import Op
+from gru_parallel.stage.stage_pass import Batch, StagePass
 
 
 class ThreadEngine(PipelineEngine):

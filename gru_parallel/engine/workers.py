@@ -16,9 +16,9 @@ import torch
 from gru_parallel.engine.channel import Aborted, Channel, QueueChannel
 from gru_parallel.engine.context import CallerContext
 from gru_parallel.engine.interpreter import Interpreter
-from gru_parallel.engine.stage import Stage
-from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.schedule import Event, Schedule, Timeline
+from gru_parallel.stage.stage import Stage
+from gru_parallel.stage.stage_pass import StagePass
 
 Job = Callable[[], None]
 

@@ -9,18 +9,17 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gru_parallel.placement import (
-    Cluster,
-    LayerCost,
-    Plan,
+from gru_parallel.placement import Cluster, LayerCost, Plan
+from gru_parallel.planning import (
     barrier_stages,
     held_shares,
     idle_devices,
+    predict,
     stage_costs,
     stage_times_ms,
 )
 from gru_parallel.report.units import format_bytes, format_ms, format_percent
-from gru_parallel.schedule import Timeline, predict
+from gru_parallel.schedule import Timeline
 
 
 def predicted_timeline(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -> Timeline:

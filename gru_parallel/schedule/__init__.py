@@ -3,7 +3,6 @@
 from gru_parallel.schedule.action import Action, Op, partner
 from gru_parallel.schedule.grid import draw_lists, draw_slots
 from gru_parallel.schedule.lower import lower
-from gru_parallel.schedule.predict import predict
 from gru_parallel.schedule.registry import SCHEDULES, backward_only, build_schedule, forward_only
 from gru_parallel.schedule.schedule import Schedule, needs
 from gru_parallel.schedule.simulate import simulate
@@ -25,7 +24,6 @@ __all__ = [
     "lower",
     "needs",
     "partner",
-    "predict",
     "simulate",
     "validate",
 ]

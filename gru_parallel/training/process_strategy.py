@@ -15,10 +15,11 @@ from torch.utils._pytree import tree_map_only
 from torchmetrics import Metric
 
 from gru_parallel.engine.pipeline import PipelineEngine
-from gru_parallel.engine.processes import ProcessEngine
-from gru_parallel.engine.world import device_of_rank
 from gru_parallel.errors import EndOfRunError, UsageError
-from gru_parallel.placement import Plan, n_places
+from gru_parallel.placement import Plan
+from gru_parallel.planning import n_places
+from gru_parallel.processes.process_engine import ProcessEngine
+from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks
 from gru_parallel.training.metrics import gather_states
 from gru_parallel.training.module import SeriesModule

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gru_parallel.engine import ThreadEngine, existing_devices
 from gru_parallel.model import GRUStack, StackModel, StepHead, SumLoss
-from gru_parallel.placement import plan_from_device_map
+from gru_parallel.planning import plan_from_device_map
 from gru_parallel.verification.cuts import spread
 from gru_parallel.verification.sequences import INPUT_SIZE, Sequences, gradient
 from gru_parallel.verification.settings import Settings

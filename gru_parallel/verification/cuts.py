@@ -8,7 +8,7 @@ from itertools import product
 
 from torch import nn
 
-from gru_parallel.gru import GRU
+from gru_parallel.dropin.gru import GRU
 from gru_parallel.schedule import SCHEDULES
 from gru_parallel.verification.difference import Differences, compare
 from gru_parallel.verification.sequences import draw_gru, draw_sequences, run, shorten

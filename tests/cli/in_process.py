@@ -12,8 +12,8 @@ import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
 
-from gru_parallel import plan, train, verify
-from gru_parallel.cli import run_in_place, run_under_hydra
+from gru_parallel.app import plan, train, verify
+from gru_parallel.app.cli import run_in_place, run_under_hydra
 
 SMALL = (
     "data.n_steps=260",

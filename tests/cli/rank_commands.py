@@ -16,7 +16,7 @@ from typing import Any
 from torch.distributed import TCPStore
 
 from gru_parallel import together, train
-from gru_parallel.cli import run_under_hydra
+from gru_parallel.app.cli import run_under_hydra
 from tests.cli.in_process import SMALL
 from tests.forked_ranks import ForkedRank
 from tests.rank_processes import free_port, rank_environment

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from gru_parallel.config.overrides import check_sweep
 from gru_parallel.errors import UsageError
-from gru_parallel.overrides import check_sweep
 from tests.cli.bad_input import BAD_SETTINGS
 from tests.cli.bad_training import BAD_TRAINING
 from tests.cli.in_process import SMALL, Ended, RunCommand

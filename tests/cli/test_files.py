@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gru_parallel.command_line import with_home
+from gru_parallel.app.command_line import with_home
 from tests.cli.in_process import SMALL, Ended, RunCommand, summary_of
 
 HOURS = pd.date_range("2024-01-01", periods=100, freq="h")

@@ -9,8 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from gru_parallel import config
+from gru_parallel.config.overrides import check_sweep, compose_config
 from gru_parallel.errors import UsageError
-from gru_parallel.overrides import check_sweep, compose_config
 from tests.cli.in_process import SMALL, RunCommand, losses_of
 
 ETTH1 = ("experiment=etth1", "data=lorenz96")

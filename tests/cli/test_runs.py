@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from gru_parallel.overrides import compose_config
+from gru_parallel.config.overrides import compose_config
+from gru_parallel.config.read_config import read_config
 from gru_parallel.placement import Plan
-from gru_parallel.read_config import read_config
 from tests.cli.in_process import (
     SMALL,
     RunCommand,

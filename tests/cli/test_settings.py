@@ -8,8 +8,8 @@ import lightning.pytorch as pl
 import pytest
 from omegaconf import DictConfig
 
-from gru_parallel.config import DATA_SCHEMAS, SCHEMAS
-from gru_parallel.overrides import compose_config
+from gru_parallel.config.overrides import compose_config
+from gru_parallel.config.schema import DATA_SCHEMAS, SCHEMAS
 
 DECIDED_ELSEWHERE = {
     "accelerator",

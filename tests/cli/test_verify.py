@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.engine import block_section
-from gru_parallel.engine.block_section import BlockSection
-from gru_parallel.engine.halves import Halves
-from gru_parallel.engine.stage_pass import StagePass
+from gru_parallel.dropin.halves import Halves
 from gru_parallel.model import Block, Start
 from gru_parallel.model.hidden import given
 from gru_parallel.report.units import format_difference
+from gru_parallel.stage import block_section
+from gru_parallel.stage.block_section import BlockSection
+from gru_parallel.stage.stage_pass import StagePass
 from gru_parallel.verification import Settings, largest_of_each, measure_cuts, measure_starts
 from tests.cli.in_process import RunCommand
 

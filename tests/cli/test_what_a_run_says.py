@@ -7,9 +7,9 @@ import sys
 import pytest
 import torch
 
-from gru_parallel.build import build_data
-from gru_parallel.overrides import compose_config
-from gru_parallel.read_config import read_config
+from gru_parallel.assembly import build_data
+from gru_parallel.config.overrides import compose_config
+from gru_parallel.config.read_config import read_config
 from tests.cli.in_process import SMALL, RunCommand, checkpoint_of, rows_of, summary_of
 
 BATCHES_OF_16 = (*SMALL, "data.batch_size=16")

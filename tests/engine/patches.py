@@ -7,8 +7,8 @@ from unittest.mock import patch
 
 from torch import Tensor
 
-from gru_parallel.engine.cells import CellIndex
 from gru_parallel.model import BidirectionalBlock, Block, DropoutKey, StackModel
+from gru_parallel.stage.cells import CellIndex
 
 WAIT_S = 20.0
 

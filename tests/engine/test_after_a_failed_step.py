@@ -13,16 +13,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.engine import halves, threads
-from gru_parallel.engine.cells import CellIndex
-from gru_parallel.engine.lane import CPULane
-from gru_parallel.engine.stage_pass import StagePass
+from gru_parallel.dropin import halves
+from gru_parallel.engine import threads
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import BidirectionalBlock
 from gru_parallel.model.bidirectional import FORWARD, REVERSE
+from gru_parallel.stage.cells import CellIndex
+from gru_parallel.stage.lane import CPULane
+from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
+from tests.dropin.twins import assert_same, gradients, make_twins, make_x, weighted_sum
 from tests.engine.patches import before_each_cell, before_each_direction
-from tests.gru.twins import assert_same, gradients, make_twins, make_x, weighted_sum
 
 # A hang is the failure that most of these tests look for.
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_left")]

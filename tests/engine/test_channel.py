@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from gru_parallel.engine.channel import Aborted, Packets, QueueChannel
-from gru_parallel.engine.lane import Packet
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule import Action
+from gru_parallel.stage.lane import Packet
 
 
 def packet(number: float) -> Packets:

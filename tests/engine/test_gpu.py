@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.engine import WholeEngine
-from gru_parallel.engine.section import Parcel
-from gru_parallel.engine.stage import Stage
-from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.schedule import SCHEDULES, build_schedule, lower
+from gru_parallel.stage.cells import CellIndex
+from gru_parallel.stage.section import Parcel
+from gru_parallel.stage.stage import Stage
+from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import (
     MSE,
     TOLERANCE,

@@ -7,13 +7,13 @@ from typing import Any, ClassVar, cast
 import pytest
 import torch
 
-from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.channel import Aborted, QueueChannel
 from gru_parallel.engine.interpreter import Interpreter
-from gru_parallel.engine.lane import CPULane
-from gru_parallel.engine.section import Parcel
-from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.schedule import Action, Event
+from gru_parallel.stage.cells import CellIndex
+from gru_parallel.stage.lane import CPULane
+from gru_parallel.stage.section import Parcel
+from gru_parallel.stage.stage_pass import StagePass
 
 CPU = torch.device("cpu")
 

@@ -13,9 +13,9 @@ from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
 from tests.builders import HIDDEN, MSE, build_model, make_batch, make_plan
 from tests.cudnn_stand_in import refuse_what_cudnn_refuses
-from tests.engine.process_cases import CARRY, PREVIOUS, RAGGED
-from tests.gru.twins import CUTS, make_twins, make_x, weighted_sum
-from tests.gru.twins import HIDDEN as WIDTH
+from tests.dropin.twins import CUTS, make_twins, make_x, weighted_sum
+from tests.dropin.twins import HIDDEN as WIDTH
+from tests.processes.process_cases import CARRY, PREVIOUS, RAGGED
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.cells import CellIndex
-from gru_parallel.engine.section import Parcel
-from gru_parallel.engine.stage_pass import StagePass
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.schedule import SCHEDULES, build_schedule, simulate
+from gru_parallel.stage.cells import CellIndex
+from gru_parallel.stage.section import Parcel
+from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import HIDDEN, MSE, build_model, make_batch, make_plan
 
 # Two rows a micro-batch at least: a cell of one row may be a view of the batch, which is no cell's.

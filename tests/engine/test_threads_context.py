@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import StackModel
+from gru_parallel.stage.cells import CellIndex
 from tests.builders import (
     MSE,
     assert_gradients_close,

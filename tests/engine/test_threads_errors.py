@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import ShapeError
 from gru_parallel.model import StackModel, SumLoss
+from gru_parallel.stage.cells import CellIndex
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
 from tests.engine.patches import WAIT_S, before_each_cell, failing_backward, failing_forward
 

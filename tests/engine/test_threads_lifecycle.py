@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.cells import CellIndex
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.stage.cells import CellIndex
 from tests.builders import MSE, build_model, make_batch, make_plan
 from tests.engine.patches import before_each_cell, failing_forward
 

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from gru_parallel.data import SeriesDataModule, Share
 from gru_parallel.data.share import ALL_ROWS
-from gru_parallel.placement import Plan, n_places
+from gru_parallel.placement import Plan
+from gru_parallel.planning import n_places
 from gru_parallel.ranks import Launch, Ranks, join
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.process_strategy import ProcessStrategy

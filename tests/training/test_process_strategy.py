@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import (
 from torch import Tensor
 
 from gru_parallel.errors import UsageError
-from gru_parallel.placement import n_places
+from gru_parallel.planning import n_places
 from gru_parallel.ranks import Launch, join
 from gru_parallel.training import PipelineStrategy
 from gru_parallel.training.process_strategy import ProcessStrategy

@@ -1,0 +1,1 @@
+"""The commands: from a command line to a checked config, and from errors to exit statuses."""

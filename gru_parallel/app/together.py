@@ -1,0 +1,130 @@
+"""Many ranks as one run: one folder, one config and one plan for all, and each error said once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from gru_parallel.config.overrides import quoted, run_folder
+from gru_parallel.config.schema import Config, ProcessesConfig
+from gru_parallel.errors import UsageError
+from gru_parallel.ranks import Launch, Ranks, check_alike
+
+
+def check_launch(config: Config, launch: Launch | None) -> None:
+    """Refuse an engine that does not go with how this process was started.
+
+    Raises:
+        UsageError: see above.
+    """
+    n_ranks = 1 if launch is None else launch.world_size
+    if isinstance(config.engine, ProcessesConfig):
+        if launch is None:
+            raise UsageError(
+                "engine=processes has a process for each stage, which torchrun starts:"
+                " torchrun --nproc-per-node 4 -m gru_parallel.train engine=processes ..., or"
+                " scripts/slurm.sh under SLURM."
+            )
+    elif n_ranks > 1:
+        raise UsageError(
+            f"engine={config.engine.name} runs in one process, but {n_ranks} were started; add"
+            " engine=processes, or start it without torchrun."
+        )
+
+
+def check_no_sweep(launch: Launch | None) -> None:
+    """Refuse a sweep where many processes were started.
+
+    Raises:
+        UsageError: see above.
+    """
+    if launch is not None and launch.world_size > 1:
+        raise UsageError(
+            f"A sweep is many runs, and {launch.world_size} processes were started for one; leave"
+            " out --multirun, and start torchrun once for each run."
+        )
+
+
+def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
+    """Return the overrides of all ranks of a run: theirs, and what makes them one run.
+
+    The folder is that of the launcher's first attempt; a later attempt goes on from the last
+    checkpoint that the run has written into it. The first rank alone writes what Hydra writes.
+
+    Args:
+        arguments: overrides, as on the command line.
+        ranks: of the run.
+    """
+    folder = Path(ranks.remember("folder", lambda: str(run_folder(arguments))))
+    common = [*arguments, f"hydra.run.dir={quoted(str(folder))}"]
+    last = folder / "checkpoints" / "last.ckpt"
+    if _is_own(last, ranks):
+        # What it began with is in the checkpoint.
+        common += ["init_from=null", f"ckpt_path={quoted(str(last))}"]
+    if not ranks.is_first:
+        common.append("hydra.output_subdir=null")
+    return common
+
+
+def _is_own(last: Path, ranks: Ranks) -> bool:
+    """Whether an earlier attempt of this run has written its last checkpoint."""
+    before = ranks.remember("last checkpoint before the run", lambda: _stamp(last))
+    # A store that ends with the attempt has nothing to remember.
+    is_new = _stamp(last) != before or not ranks.launch.uses_agent_store
+    # The launchers of several machines count attempts each for itself.
+    is_again = ranks.any(ranks.is_again, "whether the run goes on")
+    # The first rank's word counts: a file system may show the file to others later.
+    return bool(ranks.broadcast(is_again and is_new and last.is_file(), "the last checkpoint"))
+
+
+def _stamp(path: Path) -> str:
+    """Return what tells a file from the one that replaces it; empty where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_mtime_ns} {status.st_size}"
+
+
+def check_same_run(composed: DictConfig, ranks: Ranks) -> None:
+    """Check that all ranks run the same versions with the same config.
+
+    Raises:
+        UsageError: they do not; names what differs.
+    """
+    versions = {"gru_parallel": version("gru-parallel"), "torch": torch.__version__}
+    check_alike(ranks, versions | _flat(OmegaConf.to_container(composed)))
+
+
+def first_problem(problem: str | None, ranks: Ranks) -> tuple[str | None, bool]:
+    """Bring together what stands against the run on each rank.
+
+    Args:
+        problem: of this rank; None for none.
+        ranks: of the run.
+
+    Returns:
+        problem: this rank's, or else the first of any rank's; None where no rank has one.
+        is_speaker: whether this rank is the first that has this problem, and says so.
+    """
+    problems = ranks.gather(problem, "all ranks to prepare the run")
+    found = [each for each in problems if each is not None]
+    if not found:
+        return None, False
+    said = problem or found[0]
+    return said, problem is not None and problems.index(problem) == ranks.rank
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, str]:
+    """Name every value of a config by its full name."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: str(config)}
+    named: dict[str, str] = {}
+    for key, value in config.items():
+        named |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return named

@@ -1,0 +1,273 @@
+"""`python -m gru_parallel.train`: plan, train, test, report."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from omegaconf import DictConfig
+from rich.console import Console
+from torch import Tensor
+
+from gru_parallel.app.cli import TERMINATED, fail, run_under_hydra, write_resolved
+from gru_parallel.assembly import (
+    Part,
+    Planned,
+    Start,
+    build_data,
+    build_module,
+    build_plan,
+    build_start,
+    build_trainer,
+    check_memory,
+    check_rates,
+    check_trainer,
+    quieten_lightning,
+    run_length,
+)
+from gru_parallel.config.schema import Config
+from gru_parallel.data import SeriesDataModule
+from gru_parallel.errors import EndOfRunError, UsageError
+from gru_parallel.processes.world import check_world_size, device_of_rank, ranks_of_replica
+from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_a_rank, gpu_identity
+from gru_parallel.report import (
+    Summary,
+    draw_timeline,
+    epoch_line,
+    plan_table,
+    predicted_timeline,
+    results_table,
+    write_summary,
+    write_trace,
+)
+from gru_parallel.report.units import format_ms
+from gru_parallel.training import SeriesModule
+from gru_parallel.training.best_and_last import best_validation, written_checkpoints
+from gru_parallel.training.ending import why_stopped_early
+from gru_parallel.training.epoch_record import EpochResult
+from gru_parallel.training.step_clock import StepClock
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that has passed every check and has not begun.
+
+    Attributes:
+        tested: indices of the test windows that it will be tested on; of none for no test.
+        baselines: errors on these windows, by name.
+    """
+
+    config: Config
+    data: SeriesDataModule
+    module: SeriesModule
+    planned: Planned
+    start: Start
+    tested: Tensor
+    baselines: dict[str, dict[str, float]]
+    ranks: Ranks | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and speaks for all."""
+        return self.ranks is None or self.ranks.is_first
+
+    def check_together(self, ranks: Ranks) -> None:
+        """Check what only all ranks together can see.
+
+        Raises:
+            UsageError: on all of them, if they have other plans or data, or share a GPU.
+        """
+        plan = self.planned.plan
+        parts = ("training", "validation", "test")
+        n_windows = {f"number of {p} windows": str(len(self.data.dataset(p))) for p in parts}
+        check_alike(ranks, {"plan": plan.to_json(), **n_windows})
+        check_one_gpu_a_rank(ranks, gpu_identity(device_of_rank(plan, ranks.launch)))
+
+
+def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
+    """Build all that a run needs and that can be checked before it.
+
+    Args:
+        config: the run's settings.
+        ranks: of the run, if this process is one of many; nothing here waits for another.
+
+    Raises:
+        UsageError: a setting, the data or the checkpoint to begin from cannot work.
+    """
+    quieten_lightning()
+    check_trainer(config)
+    n_ranks = None if ranks is None else ranks_of_replica(config.data_parallel, ranks.world_size)
+    data = build_data(config, 0 if ranks is None or n_ranks is None else ranks.rank // n_ranks)
+    check_memory(config, n_ranks or 1)
+    planned = build_plan(
+        config, data.n_channels, data.n_targets, check_exists=True, n_ranks=n_ranks
+    )
+    part = None
+    if ranks is not None:
+        check_world_size(planned.plan, config.data_parallel, ranks.world_size)
+        device_of_rank(planned.plan, ranks.launch)
+        part = Part.of_rank(planned.plan, ranks.rank)
+    module = build_module(config, data.n_channels, data.n_targets, part)
+    start = build_start(config, module, data)
+    length = run_length(config, data, start.done)
+    check_rates(config, length)
+    tested = data.evaluation_windows("test", length.n_test_batches)
+    scores = data.baselines("test", tested) if len(tested) else {}
+    baselines = {name: asdict(score) for name, score in scores.items()}
+    return Prepared(config, data, module, planned, start, tested, baselines, ranks)
+
+
+def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
+    """Train and test in `folder`, and print and write what came out; returns the exit status."""
+    console = Console(quiet=not prepared.is_first)
+    planned = prepared.planned
+    console.print(plan_table(planned.plan, planned.block_costs, planned.cluster))
+    if prepared.start.words:
+        console.print(prepared.start.words, soft_wrap=True, highlight=False, markup=False)
+    if prepared.is_first:
+        write_resolved(composed, folder / "config.yaml")
+        (folder / "plan.json").write_text(planned.plan.to_json() + "\n", encoding="utf-8")
+        # That of a run that went on here: it tells how a run has ended.
+        (folder / "summary.json").unlink(missing_ok=True)
+    return _Running(prepared, folder, console).train_and_test()
+
+
+class _Running:
+    """A run that has begun.
+
+    Args:
+        prepared: what it consists of.
+        folder: that it writes into.
+        console: that it speaks on.
+    """
+
+    def __init__(self, prepared: Prepared, folder: Path, console: Console) -> None:
+        self._prepared = prepared
+        self._folder = folder
+        self._console = console
+        self._clock = StepClock()
+        # What stands in a file or a pipe cannot be drawn over.
+        is_live = sys.stdout.isatty() and console.is_interactive
+        shows_progress = is_live and prepared.config.trainer.enable_progress_bar
+        self._trainer = build_trainer(
+            prepared.config,
+            prepared.planned.plan,
+            folder,
+            self._clock,
+            data=prepared.data,
+            ranks=prepared.ranks,
+            shows_progress=shows_progress,
+            listeners=[] if shows_progress else [self._say_epoch],
+        )
+
+    def train_and_test(self) -> int:
+        """Train, test and report; return the exit status."""
+        prepared, trainer = self._prepared, self._trainer
+        try:
+            trainer.fit(prepared.module, prepared.data, ckpt_path=prepared.start.ckpt_path)
+            stopped_early = why_stopped_early(trainer)
+            if stopped_early is not None:
+                self._say(stopped_early)
+            metrics = self._test()
+        except EndOfRunError as error:
+            self._summarise(error.ended, str(error).splitlines()[0])
+            return fail(error, error.status) if prepared.is_first else error.status
+        except MisconfigurationException as error:
+            message = " ".join(str(error).split())
+            raise UsageError(f"trainer: Lightning refuses the settings: {message}") from error
+        except SIGTERMException:
+            reason = "Stopped by SIGTERM before the first step."
+            self._summarise("interrupted", reason)
+            return fail(reason, TERMINATED)
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Lightning ends with an exit at a Ctrl-C that nobody has taken over.
+            self._summarise("interrupted", "Stopped by Ctrl-C.")
+            raise KeyboardInterrupt from error
+        ended = "completed" if stopped_early is None else "stopped early"
+        summary = self._summarise(ended, stopped_early, metrics)
+        if prepared.is_first:
+            self._report(summary)
+        return 0
+
+    def _test(self) -> dict[str, float] | None:
+        """Return the metrics of the best model, or of the last; None where no test is wanted."""
+        if not len(self._prepared.tested):
+            return None
+        best, _ = written_checkpoints(self._trainer)
+        module, data = self._prepared.module, self._prepared.data
+        (metrics,) = self._trainer.test(module, data, ckpt_path=best, verbose=False)
+        return {name: metrics[f"test/{name}"] for name in ("mse", "mae")}
+
+    def _summarise(
+        self, ended: str, reason: str | None, metrics: dict[str, float] | None = None
+    ) -> Summary:
+        """Say what the run came to, and write it on the first rank."""
+        prepared, trainer, clock = self._prepared, self._trainer, self._clock
+        planned, shown = prepared.planned, clock.typical
+        predicted = predicted_timeline(planned.plan, planned.block_costs, planned.cluster)
+        best = best_validation(trainer)
+        progress = trainer.fit_loop.epoch_progress.current
+        n_epochs: int = progress.started  # type: ignore[attr-defined]  # declared as a base class
+        best_path, last_path = written_checkpoints(trainer)
+        summary = Summary(
+            ended=ended,
+            reason=reason,
+            test_metrics=metrics,
+            baselines=prepared.baselines,
+            test_windows=len(prepared.tested),
+            all_test_windows=len(prepared.data.dataset("test")),
+            validation_loss=None if best is None else best[0],
+            best_epoch=None if best is None else best[1],
+            n_parameters=sum(p.numel() for p in prepared.module.parameters() if p.requires_grad),
+            epochs=n_epochs,
+            steps=trainer.global_step,
+            timed_steps=clock.n_steps,
+            step_ms=clock.step_ms,
+            samples_per_s=clock.samples_per_s,
+            predicted_bubble=predicted.bubble,
+            timeline_step=None if shown is None else shown.number,
+            timeline_step_ms=None if shown is None else shown.step_ms,
+            measured_bubble=None if shown is None else shown.timeline.bubble,
+            best_checkpoint=best_path,
+            last_checkpoint=last_path,
+        )
+        if prepared.is_first:
+            write_summary(summary, self._folder / "summary.json")
+        return summary
+
+    def _report(self, summary: Summary) -> None:
+        self._draw_step(summary)
+        if summary.best_epoch is not None:
+            self._say(f"Best epoch: {summary.best_epoch}, val/loss {summary.validation_loss:.4g}")
+        if summary.test_metrics is None:
+            self._say("No test: trainer.limit_test_batches=0")
+        else:
+            self._console.print(results_table(summary))
+        self._say(f"Folder of the run: {self._folder}")
+
+    def _draw_step(self, summary: Summary) -> None:
+        shown, plan = self._clock.typical, self._prepared.planned.plan
+        if shown is None or summary.step_ms is None:
+            return
+        devices = [stage.device_text for stage in plan.stages]
+        title = f"Training step {shown.number:,}, {plan.schedule}"
+        note = (
+            f"with the optimiser {format_ms(shown.step_ms)};"
+            f" median of {summary.timed_steps:,} steps {format_ms(summary.step_ms)}"
+        )
+        draw_timeline(shown.timeline, self._folder / "timeline.png", title, devices, note=note)
+        write_trace(shown.timeline, self._folder / "trace.json", devices)
+
+    def _say_epoch(self, result: EpochResult) -> None:
+        self._say(epoch_line(result, self._trainer.max_epochs or -1))
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def main() -> int:
+    """Run the command; return its exit status."""
+    return run_under_hydra(prepare, run)

@@ -1,0 +1,74 @@
+"""From the settings to the data of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gru_parallel.assembly.memory import check_series_memory
+from gru_parallel.config.schema import Config, CsvConfig
+from gru_parallel.data import (
+    CsvFormat,
+    SeriesDataModule,
+    Share,
+    Table,
+    load_tables,
+    lorenz96_table,
+)
+
+
+def build_data(config: Config, replica: int = 0) -> SeriesDataModule:
+    """Load or generate the series and check that they yield windows.
+
+    Args:
+        config: the run's settings.
+        replica: of the pipeline, whose share of each batch is wanted.
+
+    Raises:
+        UsageError: the file or a setting of the data cannot work.
+    """
+    data = config.data
+    return SeriesDataModule(
+        _build_tables(config),
+        input_length=data.input_length,
+        horizon=data.horizon,
+        batch_size=data.batch_size,
+        split=data.split,
+        split_by=data.split_by,
+        min_input_length=data.min_input_length,
+        order=data.order,
+        stride=data.stride,
+        task=config.model.head,
+        centre=data.centre,
+        season_length=data.season_length,
+        seed=config.seed,
+        num_workers=data.num_workers,
+        pin_memory=torch.accelerator.is_available(),
+        share=Share(replica, config.data_parallel),
+    )
+
+
+def _build_tables(config: Config) -> Table | list[Table]:
+    data = config.data
+    targets = _as_names(data.target)
+    if isinstance(data, CsvConfig):
+        return load_tables(
+            data.path,
+            time_column=_as_names(data.time_column),
+            columns=data.columns,
+            targets=targets,
+            missing=data.missing,
+            series_column=data.series_column,
+            frequency=data.frequency,
+            csv_format=CsvFormat.read(data.separator, data.decimal, data.thousands),
+        )
+    check_series_memory(data.n_steps, data.n_channels)
+    return lorenz96_table(data.n_steps, data.n_channels, data.seed, targets, data.forcing, data.dt)
+
+
+def _as_names(given: Any) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    names = list(given) if isinstance(given, list | tuple) else [given]
+    return tuple(str(name) for name in names)

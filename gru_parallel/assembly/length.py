@@ -1,0 +1,107 @@
+"""How long a run is: its batches, steps and epochs, known before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gru_parallel.config.schema import Config, TrainerConfig
+from gru_parallel.data import SeriesDataModule
+from gru_parallel.errors import UsageError
+from gru_parallel.training.going_on import Length, Progress
+
+
+@dataclass(frozen=True)
+class RunLength:
+    """How long a run is at most.
+
+    Attributes:
+        n_steps: of the optimiser; None for a run without a known end.
+        n_epochs: of the run; None likewise.
+        n_test_batches: that the test will take, the first ones; 0 where there is to be no test.
+    """
+
+    n_steps: int | None
+    n_epochs: int | None
+    n_test_batches: int
+
+
+def run_length(config: Config, data: SeriesDataModule, done: Progress | None = None) -> RunLength:
+    """Work out how long a run is, and whether its batches are as many as its settings ask for.
+
+    Args:
+        config: the run's settings.
+        data: of the run.
+        done: how far the checkpoint is that the run goes on from.
+
+    Raises:
+        UsageError: a limit leaves no batch, or a validation comes after more batches than an epoch
+            has, or a step of the optimiser takes more.
+    """
+    trainer = config.trainer
+    n_test_batches = data.n_evaluation_batches("test")
+    if trainer.fast_dev_run:
+        n_batches = int(trainer.fast_dev_run)
+        n_steps = -(-n_batches // trainer.accumulate_grad_batches)
+        return RunLength(n_steps, 1, min(n_batches, n_test_batches))
+    n_batches = _limited("train", len(data.train_dataloader()), "training", trainer)
+    if trainer.accumulate_grad_batches > n_batches:
+        raise UsageError(
+            f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} exceeds the"
+            f" {n_batches} training batches of an epoch, which ends with a step; use"
+            f" trainer.accumulate_grad_batches <= {n_batches}, or a smaller data.batch_size."
+        )
+    if trainer.validates:
+        _limited("val", len(data.val_dataloader()), "validation", trainer)
+        _check_interval(trainer, n_batches)
+    if trainer.limit_test_batches == 0:
+        n_test_batches = 0
+    else:
+        n_test_batches = _limited("test", n_test_batches, "test", trainer)
+    return RunLength(*_n_steps_and_epochs(trainer, n_batches, done), n_test_batches)
+
+
+def _limited(name: str, n_batches: int, part: str, trainer: TrainerConfig) -> int:
+    """Return how many batches a limit leaves."""
+    limit = getattr(trainer, f"limit_{name}_batches")
+    setting = f"trainer.limit_{name}_batches"
+    if trainer.overfit_batches and name != "test":
+        limit, setting = trainer.overfit_batches, "trainer.overfit_batches"
+    if limit is None:
+        return n_batches
+    n_left = int(n_batches * limit) if isinstance(limit, float) else min(limit, n_batches)
+    if n_left == 0:
+        batches = f"none of the {n_batches} {part} batches"
+        if n_batches == 1:
+            batches = f"nothing of the one {part} batch"
+        raise UsageError(
+            f"{setting}={limit} leaves {batches}; use a larger share, or a whole number of batches."
+        )
+    return n_left
+
+
+def _check_interval(trainer: TrainerConfig, n_batches: int) -> None:
+    interval = trainer.val_check_interval
+    if not isinstance(interval, int) or trainer.check_val_every_n_epoch is None:
+        return
+    if interval > n_batches:
+        raise UsageError(
+            f"trainer.val_check_interval={interval} exceeds the {n_batches} training batches of an"
+            f" epoch; use trainer.val_check_interval <= {n_batches}, or count batches across epochs"
+            " with trainer.check_val_every_n_epoch=null."
+        )
+
+
+def _n_steps_and_epochs(
+    trainer: TrainerConfig, n_batches: int, done: Progress | None
+) -> tuple[int | None, int | None]:
+    n_epochs = trainer.max_epochs
+    if n_epochs is None:
+        # Lightning's own default where nothing ends a run.
+        n_epochs = 1000 if trainer.max_steps == -1 and not trainer.max_time else -1
+    length = Length(n_batches, trainer.accumulate_grad_batches, n_epochs, trainer.max_steps)
+    n_steps = length.steps(done)
+    if n_steps == -1:
+        return None, None
+    before = Progress(0, 0, 0) if done is None else done
+    steps_of_epoch = -(-n_batches // trainer.accumulate_grad_batches)
+    return n_steps, before.epochs + -(-(n_steps - before.steps) // steps_of_epoch)

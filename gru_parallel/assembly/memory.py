@@ -1,0 +1,73 @@
+"""Refuses a model or a series that this machine's memory cannot hold, before it is made."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from gru_parallel.config.schema import Config
+from gru_parallel.errors import UsageError
+from gru_parallel.placement.cost import N_GATES
+from gru_parallel.report.units import format_bytes
+
+_LIMIT_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")
+_BYTES = {"64-true": 8, "64": 8, 64: 8}
+
+
+def check_memory(config: Config, n_ranks: int = 1) -> None:
+    """Check that this machine has the memory for the weights, and on CPUs for their gradients.
+
+    All weights are drawn in this machine's memory, wherever they go then. Activations are left out:
+    how many live at once, the schedule decides. So what is asked for is more, and never less.
+
+    Args:
+        config: the run's settings.
+        n_ranks: of a replica, which share the weights out.
+
+    Raises:
+        UsageError: there is less than that.
+    """
+    there = memory_bytes()
+    hidden, n_layers = config.model.hidden_size, config.model.num_layers
+    # Between two layers: the first one's input may be narrower, a bidirectional layer is larger.
+    n_weights = (n_layers - 1) * N_GATES * hidden * (2 * hidden + 2) + N_GATES * hidden * hidden
+    on_cpu = not torch.accelerator.is_available()
+    n_bytes = _BYTES.get(config.trainer.precision, 4) * (2 if on_cpu else 1)
+    asked = n_weights * n_bytes // n_ranks
+    if there is not None and asked > there:
+        what = "weights and their gradients" if on_cpu else "weights"
+        raise UsageError(
+            f"model.hidden_size={hidden} and model.num_layers={n_layers} ask for"
+            f" {format_bytes(asked)} of {what}, and this machine has {format_bytes(there)} of"
+            " memory; make one of them smaller."
+        )
+
+
+def check_series_memory(n_steps: int, n_channels: int) -> None:
+    """Check that this machine has the memory for a generated series.
+
+    Raises:
+        UsageError: it does not.
+    """
+    there, asked = memory_bytes(), 8 * n_steps * n_channels
+    if there is not None and asked > there:
+        raise UsageError(
+            f"data.n_steps={n_steps} and data.n_channels={n_channels} ask for"
+            f" {format_bytes(asked)}, and this machine has {format_bytes(there)} of memory; make"
+            " one of them smaller."
+        )
+
+
+def memory_bytes() -> int | None:
+    """Return the memory that this process may have at most; None where that is not known."""
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+    try:
+        limit = _LIMIT_OF_CONTAINER.read_text(encoding="ascii").strip()
+    except OSError:
+        return there
+    return min(there, int(limit)) if limit.isdigit() else there

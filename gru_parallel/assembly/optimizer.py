@@ -1,0 +1,203 @@
+"""From the settings to the optimiser and the schedule of its rate, both tried before the run."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from gru_parallel.assembly.length import RunLength
+from gru_parallel.config.check_training import TOTAL_STEPS, is_plateau
+from gru_parallel.config.schema import Config, as_written
+from gru_parallel.config.targets import check_arguments, find_target
+from gru_parallel.errors import UsageError
+from gru_parallel.training.module import MakeOptimizer, MakeScheduler
+
+# What a class of torch's or of the user's raises where its arguments cannot work.
+_FAULTS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+
+_SHORTEST_TRIAL = 100
+"""Moves of a plateau that are tried, however short the run: enough for its patience to end."""
+
+_LONGEST_TRIAL = 10_000
+"""Moves of a schedule that are tried one by one; they take about a tenth of a second."""
+
+
+def check_optimizer(config: Config) -> None:
+    """Make an optimiser and a schedule for nothing: a wrong argument is found before the run.
+
+    Raises:
+        UsageError: one of them cannot be made.
+    """
+    optimizer = _any_optimizer(config)
+    _try_step(config, optimizer)
+    make_scheduler = scheduler_maker(config.lr_scheduler)
+    if make_scheduler is not None:
+        make_scheduler(optimizer, 1)
+    if TOTAL_STEPS in config.lr_scheduler.values() and config.trainer.is_endless:
+        raise UsageError(
+            f"trainer.max_epochs={config.trainer.max_epochs} gives a run without a known end, and"
+            " this lr_scheduler needs one; set trainer.max_epochs or trainer.max_steps."
+        )
+
+
+def check_rates(config: Config, length: RunLength) -> None:
+    """Go through the rates of the whole run, without the run.
+
+    Raises:
+        UsageError: the schedule fails on the way, or gives a rate that is none.
+    """
+    make_scheduler = scheduler_maker(config.lr_scheduler)
+    if make_scheduler is None:
+        return
+    optimizer = _any_optimizer(config)
+    scheduler = make_scheduler(optimizer, -1 if length.n_steps is None else length.n_steps)
+    by_step = config.lr_scheduler.get("interval", "step") == "step"
+    n_moves = length.n_steps if by_step else length.n_epochs
+    unit = "steps" if by_step else "epochs"
+    given = _given("lr_scheduler", config.lr_scheduler)
+    if n_moves is not None and is_plateau(config.lr_scheduler):
+        n_moves = max(n_moves, _SHORTEST_TRIAL)
+    n_tried = _LONGEST_TRIAL if n_moves is None else min(n_moves, _LONGEST_TRIAL)
+    with warnings.catch_warnings():
+        # Of the optimiser, which takes no step here.
+        warnings.simplefilter("ignore")
+        try:
+            for move in range(n_tried):
+                _check_rate(optimizer, f"{given} gives", f"after {unit[:-1]} {move}")
+                _move(scheduler)
+            if n_moves is not None and n_moves > n_tried:
+                scheduler.last_epoch = n_moves - 1
+                _move(scheduler)
+        except _FAULTS as error:
+            if isinstance(error, UsageError):
+                raise
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise UsageError(
+                f"{given} cannot go through the {n_tried if n_moves is None else n_moves} {unit} of"
+                f" the run: {reason}; use other values, such as the word {TOTAL_STEPS} for the"
+                " steps of the run."
+            ) from error
+
+
+def optimizer_maker(section: DictConfig) -> MakeOptimizer:
+    """Return what makes the optimiser of the settings, from parameters."""
+
+    def make(parameters: list[nn.Parameter]) -> Optimizer:
+        optimizer: Optimizer = _make("optimizer", section, parameters, Optimizer)
+        return optimizer
+
+    return make
+
+
+def scheduler_maker(section: DictConfig) -> MakeScheduler | None:
+    """Return what makes the schedule of the rate, from an optimiser; None where there is none."""
+    if section.get("_target_") is None:
+        return None
+
+    def make(optimizer: Optimizer, n_steps: int) -> LRScheduler:
+        settings = {TOTAL_STEPS: n_steps}
+        scheduler: LRScheduler = _make("lr_scheduler", section, optimizer, LRScheduler, settings)
+        return scheduler
+
+    return make
+
+
+def _any_optimizer(config: Config) -> Optimizer:
+    return optimizer_maker(config.optimizer)([nn.Parameter(torch.zeros(1))])
+
+
+def _try_step(config: Config, optimizer: Optimizer) -> None:
+    """Take a step: some arguments an optimiser refuses only then."""
+    if config.optimizer.get("capturable") and torch.accelerator.is_available():
+        # On no CPU, and to take up an accelerator here would be the wrong one for some ranks.
+        return
+    weight = optimizer.param_groups[0]["params"][0]
+    weight.grad = torch.zeros_like(weight)
+    try:
+        optimizer.step(lambda: 0.0)
+    except _FAULTS as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise UsageError(
+            f"{_given('optimizer', config.optimizer)} takes no step: {reason}; use another, or"
+            " other values."
+        ) from error
+
+
+def _move(scheduler: LRScheduler) -> None:
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(0.0)
+    else:
+        scheduler.step()
+
+
+def _check_rate(optimizer: Optimizer, given: str, when: str) -> None:
+    for group in optimizer.param_groups:
+        rate = float(group["lr"])
+        if not 0 <= rate < math.inf:
+            raise UsageError(
+                f"{given} the learning rate {rate:g} {when}; use values that keep it at 0 or above."
+            )
+
+
+def _make(
+    name: str,
+    section: DictConfig,
+    subject: Any,
+    kind: type[Any],
+    words: dict[str, Any] | None = None,
+) -> Any:
+    """Call the section's class, a `kind`, with `subject` and the section's other settings.
+
+    Settings whose value is one of `words` are replaced by what the word stands for.
+    """
+    make = find_target(name, section)
+    others = _not_arguments(section)
+    words = words or {}
+    check_arguments(name, section, make, n_given=1, others=others, words=list(words), finite=True)
+    settings = _settings(section)
+    arguments = {
+        key: words.get(value, value) if isinstance(value, str) else value
+        for key, value in settings.items()
+        if key not in ("_target_", *others)
+    }
+    try:
+        made = make(subject, **arguments)
+    except _FAULTS as error:
+        message = " ".join(str(error).split()).rstrip(".")
+        raise UsageError(
+            f"{_given(name, section)} cannot be made: {message}; use values that the class takes."
+        ) from error
+    if not isinstance(made, kind):
+        raise UsageError(
+            f"{name} ({section._target_}) is no {kind.__name__} of torch's; give a class that is"
+            " one."
+        )
+    return made
+
+
+def _not_arguments(section: DictConfig) -> tuple[str, ...]:
+    """Return the settings of a section that are not for its class."""
+    return ("interval", "monitor") if is_plateau(section) else ("interval",)
+
+
+def _settings(section: DictConfig) -> dict[str, Any]:
+    settings = OmegaConf.to_container(section, resolve=True)
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
+def _given(name: str, section: DictConfig) -> str:
+    """Name the class and its arguments as they were given."""
+    given = ", ".join(
+        f"{name}.{key}={as_written(value)}"
+        for key, value in _settings(section).items()
+        if key not in ("_target_", *_not_arguments(section))
+    )
+    return f"{name} ({section._target_}) with {given or 'no arguments'}"

@@ -1,0 +1,156 @@
+"""From the settings to Lightning's Trainer, with the pipeline as its strategy."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import lightning.pytorch as pl
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
+from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
+
+from gru_parallel.assembly.callbacks import (
+    check_callbacks_and_loggers,
+    make_callbacks,
+    make_loggers,
+)
+from gru_parallel.config.schema import Config, plain
+from gru_parallel.data import SeriesDataModule
+from gru_parallel.errors import UsageError
+from gru_parallel.placement import Plan
+from gru_parallel.ranks import Ranks
+from gru_parallel.training import PipelineStrategy
+from gru_parallel.training.best_and_last import BestCheckpoint, LastCheckpoint
+from gru_parallel.training.config_in_checkpoint import ConfigInCheckpoint
+from gru_parallel.training.epoch_record import EpochRecord, Listener
+from gru_parallel.training.interrupt import StopAtInterrupt
+from gru_parallel.training.metrics_file import MetricsFile
+from gru_parallel.training.nonfinite_loss import StopAtNonFiniteLoss
+from gru_parallel.training.process_strategy import ProcessStrategy
+from gru_parallel.training.step_clock import StepClock
+
+_PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
+
+
+def build_trainer(
+    config: Config,
+    plan: Plan,
+    folder: Path,
+    clock: StepClock,
+    *,
+    data: SeriesDataModule,
+    ranks: Ranks | None,
+    shows_progress: bool,
+    listeners: Sequence[Listener] = (),
+) -> pl.Trainer:
+    """Make the Trainer of a run.
+
+    Args:
+        config: the run's settings.
+        plan: what the strategy runs.
+        folder: of the run; checkpoints, metrics.csv, loggers and profiles go into it.
+        clock: times the training steps.
+        data: of the run.
+        ranks: of the run; None where there is but this process.
+        shows_progress: whether there may be a progress bar; one of the user's own stays.
+        listeners: are told what the run has come to, epoch by epoch.
+
+    Returns:
+        The Trainer. Its checkpoints are checkpoints/best.ckpt and checkpoints/last.ckpt.
+    """
+    checkpoints = folder / "checkpoints"
+    arguments = asdict(config.trainer)
+    own = make_callbacks(config)
+    if not shows_progress and not any(isinstance(callback, ProgressBar) for callback in own):
+        arguments["enable_progress_bar"] = False
+    metrics = MetricsFile(folder / "metrics.csv", config.trainer.log_every_n_steps)
+    callbacks: list[Callback] = [
+        *own,
+        clock,
+        ConfigInCheckpoint(plain(config)),
+        StopAtNonFiniteLoss(plan),
+        EpochRecord([metrics.write_epoch, *listeners]),
+        metrics,
+        StopAtInterrupt(checkpoints / "last.ckpt"),
+    ]
+    if config.trainer.enable_checkpointing:
+        # Without validation there is nothing to be best at.
+        if config.trainer.validates:
+            callbacks.append(BestCheckpoint(checkpoints / "best.ckpt"))
+        callbacks.append(LastCheckpoint(checkpoints / "last.ckpt"))
+    loggers = make_loggers(config)
+    if loggers:
+        callbacks.append(LearningRateMonitor(logging_interval="step"))
+    strategy = _strategy(config, plan, data, ranks)
+    device = strategy.root_device
+    if config.trainer.profiler is not None:
+        # By its name alone it would write where Lightning's log goes, which is nowhere here.
+        arguments["profiler"] = _PROFILERS[config.trainer.profiler](folder, "profile")
+    return pl.Trainer(
+        **arguments,
+        accelerator="cpu" if device.type == "cpu" else "gpu" if device.type == "cuda" else "auto",
+        devices=1,
+        strategy=strategy,
+        # What a launcher has told this process is the strategy's business.
+        plugins=LightningEnvironment(),
+        callbacks=callbacks,
+        logger=loggers,
+        default_root_dir=folder,
+    )
+
+
+def _strategy(
+    config: Config, plan: Plan, data: SeriesDataModule, ranks: Ranks | None
+) -> PipelineStrategy:
+    if ranks is None:
+        return PipelineStrategy(plan)
+    n_replicas = config.data_parallel
+    rows = data.share.rows(config.data.batch_size)
+    return ProcessStrategy(plan, ranks, data_parallel=n_replicas, rows=rows)
+
+
+def quieten_lightning() -> None:
+    """Leave out what Lightning says to everybody, whatever the run."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        "The '.*' does not have many workers",
+        "GPU available but not used",
+        "The number of training batches .* is smaller than the logging interval",
+        ".*isinstance\\(treespec, LeafSpec\\)` is deprecated",
+        "Checkpoint directory .* exists and is not empty",
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def check_trainer(config: Config) -> None:
+    """Try the Trainer's arguments, callbacks and loggers before the run.
+
+    Raises:
+        UsageError: Lightning refuses an argument, a callback or a logger cannot be made, or the
+            engine cannot have a callback.
+    """
+    callbacks = check_callbacks_and_loggers(config)
+    arguments = asdict(config.trainer) | {"profiler": None}
+    try:
+        pl.Trainer(
+            **arguments,
+            callbacks=callbacks,
+            logger=False,
+            accelerator="cpu",
+            devices=1,
+            plugins=LightningEnvironment(),
+        )
+    except (
+        AttributeError,
+        ModuleNotFoundError,
+        TypeError,
+        ValueError,
+        MisconfigurationException,
+    ) as error:
+        message = " ".join(str(error).split())
+        raise UsageError(f"trainer: Lightning refuses the settings: {message}") from error

@@ -1,0 +1,259 @@
+"""Refuses settings of Lightning that cannot work, before Lightning is asked.
+
+Lightning finds most of them only in the run, some in its last minute, and some not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+from omegaconf import DictConfig
+
+from gru_parallel.config.schema import Config, TrainerConfig, as_written
+from gru_parallel.errors import UsageError
+
+INTERVALS = ("step", "epoch")
+PLATEAU = "ReduceLROnPlateau"
+# In the settings it stands for the number of optimiser steps of the whole run.
+TOTAL_STEPS = "total_steps"
+
+_LOGGED_IN_TRAINING = ("train/loss", "samples/s")
+_LOGGED_IN_VALIDATION = ("val/loss", "val/mse", "val/mae")
+
+
+def check_training(config: Config) -> None:
+    """Check the Trainer's settings, and what the callbacks and the rate's schedule look at.
+
+    Raises:
+        UsageError: a number is out of its range, two settings do not go together, or a metric that
+            something looks at is not logged.
+    """
+    trainer = config.trainer
+    _check_ranges(trainer)
+    _check_limits(trainer)
+    if not trainer.fast_dev_run:
+        _check_ends(trainer)
+    _check_scheduler(config)
+    for name, metric in _watched(config):
+        _check_metric(name, metric, config)
+    _check_patience("lr_scheduler", config.lr_scheduler)
+    if is_plateau(config.lr_scheduler):
+        monitor = config.lr_scheduler.get("monitor", "val/loss")
+        _check_mode("lr_scheduler", config.lr_scheduler, monitor)
+    for key, settings in config.callbacks.items():
+        if isinstance(settings, DictConfig):
+            _check_patience(f"callbacks.{key!s}", settings)
+            _check_early_stopping(f"callbacks.{key!s}", settings, trainer)
+
+
+def _check_ranges(trainer: TrainerConfig) -> None:
+    for name in ("max_epochs", "max_steps"):
+        value = getattr(trainer, name)
+        if value is not None and value != -1 and value < 1:
+            raise UsageError(
+                f"trainer.{name}={value} is no length of a run; use a whole number of at least 1,"
+                " or -1 for no limit."
+            )
+    if trainer.num_sanity_val_steps < -1:
+        raise UsageError(
+            f"trainer.num_sanity_val_steps={trainer.num_sanity_val_steps} is no number of batches;"
+            " use 0 or more, or -1 for all."
+        )
+    if trainer.fast_dev_run < 0:
+        raise UsageError(
+            f"trainer.fast_dev_run={trainer.fast_dev_run} is no number of batches; use true, or a"
+            " whole number of at least 1."
+        )
+    for name in ("gradient_clip_val", "reload_dataloaders_every_n_epochs"):
+        value = getattr(trainer, name)
+        if value is not None and not value >= 0:
+            raise UsageError(f"trainer.{name}={value:g} is out of range; use 0 or more.")
+    _check_time(trainer)
+    interval = trainer.val_check_interval
+    if isinstance(interval, bool | list):
+        raise UsageError(
+            f"trainer.val_check_interval={as_written(interval)} has the wrong type; give a share"
+            " of an epoch, a whole number of batches, or a time, 00:01:00:00 or {hours: 1}."
+        )
+    if isinstance(interval, int | float) and not interval > 0:
+        raise UsageError(
+            f"trainer.val_check_interval={interval} is not positive; use a number above 0."
+        )
+    if isinstance(interval, float) and interval > 1:
+        raise UsageError(
+            f"trainer.val_check_interval={interval} is no share of an epoch; use a share from 0.0"
+            " to 1.0, or a whole number of batches."
+        )
+
+
+def _check_time(trainer: TrainerConfig) -> None:
+    time = trainer.max_time
+    parts = time.values() if isinstance(time, dict) else ()
+    is_time = time is None or isinstance(time, str | dict)
+    if not is_time or any(isinstance(part, int | float) and part < 0 for part in parts):
+        raise UsageError(
+            f"trainer.max_time={as_written(time)} is no time; use days, hours, minutes and seconds,"
+            " 00:02:30:00 or {hours: 2, minutes: 30}."
+        )
+
+
+def _check_limits(trainer: TrainerConfig) -> None:
+    for name in ("train", "val", "test", "predict", "overfit"):
+        key = "overfit_batches" if name == "overfit" else f"limit_{name}_batches"
+        limit = getattr(trainer, key)
+        if limit is None:
+            continue
+        if isinstance(limit, float) and not 0 <= limit <= 1:
+            raise UsageError(
+                f"trainer.{key}={limit} is no share of the batches; use a share from 0.0 to 1.0,"
+                " or a whole number of batches."
+            )
+        if limit < 0:
+            least = "1" if name == "train" else "0"
+            raise UsageError(f"trainer.{key}={limit} is no number of batches; use {least} or more.")
+        if limit == 0 and name == "train":
+            raise UsageError(
+                f"trainer.{key}={limit} leaves no batch to train on; use a number above 0, or leave"
+                " it out."
+            )
+
+
+def _check_ends(trainer: TrainerConfig) -> None:
+    for unit in ("epochs", "steps"):
+        least, most = getattr(trainer, f"min_{unit}"), getattr(trainer, f"max_{unit}")
+        if least is not None and most is not None and 0 < most < least:
+            raise UsageError(
+                f"trainer.min_{unit}={least} exceeds trainer.max_{unit}={most}; use"
+                f" trainer.min_{unit} <= {most}."
+            )
+    every, last = trainer.check_val_every_n_epoch, trainer.max_epochs
+    if trainer.validates and every is not None and last is not None and 0 < last < every:
+        raise UsageError(
+            f"trainer.check_val_every_n_epoch={every} exceeds trainer.max_epochs={last}, so that"
+            f" there would be no validation; use {last} or less, or, for a run without one,"
+            " trainer.limit_val_batches=0."
+        )
+
+
+def _check_scheduler(config: Config) -> None:
+    scheduler = config.lr_scheduler
+    unused = [key for key in scheduler if key not in ("_target_", "interval", "monitor")]
+    if scheduler.get("_target_") is None and unused:
+        raise UsageError(
+            f"lr_scheduler.{unused[0]!s} has no schedule that would take it; choose one, as in"
+            " lr_scheduler=cosine, or leave it out."
+        )
+    interval = scheduler.get("interval", "step")
+    if interval not in INTERVALS:
+        raise UsageError(
+            f"lr_scheduler.interval={as_written(interval)} is no choice; use one of"
+            f" {', '.join(INTERVALS)}."
+        )
+    words = [str(key) for key, value in scheduler.items() if value == TOTAL_STEPS]
+    if words and interval == "epoch":
+        raise UsageError(
+            f"lr_scheduler.{words[0]}={TOTAL_STEPS} counts the steps of the run, and"
+            f" lr_scheduler.interval=epoch moves once an epoch; use lr_scheduler.interval=step, or"
+            f" a number of epochs, lr_scheduler.{words[0]}={as_written(config.trainer.max_epochs)}."
+        )
+    if config.optimizer.get("maximize"):
+        raise UsageError("optimizer.maximize=true makes errors larger; leave it out.")
+    if not is_plateau(scheduler):
+        return
+    if interval != "epoch":
+        raise UsageError(
+            f"lr_scheduler.interval={interval} does not go with a plateau of a metric, which is"
+            " there once an epoch; use lr_scheduler.interval=epoch."
+        )
+    factor = scheduler.get("factor", 0.1)
+    if isinstance(factor, int | float) and not 0 < factor < 1:
+        raise UsageError(
+            f"lr_scheduler.factor={factor} does not make a rate smaller; use a number between 0"
+            " and 1."
+        )
+    if config.trainer.check_val_every_n_epoch is None:
+        raise UsageError(
+            "trainer.check_val_every_n_epoch=null validates without regard to epochs, and a"
+            " plateau looks at the end of each; use a whole number of at least 1."
+        )
+
+
+def is_plateau(scheduler: DictConfig) -> bool:
+    """Say whether the schedule of the learning rate watches a metric."""
+    return str(scheduler.get("_target_")).endswith(PLATEAU)
+
+
+def _watched(config: Config) -> Iterator[tuple[str, Any]]:
+    """Yield the settings that name a metric, and what they name."""
+    if is_plateau(config.lr_scheduler):
+        yield "lr_scheduler.monitor", config.lr_scheduler.get("monitor", "val/loss")
+    for name, settings in config.callbacks.items():
+        if isinstance(settings, DictConfig) and settings.get("monitor") is not None:
+            yield f"callbacks.{name!s}.monitor", settings.monitor
+
+
+def _check_metric(name: str, metric: Any, config: Config) -> None:
+    logged = [*_LOGGED_IN_TRAINING, *(_LOGGED_IN_VALIDATION if config.trainer.validates else ())]
+    if metric in logged or _may_log(str(metric), config):
+        return
+    if metric in _LOGGED_IN_VALIDATION:
+        raise UsageError(
+            f"{name}={metric} is measured in validations, and"
+            f" trainer.limit_val_batches={config.trainer.limit_val_batches} leaves them out; allow"
+            " them, or leave out what looks at it."
+        )
+    near = get_close_matches(str(metric), logged, n=1)
+    hint = f"did you mean {near[0]}? There are" if near else "use one of"
+    raise UsageError(f"{name}={as_written(metric)} is not logged; {hint} {', '.join(logged)}.")
+
+
+def _may_log(metric: str, config: Config) -> bool:
+    """Say whether something takes part that may log this metric of its own."""
+    # With a logger comes a monitor of the learning rate.
+    if config.logger and metric.startswith("lr-"):
+        return True
+    targets = [
+        str(settings.get("_target_"))
+        for settings in config.callbacks.values()
+        if isinstance(settings, DictConfig)
+    ]
+    return any(not target.startswith("lightning.") for target in targets)
+
+
+def _check_early_stopping(name: str, settings: DictConfig, trainer: TrainerConfig) -> None:
+    if not str(settings.get("_target_")).endswith(".EarlyStopping"):
+        return
+    at_epoch_end = settings.get("check_on_train_epoch_end")
+    monitor = settings.get("monitor")
+    in_validation = monitor in _LOGGED_IN_VALIDATION
+    every = trainer.check_val_every_n_epoch
+    if at_epoch_end and in_validation and every != 1 and not trainer.fast_dev_run:
+        raise UsageError(
+            f"{name}.check_on_train_epoch_end=true looks at {monitor} in epochs that have"
+            f" none (trainer.check_val_every_n_epoch={as_written(every)}); use"
+            f" {name}.check_on_train_epoch_end=false."
+        )
+    if at_epoch_end is False and not trainer.validates:
+        raise UsageError(
+            f"{name}.check_on_train_epoch_end=false looks after validations, and"
+            f" trainer.limit_val_batches={trainer.limit_val_batches} leaves them out; use"
+            f" {name}.check_on_train_epoch_end=true."
+        )
+    _check_mode(name, settings, monitor)
+
+
+def _check_patience(name: str, settings: DictConfig) -> None:
+    patience = settings.get("patience")
+    if isinstance(patience, int) and patience < 0:
+        raise UsageError(f"{name}.patience={patience} is negative; use 0 or more.")
+
+
+def _check_mode(name: str, settings: DictConfig, monitor: Any) -> None:
+    """Refuse what would take the largest error for the best."""
+    if settings.get("mode") == "max" and monitor in ("train/loss", *_LOGGED_IN_VALIDATION):
+        raise UsageError(
+            f"{name}.mode=max takes {monitor} for the better the more it grows, and it is an error;"
+            " leave it out."
+        )

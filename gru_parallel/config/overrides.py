@@ -1,0 +1,253 @@
+"""Reads the overrides before Hydra does, to say in one line what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gru_parallel.config.column_names import as_text
+from gru_parallel.config.mappings import check_files, check_keys, replacing
+from gru_parallel.config.schema import conf_dir
+from gru_parallel.config.setting_names import Names, full_names, options_of_groups
+from gru_parallel.errors import UsageError
+
+CONFIG_NAME = "config"
+_SEARCH_PATH = "hydra.searchpath"
+_REFERENCE_TO_HYDRA = re.compile(r"\$\{hydra:([\w.]+)\}")
+
+
+def compose_config(overrides: Sequence[str]) -> DictConfig:
+    """Compose the config of a run.
+
+    Args:
+        overrides: as on the command line, such as "model.num_layers=8".
+
+    Returns:
+        The config, its own sections only.
+
+    Raises:
+        UsageError: an override cannot be read, would be a sweep, or names no setting or option; or
+            a file of conf/ cannot be read.
+    """
+    check_files(conf_dir())
+    parsed = [_parse(text) for text in overrides]
+    for override in parsed:
+        _check_no_sweep(override, ", or add --multirun for a sweep")
+    _check_names([[override] for override in parsed])
+    return _compose(overrides)
+
+
+def run_folder(overrides: Sequence[str]) -> Path:
+    """Return the folder that Hydra would make now for a run with these overrides."""
+    return Path.cwd() / hydra_setting(overrides, "hydra.run.dir")
+
+
+def hydra_setting(overrides: Sequence[str], name: str) -> str:
+    """Return what a setting of Hydra would be now for a run with these overrides.
+
+    Args:
+        overrides: as on the command line.
+        name: of the setting, such as "hydra.run.dir".
+
+    Raises:
+        OmegaConfBaseException: it cannot be worked out before the run.
+    """
+    # It knows the time only in a run.
+    setup_globals()
+    return str(OmegaConf.select(_compose(overrides, with_hydra=True), name))
+
+
+def quoted(text: str) -> str:
+    """Quote a value of an override, whatever characters are in it."""
+    escaped = text.replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def search_in(folder: Path) -> str:
+    """Return the override that adds a folder of configs to ours."""
+    return f"{_SEARCH_PATH}=[{quoted(f'file://{folder.resolve()}')}]"
+
+
+def check_sweep(overrides: Sequence[str]) -> None:
+    """Check what the overrides of a sweep name, before the first of its runs.
+
+    Args:
+        overrides: as on the command line, such as "model.num_layers=8,16".
+
+    Raises:
+        UsageError: an override cannot be read, or names no setting or option.
+    """
+    _check_names([_values(_parse(text)) for text in overrides])
+
+
+def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any]:
+    """Read overrides of settings that stand in no config.
+
+    Args:
+        overrides: as on the command line, such as "num_layers=8".
+        known: names of the settings.
+
+    Returns:
+        The values by setting, those only that are given.
+
+    Raises:
+        UsageError: an override cannot be read, would be a sweep, or names no setting.
+    """
+    values = {}
+    names = Names(dict.fromkeys(known), {})
+    for override in map(_parse, overrides):
+        _check_no_sweep(override)
+        key = override.key_or_group
+        if key not in known:
+            raise UsageError(f"{key} is no setting; {names.remedy(key)}")
+        if override.is_delete() or override.is_add():
+            raise UsageError(
+                f"{override.input_line} adds or takes away a setting; give it a value, {key}=..."
+            )
+        values[key] = override.value()
+    return values
+
+
+def settings_called(name: str) -> list[str]:
+    """Return the full names of the settings that are called this, or nearly this."""
+    known = list(_settings(()))
+    last = {full.rpartition(".")[2]: full for full in reversed(known)}
+    if name in known:
+        return [name]
+    near = get_close_matches(name, known, n=1, cutoff=0.8)
+    return [last[name]] if name in last else near
+
+
+def _values(override: Override) -> list[Override]:
+    """Return an override for each value that the sweep gives a setting."""
+    if not override.is_sweep_override():
+        return [override]
+    key, _, value = str(override.input_line).partition("=")
+    try:
+        values = [_parse(f"{key}={text}") for text in override.sweep_string_iterator()]
+    except HydraException:
+        values = []
+    if not values:
+        raise UsageError(f"{key}={value} gives a sweep no values; list them, as in {key}=a,b.")
+    return values
+
+
+def _check_names(overrides: Sequence[Sequence[Override]]) -> None:
+    """Check that each override names a setting or an option.
+
+    Args:
+        overrides: for each setting that is overridden, one for each value in the sweep.
+    """
+    for values in overrides:
+        _check_hydra(values[0])
+    given = {values[0].key_or_group: values for values in overrides}
+    folders = _folders(given.get(_SEARCH_PATH, []))
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{_SEARCH_PATH}=[{folder}] is no folder; give one with configs.")
+        check_files(folder)
+    search = [str(each.input_line) for each in given.get(_SEARCH_PATH, [])[:1]]
+    names = Names({}, options_of_groups([conf_dir(), *folders]))
+    for values in overrides:
+        for override in values:
+            names.check_option(override)
+    chosen = [
+        [str(override.input_line) for override in values]
+        for key, values in given.items()
+        if key in names.groups and not values[0].is_delete()
+    ]
+    settings: dict[str, Any] = {}
+    for run in product(*chosen):
+        settings |= _settings((*search, *run))
+    settings |= {key: values[0].value() for key, values in given.items() if key in settings}
+    names = Names(settings, names.groups)
+    for values in overrides:
+        names.check_key(values[0])
+
+
+def _folders(search_path: Sequence[Override]) -> list[Path]:
+    """Return the folders of configs that the overrides add to ours."""
+    values = [value for override in search_path for value in _as_list(override.value())]
+    texts = [str(value).strip("\"'") for value in values]
+    # Those in packages are Hydra's to find.
+    return [Path(text.removeprefix("file://")) for text in texts if not text.startswith("pkg://")]
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+            return compose(
+                CONFIG_NAME, replacing(as_text(overrides)), return_hydra_config=with_hydra
+            )
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        # Of some faults the message says nothing but where they are.
+        cause = str(error.__cause__ or "").partition("\n")[0]
+        raise UsageError(
+            f"{reason}: {cause}" if cause and cause not in reason else reason
+        ) from error
+
+
+def _parse(text: str) -> Override:
+    try:
+        parsed = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise UsageError(
+            f"{text} cannot be read as an override; write setting=value, and quote values with"
+            " special characters, as in 'data.path=\"a b.csv\"'."
+        ) from error
+    check_keys(text)
+    return parsed
+
+
+def _check_no_sweep(override: Override, or_else: str = "") -> None:
+    if not override.is_sweep_override():
+        return
+    key, _, value = str(override.input_line).partition("=")
+    if (conf_dir() / key).is_dir():
+        raise UsageError(
+            f"{key}={value} is read as a sweep, one run for each value; choose one of"
+            f" them{or_else}."
+        )
+    raise UsageError(
+        f"{key}={value} is read as a sweep, one run for each value; write {key}=[{value}] with"
+        f" brackets for a list{or_else}."
+    )
+
+
+@cache
+def _settings(options: tuple[str, ...], with_hydra: bool = False) -> Mapping[str, Any]:
+    """Return all settings that there are with these options of the groups, by full name."""
+    return full_names(_compose(options, with_hydra))
+
+
+def _check_hydra(override: Override) -> None:
+    """Check what an override says of Hydra's own settings: what it sets, and what it refers to."""
+    if override.key_or_group.partition(".")[0] == "hydra":
+        _check_key_of_hydra(override.key_or_group)
+    for key in _REFERENCE_TO_HYDRA.findall(str(override.input_line)):
+        _check_key_of_hydra(f"hydra.{key}")
+
+
+def _check_key_of_hydra(key: str) -> None:
+    known = [name for name in _settings((), with_hydra=True) if name.startswith("hydra.")]
+    if key not in known:
+        near = get_close_matches(key, known, n=1, cutoff=0.0)
+        raise UsageError(f"{key} is no setting of Hydra; did you mean {near[0]}?")

@@ -1,0 +1,245 @@
+"""Finds what a setting _target_ names, a class or a function, and which arguments it takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from enum import Enum
+from inspect import Parameter, signature
+from pathlib import Path, PurePath
+from pkgutil import resolve_name
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+
+from gru_parallel.config.schema import as_written
+from gru_parallel.errors import UsageError
+
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+    NoneType: "null",
+}
+_NOT_ARGUMENTS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
+
+
+def find_target(name: str, settings: Any) -> Any:
+    """Import what the settings name as their `_target_`.
+
+    Not by hydra.utils, which prints what it cannot import.
+
+    Args:
+        name: of the settings, such as "optimizer".
+        settings: `_target_` and arguments.
+
+    Raises:
+        UsageError: there is no `_target_`, or it cannot be imported.
+    """
+    target = settings.get("_target_") if isinstance(settings, DictConfig) else None
+    if target is None:
+        raise UsageError(
+            f"{name}={as_written(settings)} names no class; give it a _target_, as in"
+            f" {name}._target_=package.module.Class."
+        )
+    try:
+        found = resolve_name(str(target))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(
+            f"{name}._target_={target} is no class that can be imported ({error}); give its full"
+            f" name, as in {name}._target_=package.module.Class."
+        ) from error
+    if not callable(found):
+        raise UsageError(
+            f"{name}._target_={target} is no class, but a {type(found).__name__}; give the full"
+            f" name of a class, as in {name}._target_=package.module.Class."
+        )
+    return found
+
+
+def arguments_of(make: Callable[..., Any], n_given: int = 0) -> list[Parameter] | None:
+    """Return what a class or a function takes by name; None where that cannot be known.
+
+    Args:
+        make: the class or function.
+        n_given: of its first arguments, those that the settings do not give.
+    """
+    try:
+        parameters = list(signature(make).parameters.values())[n_given:]
+    except (TypeError, ValueError):
+        return None
+    kinds = {parameter.kind for parameter in parameters}
+    if Parameter.VAR_KEYWORD in kinds:
+        return None
+    by_name = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    return [parameter for parameter in parameters if parameter.kind in by_name]
+
+
+def check_arguments(
+    name: str,
+    settings: DictConfig,
+    make: Callable[..., Any],
+    *,
+    n_given: int = 0,
+    others: Sequence[str] = (),
+    words: Sequence[str] = (),
+    finite: bool = False,
+) -> None:
+    """Check that a class or a function takes the arguments that the settings give it.
+
+    Args:
+        name: of the settings, such as "optimizer".
+        settings: `_target_` and arguments.
+        make: what `_target_` names.
+        n_given: of its first arguments, those that the settings do not give.
+        others: settings that are no arguments.
+        words: values that stand for something else.
+        finite: whether no number may be infinite.
+
+    Raises:
+        UsageError: it has no such argument, needs one that is not given, or one of another type.
+    """
+    written = OmegaConf.to_container(settings, resolve=False)
+    assert isinstance(written, dict)
+    given = {str(key): value for key, value in written.items()}
+    for key in (*_NOT_ARGUMENTS, *others):
+        given.pop(key, None)
+    parameters = arguments_of(make, n_given)
+    if parameters is not None and "_args_" not in settings:
+        check_known(name, settings, [parameter.name for parameter in parameters], others)
+        _check_needed(name, settings, parameters)
+    hints = _hints(make)
+    for key, value in given.items():
+        if OmegaConf.is_interpolation(settings, key):
+            if not _is_known(settings, key):
+                continue
+            value = settings[key]
+        if not (isinstance(value, str) and value in words):
+            _check_finite(f"{name}.{key}", value, finite)
+            _check_type(f"{name}.{key}", value, hints.get(key, Any))
+
+
+def check_known(
+    name: str, settings: DictConfig, known: Sequence[str], others: Sequence[str] = ()
+) -> None:
+    """Check the names of arguments.
+
+    Args:
+        name: of the settings, such as "optimizer".
+        settings: `_target_` and arguments.
+        known: the arguments that there are.
+        others: settings that are no arguments.
+
+    Raises:
+        UsageError: the settings give another.
+    """
+    for key in map(str, settings):
+        if key not in (*_NOT_ARGUMENTS, *others, *known):
+            near = get_close_matches(key, known, n=1)
+            remedy = (
+                f"did you mean {name}.{near[0]}?"
+                if near
+                else f"leave it out, a default with ~{name}.{key}, and use arguments that the class"
+                f" takes: {', '.join(known) or 'none'}."
+            )
+            raise UsageError(f"{name} ({settings._target_}) has no argument {key}; {remedy}")
+
+
+def _check_needed(name: str, settings: DictConfig, parameters: Sequence[Parameter]) -> None:
+    needed = (p.name for p in parameters if p.default is Parameter.empty)
+    missing = [key for key in needed if key not in settings]
+    if missing:
+        raise UsageError(
+            f"{name} ({settings._target_}) needs {', '.join(missing)}, without a default;"
+            f" give it, as in +{name}.{missing[0]}=..."
+        )
+
+
+def _is_known(settings: DictConfig, key: str) -> bool:
+    """Say whether a reference leads to a value, before there is a folder of the run to name."""
+    try:
+        _ = settings[key]
+    except Exception:  # noqa: BLE001  # a resolver may raise whatever it likes
+        return False
+    return True
+
+
+def _hints(make: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(make.__init__ if isinstance(make, type) else make)  # type: ignore[misc]  # of the class itself
+    except Exception:  # noqa: BLE001  # annotations may name what only a type checker imports
+        return {}
+
+
+def _check_finite(setting: str, value: Any, finite: bool) -> None:
+    if isinstance(value, float) and (math.isnan(value) or (finite and math.isinf(value))):
+        raise UsageError(f"{setting}={value} is no number to compute with; use a finite one.")
+
+
+def _check_type(setting: str, value: Any, hint: Any) -> None:
+    if not _fits(value, hint):
+        raise UsageError(f"{setting}={as_written(value)} has the wrong type; give {_kind(hint)}.")
+
+
+def _kind(hint: Any) -> str:
+    """Say in words what an annotated type takes."""
+    hints = _alternatives(hint)
+    words: list[str] = []
+    for each in hints:
+        if get_origin(each) is Literal:
+            words += map(str, get_args(each))
+        elif get_origin(each) in (list, tuple):
+            words.append(f"{_number(get_args(each))}values in brackets")
+        elif each in _WORDS and not (each is int and float in hints):
+            words.append(_WORDS[each])
+    return " or ".join(words) or "what the class takes"
+
+
+def _number(kinds: tuple[Any, ...]) -> str:
+    """Say how many values a tuple of these kinds has, if that is fixed."""
+    return "" if len(kinds) < 2 or ... in kinds else f"{len(kinds)} "
+
+
+def _fits_sequence(value: Any, hint: Any) -> bool:
+    if isinstance(value, bool | int | float | str | NoneType):
+        return False
+    kinds = get_args(hint)
+    if get_origin(hint) is list or not kinds or ... in kinds:
+        return True
+    return len(value) == len(kinds) and all(map(_fits, value, kinds))
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Say whether a value may be of an annotated type; where one cannot tell, it may."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, each) for each in get_args(hint))
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if hint in (Any, object):
+        return True
+    if hint is None or hint is NoneType:
+        return value is None
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint in (int, float):
+        allowed = int if hint is int else (int, float)
+        return isinstance(value, allowed) and not isinstance(value, bool)
+    if hint is str:
+        return isinstance(value, str)
+    if get_origin(hint) in (list, tuple):
+        return _fits_sequence(value, hint)
+    if isinstance(hint, type) and isinstance(value, bool | int | float | str | NoneType):
+        if issubclass(hint, PurePath):
+            return isinstance(value, str)
+        # Of these one cannot tell: a value may stand for one of them, or be one by what it can do.
+        is_loose = issubclass(hint, Enum) or getattr(hint, "_is_protocol", False)
+        return is_loose or hint in type(value).__mro__
+    return True

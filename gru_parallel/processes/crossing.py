@@ -1,0 +1,114 @@
+"""What crosses between stages, known from batch and plan: shape and type of every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from gru_parallel.model import GRUBlock
+from gru_parallel.schedule import Action, Op
+from gru_parallel.stage.cells import Cells
+from gru_parallel.stage.stage import StageModules
+
+Shape = tuple[int, ...]
+
+
+class Crossing:
+    """Says what each hand-over of a batch carries, so that a receiver has room for it beforehand.
+
+    A gradient has the shape of what it is the gradient of, so one boundary has one shape a cell.
+
+    Args:
+        modules: of every stage, in order; of stages elsewhere only their form is read.
+        cells: of the batch.
+        dtypes: in which outputs and states leave a block, see `types_out`.
+        device: of the rank.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[StageModules],
+        cells: Cells,
+        dtypes: tuple[torch.dtype, torch.dtype],
+        device: torch.device,
+    ) -> None:
+        self._modules = modules
+        self._cells = cells
+        self._dtypes = dtypes
+        self._device = device
+
+    def carries_tensor(self, action: Action) -> bool:
+        """Whether a RECV or SEND carries a tensor; those that close the ring carry none."""
+        return self._boundary(action) is not None
+
+    def token(self) -> Tensor:
+        """Make what a hand-over carries that only says that it is time."""
+        return torch.zeros(1, dtype=torch.uint8, device=self._device)
+
+    def room(self, action: Action) -> tuple[Tensor, Tensor | None]:
+        """Make room for what a RECV brings.
+
+        Returns:
+            tensor: shape (the cell's time, the cell's rows, features); its content is anything.
+            state: shape (states, the micro-batch's rows, hidden_size); None where none comes.
+        """
+        boundary = self._boundary(action)
+        assert boundary is not None
+        before = self._modules[boundary].blocks[-1]
+        steps = self._cells.steps[action.micro_batch][action.chunk]
+        shape = (steps.stop - steps.start, self._cells.n_active(action.cell), before.output_size)
+        tensor = torch.empty(shape, dtype=self._dtypes[0], device=self._device)
+        return tensor, self.room_for_state(action)
+
+    def room_for_state(self, action: Action) -> Tensor | None:
+        """Make room for the state that goes with a SEND or RECV; None where none does."""
+        boundary = self._boundary(action)
+        is_last = action.chunk == self._cells.n_chunks - 1
+        if boundary is None or not is_last or not self._hands_state(boundary):
+            return None
+        before = self._modules[boundary].blocks[-1]
+        shape = (before.n_states, self._cells.n_rows(action.micro_batch), before.hidden_size)
+        return torch.zeros(shape, dtype=self._dtypes[1], device=self._device)
+
+    def _hands_state(self, boundary: int) -> bool:
+        return self._modules[boundary + 1].blocks[0].h_0 == "previous"
+
+    def _boundary(self, action: Action) -> int | None:
+        """The stage before the boundary that a hand-over crosses; None where it closes the ring."""
+        down = action.op in (Op.SEND_F, Op.RECV_B)
+        boundary = action.stage if down else action.stage - 1
+        return boundary if 0 <= boundary < len(self._modules) - 1 else None
+
+
+def types_out(modules: StageModules, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
+    """Find the types in which outputs and states leave a block under the caller's autocast.
+
+    Args:
+        modules: of a stage of this rank, for the type of the weights.
+        device: that the blocks are on.
+
+    Returns:
+        The types of outputs and of states.
+    """
+    enabled = torch.is_autocast_enabled(device.type)
+    cast = torch.get_autocast_dtype(device.type) if enabled else None
+    return _types_out(modules.blocks[0].some_weight.dtype, device, cast)
+
+
+@cache
+def _types_out(
+    weights: torch.dtype, device: torch.device, cast: torch.dtype | None
+) -> tuple[torch.dtype, torch.dtype]:
+    """Run a block of one unit and look: what autocast does to a GRU differs between devices."""
+    # Made where no random numbers are drawn, so that those of the run stay as they are.
+    block = GRUBlock(1, 1, device="meta", dtype=weights).to_empty(device=device)
+    x = torch.zeros(1, 1, 1, dtype=weights, device=device)
+    with (
+        torch.no_grad(),
+        torch.autocast(device.type, dtype=cast, enabled=cast is not None, cache_enabled=False),
+    ):
+        y, h_n = block(x, torch.zeros_like(x))
+    return y.dtype, h_n.dtype

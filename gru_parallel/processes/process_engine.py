@@ -1,0 +1,286 @@
+"""The processes engine: a rank a stage, over `torch.distributed`, and replicas of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.nn import functional
+
+from gru_parallel.engine.pipeline import PipelineEngine
+from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of_stages
+from gru_parallel.engine.workers import Workers
+from gru_parallel.model import StackModel, SumLoss
+from gru_parallel.placement.plan import Plan
+from gru_parallel.planning import n_places, places_of_stages
+from gru_parallel.processes.crossing import Crossing, types_out
+from gru_parallel.processes.links import Links
+from gru_parallel.processes.outbox import Outbox
+from gru_parallel.processes.process_channel import ProcessChannel
+from gru_parallel.processes.replicas import Replicas
+from gru_parallel.processes.world import check_shared_weights, check_world_size, device_of_rank
+from gru_parallel.ranks import Ranks
+from gru_parallel.schedule import Op, Schedule, Timeline
+from gru_parallel.stage.cells import Cells
+from gru_parallel.stage.stage_pass import Batch, StagePass
+
+
+class ProcessEngine(PipelineEngine):
+    """Runs the stages of this rank, together with the engines of all other ranks.
+
+    Ranks make a mesh: "dp" replicas of the pipeline, each of "pp" ranks, one for each device of the
+    plan. All ranks make the same calls, each with the rows of its replica; all ranks of a replica
+    with the same ones. A batch is that of all replicas together, and a replica may have none of it.
+
+    `predict` returns the predictions where they come out: on the rank of the last stage those of
+    its replica's rows, elsewhere those of no rows; `collect` brings them together. Weights of
+    stages elsewhere are never read, and may be on the meta device.
+
+    Args:
+        model: encoder, blocks and head; its blocks are the plan's.
+        plan: which blocks make which stage; each of its devices stands for a rank.
+        loss: what `train_step` minimises.
+        ranks: of the run; all of them make their engine together.
+        data_parallel: number of replicas.
+        rows: of a batch of all replicas, those that come here, for states that are carried from
+            batch to batch; None for all.
+        seed: of the run, for dropout.
+
+    Attributes:
+        mesh: of the ranks, its dimensions "dp" and "pp".
+        device: that this rank computes on.
+
+    Raises:
+        UsageError: plan and replicas need another number of ranks, or devices that ranks have not.
+    """
+
+    def __init__(
+        self,
+        model: StackModel,
+        plan: Plan,
+        loss: SumLoss | None = None,
+        *,
+        ranks: Ranks,
+        data_parallel: int = 1,
+        rows: slice | None = None,
+        seed: int = 0,
+    ) -> None:
+        check_world_size(plan, data_parallel, ranks.world_size)
+        n_ranks = n_places(plan)
+        self._replica, place = divmod(ranks.rank, n_ranks)
+        self.device = device_of_rank(plan, ranks.launch)
+        places = places_of_stages(plan)
+        modules = modules_of_stages(model, plan)
+        check_shared_weights(model, modules, places)
+        all_stages = make_stages(plan, modules, self.device)
+        stages = [stage for stage in all_stages if places[stage.index] == place]
+        workers = Workers(stages, [self.device] * plan.n_stages)
+        super().__init__(
+            model,
+            plan,
+            loss,
+            seed=seed,
+            stages=all_stages,
+            workers=workers,
+            own_stages=stages,
+            n_replicas=data_parallel,
+        )
+        self._ranks = ranks
+        self._rows = slice(None) if rows is None else rows
+        shape = (data_parallel, n_ranks)
+        self.mesh = init_device_mesh(self.device.type, shape, mesh_dim_names=("dp", "pp"))
+        self._peers = self.mesh.get_group("dp") if data_parallel > 1 else None
+        if self._peers is not None:
+            ranks.adopt(self._peers)
+        self._replicas = Replicas(ranks, self._peers, stages)
+        grid = Cells.cut(plan.n_micro_batches, plan.n_chunks, plan.n_micro_batches, plan.n_chunks)
+        rank_of_stage = [self._replica * n_ranks + own for own in places]
+        backend = "nccl" if self.device.type == "cuda" else "gloo"
+        self._links = Links(ranks, rank_of_stage, self._lowered(grid), backend)
+        self._links.connect(ranks, self.device)
+        self._replicas.connect(self.device)
+        self._outbox = Outbox(self.device)
+
+    def close(self) -> None:
+        """End the workers; does nothing when they do not run."""
+        super().close()
+        self._outbox.close()
+
+    @property
+    def carried(self) -> dict[str, Tensor]:
+        """See `Engine`; of all stages and replicas, on the CPU. All ranks ask for it together."""
+        own = {
+            stage.index: {use: states.cpu() for use, states in stage.carried.items()}
+            for stage in self._stages
+        }
+        if not self.model.gru.carries:
+            return {}
+        everywhere = self._ranks.gather((self._replica, own), "the carried states of all ranks")
+        uses = self._stages[0].carried
+        by_replica: list[dict[int, dict[str, Tensor]]] = [{} for _ in range(self.mesh.size(0))]
+        for replica, of_rank in everywhere:
+            by_replica[replica] |= of_rank
+        return {
+            use: torch.cat(
+                [
+                    torch.cat([stages[index][use] for index in range(self.plan.n_stages)])
+                    for stages in by_replica
+                ],
+                dim=1,
+            )
+            for use in uses
+        }
+
+    @carried.setter
+    def carried(self, states: dict[str, Tensor]) -> None:
+        for stage in self._stages:
+            stage.carry({use: whole[:, self._rows] for use, whole in states.items()})
+
+    def first_nonfinite_stage(
+        self,
+        x: Tensor,
+        *,
+        step: int = 0,
+        lengths: Tensor | None = None,
+        h_0: Tensor | None = None,
+        reset: Tensor | None = None,
+    ) -> int | None:
+        """See `PipelineEngine`; over all ranks and replicas."""
+        own = super().first_nonfinite_stage(x, step=step, lengths=lengths, h_0=h_0, reset=reset)
+        everywhere = self._ranks.gather(own, "where outputs stop being finite")
+        return min((stage for stage in everywhere if stage is not None), default=None)
+
+    def collect(self, predictions: Tensor) -> Tensor:
+        """Return what `predict` gave out on all ranks: every row, in order, on every rank."""
+        gathered = self._ranks.gather(predictions.cpu(), "the predictions of all ranks")
+        # What stands for the predictions of no rows knows nothing of autocast.
+        pieces = [piece for piece in gathered if len(piece) > 0] or gathered[:1]
+        if self.model.head.every_step:
+            # Each replica's are as long as the longest of its own rows.
+            n_steps = max(piece.shape[1] for piece in pieces)
+            pieces = [functional.pad(p, (0, 0, 0, n_steps - p.shape[1])) for p in pieces]
+        return torch.cat(pieces).to(self.device)
+
+    def clip_grad_norm(self, weights: Sequence[Tensor], max_norm: float) -> None:
+        """Clip by the norm over all ranks, added up in the order of one process; see `Engine`."""
+        places: dict[Tensor, int] = {w: index for index, w in enumerate(self.model.parameters())}
+        own = {
+            places[weight]: torch.linalg.vector_norm(weight.grad).cpu()
+            for weight in weights
+            if weight.grad is not None
+        }
+        # Replicas have the same gradients, and so the same norms.
+        norms: dict[int, Tensor] = {}
+        for of_rank in self._ranks.gather(own, "the norms of all ranks' gradients"):
+            norms |= of_rank
+        if not norms:
+            return
+        total = torch.linalg.vector_norm(torch.stack([norms[index] for index in sorted(norms)]))
+        nn.utils.clip_grads_with_norm_(weights, max_norm, total.to(self.device))
+
+    def free_other_stages(self) -> None:
+        """Move the weights of stages elsewhere to the meta device, if they are not there yet."""
+        own = {stage.index for stage in self._stages}
+        for index, modules in enumerate(modules_of_stages(self.model, self.plan)):
+            if index not in own:
+                for module in modules.all_modules:
+                    module.to("meta")
+
+    def _run(self, batch: Batch, *, training: bool) -> Sequence[StagePass]:
+        self.open()
+        if self.measure:
+            # So that all ranks count their times from the same moment.
+            self._ranks.barrier("all ranks to begin a step that is timed")
+        passes = [StagePass(stage, batch) for stage in self._stages if batch.cells.batch_size > 0]
+        timeline = None
+        if passes:
+            timeline = self._run_passes(passes, batch, training=training)
+        else:
+            self._skip(batch, training=training)
+        if self.measure:
+            timeline = self._join(timeline)
+        self._note(passes, timeline)
+        return passes
+
+    def _run_passes(self, passes: Sequence[StagePass], batch: Batch, *, training: bool) -> Timeline:
+        lowered = self._lowered(batch.cells, None if training else Op.F)
+        crossing = Crossing(
+            [stage.modules for stage in self._all_stages],
+            batch.cells,
+            types_out(self._stages[0].modules, self.device),
+            self.device,
+        )
+        channel = ProcessChannel(
+            self._ranks, self._links, crossing, lowered, self._stages, self._outbox
+        )
+
+        def add_up(stage_pass: StagePass) -> None:
+            self._replicas.add(stage_pass.stage, stage_pass.weight_gradients())
+
+        return self._workers.run(
+            passes,
+            lowered,
+            gradients=training,
+            wait=self.measure,
+            channel=channel,
+            then=add_up if training and self._peers is not None else None,
+        )
+
+    def _skip(self, batch: Batch, *, training: bool) -> None:
+        """Take part in a batch of which this replica has no row."""
+        for stage in self._stages:
+            empty = StagePass(stage, batch)
+            # As many states as rows, so none; but as on all replicas, states all the same.
+            empty.commit()
+            if training:
+                self._replicas.add(stage, empty.weight_gradients())
+
+    def _join(self, timeline: Timeline | None) -> Timeline:
+        """Return the events of all ranks of the first replica."""
+        own = () if timeline is None or self._replica > 0 else timeline.events
+        everywhere = self._ranks.gather(own, "the times of all ranks")
+        return Timeline(self.plan.n_stages, tuple(e for events in everywhere for e in events))
+
+    @property
+    def _first_micro_batch(self) -> int:
+        return self._replica * self.plan.n_micro_batches
+
+    def _count(self, n_elements: int) -> int:
+        if self._peers is None:
+            return n_elements
+        count = torch.tensor(n_elements)
+        with self._ranks.waiting("the number of elements of all replicas"):
+            dist.all_reduce(count, group=self._peers)
+        return int(count)
+
+    def _gradients(self, passes: Sequence[StagePass]) -> list[Tensor | None]:
+        return super()._gradients(passes) if self._peers is None else self._replicas.sums()
+
+    def _loss_of(self, passes: Sequence[StagePass], batch: Batch) -> Tensor:
+        own_loss = 0.0
+        if self._has_last_stage and passes:
+            # On a GPU it is here that the host waits for what other ranks have to send.
+            with self._ranks.waiting("the loss of the step"):
+                own_loss = super()._loss_of(passes, batch).item()
+        n_rows = batch.cells.batch_size if self._stages[0].is_first else 0
+        own = torch.tensor([own_loss, n_rows], dtype=torch.float64)
+        loss, n_rows = self._ranks.sum(own, "all ranks to end the step").tolist()
+        self.n_rows = int(n_rows)
+        weight = self._stages[0].modules.blocks[0].some_weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        return torch.tensor(loss, dtype=dtype, device=self.device)
+
+    @property
+    def _has_last_stage(self) -> bool:
+        return self._stages[-1].is_last
+
+    def _cut(self, x: Tensor, lengths: Tensor | None) -> Cells:
+        if len(x) == 0:
+            return Cells(0, x.shape[1], (), ())
+        return super()._cut(x, lengths)
+
+    def _lowered(self, cells: Cells, only: Op | None = None) -> Schedule:
+        return lowered_schedule(self.plan, self._all_stages, cells, only)

@@ -1,0 +1,153 @@
+"""Replicas: adds up the gradients of a stage over all replicas of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from threading import Lock
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gru_parallel.processes.ordered_sum import OrderedSum
+from gru_parallel.ranks import Ranks
+from gru_parallel.stage.stage import Stage
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The gradients of a stage, ready to be added up.
+
+    Attributes:
+        rows: for each type of weights, their gradients in a row, and one number more for each
+            weight: how many replicas have found a gradient.
+        made: on an accelerator, when they are there; None on the CPU.
+    """
+
+    rows: list[Tensor]
+    made: torch.Event | None
+
+
+class Replicas:
+    """Adds up gradients over the replicas, a stage at a time, as soon as the stage has its own.
+
+    The loss is divided by the elements of the whole batch before B, so that a sum is the mean that
+    it should be, however unequal the replicas' shares are. The terms of a sum are added in the
+    order of the replicas, so that its bits do not depend on the stage that a weight belongs to.
+
+    All replicas add the stages up in one order, from the last stage of a rank, whose B ends first,
+    to its first.
+
+    Args:
+        ranks: of the run.
+        group: the same rank of all replicas; None where there is one replica.
+        stages: of this rank, in order.
+    """
+
+    def __init__(
+        self, ranks: Ranks, group: dist.ProcessGroup | None, stages: Sequence[Stage]
+    ) -> None:
+        self._ranks = ranks
+        self._group = group
+        self._stages = stages
+        self._lock = Lock()
+        self._ready: dict[int, Ready] = {}
+        self._adding: dict[int, list[OrderedSum]] = {}
+
+    def connect(self, device: torch.device) -> None:
+        """Add something small up: NCCL connects at the first use. All replicas call this together.
+
+        Args:
+            device: of this rank.
+        """
+        if self._group is not None:
+            with self._ranks.waiting("all replicas to connect"):
+                ones = torch.ones(dist.get_world_size(self._group), device=device)
+                adding = OrderedSum(ones, self._group)
+                adding.add()
+                adding.wait().tolist()
+
+    def add(self, stage: Stage, gradients: list[Tensor | None]) -> None:
+        """Start adding up the gradients of a stage, which has done its last B.
+
+        Args:
+            stage: of this rank.
+            gradients: of each of its weights; None where this replica found none.
+        """
+        if self._group is None:
+            return
+        # Here, on the stage's own stream: another stage's worker may start what waits for its turn.
+        n_replicas = dist.get_world_size(self._group)
+        rows = _in_a_row(stage.modules.weights(), gradients, n_replicas)
+        ready = Ready(rows, _when_made(rows[0].device))
+        with self._lock:
+            self._ready[stage.index] = ready
+            for own in reversed(self._stages):
+                if own.index in self._adding:
+                    continue
+                if own.index not in self._ready:
+                    return
+                self._adding[own.index] = self._start(own, self._ready.pop(own.index))
+
+    def sums(self) -> list[Tensor | None]:
+        """Wait for all stages; return the gradient of each weight, in the order of the stages."""
+        # In the order in which they began, on all replicas.
+        for stage in reversed(self._stages):
+            with self._waiting(stage):
+                for adding in self._adding[stage.index]:
+                    adding.add()
+        found: list[Tensor | None] = []
+        for stage in self._stages:
+            with self._waiting(stage):
+                rows = [adding.wait() for adding in self._adding.pop(stage.index)]
+                # Inside: with NCCL it is here that the host waits.
+                found += _taken_apart(stage.modules.weights(), rows)
+        return found
+
+    def _start(self, stage: Stage, ready: Ready) -> list[OrderedSum]:
+        if ready.made is not None:
+            torch.accelerator.current_stream(ready.rows[0].device).wait_event(ready.made)
+        with self._waiting(stage):
+            return [OrderedSum(row, self._group) for row in ready.rows]
+
+    def _waiting(self, stage: Stage) -> AbstractContextManager[None]:
+        return self._ranks.waiting(f"stage {stage.index} on {stage.name} added up gradients")
+
+
+def _when_made(device: torch.device) -> torch.Event | None:
+    """Note when all that was queued so far is done; None where it is done already."""
+    if device.type == "cpu":
+        return None
+    return torch.accelerator.current_stream(device).record_event()
+
+
+def _types(weights: Sequence[Tensor]) -> list[torch.dtype]:
+    return list(dict.fromkeys(weight.dtype for weight in weights))
+
+
+def _in_a_row(
+    weights: Sequence[Tensor], gradients: Sequence[Tensor | None], multiple: int
+) -> list[Tensor]:
+    """Put gradients in a row for each type; filled up with zeros to a multiple of numbers."""
+    rows = []
+    for dtype in _types(weights):
+        pairs = [(w, g) for w, g in zip(weights, gradients, strict=True) if w.dtype == dtype]
+        pieces = [torch.zeros_like(w).flatten() if g is None else g.flatten() for w, g in pairs]
+        found = pieces[0].new_tensor([float(g is not None) for _, g in pairs])
+        n_numbers = sum(piece.numel() for piece in (*pieces, found))
+        filling = pieces[0].new_zeros(-n_numbers % multiple)
+        rows.append(torch.cat([*pieces, found, filling]).detach())
+    return rows
+
+
+def _taken_apart(weights: Sequence[Tensor], rows: Sequence[Tensor]) -> list[Tensor | None]:
+    sums: dict[int, Tensor | None] = {}
+    for dtype, row in zip(_types(weights), rows, strict=True):
+        indices = [i for i, weight in enumerate(weights) if weight.dtype == dtype]
+        sizes = [*(weights[i].numel() for i in indices), len(indices)]
+        *pieces, found, _ = row.split([*sizes, row.numel() - sum(sizes)])
+        for i, piece, n_found in zip(indices, pieces, found.tolist(), strict=True):
+            sums[i] = piece.view_as(weights[i]) if n_found > 0 else None
+    return [sums[i] for i in range(len(weights))]

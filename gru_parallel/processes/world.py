@@ -1,0 +1,104 @@
+"""What a plan asks of the ranks that are to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gru_parallel.errors import UsageError
+from gru_parallel.model import StackModel
+from gru_parallel.placement.plan import Plan
+from gru_parallel.planning import n_places
+from gru_parallel.ranks import Launch
+from gru_parallel.stage.stage import StageModules
+
+
+def check_shared_weights(
+    model: StackModel, modules: Sequence[StageModules], places: Sequence[int]
+) -> None:
+    """Refuse a weight that stages of different ranks share: each rank has its own copy of it.
+
+    Args:
+        model: to name the weight.
+        modules: of each stage.
+        places: for each stage, which rank of a pipeline runs it.
+
+    Raises:
+        UsageError: there is one.
+    """
+    ranks: dict[Tensor, int] = {}
+    for own, place in zip(modules, places, strict=True):
+        for weight in {w for module in own.all_modules for w in module.parameters()}:
+            if ranks.setdefault(weight, place) != place:
+                name = next(name for name, other in model.named_parameters() if other is weight)
+                raise UsageError(
+                    f"The weight {name} is shared by stages of ranks {ranks[weight]} and {place} of"
+                    " a pipeline, each of which would train a copy of its own; put what shares it"
+                    " on one rank (placement.device_map), or use engine=threads."
+                )
+
+
+def ranks_of_replica(data_parallel: int, world_size: int) -> int:
+    """Return the number of ranks that each replica gets.
+
+    Raises:
+        UsageError: they cannot be shared out.
+    """
+    if world_size % data_parallel:
+        raise UsageError(
+            f"engine.data_parallel={data_parallel} replicas cannot share {world_size} ranks"
+            " equally; start a multiple of engine.data_parallel (torchrun --nproc-per-node,"
+            " --nnodes), or change it."
+        )
+    return world_size // data_parallel
+
+
+def check_world_size(plan: Plan, data_parallel: int, world_size: int) -> None:
+    """Refuse a plan for which there are too many ranks or too few.
+
+    Raises:
+        UsageError: see above.
+    """
+    n_ranks = n_places(plan)
+    wanted = n_ranks * data_parallel
+    if wanted != world_size:
+        raise UsageError(
+            f"engine=processes needs {wanted} ranks: engine.data_parallel={data_parallel} times one"
+            f" for each of the plan's {n_ranks} devices; {world_size} were started. Start {wanted}"
+            " (torchrun --nproc-per-node, --nnodes), or change engine.data_parallel,"
+            " placement.device_map or model.layers_per_block."
+        )
+
+
+def device_of_rank(plan: Plan, launch: Launch) -> torch.device:
+    """Return the device that a rank computes on: the one of its kind with its local number.
+
+    Raises:
+        UsageError: the plan names devices of several kinds, or the rank has no device of its own.
+    """
+    kinds = {torch.device(name).type for name in plan.all_devices}
+    if len(kinds) > 1:
+        raise UsageError(
+            "engine=processes runs on devices of one kind, but the plan has"
+            f" {', '.join(sorted(kinds))}; choose one kind in placement.device_map, or use"
+            " engine=threads."
+        )
+    (kind,) = kinds
+    if kind == "cpu":
+        return torch.device("cpu")
+    if any(stage.reverse_device is not None for stage in plan.stages):
+        raise UsageError(
+            "engine=processes gives each rank one GPU, but placement.device_map has two for a"
+            " stage (with a +); give one device a block, or use engine=threads."
+        )
+    n_gpus = torch.accelerator.device_count()
+    if launch.local_rank >= n_gpus:
+        raise UsageError(
+            f"rank {launch.rank} is number {launch.local_rank} on its machine, which has {n_gpus}"
+            f" {kind} devices, and each rank needs one of its own; start at most {n_gpus} ranks a"
+            " machine (torchrun --nproc-per-node), or let stages share a device in"
+            " placement.device_map."
+        )
+    return torch.device(kind, launch.local_rank)

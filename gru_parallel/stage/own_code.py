@@ -1,0 +1,153 @@
+"""What the caller's own code may do to the modules of a pipeline: classes, hooks, other tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor, nn
+
+from gru_parallel.errors import UsageError
+from gru_parallel.model import (
+    BidirectionalBlock,
+    Block,
+    GRUBlock,
+    GRUStack,
+    StackModel,
+    has_forward_of,
+    is_declared,
+)
+from gru_parallel.stage.pieces import DECLARE, has_hooks
+
+
+def check_forwards(model: StackModel, *, is_cut: bool) -> None:
+    """Refuse a `forward` of the caller's own that a pipeline would not call, or not as a whole.
+
+    Args:
+        model: encoder and head are seen to elsewhere.
+        is_cut: whether there is more than one cell.
+
+    Raises:
+        UsageError: there is one.
+    """
+    both_ways = [block for block in model.gru.gru_blocks if block.n_directions == 2]
+    never: list[tuple[nn.Module, type[nn.Module], tuple[str, ...]]] = [
+        (model, StackModel, ("forward", "run", "__call__")),
+        (model.gru, GRUStack, ("forward", "__call__")),
+        *((b, BidirectionalBlock, ("forward", "run_direction", "join")) for b in both_ways),
+    ]
+    for module, kind, methods in never:
+        own = next((name for name in methods if not _has_method_of(module, kind, name)), None)
+        if own is not None:
+            raise UsageError(
+                f"{type(module).__name__} has a {own} of its own, which a pipeline does not call:"
+                f" it runs what a {kind.__name__} is made of. Put what it does into the encoder,"
+                " the head or a module around the model."
+            )
+    parts = [(part, nn.GRU) for block in model.gru.gru_blocks for part in block.gru_parts]
+    blocks = [(block, GRUBlock) for block in model.gru.gru_blocks if block.n_directions == 1]
+    for module, kind in (*parts, *blocks) if is_cut else ():
+        # Where one object's forward was replaced, no stand-in can be made of it.
+        is_own = "forward" not in module.__dict__ and not has_forward_of(module, kind)
+        if is_own and not is_declared(module):
+            raise UsageError(
+                f"{type(module).__name__} has a forward of its own, which is called for pieces of a"
+                " batch, with the state that the piece before left; if its outputs then are those"
+                f" of the whole, {DECLARE}, else use one micro-batch and one chunk."
+            )
+
+
+def has_own_forward(block: Block) -> bool:
+    """Whether a block computes by a class of the caller's own."""
+    own = any(not _has_method_of(block, GRUBlock, name) for name in ("forward", "drop"))
+    return own or any(map(has_own_computation, block.gru_parts))
+
+
+def has_own_computation(part: nn.GRU) -> bool:
+    """Whether a part computes by a class, or a hook, of the caller's own."""
+    return not has_forward_of(part, nn.GRU) or bool(part._forward_hooks)
+
+
+def refuse_hooks(model: StackModel, *, is_cut: bool) -> None:
+    """Refuse hooks on modules that a training step would call on pieces, or never.
+
+    Hooks on parameters are called once a step, as always.
+
+    Args:
+        model: whose encoder is seen to elsewhere.
+        is_cut: whether there is more than one cell.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name, part in _pipelined_parts(model):
+        if part._backward_hooks or part._backward_pre_hooks:
+            raise _hook_refused("on the backward", name, part, "would be called for pieces")
+        if part._forward_hooks and (is_cut or isinstance(part, BidirectionalBlock)):
+            raise _hook_refused("after forward", name, part, "would be called for pieces")
+
+
+def refuse_hooks_never_called(model: StackModel) -> None:
+    """Refuse hooks on the modules around the blocks, which a pipeline calls one by one.
+
+    Raises:
+        UsageError: there is one.
+    """
+    around = {"the model": model, "gru": model.gru, "gru.blocks": model.gru.blocks}
+    for name, part in around.items():
+        if has_hooks(part) or part._forward_pre_hooks:
+            raise _hook_refused("around forward or backward", name, part, "would never be called")
+
+
+def _hook_refused(kind: str, name: str, part: nn.Module, problem: str) -> UsageError:
+    return UsageError(
+        f"The hook {kind} of {name} ({type(part).__name__}) {problem}, since a pipeline calls its"
+        " modules piece by piece; remove it, or register it on parameters, whose hooks are called"
+        " once a step."
+    )
+
+
+def refuse_foreign_leaf(
+    what: str, root: Tensor, weights: Sequence[Tensor], inputs: Sequence[Tensor]
+) -> None:
+    """Refuse a graph with a leaf that B does not know, and whose gradient would be lost.
+
+    Args:
+        what: has made it.
+        root: of the graph.
+        weights: leaves that stand for weights.
+        inputs: other leaves that B knows.
+
+    Raises:
+        UsageError: there is one.
+    """
+    known = {id(leaf) for leaf in (*weights, *inputs)}
+    nodes = [root.grad_fn]
+    seen = set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and id(leaf) not in known:
+            raise UsageError(
+                f"{what} computes with a tensor of shape {tuple(leaf.shape)} that requires a"
+                " gradient and is no parameter that a pipeline could find in it, so it would get"
+                " none; make it a parameter of the module that uses it, found by its name."
+            )
+        nodes += [before for before, _ in node.next_functions]
+
+
+def _has_method_of(module: nn.Module, kind: type[nn.Module], name: str) -> bool:
+    own = type(module)
+    return name not in module.__dict__ and getattr(own, name) is getattr(kind, name)
+
+
+def _pipelined_parts(model: StackModel) -> Iterator[tuple[str, nn.Module]]:
+    """The modules that stages call, with their names."""
+    tops = {f"gru.blocks.{i}": block for i, block in enumerate(model.gru.gru_blocks)}
+    for name, top in {**tops, "head": model.head}.items():
+        for inner, part in top.named_modules():
+            # How a weight is made is asked once a step.
+            if "parametrizations" not in inner.split("."):
+                yield f"{name}.{inner}".rstrip("."), part

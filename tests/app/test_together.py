@@ -1,0 +1,84 @@
+"""A run that is started again goes on from what it has written itself, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from gru_parallel.app.together import common_arguments
+from gru_parallel.config.overrides import quoted
+from gru_parallel.ranks import Launch, Ranks
+
+LAUNCH = Launch(0, 2, 0, 2, "127.0.0.1", 29500, 0, uses_agent_store=True)
+OWN_STORE = Launch(0, 2, 0, 2, "127.0.0.1", 29500, 0, uses_agent_store=False)
+
+
+@dataclass
+class FakeRanks:
+    """Rank 0 of two attempts, which share a store if the launcher has it.
+
+    Attributes:
+        launch: of both.
+        is_again: whether this rank knows that it is not the first attempt.
+        is_another_again: whether another rank does.
+    """
+
+    launch: Launch
+    is_again: bool = False
+    is_another_again: bool = False
+    is_first: bool = True
+    remembered: dict[str, str] = field(default_factory=dict)
+
+    def remember(self, key: str, make: Callable[[], str]) -> str:
+        return self.remembered.setdefault(key, make())
+
+    def any(self, flag: bool, what: str) -> bool:
+        return flag or self.is_another_again
+
+    def broadcast(self, thing: Any, what: str) -> Any:
+        return thing
+
+
+def goes_on(folder: Path, ranks: FakeRanks) -> bool:
+    given = [f"hydra.run.dir={folder}", "init_from=other.ckpt"]
+    arguments = common_arguments(given, cast("Ranks", ranks))
+    *_, init_from, ckpt_path = arguments
+    return (init_from, ckpt_path) == ("init_from=null", f"ckpt_path={quoted(str(last_of(folder)))}")
+
+
+def last_of(folder: Path) -> Path:
+    return folder / "checkpoints" / "last.ckpt"
+
+
+def write(folder: Path, text: str) -> None:
+    last_of(folder).parent.mkdir(exist_ok=True)
+    last_of(folder).write_text(text)
+
+
+def test_the_second_attempt_goes_on_from_the_checkpoint_of_the_first(tmp_path: Path) -> None:
+    ranks = FakeRanks(LAUNCH)
+
+    assert not goes_on(tmp_path, ranks)
+    write(tmp_path, "of the first attempt")
+    ranks.is_again = True
+    assert goes_on(tmp_path, ranks)
+
+
+def test_a_checkpoint_that_was_there_before_the_run_is_not_its_own(tmp_path: Path) -> None:
+    write(tmp_path, "of another run")
+    ranks = FakeRanks(LAUNCH)
+
+    assert not goes_on(tmp_path, ranks)
+    ranks.is_again = True
+    assert not goes_on(tmp_path, ranks)
+    write(tmp_path, "of the first attempt")
+    assert goes_on(tmp_path, ranks)
+
+
+def test_it_is_enough_that_one_rank_knows_of_the_first_attempt(tmp_path: Path) -> None:
+    write(tmp_path, "of the first attempt")
+
+    assert goes_on(tmp_path, FakeRanks(OWN_STORE, is_another_again=True))
+    assert not goes_on(tmp_path, FakeRanks(OWN_STORE))

@@ -1,0 +1,29 @@
+"""Names of columns stay text."""
+
+import pytest
+
+from gru_parallel.config.column_names import as_text
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("data.target=1_1", "data.target='1_1'"),
+        ("data.target=1e3", "data.target='1e3'"),
+        ("data.target=[1_1,11, true,OT]", "data.target=['1_1','11', 'true',OT]"),
+        ("+data.columns=[-1,.5,nan]", "+data.columns=['-1','.5','nan']"),
+        ("data.time_column=2", "data.time_column='2'"),
+        # A sweep stays one.
+        ("data.target=1,2", "data.target='1','2'"),
+        # What is text already, quoted by the user, or no name stays as it is.
+        ("data.target=OT", "data.target=OT"),
+        ("data.target=x1_1", "data.target=x1_1"),
+        ("data.target=null", "data.target=null"),
+        ("data.target='a,1_1,b'", "data.target='a,1_1,b'"),
+        ("data.series_column=none", "data.series_column=none"),
+        ("data.horizon=8", "data.horizon=8"),
+        ("model.target=1_1", "model.target=1_1"),
+    ],
+)
+def test_a_name_that_looks_like_a_number_is_quoted(override: str, expected: str) -> None:
+    assert as_text([override]) == [expected]

@@ -1,0 +1,41 @@
+import pytest
+
+from gru_parallel.errors import ScheduleError
+from gru_parallel.placement.plan import Plan, StagePlan
+from gru_parallel.planning import predict
+
+
+def plan(schedule: str, n_stages: int, n_micro_batches: int, n_chunks: int) -> Plan:
+    return Plan(
+        num_layers=n_stages,
+        layers_per_block=1,
+        stages=tuple(StagePlan(f"cpu:{stage}", stage, 1) for stage in range(n_stages)),
+        schedule=schedule,
+        n_micro_batches=n_micro_batches,
+        n_chunks=n_chunks,
+    )
+
+
+def test_the_time_of_a_stage_is_split_evenly_over_its_cells() -> None:
+    timeline = predict(plan("gpipe", 2, 2, 4), [(8.0, 16.0), (4.0, 12.0)])
+    durations = {(e.action.stage, e.action.op.value): e.duration_ms for e in timeline.events}
+    assert durations == {(0, "F"): 1.0, (0, "B"): 2.0, (1, "F"): 0.5, (1, "B"): 1.5}
+    assert (timeline.busy_ms(0), timeline.busy_ms(1)) == (24.0, 16.0)
+
+
+@pytest.mark.parametrize(("n_chunks", "bubble"), [(1, 3 / 4), (16, 3 / 19)])
+def test_chunks_shrink_the_bubble_of_four_stages_from_75_to_16_percent(
+    n_chunks: int, bubble: float
+) -> None:
+    timeline = predict(plan("gpipe", 4, 1, n_chunks), [(16.0, 32.0)] * 4)
+    assert timeline.bubble == pytest.approx(bubble, abs=1e-12)
+
+
+def test_naive_takes_the_sum_of_all_stages() -> None:
+    timeline = predict(plan("naive", 3, 2, 2), [(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)])
+    assert timeline.step_ms == pytest.approx(18.0, abs=1e-12)
+
+
+def test_times_for_other_than_the_stages_of_the_plan_are_refused() -> None:
+    with pytest.raises(ScheduleError, match="1 stage times for the 2 stages of the plan"):
+        predict(plan("gpipe", 2, 1, 1), [(1.0, 2.0)])

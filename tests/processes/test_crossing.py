@@ -1,0 +1,105 @@
+"""Crossing foretells what stages hand over: compared with what the threads engine hands over."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from gru_parallel.engine.channel import Packets, QueueChannel
+from gru_parallel.engine.stages import modules_of_stages
+from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.processes.crossing import Crossing, types_out
+from gru_parallel.schedule import Action, partner
+from gru_parallel.stage.cells import Cells
+from tests.builders import MSE, TOLERANCE, build_model, make_plan
+from tests.processes.process_cases import FOUR_STAGES, ONE_PIPELINE, SEED, Case
+
+CASES = ONE_PIPELINE | FOUR_STAGES
+CPU = torch.device("cpu")
+
+HandOvers = list[tuple[Action, Packets | None]]
+
+
+@contextmanager
+def hand_overs() -> Iterator[HandOvers]:
+    """Note each SEND and what goes with it."""
+    seen: HandOvers = []
+    send = QueueChannel.send
+
+    def noted(channel: QueueChannel, action: Action, packets: Packets | None) -> None:
+        seen.append((action, packets))
+        send(channel, action, packets)
+
+    with patch.object(QueueChannel, "send", noted):
+        yield seen
+
+
+def crossing_of(case: Case) -> Crossing:
+    batch = case.batch(0)
+    x = batch["x"]
+    modules = modules_of_stages(case.build_model(), case.plan)
+    cells = Cells.cut(x.shape[0], x.shape[1], *case.grid, batch.get("lengths"))
+    with case.precision():
+        return Crossing(modules, cells, types_out(modules[0], CPU), CPU)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_room_is_made_for_what_comes_and_for_nothing_else(name: str) -> None:
+    case = CASES[name]
+    crossing = crossing_of(case)
+    engine = ThreadEngine(case.build_model(), case.plan, MSE, seed=SEED)
+    with engine, case.precision(), hand_overs() as seen:
+        engine.train_step(**case.batch(0))
+
+    assert len(seen) > 0
+    for sent, packets in seen:
+        received = partner(sent, case.plan.n_stages)
+        assert crossing.carries_tensor(sent) == crossing.carries_tensor(received)
+        assert crossing.carries_tensor(received) == (packets is not None), received
+        if packets is None:
+            continue
+        tensor, state = packets
+        room, room_for_state = crossing.room(received)
+        assert (room.shape, room.dtype) == (tensor.tensor.shape, tensor.tensor.dtype), received
+        at_sender = crossing.room_for_state(sent)
+        assert (at_sender is None) == (room_for_state is None) == (state is None), received
+        if state is not None and room_for_state is not None:
+            assert room_for_state.shape == state.tensor.shape, received
+            assert room_for_state.dtype == state.tensor.dtype, received
+
+
+def test_cells_without_a_row_take_no_room() -> None:
+    crossing = crossing_of(Case(grid=(1, 7), lengths=(3, 2, 1, 1, 3)))
+
+    rooms = [crossing.room(Action.parse(f"1RECV_F0.{chunk}"))[0] for chunk in range(7)]
+    assert [room.numel() for room in rooms] == [5 * 8, 3 * 8, 2 * 8, 0, 0, 0, 0]
+
+
+def test_weights_elsewhere_are_not_read() -> None:
+    case = Case((1, 1, 2))
+    crossing = crossing_of(case)
+    model = case.build_model()
+    for block in model.gru.gru_blocks[1:]:
+        block.to("meta")
+    modules = modules_of_stages(model, case.plan)
+    x = case.batch(0)["x"]
+    cells = Cells.cut(x.shape[0], x.shape[1], *case.grid)
+    own = Crossing(modules, cells, types_out(modules[0], CPU), CPU)
+
+    action = Action.parse("2RECV_F1.2")
+    assert own.room(action)[0].shape == crossing.room(action)[0].shape
+    assert not own.room(action)[0].is_meta
+
+
+def test_types_are_found_without_a_random_number() -> None:
+    stages = [modules_of_stages(build_model(dtype=d), make_plan([4]))[0] for d in TOLERANCE]
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+
+    torch.manual_seed(0)
+    found = [types_out(stage, CPU) for stage in stages]
+
+    assert found == [(dtype, dtype) for dtype in TOLERANCE]
+    assert torch.equal(torch.rand(1), expected)

@@ -1,0 +1,81 @@
+"""Lanes: how tensors leave and enter. What streams really do is tested on GPUs, in test_gpu.py."""
+
+from unittest.mock import Mock
+
+import pytest
+import torch
+
+from gru_parallel.stage.lane import CPULane, Packet, StreamLane, make_lane
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def compute() -> Mock:
+    """A stream that only notes what is asked of it."""
+    return Mock()
+
+
+@pytest.fixture
+def stream_lane(compute: Mock) -> StreamLane:
+    lane = object.__new__(StreamLane)
+    lane.device = torch.device("cuda", 0)
+    lane.compute, lane.copies = compute, Mock()
+    return lane
+
+
+def test_the_cpu_has_a_cpu_lane() -> None:
+    assert isinstance(make_lane(CPU), CPULane)
+
+
+def test_between_cpu_lanes_a_tensor_goes_over_as_it_is() -> None:
+    lane, tensor = CPULane(CPU), torch.ones(3)
+
+    packet = lane.send(tensor, CPU)
+
+    assert packet.ready is None
+    assert lane.receive(packet) is tensor
+    assert lane.fetch(tensor) is tensor
+
+
+def test_a_cpu_lane_waits_for_what_an_accelerator_copies_to_it() -> None:
+    ready = Mock()
+
+    CPULane(CPU).receive(Packet(torch.ones(3), ready))
+
+    # The host reads the memory itself: making a stream wait would not be enough.
+    ready.synchronize.assert_called_once_with()
+
+
+def test_a_stream_lane_waits_for_the_event_and_holds_on_to_the_memory(
+    stream_lane: StreamLane, compute: Mock
+) -> None:
+    tensor, ready = Mock(), Mock()
+
+    assert stream_lane.receive(Packet(tensor, ready)) is tensor
+
+    compute.wait_event.assert_called_once_with(ready)
+    tensor.record_stream.assert_called_once_with(compute)
+
+
+def test_a_stream_lane_holds_on_to_memory_that_a_cpu_stage_filled(
+    stream_lane: StreamLane, compute: Mock
+) -> None:
+    tensor = Mock()
+
+    stream_lane.receive(Packet(tensor, None))
+
+    compute.wait_event.assert_not_called()
+    tensor.record_stream.assert_called_once_with(compute)
+
+
+def test_between_stages_of_one_accelerator_nothing_is_copied(
+    stream_lane: StreamLane, compute: Mock
+) -> None:
+    tensor = Mock(device=stream_lane.device)
+
+    packet = stream_lane.send(tensor, stream_lane.device)
+
+    assert packet.tensor is tensor
+    assert packet.ready is compute.record_event.return_value
+    tensor.to.assert_not_called()
