@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from gru_parallel import cli
+from gru_parallel.app import cli
 from gru_parallel.errors import DataWarning
 from tests.cli.in_process import SMALL, RunCommand, summary_of
 from tests.cli.in_process import Ended as EndedAlone
