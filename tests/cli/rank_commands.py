@@ -15,7 +15,7 @@ from typing import Any
 
 from torch.distributed import TCPStore
 
-from gru_parallel import together, train
+from gru_parallel.app import together, train
 from gru_parallel.app.cli import run_under_hydra
 from tests.cli.in_process import SMALL
 from tests.forked_ranks import ForkedRank
