@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from gru_parallel import config
+from gru_parallel.config import schema as config
 from gru_parallel.config.overrides import check_sweep, compose_config
 from gru_parallel.errors import UsageError
 from tests.cli.in_process import SMALL, RunCommand, losses_of
