@@ -7,7 +7,7 @@ from torch import Tensor
 from gru_parallel.engine.stages import make_stages, modules_of_stages
 from gru_parallel.model import StackModel, SumLoss
 from gru_parallel.placement import Plan
-from gru_parallel.schedule import Action, Op, build_schedule, simulate
+from gru_parallel.schedule import Action, Cell, Op, build_schedule, simulate
 from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import Batch, StagePass
@@ -49,8 +49,8 @@ class BareCells:
             step = 1 if action.op is Op.F else -1
             run = own.forward if action.op is Op.F else own.backward
             for parcel in run(action.cell, handed_over.pop(action, None)):
-                cell = (action.micro_batch, parcel.chunk)
-                handed_over[Action(action.stage + step, action.op, *cell)] = parcel
+                cell = Cell(action.micro_batch, parcel.chunk)
+                handed_over[Action(action.stage + step, action.op, cell)] = parcel
         tail = passes[-1].tail
         assert isinstance(tail, HeadTail)
         assert tail.total is not None

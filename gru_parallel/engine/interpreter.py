@@ -8,8 +8,7 @@ from time import perf_counter
 import torch
 
 from gru_parallel.engine.channel import Aborted, Channel
-from gru_parallel.schedule import Action, Event, Op
-from gru_parallel.stage.cells import CellIndex
+from gru_parallel.schedule import Action, Cell, Event, Op
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
 
@@ -38,8 +37,8 @@ class Interpreter:
         self._channel = channel
         self._devices = devices
         self._wait = wait
-        self._received: dict[tuple[Op, CellIndex], Parcel] = {}
-        self._to_send: dict[tuple[Op, CellIndex], Parcel] = {}
+        self._received: dict[tuple[Op, Cell], Parcel] = {}
+        self._to_send: dict[tuple[Op, Cell], Parcel] = {}
 
     def run(self, actions: Sequence[Action], clock_start: float) -> list[Event]:
         """Run the actions in their order.
@@ -78,12 +77,12 @@ class Interpreter:
     def _forward(self, action: Action) -> None:
         received = self._received.pop((Op.RECV_F, action.cell), None)
         for parcel in self._pass.forward(action.cell, received):
-            self._to_send[Op.SEND_F, (action.micro_batch, parcel.chunk)] = parcel
+            self._to_send[Op.SEND_F, Cell(action.micro_batch, parcel.chunk)] = parcel
 
     def _backward(self, action: Action) -> None:
         received = self._received.pop((Op.RECV_B, action.cell), None)
         for parcel in self._pass.backward(action.cell, received):
-            self._to_send[Op.SEND_B, (action.micro_batch, parcel.chunk)] = parcel
+            self._to_send[Op.SEND_B, Cell(action.micro_batch, parcel.chunk)] = parcel
 
     def _send(self, action: Action) -> None:
         parcel = self._to_send.pop((action.op, action.cell), None)

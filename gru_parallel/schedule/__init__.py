@@ -1,6 +1,6 @@
 """Schedules: who does what when. Pure Python; nothing in here needs torch."""
 
-from gru_parallel.schedule.action import Action, Op, partner
+from gru_parallel.schedule.action import Action, Cell, Op, partner
 from gru_parallel.schedule.grid import draw_lists, draw_slots
 from gru_parallel.schedule.lower import lower
 from gru_parallel.schedule.registry import SCHEDULES, backward_only, build_schedule, forward_only
@@ -12,6 +12,7 @@ from gru_parallel.schedule.validate import validate
 __all__ = [
     "SCHEDULES",
     "Action",
+    "Cell",
     "Event",
     "Op",
     "Schedule",

@@ -7,6 +7,8 @@ what an action waits for is said in one place, `needs` in schedule.py.
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from typing import NamedTuple
 
 from gru_parallel.errors import ScheduleError
 
@@ -38,22 +40,36 @@ class Op(StrEnum):
         return self in (Op.RECV_F, Op.RECV_B)
 
 
+class Cell(NamedTuple):
+    """One (micro-batch, chunk) of the grid."""
+
+    micro_batch: int
+    chunk: int
+
+    def __str__(self) -> str:
+        return f"({self.micro_batch}, {self.chunk})"
+
+
 _TEXT_FORM = re.compile(rf"([0-9]+)({'|'.join(Op)})([0-9]+)\.([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One op of one stage on the cell (micro_batch, chunk); prints as `1F0.3`, and reads back."""
+    """One op of one stage on one cell; prints as `1F0.3`, and reads back."""
 
     stage: int
     op: Op
-    micro_batch: int
-    chunk: int
+    cell: Cell
 
     @property
-    def cell(self) -> tuple[int, int]:
-        """The cell of the grid, as (micro_batch, chunk)."""
-        return self.micro_batch, self.chunk
+    def micro_batch(self) -> int:
+        """The micro-batch of the cell."""
+        return self.cell.micro_batch
+
+    @property
+    def chunk(self) -> int:
+        """The chunk of the cell."""
+        return self.cell.chunk
 
     def __str__(self) -> str:
         return f"{self.stage}{self.op}{self.micro_batch}.{self.chunk}"
@@ -78,9 +94,10 @@ class Action:
                 f"with op one of {', '.join(Op)}."
             )
         stage, op, micro_batch, chunk = match.groups()
-        return cls(int(stage), Op(op), int(micro_batch), int(chunk))
+        return cls(int(stage), Op(op), Cell(int(micro_batch), int(chunk)))
 
 
+@cache
 def partner(action: Action, n_stages: int) -> Action:
     """Name the other end of a hand-over: the receive of a send, the send of a receive.
 
@@ -108,14 +125,16 @@ def partner(action: Action, n_stages: int) -> Action:
             op, step = Op.SEND_B, 1
         case _:
             raise ScheduleError(f"{action} hands nothing over, so it has no partner.")
-    return Action((action.stage + step) % n_stages, op, action.micro_batch, action.chunk)
+    return Action((action.stage + step) % n_stages, op, action.cell)
 
 
 def forwards(stage: int, micro_batch: int, n_chunks: int) -> tuple[Action, ...]:
     """List the F of one micro-batch on one stage: h flows on, so chunks ascend."""
-    return tuple(Action(stage, Op.F, micro_batch, chunk) for chunk in range(n_chunks))
+    return tuple(Action(stage, Op.F, Cell(micro_batch, chunk)) for chunk in range(n_chunks))
 
 
 def backwards(stage: int, micro_batch: int, n_chunks: int) -> tuple[Action, ...]:
     """List the B of one micro-batch on one stage: dL/dh flows back, so chunks descend."""
-    return tuple(Action(stage, Op.B, micro_batch, chunk) for chunk in reversed(range(n_chunks)))
+    return tuple(
+        Action(stage, Op.B, Cell(micro_batch, chunk)) for chunk in reversed(range(n_chunks))
+    )

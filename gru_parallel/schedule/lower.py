@@ -54,16 +54,16 @@ def _around(action: Action, schedule: Schedule) -> Iterator[Action]:
         entry, exit_, receive, send = last, first, Op.RECV_B, Op.SEND_B
 
     if action.stage != entry:
-        yield Action(action.stage, receive, *action.cell)
+        yield Action(action.stage, receive, action.cell)
     yield action
     if action.stage != exit_:
         for given in gives_out(action, schedule):
-            yield Action(action.stage, send, *given.cell)
+            yield Action(action.stage, send, given.cell)
     if _is_told(action, schedule):
         if action.stage == exit_:
-            yield Action(action.stage, send, *action.cell)
+            yield Action(action.stage, send, action.cell)
         if action.stage == entry:
-            yield Action(action.stage, receive, *action.cell)
+            yield Action(action.stage, receive, action.cell)
 
 
 def _is_told(action: Action, schedule: Schedule) -> bool:

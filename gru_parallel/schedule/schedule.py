@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
-from gru_parallel.schedule.action import Action, Op, backwards, forwards, partner
+from gru_parallel.schedule.action import Action, Cell, Op, backwards, forwards, partner
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ def _giver(computed: Action, schedule: Schedule) -> Action:
     """The action after which the result of `computed` can be handed on."""
     if computed.stage not in schedule.barriers:
         return computed
-    return replace(computed, chunk=schedule.n_chunks - 1 if computed.op is Op.F else 0)
+    chunk = schedule.n_chunks - 1 if computed.op is Op.F else 0
+    return replace(computed, cell=Cell(computed.micro_batch, chunk))
 
 
 def needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
@@ -130,7 +131,7 @@ def needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
         return (partner(action, schedule.n_stages),)
     if action.op.is_send:
         computed = Op.F if action.op is Op.SEND_F else Op.B
-        return (_giver(Action(action.stage, computed, *action.cell), schedule),)
+        return (_giver(Action(action.stage, computed, action.cell), schedule),)
 
     needed = _compute_needs(action, schedule)
     if schedule.one_at_a_time:
@@ -148,16 +149,16 @@ def _compute_needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
             if s > 0:
                 needed.append(_from_neighbour(action, s - 1, schedule))
             if c > 0:
-                needed.append(Action(s, Op.F, m, c - 1))
+                needed.append(Action(s, Op.F, Cell(m, c - 1)))
         case Op.B:
             if schedule.has_forward:
-                needed.append(Action(s, Op.F, m, c))
+                needed.append(Action(s, Op.F, Cell(m, c)))
             if s < last_stage:
                 needed.append(_from_neighbour(action, s + 1, schedule))
             if c < last_chunk and schedule.segment(c) == schedule.segment(c + 1):
-                needed.append(Action(s, Op.B, m, c + 1))
+                needed.append(Action(s, Op.B, Cell(m, c + 1)))
         case Op.W:
-            needed.append(Action(s, Op.B, m, c))
+            needed.append(Action(s, Op.B, Cell(m, c)))
     return tuple(needed)
 
 
@@ -189,4 +190,4 @@ def _cell_before(action: Action, schedule: Schedule) -> tuple[Action, ...]:
 
 def _receive(stage: int, other: Action) -> Action:
     """The receive on `stage` through which the result of another stage's F or B comes."""
-    return Action(stage, Op.RECV_F if other.op is Op.F else Op.RECV_B, *other.cell)
+    return Action(stage, Op.RECV_F if other.op is Op.F else Op.RECV_B, other.cell)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from gru_parallel.schedule.action import Action
+from gru_parallel.schedule.action import Action, Cell
 
 ScheduleFunction = Callable[[int, int, int], tuple[tuple[Action, ...], ...]]
 
@@ -39,7 +39,7 @@ def truncated(
     def in_window(action: Action) -> Action:
         micro_batch, segment = divmod(action.micro_batch, n_segments)
         chunk = segment * truncate + action.chunk
-        return replace(action, micro_batch=micro_batch, chunk=chunk)
+        return replace(action, cell=Cell(micro_batch, chunk))
 
     stages = schedule(n_stages, n_micro_batches * n_segments, min(truncate, n_chunks))
     return tuple(

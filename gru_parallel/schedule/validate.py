@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise, product
 
 from gru_parallel.errors import ScheduleError
-from gru_parallel.schedule.action import Action, Op, partner
+from gru_parallel.schedule.action import Action, Cell, Op, partner
 from gru_parallel.schedule.grid import draw_lists
 from gru_parallel.schedule.lower import lower
 from gru_parallel.schedule.schedule import Schedule
@@ -69,7 +69,7 @@ def _expected_actions(schedule: Schedule) -> Iterator[Action]:
     computed = replace(
         schedule,
         actions=tuple(
-            tuple(Action(stage, op, *cell) for op, cell in product(ops, cells))
+            tuple(Action(stage, op, Cell(*cell)) for op, cell in product(ops, cells))
             for stage in range(schedule.n_stages)
         ),
     )

@@ -13,6 +13,7 @@ from gru_parallel.model import BidirectionalBlock
 from gru_parallel.model.bidirectional import FORWARD, REVERSE
 from gru_parallel.model.block import weights_of
 from gru_parallel.model.ragged import BatchSizes, batch_sizes_of
+from gru_parallel.schedule import Cell
 from gru_parallel.stage.block_section import States
 from gru_parallel.stage.gradient_sums import GradientSums
 from gru_parallel.stage.own_code import has_own_computation, refuse_foreign_leaf
@@ -159,7 +160,7 @@ class BidirectionalSection(Section):
         setting, block = self.setting, self._block
         ragged = self._ragged(micro_batch)
         # All chunks at once: the random numbers are those of the first cell.
-        key = setting.dropout_key((micro_batch, 0))
+        key = setting.dropout_key(Cell(micro_batch, 0))
         layers = []
         for k in range(block.num_layers):
             halves: dict[int, Half] = {}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gru_parallel.model import Block, Start
 from gru_parallel.model.hidden import entering
-from gru_parallel.stage.cells import CellIndex
+from gru_parallel.schedule import Cell
 from gru_parallel.stage.own_code import has_own_forward
 from gru_parallel.stage.section import Parcel, PassSetting, Section, leaf
 
@@ -86,7 +86,7 @@ class BlockSection(Section):
         self._is_own = any(map(has_own_forward, states.blocks))
         self._h: dict[int, list[Tensor]] = {}
         self._dh: list[Tensor | None] = []
-        self._saved: dict[CellIndex, Saved] = {}
+        self._saved: dict[Cell, Saved] = {}
         self._previous: dict[int, Tensor] = {}
 
     def start_from(self, micro_batch: int, h_n: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class BlockSection(Section):
     def forward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Run F on a cell."""
         assert parcel.tensor is not None
-        cell = (micro_batch, parcel.chunk)
+        cell = Cell(micro_batch, parcel.chunk)
         x = leaf(parcel.tensor) if self._wants_dx else parcel.tensor
         h_in = self._entering(cell)
         y, h_out = self._run(cell, x, h_in)
@@ -114,7 +114,7 @@ class BlockSection(Section):
 
     def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Run B on a cell: towards the inputs and, with it, the weights' gradient."""
-        cell = (micro_batch, parcel.chunk)
+        cell = Cell(micro_batch, parcel.chunk)
         saved = self._saved[cell] if self.setting.keep else self._saved.pop(cell)
         if parcel.chunk == self.setting.cells.n_chunks - 1:
             self._dh = self._ending(micro_batch, parcel.state)
@@ -137,7 +137,7 @@ class BlockSection(Section):
             return []
         return [Parcel(parcel.chunk, torch.zeros_like(saved.x) if dx is None else dx)]
 
-    def _entering(self, cell: CellIndex) -> list[Tensor]:
+    def _entering(self, cell: Cell) -> list[Tensor]:
         micro_batch, chunk = cell
         if chunk == 0:
             previous = self._previous.get(micro_batch)
@@ -147,9 +147,7 @@ class BlockSection(Section):
             return states
         return [leaf(h) for h in states]
 
-    def _run(
-        self, cell: CellIndex, x: Tensor, h_in: Sequence[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
+    def _run(self, cell: Cell, x: Tensor, h_in: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         cells, setting = self.setting.cells, self.setting
         n_active, n_rows = cells.n_active(cell), cells.n_rows(cell[0])
         if n_active == 0:

@@ -12,9 +12,7 @@ from torch.nn import functional
 
 from gru_parallel.errors import ShapeError, UsageError
 from gru_parallel.model.ragged import BatchSizes, batch_sizes_of, longest_first
-
-CellIndex = tuple[int, int]
-"""(micro-batch, chunk)."""
+from gru_parallel.schedule import Cell
 
 Rows = slice | Tensor
 """Rows of the batch: in a row, or by number where the batch had to be sorted."""
@@ -145,7 +143,7 @@ class Cells:
         rows = self.rows[micro_batch]
         return int(rows.stop - rows.start) if isinstance(rows, slice) else len(rows)
 
-    def batch_sizes(self, cell: CellIndex) -> BatchSizes:
+    def batch_sizes(self, cell: Cell) -> BatchSizes:
         """Say how many rows run at each step of a cell."""
         micro_batch, chunk = cell
         steps = self.steps[micro_batch][chunk]
@@ -154,21 +152,21 @@ class Cells:
             return [self.n_rows(micro_batch)] * n_steps
         return batch_sizes_of(self.lengths[micro_batch], n_steps, steps.start)
 
-    def n_active(self, cell: CellIndex) -> int:
+    def n_active(self, cell: Cell) -> int:
         """Rows that run in a cell, the first ones of their micro-batch; 0 if it is empty."""
         if self.lengths is None:
             return self.n_rows(cell[0])
         return next(iter(self.batch_sizes(cell)), 0)
 
-    def ended(self, cell: CellIndex) -> tuple[int, int]:
+    def ended(self, cell: Cell) -> tuple[int, int]:
         """Say which rows of the micro-batch end in a cell: from the first up to the second."""
         micro_batch, chunk = cell
         if self.lengths is None:
             return (0, self.n_rows(micro_batch)) if chunk == self.n_chunks - 1 else (0, 0)
-        later = self.n_active((micro_batch, chunk + 1)) if chunk + 1 < self.n_chunks else 0
+        later = self.n_active(Cell(micro_batch, chunk + 1)) if chunk + 1 < self.n_chunks else 0
         return later, self.n_active(cell)
 
-    def last_outputs(self, y: Tensor, cell: CellIndex) -> Tensor:
+    def last_outputs(self, y: Tensor, cell: Cell) -> Tensor:
         """Take each ended row's last output: (time, rows, f) to (1, ended rows, f).
 
         Where a cell has all that there is, it stays whole.
@@ -188,19 +186,19 @@ class Cells:
             return slice(rows.start + first, rows.start + stop)
         return rows[first:stop]
 
-    def place(self, cell: CellIndex) -> tuple[Rows, slice]:
+    def place(self, cell: Cell) -> tuple[Rows, slice]:
         """Name the rows and steps of a cell in the batch."""
         micro_batch, chunk = cell
         return self.in_batch(micro_batch, 0, self.n_active(cell)), self.steps[micro_batch][chunk]
 
-    def runs(self, cell: CellIndex) -> Tensor | None:
+    def runs(self, cell: Cell) -> Tensor | None:
         """Mark the steps that rows have, shape (rows, time) of bools; None where they have all."""
         if self.lengths is None:
             return None
         sizes = torch.tensor(list(self.batch_sizes(cell)), dtype=torch.long, device="cpu")
         return torch.arange(self.n_active(cell), device="cpu").unsqueeze(1) < sizes
 
-    def inputs(self, x: Tensor, cell: CellIndex) -> Tensor:
+    def inputs(self, x: Tensor, cell: Cell) -> Tensor:
         """Return a cell of x, (batch, time, features), as (cell's time, cell's batch, features).
 
         What lies after a row's end, be it NaN, comes as zero.
@@ -221,11 +219,11 @@ class Cells:
 
     def split(self, micro_batch: int, whole: Tensor) -> list[Tensor]:
         """Take the cells of a micro-batch out of what `join` put together."""
-        cells = ((micro_batch, chunk) for chunk in range(self.n_chunks))
-        return [whole[self.steps[m][c], : self.n_active((m, c))] for m, c in cells]
+        cells = [Cell(micro_batch, chunk) for chunk in range(self.n_chunks)]
+        return [whole[self.steps[m][c], : self.n_active(Cell(m, c))] for m, c in cells]
 
 
-def over_the_batch(pieces: dict[CellIndex, Tensor], cells: Cells) -> Tensor:
+def over_the_batch(pieces: dict[Cell, Tensor], cells: Cells) -> Tensor:
     """Put cells, (time, rows, features) each, together; zero where a row has no step."""
     some = next(iter(pieces.values()))
     whole = some.new_zeros(cells.n_steps, cells.batch_size, some.shape[2])

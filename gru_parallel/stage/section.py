@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel.model import DropoutKey
-from gru_parallel.stage.cells import CellIndex, Cells
+from gru_parallel.schedule import Cell
+from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.gradient_sums import GradientSums
 from gru_parallel.stage.lane import Lane
 from gru_parallel.stage.own_code import refuse_foreign_leaf
@@ -59,7 +60,7 @@ class PassSetting:
     keep: bool = False
     first_micro_batch: int = 0
 
-    def dropout_key(self, cell: CellIndex) -> DropoutKey:
+    def dropout_key(self, cell: Cell) -> DropoutKey:
         """Name the random numbers of a cell."""
         micro_batch, chunk = cell
         return DropoutKey(self.seed, self.step, self.first_micro_batch + micro_batch, chunk)
@@ -159,7 +160,7 @@ class EncoderSection(Section):
         super().__init__(setting, list(encoder.parameters()))
         self._encoder = encoder
         self._wants_dx = wants_dx
-        self._saved: dict[CellIndex, tuple[Tensor, Tensor]] = {}
+        self._saved: dict[Cell, tuple[Tensor, Tensor]] = {}
 
     def forward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Encode a cell."""
@@ -168,13 +169,13 @@ class EncoderSection(Section):
         # A leaf itself could not be changed in place.
         y: Tensor = self._encoder(x.clone() if self._wants_dx else x)
         if y.requires_grad:
-            self._saved[micro_batch, parcel.chunk] = x, y
+            self._saved[Cell(micro_batch, parcel.chunk)] = x, y
             self.check_leaves("The encoder", y, [x])
         return [Parcel(parcel.chunk, y.detach())]
 
     def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Find the weights' gradient and, where it is wanted, that of x."""
-        x, y = self._saved.pop((micro_batch, parcel.chunk), (None, None))
+        x, y = self._saved.pop(Cell(micro_batch, parcel.chunk), (None, None))
         if parcel.tensor is None or x is None:
             return []
         if not self._wants_dx:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import product, starmap
 
 import torch
 from torch import Tensor
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.model import BidirectionalBlock, Block, Start, SumLoss
+from gru_parallel.schedule import Cell
 from gru_parallel.stage.bidirectional_section import BidirectionalSection
 from gru_parallel.stage.block_section import BlockSection, States, WaitingSection
-from gru_parallel.stage.cells import CellIndex, Cells
+from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.section import EncoderSection, Parcel, PassSetting, Section
 from gru_parallel.stage.stage import Stage
 from gru_parallel.stage.tail import HeadTail, OutputTail
@@ -88,9 +89,9 @@ class StagePass:
         self.batch = batch
         self.peak_cells = 0
         self.finite = True
-        self.dx: dict[CellIndex, Tensor] = {}
+        self.dx: dict[Cell, Tensor] = {}
         self._n_alive = 0
-        self._next_backward: CellIndex = (0, self._last_of_segment(0))
+        self._next_backward = Cell(0, self._last_of_segment(0))
         self._setting = PassSetting(
             batch.cells,
             stage.lane,
@@ -106,7 +107,7 @@ class StagePass:
         self.tail = self._make_tail()
         self._sections = [*self._make_sections(), *([] if self.tail is None else [self.tail])]
 
-    def forward(self, cell: CellIndex, received: Parcel | None) -> list[Parcel]:
+    def forward(self, cell: Cell, received: Parcel | None) -> list[Parcel]:
         """Run F on a cell.
 
         Args:
@@ -133,7 +134,7 @@ class StagePass:
             self.peak_cells = max(self.peak_cells, self._n_alive)
         return parcels
 
-    def backward(self, cell: CellIndex, received: Parcel | None) -> list[Parcel]:
+    def backward(self, cell: Cell, received: Parcel | None) -> list[Parcel]:
         """Run B on a cell: towards the inputs and, with it, the weights' gradient.
 
         Args:
@@ -155,7 +156,7 @@ class StagePass:
         self._n_alive -= 1
         if not self.stage.is_first:
             return parcels
-        self.dx |= {(micro_batch, p.chunk): p.tensor for p in parcels if p.tensor is not None}
+        self.dx |= {Cell(micro_batch, p.chunk): p.tensor for p in parcels if p.tensor is not None}
         return []
 
     def weight_gradients(self) -> list[Tensor | None]:
@@ -184,7 +185,7 @@ class StagePass:
         """
         cells = self.batch.cells
         if isinstance(self.tail, OutputTail):
-            grid = product(range(cells.n_micro_batches), range(cells.n_chunks))
+            grid = starmap(Cell, product(range(cells.n_micro_batches), range(cells.n_chunks)))
             self.tail.gradients_of_outputs = (
                 {} if dy is None else {cell: self._fetch(cells.inputs(dy, cell)) for cell in grid}
             )
@@ -201,7 +202,7 @@ class StagePass:
 
     def again(self) -> None:
         """Get ready for a second B over what the F of a pass with `keep` saved."""
-        self._next_backward = (0, self._last_of_segment(0))
+        self._next_backward = Cell(0, self._last_of_segment(0))
         for section in self._sections:
             section.forget_gradients()
 
@@ -305,7 +306,7 @@ class StagePass:
             return last
         return min(last, (chunk // self.batch.truncate + 1) * self.batch.truncate - 1)
 
-    def _check_backward_order(self, cell: CellIndex) -> None:
+    def _check_backward_order(self, cell: Cell) -> None:
         if cell != self._next_backward:
             raise ScheduleError(
                 f"B of cell {cell} on stage {self.stage.index} came where B of"
@@ -314,13 +315,13 @@ class StagePass:
             )
         micro_batch, chunk = cell
         if not self._setting.begins_segment(chunk):
-            self._next_backward = (micro_batch, chunk - 1)
+            self._next_backward = Cell(micro_batch, chunk - 1)
             return
         after = self._last_of_segment(chunk) + 1
         if after < self.batch.cells.n_chunks:
-            self._next_backward = (micro_batch, self._last_of_segment(after))
+            self._next_backward = Cell(micro_batch, self._last_of_segment(after))
         else:
-            self._next_backward = (micro_batch + 1, self._last_of_segment(0))
+            self._next_backward = Cell(micro_batch + 1, self._last_of_segment(0))
 
 
 def group_blocks(blocks: Sequence[Block]) -> list[list[Block]]:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from gru_parallel.model import SumLoss
 from gru_parallel.model.head import Head, StepHead, WindowHead
-from gru_parallel.stage.cells import CellIndex, Cells, Place
+from gru_parallel.schedule import Cell
+from gru_parallel.stage.cells import Cells, Place
 from gru_parallel.stage.section import Parcel, PassSetting, Section, leaf
 
 
@@ -47,12 +48,12 @@ class HeadTail(Section):
         self._loss = loss
         self._check_finite = check_finite
         self._wants_dy = wants_dy
-        self._saved: dict[CellIndex, tuple[Tensor, Tensor, Tensor]] = {}
+        self._saved: dict[Cell, tuple[Tensor, Tensor, Tensor]] = {}
         self._n_elements = n_elements
-        self.predictions: dict[CellIndex, Tensor] = {}
+        self.predictions: dict[Cell, Tensor] = {}
         self.total: Tensor | None = None
         self.finite = True
-        self.dy: dict[CellIndex, Tensor] = {}
+        self.dy: dict[Cell, Tensor] = {}
 
     @property
     def every_step(self) -> bool:
@@ -61,7 +62,7 @@ class HeadTail(Section):
 
     def forward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Predict for the rows and steps of a cell that have a prediction; add their loss."""
-        cell = (micro_batch, parcel.chunk)
+        cell = Cell(micro_batch, parcel.chunk)
         assert parcel.tensor is not None
         y = leaf(parcel.tensor)
         if self._n_predicted(cell) == 0:
@@ -96,17 +97,17 @@ class HeadTail(Section):
 
     def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Begin B of a cell with its loss."""
-        saved = self._saved.pop((micro_batch, parcel.chunk), None)
+        saved = self._saved.pop(Cell(micro_batch, parcel.chunk), None)
         if saved is None:
             return [Parcel(parcel.chunk, None)]
         y, target, loss = saved
         sources = [y, target] if self._wants_dy else [y]
         dy, *of_target = self.differentiate([loss], [None], sources)
         if of_target and of_target[0] is not None:
-            self.dy[micro_batch, parcel.chunk] = of_target[0]
+            self.dy[Cell(micro_batch, parcel.chunk)] = of_target[0]
         return [Parcel(parcel.chunk, dy)]
 
-    def _n_predicted(self, cell: CellIndex) -> int:
+    def _n_predicted(self, cell: Cell) -> int:
         cells = self.setting.cells
         if self._head.every_step:
             return cells.n_active(cell)
@@ -125,21 +126,23 @@ class OutputTail(Section):
 
     def __init__(self, setting: PassSetting) -> None:
         super().__init__(setting, ())
-        self.outputs: dict[CellIndex, Tensor] = {}
-        self.gradients_of_outputs: dict[CellIndex, Tensor] = {}
+        self.outputs: dict[Cell, Tensor] = {}
+        self.gradients_of_outputs: dict[Cell, Tensor] = {}
 
     def forward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Keep a cell's outputs."""
         assert parcel.tensor is not None
-        self.outputs[micro_batch, parcel.chunk] = parcel.tensor
+        self.outputs[Cell(micro_batch, parcel.chunk)] = parcel.tensor
         return []
 
     def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
         """Begin B of a cell with the gradient of its outputs."""
-        return [Parcel(parcel.chunk, self.gradients_of_outputs.get((micro_batch, parcel.chunk)))]
+        return [
+            Parcel(parcel.chunk, self.gradients_of_outputs.get(Cell(micro_batch, parcel.chunk)))
+        ]
 
 
-def place(cells: Cells, cell: CellIndex, *, every_step: bool) -> Place:
+def place(cells: Cells, cell: Cell, *, every_step: bool) -> Place:
     """Say where a cell's predictions, and targets, stand in a batch, (batch, [time,] ...)."""
     if every_step:
         return cells.place(cell)
@@ -155,7 +158,7 @@ def targets_gradient(tail: HeadTail, y: Tensor, cells: Cells) -> Tensor:
     return whole
 
 
-def assemble(predictions: dict[CellIndex, Tensor], cells: Cells, head: Head) -> Tensor:
+def assemble(predictions: dict[Cell, Tensor], cells: Cells, head: Head) -> Tensor:
     """Put the cells' predictions together.
 
     Args:

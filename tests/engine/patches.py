@@ -8,14 +8,14 @@ from unittest.mock import patch
 from torch import Tensor
 
 from gru_parallel.model import BidirectionalBlock, Block, DropoutKey, StackModel
-from gru_parallel.stage.cells import CellIndex
+from gru_parallel.schedule import Cell
 
 WAIT_S = 20.0
 
 
 @contextmanager
 def before_each_cell(
-    model: StackModel, block: int, act: Callable[[CellIndex, Tensor], None]
+    model: StackModel, block: int, act: Callable[[Cell, Tensor], None]
 ) -> Iterator[None]:
     """Call `act` with the cell and x before each F of a block, in the worker's thread."""
     target: Block = model.gru.gru_blocks[block]
@@ -56,11 +56,11 @@ def before_each_direction(act: Callable[[int, int], None]) -> Iterator[None]:
 
 @contextmanager
 def failing_forward(
-    model: StackModel, block: int, cell: CellIndex, error: BaseException
+    model: StackModel, block: int, cell: Cell, error: BaseException
 ) -> Iterator[None]:
     """Make F of one cell raise `error`."""
 
-    def fail(current: CellIndex, x: Tensor) -> None:
+    def fail(current: Cell, x: Tensor) -> None:
         if current == cell:
             raise error
 
@@ -70,14 +70,14 @@ def failing_forward(
 
 @contextmanager
 def failing_backward(
-    model: StackModel, block: int, cell: CellIndex, error: BaseException
+    model: StackModel, block: int, cell: Cell, error: BaseException
 ) -> Iterator[None]:
     """Make B of one cell raise `error`, when it comes to the block's inputs."""
 
     def raise_error(gradient: Tensor) -> None:
         raise error
 
-    def prepare(current: CellIndex, x: Tensor) -> None:
+    def prepare(current: Cell, x: Tensor) -> None:
         if current == cell:
             x.register_hook(raise_error)
 

@@ -18,7 +18,7 @@ from gru_parallel.engine import threads
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import BidirectionalBlock
 from gru_parallel.model.bidirectional import FORWARD, REVERSE
-from gru_parallel.stage.cells import CellIndex
+from gru_parallel.schedule import Cell
 from gru_parallel.stage.lane import CPULane
 from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
@@ -81,7 +81,7 @@ def fail(*_: Any) -> None:
 
 
 def fail_forward(engine: ThreadEngine) -> AbstractContextManager[None]:
-    def act(cell: CellIndex, x: Tensor) -> None:
+    def act(cell: Cell, x: Tensor) -> None:
         if cell == (1, 1):
             fail()
 
@@ -89,7 +89,7 @@ def fail_forward(engine: ThreadEngine) -> AbstractContextManager[None]:
 
 
 def fail_backward(engine: ThreadEngine) -> AbstractContextManager[None]:
-    def act(cell: CellIndex, x: Tensor) -> None:
+    def act(cell: Cell, x: Tensor) -> None:
         if cell == (0, 1) and x.requires_grad:
             x.register_hook(fail)
 

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.schedule import SCHEDULES, build_schedule, lower
-from gru_parallel.stage.cells import CellIndex
+from gru_parallel.schedule import SCHEDULES, Cell, build_schedule, lower
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage import Stage
 from gru_parallel.stage.stage_pass import StagePass
@@ -37,7 +36,7 @@ from tests.engine.patches import before_each_cell
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("no_thread_left", "no_tf32")]
 
-Run = Callable[[StagePass, CellIndex, Parcel | None], list[Parcel]]
+Run = Callable[[StagePass, Cell, Parcel | None], list[Parcel]]
 
 PLACEMENTS = {
     "one stage": ["cuda:0"],
@@ -118,7 +117,7 @@ def slowed_down(monkeypatch: pytest.MonkeyPatch) -> None:
             torch.cuda._sleep(delays.choice([0, 100_000, 1_000_000]))
 
     def slow(run: Run) -> Run:
-        def slow_run(own: StagePass, cell: CellIndex, received: Parcel | None) -> list[Parcel]:
+        def slow_run(own: StagePass, cell: Cell, received: Parcel | None) -> list[Parcel]:
             pause(own.stage)
             out = run(own, cell, received)
             pause(own.stage)
@@ -240,7 +239,7 @@ def test_measured_times_are_the_devices_and_others_the_hosts(
 ) -> None:
     forward = StagePass.forward
 
-    def slow_forward(own: StagePass, cell: CellIndex, received: Parcel | None) -> list[Parcel]:
+    def slow_forward(own: StagePass, cell: Cell, received: Parcel | None) -> list[Parcel]:
         torch.cuda._sleep(SLEEP_CYCLES)
         return forward(own, cell, received)
 
@@ -271,7 +270,7 @@ def test_a_stage_that_fails_on_the_gpu_leaves_a_working_engine() -> None:
     x, y = make_batch()
     expected = run_in_one_piece(build_model(), x, y)
 
-    def fail(cell: CellIndex, _: Tensor) -> None:
+    def fail(cell: Cell, _: Tensor) -> None:
         if cell == (1, 1):
             raise ZeroDivisionError
 

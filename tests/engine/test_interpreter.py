@@ -9,8 +9,7 @@ import torch
 
 from gru_parallel.engine.channel import Aborted, QueueChannel
 from gru_parallel.engine.interpreter import Interpreter
-from gru_parallel.schedule import Action, Event
-from gru_parallel.stage.cells import CellIndex
+from gru_parallel.schedule import Action, Cell, Event
 from gru_parallel.stage.lane import CPULane
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
@@ -34,19 +33,19 @@ class ScriptedPass:
     index: int = 1
     name: str = "cpu:4"
     lane: CountingLane = field(default_factory=CountingLane)
-    seen: list[tuple[str, CellIndex, float]] = field(default_factory=list)
+    seen: list[tuple[str, Cell, float]] = field(default_factory=list)
     error: Exception | None = None
 
     @property
     def stage(self) -> "ScriptedPass":
         return self
 
-    def forward(self, cell: CellIndex, received: Parcel) -> list[Parcel]:
+    def forward(self, cell: Cell, received: Parcel) -> list[Parcel]:
         assert received.tensor is not None
         self.seen.append(("F", cell, received.tensor.item()))
         return [replace(received, tensor=received.tensor + 1)]
 
-    def backward(self, cell: CellIndex, received: Parcel) -> list[Parcel]:
+    def backward(self, cell: Cell, received: Parcel) -> list[Parcel]:
         if self.error is not None:
             raise self.error
         assert received.tensor is not None
@@ -115,7 +114,7 @@ def test_what_a_barrier_gives_out_late_is_sent_cell_by_cell() -> None:
     class Barrier(ScriptedPass):
         held: ClassVar[list[Parcel]] = []
 
-        def forward(self, cell: CellIndex, received: Parcel) -> list[Parcel]:
+        def forward(self, cell: Cell, received: Parcel) -> list[Parcel]:
             self.held.append(received)
             return self.held if cell[1] == 1 else []
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.schedule import SCHEDULES, build_schedule, simulate
-from gru_parallel.stage.cells import CellIndex
+from gru_parallel.schedule import SCHEDULES, Cell, build_schedule, simulate
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import HIDDEN, MSE, build_model, make_batch, make_plan
@@ -24,13 +23,13 @@ class Ledger:
     """What autograd keeps for backward on one stage, now and at most."""
 
     parameters: set[int]
-    alive: Counter[CellIndex] = field(default_factory=Counter)
+    alive: Counter[Cell] = field(default_factory=Counter)
     storages: Counter[int] = field(default_factory=Counter)
     sizes: dict[int, int] = field(default_factory=dict)
     peak_cells: int = 0
     peak_bytes: int = 0
 
-    def keep(self, cell: CellIndex, tensor: Tensor) -> "Kept":
+    def keep(self, cell: Cell, tensor: Tensor) -> "Kept":
         kept = Kept(self, cell, tensor)
         self.alive[cell] += 1
         self.storages[kept.storage] += 1
@@ -52,7 +51,7 @@ class Ledger:
 class Kept:
     """A saved tensor; autograd lets go of it when it is no longer needed."""
 
-    def __init__(self, ledger: Ledger, cell: CellIndex, tensor: Tensor) -> None:
+    def __init__(self, ledger: Ledger, cell: Cell, tensor: Tensor) -> None:
         self.ledger, self.cell, self.tensor = ledger, cell, tensor
         self.storage = tensor.untyped_storage().data_ptr()
 
@@ -67,7 +66,7 @@ def ledgers(monkeypatch: pytest.MonkeyPatch) -> dict[int, Ledger]:
     found: dict[int, Ledger] = {}
     forward = StagePass.forward
 
-    def patched(own: StagePass, cell: CellIndex, received: Parcel | None) -> list[Parcel]:
+    def patched(own: StagePass, cell: Cell, received: Parcel | None) -> list[Parcel]:
         stage = own.stage
         parameters = {w.untyped_storage().data_ptr() for w in stage.modules.weights()}
         ledger = found.setdefault(stage.index, Ledger(parameters))

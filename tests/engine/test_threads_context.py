@@ -11,7 +11,7 @@ from torch import Tensor
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import StackModel
-from gru_parallel.stage.cells import CellIndex
+from gru_parallel.schedule import Cell
 from tests.builders import (
     MSE,
     assert_gradients_close,
@@ -31,7 +31,7 @@ def states_seen(model: StackModel) -> Iterator[set[tuple[bool, ...]]]:
     """Collect (autocast, recording, inference mode) as the blocks at both ends see them."""
     seen: set[tuple[bool, ...]] = set()
 
-    def note(cell: CellIndex, x: Tensor) -> None:
+    def note(cell: Cell, x: Tensor) -> None:
         seen.add(
             (
                 torch.is_autocast_enabled("cpu"),

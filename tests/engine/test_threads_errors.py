@@ -15,7 +15,7 @@ from torch import Tensor
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import ShapeError
 from gru_parallel.model import StackModel, SumLoss
-from gru_parallel.stage.cells import CellIndex
+from gru_parallel.schedule import Cell
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
 from tests.engine.patches import WAIT_S, before_each_cell, failing_backward, failing_forward
 
@@ -23,7 +23,7 @@ from tests.engine.patches import WAIT_S, before_each_cell, failing_backward, fai
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_left")]
 
 M, C = 3, 4
-FailAt = Callable[[StackModel, int, CellIndex, BaseException], AbstractContextManager[None]]
+FailAt = Callable[[StackModel, int, Cell, BaseException], AbstractContextManager[None]]
 
 
 class Broken(Exception):
@@ -58,7 +58,7 @@ def assert_works_as_new(engine: ThreadEngine) -> None:
 @pytest.mark.parametrize("cell", [(0, 0), (1, 2), (2, 3)])
 @pytest.mark.parametrize("schedule", ["gpipe", "one_f_one_b", "naive"])
 def test_the_caller_gets_the_original_error_and_where_it_came_from(
-    schedule: str, cell: CellIndex, block: int, stage: int, fail_at: FailAt, op: str
+    schedule: str, cell: Cell, block: int, stage: int, fail_at: FailAt, op: str
 ) -> None:
     error = Broken("by hand")
     with make_engine(schedule) as engine:
@@ -112,11 +112,11 @@ def test_targets_of_another_shape_are_an_error_of_the_last_stage() -> None:
 
 @pytest.mark.parametrize(("failing", "held_up"), [(3, 0), (0, 3)], ids=["last", "first"])
 def test_the_other_stages_stop_at_once(aborted: Event, failing: int, held_up: int) -> None:
-    started: list[CellIndex] = []
+    started: list[Cell] = []
     in_the_middle = Event()
     engine = make_engine("gpipe", (1, 3))
 
-    def hold_up(cell: CellIndex, x: Tensor) -> None:
+    def hold_up(cell: Cell, x: Tensor) -> None:
         started.append(cell)
         # By now the stage has more cells at hand, which it must leave alone.
         if cell == (0, 1):
@@ -126,7 +126,7 @@ def test_the_other_stages_stop_at_once(aborted: Event, failing: int, held_up: in
     # The failing stage is far ahead or behind, so the other one never waits for it.
     failing_cell = (0, 0) if failing == 3 else (2, 3)
 
-    def fail(cell: CellIndex, x: Tensor) -> None:
+    def fail(cell: Cell, x: Tensor) -> None:
         if cell == failing_cell:
             assert in_the_middle.wait(WAIT_S)
             raise Broken
@@ -147,10 +147,10 @@ def test_the_other_stages_stop_at_once(aborted: Event, failing: int, held_up: in
 def test_an_interrupt_while_the_caller_waits_stops_the_stages(
     aborted: Event, blocks: tuple[int, ...]
 ) -> None:
-    started: list[CellIndex] = []
+    started: list[Cell] = []
     main_thread = threading.get_ident()
 
-    def interrupt(cell: CellIndex, x: Tensor) -> None:
+    def interrupt(cell: Cell, x: Tensor) -> None:
         started.append(cell)
         if cell == (0, 1):
             # A signal just before the caller starts to wait is not seen before the wait ends.
@@ -208,7 +208,7 @@ def test_of_two_errors_the_first_reaches_the_caller(aborted: Event) -> None:
     first, second = Broken("first"), Broken("second")
     engine = make_engine("gpipe", (2, 2))
 
-    def fail_later(cell: CellIndex, x: Tensor) -> None:
+    def fail_later(cell: Cell, x: Tensor) -> None:
         if cell == (0, 1):
             assert aborted.wait(WAIT_S)
             raise second

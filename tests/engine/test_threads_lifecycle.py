@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.stage.cells import CellIndex
+from gru_parallel.schedule import Cell
 from tests.builders import MSE, build_model, make_batch, make_plan
 from tests.engine.patches import before_each_cell, failing_forward
 
@@ -127,7 +127,7 @@ def count_of_a_new_thread() -> int:
 def test_workers_use_one_intra_op_thread_and_the_process_has_its_count_back_after_them() -> None:
     seen: set[int] = set()
 
-    def note(cell: CellIndex, x: Tensor) -> None:
+    def note(cell: Cell, x: Tensor) -> None:
         seen.add(torch.get_num_threads())
 
     assert count_of_a_new_thread() == 3

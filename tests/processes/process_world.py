@@ -25,7 +25,7 @@ from gru_parallel.planning import n_places
 from gru_parallel.processes.ordered_sum import OrderedSum
 from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.ranks import Launch, Ranks, join
-from gru_parallel.stage.cells import CellIndex
+from gru_parallel.schedule import Cell
 from tests.builders import MSE, build_model, make_batch, make_plan
 from tests.engine.patches import before_each_cell, failing_backward, failing_forward
 from tests.engine.twists import ACROSS_STAGES, OF_RANKS, OF_REPLICAS, Seen, twisted
@@ -142,7 +142,7 @@ def gradients_overlap(ranks: Ranks) -> list[bool]:
 
     n_micro_batches = OVERLAPPING.plan.n_micro_batches
 
-    def hold_up(cell: CellIndex, x: Tensor) -> None:
+    def hold_up(cell: Cell, x: Tensor) -> None:
         # Micro-batches are numbered over all replicas.
         if cell == ((ranks.rank + 1) * n_micro_batches - 1, 0):
             x.register_hook(lambda _: seen.append(started.wait(OVERLAP_WITHIN_S)))

@@ -15,7 +15,7 @@ from matplotlib.image import imread
 
 from gru_parallel.report import draw_timeline, timeline_figure
 from gru_parallel.report.timeline_picture import COLOURS, IDLE_COLOUR
-from gru_parallel.schedule import Action, Event, Op, Timeline
+from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
 
 Simulated = Callable[..., Timeline]
 Bar = tuple[int, str, float, float]  # stage, colour, start and end in ms
@@ -68,7 +68,7 @@ def test_each_cell_is_a_bar_in_its_stages_row_and_its_ops_colour(
 
 
 def test_a_timeline_that_starts_late_is_drawn_from_zero() -> None:
-    late = Timeline(1, (Event(Action(0, Op.F, 0, 0), 1000.0, 1004.0),))
+    late = Timeline(1, (Event(Action(0, Op.F, Cell(0, 0)), 1000.0, 1004.0),))
     axes = axes_of(timeline_figure(late, "a step", DEVICES[:1]))
 
     assert (0, COLOURS[Op.F], 0.0, 4.0) in bars(axes)
@@ -104,7 +104,7 @@ def test_the_heading_has_title_step_time_and_bubble(simulated: Simulated) -> Non
 
 def test_the_legend_names_the_ops_that_are_there(simulated: Simulated) -> None:
     timeline = simulated(1, 1, 1)
-    with_weights = (*timeline.events, Event(Action(0, Op.W, 0, 0), 3.0, 4.0))
+    with_weights = (*timeline.events, Event(Action(0, Op.W, Cell(0, 0)), 3.0, 4.0))
     without = axes_of(timeline_figure(timeline, "a step", DEVICES[:1]))
     with_ = axes_of(timeline_figure(Timeline(1, with_weights), "a step", DEVICES[:1]))
 

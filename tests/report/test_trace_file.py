@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gru_parallel.report import write_trace
-from gru_parallel.schedule import Action, Event, Op, Timeline
+from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
 
 Simulated = Callable[..., Timeline]
 
@@ -43,9 +43,9 @@ def test_the_trace_read_back_is_the_timeline(
 
 def test_an_event_has_thread_category_and_cell(tmp_path: Path) -> None:
     events = (
-        Event(Action(0, Op.F, 2, 5), 3.0, 4.5),
-        Event(Action(0, Op.SEND_F, 2, 5), 4.5, 4.6),
-        Event(Action(1, Op.RECV_F, 2, 5), 3.0, 4.6),
+        Event(Action(0, Op.F, Cell(2, 5)), 3.0, 4.5),
+        Event(Action(0, Op.SEND_F, Cell(2, 5)), 4.5, 4.6),
+        Event(Action(1, Op.RECV_F, Cell(2, 5)), 3.0, 4.6),
     )
     write_trace(Timeline(2, events), tmp_path / "trace.json", ["cuda:0", "cuda:1"])
     by_name = {entry["name"]: entry for entry in read(tmp_path / "trace.json")}
@@ -65,7 +65,7 @@ def test_an_event_has_thread_category_and_cell(tmp_path: Path) -> None:
 
 
 def test_each_stage_is_a_thread_with_a_name_in_its_order(tmp_path: Path) -> None:
-    only_stage_1 = (Event(Action(1, Op.F, 0, 0), 0.0, 1.0),)
+    only_stage_1 = (Event(Action(1, Op.F, Cell(0, 0)), 0.0, 1.0),)
     write_trace(Timeline(2, only_stage_1), tmp_path / "trace.json", ["cuda:0", "cpu:1"])
     entries = [entry for entry in read(tmp_path / "trace.json") if entry["ph"] == "M"]
 
@@ -80,7 +80,7 @@ def test_events_that_touch_do_not_overlap_after_rounding(tmp_path: Path) -> None
     ends_ms = [0.1 * number + 1e-7 * number**2 for number in range(1, 200)]
     starts_ms = [0.0, *ends_ms[:-1]]
     events = tuple(
-        Event(Action(0, Op.F, 0, chunk), start_ms, end_ms)
+        Event(Action(0, Op.F, Cell(0, chunk)), start_ms, end_ms)
         for chunk, (start_ms, end_ms) in enumerate(zip(starts_ms, ends_ms, strict=True))
     )
     write_trace(Timeline(1, events), tmp_path / "trace.json", ["cpu:0"])

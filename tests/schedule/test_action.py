@@ -3,18 +3,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gru_parallel.errors import ScheduleError
-from gru_parallel.schedule.action import Action, Op, backwards, forwards, partner
+from gru_parallel.schedule.action import Action, Cell, Op, backwards, forwards, partner
 
 numbers = st.integers(min_value=0, max_value=1000)
-actions = st.builds(Action, numbers, st.sampled_from(Op), numbers, numbers)
+actions = st.builds(Action, numbers, st.sampled_from(Op), st.builds(Cell, numbers, numbers))
 
 
 @pytest.mark.parametrize(
     ("action", "text"),
     [
-        (Action(1, Op.F, 0, 3), "1F0.3"),
-        (Action(0, Op.SEND_F, 2, 1), "0SEND_F2.1"),
-        (Action(12, Op.RECV_B, 10, 0), "12RECV_B10.0"),
+        (Action(1, Op.F, Cell(0, 3)), "1F0.3"),
+        (Action(0, Op.SEND_F, Cell(2, 1)), "0SEND_F2.1"),
+        (Action(12, Op.RECV_B, Cell(10, 0)), "12RECV_B10.0"),
     ],
 )
 def test_an_action_prints_as_stage_op_micro_batch_chunk(action: Action, text: str) -> None:
@@ -36,7 +36,7 @@ def test_a_text_that_is_no_action_is_refused_with_an_example(text: str) -> None:
 
 
 def test_the_cell_is_micro_batch_and_chunk() -> None:
-    assert Action(1, Op.F, 2, 3).cell == (2, 3)
+    assert Action(1, Op.F, Cell(2, 3)).cell == (2, 3)
 
 
 def test_every_op_is_one_of_compute_send_and_receive() -> None:

@@ -4,6 +4,7 @@ from gru_parallel.errors import ScheduleError, UsageError
 from gru_parallel.schedule import (
     SCHEDULES,
     Action,
+    Cell,
     Op,
     build_schedule,
     draw_lists,
@@ -75,4 +76,4 @@ def test_a_new_schedule_that_is_wrong_does_not_get_built(monkeypatch: pytest.Mon
 def test_every_schedule_starts_its_backward_at_the_last_chunk() -> None:
     for name in SCHEDULES:
         backward = [a for a in build_schedule(name, 2, 2, 3).actions[1] if a.op is Op.B]
-        assert backward[0] == Action(1, Op.B, 0, 2)
+        assert backward[0] == Action(1, Op.B, Cell(0, 2))
