@@ -81,6 +81,14 @@ bench-memory: $(INSTALLED) ## Measure the memory of a step as the sequence grows
 bench-processes: $(INSTALLED) ## Measure threads, processes and torch.distributed.pipelining
 	@$(PY) -m benchmarks processes $(ARGS)
 
+.PHONY: fingerprints
+fingerprints: $(INSTALLED) ## Hash losses and weights of small runs; ARGS="--against FILE" compares
+	@$(PY) -m benchmarks fingerprints $(ARGS)
+
+.PHONY: trace-step
+trace-step: $(INSTALLED) ## Count the functions that one warm training step goes through
+	@$(PY) -m benchmarks trace $(ARGS)
+
 .PHONY: docs
 docs: $(INSTALLED) ## Draw the pictures of the documentation again
 	$(PY) scripts/draw_timelines.py

@@ -1,4 +1,7 @@
-"""`python -m benchmarks`: measure, print tables; save them and show them in the README if asked."""
+"""`python -m benchmarks`: measure, print tables; save them and show them in the README if asked.
+
+The tools among its sub-commands count and compare; they keep no tables.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks.benchmark import Benchmark
+from benchmarks.fingerprints import FINGERPRINTS
 from benchmarks.machine import this_machine
 from benchmarks.memory.command import MEMORY
 from benchmarks.packed import PACKED
@@ -19,28 +24,25 @@ from benchmarks.readme import write_section
 from benchmarks.report import markdown, print_report
 from benchmarks.results import Results, load, result_path, save
 from benchmarks.speed import SPEED
+from benchmarks.step_trace import TRACE
 from gru_parallel.errors import UsageError
 
 BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED, MEMORY, PROCESSES)
+TOOLS = (FINGERPRINTS, TRACE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     options = _parser().parse_args(arguments)
-    benchmark: Benchmark[Any] = options.benchmark
     try:
-        if options.write_readme:
-            results = load(options.write_readme, benchmark)
-            write_section(benchmark.name, markdown(results, benchmark.tables(results.numbers)))
-        else:
-            _run(benchmark, options)
+        status: int = options.run(options)
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Interrupted; nothing was saved.", file=sys.stderr)
         return 130
-    return 0
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="BENCHMARK")
     for benchmark in BENCHMARKS:
         command = commands.add_parser(benchmark.name, help=benchmark.about)
-        command.set_defaults(benchmark=benchmark)
+        command.set_defaults(run=partial(_run, benchmark))
         benchmark.add_options(command)
         command.add_argument(
             "--quick", action="store_true", help="a smoke run of seconds; its numbers mean nothing"
@@ -59,10 +61,23 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME",
             help="measure nothing; put the tables of results/NAME.json into benchmarks/README.md",
         )
+    for tool in TOOLS:
+        command = commands.add_parser(tool.name, help=tool.about)
+        command.set_defaults(run=tool.run)
+        tool.add_options(command)
     return parser
 
 
-def _run(benchmark: Benchmark[Any], options: argparse.Namespace) -> None:
+def _run(benchmark: Benchmark[Any], options: argparse.Namespace) -> int:
+    if options.write_readme:
+        results = load(options.write_readme, benchmark)
+        write_section(benchmark.name, markdown(results, benchmark.tables(results.numbers)))
+    else:
+        _measure(benchmark, options)
+    return 0
+
+
+def _measure(benchmark: Benchmark[Any], options: argparse.Namespace) -> None:
     if options.save:
         # A wrong name should not cost a measurement.
         result_path(options.save)
