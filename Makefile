@@ -90,8 +90,10 @@ trace-step: $(INSTALLED) ## Count the functions that one warm training step goes
 	@$(PY) -m benchmarks trace $(ARGS)
 
 .PHONY: docs
-docs: $(INSTALLED) ## Draw the pictures of the documentation again
-	$(PY) scripts/draw_timelines.py
+docs: $(INSTALLED) ## Draw the pictures of the documentation and list the files again
+	@$(PY) -m scripts.draw_timelines
+	@$(PY) -m scripts.draw_rooms
+	@$(PY) -m scripts.list_files
 
 .PHONY: docker
 docker: ## Build the image for CUDA machines
