@@ -5,6 +5,7 @@ from gru_parallel.schedule.grid import draw_lists, draw_slots
 from gru_parallel.schedule.lower import lower
 from gru_parallel.schedule.registry import SCHEDULES, backward_only, build_schedule, forward_only
 from gru_parallel.schedule.schedule import Schedule, needs
+from gru_parallel.schedule.segments import Segments
 from gru_parallel.schedule.simulate import simulate
 from gru_parallel.schedule.timeline import Event, Timeline
 from gru_parallel.schedule.validate import validate
@@ -16,6 +17,7 @@ __all__ = [
     "Event",
     "Op",
     "Schedule",
+    "Segments",
     "Timeline",
     "backward_only",
     "build_schedule",

@@ -10,6 +10,7 @@ from gru_parallel.schedule.gpipe import gpipe
 from gru_parallel.schedule.naive import naive
 from gru_parallel.schedule.one_f_one_b import one_f_one_b
 from gru_parallel.schedule.schedule import Schedule
+from gru_parallel.schedule.segments import Segments
 from gru_parallel.schedule.truncated import ScheduleFunction, truncated
 from gru_parallel.schedule.validate import validate
 
@@ -53,18 +54,15 @@ def build_schedule(
     _check_at_least_one("n_stages", n_stages)
     _check_at_least_one("schedule.n_micro_batches", n_micro_batches)
     _check_at_least_one("schedule.n_chunks", n_chunks)
-    function = SCHEDULES[name]
-    if truncate is None:
-        actions = function(n_stages, n_micro_batches, n_chunks)
-    else:
+    if truncate is not None:
         _check_truncate(truncate, barriers)
-        actions = truncated(function, n_stages, n_micro_batches, n_chunks, truncate)
+    segments = Segments(n_chunks, truncate)
     schedule = Schedule(
         name=name,
         n_stages=n_stages,
         n_micro_batches=n_micro_batches,
         n_chunks=n_chunks,
-        actions=actions,
+        actions=truncated(SCHEDULES[name], n_stages, n_micro_batches, segments),
         one_at_a_time=name in _ONE_AT_A_TIME,
         truncate=truncate,
         barriers=barriers,

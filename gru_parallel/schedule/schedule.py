@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from gru_parallel.schedule.action import Action, Cell, Op, backwards, forwards, partner
+from gru_parallel.schedule.segments import Segments
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,6 @@ class Schedule:
         return any(action.op is Op.F for stage in self.actions for action in stage)
 
     @cached_property
-    def has_backward(self) -> bool:
-        """Whether this trains; a schedule without B evaluates or predicts."""
-        return any(action.op is Op.B for stage in self.actions for action in stage)
-
-    @cached_property
     def is_lowered(self) -> bool:
         """Whether the sends and receives are in (one stage alone never has any)."""
         return any(not action.op.is_compute for stage in self.actions for action in stage)
@@ -61,9 +57,10 @@ class Schedule:
         """What the stage of `action` computes right before it; None if that is its first."""
         return self._computed_before.get(action)
 
-    def segment(self, chunk: int) -> int:
-        """The segment that a chunk lies in; without truncation there is but one."""
-        return 0 if self.truncate is None else chunk // self.truncate
+    @property
+    def segments(self) -> Segments:
+        """The segments of chunks within which dL/dh flows."""
+        return Segments(self.n_chunks, self.truncate)
 
     def __str__(self) -> str:
         cut = "" if self.truncate is None else f", truncate={self.truncate}"
@@ -142,7 +139,7 @@ def needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
 def _compute_needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
     """What the mathematics asks for: the first three rows of the table of `needs`."""
     s, m, c = action.stage, action.micro_batch, action.chunk
-    last_stage, last_chunk = schedule.n_stages - 1, schedule.n_chunks - 1
+    last_stage = schedule.n_stages - 1
     needed: list[Action] = []
     match action.op:
         case Op.F:
@@ -155,7 +152,7 @@ def _compute_needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
                 needed.append(Action(s, Op.F, Cell(m, c)))
             if s < last_stage:
                 needed.append(_from_neighbour(action, s + 1, schedule))
-            if c < last_chunk and schedule.segment(c) == schedule.segment(c + 1):
+            if c < schedule.segments.last_of(c):
                 needed.append(Action(s, Op.B, Cell(m, c + 1)))
         case Op.W:
             needed.append(Action(s, Op.B, Cell(m, c)))

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gru_parallel.schedule.action import Action, Cell
+from gru_parallel.schedule.segments import Segments
 
 ScheduleFunction = Callable[[int, int, int], tuple[tuple[Action, ...], ...]]
 
 
 def truncated(
-    schedule: ScheduleFunction, n_stages: int, n_micro_batches: int, n_chunks: int, truncate: int
+    schedule: ScheduleFunction, n_stages: int, n_micro_batches: int, segments: Segments
 ) -> tuple[tuple[Action, ...], ...]:
     """Order the cells as `schedule` does, with a segment of chunks in the place of a micro-batch.
 
@@ -25,8 +26,7 @@ def truncated(
         schedule: what orders the segments.
         n_stages: number of stages, S.
         n_micro_batches: number of micro-batches, M.
-        n_chunks: number of chunks, C.
-        truncate: chunks of a segment, at least 1; the last segment may hold fewer.
+        segments: of the window's chunks.
 
     Returns:
         One tuple of actions a stage.
@@ -34,15 +34,14 @@ def truncated(
     Source: Williams and Peng, An Efficient Gradient-Based Algorithm for On-Line Training of
     Recurrent Network Trajectories, 1990, in the form where h is carried on and dL/dh is cut.
     """
-    n_segments = -(-n_chunks // truncate)
 
     def in_window(action: Action) -> Action:
-        micro_batch, segment = divmod(action.micro_batch, n_segments)
-        chunk = segment * truncate + action.chunk
+        micro_batch, segment = divmod(action.micro_batch, segments.n_segments)
+        chunk = segment * segments.size + action.chunk
         return replace(action, cell=Cell(micro_batch, chunk))
 
-    stages = schedule(n_stages, n_micro_batches * n_segments, min(truncate, n_chunks))
+    stages = schedule(n_stages, n_micro_batches * segments.n_segments, segments.size)
     return tuple(
-        tuple(action for action in map(in_window, stage) if action.chunk < n_chunks)
+        tuple(action for action in map(in_window, stage) if action.chunk < segments.n_chunks)
         for stage in stages
     )

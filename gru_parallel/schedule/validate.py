@@ -88,7 +88,7 @@ def _check_backward_order(schedule: Schedule) -> None:
 
 
 def _backward_place(action: Action, schedule: Schedule) -> tuple[int, int, int]:
-    return action.micro_batch, schedule.segment(action.chunk), -action.chunk
+    return action.micro_batch, schedule.segments.of(action.chunk), -action.chunk
 
 
 def _check_forward_order(schedule: Schedule) -> None:

@@ -1,0 +1,39 @@
+"""Segments: how truncated back-propagation through time divides the chunks of a window."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Consecutive chunks between which dL/dh flows; it does not flow from one segment to another.
+
+    Attributes:
+        n_chunks: slices of time of the whole window, at least 1.
+        truncate: chunks of a segment, at least 1; the last segment may hold fewer. None for one
+            segment of all chunks.
+    """
+
+    n_chunks: int
+    truncate: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Chunks of each segment but the last, which may hold fewer."""
+        return self.n_chunks if self.truncate is None else min(self.truncate, self.n_chunks)
+
+    @property
+    def n_segments(self) -> int:
+        """The number of segments."""
+        return -(-self.n_chunks // self.size)
+
+    def of(self, chunk: int) -> int:
+        """The segment that holds a chunk."""
+        return chunk // self.size
+
+    def begins(self, chunk: int) -> bool:
+        """Whether a segment begins with this chunk: dL/dh ends here."""
+        return chunk % self.size == 0
+
+    def last_of(self, chunk: int) -> int:
+        """The last chunk of the segment that holds `chunk`: where B of the segment begins."""
+        return min((self.of(chunk) + 1) * self.size, self.n_chunks) - 1
