@@ -14,7 +14,6 @@ from torch import Tensor
 
 from gru_parallel.app.cli import TERMINATED, fail, run_under_hydra, write_resolved
 from gru_parallel.assembly import (
-    Part,
     Planned,
     Start,
     build_data,
@@ -31,7 +30,8 @@ from gru_parallel.assembly import (
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import EndOfRunError, UsageError
-from gru_parallel.processes.world import check_world_size, device_of_rank, ranks_of_replica
+from gru_parallel.planning import RankMap, ranks_per_replica
+from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_a_rank, gpu_identity
 from gru_parallel.report import (
     Summary,
@@ -99,18 +99,21 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     """
     quieten_lightning()
     check_trainer(config)
-    n_ranks = None if ranks is None else ranks_of_replica(config.data_parallel, ranks.world_size)
-    data = build_data(config, 0 if ranks is None or n_ranks is None else ranks.rank // n_ranks)
+    n_ranks, replica = None, 0
+    if ranks is not None:
+        n_ranks = ranks_per_replica(config.data_parallel, ranks.world_size)
+        replica = ranks.rank // n_ranks
+    data = build_data(config, replica)
     check_memory(config, n_ranks or 1)
     planned = build_plan(
         config, data.n_channels, data.n_targets, check_exists=True, n_ranks=n_ranks
     )
-    part = None
+    blocks = None
     if ranks is not None:
-        check_world_size(planned.plan, config.data_parallel, ranks.world_size)
+        rank_map = RankMap(planned.plan, config.data_parallel, ranks.world_size)
         device_of_rank(planned.plan, ranks.launch)
-        part = Part.of_rank(planned.plan, ranks.rank)
-    module = build_module(config, data.n_channels, data.n_targets, part)
+        blocks = rank_map.blocks(ranks.rank)
+    module = build_module(config, data.n_channels, data.n_targets, blocks)
     start = build_start(config, module, data)
     length = run_length(config, data, start.done)
     check_rates(config, length)

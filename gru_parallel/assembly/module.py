@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import torch
 from torch import nn
@@ -10,37 +10,14 @@ from torch import nn
 from gru_parallel.assembly.optimizer import check_optimizer, optimizer_maker, scheduler_maker
 from gru_parallel.config.schema import Config
 from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, WindowHead
-from gru_parallel.placement import Plan
-from gru_parallel.planning import n_places, places_of_stages
 from gru_parallel.training import SeriesModule
 
 
-@dataclass(frozen=True)
-class Part:
-    """The part of a model that one rank has.
-
-    Attributes:
-        blocks: indices of its blocks.
-        has_encoder: whether the encoder is its own.
-        has_head: whether the head is.
-    """
-
-    blocks: frozenset[int]
-    has_encoder: bool
-    has_head: bool
-
-    @classmethod
-    def of_rank(cls, plan: Plan, rank: int) -> Part:
-        """Return what the plan gives a rank, of any replica."""
-        place = rank % n_places(plan)
-        places = places_of_stages(plan)
-        own = [s for s, of_stage in zip(plan.stages, places, strict=True) if of_stage == place]
-        blocks = frozenset(block for stage in own for block in stage.blocks)
-        return cls(blocks, places[0] == place, places[-1] == place)
-
-
 def build_module(
-    config: Config, n_channels: int, n_targets: int, part: Part | None = None
+    config: Config,
+    n_channels: int,
+    n_targets: int,
+    kept_blocks: Collection[int] | None = None,
 ) -> SeriesModule:
     """Draw the model's initial weights from the seed and wrap it for training.
 
@@ -48,8 +25,9 @@ def build_module(
         config: the run's settings.
         n_channels: features of the windows.
         n_targets: columns to forecast.
-        part: the part whose weights are kept; the others' are drawn, a block at a time, and go to
-            the meta device. None keeps all.
+        kept_blocks: the blocks whose weights are kept, the encoder's with the first and the head's
+            with the last; those of others are drawn, one block at a time, and go to the meta
+            device. None keeps all.
 
     Raises:
         UsageError: the optimiser or the schedule of the learning rate cannot be made.
@@ -57,7 +35,7 @@ def build_module(
     check_optimizer(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = _build_model(config, n_channels, n_targets, part)
+        model = _build_model(config, n_channels, n_targets, kept_blocks)
     return SeriesModule(
         model,
         LOSSES[config.model.loss],
@@ -69,11 +47,13 @@ def build_module(
     )
 
 
-def _build_model(config: Config, n_channels: int, n_targets: int, part: Part | None) -> StackModel:
+def _build_model(
+    config: Config, n_channels: int, n_targets: int, kept_blocks: Collection[int] | None
+) -> StackModel:
     model = config.model
     linear = model.encoder == "linear"
     encoder = nn.Linear(n_channels, model.hidden_size) if linear else nn.Identity()
-    if part is not None and not part.has_encoder:
+    if kept_blocks is not None and 0 not in kept_blocks:
         encoder.to("meta")
     stack = GRUStack(
         model.hidden_size if linear else n_channels,
@@ -83,7 +63,7 @@ def _build_model(config: Config, n_channels: int, n_targets: int, part: Part | N
         dropout=model.dropout,
         bidirectional=model.bidirectional,
         h_0=model.h_0,
-        kept_blocks=None if part is None else part.blocks,
+        kept_blocks=kept_blocks,
     )
     width = stack.output_size
     head: WindowHead | StepHead
@@ -91,6 +71,6 @@ def _build_model(config: Config, n_channels: int, n_targets: int, part: Part | N
         head = WindowHead(width, (config.data.horizon, n_targets))
     else:
         head = StepHead(width, n_targets)
-    if part is not None and not part.has_head:
+    if kept_blocks is not None and len(stack.blocks) - 1 not in kept_blocks:
         head.to("meta")
     return StackModel(encoder, stack, head)

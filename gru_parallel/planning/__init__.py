@@ -9,18 +9,18 @@ from gru_parallel.planning.planner import (
     stage_times_ms,
 )
 from gru_parallel.planning.predict import predict
-from gru_parallel.planning.rank_map import n_places, places_of_stages
+from gru_parallel.planning.rank_map import RankMap, ranks_per_replica
 
 __all__ = [
+    "RankMap",
     "barrier_stages",
     "check_reverse_devices",
     "held_shares",
     "idle_devices",
     "make_plan",
-    "n_places",
-    "places_of_stages",
     "plan_from_device_map",
     "predict",
+    "ranks_per_replica",
     "stage_costs",
     "stage_times_ms",
 ]

@@ -15,13 +15,13 @@ from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of
 from gru_parallel.engine.workers import Workers
 from gru_parallel.model import StackModel, SumLoss
 from gru_parallel.placement.plan import Plan
-from gru_parallel.planning import n_places, places_of_stages
+from gru_parallel.planning import RankMap
 from gru_parallel.processes.crossing import Crossing, types_out
 from gru_parallel.processes.links import Links
 from gru_parallel.processes.outbox import Outbox
 from gru_parallel.processes.process_channel import ProcessChannel
 from gru_parallel.processes.replicas import Replicas
-from gru_parallel.processes.world import check_shared_weights, check_world_size, device_of_rank
+from gru_parallel.processes.world import check_shared_weights, device_of_rank
 from gru_parallel.ranks import Ranks
 from gru_parallel.schedule import Op, Schedule, Timeline
 from gru_parallel.stage.cells import Cells
@@ -68,15 +68,13 @@ class ProcessEngine(PipelineEngine):
         rows: slice | None = None,
         seed: int = 0,
     ) -> None:
-        check_world_size(plan, data_parallel, ranks.world_size)
-        n_ranks = n_places(plan)
-        self._replica, place = divmod(ranks.rank, n_ranks)
+        rank_map = RankMap(plan, data_parallel, ranks.world_size)
+        self._replica = rank_map.replica(ranks.rank)
         self.device = device_of_rank(plan, ranks.launch)
-        places = places_of_stages(plan)
         modules = modules_of_stages(model, plan)
-        check_shared_weights(model, modules, places)
+        check_shared_weights(model, modules, rank_map.rank_of_each_stage(0))
         all_stages = make_stages(plan, modules, self.device)
-        stages = [stage for stage in all_stages if places[stage.index] == place]
+        stages = [all_stages[index] for index in rank_map.stages(ranks.rank)]
         workers = Workers(stages, [self.device] * plan.n_stages)
         super().__init__(
             model,
@@ -90,14 +88,14 @@ class ProcessEngine(PipelineEngine):
         )
         self._ranks = ranks
         self._rows = slice(None) if rows is None else rows
-        shape = (data_parallel, n_ranks)
+        shape = (data_parallel, rank_map.ranks_per_replica)
         self.mesh = init_device_mesh(self.device.type, shape, mesh_dim_names=("dp", "pp"))
         self._peers = self.mesh.get_group("dp") if data_parallel > 1 else None
         if self._peers is not None:
             ranks.adopt(self._peers)
         self._replicas = Replicas(ranks, self._peers, stages)
         grid = Cells.cut(plan.n_micro_batches, plan.n_chunks, plan.n_micro_batches, plan.n_chunks)
-        rank_of_stage = [self._replica * n_ranks + own for own in places]
+        rank_of_stage = rank_map.rank_of_each_stage(self._replica)
         backend = "nccl" if self.device.type == "cuda" else "gloo"
         self._links = Links(ranks, rank_of_stage, self._lowered(grid), backend)
         self._links.connect(ranks, self.device)

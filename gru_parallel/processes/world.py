@@ -10,66 +10,33 @@ from torch import Tensor
 from gru_parallel.errors import UsageError
 from gru_parallel.model import StackModel
 from gru_parallel.placement.plan import Plan
-from gru_parallel.planning import n_places
 from gru_parallel.ranks import Launch
 from gru_parallel.stage.stage import StageModules
 
 
 def check_shared_weights(
-    model: StackModel, modules: Sequence[StageModules], places: Sequence[int]
+    model: StackModel, modules: Sequence[StageModules], rank_of_each_stage: Sequence[int]
 ) -> None:
     """Refuse a weight that stages of different ranks share: each rank has its own copy of it.
 
     Args:
         model: to name the weight.
         modules: of each stage.
-        places: for each stage, which rank of a pipeline runs it.
+        rank_of_each_stage: of the first replica.
 
     Raises:
         UsageError: there is one.
     """
     ranks: dict[Tensor, int] = {}
-    for own, place in zip(modules, places, strict=True):
+    for own, rank in zip(modules, rank_of_each_stage, strict=True):
         for weight in {w for module in own.all_modules for w in module.parameters()}:
-            if ranks.setdefault(weight, place) != place:
+            if ranks.setdefault(weight, rank) != rank:
                 name = next(name for name, other in model.named_parameters() if other is weight)
                 raise UsageError(
-                    f"The weight {name} is shared by stages of ranks {ranks[weight]} and {place} of"
+                    f"The weight {name} is shared by stages of ranks {ranks[weight]} and {rank} of"
                     " a pipeline, each of which would train a copy of its own; put what shares it"
                     " on one rank (placement.device_map), or use engine=threads."
                 )
-
-
-def ranks_of_replica(data_parallel: int, world_size: int) -> int:
-    """Return the number of ranks that each replica gets.
-
-    Raises:
-        UsageError: they cannot be shared out.
-    """
-    if world_size % data_parallel:
-        raise UsageError(
-            f"engine.data_parallel={data_parallel} replicas cannot share {world_size} ranks"
-            " equally; start a multiple of engine.data_parallel (torchrun --nproc-per-node,"
-            " --nnodes), or change it."
-        )
-    return world_size // data_parallel
-
-
-def check_world_size(plan: Plan, data_parallel: int, world_size: int) -> None:
-    """Refuse a plan for which there are too many ranks or too few.
-
-    Raises:
-        UsageError: see above.
-    """
-    n_ranks = n_places(plan)
-    wanted = n_ranks * data_parallel
-    if wanted != world_size:
-        raise UsageError(
-            f"engine=processes needs {wanted} ranks: engine.data_parallel={data_parallel} times one"
-            f" for each of the plan's {n_ranks} devices; {world_size} were started. Start {wanted}"
-            " (torchrun --nproc-per-node, --nnodes), or change engine.data_parallel,"
-            " placement.device_map or model.layers_per_block."
-        )
 
 
 def device_of_rank(plan: Plan, launch: Launch) -> torch.device:

@@ -17,7 +17,7 @@ from torchmetrics import Metric
 from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.placement import Plan
-from gru_parallel.planning import n_places
+from gru_parallel.planning import RankMap
 from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks
@@ -82,7 +82,7 @@ class ProcessStrategy(PipelineStrategy):
         self._rows = rows
         self._made: ProcessEngine | None = None
         # A replica holds the whole state between its ranks; the first one's are those that save.
-        self._members = range(n_places(plan))
+        self._members = RankMap(plan, data_parallel, ranks.world_size).ranks(0)
 
     def make_engine(self, module: SeriesModule) -> PipelineEngine:
         """Make the engine once: its process groups serve training, test and prediction alike."""

@@ -1,19 +1,19 @@
 """A rank builds its own part of the model, with the weights that one device would draw."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.assembly.module import Part, build_module
+from gru_parallel.assembly.module import build_module
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
-from tests.builders import make_plan
 
 N_CHANNELS, N_TARGETS = 3, 2
-PLAN = make_plan([1, 2, 1], devices=["cpu:0", "cpu:1", "cpu:0"])
+BLOCKS_OF_RANKS = ({0, 3}, {1, 2})
 
 MODELS = {
     "a window": [],
@@ -28,27 +28,16 @@ def read(name: str) -> Config:
     return read_config(compose_config(overrides))
 
 
-def weights_of(config: Config, part: Part | None = None) -> dict[str, Tensor]:
-    module = build_module(config, N_CHANNELS, N_TARGETS, part)
+def weights_of(config: Config, kept_blocks: Collection[int] | None = None) -> dict[str, Tensor]:
+    module = build_module(config, N_CHANNELS, N_TARGETS, kept_blocks)
     return dict(module.model.named_parameters())
-
-
-def test_a_part_is_what_the_stages_of_a_rank_hold() -> None:
-    ends, middle = Part(frozenset({0, 3}), True, True), Part(frozenset({1, 2}), False, False)
-
-    # Ranks 2 and 3 are those of a second replica.
-    assert [Part.of_rank(PLAN, rank) for rank in range(4)] == [ends, middle, ends, middle]
-    assert [Part.of_rank(make_plan([3, 1]), rank) for rank in range(2)] == [
-        Part(frozenset({0, 1, 2}), True, False),
-        Part(frozenset({3}), False, True),
-    ]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_parts_of_all_ranks_are_the_whole_model_to_the_bit(name: str) -> None:
     config = read(name)
     whole = weights_of(config)
-    parts = [weights_of(config, Part.of_rank(PLAN, rank)) for rank in range(2)]
+    parts = [weights_of(config, blocks) for blocks in BLOCKS_OF_RANKS]
 
     for key, expected in whole.items():
         (own,) = [part[key] for part in parts if not part[key].is_meta]
@@ -59,8 +48,8 @@ def test_the_parts_of_all_ranks_are_the_whole_model_to_the_bit(name: str) -> Non
 
 def test_another_seed_draws_other_weights() -> None:
     config = read("a window")
-    first = weights_of(config, Part.of_rank(PLAN, 0))
-    other = weights_of(replace(config, seed=4), Part.of_rank(PLAN, 0))
+    first = weights_of(config, BLOCKS_OF_RANKS[0])
+    other = weights_of(replace(config, seed=4), BLOCKS_OF_RANKS[0])
 
     own = [key for key, weight in first.items() if not weight.is_meta]
     assert len(own) == 2 + 2 * 4 + 2

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from gru_parallel.errors import UsageError
 from gru_parallel.model import GRUStack, StackModel, WindowHead
-from gru_parallel.planning import n_places
+from gru_parallel.planning import RankMap
 from gru_parallel.processes.ordered_sum import OrderedSum
 from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.ranks import Launch, Ranks, join
@@ -55,7 +55,8 @@ class Broken(Exception):
 
 def make_engine(case: Case, ranks: Ranks) -> tuple[ProcessEngine, slice]:
     """Make this rank's engine; return it and its rows of a full batch."""
-    rows = case.rows(ranks.rank // n_places(case.plan))
+    rank_map = RankMap(case.plan, len(case.shares), ranks.world_size)
+    rows = case.rows(rank_map.replica(ranks.rank))
     engine = ProcessEngine(
         case.build_model(),
         case.plan,

@@ -16,7 +16,7 @@ from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of_stages
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
-from gru_parallel.processes.world import check_world_size, device_of_rank, ranks_of_replica
+from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Launch
 from gru_parallel.stage.cells import Cells
 from tests.builders import MSE, TOLERANCE, make_plan, relative_error
@@ -300,25 +300,6 @@ def check_told(ended: Ended, happened: str) -> None:
     assert ended.status == 1
     assert ended.after_s < LATEST_END_S
     assert f"RankError: {happened}" in ended.stderr
-
-
-def test_too_few_or_too_many_ranks_are_refused() -> None:
-    plan = make_plan([1, 1, 2], devices=["cpu:0", "cpu:1", "cpu:0"])
-
-    check_world_size(plan, 2, 4)
-    with pytest.raises(UsageError) as caught:
-        check_world_size(plan, 2, 3)
-    assert str(caught.value) == (
-        "engine=processes needs 4 ranks: engine.data_parallel=2 times one for each of the plan's 2"
-        " devices; 3 were started. Start 4 (torchrun --nproc-per-node, --nnodes), or change"
-        " engine.data_parallel, placement.device_map or model.layers_per_block."
-    )
-
-
-def test_ranks_are_shared_out_equally_or_not_at_all() -> None:
-    assert ranks_of_replica(2, 6) == 3
-    with pytest.raises(UsageError, match=r"data_parallel=4 replicas cannot share 6 ranks"):
-        ranks_of_replica(4, 6)
 
 
 LAUNCH = Launch(

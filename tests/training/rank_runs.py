@@ -19,7 +19,7 @@ from torch import Tensor
 from gru_parallel.data import SeriesDataModule, Share
 from gru_parallel.data.share import ALL_ROWS
 from gru_parallel.placement import Plan
-from gru_parallel.planning import n_places
+from gru_parallel.planning import RankMap
 from gru_parallel.ranks import Launch, Ranks, join
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.process_strategy import ProcessStrategy
@@ -50,7 +50,7 @@ class World:
 
     @property
     def n_ranks(self) -> int:
-        return self.n_replicas * n_places(PLAN)
+        return self.n_replicas * PLAN.n_stages
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,9 @@ class _OwnRank:
     def __init__(self, ranks: Ranks, n_replicas: int, folder: Path) -> None:
         self._ranks = ranks
         self._n_replicas = n_replicas
-        self._share = Share(ranks.rank // n_places(PLAN), n_replicas)
+        self._share = Share(
+            RankMap(PLAN, n_replicas, ranks.world_size).replica(ranks.rank), n_replicas
+        )
         self._folder = folder
 
     def train(self, case: Case, name: str, **options: Any) -> None:

@@ -20,7 +20,6 @@ from lightning.pytorch.callbacks import (
 from torch import Tensor
 
 from gru_parallel.errors import UsageError
-from gru_parallel.planning import n_places
 from gru_parallel.ranks import Launch, join
 from gru_parallel.training import PipelineStrategy
 from gru_parallel.training.process_strategy import ProcessStrategy
@@ -129,7 +128,7 @@ def together(runs: list[RankRun]) -> RankRun:
 
 def replicas_together(runs: list[RankRun]) -> RankRun:
     """One run of the ranks of all replicas, which end with the same weights."""
-    n_ranks = n_places(PLAN)
+    n_ranks = PLAN.n_stages
     first, *others = (together(runs[at : at + n_ranks]) for at in range(0, len(runs), n_ranks))
     for other in others:
         assert_same_to_the_last_bit(other, first)
