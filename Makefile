@@ -1,9 +1,9 @@
-# Every target does its own set-up: a fresh clone needs nothing but Python and `make train` or `make test`.
+# Every target does its own set-up: a fresh clone needs only Python, and `make train` or `make test`.
 #
 #   PYTHON=python3.12       the Python that .venv is made from (3.11 to 3.13); it matters the first time only
-#   ARGS="..."              handed to the command that the target runs
-#   TORCH_ARGS="..."        handed to pip for torch alone, for another build of it: --index-url and the address that
-#                           PyTorch's own page gives for CPU builds, for instance
+#   ARGS="..."              passed to the command that the target runs
+#   TORCH_ARGS="..."        passed to pip when it installs torch, to choose another build of it: for instance --index-url
+#                           with the address that PyTorch's installation page gives for CPU builds
 
 PYTHON ?= python3
 ARGS ?=
@@ -13,7 +13,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# A stamp is written when an installation has ended well, so one that was broken off is begun again.
+# A stamp is written when an installation has succeeded, so one that was interrupted is started again.
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
@@ -42,7 +42,7 @@ test-long: $(INSTALLED) ## Run the tests that take minutes each
 	$(PY) -m pytest -m long --timeout 1800 $(ARGS)
 
 .PHONY: test-kill
-test-kill: $(INSTALLED) ## Kill and stop ranks of runs at random moments, again and again
+test-kill: $(INSTALLED) ## Kill and suspend ranks of runs at random moments, again and again
 	$(PY) -m pytest -m kill $(ARGS)
 
 .PHONY: test-gpu
@@ -110,7 +110,7 @@ $(PY):
 	@echo 'Making $(VENV)'
 	@$(PYTHON) -m venv $(VENV)
 
-# torch goes first and alone, so that TORCH_ARGS can choose its build: the project is content with any that is there.
+# torch is installed first and alone, so that TORCH_ARGS can choose its build: the project accepts any that is installed.
 $(INSTALLED): pyproject.toml constraints.txt | $(PY)
 	@echo 'Installing torch (once, and large)'
 	@$(PIP_INSTALL) $(TORCH_ARGS) torch

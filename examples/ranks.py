@@ -1,4 +1,4 @@
-"""The loop of train_loop.py with a process a stage.
+"""The loop of train_loop.py with one process per stage.
 
 torchrun --nproc-per-node 2 examples/ranks.py
 """

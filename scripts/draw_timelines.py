@@ -18,7 +18,7 @@ def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     uncut = step_of("gpipe", n_micro_batches=1, n_chunks=1)
     draw(uncut, "one_chunk", "4 stages, time uncut: only one works at a time")
-    # On the scale of the uncut one, so that the picture shows how much sooner the step ends.
+    # On the time scale of the uncut one, so that the picture shows how much sooner the step ends.
     draw(
         step_of("gpipe", n_micro_batches=1, n_chunks=16),
         "sixteen_chunks",
