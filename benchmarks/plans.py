@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.shapes import N_STAGES, Shape
-from gru_parallel.placement import Plan, StagePlan, partition
+from gru_parallel.placement import Grid, Plan, StagePlan, partition
 
 
 def plan_of(shape: Shape, schedule: str, n_micro_batches: int, n_chunks: int) -> Plan:
@@ -12,11 +12,4 @@ def plan_of(shape: Shape, schedule: str, n_micro_batches: int, n_chunks: int) ->
     stages = tuple(
         StagePlan(f"cpu:{index}", sum(sizes[:index]), size) for index, size in enumerate(sizes)
     )
-    return Plan(
-        num_layers=shape.num_layers,
-        layers_per_block=1,
-        stages=stages,
-        schedule=schedule,
-        n_micro_batches=n_micro_batches,
-        n_chunks=n_chunks,
-    )
+    return Plan(shape.num_layers, Grid(1, schedule, n_micro_batches, n_chunks), stages)

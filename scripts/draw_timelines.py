@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gru_parallel.placement import Plan, StagePlan
+from gru_parallel.placement import Grid, Plan, StagePlan
 from gru_parallel.planning import predict
 from gru_parallel.report import draw_timeline
 from gru_parallel.schedule import Timeline
@@ -33,14 +33,8 @@ def main() -> None:
 
 
 def step_of(schedule: str, n_micro_batches: int, n_chunks: int) -> Timeline:
-    plan = Plan(
-        num_layers=N_STAGES,
-        layers_per_block=1,
-        stages=tuple(StagePlan(device, stage, 1) for stage, device in enumerate(DEVICES)),
-        schedule=schedule,
-        n_micro_batches=n_micro_batches,
-        n_chunks=n_chunks,
-    )
+    stages = tuple(StagePlan(device, stage, 1) for stage, device in enumerate(DEVICES))
+    plan = Plan(N_STAGES, Grid(1, schedule, n_micro_batches, n_chunks), stages)
     return predict(plan, [(FORWARD_MS, BACKWARD_MS)] * N_STAGES)
 
 

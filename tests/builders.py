@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, WindowHead
-from gru_parallel.placement.plan import Plan, StagePlan
+from gru_parallel.placement import Grid, Plan, StagePlan
 
 MSE = LOSSES["mse"]
 N_CHANNELS, WIDTH, HIDDEN = 3, 6, 8
@@ -69,15 +69,8 @@ def make_plan(
         first_block += n_blocks
     if num_layers is None:
         num_layers = first_block * layers_per_block
-    return Plan(
-        num_layers,
-        layers_per_block,
-        tuple(stages),
-        schedule,
-        n_micro_batches,
-        n_chunks,
-        truncate,
-    )
+    grid = Grid(layers_per_block, schedule, n_micro_batches, n_chunks, truncate)
+    return Plan(num_layers, grid, tuple(stages))
 
 
 def make_batch(

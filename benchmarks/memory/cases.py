@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gru_parallel.placement import Plan, StagePlan
+from gru_parallel.placement import Grid, Plan, StagePlan
 
 NUM_LAYERS, HIDDEN_SIZE, BATCH_SIZE, N_CHANNELS = 4, 64, 8, 1
 STEPS_A_CHUNK = 100
@@ -43,14 +43,11 @@ class Case:
     @property
     def plan(self) -> Plan:
         """The plan of a pipeline: two stages of two layers each."""
+        truncate = 1 if self.kind is Kind.TRUNCATED else None
         return Plan(
-            num_layers=NUM_LAYERS,
-            layers_per_block=1,
-            stages=(StagePlan("cpu:0", 0, 2), StagePlan("cpu:1", 2, 2)),
-            schedule=SCHEDULE,
-            n_micro_batches=1,
-            n_chunks=self.n_chunks,
-            truncate=1 if self.kind is Kind.TRUNCATED else None,
+            NUM_LAYERS,
+            Grid(1, SCHEDULE, 1, self.n_chunks, truncate),
+            (StagePlan("cpu:0", 0, 2), StagePlan("cpu:1", 2, 2)),
         )
 
 

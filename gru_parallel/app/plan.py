@@ -8,7 +8,6 @@ from rich.console import Console
 
 from gru_parallel.app.cli import run_in_place
 from gru_parallel.assembly import (
-    Planned,
     build_data,
     build_plan,
     check_rates,
@@ -18,6 +17,7 @@ from gru_parallel.assembly import (
 )
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
+from gru_parallel.planning import Planned
 from gru_parallel.report import plan_table
 
 HELP = """python -m gru_parallel.plan [setting=value ...]
@@ -45,7 +45,7 @@ def prepare(overrides: Sequence[str]) -> Planned:
 
 def show(planned: Planned) -> int:
     """Print the plan; return the exit status."""
-    Console().print(plan_table(planned.plan, planned.block_costs, planned.cluster))
+    Console().print(plan_table(planned))
     return 0
 
 

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from gru_parallel.app.cli import TERMINATED, fail, run_under_hydra, write_resolved
 from gru_parallel.assembly import (
-    Planned,
     Start,
     build_data,
     build_module,
@@ -30,7 +29,7 @@ from gru_parallel.assembly import (
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import EndOfRunError, UsageError
-from gru_parallel.planning import RankMap, ranks_per_replica
+from gru_parallel.planning import Planned, RankMap, ranks_per_replica
 from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_a_rank, gpu_identity
 from gru_parallel.report import (
@@ -38,7 +37,6 @@ from gru_parallel.report import (
     draw_timeline,
     epoch_line,
     plan_table,
-    predicted_timeline,
     results_table,
     write_summary,
     write_trace,
@@ -127,7 +125,7 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
     """Train and test in `folder`, and print and write what came out; returns the exit status."""
     console = Console(quiet=not prepared.is_first)
     planned = prepared.planned
-    console.print(plan_table(planned.plan, planned.block_costs, planned.cluster))
+    console.print(plan_table(planned))
     if prepared.start.words:
         console.print(prepared.start.words, soft_wrap=True, highlight=False, markup=False)
     if prepared.is_first:
@@ -209,8 +207,7 @@ class _Running:
     ) -> Summary:
         """Say what the run came to, and write it on the first rank."""
         prepared, trainer, clock = self._prepared, self._trainer, self._clock
-        planned, shown = prepared.planned, clock.typical
-        predicted = predicted_timeline(planned.plan, planned.block_costs, planned.cluster)
+        shown = clock.typical
         best = best_validation(trainer)
         progress = trainer.fit_loop.epoch_progress.current
         n_epochs: int = progress.started  # type: ignore[attr-defined]  # declared as a base class
@@ -230,7 +227,7 @@ class _Running:
             timed_steps=clock.n_steps,
             step_ms=clock.step_ms,
             samples_per_s=clock.samples_per_s,
-            predicted_bubble=predicted.bubble,
+            predicted_bubble=prepared.planned.timeline.bubble,
             timeline_step=None if shown is None else shown.number,
             timeline_step_ms=None if shown is None else shown.step_ms,
             measured_bubble=None if shown is None else shown.timeline.bubble,

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import torch
 from torch import nn
 
+from gru_parallel.assembly.model_spec import model_spec
 from gru_parallel.assembly.optimizer import check_optimizer, optimizer_maker, scheduler_maker
 from gru_parallel.config.schema import Config
 from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, WindowHead
@@ -50,13 +51,14 @@ def build_module(
 def _build_model(
     config: Config, n_channels: int, n_targets: int, kept_blocks: Collection[int] | None
 ) -> StackModel:
-    model = config.model
-    linear = model.encoder == "linear"
-    encoder = nn.Linear(n_channels, model.hidden_size) if linear else nn.Identity()
+    model, spec = config.model, model_spec(config, n_channels, n_targets)
+    first, last = spec.blocks[0], spec.blocks[-1]
+    linear = spec.n_channels is not None
+    encoder = nn.Linear(n_channels, first.input_size) if linear else nn.Identity()
     if kept_blocks is not None and 0 not in kept_blocks:
         encoder.to("meta")
     stack = GRUStack(
-        model.hidden_size if linear else n_channels,
+        first.input_size,
         model.hidden_size,
         model.num_layers,
         model.layers_per_block,
@@ -65,12 +67,11 @@ def _build_model(
         h_0=model.h_0,
         kept_blocks=kept_blocks,
     )
-    width = stack.output_size
     head: WindowHead | StepHead
-    if model.head == "window":
-        head = WindowHead(width, (config.data.horizon, n_targets))
+    if spec.every_step:
+        head = StepHead(last.output_size, n_targets)
     else:
-        head = StepHead(width, n_targets)
-    if kept_blocks is not None and len(stack.blocks) - 1 not in kept_blocks:
+        head = WindowHead(last.output_size, (config.data.horizon, n_targets))
+    if kept_blocks is not None and len(spec.blocks) - 1 not in kept_blocks:
         head.to("meta")
     return StackModel(encoder, stack, head)

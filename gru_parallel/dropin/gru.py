@@ -13,8 +13,7 @@ from gru_parallel.dropin.differentiable import run
 from gru_parallel.engine.devices import default_devices, existing_devices
 from gru_parallel.engine.unsupported import REMEDY, refuse_what_looks_inside
 from gru_parallel.errors import UsageError, in_other_words
-from gru_parallel.placement import Plan, StagePlan, costs_by_block, gru_layer_cost
-from gru_parallel.placement.cluster import Cluster, Device, Link
+from gru_parallel.placement import Grid, ModelSpec, Plan, block_costs, cut_stack
 from gru_parallel.planning import check_reverse_devices, make_plan, plan_from_device_map
 from gru_parallel.schedule import SCHEDULES
 
@@ -25,6 +24,8 @@ _OWN_NAMES = {
     "placement.device_map": "device_map",
     "model.layers_per_block": "blocks",
     "model.bidirectional": "bidirectional",
+    "schedule.n_micro_batches": "n_micro_batches",
+    "schedule.n_chunks": "n_chunks",
 }
 
 
@@ -207,45 +208,24 @@ class GRU(nn.GRU):
         return stack
 
     def _plan(self, where: str = "cpu") -> Plan:
-        for name in ("blocks", "n_micro_batches", "n_chunks"):
-            size = getattr(self, name)
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise UsageError(f"{name}={size!r} has to be a whole number; use {name}=1 or more.")
         if self.schedule not in SCHEDULES:
             raise UsageError(f"schedule={self.schedule!r}: use one of {', '.join(SCHEDULES)}.")
-        sizes: dict[str, Any] = {
-            "num_layers": self.num_layers,
-            "layers_per_block": self.blocks,
-            "schedule": self.schedule,
-            "n_micro_batches": self.n_micro_batches,
-            "n_chunks": self.n_chunks,
-        }
-        if self.device_map is None:
-            n_blocks = -(-self.num_layers // self.blocks)
-            return Plan(stages=(StagePlan(where, 0, n_blocks),), **sizes)
-        if self.device_map == AUTO:
-            return make_plan(self._block_costs(), _alike(default_devices()), **sizes)
         try:
-            plan = plan_from_device_map(self.device_map, existing_devices(), **sizes)
+            grid = Grid(self.blocks, self.schedule, self.n_micro_batches, self.n_chunks)
+            if self.device_map is None or self.device_map == AUTO:
+                sizes = (self.input_size, self.hidden_size, self.num_layers, self.blocks)
+                blocks = cut_stack(*sizes, bidirectional=self.bidirectional)
+                # Only how costs compare with each other matters: one step of one row will do.
+                costs = block_costs(ModelSpec(blocks), n_steps=1, batch_size=1)
+                devices = default_devices() if self.device_map == AUTO else [where]
+                return make_plan(costs, devices, self.num_layers, grid)
+            plan = plan_from_device_map(
+                self.device_map, existing_devices(), num_layers=self.num_layers, grid=grid
+            )
             check_reverse_devices(plan, [self.bidirectional] * plan.n_blocks)
             return plan
         except UsageError as error:
             raise in_other_words(error, _OWN_NAMES) from error
-
-    def _block_costs(self) -> tuple[Any, ...]:
-        """Costs of the blocks relative to each other: of one step of one row."""
-        n_directions = 2 if self.bidirectional else 1
-        layers = [
-            gru_layer_cost(
-                f"layer {k}",
-                self.hidden_size * n_directions if k else self.input_size,
-                self.hidden_size,
-                n_steps=1,
-                batch_size=1,
-            )
-            for k in range(self.num_layers)
-        ]
-        return costs_by_block(layers, self.blocks)
 
     def flatten_parameters(self) -> None:
         """Do nothing: the next call puts the weights of each block into one piece of memory."""
@@ -315,9 +295,3 @@ def _copy(gru: nn.GRU, kind: type[Any], **extras: Any) -> Any:
     # As new: else the first call would think that all weights have changed.
     copy._init_flat_weights()
     return copy.train(gru.training)
-
-
-def _alike(names: tuple[str, ...]) -> Cluster:
-    """Describe devices of one speed."""
-    devices = tuple(Device(name, flops_per_s=1.0) for name in names)
-    return Cluster(devices, Link(bytes_per_s=1.0, latency_s=0.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,7 @@ from gru_parallel.model.block import Block, GRUBlock
 from gru_parallel.model.dropout import DropoutKey
 from gru_parallel.model.hidden import Start, entering
 from gru_parallel.model.ragged import BatchSizes
-
-T = TypeVar("T", str, bool)
+from gru_parallel.placement import cut_stack
 
 
 class GRUStack(nn.Module):
@@ -68,22 +67,19 @@ class GRUStack(nn.Module):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.blocks = nn.ModuleList()
-        starts = [*range(0, num_layers, layers_per_block), num_layers]
-        n_blocks = len(starts) - 1
-        both_ways = one_a_block("model.bidirectional", bidirectional, n_blocks)
-        policies = one_a_block("model.h_0", h_0, n_blocks)
+        sizes = (input_size, hidden_size, num_layers, layers_per_block)
         others = _Draws(device, dtype)
-        for index, (first, stop) in enumerate(pairwise(starts)):
-            kind = BidirectionalBlock if both_ways[index] else GRUBlock
+        for index, spec in enumerate(cut_stack(*sizes, bidirectional=bidirectional, h_0=h_0)):
+            kind = BidirectionalBlock if spec.bidirectional else GRUBlock
             kept = kept_blocks is None or index in kept_blocks
             block = kind(
-                input_size,
+                spec.input_size,
                 hidden_size,
-                stop - first,
-                first_layer=first,
-                last=stop == num_layers,
+                len(spec.layers),
+                first_layer=spec.layers.start,
+                last=spec.layers.stop == num_layers,
                 dropout=dropout,
-                h_0=policies[index],
+                h_0=spec.h_0,
                 bias=bias,
                 device=device if kept else "meta",
                 dtype=dtype,
@@ -91,8 +87,6 @@ class GRUStack(nn.Module):
             if not kept:
                 others.draw(block)
             self.blocks.append(block)
-            input_size = block.output_size
-        _check_hand_overs(self.gru_blocks)
         # torch has no types for these two.
         self.register_state_dict_post_hook(_speak_nn_gru)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_hear_nn_gru)  # type: ignore[no-untyped-call]
@@ -200,47 +194,6 @@ class _Draws:
                 self._drawn[shape].reset_parameters()
             else:
                 self._drawn[shape] = nn.GRU(*shape, bias=part.bias, **self._made)
-
-
-def one_a_block(setting: str, value: T | Sequence[T], n_blocks: int) -> list[T]:
-    """Spread a setting over the blocks.
-
-    Args:
-        setting: its name, for an error.
-        value: one for all blocks, or a list of one a block.
-        n_blocks: number of blocks.
-
-    Returns:
-        One value a block.
-
-    Raises:
-        UsageError: the list has another length.
-    """
-    if isinstance(value, str | bool):
-        return [value] * n_blocks
-    if len(value) != n_blocks:
-        raise UsageError(
-            f"{setting}=[{','.join(map(str, value))}] has {len(value)} entries, but the model has"
-            f" {n_blocks} blocks; write one entry a block, or one for all without brackets."
-        )
-    return list(value)
-
-
-def _check_hand_overs(blocks: Sequence[Block]) -> None:
-    for index, block in enumerate(blocks):
-        if block.h_0 != "previous":
-            continue
-        if index == 0:
-            raise UsageError(
-                "model.h_0=previous: block 0 has no block before it; write one policy a block, as"
-                " in model.h_0=[zeros,previous]."
-            )
-        before = blocks[index - 1]
-        if block.n_states != before.n_states:
-            raise UsageError(
-                f"model.h_0=previous: block {index} has {block.n_states} states, the block before"
-                f" it {before.n_states}; give both the same number of layers and directions."
-            )
 
 
 def _speak_nn_gru(

@@ -1,8 +1,14 @@
-"""Device, Link, Cluster: how fast and how large the machinery is that a plan spreads over."""
+"""Device, Cluster: how fast the devices are that a plan spreads over."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gru_parallel.errors import UsageError
+
+# What a GRU layer of middling size reaches, measured on one core of a server CPU at H=128 to 256;
+# for accelerators an order of magnitude. Only predicted times depend on them, not the plan.
+CPU_FLOPS_PER_S = 7e10
+ACCELERATOR_FLOPS_PER_S = 5e12
 
 
 @dataclass(frozen=True)
@@ -12,12 +18,10 @@ class Device:
     Attributes:
         name: like "cuda:0" or "cpu:1".
         flops_per_s: floating-point operations a second that a GRU layer really reaches.
-        memory_bytes: memory that a stage may use, or None where it is unknown.
     """
 
     name: str
     flops_per_s: float
-    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if not self.flops_per_s > 0:
@@ -39,36 +43,14 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Link:
-    """What carries activations from one device to the next.
-
-    Attributes:
-        bytes_per_s: bandwidth.
-        latency_s: time that a transfer of nothing takes.
-    """
-
-    bytes_per_s: float
-    latency_s: float
-
-    def __post_init__(self) -> None:
-        if not (self.bytes_per_s > 0 and self.latency_s >= 0):
-            raise UsageError(
-                f"a link of bytes_per_s={self.bytes_per_s} and latency_s={self.latency_s} cannot "
-                "be; use bytes_per_s > 0 and latency_s >= 0."
-            )
-
-
-@dataclass(frozen=True)
 class Cluster:
     """The devices that a plan may use, in the order in which it uses them.
 
     Attributes:
         devices: at least one device, each name once.
-        link: what joins each two of them.
     """
 
     devices: tuple[Device, ...]
-    link: Link
 
     def __post_init__(self) -> None:
         if not self.devices:
@@ -77,6 +59,15 @@ class Cluster:
         for name in names:
             if names.count(name) > 1:
                 raise UsageError(f"the cluster names {name} more than once; name each device once.")
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Cluster":
+        """Describe devices by their names alone: each is as fast as its kind usually is."""
+        devices = (
+            Device(name, CPU_FLOPS_PER_S if name.startswith("cpu") else ACCELERATOR_FLOPS_PER_S)
+            for name in names
+        )
+        return cls(tuple(devices))
 
     @property
     def device_names(self) -> tuple[str, ...]:

@@ -1,18 +1,16 @@
-"""Plan: which block runs on which device, and the grid that the schedule cuts the batch into.
+"""Plan: which block runs on which device, and the grid that model and batch are cut into.
 
 A plan holds names and counts only. It knows no costs, no tensors and no schedule's actions.
 """
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TypeVar
+from typing import Any
 
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import UsageError, check_positive
+from gru_parallel.placement.grid import Grid
 
-PLAN_VERSION = 1
-
-Value = TypeVar("Value", int, str)
+PLAN_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -70,36 +68,46 @@ class Plan:
 
     Attributes:
         num_layers: layers of the whole stack.
-        layers_per_block: layers of each block; the last block may hold fewer.
+        grid: how the stack and its batches are cut.
         stages: the stages in order, together holding every block once.
-        schedule: name of the schedule.
-        n_micro_batches: slices of the batch.
-        n_chunks: slices of time.
-        truncate: chunks after which back-propagation through time is cut; None for nowhere.
 
     Raises:
-        UsageError: a size is not positive, or the stages leave a gap, overlap or do not end with
-            the last block.
+        UsageError: there is no layer, or the stages leave a gap, overlap or do not end with the
+            last block.
     """
 
     num_layers: int
-    layers_per_block: int
+    grid: Grid
     stages: tuple[StagePlan, ...]
-    schedule: str
-    n_micro_batches: int
-    n_chunks: int
-    truncate: int | None = None
 
     def __post_init__(self) -> None:
-        _require_positive("model.num_layers", self.num_layers)
-        _require_positive("model.layers_per_block", self.layers_per_block)
-        _require_positive("schedule.n_micro_batches", self.n_micro_batches)
-        _require_positive("schedule.n_chunks", self.n_chunks)
-        if self.truncate is not None:
-            _require_positive("schedule.truncate", self.truncate)
-        if not self.schedule:
-            raise UsageError("the plan names no schedule; name one, like schedule=gpipe.")
+        check_positive("model.num_layers", self.num_layers)
         _require_contiguous(self.stages, self.n_blocks)
+
+    @property
+    def layers_per_block(self) -> int:
+        """See `Grid`."""
+        return self.grid.layers_per_block
+
+    @property
+    def schedule(self) -> str:
+        """See `Grid`."""
+        return self.grid.schedule
+
+    @property
+    def n_micro_batches(self) -> int:
+        """See `Grid`."""
+        return self.grid.n_micro_batches
+
+    @property
+    def n_chunks(self) -> int:
+        """See `Grid`."""
+        return self.grid.n_chunks
+
+    @property
+    def truncate(self) -> int | None:
+        """See `Grid`."""
+        return self.grid.truncate
 
     @property
     def n_stages(self) -> int:
@@ -109,7 +117,7 @@ class Plan:
     @property
     def n_blocks(self) -> int:
         """The number of blocks of the whole stack."""
-        return count_blocks(self.num_layers, self.layers_per_block)
+        return self.grid.n_blocks(self.num_layers)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -121,39 +129,14 @@ class Plan:
         """Every device of the plan, each once; those of reverse directions included."""
         return tuple(dict.fromkeys(name for stage in self.stages for name in stage.devices))
 
-    def block_layers(self, block: int) -> range:
-        """The layers of one block.
-
-        Args:
-            block: index of the block.
-
-        Returns:
-            Indices of its layers.
-
-        Raises:
-            IndexError: the plan has no such block.
-        """
-        if not 0 <= block < self.n_blocks:
-            raise IndexError(f"block {block} is outside the plan's {self.n_blocks} blocks")
-        first = block * self.layers_per_block
-        return range(first, min(first + self.layers_per_block, self.num_layers))
-
     def stage_layers(self, stage: int) -> range:
-        """The layers of one stage.
-
-        Args:
-            stage: index of the stage.
-
-        Returns:
-            Indices of the layers of all its blocks.
+        """The indices of the layers of one stage.
 
         Raises:
             IndexError: the plan has no such stage.
         """
-        if not 0 <= stage < self.n_stages:
-            raise IndexError(f"stage {stage} is outside the plan's {self.n_stages} stages")
-        blocks = self.stages[stage].blocks
-        return range(self.block_layers(blocks[0]).start, self.block_layers(blocks[-1]).stop)
+        blocks, size = self.stages[stage].blocks, self.grid.layers_per_block
+        return range(blocks.start * size, min(blocks.stop * size, self.num_layers))
 
     def to_json(self) -> str:
         """Write the plan as indented JSON that `from_json` reads back to an equal plan."""
@@ -161,7 +144,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
-        """Read a plan that `to_json` wrote.
+        """Read a plan that `to_json` wrote, in this version or in the first one.
 
         Args:
             text: the JSON.
@@ -179,39 +162,18 @@ class Plan:
             raise UsageError(
                 f"the plan is not JSON: {error}; write it with Plan.to_json."
             ) from error
-        _require_version(entries)
-        del entries["version"]
-        _require_keys("the plan", entries, cls)
+        entries = _in_this_version(entries)
+        _check_keys("the plan", entries, cls)
         if not isinstance(entries["stages"], list):
             raise UsageError(_wrong_type("the plan", "stages", entries["stages"], "a list"))
-        stages = tuple(_read_stage(index, stage) for index, stage in enumerate(entries["stages"]))
         return cls(
-            num_layers=_read_int("the plan", entries, "num_layers"),
-            layers_per_block=_read_int("the plan", entries, "layers_per_block"),
-            stages=stages,
-            schedule=_read_str("the plan", entries, "schedule"),
-            n_micro_batches=_read_int("the plan", entries, "n_micro_batches"),
-            n_chunks=_read_int("the plan", entries, "n_chunks"),
-            truncate=_read_optional("the plan", entries, "truncate", _read_int),
+            num_layers=entries["num_layers"],
+            grid=Grid(**_checked("the grid of the plan", entries["grid"], Grid)),
+            stages=tuple(
+                StagePlan(**_checked(f"stage {index} of the plan", stage, StagePlan))
+                for index, stage in enumerate(entries["stages"])
+            ),
         )
-
-
-def count_blocks(num_layers: int, layers_per_block: int) -> int:
-    """The number of blocks that hold `num_layers` layers, the last one possibly not full.
-
-    Args:
-        num_layers: layers of the whole stack, at least 1.
-        layers_per_block: layers of each block, at least 1.
-
-    Returns:
-        num_layers / layers_per_block, rounded up.
-    """
-    return -(-num_layers // layers_per_block)
-
-
-def _require_positive(setting: str, value: int) -> None:
-    if value < 1:
-        raise UsageError(f"{setting}={value} is not positive; use {setting} >= 1.")
 
 
 def _require_contiguous(stages: tuple[StagePlan, ...], n_blocks: int) -> None:
@@ -233,26 +195,44 @@ def _require_contiguous(stages: tuple[StagePlan, ...], n_blocks: int) -> None:
         )
 
 
-def _require_version(entries: object) -> None:
+def _in_this_version(entries: Any) -> dict[str, Any]:
+    """Return the entries of a plan of either version as this version has them."""
+    _check_object("the plan", entries)
+    version = entries.pop("version", None)
+    if type(version) is not int or version not in (1, PLAN_VERSION):
+        raise UsageError(
+            f"the plan has version {version!r}, but only versions 1 and {PLAN_VERSION} can be read;"
+            " make the plan again."
+        )
+    if version == 1:
+        # It had the sizes of the grid beside the others.
+        names = [field.name for field in fields(Grid) if field.name in entries]
+        entries["grid"] = {name: entries.pop(name) for name in names}
+    result: dict[str, Any] = entries
+    return result
+
+
+def _checked(where: str, entries: Any, kind: type[Grid | StagePlan]) -> dict[str, Any]:
+    """Return entries that have the names and the types of a dataclass's fields."""
+    _check_object(where, entries)
+    _check_keys(where, entries, kind)
+    for field in fields(kind):
+        value = entries[field.name]
+        # bool is an int to Python, and `true` is no size.
+        if isinstance(value, bool) or not isinstance(value, field.type):  # type: ignore[arg-type]
+            wanted = "a text" if field.type in (str, str | None) else "a whole number"
+            raise UsageError(_wrong_type(where, field.name, value, wanted))
+    checked: dict[str, Any] = entries
+    return checked
+
+
+def _check_object(where: str, entries: object) -> None:
     if not isinstance(entries, dict):
-        raise UsageError(
-            f"the plan is a JSON {type(entries).__name__}, not an object; "
-            "write it with Plan.to_json."
-        )
-    if "version" not in entries:
-        raise UsageError('the plan lacks the key "version"; write it with Plan.to_json.')
-    version = entries["version"]
-    if type(version) is not int or version != PLAN_VERSION:
-        raise UsageError(
-            f"the plan has version {version!r}, but only version {PLAN_VERSION} can be read; "
-            "make the plan again."
-        )
+        raise UsageError(f"{where} is {entries!r}, not an object; write it with Plan.to_json.")
 
 
-def _require_keys(
-    where: str, entries: Mapping[str, object], wanted: type[Plan | StagePlan]
-) -> None:
-    names = {field.name for field in fields(wanted)}
+def _check_keys(where: str, entries: dict[str, Any], kind: type[Plan | Grid | StagePlan]) -> None:
+    names = {field.name for field in fields(kind)}
     for fault, keys in (
         ("lacks", names - entries.keys()),
         ("does not know", entries.keys() - names),
@@ -260,43 +240,6 @@ def _require_keys(
         if keys:
             listed = ", ".join(sorted(keys))
             raise UsageError(f"{where} {fault}: {listed}; write it with Plan.to_json.")
-
-
-def _read_stage(index: int, entries: object) -> StagePlan:
-    where = f"stage {index} of the plan"
-    if not isinstance(entries, dict):
-        raise UsageError(f"{where} is {entries!r}, not an object; write it with Plan.to_json.")
-    _require_keys(where, entries, StagePlan)
-    return StagePlan(
-        device=_read_str(where, entries, "device"),
-        first_block=_read_int(where, entries, "first_block"),
-        n_blocks=_read_int(where, entries, "n_blocks"),
-        reverse_device=_read_optional(where, entries, "reverse_device", _read_str),
-    )
-
-
-def _read_int(where: str, entries: Mapping[str, object], key: str) -> int:
-    value = entries[key]
-    # bool is an int to Python, and `true` is no size.
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise UsageError(_wrong_type(where, key, value, "a whole number"))
-    return value
-
-
-def _read_str(where: str, entries: Mapping[str, object], key: str) -> str:
-    value = entries[key]
-    if not isinstance(value, str):
-        raise UsageError(_wrong_type(where, key, value, "a text"))
-    return value
-
-
-def _read_optional(
-    where: str,
-    entries: Mapping[str, object],
-    key: str,
-    read: Callable[[str, Mapping[str, object], str], Value],
-) -> Value | None:
-    return None if entries[key] is None else read(where, entries, key)
 
 
 def _wrong_type(where: str, key: str, value: object, wanted: str) -> str:

@@ -17,7 +17,7 @@ def predict(
 ) -> Timeline:
     """Simulate one training step of a plan.
 
-    Every cell is taken to cost the same share of its stage's time: ragged cells, thinner matrix
+    Every cell is assumed to cost the same share of its stage's time: ragged cells, thinner matrix
     products and transfers are left out, so this is the best that the plan can do.
 
     Args:

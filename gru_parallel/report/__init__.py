@@ -4,7 +4,7 @@ What `verify` prints is in `report.verification`, by itself: it needs torch, and
 """
 
 from gru_parallel.report.epoch_line import epoch_line
-from gru_parallel.report.plan_table import plan_table, predicted_timeline
+from gru_parallel.report.plan_table import plan_table
 from gru_parallel.report.summary import Summary, results_table, write_summary
 from gru_parallel.report.timeline_picture import draw_timeline, timeline_figure
 from gru_parallel.report.trace_file import write_trace
@@ -14,7 +14,6 @@ __all__ = [
     "draw_timeline",
     "epoch_line",
     "plan_table",
-    "predicted_timeline",
     "results_table",
     "timeline_figure",
     "write_summary",

@@ -3,67 +3,30 @@
 All times and sizes are the planner's estimates; nothing here has been measured.
 """
 
-from collections.abc import Sequence
-
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gru_parallel.placement import Cluster, LayerCost, Plan
-from gru_parallel.planning import (
-    barrier_stages,
-    held_shares,
-    idle_devices,
-    predict,
-    stage_costs,
-    stage_times_ms,
-)
+from gru_parallel.placement import Plan
+from gru_parallel.planning import Planned
 from gru_parallel.report.units import format_bytes, format_ms, format_percent
-from gru_parallel.schedule import Timeline
 
 
-def predicted_timeline(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -> Timeline:
-    """Simulate one training step of the plan on the cluster.
-
-    Args:
-        plan: the plan.
-        block_costs: cost of each block, in order.
-        cluster: the devices that the plan names, and possibly others.
-
-    Returns:
-        The timeline that the plan's schedule gives if every device keeps its speed.
-
-    Raises:
-        UsageError: the plan names a schedule that does not exist, or a device that the cluster
-            lacks.
-        ValueError: the number of costs is not the plan's number of blocks.
-    """
-    times_ms = stage_times_ms(plan, block_costs, cluster)
-    return predict(plan, times_ms, held_shares(plan, block_costs))
-
-
-def plan_table(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -> Table:
-    """Lay the plan out, a row a stage, with the predicted step under it; at most 80 columns.
+def plan_table(planned: Planned) -> Table:
+    """Lay the plan out, one row per stage, with the predicted step under it; at most 80 columns.
 
     Args:
-        plan: the plan.
-        block_costs: cost of each block, in order.
-        cluster: the devices that the plan names, and possibly others.
+        planned: the plan, with its costs and devices.
 
     Returns:
         A table of stage, device, layers, parameters, memory and predicted time of one step; the
         caption has the schedule, the predicted step time and bubble, and what to know about
-        barriers in time, and devices that idle, carry several stages, or are too small.
-
-    Raises:
-        UsageError: as `predicted_timeline`.
-        ValueError: as `predicted_timeline`.
+        barriers in time, and devices that idle or carry several stages.
     """
-    costs = stage_costs(plan, block_costs)
-    times_ms = stage_times_ms(plan, block_costs, cluster)
+    plan, costs, memory_bytes = planned.plan, planned.stage_costs, planned.stage_memory_bytes
     table = Table(
         title=Text("Plan", style="bold"),
-        caption=Text("\n").join(_caption(plan, block_costs, cluster)),
+        caption=Text("\n").join(_caption(planned)),
         caption_style="",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
@@ -74,17 +37,16 @@ def plan_table(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -
     table.add_column("layers", footer=_span(range(plan.num_layers)), justify="right")
     n_parameters = sum(cost.n_parameters for cost in costs)
     table.add_column("parameters", footer=f"{n_parameters:,}", justify="right")
-    n_bytes = sum(cost.memory_bytes() for cost in costs)
-    table.add_column("memory", footer=format_bytes(n_bytes), justify="right")
+    table.add_column("memory", footer=format_bytes(sum(memory_bytes)), justify="right")
     table.add_column("predicted time a step", justify="right")
-    for stage, (cost, (forward_ms, backward_ms)) in enumerate(zip(costs, times_ms, strict=True)):
+    for stage, times_ms in enumerate(planned.stage_times_ms):
         table.add_row(
             str(stage),
             plan.stages[stage].device_text,
             _span(plan.stage_layers(stage)),
-            f"{cost.n_parameters:,}",
-            format_bytes(cost.memory_bytes()),
-            format_ms(forward_ms + backward_ms),
+            f"{costs[stage].n_parameters:,}",
+            format_bytes(memory_bytes[stage]),
+            format_ms(sum(times_ms)),
         )
     return table
 
@@ -94,8 +56,8 @@ def _span(layers: range) -> str:
     return f"{layers[0]}" if len(layers) == 1 else f"{layers[0]}-{layers[-1]}"
 
 
-def _caption(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -> list[Text]:
-    timeline = predicted_timeline(plan, block_costs, cluster)
+def _caption(planned: Planned) -> list[Text]:
+    plan, timeline = planned.plan, planned.timeline
     lines = [
         f"schedule: {plan.schedule}, {_count(plan.n_micro_batches, 'micro-batch', 'es')} x "
         f"{_count(plan.n_chunks, 'chunk')}",
@@ -103,12 +65,10 @@ def _caption(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -> 
     ]
     if plan.truncate is not None:
         lines.append(f"gradients of the state cut every {_count(plan.truncate, 'chunk')}")
-    lines += _barriers(plan, block_costs, cluster)
+    lines += _barriers(planned)
     lines += _shared_devices(plan)
-    lines += _full_devices(plan, block_costs, cluster)
-    idle = idle_devices(plan, cluster)
-    if idle:
-        lines.append(f"idle, without a stage: {', '.join(idle)}")
+    if planned.idle_devices:
+        lines.append(f"idle, without a stage: {', '.join(planned.idle_devices)}")
     # Text, because rich would read what stands in brackets or between colons as its own markup.
     return [Text(line) for line in lines]
 
@@ -117,12 +77,12 @@ def _count(number: int, noun: str, plural: str = "s") -> str:
     return f"{number} {noun}{'' if number == 1 else plural}"
 
 
-def _barriers(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -> list[str]:
+def _barriers(planned: Planned) -> list[str]:
     """Say where time chunks gain nothing, and what the step would take without that."""
-    stages = sorted(barrier_stages(plan, block_costs))
+    stages = list(planned.held_shares)
     if not stages:
         return []
-    free = predict(plan, stage_times_ms(plan, block_costs, cluster))
+    free = planned.timeline_without_barriers
     named = f"stage {stages[0]}" if len(stages) == 1 else f"stages {', '.join(map(str, stages))}"
     return [
         f"barriers in time (whole windows only): {named}",
@@ -137,16 +97,3 @@ def _shared_devices(plan: Plan) -> list[str]:
     if not shared:
         return []
     return [f"predicted as if each stage had a device of its own; shared: {', '.join(shared)}"]
-
-
-def _full_devices(plan: Plan, block_costs: Sequence[LayerCost], cluster: Cluster) -> list[str]:
-    """Name the devices whose stages are estimated to need more memory than there is."""
-    needed_bytes = dict.fromkeys(plan.devices, 0)
-    for name, cost in zip(plan.devices, stage_costs(plan, block_costs), strict=True):
-        needed_bytes[name] += cost.memory_bytes()
-    full = [
-        f"{name} ({format_bytes(n_bytes)} of {format_bytes(there)})"
-        for name, n_bytes in needed_bytes.items()
-        if (there := cluster.device(name).memory_bytes) is not None and n_bytes > there
-    ]
-    return [f"may need more memory than there is: {', '.join(full)}"] if full else []

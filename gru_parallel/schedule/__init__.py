@@ -1,7 +1,7 @@
 """Schedules: who does what when. Pure Python; nothing in here needs torch."""
 
 from gru_parallel.schedule.action import Action, Cell, Op, partner
-from gru_parallel.schedule.grid import draw_lists, draw_slots
+from gru_parallel.schedule.draw import draw_lists
 from gru_parallel.schedule.lower import lower
 from gru_parallel.schedule.registry import SCHEDULES, backward_only, build_schedule, forward_only
 from gru_parallel.schedule.schedule import Schedule, needs
@@ -22,7 +22,6 @@ __all__ = [
     "backward_only",
     "build_schedule",
     "draw_lists",
-    "draw_slots",
     "forward_only",
     "lower",
     "needs",

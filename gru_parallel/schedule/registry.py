@@ -4,7 +4,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import UsageError, check_positive
 from gru_parallel.schedule.action import Op
 from gru_parallel.schedule.gpipe import gpipe
 from gru_parallel.schedule.naive import naive
@@ -51,11 +51,17 @@ def build_schedule(
     """
     if name not in SCHEDULES:
         raise UsageError(_unknown_name(name))
-    _check_at_least_one("n_stages", n_stages)
-    _check_at_least_one("schedule.n_micro_batches", n_micro_batches)
-    _check_at_least_one("schedule.n_chunks", n_chunks)
+    check_positive("n_stages", n_stages)
+    check_positive("schedule.n_micro_batches", n_micro_batches)
+    check_positive("schedule.n_chunks", n_chunks)
     if truncate is not None:
-        _check_truncate(truncate, barriers)
+        check_positive("schedule.truncate", truncate)
+        if barriers:
+            raise UsageError(
+                f"schedule.truncate={truncate} does not go with a barrier in time, here on stage"
+                f" {min(barriers)}: a bidirectional block, or one with h_0=previous, needs the"
+                " whole window at once; leave schedule.truncate out."
+            )
     segments = Segments(n_chunks, truncate)
     schedule = Schedule(
         name=name,
@@ -90,28 +96,7 @@ def _only(op: Op, training: Schedule) -> Schedule:
     )
 
 
-def _check_truncate(truncate: int, barriers: frozenset[int]) -> None:
-    if truncate < 1:
-        raise UsageError(
-            f"schedule.truncate={truncate} must be at least 1 chunk; leave it out to let gradients"
-            " flow through the whole window."
-        )
-    if barriers:
-        raise UsageError(
-            f"schedule.truncate={truncate} does not go with a barrier in time, here on stage"
-            f" {min(barriers)}: a bidirectional block, or one with h_0=previous, needs the whole"
-            " window at once; leave schedule.truncate out."
-        )
-
-
 def _unknown_name(name: str) -> str:
     nearest = get_close_matches(name.lower(), SCHEDULES, n=1)
     hint = f"did you mean {nearest[0]}? " if nearest else ""
     return f"schedule.name={name} is not a schedule; {hint}use one of {', '.join(SCHEDULES)}."
-
-
-def _check_at_least_one(setting: str, value: int) -> None:
-    if value < 1:
-        raise UsageError(
-            f"{setting}={value} must be at least 1; use {setting}=1 to leave it uncut."
-        )

@@ -7,7 +7,7 @@ from itertools import pairwise, product
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule.action import Action, Cell, Op, partner
-from gru_parallel.schedule.grid import draw_lists
+from gru_parallel.schedule.draw import draw_lists
 from gru_parallel.schedule.lower import lower
 from gru_parallel.schedule.schedule import Schedule
 from gru_parallel.schedule.walk import walk

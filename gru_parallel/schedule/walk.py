@@ -2,7 +2,7 @@
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule.action import Action
-from gru_parallel.schedule.grid import draw_lists
+from gru_parallel.schedule.draw import draw_lists
 from gru_parallel.schedule.schedule import Schedule, needs
 
 

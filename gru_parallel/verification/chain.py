@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gru_parallel.engine import ThreadEngine, existing_devices
 from gru_parallel.model import GRUStack, StackModel, StepHead, SumLoss
+from gru_parallel.placement import Grid
 from gru_parallel.planning import plan_from_device_map
 from gru_parallel.verification.cuts import spread
 from gru_parallel.verification.sequences import INPUT_SIZE, Sequences, gradient
@@ -133,9 +134,7 @@ def run_blocks(
         list(spread(settings.device_pools[0][:n_blocks], n_blocks)),
         existing_devices(),
         num_layers=whole.num_layers,
-        layers_per_block=layers_each,
-        n_micro_batches=2,
-        n_chunks=min(3, settings.n_steps),
+        grid=Grid(layers_each, n_micro_batches=2, n_chunks=min(3, settings.n_steps)),
     )
     with ThreadEngine(model, plan, _WEIGHTED_SUM) as engine:
         for batch in batches:

@@ -1,19 +1,13 @@
 import pytest
 
 from gru_parallel.errors import ScheduleError
-from gru_parallel.placement.plan import Plan, StagePlan
+from gru_parallel.placement import Grid, Plan, StagePlan
 from gru_parallel.planning import predict
 
 
 def plan(schedule: str, n_stages: int, n_micro_batches: int, n_chunks: int) -> Plan:
-    return Plan(
-        num_layers=n_stages,
-        layers_per_block=1,
-        stages=tuple(StagePlan(f"cpu:{stage}", stage, 1) for stage in range(n_stages)),
-        schedule=schedule,
-        n_micro_batches=n_micro_batches,
-        n_chunks=n_chunks,
-    )
+    stages = tuple(StagePlan(f"cpu:{stage}", stage, 1) for stage in range(n_stages))
+    return Plan(n_stages, Grid(1, schedule, n_micro_batches, n_chunks), stages)
 
 
 def test_the_time_of_a_stage_is_split_evenly_over_its_cells() -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gru_parallel.schedule import Action, Schedule, build_schedule, draw_slots, simulate
+from gru_parallel.schedule import Action, Schedule, build_schedule, simulate
+from tests.schedule.slots import draw_slots
 
 
 @pytest.fixture

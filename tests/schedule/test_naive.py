@@ -1,8 +1,9 @@
 from collections.abc import Callable
 from textwrap import dedent, indent
 
-from gru_parallel.schedule import build_schedule, draw_slots, forward_only, simulate
+from gru_parallel.schedule import build_schedule, forward_only, simulate
 from gru_parallel.schedule.naive import naive
+from tests.schedule.slots import draw_slots
 
 Draw = Callable[[str, int, int, int], str]
 

@@ -11,12 +11,12 @@ from gru_parallel.schedule import (
     Action,
     Schedule,
     build_schedule,
-    draw_slots,
     needs,
     simulate,
     validate,
 )
 from gru_parallel.schedule.truncated import truncated
+from tests.schedule.slots import draw_slots
 
 GRID = """\
 stage 0 | 0F0.0 0F0.1       0B0.0 0F0.2 0B0.1 0F0.3 0B0.2       0B0.3
@@ -81,7 +81,7 @@ def test_backward_in_descending_order_of_segments_is_refused(
 
 
 def test_no_chunks_and_a_barrier_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"schedule\.truncate=0 must be at least 1"):
+    with pytest.raises(UsageError, match=r"schedule\.truncate=0 is not positive"):
         build_schedule("gpipe", 2, 1, 4, truncate=0)
     with pytest.raises(UsageError, match="here on stage 1: a bidirectional block"):
         build_schedule("gpipe", 2, 1, 4, truncate=2, barriers=frozenset({1}))

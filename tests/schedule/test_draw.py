@@ -1,7 +1,6 @@
 from textwrap import dedent
 
-from gru_parallel.schedule import Op, build_schedule, draw_lists, draw_slots, forward_only, simulate
-from gru_parallel.schedule.timeline import Timeline
+from gru_parallel.schedule import build_schedule, draw_lists, forward_only
 
 
 def test_lists_are_drawn_place_by_place() -> None:
@@ -27,16 +26,3 @@ def test_columns_far_from_every_mark_are_left_out() -> None:
 
 def test_without_marks_every_column_is_drawn() -> None:
     assert "0F0.39" in draw_lists(forward_only(build_schedule("gpipe", 1, 1, 40)).actions)
-
-
-def test_an_action_of_several_slots_has_dashes_after_its_name() -> None:
-    timeline = simulate(
-        build_schedule("gpipe", 2, 1, 1), lambda action: 5.0 if action.op is Op.F else 10.0
-    )
-    assert draw_slots(timeline, slot_ms=5.0) == dedent("""\
-        stage 0 | 0F0.0                   0B0.0 -----
-        stage 1 |       1F0.0 1B0.0 -----""")
-
-
-def test_a_timeline_without_events_has_empty_rows() -> None:
-    assert draw_slots(Timeline(2, ())) == "stage 0 |\nstage 1 |"

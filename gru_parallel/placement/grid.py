@@ -1,0 +1,40 @@
+"""Grid: into what pieces a model and its batches are cut, and in which order the pieces run."""
+
+from dataclasses import dataclass
+
+from gru_parallel.errors import UsageError, check_positive
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Into what pieces a model and its batches are cut, and in which order the pieces run.
+
+    Attributes:
+        layers_per_block: layers of each block; the last block may hold fewer.
+        schedule: name of the schedule.
+        n_micro_batches: slices of the batch.
+        n_chunks: slices of time.
+        truncate: chunks after which back-propagation through time is cut; None for nowhere.
+
+    Raises:
+        UsageError: a size is not a positive whole number, or no schedule is named.
+    """
+
+    layers_per_block: int = 1
+    schedule: str = "one_f_one_b"
+    n_micro_batches: int = 1
+    n_chunks: int = 8
+    truncate: int | None = None
+
+    def __post_init__(self) -> None:
+        check_positive("model.layers_per_block", self.layers_per_block)
+        check_positive("schedule.n_micro_batches", self.n_micro_batches)
+        check_positive("schedule.n_chunks", self.n_chunks)
+        if self.truncate is not None:
+            check_positive("schedule.truncate", self.truncate)
+        if not self.schedule:
+            raise UsageError("the grid names no schedule; name one, like schedule=gpipe.")
+
+    def n_blocks(self, num_layers: int) -> int:
+        """The number of blocks that hold so many layers, the last one possibly not full."""
+        return -(-num_layers // self.layers_per_block)

@@ -1,0 +1,126 @@
+"""Planned: a plan with what it was made from, and what it should come to.
+
+Counts work, not transfers: what crosses between stages is not part of a stage's time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import add
+
+from gru_parallel.placement.cluster import Cluster
+from gru_parallel.placement.cost import LayerCost
+from gru_parallel.placement.plan import Plan, StagePlan
+from gru_parallel.planning.predict import predict
+from gru_parallel.schedule.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan with what it was made from, and what it should come to.
+
+    A device that carries several stages is assumed to run each of them as if it were alone.
+
+    Attributes:
+        plan: which block runs where, and how a batch is cut.
+        block_costs: of each block, encoder and head counted in.
+        cluster: the devices that could be used; those of the plan are among them.
+
+    Raises:
+        ValueError: there is not one cost for each block.
+        UsageError: the cluster lacks a device of the plan, there is no such schedule, or the
+            schedule does not go with a barrier in time.
+    """
+
+    plan: Plan
+    block_costs: Sequence[LayerCost]
+    cluster: Cluster
+
+    def __post_init__(self) -> None:
+        if len(self.block_costs) != self.plan.n_blocks:
+            raise ValueError(
+                f"{len(self.block_costs)} costs do not fit the plan's {self.plan.n_blocks} blocks;"
+                " give one for each block."
+            )
+        # Now, because what cannot run is to be found before a run begins.
+        _ = self.timeline
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        """The timeline of a training step if every device keeps its speed."""
+        return predict(self.plan, self.stage_times_ms, self.held_shares)
+
+    @property
+    def timeline_without_barriers(self) -> Timeline:
+        """What `timeline` would be if no layer waited for the whole window."""
+        return predict(self.plan, self.stage_times_ms)
+
+    @property
+    def stage_costs(self) -> tuple[LayerCost, ...]:
+        """The cost of each stage, in order."""
+        return tuple(reduce(add, costs) for costs in self._costs_by_stage)
+
+    @property
+    def stage_times_ms(self) -> tuple[tuple[float, float], ...]:
+        """For each stage the time of all its F, and that of all its B and W, in milliseconds.
+
+        Where the reverse direction has a device of its own, both directions run at once.
+        """
+        stages = zip(self.plan.stages, self.stage_costs, strict=True)
+        return tuple(_times_ms(stage, cost, self.cluster) for stage, cost in stages)
+
+    @property
+    def stage_memory_bytes(self) -> tuple[int, ...]:
+        """The memory that each stage needs in a training step.
+
+        Weights, gradients, both Adam moments, and the activations of as many cells as the schedule
+        keeps at once.
+        """
+        n_cells = self.plan.n_micro_batches * self.plan.n_chunks
+        return tuple(
+            cost.weight_bytes
+            + cost.activation_bytes * self.timeline.peak_activations(stage) // n_cells
+            for stage, cost in enumerate(self.stage_costs)
+        )
+
+    @property
+    def held_shares(self) -> dict[int, tuple[float, float]]:
+        """How much of its work waits for the whole window, for each stage with a barrier in time.
+
+        The shares of its F, the first barrier and all after it, and of its B, the last barrier and
+        all before it.
+        """
+        return {
+            stage: _held_shares(costs)
+            for stage, costs in enumerate(self._costs_by_stage)
+            if any(cost.is_barrier for cost in costs)
+        }
+
+    @property
+    def idle_devices(self) -> tuple[str, ...]:
+        """The devices that could be used and carry no stage, in the order of the cluster."""
+        used = self.plan.all_devices
+        return tuple(name for name in self.cluster.device_names if name not in used)
+
+    @property
+    def _costs_by_stage(self) -> list[list[LayerCost]]:
+        return [[self.block_costs[b] for b in stage.blocks] for stage in self.plan.stages]
+
+
+def _times_ms(stage: StagePlan, cost: LayerCost, cluster: Cluster) -> tuple[float, float]:
+    device = cluster.device(stage.device)
+    if stage.reverse_device is None:
+        return device.compute_ms(cost.forward_flops), device.compute_ms(cost.backward_flops)
+    helped_ms = cluster.device(stage.reverse_device).compute_ms(cost.reverse_forward_flops)
+    own_share = 1 - cost.reverse_forward_flops / cost.forward_flops
+    both = (device.compute_ms(cost.forward_flops * own_share), helped_ms)
+    n_backward = cost.backward_flops / cost.forward_flops
+    return max(both), n_backward * max(both)
+
+
+def _held_shares(costs: Sequence[LayerCost]) -> tuple[float, float]:
+    barriers = [index for index, cost in enumerate(costs) if cost.is_barrier]
+    total = sum(cost.total_flops for cost in costs)
+    after = sum(cost.total_flops for cost in costs[barriers[0] :])
+    before = sum(cost.total_flops for cost in costs[: barriers[-1] + 1])
+    return after / total, before / total
