@@ -3,7 +3,7 @@
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.datamodule import SeriesDataModule
-from gru_parallel.data.files import load_table, load_tables
+from gru_parallel.data.files import load_tables
 from gru_parallel.data.loader import ResumableLoader, ShuffledWindows
 from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.data.share import Share
@@ -28,7 +28,6 @@ __all__ = [
     "Table",
     "WindowDataset",
     "WindowShape",
-    "load_table",
     "load_tables",
     "lorenz96_table",
     "repeat_last",

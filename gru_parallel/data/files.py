@@ -28,22 +28,6 @@ from gru_parallel.data.times import check_times, read_times
 _PLAIN = CsvFormat()
 
 
-def load_table(path: str | Path, **options: Any) -> Table:
-    """Read a wide series, one row a time step, from a CSV or Parquet file.
-
-    Args:
-        path: the file; its suffix says which kind it is.
-        options: those of `load_tables`, but for the series column.
-
-    Returns:
-        The series; its values are finite, or NaN with "interpolate".
-
-    Raises:
-        UsageError: the file, one of its cells, or a name does not do; the message says which.
-    """
-    return load_tables(path, **options)[0]
-
-
 def load_tables(
     path: str | Path,
     *,

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from gru_parallel.data.table import Table
+from gru_parallel.data.table import Table, tables_from_arrays
 from gru_parallel.errors import UsageError
 
 _N_SPIN_UP_STEPS = 1000
@@ -111,5 +111,5 @@ def lorenz96_table(
         UsageError: too few steps or channels, or an unknown target.
     """
     values = lorenz96(n_steps, n_channels, seed, forcing, dt)
-    columns = tuple(f"x{channel}" for channel in range(n_channels))
-    return Table(None, values, columns, columns if targets is None else tuple(targets))
+    (table,) = tables_from_arrays([values], targets=targets)
+    return table

@@ -64,7 +64,7 @@ def tables_from_arrays(
         targets: the column or columns to forecast; None takes all.
 
     Returns:
-        A table a series, named 0, 1, ... by its place in `arrays`.
+        One table per series, named 0, 1, ... where there are several.
 
     Raises:
         UsageError: there is no array, or one that does not fit or holds a value that is not finite.
@@ -77,7 +77,11 @@ def tables_from_arrays(
     for number, values in enumerate(series):
         _check_array(f"arrays[{number}]", values, columns)
     chosen, wanted = choose_columns(columns, columns=columns, targets=targets)
-    return [Table(None, values, chosen, wanted, str(n)) for n, values in enumerate(series)]
+    names = map(str, range(len(series))) if len(series) > 1 else [""]
+    return [
+        Table(None, values, chosen, wanted, name)
+        for values, name in zip(series, names, strict=True)
+    ]
 
 
 def _check_array(name: str, values: NDArray[np.float64], columns: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Where each block's h_0 comes from: the policies of `model.h_0`, a function each.
+"""Where each block's h_0 comes from: the policies of `model.h_0`.
 
 Shapes are those of a block and some rows of the batch: (n_states, batch, hidden_size).
 """
@@ -95,6 +95,8 @@ def entering(block: Block, batch_size: int, start: Start, previous: Tensor | Non
         case "carry":
             return carry(block, batch_size, start.carried)
         case "previous":
+            # The hand-over from an encoder to a decoder, through which gradients flow: a different
+            # model from one nn.GRU, and a barrier in time.
             assert previous is not None
             return previous
         case _:
@@ -138,13 +140,3 @@ def carry(block: Block, batch_size: int, carried: Tensor | None) -> Tensor:
     """
     state = zeros(block, batch_size)
     return state if carried is None else carried.to(state)
-
-
-def previous(h_n: Tensor) -> Tensor:
-    """Start from the h_n of the block before: the hand-over from an encoder to a decoder.
-
-    A different model from one `nn.GRU`, whose layers know nothing of each other's last states. A
-    barrier in time: the block cannot begin before the one before it has ended. Gradients flow
-    through the hand-over.
-    """
-    return h_n

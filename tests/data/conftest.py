@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gru_parallel.data.files import load_table
 from gru_parallel.data.table import Table
+from tests.data.tables import load_table
 
 ETTH1 = Path(__file__).parents[3] / "shared" / "data" / "ETTh1.csv"
 

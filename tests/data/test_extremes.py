@@ -8,9 +8,9 @@ import pytest
 
 from gru_parallel.data.datamodule import SeriesDataModule
 from gru_parallel.data.extremes import stand_for_missing
-from gru_parallel.data.files import load_table
 from gru_parallel.data.table import tables_from_arrays
 from gru_parallel.errors import UsageError
+from tests.data.tables import load_table
 
 Write = Callable[..., Path]
 

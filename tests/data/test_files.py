@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gru_parallel.data.files import load_table
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
+from tests.data.tables import load_table
 
 Write = Callable[..., Path]
 

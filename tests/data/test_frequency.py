@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from gru_parallel.data.datamodule import SeriesDataModule
-from gru_parallel.data.files import load_table, load_tables
+from gru_parallel.data.files import load_tables
 from gru_parallel.data.steps import steps_of
 from gru_parallel.errors import DataWarning, UsageError
+from tests.data.tables import load_table
 
 Write = Callable[..., Path]
 

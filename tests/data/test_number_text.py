@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from gru_parallel.data.csv_format import CsvFormat
-from gru_parallel.data.files import load_table
 from gru_parallel.data.number_text import settings_to_read
 from gru_parallel.errors import UsageError
+from tests.data.tables import load_table
 
 Write = Callable[..., Path]
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gru_parallel.data.files import load_table, load_tables
+from gru_parallel.data.files import load_tables
 from gru_parallel.data.reading import read_sheet
 from gru_parallel.errors import UsageError
+from tests.data.tables import load_table
 
 FRAME = pd.DataFrame(
     {"date": pd.date_range("2020-01-01", periods=6, freq="h"), "a": [1.0, 5, 2, 4, 3, 9]}

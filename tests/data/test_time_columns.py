@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from gru_parallel.data.csv_format import CsvFormat
-from gru_parallel.data.files import load_table
 from gru_parallel.data.reading import read_sheet
 from gru_parallel.data.time_columns import find_time_columns
 from gru_parallel.data.times import read_times
 from gru_parallel.errors import UsageError
+from tests.data.tables import load_table
 
 Write = Callable[..., Path]
 
