@@ -133,7 +133,7 @@ def _check_optimizer(saved: dict[str, Any], module: SeriesModule) -> None:
     (states,) = (state["state"] for state in saved["optimizer_states"])
     if not states or not before.optimizer.startswith("torch.optim."):
         return
-    needed, found = _states_of(optimizer), set(states[min(states)])
+    needed, found = _states_of(optimizer), set(next(iter(states.values())))
     # SGD looks whether its momentum is there.
     missing = sorted(needed - found) if found else []
     if missing:

@@ -23,10 +23,11 @@ from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks
 from gru_parallel.training.metrics import gather_states
 from gru_parallel.training.module import SeriesModule
+from gru_parallel.training.optimizer_state import Keys
 from gru_parallel.training.strategy import PipelineStrategy
 from gru_parallel.training.whole_state import (
-    load_own_optimizer_state,
     load_own_state,
+    names_of_all,
     whole_optimizer_state,
     whole_state_dict,
 )
@@ -172,9 +173,10 @@ class ProcessStrategy(PipelineStrategy):
         return whole_state_dict(self.lightning_module, self.ranks, self._members)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Return the state over all weights on rank 0."""
-        plain = getattr(optimizer, "optimizer", optimizer)
-        return whole_optimizer_state(plain, self._model_of_run, self.ranks, self._members)
+        """Return the state over all weights on rank 0, by their names."""
+        assert self.lightning_module is not None
+        own = super().optimizer_state(optimizer)
+        return whole_optimizer_state(own, self.lightning_module, self.ranks, self._members)
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: _PATH, storage_options: Any | None = None
@@ -205,8 +207,17 @@ class ProcessStrategy(PipelineStrategy):
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Load the states of this rank's weights."""
-        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            load_own_optimizer_state(optimizer, self._model_of_run, self.ranks, state)
+        super().load_optimizer_state_dict(checkpoint)
+        for optimizer in self.optimizers:
+            for state in optimizer.state.values():
+                # The file may be written over while this run trains.
+                state |= tree_map_only(Tensor, torch.clone, state)
+
+    def numbered_names(self, optimizer: Optimizer) -> Keys:
+        """Return the names of all ranks' weights; all ranks call this together."""
+        assert self.lightning_module is not None
+        own = super().numbered_names(optimizer)
+        return names_of_all(own, self.lightning_module, self.ranks)
 
     def on_exception(self, exception: BaseException) -> None:
         """Tell the other ranks that this one fails, unless all end alike."""
@@ -226,9 +237,3 @@ class ProcessStrategy(PipelineStrategy):
     def _gather_state(self, state: Tensor, group: Any = None) -> list[Tensor]:
         """Return every rank's state of a metric."""
         return list(self.all_gather(state))
-
-    @property
-    def _model_of_run(self) -> torch.nn.Module:
-        module = self.lightning_module
-        assert isinstance(module, SeriesModule)
-        return module.model

@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch.optim import Optimizer
 
 from gru_parallel.engine.devices import torch_device
 from gru_parallel.engine.pipeline import PipelineEngine
@@ -16,6 +17,7 @@ from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.training.checkpoint_file import CheckpointFile
 from gru_parallel.training.module import SeriesModule
+from gru_parallel.training.optimizer_state import Keys, by_name, is_by_name, names_in, part_for
 
 
 class PipelineStrategy(SingleDeviceStrategy):
@@ -69,10 +71,26 @@ class PipelineStrategy(SingleDeviceStrategy):
         del device, dataloader_idx
         return batch
 
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """Return an optimiser's state, by the names of its weights."""
+        assert self.lightning_module is not None
+        state = super().optimizer_state(optimizer)
+        return by_name(state, names_in(optimizer, self.lightning_module))
+
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Load optimiser states, each onto the device of its parameter, not all onto one."""
-        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            optimizer.load_state_dict(state)
+        module = self.lightning_module
+        assert module is not None
+        for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            if not is_by_name(saved):
+                # Written by an earlier version, or by another strategy.
+                saved = by_name(saved, self.numbered_names(optimizer))
+            optimizer.load_state_dict(part_for(names_in(optimizer, module), saved))
+
+    def numbered_names(self, optimizer: Optimizer) -> Keys:
+        """Return the names of the weights that a state without names has by number."""
+        assert self.lightning_module is not None
+        return names_in(optimizer, self.lightning_module)
 
     def teardown(self) -> None:
         """End the workers and bring the model back to the CPU."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
 
 from gru_parallel.ranks import Ranks
+from gru_parallel.training.optimizer_state import Keys, name_weights, part_for
 
 WHAT = "the state of all ranks, for a checkpoint"
 
@@ -42,87 +43,40 @@ def load_own_state(module: nn.Module, saved: Mapping[str, Any]) -> None:
     module.load_state_dict({name: saved[name] for name in own if name in saved}, strict=False)
 
 
-@dataclass(frozen=True)
-class Numbering:
-    """How the weights of all ranks are numbered in the state of one optimiser over all of them.
+def names_of_all(own: Keys, module: nn.Module, ranks: Ranks) -> Keys:
+    """Return the names of all ranks' weights in each group, in the order of the module's weights.
 
-    Attributes:
-        groups: for each of its groups of weights, their places among the model's weights.
+    Args:
+        own: those of this rank's.
+        module: whose weights these are.
+        ranks: of the run; all of them call this together.
     """
-
-    groups: tuple[tuple[int, ...], ...]
-
-    @classmethod
-    def agree(cls, optimizer: Optimizer, model: nn.Module, ranks: Ranks) -> Numbering:
-        """Number the weights; all ranks call this together."""
-        own = _places_by_group(optimizer, model)
-        everyone = ranks.gather(own, WHAT)
-        groups: list[set[int]] = [set() for _ in own]
-        for of_rank in everyone:
-            for group, places in zip(groups, of_rank, strict=True):
-                group |= set(places)
-        return cls(tuple(tuple(sorted(group)) for group in groups))
-
-    def numbers(self) -> dict[int, int]:
-        """Map a weight's place in the model to its number in the optimiser."""
-        in_order = [place for group in self.groups for place in group]
-        return {place: number for number, place in enumerate(in_order)}
+    place = {name: place for place, name in enumerate(name_weights(module).values())}
+    groups = zip(*ranks.gather(own, WHAT), strict=True)
+    return [sorted(set(chain.from_iterable(group)), key=place.__getitem__) for group in groups]
 
 
 def whole_optimizer_state(
-    optimizer: Optimizer, model: nn.Module, ranks: Ranks, members: Sequence[int]
+    own: Mapping[str, Any], module: nn.Module, ranks: Ranks, members: Sequence[int]
 ) -> dict[str, Any]:
     """Bring an optimiser's state together on rank 0, as one optimiser over all weights has it.
 
     Args:
-        optimizer: of this rank's weights.
-        model: whose weights these are.
+        own: the state of this rank's weights, by name.
+        module: whose weights these are.
         ranks: of the run; all of them call this together.
         members: the ranks that have the whole state between them, rank 0 first.
 
     Returns:
         The whole state on rank 0, on the CPU; elsewhere something with the rank's own part.
     """
-    numbering = Numbering.agree(optimizer, model, ranks)
-    numbers = numbering.numbers()
-    saved = optimizer.state_dict()
-    places = [place for group in _places_by_group(optimizer, model) for place in group]
-    state = {
-        numbers[places[index]]: {key: _on_cpu(value) for key, value in of_weight.items()}
-        for index, of_weight in saved["state"].items()
-    }
-    own = dict(state)
-    for part in _parts(own, ranks, members):
+    names = names_of_all([group["params"] for group in own["param_groups"]], module, ranks)
+    state = tree_map_only(Tensor, _on_cpu, own["state"])
+    for part in _parts(state, ranks, members):
         state |= part
-    groups = [
-        {**settings, "params": [numbers[place] for place in group]}
-        for settings, group in zip(saved["param_groups"], numbering.groups, strict=True)
-    ]
-    return {"state": dict(sorted(state.items())), "param_groups": groups}
-
-
-def load_own_optimizer_state(
-    optimizer: Optimizer, model: nn.Module, ranks: Ranks, saved: Mapping[str, Any]
-) -> None:
-    """Load the part of a whole optimiser's state that is this rank's; all ranks together."""
-    numbers = Numbering.agree(optimizer, model, ranks).numbers()
-    by_group = _places_by_group(optimizer, model)
-    places = [place for group in by_group for place in group]
-    own_index = {place: index for index, place in enumerate(places)}
-    # Copies: what is read from a file may be written over while the run goes on.
-    state = {
-        own_index[place]: {
-            key: value.clone() if isinstance(value, Tensor) else value
-            for key, value in saved["state"][numbers[place]].items()
-        }
-        for place in places
-        if numbers[place] in saved["state"]
-    }
-    groups = [
-        {**settings, "params": [own_index[place] for place in group]}
-        for settings, group in zip(saved["param_groups"], by_group, strict=True)
-    ]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    groups = zip(own["param_groups"], names, strict=True)
+    whole = [{**settings, "params": of_group} for settings, of_group in groups]
+    return part_for(names, {"state": state, "param_groups": whole})
 
 
 def _parts(own: Any, ranks: Ranks, members: Sequence[int]) -> Iterator[Any]:
@@ -132,11 +86,6 @@ def _parts(own: Any, ranks: Ranks, members: Sequence[int]) -> Iterator[Any]:
             yield ranks.receive(member, WHAT)
         elif ranks.rank == member:
             ranks.send(own, 0, WHAT)
-
-
-def _places_by_group(optimizer: Optimizer, model: nn.Module) -> list[list[int]]:
-    places = {weight: place for place, weight in enumerate(model.parameters())}
-    return [[places[weight] for weight in group["params"]] for group in optimizer.param_groups]
 
 
 def _is_here(value: Any) -> bool:

@@ -182,6 +182,9 @@ EVALUATIONS = {
 """Cases that are validated, tested and predicted with, untrained."""
 
 
+EARLIER = "an earlier version"
+"""Whose checkpoints have the state of the optimiser by number; it is otherwise that of threads."""
+
 WORLDS = {
     "pipeline": World(1, "threads", CASES),
     "replicas": World(2, "threads, whole batches", OVER_REPLICAS),
@@ -260,6 +263,8 @@ def run_all(folder: Path, world: str) -> None:
             for writer in (world, WORLDS[world].alone):
                 path = checkpoint(folder, name, writer)
                 own.train(case, f"{name} after {writer}", ckpt_path=path)
+        path = checkpoint(folder, "everything", EARLIER)
+        own.train(GOING_ON["everything"], f"everything after {EARLIER}", ckpt_path=path)
         own.train(ASKED_ANEW, "asked anew", ckpt_path=checkpoint(folder, "everything", world))
         for name, case in EVALUATIONS.items():
             own.evaluate(case, name)

@@ -30,6 +30,7 @@ from tests.runs import Run, fit, largest_difference, make_module
 from tests.training.rank_runs import (
     ASKED_ANEW,
     CASES,
+    EARLIER,
     EVALUATIONS,
     GOING_ON,
     N_BEFORE,
@@ -43,6 +44,7 @@ from tests.training.rank_runs import (
     run_all,
 )
 from tests.training.test_checkpoints import SaveAfter
+from tests.training.test_optimizer_state import write_by_number
 
 ALL_END_WITHIN_S = 90.0
 METRICS_TOLERANCE = 1e-6
@@ -57,6 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for world in WORLDS:
             path = checkpoint(written, name, WORLDS[world].alone)
             train_alone(world, name, callbacks=[SaveAfter(N_BEFORE, path)])
+    saved = load(checkpoint(written, "everything", "threads"))
+    write_by_number(saved, checkpoint(written, "everything", EARLIER))
     ranks = [rank for world in WORLDS for rank in start_world(world, written)]
     all_ended = wait_for_all(ranks, time.monotonic() + ALL_END_WITHIN_S)
     statuses = [rank.kill() for rank in ranks]
@@ -197,6 +201,14 @@ def test_ranks_go_on_from_a_checkpoint_to_the_last_bit(
     assert_same_to_the_last_bit(run, from_checkpoint_on(run_of_threads(name)))
 
 
+def test_ranks_resume_from_a_checkpoint_of_an_earlier_version_to_the_last_bit(
+    folder: Path,
+) -> None:
+    run = together(runs_of_ranks(folder, "pipeline", f"everything after {EARLIER}"))
+
+    assert_same_to_the_last_bit(run, from_checkpoint_on(run_of_threads("everything")))
+
+
 @pytest.mark.parametrize("name", GOING_ON)
 def test_threads_go_on_from_a_checkpoint_of_ranks_to_the_last_bit(name: str, folder: Path) -> None:
     run = train_alone("pipeline", name, ckpt_path=checkpoint(folder, name, "pipeline"))
@@ -241,7 +253,11 @@ def test_a_checkpoint_of_ranks_is_that_of_threads(name: str, folder: Path) -> No
     assert list(by_ranks["state_dict"]) == list(by_threads["state_dict"])
     for key in ("loops", "module", "beginning", "SeriesDataModule"):
         assert by_ranks[key] == by_threads[key]
-    for key in ("state_dict", "optimizer_states", "lr_schedulers", "carried"):
+    (state,), (expected,) = by_ranks["optimizer_states"], by_threads["optimizer_states"]
+    assert list(state["state"]) == list(expected["state"])
+    assert state["param_groups"] == expected["param_groups"]
+    torch.testing.assert_close(state["state"], expected["state"], rtol=0, atol=0)
+    for key in ("state_dict", "lr_schedulers", "carried"):
         torch.testing.assert_close(by_ranks[key], by_threads[key], rtol=0, atol=0)
 
 
