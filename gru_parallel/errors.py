@@ -8,7 +8,7 @@ class UsageError(ValueError):
 
 
 class DataWarning(UserWarning):
-    """What a user should know of the data of a run that goes on; the entry points print it."""
+    """What a user should know of the data, which stops no run; the entry points print it."""
 
 
 def in_other_words(error: UsageError, names: Mapping[str, str]) -> UsageError:

@@ -1,8 +1,7 @@
-"""Refuses a folder for a run that cannot be meant: one that holds another run, or none at all."""
+"""Refuses a folder for a run that cannot be meant: one that another run holds, or none at all."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gru_parallel.config.overrides import hydra_setting
 from gru_parallel.errors import UsageError
+from gru_parallel.run_folder import RunFolder
 
 _SETTINGS = {False: "hydra.run.dir", True: "hydra.sweep.dir"}
 
@@ -41,34 +41,21 @@ def named_folder(overrides: Sequence[str], *, sweep: bool = False) -> Path | Non
 
 
 def check_free(folder: Path, ckpt_path: Path | None, *, sweep: bool = False) -> None:
-    """Refuse a folder that holds a run, unless one goes on in it.
-
-    A run holds its folder from its first checkpoint on, or once it is complete.
+    """Refuse a folder that holds a run, unless it is resumed there.
 
     Args:
         folder: of the run.
-        ckpt_path: what the run goes on from.
+        ckpt_path: the checkpoint that the run is resumed from.
         sweep: whether the run is one of a sweep.
 
     Raises:
         UsageError: see above.
     """
-    last = folder / "checkpoints" / "last.ckpt"
-    if not last.is_file() and not _is_complete(folder / "summary.json"):
+    held = RunFolder(folder)
+    if not held.is_taken or held.holds(ckpt_path):
         return
-    if ckpt_path is not None and folder.resolve() in ckpt_path.resolve().parents:
-        return
-    go_on = f" go on in it with ckpt_path={last}," if last.is_file() else ""
+    resume = f" resume it with ckpt_path={held.last}," if held.last.is_file() else ""
     raise UsageError(
         f"{_SETTINGS[sweep]}={folder} holds a run, which a new one would overwrite; choose another"
-        f" folder,{go_on} or remove it."
+        f" folder,{resume} or remove it."
     )
-
-
-def _is_complete(summary: Path) -> bool:
-    """Whether a run came to its end here: one that was stopped or failed may begin anew."""
-    try:
-        ended = json.loads(summary.read_text(encoding="utf-8")).get("ended")
-    except (OSError, ValueError, AttributeError):
-        return False
-    return ended not in ("interrupted", "failed")

@@ -14,6 +14,7 @@ from gru_parallel.config.overrides import quoted, run_folder
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Launch, Ranks, check_alike
+from gru_parallel.run_folder import RunFolder
 
 
 def check_launch(config: Config, launch: Launch | None) -> None:
@@ -53,8 +54,8 @@ def check_no_sweep(launch: Launch | None) -> None:
 def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
     """Return the overrides of all ranks of a run: theirs, and what makes them one run.
 
-    The folder is that of the launcher's first attempt; a later attempt goes on from the last
-    checkpoint that the run has written into it. The first rank alone writes what Hydra writes.
+    The folder is that of the launcher's first attempt; a later attempt is resumed from the
+    last checkpoint that the run has written into it. The first rank alone writes what Hydra writes.
 
     Args:
         arguments: overrides, as on the command line.
@@ -62,7 +63,7 @@ def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
     """
     folder = Path(ranks.remember("folder", lambda: str(run_folder(arguments))))
     common = [*arguments, f"hydra.run.dir={quoted(str(folder))}"]
-    last = folder / "checkpoints" / "last.ckpt"
+    last = RunFolder(folder).last
     if _is_own(last, ranks):
         # What it began with is in the checkpoint.
         common += ["init_from=null", f"ckpt_path={quoted(str(last))}"]
@@ -77,7 +78,7 @@ def _is_own(last: Path, ranks: Ranks) -> bool:
     # A store that ends with the attempt has nothing to remember.
     is_new = _stamp(last) != before or not ranks.launch.uses_agent_store
     # The launchers of several machines count attempts each for itself.
-    is_again = ranks.any(ranks.is_again, "whether the run goes on")
+    is_again = ranks.any(ranks.is_again, "whether the run is resumed")
     # The first rank's word counts: a file system may show the file to others later.
     return bool(ranks.broadcast(is_again and is_new and last.is_file(), "the last checkpoint"))
 

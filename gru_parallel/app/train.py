@@ -42,6 +42,7 @@ from gru_parallel.report import (
     write_trace,
 )
 from gru_parallel.report.units import format_ms
+from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.best_and_last import best_validation, written_checkpoints
 from gru_parallel.training.ending import why_stopped_early
@@ -124,16 +125,16 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
 def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
     """Train and test in `folder`, and print and write what came out; returns the exit status."""
     console = Console(quiet=not prepared.is_first)
-    planned = prepared.planned
+    planned, files = prepared.planned, RunFolder(folder)
     console.print(plan_table(planned))
     if prepared.start.words:
         console.print(prepared.start.words, soft_wrap=True, highlight=False, markup=False)
     if prepared.is_first:
-        write_resolved(composed, folder / "config.yaml")
-        (folder / "plan.json").write_text(planned.plan.to_json() + "\n", encoding="utf-8")
-        # That of a run that went on here: it tells how a run has ended.
-        (folder / "summary.json").unlink(missing_ok=True)
-    return _Running(prepared, folder, console).train_and_test()
+        write_resolved(composed, files.config)
+        files.plan.write_text(planned.plan.to_json() + "\n", encoding="utf-8")
+        # That of a run that is resumed here: it tells how a run has ended.
+        files.summary.unlink(missing_ok=True)
+    return _Running(prepared, files, console).train_and_test()
 
 
 class _Running:
@@ -145,7 +146,7 @@ class _Running:
         console: that it speaks on.
     """
 
-    def __init__(self, prepared: Prepared, folder: Path, console: Console) -> None:
+    def __init__(self, prepared: Prepared, folder: RunFolder, console: Console) -> None:
         self._prepared = prepared
         self._folder = folder
         self._console = console
@@ -235,7 +236,7 @@ class _Running:
             last_checkpoint=last_path,
         )
         if prepared.is_first:
-            write_summary(summary, self._folder / "summary.json")
+            write_summary(summary, self._folder.summary)
         return summary
 
     def _report(self, summary: Summary) -> None:
@@ -246,7 +247,7 @@ class _Running:
             self._say("No test: trainer.limit_test_batches=0")
         else:
             self._console.print(results_table(summary))
-        self._say(f"Folder of the run: {self._folder}")
+        self._say(f"Folder of the run: {self._folder.path}")
 
     def _draw_step(self, summary: Summary) -> None:
         shown, plan = self._clock.typical, self._prepared.planned.plan
@@ -258,8 +259,8 @@ class _Running:
             f"with the optimiser {format_ms(shown.step_ms)};"
             f" median of {summary.timed_steps:,} steps {format_ms(summary.step_ms)}"
         )
-        draw_timeline(shown.timeline, self._folder / "timeline.png", title, devices, note=note)
-        write_trace(shown.timeline, self._folder / "trace.json", devices)
+        draw_timeline(shown.timeline, self._folder.timeline, title, devices, note=note)
+        write_trace(shown.timeline, self._folder.trace, devices)
 
     def _say_epoch(self, result: EpochResult) -> None:
         self._say(epoch_line(result, self._trainer.max_epochs or -1))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gru_parallel.config.schema import Config, TrainerConfig
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
-from gru_parallel.training.going_on import Length, Progress
+from gru_parallel.training.resume import Length, Progress
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def run_length(config: Config, data: SeriesDataModule, done: Progress | None = N
     Args:
         config: the run's settings.
         data: of the run.
-        done: how far the checkpoint is that the run goes on from.
+        done: how far the checkpoint is that the run is resumed from.
 
     Raises:
         UsageError: a limit leaves no batch, or a validation comes after more batches than an epoch

@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import lightning.pytorch as pl
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -24,6 +23,7 @@ from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.ranks import Ranks
+from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import PipelineStrategy
 from gru_parallel.training.best_and_last import BestCheckpoint, LastCheckpoint
 from gru_parallel.training.config_in_checkpoint import ConfigInCheckpoint
@@ -40,7 +40,7 @@ _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 def build_trainer(
     config: Config,
     plan: Plan,
-    folder: Path,
+    folder: RunFolder,
     clock: StepClock,
     *,
     data: SeriesDataModule,
@@ -53,7 +53,7 @@ def build_trainer(
     Args:
         config: the run's settings.
         plan: what the strategy runs.
-        folder: of the run; checkpoints, metrics.csv, loggers and profiles go into it.
+        folder: of the run; checkpoints, metrics, loggers and profiles go into it.
         clock: times the training steps.
         data: of the run.
         ranks: of the run; None where there is but this process.
@@ -61,14 +61,13 @@ def build_trainer(
         listeners: are told what the run has come to, epoch by epoch.
 
     Returns:
-        The Trainer. Its checkpoints are checkpoints/best.ckpt and checkpoints/last.ckpt.
+        The Trainer.
     """
-    checkpoints = folder / "checkpoints"
     arguments = asdict(config.trainer)
     own = make_callbacks(config)
     if not shows_progress and not any(isinstance(callback, ProgressBar) for callback in own):
         arguments["enable_progress_bar"] = False
-    metrics = MetricsFile(folder / "metrics.csv", config.trainer.log_every_n_steps)
+    metrics = MetricsFile(folder.metrics, config.trainer.log_every_n_steps)
     callbacks: list[Callback] = [
         *own,
         clock,
@@ -76,13 +75,13 @@ def build_trainer(
         StopAtNonFiniteLoss(plan),
         EpochRecord([metrics.write_epoch, *listeners]),
         metrics,
-        StopAtInterrupt(checkpoints / "last.ckpt"),
+        StopAtInterrupt(folder.last),
     ]
     if config.trainer.enable_checkpointing:
         # Without validation there is nothing to be best at.
         if config.trainer.validates:
-            callbacks.append(BestCheckpoint(checkpoints / "best.ckpt"))
-        callbacks.append(LastCheckpoint(checkpoints / "last.ckpt"))
+            callbacks.append(BestCheckpoint(folder.best))
+        callbacks.append(LastCheckpoint(folder.last))
     loggers = make_loggers(config)
     if loggers:
         callbacks.append(LearningRateMonitor(logging_interval="step"))
@@ -90,7 +89,7 @@ def build_trainer(
     device = strategy.root_device
     if config.trainer.profiler is not None:
         # By its name alone it would write where Lightning's log goes, which is nowhere here.
-        arguments["profiler"] = _PROFILERS[config.trainer.profiler](folder, "profile")
+        arguments["profiler"] = _PROFILERS[config.trainer.profiler](folder.path, "profile")
     return pl.Trainer(
         **arguments,
         accelerator="cpu" if device.type == "cpu" else "gpu" if device.type == "cuda" else "auto",
@@ -100,7 +99,7 @@ def build_trainer(
         plugins=LightningEnvironment(),
         callbacks=callbacks,
         logger=loggers,
-        default_root_dir=folder,
+        default_root_dir=folder.path,
     )
 
 

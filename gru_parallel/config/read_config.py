@@ -72,7 +72,7 @@ def read_config(composed: DictConfig) -> Config:
     )
     if config.ckpt_path is not None and config.init_from is not None:
         raise UsageError(
-            f"ckpt_path={config.ckpt_path} goes on with a run, and init_from={config.init_from}"
+            f"ckpt_path={config.ckpt_path} resumes a run, and init_from={config.init_from}"
             " begins a new one with another's weights; give one of them."
         )
     check_config(config)

@@ -61,10 +61,10 @@ class DataRecord:
         return asdict(self)
 
     def check_same(self, present: "DataRecord") -> None:
-        """Refuse to go on with other data.
+        """Refuse to resume with other data.
 
         Args:
-            present: of the run that goes on.
+            present: of the run that is resumed.
 
         Raises:
             UsageError: it differs; names the first difference.

@@ -1,8 +1,7 @@
-"""The best and the last checkpoint of a run, also of one that goes on from another's checkpoint."""
+"""The best and the last checkpoint of a run, also where it is resumed from another's checkpoint."""
 
 from __future__ import annotations
 
-import pickle
 import shutil
 import warnings
 from abc import ABC, abstractmethod
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from gru_parallel.errors import UsageError
+from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.epoch_record import EpochRecord
 
 
@@ -22,7 +22,7 @@ class _OwnCheckpoint(ModelCheckpoint, ABC):
     """A checkpoint with a fixed name in the folder of this run.
 
     What another run wrote into its own folder, Lightning would restore from a checkpoint, from one
-    that is only tested too. Here the files of this run alone count; see `_go_on`.
+    that is only tested too. Here the files of this run alone count; see `_resume`.
     """
 
     def __init__(self, path: Path, **options: Any) -> None:
@@ -33,24 +33,24 @@ class _OwnCheckpoint(ModelCheckpoint, ABC):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take over from the run that is gone on from what holds for this one."""
+        """Take over from the run that is resumed what holds for this one."""
         del pl_module
         if trainer.state.fn == TrainerFn.FITTING:
             source = Path(str(trainer.ckpt_path)).resolve()
             state = checkpoint["callbacks"].get(self.state_key, {})
-            self._go_on(source, state, writes=trainer.is_global_zero)
+            self._resume(source, state, writes=trainer.is_global_zero)
             # The others' files are there when the first rank has copied them.
-            trainer.strategy.barrier("the checkpoints to go on from")
+            trainer.strategy.barrier("the checkpoints to resume from")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Leave everything as `on_load_checkpoint` has made it."""
 
     @abstractmethod
-    def _go_on(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
+    def _resume(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
         """Take over what holds for this run of the `state` that the checkpoint `source` has.
 
         Args:
-            source: what the run goes on from.
+            source: what the run is resumed from.
             state: of this callback, in it.
             writes: whether this process writes and warns for all.
         """
@@ -68,9 +68,9 @@ class LastCheckpoint(_OwnCheckpoint):
     def __init__(self, path: Path) -> None:
         super().__init__(path, save_on_train_epoch_end=True)
 
-    def _go_on(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
+    def _resume(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
         del state, writes
-        # A run that goes on in its own folder has a last one before it writes its next.
+        # A run that is resumed in its own folder has a last one before it writes its next.
         if source.parent == self.path.parent and self.path.is_file():
             self.best_model_path = str(self.path)
 
@@ -78,7 +78,7 @@ class LastCheckpoint(_OwnCheckpoint):
 class BestCheckpoint(_OwnCheckpoint):
     """Writes the checkpoint with the lowest `val/loss`.
 
-    In a run that goes on from a checkpoint, the epochs before it count too: the best of them is
+    In a run that is resumed from a checkpoint, the epochs before it count too: the best of them is
     copied into this run's folder at the start.
 
     Args:
@@ -88,7 +88,7 @@ class BestCheckpoint(_OwnCheckpoint):
     def __init__(self, path: Path) -> None:
         super().__init__(path, monitor="val/loss")
 
-    def _go_on(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
+    def _resume(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
         score = state.get("best_model_score")
         if score is None:
             return
@@ -118,9 +118,9 @@ class BestCheckpoint(_OwnCheckpoint):
     def _score(self, path: Path) -> Tensor | None:
         """Return the score that a best checkpoint was written with; None for no such file."""
         try:
-            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            saved = read_checkpoint(path)
             score: Tensor = saved["callbacks"][self.state_key]["best_model_score"]
-        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError):
+        except (UsageError, KeyError):
             return None
         return score
 
@@ -139,7 +139,7 @@ def best_validation(trainer: pl.Trainer) -> tuple[float, int] | None:
     """Return loss and epoch of the best checkpoint; without checkpoints, of the best validation."""
     for checkpoint in trainer.checkpoint_callbacks:
         if isinstance(checkpoint, BestCheckpoint) and checkpoint.best_model_score is not None:
-            saved = torch.load(checkpoint.path, map_location="cpu", weights_only=True, mmap=True)
-            return float(checkpoint.best_model_score), saved["epoch"]
+            epoch: int = read_checkpoint(checkpoint.path)["epoch"]
+            return float(checkpoint.best_model_score), epoch
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's
     return next((each.best for each in callbacks if isinstance(each, EpochRecord)), None)

@@ -1,14 +1,49 @@
-"""How a checkpoint becomes a file: as a whole, or not at all."""
+"""Checkpoints as files: written as a whole or not at all, and read."""
 
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
+
+from gru_parallel.errors import UsageError
+
+_FAULTS = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, TypeError)
+
+
+def read_checkpoint(
+    file: str | os.PathLike[str] | IO[bytes], setting: str = "", *, weights_only: bool | None = True
+) -> dict[str, Any]:
+    """Open a checkpoint; the tensors of one that is given by its path are read when they are used.
+
+    Args:
+        file: its path, or an open file.
+        setting: which names it, such as "ckpt_path", if one does.
+        weights_only: as in `torch.load`.
+
+    Raises:
+        UsageError: it is no checkpoint of a run.
+    """
+    given = f"{setting}={file}" if setting else str(file)
+    path = Path(file) if isinstance(file, str | os.PathLike) else None
+    if path is not None and not path.is_file():
+        raise UsageError(f"{given} is not a file; give the path of a .ckpt file.")
+    try:
+        saved: dict[str, Any] = torch.load(
+            file, map_location="cpu", weights_only=weights_only, mmap=path is not None
+        )
+        saved["state_dict"]
+    except _FAULTS as error:
+        raise UsageError(
+            f"{given} is not a checkpoint of a run ({type(error).__name__} when read); give a .ckpt"
+            " file from the checkpoints folder of a run."
+        ) from error
+    return saved
 
 
 class CheckpointFile(TorchCheckpointIO):

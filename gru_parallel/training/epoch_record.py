@@ -32,7 +32,7 @@ class EpochResult:
             without one.
         is_best: whether no validation before had a loss as low.
         rate: learning rate of the last step; NaN before the first.
-        seconds: since the epoch began, or was gone on with.
+        seconds: since the epoch began, or was resumed.
     """
 
     epoch: int
@@ -51,7 +51,7 @@ Listener = Callable[[EpochResult], None]
 class EpochRecord(pl.Callback):
     """Tells, on the first rank, what the run has come to at each end of an epoch or validation.
 
-    A run that goes on within an epoch tells of the whole epoch.
+    A run that is resumed within an epoch tells of the whole epoch.
 
     Args:
         listeners: are told.
@@ -72,7 +72,7 @@ class EpochRecord(pl.Callback):
         self._is_best = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a run that goes on has to know, within an epoch too."""
+        """Return what a resumed run has to know, within an epoch too."""
         self._fetch()
         return {
             "best": self.best,
@@ -85,7 +85,7 @@ class EpochRecord(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Go on with what the checkpoint knows; one that is only tested leaves all as it is."""
+        """Resume from what the checkpoint knows; one that is only tested leaves all as it is."""
         del pl_module
         state = checkpoint["callbacks"].get(self.state_key)
         if state is None or trainer.state.fn != TrainerFn.FITTING:
@@ -94,7 +94,7 @@ class EpochRecord(pl.Callback):
         self._total, self._n_windows = state["total"], state["n_windows"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock, also for an epoch that is gone on with."""
+        """Start the clock, also for an epoch that is resumed."""
         del trainer, pl_module
         self._start = perf_counter()
 

@@ -1,4 +1,4 @@
-"""Ends a run at Ctrl-C, SIGTERM or SIGUSR1, with a checkpoint to go on from."""
+"""Ends a run at Ctrl-C, SIGTERM or SIGUSR1, with a checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STOP_SIGNALS = tuple(
 
 
 class InterruptedRunError(EndOfRunError):
-    """A signal ended the run; the message says how to go on.
+    """A signal ended the run; the message says how to resume it.
 
     Args:
         message: for the user.
@@ -38,11 +38,11 @@ class InterruptedRunError(EndOfRunError):
 
 
 class StopAtInterrupt(pl.Callback):
-    """Ends the run at a signal after the batch under way, with a checkpoint to go on from.
+    """Ends the run at a signal after the batch under way, with a checkpoint to resume from.
 
-    A run that goes on from a checkpoint written in a validation begins with that validation. What
-    is waited for, because a resumed run would miss it: the gradients that are being accumulated,
-    and, at the end of an epoch without a validation, the first step of the next.
+    A run that is resumed from a checkpoint written in a validation begins with that validation.
+    What is waited for, because a resumed run would miss it: the gradients that are being
+    accumulated, and, at the end of an epoch without a validation, the first step of the next.
 
     In the test, the checkpoint is there already. A second Ctrl-C ends a run in one process at once.
 
@@ -158,7 +158,7 @@ class StopAtInterrupt(pl.Callback):
         trainer.save_checkpoint(self.checkpoint)
         raise InterruptedRunError(
             f"Stopped by {_name(number)} after step {trainer.global_step}; checkpoint written:"
-            f" {self.checkpoint}\nGo on with ckpt_path={self.checkpoint}",
+            f" {self.checkpoint}\nResume with ckpt_path={self.checkpoint}",
             number,
         )
 

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 from torch import Tensor
 from torch.optim import Optimizer
 
+from gru_parallel.run_folder import RunFolder
 from gru_parallel.training.epoch_record import EpochResult
 
 
@@ -21,8 +22,8 @@ class MetricsFile(pl.Callback):
     the validation's metrics in columns of their own, and leaves those of a step empty.
 
     Where gradients are accumulated, the loss and samples/s are those of the last batch of the step,
-    as in Lightning's own log. A run that goes on in its own folder keeps the rows up to its
-    checkpoint; any other begins the file anew.
+    as in Lightning's own log. A run that is resumed in its own folder keeps the rows up to
+    its checkpoint; any other begins the file anew.
 
     Args:
         path: of the file; its folder exists.
@@ -42,7 +43,7 @@ class MetricsFile(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note the step that the run goes on from."""
+        """Note the step that the run is resumed from."""
         del trainer, pl_module
         self._last_step = checkpoint["global_step"]
 
@@ -95,9 +96,7 @@ class MetricsFile(pl.Callback):
             csv.DictWriter(file, self.columns, restval="").writerow(row)
 
     def _rows_that_stay(self, ckpt_path: Path | str | None) -> list[list[str]]:
-        if ckpt_path is None or self.path.parent.resolve() not in Path(ckpt_path).resolve().parents:
-            return []
-        if not self.path.exists():
+        if not RunFolder(self.path.parent).holds(ckpt_path) or not self.path.exists():
             return []
         with self.path.open(newline="") as file:
             _, *rows = csv.reader(file)

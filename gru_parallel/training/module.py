@@ -16,9 +16,9 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from gru_parallel.engine.engine import Engine, WholeEngine, steps_that_run
 from gru_parallel.model import StackModel, SumLoss
-from gru_parallel.training.going_on import Beginning, Length, Progress, go_on
 from gru_parallel.training.metrics import MeanLoss
 from gru_parallel.training.module_description import arguments_from, describe_module
+from gru_parallel.training.resume import Beginning, Length, Progress, resume
 
 Batch = dict[str, Tensor]
 """x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to.
@@ -155,9 +155,9 @@ class SeriesModule(pl.LightningModule):
         self._engine.clip_grad_norm(weights, gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what this module is, how its training began, and what the next batch goes on from.
+        """Keep what this module is, how its training began, and the states that it carries.
 
-        The states that it goes on from are in the layout of `nn.GRU`'s h_n.
+        They are what the next batch starts from, in the layout of `nn.GRU`'s h_n.
         """
         carried = self._engine.carried
         checkpoint["carried"] = {use: h_n for use, h_n in carried.items() if use == "training"}
@@ -166,7 +166,7 @@ class SeriesModule(pl.LightningModule):
             checkpoint["beginning"] = self._beginning.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from the states that the checkpoint kept, on whatever devices."""
+        """Take over the states that the checkpoint kept, on whatever devices."""
         self._engine.carried = checkpoint.get("carried", {})
         is_fit = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
         self._resumed = checkpoint if is_fit else None
@@ -197,7 +197,7 @@ class SeriesModule(pl.LightningModule):
         """Make the optimiser over all parameters, and its learning-rate schedule.
 
         Raises:
-            UsageError: the run goes on from a checkpoint with another optimiser.
+            UsageError: the run is resumed from a checkpoint with another optimiser.
         """
         resumed, self._resumed = self._resumed, None
         # Weights on the meta device are in the hands of another rank.
@@ -208,7 +208,7 @@ class SeriesModule(pl.LightningModule):
             scheduler = self._make_scheduler(optimizer, self._n_steps(resumed))
         self._beginning = Beginning.of(optimizer, scheduler, self._schedule_interval)
         if resumed is not None:
-            go_on(resumed, optimizer, scheduler, self._schedule_interval)
+            resume(resumed, optimizer, scheduler, self._schedule_interval)
         if scheduler is None:
             return optimizer
         return cast(
@@ -272,7 +272,7 @@ class SeriesModule(pl.LightningModule):
     def _predict(self, batch: Batch) -> Tensor:
         others = beside(batch)
         if others["reset"] is None:
-            # Evaluated window by window, there is nothing to go on from.
+            # Evaluated window by window, no window continues another.
             others["reset"] = torch.ones(len(batch["x"]), dtype=torch.bool)
         return self._engine.predict(batch["x"], **others)
 

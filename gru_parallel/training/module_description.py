@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from gru_parallel.errors import UsageError
 from gru_parallel.model import LOSSES, StackModel, SumLoss, describe, model_from
+from gru_parallel.training.checkpoint_file import read_checkpoint
 
 _WHAT = {
     "model": "encoder and head are not all of gru_parallel",
@@ -45,7 +46,7 @@ def arguments_from(
     """
     if given.keys() >= _WHAT.keys():
         return dict(given)
-    saved = torch.load(path, map_location="cpu", weights_only=weights_only)
+    saved = read_checkpoint(path, weights_only=weights_only)
     if hasattr(path, "seek"):
         path.seek(0)
     described: Mapping[str, Any] = saved.get("module", {})

@@ -9,8 +9,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from gru_parallel.errors import EndOfRunError
+from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.placement import Plan
+from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.module import beside
 from gru_parallel.training.strategy import engine_of
 
@@ -94,7 +95,10 @@ def _is_good(path: str, step: int) -> bool:
 
     Weights can be finite and yet so large that every loss overflows.
     """
-    saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    try:
+        saved = read_checkpoint(path)
+    except UsageError:
+        return False
     return saved["global_step"] < step and all(
         w.isfinite().all() for w in saved["state_dict"].values()
     )

@@ -21,6 +21,7 @@ from gru_parallel.planning import RankMap
 from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks
+from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.metrics import gather_states
 from gru_parallel.training.module import SeriesModule
 from gru_parallel.training.optimizer_state import Keys
@@ -190,10 +191,8 @@ class ProcessStrategy(PipelineStrategy):
     ) -> dict[str, Any]:
         """Open a checkpoint without reading it whole: each rank takes its own part."""
         del weights_only
-        saved: dict[str, Any] = torch.load(
-            checkpoint_path, map_location="cpu", mmap=True, weights_only=True
-        )
-        # The rest is kept as it is, and the file may be replaced while this run goes on.
+        saved = read_checkpoint(checkpoint_path)
+        # The rest is kept as it is, and the file may be replaced while this run trains.
         return {
             name: part if name in TAKEN_APART else tree_map_only(Tensor, torch.clone, part)
             for name, part in saved.items()

@@ -32,7 +32,7 @@ def test_a_complete_run_holds_its_folder(ended: str, tmp_path: Path) -> None:
 def test_any_run_does_from_its_first_checkpoint_on(ended: str | None, tmp_path: Path) -> None:
     last = write(tmp_path, ended, has_checkpoint=True)
 
-    with pytest.raises(UsageError, match=f"go on in it with ckpt_path={last}, or remove it"):
+    with pytest.raises(UsageError, match=f"resume it with ckpt_path={last}, or remove it"):
         check_free(tmp_path, tmp_path.parent / "other.ckpt")
     check_free(tmp_path, last)
 

@@ -1,4 +1,4 @@
-"""A run that is started again goes on from what it has written itself, and from nothing else."""
+"""A run that is started again is resumed from what it has written itself, and from nothing else."""
 
 from __future__ import annotations
 

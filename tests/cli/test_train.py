@@ -92,7 +92,7 @@ def test_a_signal_to_all_processes_ends_with_a_checkpoint_from_which_the_run_goe
     assert json.loads((in_tmp_path / "broken" / "summary.json").read_text())["steps"] == n_steps
     assert errors.splitlines() == [
         f"gru_parallel: Stopped by {name} after step {n_steps}; checkpoint written: {checkpoint}",
-        f"Go on with ckpt_path={checkpoint}",
+        f"Resume with ckpt_path={checkpoint}",
     ]
     straight = train_command(*settings, run="straight")
     resumed = train_command(*settings, f"ckpt_path={checkpoint}", run="broken")

@@ -31,7 +31,7 @@ from tests.training.test_checkpoints import SaveAfter, cosine, plateau
 
 PLAN = make_plan([2, 2], n_micro_batches=2, n_chunks=2)
 N_BEFORE = 6
-"""Batches before the checkpoint of a run that is gone on from: it is written in an epoch."""
+"""Batches before the checkpoint of a run that is resumed: it is written in an epoch."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ STREAMS = partial(carried_and_ragged.make_data, order="streams", stride=2, split
 SHORT = partial(carried_and_ragged.make_data, min_input_length=2)
 CARRYING = partial(module_of, h_0=["carry", "zeros", "learned", "carry"])
 
-GOING_ON = {
+RESUMED = {
     # Of whole batches alone, so that replicas have the micro-batches of one device.
     "everything": Case(
         partial(make_module, adamw, dropout=0.3, make_scheduler=cosine),
@@ -137,21 +137,21 @@ GOING_ON = {
     ),
     "carried states": Case(CARRYING, STREAMS),
 }
-"""Runs that write a checkpoint after N_BEFORE batches, and are gone on from it."""
+"""Runs that write a checkpoint after N_BEFORE batches, and are resumed from it."""
 
 ASKED_ANEW = replace(
-    GOING_ON["everything"],
+    RESUMED["everything"],
     make_module=partial(
         make_module,
         partial(adamw, lr=2e-2, weight_decay=0.1),
         dropout=0.3,
         make_scheduler=cosine,
     ),
-    options=GOING_ON["everything"].options | {"max_epochs": 3},
+    options=RESUMED["everything"].options | {"max_epochs": 3},
 )
-"""Goes on from the checkpoint of "everything" for longer, at another rate."""
+"""Resumed from the checkpoint of "everything" for longer, at another rate."""
 
-OVER_REPLICAS = GOING_ON | {
+OVER_REPLICAS = RESUMED | {
     "clip by value": flags(gradient_clip_val=0.01, gradient_clip_algorithm="value"),
     "accumulate": flags(accumulate_grad_batches=2),
     "bf16-mixed": Case(tolerance=5e-3, options={"precision": "bf16-mixed"}),
@@ -257,14 +257,14 @@ def run_all(folder: Path, world: str) -> None:
         own = _OwnRank(ranks, n_replicas, folder / world)
         for name, case in cases.items():
             path = checkpoint(folder, name, world)
-            saves = [SaveAfter(N_BEFORE, path)] if name in GOING_ON else []
+            saves = [SaveAfter(N_BEFORE, path)] if name in RESUMED else []
             own.train(case, name, callbacks=saves)
-        for name, case in GOING_ON.items():
+        for name, case in RESUMED.items():
             for writer in (world, WORLDS[world].alone):
                 path = checkpoint(folder, name, writer)
                 own.train(case, f"{name} after {writer}", ckpt_path=path)
         path = checkpoint(folder, "everything", EARLIER)
-        own.train(GOING_ON["everything"], f"everything after {EARLIER}", ckpt_path=path)
+        own.train(RESUMED["everything"], f"everything after {EARLIER}", ckpt_path=path)
         own.train(ASKED_ANEW, "asked anew", ckpt_path=checkpoint(folder, "everything", world))
         for name, case in EVALUATIONS.items():
             own.evaluate(case, name)

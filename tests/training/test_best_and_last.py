@@ -1,4 +1,4 @@
-"""A run that goes on keeps the best model so far, and names its own checkpoints alone."""
+"""A resumed run keeps the best model so far, and names its own checkpoints alone."""
 
 import shutil
 from pathlib import Path

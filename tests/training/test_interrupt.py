@@ -1,4 +1,4 @@
-"""A signal ends a run after the batch under way, with a checkpoint to go on from."""
+"""A signal ends a run after the batch under way, with a checkpoint to resume from."""
 
 import signal
 from collections.abc import Iterator
@@ -124,7 +124,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     straight = train(scheduler, **options)
 
     send = SendSignal(batch, hook, name=name)
-    with pytest.raises(InterruptedRunError, match=f"Go on with ckpt_path={path}") as error:
+    with pytest.raises(InterruptedRunError, match=f"Resume with ckpt_path={path}") as error:
         train(scheduler, callbacks=[StopAtInterrupt(path), send], **options)
     assert str(error.value).startswith(f"Stopped by {NAMES[name]} after step ")
     assert error.value.status == 128 + signal.Signals[name]

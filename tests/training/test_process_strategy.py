@@ -32,10 +32,10 @@ from tests.training.rank_runs import (
     CASES,
     EARLIER,
     EVALUATIONS,
-    GOING_ON,
     N_BEFORE,
     OVER_REPLICAS,
     PLAN,
+    RESUMED,
     WORLDS,
     Evaluation,
     RankRun,
@@ -55,7 +55,7 @@ METRICS_TOLERANCE = 1e-6
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the ranks of all worlds have written, and the checkpoints of threads beside it."""
     written = tmp_path_factory.mktemp("ranks")
-    for name in GOING_ON:
+    for name in RESUMED:
         for world in WORLDS:
             path = checkpoint(written, name, WORLDS[world].alone)
             train_alone(world, name, callbacks=[SaveAfter(N_BEFORE, path)])
@@ -191,9 +191,9 @@ def test_a_run_over_replicas_is_that_of_one_device_on_whole_batches(
     assert_close(run, run_on_whole_batches(name), CASES[name].tolerance)
 
 
-@pytest.mark.parametrize("name", GOING_ON)
+@pytest.mark.parametrize("name", RESUMED)
 @pytest.mark.parametrize("written_by", ["pipeline", "threads"])
-def test_ranks_go_on_from_a_checkpoint_to_the_last_bit(
+def test_ranks_resume_from_a_checkpoint_to_the_last_bit(
     written_by: str, name: str, folder: Path
 ) -> None:
     run = together(runs_of_ranks(folder, "pipeline", f"{name} after {written_by}"))
@@ -209,24 +209,24 @@ def test_ranks_resume_from_a_checkpoint_of_an_earlier_version_to_the_last_bit(
     assert_same_to_the_last_bit(run, from_checkpoint_on(run_of_threads("everything")))
 
 
-@pytest.mark.parametrize("name", GOING_ON)
-def test_threads_go_on_from_a_checkpoint_of_ranks_to_the_last_bit(name: str, folder: Path) -> None:
+@pytest.mark.parametrize("name", RESUMED)
+def test_threads_resume_from_a_checkpoint_of_ranks_to_the_last_bit(name: str, folder: Path) -> None:
     run = train_alone("pipeline", name, ckpt_path=checkpoint(folder, name, "pipeline"))
 
     assert_same_to_the_last_bit(RankRun.of(run), from_checkpoint_on(run_of_threads(name)))
 
 
-@pytest.mark.parametrize("name", GOING_ON)
+@pytest.mark.parametrize("name", RESUMED)
 @pytest.mark.parametrize("written_by", ["replicas", "threads, whole batches"])
-def test_replicas_go_on_from_a_checkpoint(written_by: str, name: str, folder: Path) -> None:
+def test_replicas_resume_from_a_checkpoint(written_by: str, name: str, folder: Path) -> None:
     run = replicas_together(runs_of_ranks(folder, "replicas", f"{name} after {written_by}"))
 
     straight = from_checkpoint_on(run_on_whole_batches(name))
     assert_close(run, straight, CASES[name].tolerance)
 
 
-@pytest.mark.parametrize("name", GOING_ON)
-def test_one_process_goes_on_from_a_checkpoint_of_replicas(name: str, folder: Path) -> None:
+@pytest.mark.parametrize("name", RESUMED)
+def test_one_process_resumes_from_a_checkpoint_of_replicas(name: str, folder: Path) -> None:
     run = train_alone("replicas", name, ckpt_path=checkpoint(folder, name, "replicas"))
 
     straight = from_checkpoint_on(run_on_whole_batches(name))
@@ -242,7 +242,7 @@ def test_ranks_use_what_is_asked_for_anew_to_the_last_bit(folder: Path) -> None:
     assert len(run.rates) > len(run_of_threads("everything").rates[N_BEFORE:])
 
 
-@pytest.mark.parametrize("name", GOING_ON)
+@pytest.mark.parametrize("name", RESUMED)
 def test_a_checkpoint_of_ranks_is_that_of_threads(name: str, folder: Path) -> None:
     by_ranks, by_threads = (
         torch.load(checkpoint(folder, name, writer), weights_only=True)

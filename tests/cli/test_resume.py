@@ -1,4 +1,4 @@
-"""Going on from a checkpoint: what is asked for anew is used, or refused with what to write."""
+"""Resuming from a checkpoint: what is asked for anew is used, or refused with what to write."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_rate_given_anew_is_used_and_said(first: Path, train_command: RunComma
     rest = train_command(*SMALL, TWO, "optimizer.lr=0.02", FIRST, run="rest")
 
     assert rates_of(rest) == [0.02] * 3
-    assert "Goes on from" in rest.out
+    assert "Resumed from" in rest.out
     assert "optimizer.lr=0.02 (before: 0.001)" in said(rest)
 
 
@@ -110,7 +110,7 @@ def test_an_argument_that_needs_states_from_the_first_step_on_is_refused(
     assert_refused(ended, "optimizer.amsgrad=True", "max_exp_avg_sq", "init_from=first/")
 
 
-@pytest.mark.parametrize("first_steps", [True, False], ids=["going on", "from the start"])
+@pytest.mark.parametrize("first_steps", [True, False], ids=["resumed", "from the start"])
 def test_a_cycle_that_is_too_short_for_the_run_is_refused(
     first_steps: bool, first: Path, train_command: RunCommand
 ) -> None:

@@ -1,8 +1,8 @@
-"""What of the optimiser and its schedule a run takes from the checkpoint that it goes on from.
+"""What of the optimiser and its schedule a run takes from the checkpoint that it is resumed from.
 
 Moments, steps and the place in the epoch are those of the checkpoint; rates and all other arguments
-are those that this run asks for, at the step that it has come to. So a run that goes on for more
-epochs has the rates of one that was that long from the start.
+are those that this run asks for, at the step that it has come to. So a run that is
+resumed for more epochs has the rates of one that was that long from the start.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ class Length:
         """Return the number of optimiser steps in the whole run, -1 for a run without an end.
 
         Args:
-            done: how far the checkpoint is that the run goes on from; its steps count as they were,
-                with batches of whatever size.
+            done: how far the checkpoint is that the run is resumed from; its steps count as they
+                were, with batches of whatever size.
         """
         if self.max_epochs == -1 or math.isinf(self.n_batches):
             return self.max_steps
@@ -125,7 +125,7 @@ class Length:
         return n_steps if self.max_steps == -1 else min(n_steps, self.max_steps)
 
 
-def go_on(
+def resume(
     checkpoint: dict[str, Any], optimizer: Optimizer, scheduler: Scheduler | None, interval: str
 ) -> None:
     """Put what this run asks for in the place of what the checkpoint's run did.
@@ -165,7 +165,7 @@ def go_on(
 
 
 def check_same_optimizer(before: Beginning, optimizer: Optimizer) -> None:
-    """Refuse to go on with the moments of another optimiser.
+    """Refuse to resume with the moments of another optimiser.
 
     Raises:
         UsageError: the checkpoint has another.
@@ -174,7 +174,7 @@ def check_same_optimizer(before: Beginning, optimizer: Optimizer) -> None:
     if own != before.optimizer:
         raise UsageError(
             f"ckpt_path was written with the optimiser {before.optimizer}, and this run has {own},"
-            f" which cannot go on with its moments; set optimizer as it was (optimizer._target_="
+            f" which cannot use its moments; set optimizer as it was (optimizer._target_="
             f"{before.optimizer}), or begin a new run with its weights: init_from=..."
         )
 
@@ -192,7 +192,7 @@ def _moved(scheduler: LRScheduler, n_moves: int) -> dict[str, Any]:
 def _watching_on(
     before: Beginning, now: Beginning, checkpoint: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the state of a schedule that goes on watching a metric, if it did."""
+    """Return the state of a schedule that watches a metric, as far as it was the same before."""
     if before.scheduler != now.scheduler or before.schedule["mode"] != now.schedule["mode"]:
         return now.schedule
     (saved,) = checkpoint["lr_schedulers"]

@@ -1,21 +1,19 @@
-"""Checks, before the run, that it can go on from a checkpoint: ckpt_path."""
+"""Checks, before the run, that it can be resumed from a checkpoint: ckpt_path."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from gru_parallel.assembly.checkpoint import check_weights, read_checkpoint
 from gru_parallel.config.schema import Config, as_written, plain
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError, in_other_words
 from gru_parallel.training import SeriesModule
-from gru_parallel.training.going_on import Beginning, Progress, check_same_optimizer
+from gru_parallel.training.resume import Beginning, Progress, check_same_optimizer
 
 SAME = (
     "model.loss",
@@ -32,100 +30,84 @@ _COMPARED = ("seed", "data", "model", "optimizer", "lr_scheduler", "trainer")
 """What of a config makes the numbers of a run."""
 
 
-@dataclass(frozen=True)
-class GoingOn:
-    """What a run goes on from.
-
-    Attributes:
-        path: of the checkpoint, as it is given.
-        progress: how far it has come.
-        changes: settings that are others than before, as a person reads them.
-    """
-
-    path: Path
-    progress: Progress
-    changes: tuple[str, ...]
-
-    def words(self, config: Config) -> str:
-        """Say where the run goes on, and why there is nothing to train where that is so."""
-        steps, epochs = self.progress.steps, self.progress.epochs
-        done = f"Goes on from {self.path}, which has done {_count(epochs, 'epoch')} and"
-        done = f"{done} {_count(steps, 'step')}"
-        for limit, number in (("max_epochs", epochs), ("max_steps", steps)):
-            at_most = getattr(config.trainer, limit)
-            if isinstance(at_most, int) and 0 <= at_most <= number:
-                done += (
-                    f", and trainer.{limit}={at_most}: nothing is left to train, and the run only"
-                    f" tests; raise trainer.{limit} to train on"
-                )
-                break
-        others = f" Other settings than there: {', '.join(self.changes)}." if self.changes else ""
-        return f"{done}.{others}"
-
-
-def check_going_on(
-    path: Path, config: Config, module: SeriesModule, data: SeriesDataModule
-) -> GoingOn:
-    """Check that a run can go on from a checkpoint.
+def check_resume(
+    saved: Mapping[str, Any], config: Config, module: SeriesModule, data: SeriesDataModule
+) -> Progress:
+    """Check that a run can be resumed from a checkpoint.
 
     Args:
-        path: of the checkpoint.
+        saved: the checkpoint, whose weights fit.
         config: the run's settings.
         module: of the run.
         data: of the run.
 
+    Returns:
+        How far the checkpoint is.
+
     Raises:
-        UsageError: the model, its task, the data or the optimiser is another; names the first
-            difference.
+        UsageError: the task, the data or the optimiser is another; names the first difference.
     """
-    what = f"ckpt_path={path}"
-    saved = read_checkpoint("ckpt_path", path)
-    if "beginning" not in saved:
-        raise UsageError(
-            f"{what} does not tell how its training began, so that none can go on from it: an"
-            f" earlier version wrote it; begin a new run with its weights: init_from={path}."
-        )
-    check_weights(what, saved["state_dict"], module)
-    before = saved.get("config", {})
-    _check_task(what, before, config)
-    progress = Progress.of(saved)
-    _check_end(what, progress, config)
+    given, init = f"ckpt_path={config.ckpt_path}", f"init_from={config.ckpt_path}"
     try:
+        if "beginning" not in saved:
+            raise UsageError(
+                "ckpt_path does not tell how its training began, so that no run can be resumed from"
+                " it: an earlier version wrote it; begin a new run with its weights: init_from=..."
+            )
+        _check_task(saved.get("config", {}), config)
+        done = Progress.of(saved)
+        _check_end(done, config)
         if "SeriesDataModule" in saved:
             data.load_state_dict(saved["SeriesDataModule"])
         _check_optimizer(saved, module)
     except UsageError as error:
-        raise in_other_words(
-            error, {"ckpt_path": what, "init_from=...": f"init_from={path}"}
-        ) from error
+        raise in_other_words(error, {"ckpt_path": given, "init_from=...": init}) from error
     loaders = saved["loops"]["fit_loop"]["state_dict"]
     for place in loaders.get("combined_loader", []):
         # Refuses a place in the middle of an epoch of other batches.
         data.train_dataloader().load_state_dict(place)
-    return GoingOn(path, progress, _changes(before, config))
+    return done
 
 
-def _check_task(what: str, before: dict[str, Any], config: Config) -> None:
+def say_resume(saved: Mapping[str, Any], done: Progress, config: Config) -> str:
+    """Say where a run is resumed, with which other settings, and whether anything is to train."""
+    words = (
+        f"Resumed from {config.ckpt_path}, which has done {_count(done.epochs, 'epoch')} and"
+        f" {_count(done.steps, 'step')}"
+    )
+    for limit, number in (("max_epochs", done.epochs), ("max_steps", done.steps)):
+        at_most = getattr(config.trainer, limit)
+        if isinstance(at_most, int) and 0 <= at_most <= number:
+            words += (
+                f", and trainer.{limit}={at_most}: nothing is left to train, and the run only"
+                f" tests; raise trainer.{limit} to train on"
+            )
+            break
+    changes = ", ".join(_changes(saved.get("config", {}), config))
+    return f"{words}. Other settings than there: {changes}." if changes else f"{words}."
+
+
+def _check_task(before: dict[str, Any], config: Config) -> None:
     was, now = _by_name(before), _by_name(plain(config, ("data", "model")))
     for name in SAME:
         if name in was and _one(was[name]) != _one(now[name]):
             raise UsageError(
-                f"{what} was written with {_setting(name, was[name])}, and this run has"
+                f"ckpt_path was written with {_setting(name, was[name])}, and this run has"
                 f" {_setting(name, now[name])}; keep what it was, or begin a new run with its"
-                f" weights: init_from={what.partition('=')[2]}"
+                " weights: init_from=..."
             )
 
 
-def _check_end(what: str, progress: Progress, config: Config) -> None:
+def _check_end(done: Progress, config: Config) -> None:
     max_epochs = config.trainer.max_epochs
-    if isinstance(max_epochs, int) and 0 <= max_epochs < progress.epochs:
+    if isinstance(max_epochs, int) and 0 <= max_epochs < done.epochs:
         raise UsageError(
-            f"{what} has done {_count(progress.epochs, 'epoch')}, more than trainer.max_epochs="
-            f"{max_epochs}; set it to at least {progress.epochs}, which only tests, or to more."
+            f"ckpt_path has done {_count(done.epochs, 'epoch')}, more than trainer.max_epochs="
+            f"{max_epochs}; set it to at least {done.epochs}, which only tests, or to more."
         )
 
 
-def _check_optimizer(saved: dict[str, Any], module: SeriesModule) -> None:
+def _check_optimizer(saved: Mapping[str, Any], module: SeriesModule) -> None:
     """Check that the optimiser is the checkpoint's, and finds the states that it needs."""
     before = Beginning(**saved["beginning"])
     optimizer = module.make_optimizer([nn.Parameter(torch.zeros(2, 2))])

@@ -1,4 +1,4 @@
-"""What a run that goes on asks of optimiser and schedule is what it gets, at the step it is at."""
+"""What a resumed run asks of optimiser and schedule is what it gets, at the step it is at."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from gru_parallel.errors import UsageError
-from gru_parallel.training.going_on import Length, Progress
+from gru_parallel.training.resume import Length, Progress
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, Run, SaveAfter, fit, make_data, make_module
 

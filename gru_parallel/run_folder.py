@@ -1,0 +1,50 @@
+"""The folder of a run: the names of what is in it, and whether a run holds it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+class RunFolder:
+    """The folder of a run.
+
+    Attributes:
+        path: of the folder.
+        config: path of the settings.
+        plan: path of the plan.
+        metrics: path of the table of what was logged.
+        summary: path of the result; there once the run has ended.
+        timeline: path of the picture of a measured step.
+        trace: path of the measured step and the predicted one, event by event.
+        best: path of the checkpoint with the lowest loss in validation.
+        last: path of the last checkpoint.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.plan = self.path / "plan.json"
+        self.metrics = self.path / "metrics.csv"
+        self.summary = self.path / "summary.json"
+        self.timeline = self.path / "timeline.png"
+        self.trace = self.path / "trace.json"
+        checkpoints = self.path / "checkpoints"
+        self.best, self.last = checkpoints / "best.ckpt", checkpoints / "last.ckpt"
+
+    def holds(self, path: Path | str | None) -> bool:
+        """Whether a path is in this folder."""
+        return path is not None and self.path.resolve() in Path(path).resolve().parents
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a run holds the folder: from its first checkpoint on, or once it is complete."""
+        return self.last.is_file() or self._is_complete()
+
+    def _is_complete(self) -> bool:
+        """Whether a run came to its end here: one that was stopped or failed may begin anew."""
+        try:
+            ended = json.loads(self.summary.read_text(encoding="utf-8")).get("ended")
+        except (OSError, ValueError, AttributeError):
+            return False
+        return ended not in ("interrupted", "failed")
