@@ -1,8 +1,8 @@
 """What of the optimiser and its schedule a run takes from the checkpoint that it is resumed from.
 
 Moments, steps and the place in the epoch are those of the checkpoint; rates and all other arguments
-are those that this run asks for, at the step that it has come to. So a run that is
-resumed for more epochs has the rates of one that was that long from the start.
+are those that this run asks for, at the step that it has come to. So a run that is resumed for more
+epochs has the rates of one that was that long from the start.
 """
 
 from __future__ import annotations
