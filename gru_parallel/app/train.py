@@ -33,15 +33,14 @@ from gru_parallel.planning import Planned, RankMap, ranks_per_replica
 from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_a_rank, gpu_identity
 from gru_parallel.report import (
+    RunResult,
     Summary,
-    draw_timeline,
+    draw_step,
     epoch_line,
     plan_table,
     results_table,
-    write_summary,
-    write_trace,
+    write_result,
 )
-from gru_parallel.report.units import format_ms
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.best_and_last import best_validation, written_checkpoints
@@ -236,11 +235,13 @@ class _Running:
             last_checkpoint=last_path,
         )
         if prepared.is_first:
-            write_summary(summary, self._folder.summary)
+            measured = None if shown is None else shown.timeline
+            write_result(self._folder, summary, planned.plan, predicted, measured)
         return summary
 
     def _report(self, summary: Summary) -> None:
-        self._draw_step(summary)
+        # Made from the folder, as at any later time.
+        draw_step(RunResult.read(self._folder.path), self._folder.timeline)
         if summary.best_epoch is not None:
             self._say(f"Best epoch: {summary.best_epoch}, val/loss {summary.validation_loss:.4g}")
         if summary.test_metrics is None:
@@ -248,19 +249,6 @@ class _Running:
         else:
             self._console.print(results_table(summary))
         self._say(f"Folder of the run: {self._folder.path}")
-
-    def _draw_step(self, summary: Summary) -> None:
-        shown, plan = self._clock.typical, self._prepared.planned.plan
-        if shown is None or summary.step_ms is None:
-            return
-        devices = [stage.device_text for stage in plan.stages]
-        title = f"Training step {shown.number:,}, {plan.schedule}"
-        note = (
-            f"with the optimiser {format_ms(shown.step_ms)};"
-            f" median of {summary.timed_steps:,} steps {format_ms(summary.step_ms)}"
-        )
-        draw_timeline(shown.timeline, self._folder.timeline, title, devices, note=note)
-        write_trace(shown.timeline, self._folder.trace, devices)
 
     def _say_epoch(self, result: EpochResult) -> None:
         self._say(epoch_line(result, self._trainer.max_epochs or -1))

@@ -5,17 +5,18 @@ What `verify` prints is in `report.verification`, by itself: it needs torch, and
 
 from gru_parallel.report.epoch_line import epoch_line
 from gru_parallel.report.plan_table import plan_table
-from gru_parallel.report.summary import Summary, results_table, write_summary
-from gru_parallel.report.timeline_picture import draw_timeline, timeline_figure
-from gru_parallel.report.trace_file import write_trace
+from gru_parallel.report.run_result import RunResult, write_result
+from gru_parallel.report.summary import Summary, results_table
+from gru_parallel.report.timeline_picture import draw_step, draw_timeline, timeline_figure
 
 __all__ = [
+    "RunResult",
     "Summary",
+    "draw_step",
     "draw_timeline",
     "epoch_line",
     "plan_table",
     "results_table",
     "timeline_figure",
-    "write_summary",
-    "write_trace",
+    "write_result",
 ]

@@ -76,6 +76,21 @@ def write_summary(summary: Summary, path: Path | str) -> None:
     Path(path).write_text(text + "\n", encoding="utf-8")
 
 
+def read_summary(path: Path | str) -> Summary:
+    """Read a summary that `write_summary` wrote; an error that is null in it is NaN.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not JSON.
+        LookupError: it lacks an entry.
+        TypeError: it has entries that a summary does not have.
+    """
+    entries = json.loads(Path(path).read_text(encoding="utf-8"))
+    for errors in (entries["test_metrics"] or {}, *entries["baselines"].values()):
+        errors |= {name: math.nan for name, error in errors.items() if error is None}
+    return Summary(**entries)
+
+
 def results_table(summary: Summary) -> Table:
     """Lay the test metrics out beside those of the baselines, the best of each in bold.
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from gru_parallel.report.label_fit import fit_labels
+from gru_parallel.report.run_result import RunResult
 from gru_parallel.report.stage_names import stage_names
 from gru_parallel.report.units import format_ms, format_percent
 from gru_parallel.schedule import Event, Op, Timeline
@@ -34,6 +35,20 @@ _RIGHT_INCHES = 0.2
 _BAR_HEIGHT = 0.78  # of a row
 _BAR_HEIGHT_POINTS = _BAR_HEIGHT * _ROW_INCHES * _POINTS_PER_INCH
 _DENSE = 1.5  # points: cells thinner than this run into one another
+
+
+def draw_step(result: RunResult, path: Path | str) -> None:
+    """Draw the measured step of a run into a PNG file; without one, draw nothing."""
+    summary = result.summary
+    if result.measured is None or summary.timeline_step_ms is None or summary.step_ms is None:
+        return
+    title = f"Training step {summary.timeline_step:,}, {result.plan.schedule}"
+    note = (
+        f"with the optimiser {format_ms(summary.timeline_step_ms)};"
+        f" median of {summary.timed_steps:,} steps {format_ms(summary.step_ms)}"
+    )
+    devices = [stage.device_text for stage in result.plan.stages]
+    draw_timeline(result.measured, path, title, devices, note=note)
 
 
 def draw_timeline(

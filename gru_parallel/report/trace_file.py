@@ -1,38 +1,74 @@
-"""The timeline as a trace file, which Perfetto and chrome://tracing open: a thread a stage.
+"""Timelines as a trace file, which Perfetto and chrome://tracing open, and back.
+
+Each timeline is a process, and each of its stages a thread.
 
 Format: Chrome's Trace Event Format, its JSON object form.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gru_parallel.report.stage_names import stage_names
-from gru_parallel.schedule import Event, Timeline
-
-_PROCESS = 0
+from gru_parallel.schedule import Action, Event, Timeline
 
 
-def write_trace(timeline: Timeline, path: Path | str, device_names: Sequence[str]) -> None:
-    """Write all events of a timeline, sends and receives included.
+def write_trace(
+    timelines: Mapping[str, Timeline], path: Path | str, device_names: Sequence[str]
+) -> None:
+    """Write all events of timelines, sends and receives included.
 
     Args:
-        timeline: what ran when.
+        timelines: what ran when, by name, as in {"measured step": ...}.
         path: the JSON file to write.
-        device_names: the device of each stage.
+        device_names: the device of each stage, the same in all timelines.
 
     Raises:
         ValueError: there is not one device name for each stage.
     """
-    names = stage_names(timeline.n_stages, device_names)
-    start_ms = min((event.start_ms for event in timeline.events), default=0.0)
-    entries = [_name("process_name", 0, "one step")]
-    for stage, name in enumerate(names):
-        entries.append(_name("thread_name", stage, name))
-        entries.append(_entry("thread_sort_index", "M", stage, {"sort_index": stage}))
-        entries += [_complete(event, start_ms) for event in timeline.stage_events(stage)]
+    entries = []
+    for process, (name, timeline) in enumerate(timelines.items()):
+        start_ms = min((event.start_ms for event in timeline.events), default=0.0)
+        of_process = [_name("process_name", 0, name)]
+        for stage, stage_name in enumerate(stage_names(timeline.n_stages, device_names)):
+            of_process.append(_name("thread_name", stage, stage_name))
+            of_process.append(_entry("thread_sort_index", "M", stage, {"sort_index": stage}))
+            of_process += [_complete(event, start_ms) for event in timeline.stage_events(stage)]
+        entries += [entry | {"pid": process} for entry in of_process]
     trace = {"displayTimeUnit": "ms", "traceEvents": entries}
     Path(path).write_text(json.dumps(trace, allow_nan=False), encoding="utf-8")
+
+
+def read_trace(path: Path | str) -> dict[str, Timeline]:
+    """Read the timelines that `write_trace` wrote: times rounded to ns, from the first start on.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not JSON, or has an event that is no action.
+        LookupError: it is no trace.
+    """
+    names: dict[int, str] = {}
+    n_stages: Counter[int] = Counter()
+    events: dict[int, list[Event]] = {}
+    for entry in json.loads(Path(path).read_text(encoding="utf-8"))["traceEvents"]:
+        process = entry["pid"]
+        if entry["ph"] == "X":
+            events.setdefault(process, []).append(_event(entry))
+        elif entry["name"] == "process_name":
+            names[process] = entry["args"]["name"]
+        elif entry["name"] == "thread_name":
+            n_stages[process] += 1
+    return {
+        name: Timeline(n_stages[process], tuple(events.get(process, ())))
+        for process, name in names.items()
+    }
+
+
+def _event(entry: Mapping[str, Any]) -> Event:
+    start_ns, duration_ns = round(entry["ts"] * 1e3), round(entry["dur"] * 1e3)
+    return Event(Action.parse(entry["name"]), start_ns / 1e6, (start_ns + duration_ns) / 1e6)
 
 
 def _complete(event: Event, origin_ms: float) -> dict[str, object]:
@@ -54,4 +90,4 @@ def _name(what: str, thread: int, name: str) -> dict[str, object]:
 
 
 def _entry(name: str, phase: str, thread: int, args: Mapping[str, object]) -> dict[str, object]:
-    return {"name": name, "ph": phase, "pid": _PROCESS, "tid": thread, "args": args}
+    return {"name": name, "ph": phase, "tid": thread, "args": args}

@@ -1,15 +1,16 @@
 """What a run says while it goes on and when it ends, and what it measures itself against."""
 
-import json
+import io
 import signal
 import sys
 
 import pytest
-import torch
+from rich.console import Console
 
 from gru_parallel.assembly import build_data
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
+from gru_parallel.report import RunResult, draw_step, results_table
 from tests.cli.in_process import SMALL, RunCommand, checkpoint_of, rows_of, summary_of
 
 BATCHES_OF_16 = (*SMALL, "data.batch_size=16")
@@ -188,6 +189,7 @@ def test_an_interrupted_run_leaves_a_summary_that_says_so(
     assert (summary["test_metrics"], summary["epochs"], summary["steps"]) == (None, 2, 5)
     assert summary["best_epoch"] == 0
     assert summary["step_ms"] > 0
+    assert RunResult.read(ended.folder).measured is not None
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,23 @@ def test_picture_and_summary_tell_of_the_same_steps(train_command: RunCommand) -
     assert summary["timed_steps"] == 9
     assert summary["timeline_step_ms"] == summary["step_ms"]
     assert 3 < summary["timeline_step"] <= 12
-    trace = json.loads((ended.folder / "trace.json").read_text())
-    ends_us = [event["ts"] + event["dur"] for event in trace["traceEvents"] if "dur" in event]
-    assert max(ends_us) / 1e3 <= summary["timeline_step_ms"]
-    assert torch.isfinite(torch.tensor(summary["measured_bubble"]))
+    measured = RunResult.read(ended.folder).measured
+    assert measured is not None
+    assert measured.step_ms <= summary["timeline_step_ms"]
+    assert measured.bubble == pytest.approx(summary["measured_bubble"], abs=1e-3)
+
+
+def test_a_report_can_be_made_from_the_folder_of_a_run_alone(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL)
+
+    result = RunResult.read(ended.folder)
+
+    draw_step(result, ended.folder / "again.png")
+    picture = (ended.folder / "timeline.png").read_bytes()
+    assert (ended.folder / "again.png").read_bytes() == picture
+    with Console(record=True, file=io.StringIO(), width=80) as console:
+        console.print(results_table(result.summary))
+    assert console.export_text() in ended.out
+    assert result.predicted.bubble == pytest.approx(result.summary.predicted_bubble, abs=1e-3)
+    assert len(result.rows) == 6 + 2
+    assert [row["val/loss"] for row in result.rows if "val/loss" in row][-1] > 0

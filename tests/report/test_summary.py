@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from gru_parallel.report import Summary, results_table, write_summary
+from gru_parallel.report import Summary, results_table
+from gru_parallel.report.summary import read_summary, write_summary
 
 Show = Callable[..., str]
 
@@ -55,6 +56,28 @@ def test_the_file_holds_every_field_under_its_name(tmp_path: Path) -> None:
     write_summary(SUMMARY, tmp_path / "summary.json")
 
     assert read_strictly(tmp_path / "summary.json") == asdict(SUMMARY)
+
+
+def test_a_summary_read_back_is_the_one_that_was_written(tmp_path: Path) -> None:
+    write_summary(SUMMARY, tmp_path / "summary.json")
+    not_tested = replace(SUMMARY, test_metrics=None, baselines={}, best_epoch=None)
+    write_summary(not_tested, tmp_path / "other.json")
+
+    assert read_summary(tmp_path / "summary.json") == SUMMARY
+    assert read_summary(tmp_path / "other.json") == not_tested
+
+
+def test_an_error_that_is_not_finite_is_nan_when_read_back(tmp_path: Path) -> None:
+    errors = {"mse": math.nan, "mae": 0.5}
+    summary = replace(SUMMARY, test_metrics=errors, baselines={"repeat_last": errors})
+    write_summary(summary, tmp_path / "summary.json")
+
+    read = read_summary(tmp_path / "summary.json")
+
+    for found in (read.test_metrics, read.baselines["repeat_last"]):
+        assert found is not None
+        assert math.isnan(found["mse"])
+        assert found["mae"] == 0.5
 
 
 def test_what_is_not_finite_or_not_known_is_null_in_the_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gru_parallel.report import write_trace
+from gru_parallel.report.trace_file import read_trace, write_trace
 from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
 
 Simulated = Callable[..., Timeline]
@@ -30,15 +30,26 @@ def test_the_trace_read_back_is_the_timeline(
         Event(event.action, event.start_ms + first_ms, event.end_ms + first_ms)
         for event in timeline.events
     )
-    write_trace(Timeline(3, later), tmp_path / "trace.json", ["cpu:0", "cpu:1", "cpu:2"])
-    complete = [entry for entry in read(tmp_path / "trace.json") if entry["ph"] == "X"]
+    path = tmp_path / "trace.json"
+    write_trace({"a step": Timeline(3, later)}, path, ["cpu:0", "cpu:1", "cpu:2"])
 
-    read_back = {
-        Event(Action.parse(entry["name"]), entry["ts"] / 1e3, (entry["ts"] + entry["dur"]) / 1e3)
-        for entry in complete
-    }
-    assert read_back == set(timeline.events)
-    assert len(complete) == len(timeline.events)
+    read_back = read_trace(path)["a step"]
+
+    assert read_back.n_stages == 3
+    assert set(read_back.events) == set(timeline.events)
+    assert len(read_back.events) == len(timeline.events)
+
+
+def test_each_timeline_is_a_process_from_its_own_start_on(tmp_path: Path) -> None:
+    later = (Event(Action(0, Op.F, Cell(0, 0)), 7.0, 8.5),)
+    path = tmp_path / "trace.json"
+    write_trace({"measured": Timeline(1, later), "predicted": Timeline(1, ())}, path, ["cpu:0"])
+
+    names = {e["pid"]: e["args"]["name"] for e in read(path) if e["name"] == "process_name"}
+    assert names == {0: "measured", 1: "predicted"}
+    steps = read_trace(path)
+    assert steps["measured"].events == (Event(Action(0, Op.F, Cell(0, 0)), 0.0, 1.5),)
+    assert steps["predicted"] == Timeline(1, ())
 
 
 def test_an_event_has_thread_category_and_cell(tmp_path: Path) -> None:
@@ -47,7 +58,7 @@ def test_an_event_has_thread_category_and_cell(tmp_path: Path) -> None:
         Event(Action(0, Op.SEND_F, Cell(2, 5)), 4.5, 4.6),
         Event(Action(1, Op.RECV_F, Cell(2, 5)), 3.0, 4.6),
     )
-    write_trace(Timeline(2, events), tmp_path / "trace.json", ["cuda:0", "cuda:1"])
+    write_trace({"a step": Timeline(2, events)}, tmp_path / "trace.json", ["cuda:0", "cuda:1"])
     by_name = {entry["name"]: entry for entry in read(tmp_path / "trace.json")}
 
     assert by_name["0F2.5"] == {
@@ -66,7 +77,7 @@ def test_an_event_has_thread_category_and_cell(tmp_path: Path) -> None:
 
 def test_each_stage_is_a_thread_with_a_name_in_its_order(tmp_path: Path) -> None:
     only_stage_1 = (Event(Action(1, Op.F, Cell(0, 0)), 0.0, 1.0),)
-    write_trace(Timeline(2, only_stage_1), tmp_path / "trace.json", ["cuda:0", "cpu:1"])
+    write_trace({"a step": Timeline(2, only_stage_1)}, tmp_path / "trace.json", ["cuda:0", "cpu:1"])
     entries = [entry for entry in read(tmp_path / "trace.json") if entry["ph"] == "M"]
 
     def of(what: str) -> dict[int, dict[str, object]]:
@@ -83,7 +94,7 @@ def test_events_that_touch_do_not_overlap_after_rounding(tmp_path: Path) -> None
         Event(Action(0, Op.F, Cell(0, chunk)), start_ms, end_ms)
         for chunk, (start_ms, end_ms) in enumerate(zip(starts_ms, ends_ms, strict=True))
     )
-    write_trace(Timeline(1, events), tmp_path / "trace.json", ["cpu:0"])
+    write_trace({"a step": Timeline(1, events)}, tmp_path / "trace.json", ["cpu:0"])
     complete = [entry for entry in read(tmp_path / "trace.json") if entry["ph"] == "X"]
 
     for before, after in pairwise(complete):
@@ -92,12 +103,12 @@ def test_events_that_touch_do_not_overlap_after_rounding(tmp_path: Path) -> None
 
 
 def test_a_timeline_without_events_gives_a_trace_with_names_only(tmp_path: Path) -> None:
-    write_trace(Timeline(1, ()), tmp_path / "trace.json", ["cpu:0"])
+    write_trace({"a step": Timeline(1, ())}, tmp_path / "trace.json", ["cpu:0"])
 
     assert {entry["ph"] for entry in read(tmp_path / "trace.json")} == {"M"}
 
 
 def test_one_device_name_is_needed_for_each_stage(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 device names for 2 stages"):
-        write_trace(Timeline(2, ()), tmp_path / "trace.json", ["cpu:0"])
+        write_trace({"a step": Timeline(2, ())}, tmp_path / "trace.json", ["cpu:0"])
     assert not (tmp_path / "trace.json").exists()

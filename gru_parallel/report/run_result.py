@@ -1,0 +1,96 @@
+"""The result of a run as its folder has it, so that a report can be made from the folder alone."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gru_parallel.errors import UsageError
+from gru_parallel.placement import Plan
+from gru_parallel.report.summary import Summary, read_summary, write_summary
+from gru_parallel.report.trace_file import read_trace, write_trace
+from gru_parallel.run_folder import RunFolder
+from gru_parallel.schedule import Timeline
+
+_MEASURED, _PREDICTED = "measured step", "predicted step"
+_WHOLE = ("epoch", "step")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
+
+    Attributes:
+        summary: how it ended, and its numbers.
+        plan: what it ran.
+        predicted: a training step as the plan promised it.
+        measured: a training step as it was; None where none was timed.
+        rows: of the table of what was logged: the value of each column that a row fills.
+    """
+
+    summary: Summary
+    plan: Plan
+    predicted: Timeline
+    measured: Timeline | None
+    rows: tuple[Mapping[str, float], ...]
+
+    @classmethod
+    def read(cls, folder: Path | str) -> RunResult:
+        """Read the result of a run that has ended.
+
+        Args:
+            folder: of the run.
+
+        Returns:
+            The result; times of its timelines are rounded to ns, and begin at 0.
+
+        Raises:
+            UsageError: the folder lacks a file, or holds one that no run wrote.
+        """
+        files = RunFolder(folder)
+        try:
+            steps = read_trace(files.trace)
+            return cls(
+                read_summary(files.summary),
+                Plan.from_json(files.plan.read_text(encoding="utf-8")),
+                steps[_PREDICTED],
+                steps.get(_MEASURED),
+                _read_rows(files.metrics),
+            )
+        except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"{folder} does not hold the result of a run ({type(error).__name__}: {error});"
+                " give the folder of a run that has ended."
+            ) from error
+
+
+def write_result(
+    folder: RunFolder, summary: Summary, plan: Plan, predicted: Timeline, measured: Timeline | None
+) -> None:
+    """Write what is known when a run ends; plan and table are in its folder before.
+
+    Args:
+        folder: of the run.
+        summary: as in `RunResult`, and so are the others.
+        plan: as there.
+        predicted: as there.
+        measured: as there.
+    """
+    steps = {} if measured is None else {_MEASURED: measured}
+    devices = [stage.device_text for stage in plan.stages]
+    write_trace(steps | {_PREDICTED: predicted}, folder.trace, devices)
+    write_summary(summary, folder.summary)
+
+
+def _read_rows(path: Path) -> tuple[dict[str, float], ...]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return tuple(
+            {
+                column: int(text) if column in _WHOLE else float(text)
+                for column, text in row.items()
+                if text
+            }
+            for row in csv.DictReader(file)
+        )
