@@ -236,7 +236,8 @@ class _Running:
         )
         if prepared.is_first:
             measured = None if shown is None else shown.timeline
-            write_result(self._folder, summary, planned.plan, predicted, measured)
+            planned = prepared.planned
+            write_result(self._folder, summary, planned.plan, planned.timeline, measured)
         return summary
 
     def _report(self, summary: Summary) -> None:
