@@ -61,7 +61,7 @@ def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
         arguments: overrides, as on the command line.
         ranks: of the run.
     """
-    folder = Path(ranks.remember("folder", lambda: str(run_folder(arguments))))
+    folder = Path(ranks.shared_text("folder", lambda: str(run_folder(arguments))))
     common = [*arguments, f"hydra.run.dir={quoted(str(folder))}"]
     last = RunFolder(folder).last
     if _is_own(last, ranks):
@@ -74,13 +74,13 @@ def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
 
 def _is_own(last: Path, ranks: Ranks) -> bool:
     """Whether an earlier attempt of this run has written its last checkpoint."""
-    before = ranks.remember("last checkpoint before the run", lambda: _stamp(last))
+    before = ranks.shared_text("last checkpoint before the run", lambda: _stamp(last))
     # A store that ends with the attempt has nothing to remember.
     is_new = _stamp(last) != before or not ranks.launch.uses_agent_store
     # The launchers of several machines count attempts each for itself.
-    is_again = ranks.any(ranks.is_again, "whether the run is resumed")
+    is_restart = ranks.any(ranks.is_restart, "whether the run is resumed")
     # The first rank's word counts: a file system may show the file to others later.
-    return bool(ranks.broadcast(is_again and is_new and last.is_file(), "the last checkpoint"))
+    return bool(ranks.broadcast(is_restart and is_new and last.is_file(), "the last checkpoint"))
 
 
 def _stamp(path: Path) -> str:
@@ -103,7 +103,7 @@ def check_same_run(composed: DictConfig, ranks: Ranks) -> None:
 
 
 def first_problem(problem: str | None, ranks: Ranks) -> tuple[str | None, bool]:
-    """Bring together what stands against the run on each rank.
+    """Agree on the first problem that any rank found.
 
     Args:
         problem: of this rank; None for none.

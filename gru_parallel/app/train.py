@@ -31,7 +31,7 @@ from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.planning import Planned, RankMap, ranks_per_replica
 from gru_parallel.processes.world import device_of_rank
-from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_a_rank, gpu_identity
+from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_per_rank, gpu_identity
 from gru_parallel.report import (
     RunResult,
     Summary,
@@ -82,7 +82,7 @@ class Prepared:
         parts = ("training", "validation", "test")
         n_windows = {f"number of {p} windows": str(len(self.data.dataset(p))) for p in parts}
         check_alike(ranks, {"plan": plan.to_json(), **n_windows})
-        check_one_gpu_a_rank(ranks, gpu_identity(device_of_rank(plan, ranks.launch)))
+        check_one_gpu_per_rank(ranks, gpu_identity(device_of_rank(plan, ranks.launch)))
 
 
 def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:

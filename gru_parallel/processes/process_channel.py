@@ -90,7 +90,7 @@ class ProcessChannel:
     def begin(self, action: Action) -> None:
         """Note what the stage does, for the other ranks; see `Channel`."""
         self._local.begin(action)
-        self._ranks.note(self._describe(action))
+        self._ranks.record(self._describe(action))
 
     def send(self, action: Action, packets: Packets | None) -> None:
         """Start sending; see `Channel`."""

@@ -92,7 +92,7 @@ class ProcessEngine(PipelineEngine):
         self.mesh = init_device_mesh(self.device.type, shape, mesh_dim_names=("dp", "pp"))
         self._peers = self.mesh.get_group("dp") if data_parallel > 1 else None
         if self._peers is not None:
-            ranks.adopt(self._peers)
+            ranks.abort_on_failure(self._peers)
         self._replicas = Replicas(ranks, self._peers, stages)
         grid = Cells.cut(plan.n_micro_batches, plan.n_chunks, plan.n_micro_batches, plan.n_chunks)
         rank_of_stage = rank_map.rank_of_each_stage(self._replica)

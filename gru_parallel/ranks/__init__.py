@@ -1,6 +1,6 @@
-"""The processes of a run: how they meet, talk about small things, and end together."""
+"""The processes of a run: how they meet, exchange small objects, and end together."""
 
-from gru_parallel.ranks.agreement import check_alike, check_one_gpu_a_rank, gpu_identity
+from gru_parallel.ranks.agreement import check_alike, check_one_gpu_per_rank, gpu_identity
 from gru_parallel.ranks.launch import Launch
 from gru_parallel.ranks.rank_error import RankError
 from gru_parallel.ranks.ranks import Ranks, join
@@ -10,7 +10,7 @@ __all__ = [
     "RankError",
     "Ranks",
     "check_alike",
-    "check_one_gpu_a_rank",
+    "check_one_gpu_per_rank",
     "gpu_identity",
     "join",
 ]

@@ -15,14 +15,14 @@ LONGEST_VALUE = 80
 
 
 def check_alike(ranks: Ranks, facts: Mapping[str, str]) -> None:
-    """Check that all ranks have the same of everything that has to be the same.
+    """Check that all ranks have the same value of each fact.
 
     Args:
         ranks: all of them call this.
-        facts: by name, what this rank has.
+        facts: this rank's values, by name.
 
     Raises:
-        UsageError: on every rank, if they differ; about the first fact in which they do.
+        UsageError: on every rank, if they differ; it names the first fact that differs.
     """
     everyone: list[dict[str, str]] = ranks.gather(dict(facts), "the facts of all ranks")
     names = dict.fromkeys(name for one in everyone for name in one)
@@ -32,12 +32,12 @@ def check_alike(ranks: Ranks, facts: Mapping[str, str]) -> None:
             raise UsageError(_difference(name, values))
 
 
-def check_one_gpu_a_rank(ranks: Ranks, gpu: str | None) -> None:
+def check_one_gpu_per_rank(ranks: Ranks, gpu: str | None) -> None:
     """Check that no two ranks share a GPU.
 
     Args:
         ranks: all of them call this.
-        gpu: a name of this rank's GPU that is unique over all machines; None on a CPU.
+        gpu: a name of this rank's GPU that is unique over all machines; None on the CPU.
 
     Raises:
         UsageError: on every rank, if two share one.
@@ -50,16 +50,16 @@ def check_one_gpu_a_rank(ranks: Ranks, gpu: str | None) -> None:
         if len(those) > 1:
             raise UsageError(
                 f"NCCL needs a GPU for each rank, and {_ranks(those)} share {name}; start with "
-                "--nproc-per-node of at most the number of GPUs of the machine, and let a rank run "
-                "several stages instead."
+                "--nproc-per-node of at most the number of GPUs of the machine, and let one rank "
+                "run several stages."
             )
 
 
 def gpu_identity(device: torch.device) -> str | None:
-    """Return a name of a GPU that is unique over all machines; None for a CPU.
+    """Return a name of a GPU that is unique over all machines; None on the CPU.
 
     Args:
-        device: of a rank.
+        device: of this rank.
     """
     if device.type != "cuda":
         return None
@@ -81,19 +81,19 @@ def _difference(name: str, values: Sequence[str | None]) -> str:
 
 
 def _first_difference(values: Sequence[str]) -> int:
-    for place, letters in enumerate(zip(*values, strict=False)):
+    for index, letters in enumerate(zip(*values, strict=False)):
         if len(set(letters)) > 1:
-            return place
+            return index
     return min(map(len, values))
 
 
-def _around(value: str | None, place: int) -> str:
-    """Return what a long value has where it differs from the others."""
+def _around(value: str | None, index: int) -> str:
+    """Return the part of a long value that differs from the others."""
     if value is None:
         return "none"
     if len(value) <= LONGEST_VALUE:
         return value
-    start = max(0, place - LONGEST_VALUE // 2)
+    start = max(0, index - LONGEST_VALUE // 2)
     end = start + LONGEST_VALUE
     return "..." * (start > 0) + value[start:end] + "..." * (end < len(value))
 

@@ -1,4 +1,4 @@
-"""How to make a process group that only its members take part in."""
+"""How to make a process group by its members alone."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Groups:
     """Makes process groups, each by its members alone.
 
     `torch.distributed` names a group after how many groups a rank has made, and its members meet
-    under that name. Ranks that are members of different groups would count differently, and wait
-    for each other forever; with `use_local_synchronization` too. So the count is set for a moment
-    to a number that all members know: it follows from who they are, and how many groups they have.
+    under that name. Ranks that are members of different groups would count differently and wait
+    for each other forever, even with `use_local_synchronization`. So the count is set for a moment
+    to a number that all members know: it follows from who they are and how many groups they have.
 
     Args:
-        timeout: of the groups.
+        timeout: of each group.
     """
 
     def __init__(self, timeout: timedelta) -> None:
@@ -47,5 +47,5 @@ class Groups:
 
 
 def _number(name: str) -> int:
-    """Return a number that no count of groups will reach, and no other name has."""
+    """Return a number that no count of groups will reach and that no other name has."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:16])

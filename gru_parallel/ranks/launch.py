@@ -24,7 +24,7 @@ class Launch:
         local_world_size: number of ranks on this machine.
         master_addr: where the store is.
         master_port: the store's port.
-        attempt: how often this machine's launcher has started its ranks again after a failure.
+        attempt: how often this machine's launcher has restarted its ranks after a failure.
         uses_agent_store: whether the launcher hosts the store; else rank 0 does.
     """
 
@@ -48,7 +48,7 @@ class Launch:
             The launch; None where no launcher started this process.
 
         Raises:
-            UsageError: some of the variables are missing, or hold no number, or one out of range.
+            UsageError: some of the variables are missing, are not numbers, or are out of range.
         """
         if "RANK" not in environment and "WORLD_SIZE" not in environment:
             return None

@@ -1,8 +1,8 @@
-"""RankError: the error of a rank that cannot go on because of another."""
+"""RankError: a rank cannot continue because of another one."""
 
 
 class RankError(RuntimeError):
     """Another rank failed, ended or went silent.
 
-    The message names that rank, what it did, and what this one did meanwhile.
+    The message names that rank, what it did, and what this one was doing.
     """

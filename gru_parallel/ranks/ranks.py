@@ -1,4 +1,4 @@
-"""Ranks: the processes of a run, how they talk about small things and how they end."""
+"""Ranks: the processes of a run, how they exchange small objects and how they end."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from torch._C._distributed_c10d import PrefixStore, Store
 
 from gru_parallel.ranks.groups import Groups
 from gru_parallel.ranks.launch import Launch
-from gru_parallel.ranks.meeting import meet, open_store, store_client
 from gru_parallel.ranks.rank_error import RankError
+from gru_parallel.ranks.rendezvous import meet, open_store, store_client
 from gru_parallel.ranks.report import Report
 from gru_parallel.ranks.watch import Watch
 
 MARGIN_S = 10.0
-"""By which the groups' own time is longer: the watch knows more, and should be the first."""
+"""By this much the groups' timeout is longer: the watch says more, and should be the first."""
 
 REPORT_WITHIN_S = 3.0
 PIECE_BYTES = 1 << 26
@@ -32,25 +32,25 @@ Group = dist.ProcessGroup
 
 
 def join(launch: Launch, *, timeout_s: float) -> Ranks:
-    """Meet the other ranks of the run, and watch over each other from then on.
+    """Meet the other ranks of the run; from then on all ranks watch each other.
 
     Args:
         launch: of this process.
         timeout_s: how long a rank may wait for another.
 
     Returns:
-        The ranks; close them at the end, or use them in a `with`.
+        The ranks; close them at the end, or use them as a context manager.
 
     Raises:
         UsageError: rank 0 cannot host the store at the address of the launch.
-        RankError: some ranks have not come.
+        RankError: some ranks have not registered in time.
     """
     root = open_store(launch, timeout_s)
-    meeting = meet(PrefixStore("gru_parallel", root), launch, timeout_s)
-    prefix = f"gru_parallel/{meeting.name}"
-    own_client = PrefixStore(f"{prefix}/watch", store_client(launch, timeout_s))
-    watch = Watch(launch, own_client, timeout_s)
-    ranks = Ranks(launch, root, watch, timeout_s=timeout_s, n_before=meeting.n_before)
+    rendezvous = meet(PrefixStore("gru_parallel", root), launch, timeout_s)
+    prefix = f"gru_parallel/{rendezvous.name}"
+    watch_store = PrefixStore(f"{prefix}/watch", store_client(launch, timeout_s))
+    watch = Watch(launch, watch_store, timeout_s)
+    ranks = Ranks(launch, root, watch, timeout_s=timeout_s, n_before=rendezvous.n_before)
     try:
         ranks._connect(PrefixStore(f"{prefix}/groups", root))
     except BaseException as error:
@@ -60,22 +60,22 @@ def join(launch: Launch, *, timeout_s: float) -> Ranks:
 
 
 class Ranks:
-    """The processes of a run, seen by one of them. Made by `join`.
+    """The processes of a run, seen by one of them. `join` makes them.
 
     All ranks call `gather`, `broadcast`, `sum`, `any`, `all` and `barrier`, in the same order.
-    `what` says in each what this rank waits for, in words for people.
+    In every method, `what` says in words what this rank waits for.
 
     Args:
         launch: of this process.
         store: of the run, shared by all attempts.
-        watch: over the other ranks; not started.
+        watch: watches the other ranks; not started.
         timeout_s: how long a rank may wait for another.
         n_before: how often ranks have met at this store before.
 
     Attributes:
         launch: see above.
         timeout_s: see above.
-        is_again: whether the launcher has started the ranks again, after a failure.
+        is_restart: whether the launcher has restarted the ranks after a failure.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class Ranks:
     ) -> None:
         self.launch = launch
         self.timeout_s = timeout_s
-        # A store of rank 0's own knows of no attempt before; a launcher that starts its ranks again
-        # because another machine's do counts none.
-        self.is_again = n_before > 0 or launch.attempt > 0
+        # A store that rank 0 hosts does not know earlier attempts; a launcher that restarts its
+        # ranks because another machine's failed does not count one.
+        self.is_restart = n_before > 0 or launch.attempt > 0
         self._store = store
         self._watch = watch
         self._groups = Groups(self._group_timeout)
@@ -103,11 +103,11 @@ class Ranks:
                 world_size=self.world_size,
                 timeout=self._group_timeout,
             )
-            self.adopt(_default_group())
+            self.abort_on_failure(_default_group())
             everyone = range(self.world_size)
             self._control = self._groups.make(everyone, "gloo")
-            self.adopt(self._control)
-            self._watch.stand_in_ring(self._groups.make(everyone, "gloo"))
+            self.abort_on_failure(self._control)
+            self._watch.join_ring(self._groups.make(everyone, "gloo"))
 
     def __enter__(self) -> Self:
         return self
@@ -139,10 +139,10 @@ class Ranks:
         return self.rank == 0
 
     def gather(self, thing: Any, what: str) -> list[Any]:
-        """Return everyone's, in the order of the ranks, on every rank.
+        """Return the objects of all ranks, in their order, on every rank.
 
         Args:
-            thing: this rank's; it can be pickled.
+            thing: this rank's object; it can be pickled.
             what: this rank waits for.
         """
         things: list[Any] = [None] * self.world_size
@@ -151,12 +151,12 @@ class Ranks:
         return things
 
     def broadcast(self, thing: Any, what: str, source: int = 0) -> Any:
-        """Return one rank's, on every rank.
+        """Return one rank's object on every rank.
 
         Args:
-            thing: the source's, which can be pickled; of other ranks anything.
+            thing: the source's object, which can be pickled; ignored on other ranks.
             what: this rank waits for.
-            source: whose.
+            source: the rank that sends it.
         """
         things = [thing if self.rank == source else None]
         with self.waiting(what):
@@ -164,7 +164,7 @@ class Ranks:
         return things[0]
 
     def sum(self, tensor: Tensor, what: str) -> Tensor:
-        """Return the sum over all ranks, in their order: the same bits on all of them.
+        """Return the sum over all ranks, added in their order: bit for bit the same on all.
 
         Args:
             tensor: this rank's, small and on the CPU, of the same shape and dtype on all ranks.
@@ -187,30 +187,30 @@ class Ranks:
         return bool(self.sum(torch.tensor(int(flag)), what) == self.world_size)
 
     def barrier(self, what: str) -> None:
-        """Wait until all ranks have come here."""
+        """Wait until all ranks have called this."""
         self.all(True, what)
 
     def send(self, thing: Any, to: int, what: str) -> None:
-        """Send something large to one rank, which receives it at the same time.
+        """Send a large object to one rank, which calls `receive` at the same time.
 
         Args:
             thing: it can be pickled.
-            to: whom.
+            to: the rank that receives it.
             what: this rank waits for.
         """
         written = io.BytesIO()
         pickle.dump(thing, written, protocol=pickle.HIGHEST_PROTOCOL)
         whole = torch.frombuffer(written.getbuffer(), dtype=torch.uint8)
-        # In pieces, each with the time of its own, so that size alone never looks like silence.
+        # In pieces, each with its own timeout, so that a large object never looks like a stall.
         for piece in (torch.tensor([whole.numel()]), *whole.split(PIECE_BYTES)):
             with self.waiting(what):
                 dist.send(piece, to, group=self._control)
 
     def receive(self, source: int, what: str) -> Any:
-        """Receive what a rank sends to this one.
+        """Receive an object that another rank sends to this one.
 
         Args:
-            source: whose.
+            source: the rank that sends it.
             what: this rank waits for.
         """
         n_bytes = torch.empty(1, dtype=torch.int64)
@@ -223,7 +223,7 @@ class Ranks:
         return pickle.loads(whole.numpy().data)
 
     def new_group(self, members: Sequence[int], backend: str | None = None) -> Group:
-        """Make a process group; only its members call this. It ends with the run, however it ends.
+        """Make a process group; only its members call this. It is aborted when a rank fails.
 
         Args:
             members: the ranks in it, in the same order on all.
@@ -231,43 +231,43 @@ class Ranks:
         """
         with self.waiting(f"ranks {', '.join(map(str, members))} to make a group"):
             group = self._groups.make(members, backend)
-        self.adopt(group)
+        self.abort_on_failure(group)
         return group
 
-    def adopt(self, group: Group) -> None:
-        """Have what waits in this group end, too, when a rank fails, and when its time is up.
+    def abort_on_failure(self, group: Group) -> None:
+        """Abort a group when a rank fails, and give it the timeout of this run.
 
         Args:
-            group: this rank is a member of, made by somebody else: of a device mesh, say.
+            group: made elsewhere (by a device mesh, say); this rank is a member.
         """
         dist.distributed_c10d._set_pg_timeout(self._group_timeout, group)
-        self._watch.remember(group)
+        self._watch.abort_on_failure(group)
 
-    def note(self, doing: str) -> None:
-        """Keep in mind what this rank does now, for the others to see if it fails."""
-        self._watch.notes.note(doing)
+    def record(self, what: str) -> None:
+        """Record what this rank does now, for the others to see if it fails."""
+        self._watch.log.record(what)
 
     def doing(self, what: str) -> AbstractContextManager[None]:
-        """Keep in mind that this rank does something in the `with`, as `note` does.
+        """Record what this rank does inside the context.
 
         Args:
             what: it does, as a sentence.
         """
-        return self._watch.notes.doing(what)
+        return self._watch.log.doing(what)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Wait for another rank inside; an error of communication becomes a RankError.
+        """Wait for other ranks inside the context; an error of communication becomes a RankError.
 
         Args:
             what: this rank waits for.
 
         Raises:
-            RankError: another rank failed, ended or went silent.
+            RankError: another rank failed, ended or stopped answering.
         """
-        with self._watch.notes.waiting(what):
-            if self._watch.known.is_set():
-                raise RankError(self._watch.message(self._watch.notes.of_thread()))
+        with self._watch.log.waiting(what):
+            if self._watch.failure_known.is_set():
+                raise RankError(self._watch.message(self._watch.log.of_thread()))
             try:
                 yield
             except RuntimeError as error:
@@ -276,20 +276,20 @@ class Ranks:
                 raise self._rank_error(error) from error
 
     def explain(self, error: BaseException) -> BaseException:
-        """Return the RankError that stands behind an error of communication, or the error itself.
+        """Return the RankError that caused an error of communication, or else the error itself.
 
         Args:
-            error: of whatever this rank did.
+            error: raised by anything that this rank did.
         """
         if isinstance(error, RankError) or not _is_of_communication(error):
             return error
         return self._rank_error(error)
 
     def fail(self, error: BaseException) -> None:
-        """Tell all others that this rank fails, and end what waits in this process.
+        """Tell all others that this rank failed, and abort all groups of this process.
 
         Args:
-            error: why. A RankError is nothing new, and is not reported as this rank's own.
+            error: the reason. A RankError is not reported: another rank has failed.
         """
         if self._ended:
             return
@@ -298,33 +298,33 @@ class Ranks:
             self._watch.fail(error)
         self._watch.stop()
 
-    def remember(self, key: str, make: Callable[[], str]) -> str:
-        """Return a text that all ranks share, and all attempts of one launcher.
+    def shared_text(self, key: str, make: Callable[[], str]) -> str:
+        """Return a text that all ranks and all attempts of one launcher share.
 
         Args:
             key: of the text.
-            make: the text, where there is none yet. Several ranks may make one; the first one
-                counts.
+            make: makes the text where there is none yet. Several ranks may call it; the first
+                text counts.
         """
-        name = f"gru_parallel/remembered/{key}"
+        name = f"gru_parallel/shared/{key}"
         with self.waiting(f"the store's {key}"):
             if self._store.check([name]):
                 return self._store.get(name).decode()[1:]
         text = make()
         with self.waiting(f"the store's {key}"):
-            # Marked, because an empty text stands for none.
+            # With a mark, because the store takes an empty text for none.
             return self._store.compare_set(name, "", f"={text}").decode()[1:]
 
     def close(self) -> None:
-        """Come to the end together with all others.
+        """Wait until all ranks have reached the end, and leave.
 
         Raises:
-            RankError: another rank failed, ended or went silent before it came to the end.
+            RankError: another rank failed, ended or stopped answering before it reached the end.
         """
         if self._ended:
             return
         try:
-            self.barrier("all ranks to come to the end")
+            self.barrier("all ranks to reach the end")
         except RankError as error:
             self.fail(error)
             raise
@@ -337,10 +337,10 @@ class Ranks:
         return timedelta(seconds=self.timeout_s + MARGIN_S)
 
     def _rank_error(self, error: BaseException) -> RankError:
-        own = self._watch.notes.of_thread()
-        if not self._watch.known.wait(REPORT_WITHIN_S if self.world_size > 1 else 0):
-            self._watch.hand_in(lambda: Report.cut_off(self.rank, own.doing(), error))
-        return RankError(self._watch.message(own))
+        activity = self._watch.log.of_thread()
+        if not self._watch.failure_known.wait(REPORT_WITHIN_S if self.world_size > 1 else 0):
+            self._watch.submit(lambda: Report.cut_off(self.rank, activity.published(), error))
+        return RankError(self._watch.message(activity))
 
 
 def _default_group() -> Group:

@@ -1,4 +1,4 @@
-"""Report: what became of a rank, in words that every rank can show."""
+"""Report: what happened to a rank, in words that every rank can show."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 LONGEST_ERROR = 2000
-LONGEST_DOING = 300
+LONGEST_ACTIVITY = 300
 
 
 @dataclass(frozen=True)
-class Doing:
+class PublishedActivity:
     """What a rank does, as the others see it.
 
     Attributes:
-        what: its note.
+        what: it does, in words.
         waits: whether it waits for others.
         for_s: how long it has been at this, in seconds.
         n_beats: grows about once a second while the process runs.
@@ -31,21 +31,21 @@ class Doing:
 
     def to_json(self) -> str:
         """Return the text for the store."""
-        return json.dumps(asdict(self) | {"what": self.what[:LONGEST_DOING]})
+        return json.dumps(asdict(self) | {"what": self.what[:LONGEST_ACTIVITY]})
 
     @classmethod
-    def from_json(cls, text: bytes) -> Doing:
+    def from_json(cls, text: bytes) -> PublishedActivity:
         """Read the store's text."""
         return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a rank.
+    """What happened to a rank.
 
     Attributes:
         rank: which.
-        happened: the sentence, without its end.
+        happened: the sentence, without its full stop.
         is_gone: whether its process is gone, so that it will never read this.
     """
 
@@ -54,31 +54,35 @@ class Report:
     is_gone: bool = False
 
     @classmethod
-    def failed(cls, rank: int, doing: Doing, error: BaseException) -> Report:
+    def failed(cls, rank: int, activity: PublishedActivity, error: BaseException) -> Report:
         """A rank raised an error."""
-        return cls(rank, f"rank {rank} failed while {doing}: {described(error)}")
+        return cls(rank, f"rank {rank} failed while {activity}: {described(error)}")
 
     @classmethod
-    def ended(cls, rank: int, doing: Doing | None) -> Report:
-        """A rank's process is gone, and it left no report."""
+    def ended(cls, rank: int, activity: PublishedActivity | None) -> Report:
+        """A rank's process is gone, and left no report."""
         return cls(
             rank,
-            f"rank {rank} ended without a word (killed, or its machine is gone){_seen(doing)}",
+            f"rank {rank} ended without a report (killed, or its machine is gone){_seen(activity)}",
             is_gone=True,
         )
 
     @classmethod
-    def silent(cls, rank: int, timeout_s: float, doing: Doing | None) -> Report:
+    def silent(cls, rank: int, timeout_s: float, activity: PublishedActivity | None) -> Report:
         """A rank kept another one waiting for too long."""
         return cls(
             rank,
-            f"rank {rank} has not answered for engine.timeout_s={timeout_s:g} s{_seen(doing)}",
+            f"rank {rank} has not answered for engine.timeout_s={timeout_s:g} s{_seen(activity)}",
         )
 
     @classmethod
-    def all_wait(cls, rank: int, timeout_s: float, doings: dict[int, Doing]) -> Report:
-        """A rank waited for too long, and no other was at work."""
-        whats = "; ".join(f"rank {other} {doing}" for other, doing in sorted(doings.items()))
+    def all_wait(
+        cls, rank: int, timeout_s: float, activities: dict[int, PublishedActivity]
+    ) -> Report:
+        """A rank waited for too long, and all others waited, too."""
+        whats = "; ".join(
+            f"rank {other} {activity}" for other, activity in sorted(activities.items())
+        )
         return cls(
             rank,
             f"rank {rank} got no answer for engine.timeout_s={timeout_s:g} s, "
@@ -86,11 +90,11 @@ class Report:
         )
 
     @classmethod
-    def cut_off(cls, rank: int, doing: Doing, error: BaseException) -> Report:
-        """A rank lost its connection to another, and none says why."""
+    def cut_off(cls, rank: int, activity: PublishedActivity, error: BaseException) -> Report:
+        """A rank lost its connection to another, for no reason that any rank reported."""
         return cls(
             rank,
-            f"rank {rank} lost its connection to another rank while {doing}, "
+            f"rank {rank} lost its connection to another rank while {activity}, "
             f"and no rank has reported a failure: {described(error)}",
         )
 
@@ -117,5 +121,5 @@ def described(error: BaseException) -> str:
     return "\n".join([text, *notes])[:LONGEST_ERROR]
 
 
-def _seen(doing: Doing | None) -> str:
-    return "" if doing is None else f"; it was last seen while {doing}"
+def _seen(activity: PublishedActivity | None) -> str:
+    return "" if activity is None else f"; it was last seen while {activity}"

@@ -10,18 +10,18 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from gru_parallel.ranks.break_off import break_off
+from gru_parallel.ranks.abort import abort
 
 FOREVER = timedelta(days=300)
 GOODBYE_S = 5.0
 
 
 class Ring:
-    """Waits for a goodbye of the next rank; an error in its place means that the rank is gone.
+    """Waits for a goodbye from the next rank; an error instead means that the rank is gone.
 
     Args:
         group: a Gloo group over all ranks, for the ring alone.
-        lost: called with the next rank when it is gone, in a thread of the ring's own.
+        lost: called with the next rank when it is gone, in the ring's thread.
     """
 
     def __init__(self, group: dist.ProcessGroup, lost: Callable[[int], None]) -> None:
@@ -34,7 +34,7 @@ class Ring:
         self._thread.start()
 
     def say_goodbye(self) -> None:
-        """Tell the rank before this one that the end is an orderly one, and hear the next one's."""
+        """Tell the previous rank that this one ends in order, and wait for the next goodbye."""
         with suppress(RuntimeError):
             work = dist.isend(torch.ones(1), self._previous, group=self._group)
             if work is not None:
@@ -43,10 +43,10 @@ class Ring:
         self.stop()
 
     def stop(self) -> None:
-        """Watch over the next rank no longer."""
+        """Stop watching the next rank."""
         self._ending = True
         if self._thread.is_alive():
-            break_off(self._group)
+            abort(self._group)
             self._thread.join(GOODBYE_S)
 
     def _wait(self) -> None:

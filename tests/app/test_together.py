@@ -21,17 +21,17 @@ class FakeRanks:
 
     Attributes:
         launch: of both.
-        is_again: whether this rank knows that it is not the first attempt.
+        is_restart: whether this rank knows that it is not the first attempt.
         is_another_again: whether another rank does.
     """
 
     launch: Launch
-    is_again: bool = False
+    is_restart: bool = False
     is_another_again: bool = False
     is_first: bool = True
     remembered: dict[str, str] = field(default_factory=dict)
 
-    def remember(self, key: str, make: Callable[[], str]) -> str:
+    def shared_text(self, key: str, make: Callable[[], str]) -> str:
         return self.remembered.setdefault(key, make())
 
     def any(self, flag: bool, what: str) -> bool:
@@ -62,7 +62,7 @@ def test_the_second_attempt_goes_on_from_the_checkpoint_of_the_first(tmp_path: P
 
     assert not goes_on(tmp_path, ranks)
     write(tmp_path, "of the first attempt")
-    ranks.is_again = True
+    ranks.is_restart = True
     assert goes_on(tmp_path, ranks)
 
 
@@ -71,7 +71,7 @@ def test_a_checkpoint_that_was_there_before_the_run_is_not_its_own(tmp_path: Pat
     ranks = FakeRanks(LAUNCH)
 
     assert not goes_on(tmp_path, ranks)
-    ranks.is_again = True
+    ranks.is_restart = True
     assert not goes_on(tmp_path, ranks)
     write(tmp_path, "of the first attempt")
     assert goes_on(tmp_path, ranks)

@@ -231,7 +231,7 @@ def check_killed(worlds: Worlds) -> None:
     assert (other.status, killed.status) == (1, -9)
     assert other.after_s < LATEST_END_S
     assert re.fullmatch(
-        r"gru_parallel: rank 0: rank 1 ended without a word \(killed, or its machine is gone\);"
+        r"gru_parallel: rank 0: rank 1 ended without a report \(killed, or its machine is gone\);"
         r" it was last seen while .+; rank 0 was (waiting|busy): .+\n",
         other.err,
     )
@@ -243,7 +243,7 @@ def check_first_killed(worlds: Worlds) -> None:
     assert (killed.status, other.status) == (-9, 1)
     assert other.after_s < LATEST_END_S
     assert re.search(
-        r"gru_parallel: rank 1: rank 0 ended without a word.*; rank 1 was (waiting|busy): .+\n$",
+        r"gru_parallel: rank 1: rank 0 ended without a report.*; rank 1 was (waiting|busy): .+\n$",
         other.err,
     )
 
@@ -298,7 +298,7 @@ def test_a_restarted_run_is_the_one_that_nothing_disturbed(
     folder = running.folder_of_restarted / "run"
 
     assert (other.status, killed.status) == (1, -9)
-    assert "rank 0: rank 1 ended without a word" in other.err
+    assert "rank 0: rank 1 ended without a report" in other.err
     assert [one.status for one in again] == [0, 0], again[0].err
     check_restarted(EndedAlone(0, "", "", folder), train_command)
 
@@ -328,7 +328,7 @@ def test_torchrun_starts_a_run_again_and_leaves_no_process(
     restarted = run_torchrun(folder, *flags)
 
     check_restarted(restarted, train_command)
-    assert "rank 0: rank 1 ended without a word" in restarted.err
+    assert "rank 0: rank 1 ended without a report" in restarted.err
     tag = f"{TAG}={folder}".encode()
     assert [path for path in Path("/proc").glob("[0-9]*/environ") if has(path, tag)] == []
 

@@ -4,7 +4,7 @@ WORLD = """
 import torch, torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from gru_parallel.errors import UsageError
-from gru_parallel.ranks import Launch, check_alike, check_one_gpu_a_rank, join
+from gru_parallel.ranks import Launch, check_alike, check_one_gpu_per_rank, join
 
 def refused(check, *arguments):
     try:
@@ -36,14 +36,15 @@ with join(Launch.from_environment(), timeout_s=20) as ranks:
             dist.recv(tensor.zero_(), source, group=group)
             print("over group", source, tensor.tolist())
     mesh = init_device_mesh("cpu", (1, 3), mesh_dim_names=("dp", "pp"))
-    ranks.adopt(mesh.get_group("pp"))
+    ranks.abort_on_failure(mesh.get_group("pp"))
     ranks.barrier("all groups")
-    print("remember", ranks.remember("key", lambda: "a text"), ranks.remember("empty", str) == "")
+    is_empty = ranks.shared_text("empty", str) == ""
+    print("shared text", ranks.shared_text("key", lambda: "a text"), is_empty)
     print("alike", refused(check_alike, ranks, {"seed": "1"}))
     print("not alike", refused(check_alike, ranks, {"seed": "1", "plan": "ab"[rank // 2]}))
-    print("a GPU each", refused(check_one_gpu_a_rank, ranks, f"GPU {rank}"))
-    print("one GPU", refused(check_one_gpu_a_rank, ranks, f"GPU {rank // 2}"))
-    print("no GPU", refused(check_one_gpu_a_rank, ranks, None))
+    print("a GPU each", refused(check_one_gpu_per_rank, ranks, f"GPU {rank}"))
+    print("one GPU", refused(check_one_gpu_per_rank, ranks, f"GPU {rank // 2}"))
+    print("no GPU", refused(check_one_gpu_per_rank, ranks, None))
     fine = RuntimeError("of a model")
     print("explain", ranks.explain(fine) is fine)
 print("closed")
@@ -63,14 +64,14 @@ def test_ranks_talk_and_agree() -> None:
             "sum True",
             "any True False",
             "all False True",
-            "remember a text True",
+            "shared text a text True",
             "alike None",
             "not alike All ranks must have the same plan; ranks 0 and 1: a; rank 2: b. Start every "
             "rank with the same command, and the same installation.",
             "a GPU each None",
             "one GPU NCCL needs a GPU for each rank, and ranks 0 and 1 share GPU 0; start with "
-            "--nproc-per-node of at most the number of GPUs of the machine, and let a rank run "
-            "several stages instead.",
+            "--nproc-per-node of at most the number of GPUs of the machine, and let one rank run "
+            "several stages.",
             "no GPU None",
             "explain True",
             "closed",
@@ -91,11 +92,11 @@ launch = Launch.from_environment()
 store = TCPStore(launch.master_addr, launch.master_port, is_master=True, wait_for_workers=False)
 for attempt in range(2):
     with join(replace(launch, uses_agent_store=True), timeout_s=20) as ranks:
-        print(ranks.is_again, ranks.remember("folder", lambda: f"of attempt {attempt}"))
+        print(ranks.is_restart, ranks.shared_text("folder", lambda: f"of attempt {attempt}"))
 """
 
 
-def test_a_remembered_text_outlives_the_attempt_that_made_it() -> None:
+def test_a_shared_text_outlives_the_attempt_that_made_it() -> None:
     with start(1, TWO_ATTEMPTS) as processes:
         (ended,) = processes.ends()
 

@@ -1,14 +1,14 @@
-from gru_parallel.ranks.report import LONGEST_DOING, Doing, Report, described
+from gru_parallel.ranks.report import LONGEST_ACTIVITY, PublishedActivity, Report, described
 
 
 def test_what_a_rank_does_survives_the_store() -> None:
-    doing = Doing("2F0.3", waits=True, for_s=1.5, n_beats=3)
+    activity = PublishedActivity("2F0.3", waits=True, for_s=1.5, n_beats=3)
 
-    assert Doing.from_json(doing.to_json().encode()) == doing
+    assert PublishedActivity.from_json(activity.to_json().encode()) == activity
 
 
 def test_a_report_survives_the_store() -> None:
-    report = Report.failed(2, Doing("2F0.3", waits=False), ValueError("größer"))
+    report = Report.failed(2, PublishedActivity("2F0.3", waits=False), ValueError("größer"))
 
     assert Report.from_json(report.to_json().encode()) == report
     assert report.happened == "rank 2 failed while 2F0.3: ValueError: größer"
@@ -21,10 +21,10 @@ def test_the_notes_of_an_error_are_shown() -> None:
     assert described(error) == "ValueError: odd\nstage 2 on cpu:2"
 
 
-def test_a_long_note_is_cut() -> None:
-    doing = Doing("x" * 1000, waits=False)
+def test_a_long_activity_is_cut() -> None:
+    activity = PublishedActivity("x" * 1000, waits=False)
 
-    assert len(Doing.from_json(doing.to_json().encode()).what) == LONGEST_DOING
+    assert len(PublishedActivity.from_json(activity.to_json().encode()).what) == LONGEST_ACTIVITY
 
 
 def test_a_silent_rank_may_still_read_a_report_but_not_one_whose_process_ended() -> None:

@@ -21,7 +21,7 @@ with join(Launch.from_environment(), timeout_s=float(os.environ["TIMEOUT_S"])) a
     rank, last = ranks.rank, ranks.world_size - 1
     hops = [(source, source + 1) for source in range(last)]
     groups = {hop: ranks.new_group(hop) for hop in hops if rank in hop}
-    ranks.note(f"stage {rank} ran {rank}F0.3")
+    ranks.record(f"stage {rank} ran {rank}F0.3")
     ranks.barrier("all ranks to begin")
     harm = os.environ["HARM"]
     if harm != "raise":
@@ -92,7 +92,7 @@ def test_a_rank_that_raises_ends_the_others_at_once(worlds: Worlds) -> None:
 def test_a_killed_rank_ends_the_others_though_it_is_no_neighbour_of_all(worlds: Worlds) -> None:
     check_ends(
         worlds["killed"].result()[:2],
-        "rank 2 ended without a word (killed, or its machine is gone); it was last seen while "
+        "rank 2 ended without a report (killed, or its machine is gone); it was last seen while "
         "stage 2 ran 2F0.3",
     )
 
@@ -103,8 +103,8 @@ def test_a_rank_that_does_not_communicate_is_ended_too(worlds: Worlds) -> None:
     assert computing.status == 1
     assert computing.after_s < LATEST_END_S
     assert computing.stderr == (
-        "gru_parallel: rank 3: rank 2 ended without a word (killed, or its machine is gone); it was"
-        " last seen while stage 2 ran 2F0.3; rank 3 was busy: stage 3 ran 3F0.3\n"
+        "gru_parallel: rank 3: rank 2 ended without a report (killed, or its machine is gone); it "
+        "was last seen while stage 2 ran 2F0.3; rank 3 was busy: stage 3 ran 3F0.3\n"
     )
 
 
@@ -155,7 +155,7 @@ def test_a_store_that_ended_with_its_host_is_named(worlds: Worlds) -> None:
     assert ended.status == 1
     assert ended.after_s < LATEST_END_S
     assert re.search(
-        r"RankError: rank 0 ended without a word, and with it the store of the run at 127.0.0.1:\d+"
-        r"; rank 1 was waiting: stage 1 ran 1RECV_B0.7",
+        r"RankError: rank 0 ended without a report, and with it the store of the run at 127.0.0."
+        r"1:\d+; rank 1 was waiting: stage 1 ran 1RECV_B0.7",
         ended.stderr,
     )

@@ -1,4 +1,4 @@
-"""How to wake a thread that waits in a process group for a rank that will not answer."""
+"""How to wake a thread that waits in a process group for a rank that will never answer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 import torch.distributed as dist
 
 TAG = 0x6F6666
-"""Of the message that nobody sends, so that no real one is taken for it."""
+"""Of a message that is never sent; no real message has it."""
 
 
-def break_off(group: dist.ProcessGroup) -> None:
-    """End all that waits in a group, now and later, with an error.
+def abort(group: dist.ProcessGroup) -> None:
+    """End all operations that wait in a group, now and later, with an error.
 
-    NCCL has a call for it. Gloo has none, and none of its waits can be ended from outside. But a
-    wait that runs out of time closes the group's connections, and that wakes all others on them.
+    NCCL has a call for this. Gloo has none, and none of its waits can be ended from outside. But
+    a wait that times out closes the group's connections, which wakes all others on them.
 
     Args:
         group: one that this rank is a member of.
