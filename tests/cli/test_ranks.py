@@ -435,5 +435,5 @@ def test_an_occupied_port_is_refused(
 
     assert_refused(
         ended,
-        f"Rank 0 must be able to host the store of the run at 127.0.0.1:{port}, and cannot",
+        f"Rank 0 must be able to host the store of the run at 127.0.0.1:{port}, but cannot",
     )
