@@ -7,7 +7,6 @@ from gru_parallel.data.files import load_tables
 from gru_parallel.data.loader import ResumableLoader, ShuffledWindows
 from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.data.share import Share
-from gru_parallel.data.split import Split
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.streams import StreamBatches
 from gru_parallel.data.table import Table, tables_from_arrays
@@ -22,7 +21,6 @@ __all__ = [
     "SeriesDataModule",
     "Share",
     "ShuffledWindows",
-    "Split",
     "Standardizer",
     "StreamBatches",
     "Table",

@@ -1,4 +1,4 @@
-"""Forecasts that take no training, for a model's errors to stand beside."""
+"""Forecasts that need no training, to compare a model's errors with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,27 +32,21 @@ def repeat_last(dataset: WindowDataset, chosen: Tensor | None = None) -> Score:
     Args:
         dataset: the windows to forecast.
         chosen: indices of those to score, shape `(windows,)`; None for all.
-
-    Returns:
-        Its errors.
     """
-    return _score_period(dataset, _all_or(chosen, dataset), period=1)
+    return _score(dataset, chosen, period=1)
 
 
 def seasonal_naive(dataset: WindowDataset, period: int, chosen: Tensor | None = None) -> Score:
-    """Score the forecast that the last full season comes again.
+    """Score the forecast that the last full season repeats itself.
 
     It looks at the series, not at the window, so the season may be longer than the window. Where
-    there are several series, or windows may be short, a target that has no full season before it
-    in its series is forecast by the last value instead.
+    there are several series, or windows may be short, a target without a full season before it in
+    its series is forecast by the last value instead.
 
     Args:
         dataset: the windows to forecast.
-        period: rows of a season, 24 for hourly values that follow the day.
+        period: rows of a season: 24 for hourly values that repeat every day.
         chosen: indices of the windows to score, shape `(windows,)`; None for all.
-
-    Returns:
-        Its errors.
 
     Raises:
         UsageError: the period is not positive, or reaches back to before the series began: for any
@@ -60,23 +54,20 @@ def seasonal_naive(dataset: WindowDataset, period: int, chosen: Tensor | None = 
     """
     require_positive("data.season_length", period)
     if dataset.is_single_series and not dataset.shape.may_be_short:
-        _refuse_too_long(dataset, period)
-    elif not any(_has_season(dataset, some, period) for some in _pieces(_all(dataset))):
+        rows = dataset.rows_of([0])
+        oldest = int((_season_before(dataset, rows, period) - rows.series_starts).min())
+        if oldest < 0:
+            raise UsageError(
+                f"data.season_length={period} reaches back {-oldest} rows to before the series "
+                f"began; use data.season_length <= {period + oldest}, or a later part in "
+                "data.split."
+            )
+    elif not any(_has_season(dataset, some, period) for some in _pieces(dataset)):
         raise UsageError(
             f"data.season_length={period} reaches back to before its series began for every window;"
             " use a shorter season, or data.season_length=null."
         )
-    return _score_period(dataset, _all_or(chosen, dataset), period)
-
-
-def _refuse_too_long(dataset: WindowDataset, period: int) -> None:
-    rows = dataset.rows_of([0])
-    oldest = int((_season_before(dataset, rows, period) - rows.series_starts).min())
-    if oldest < 0:
-        raise UsageError(
-            f"data.season_length={period} reaches back {-oldest} rows to before the series began; "
-            f"use data.season_length <= {period + oldest}, or a later part in data.split."
-        )
+    return _score(dataset, chosen, period)
 
 
 def _has_season(dataset: WindowDataset, windows: Tensor, period: int) -> bool:
@@ -85,14 +76,14 @@ def _has_season(dataset: WindowDataset, windows: Tensor, period: int) -> bool:
 
 
 def _season_before(dataset: WindowDataset, rows: WindowRows, period: int) -> Tensor:
-    """The newest rows that lie whole seasons before the targets and are known by then."""
+    """The newest rows that are whole seasons before the targets and known by then."""
     n_seasons_back = (dataset.shape.leads + period - 1) // period
     return rows.targets - n_seasons_back * period
 
 
-def _score_period(dataset: WindowDataset, windows: Tensor, period: int) -> Score:
+def _score(dataset: WindowDataset, chosen: Tensor | None, period: int) -> Score:
     squared, absolute, n_numbers = 0.0, 0.0, 0
-    for some in _pieces(windows):
+    for some in _pieces(dataset, chosen):
         rows = dataset.rows_of(some)
         source = _season_before(dataset, rows, period)
         last_known = rows.targets - dataset.shape.leads
@@ -109,13 +100,6 @@ def _score_period(dataset: WindowDataset, windows: Tensor, period: int) -> Score
     return Score(squared / n_numbers, absolute / n_numbers)
 
 
-def _all(dataset: WindowDataset) -> Tensor:
-    return torch.arange(len(dataset))
-
-
-def _all_or(chosen: Tensor | None, dataset: WindowDataset) -> Tensor:
-    return _all(dataset) if chosen is None else chosen
-
-
-def _pieces(windows: Tensor) -> Iterator[Tensor]:
+def _pieces(dataset: WindowDataset, chosen: Tensor | None = None) -> Iterator[Tensor]:
+    windows = torch.arange(len(dataset)) if chosen is None else chosen
     return iter(windows.split(_WINDOWS_AT_ONCE))

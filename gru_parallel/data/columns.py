@@ -17,18 +17,18 @@ def choose_columns(
     """Choose the value columns and, among them, the targets.
 
     Args:
-        names: all columns that there are.
-        time_columns: those that hold the times, if any; they hold no values.
+        names: all columns of the series.
+        time_columns: those that hold the times, if any; they are no values.
         columns: the user's data.columns; None takes all but those of times, series and index.
         targets: the user's data.target; None takes all value columns.
-        series_column: the one that says which series a row is of, if any; it holds no values.
-        index_columns: those that only say which row is which, unless `columns` names them.
+        series_column: the one that names the series of each row, if any; its cells are no values.
+        index_columns: those that only identify rows, unless `columns` names them.
 
     Returns:
         The value columns and the targets, each in the order the user gave.
 
     Raises:
-        UsageError: a name is unknown, given twice, or at odds with another setting.
+        UsageError: a name is unknown, given twice, or contradicts another setting.
     """
     kinds = dict.fromkeys(time_columns, "time")
     if series_column is not None:
@@ -37,7 +37,7 @@ def choose_columns(
     if columns is None:
         chosen = tuple(name for name in valued if name not in index_columns)
     else:
-        chosen = _listed("data.columns", columns, valued, kinds)
+        chosen = check_names("data.columns", columns, valued, kinds)
     if not chosen:
         beside = " and ".join(f"the {kind} column {name!r}" for name, kind in kinds.items())
         raise UsageError(
@@ -49,7 +49,7 @@ def choose_columns(
             f"data.columns: column {list(names).index('') + 1} of the file has no name in the "
             "header; name it there, or list the columns to use in data.columns."
         )
-    wanted = chosen if targets is None else _listed("data.target", targets, valued, kinds)
+    wanted = chosen if targets is None else check_names("data.target", targets, valued, kinds)
     for name in wanted:
         if name not in chosen:
             raise UsageError(
@@ -59,34 +59,44 @@ def choose_columns(
     return chosen, wanted
 
 
-def unknown_column(setting: str, name: str, names: Sequence[str]) -> UsageError:
-    """An error, ready to be raised, that offers the names nearest to an unknown one."""
-    folded = {known.casefold(): known for known in reversed(names)}
-    near = [folded[match] for match in difflib.get_close_matches(name.casefold(), folded, n=1)]
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return UsageError(f"{setting}={name} is not a column{hint}; use one of: {_abridged(names)}.")
-
-
-def _listed(
+def check_names(
     setting: str,
     given: str | Sequence[str],
     names: Sequence[str],
-    kinds: Mapping[str, str],
+    kinds: Mapping[str, str] | None = None,
+    without: str = "leave it out",
 ) -> tuple[str, ...]:
-    """The names given, checked; `kinds` says of the columns without values what they hold."""
+    """Return the column names that a setting gives.
+
+    Args:
+        setting: its name.
+        given: one column or several.
+        names: those it may give.
+        kinds: what other columns hold: "time" or "series".
+        without: what to do to name no column.
+
+    Raises:
+        UsageError: there are none, or one is unknown or given twice.
+    """
     wanted = (given,) if isinstance(given, str) else tuple(given)
     if not wanted:
-        raise UsageError(f"{setting}=[] names no column; name at least one, or leave it out.")
-    for position, name in enumerate(wanted):
-        if name in kinds:
-            none = ", or none," if kinds[name] == "time" else ""
+        raise UsageError(f"{setting}=[] names no column; name at least one, or {without}.")
+    for name in wanted:
+        kind = (kinds or {}).get(name)
+        if kind is not None:
+            none = ", or none," if kind == "time" else ""
             raise UsageError(
-                f"{setting}={name} is the {kinds[name]} column, which holds no values; leave it "
-                f"out, or name another {kinds[name]} column{none} with data.{kinds[name]}_column."
+                f"{setting}={name} is the {kind} column, which holds no values; leave it out, or "
+                f"name another {kind} column{none} with data.{kind}_column."
             )
         if name not in names:
-            raise unknown_column(setting, name, names)
-        if name in wanted[:position]:
+            folded = {known.casefold(): known for known in reversed(names)}
+            near = difflib.get_close_matches(name.casefold(), folded, n=1)
+            hint = f" (did you mean {folded[near[0]]!r}?)" if near else ""
+            raise UsageError(
+                f"{setting}={name} is not a column{hint}; use one of: {_abridged(names)}."
+            )
+        if wanted.count(name) > 1:
             raise UsageError(f"{setting} names {name!r} twice; name it once.")
     return wanted
 

@@ -1,4 +1,4 @@
-"""Warns of columns that count rows or time and would go in as values."""
+"""Warns of value columns that may rather count rows or time."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from gru_parallel.data.rows import Rows
 from gru_parallel.errors import DataWarning
 
 _FEWEST_ROWS = 10
-"""In fewer rows, measured values may well ascend by equal steps."""
+"""In fewer rows, measured values may well ascend in equal steps."""
 
 
 def warn_of_counters(series: Sequence[Rows], columns: Sequence[str]) -> None:
-    """Ask about columns that ascend by equal steps from row to row, in all series.
+    """Warn of columns that ascend in equal steps from row to row, in all series.
 
     Args:
-        series: the rows of each.
+        series: the rows of each series.
         columns: names of the value columns.
     """
     if sum(len(rows.numbers) for rows in series) < _FEWEST_ROWS:
@@ -25,9 +25,9 @@ def warn_of_counters(series: Sequence[Rows], columns: Sequence[str]) -> None:
     for position, name in enumerate(columns):
         if all(_counts(rows.numbers[:, position]) for rows in series):
             warnings.warn(
-                f"data.path={series[0].sheet.path}: column {name!r} ascends by equal steps, as "
-                "times and row numbers do, and goes in as a value; if it is one of these, set "
-                f"data.time_column={name}, or list the columns that go in with data.columns.",
+                f"data.path={series[0].sheet.path}: column {name!r} ascends in equal steps, as "
+                "times and row numbers do, and is used as a value; if it is one of these, set "
+                f"data.time_column={name}, or list the columns to use in data.columns.",
                 DataWarning,
                 stacklevel=3,
             )
@@ -35,6 +35,5 @@ def warn_of_counters(series: Sequence[Rows], columns: Sequence[str]) -> None:
 
 def _counts(values: NDArray[np.float64]) -> bool:
     steps = np.diff(values)
-    return bool(
-        len(steps) == 0 or (steps[0] > 0 and np.allclose(steps, steps[0], rtol=1e-6, atol=0))
-    )
+    is_even = len(steps) == 0 or (steps[0] > 0 and np.allclose(steps, steps[0], 1e-6, 0))
+    return bool(is_even)

@@ -11,12 +11,14 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from gru_parallel.data.csv_format import CsvFormat, word_for
-from gru_parallel.data.header import check_header
-from gru_parallel.data.sheet import Sheet, file_error, first_line
+from gru_parallel.data.sheet import Sheet, check_names_differ, file_error, first_line
+from gru_parallel.errors import DataWarning
 
 _SEPARATORS = {",": "commas", ";": "';'", "\t": "tabs", "|": "'|'"}
 _MARKUP = re.compile(r"\s*<(!doctype|!--|\?xml|html|head|body)", re.IGNORECASE)
 _NUMBER_OR_DATE = r"\s*[-+]?\.?\d"
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b.*")
 
 
 def read_csv(path: Path, csv_format: CsvFormat, text_column: str | None = None) -> Sheet:
@@ -28,14 +30,14 @@ def read_csv(path: Path, csv_format: CsvFormat, text_column: str | None = None) 
         text_column: a column whose cells are names, and never numbers or marks of missing values.
 
     Returns:
-        Its cells, without blank lines at the end; possibly no row.
+        Its cells, without blank lines at the end; there may be no rows.
 
     Raises:
-        UsageError: it is empty, damaged, or no CSV file of a series in this format.
+        UsageError: it is empty, damaged, or not a CSV file of a series in this format.
     """
     header: list[str] = []
     try:
-        header = _read_header(path, csv_format)
+        header = _read_header(path, csv_format.separator)
         frame = _read_cells(path, header, csv_format)
         if text_column in header:
             frame[text_column] = _read_texts(path, header, csv_format, text_column)
@@ -49,17 +51,18 @@ def read_csv(path: Path, csv_format: CsvFormat, text_column: str | None = None) 
             f"is not a CSV file with {len(header)} fields in every row ({first_line(error)}); "
             "correct that row.",
         ) from error
-    frame = _without_blank_end(frame)
+    filled = np.flatnonzero(frame.notna().any(axis=1))
+    frame = frame.iloc[: int(filled[-1]) + 1 if len(filled) else 0]
     if len(frame) and not _holds_a_number(frame):
         raise file_error(
             path,
             "is not a CSV file of a series (no field below its first line begins with a number or "
-            "a date); give a CSV file with a header row and a row of numbers a time step.",
+            "a date); give a CSV file with a header row and one row of numbers per time step.",
         )
     return Sheet(path, frame, first_row=2, csv_format=csv_format)
 
 
-def _read_header(path: Path, csv_format: CsvFormat) -> list[str]:
+def _read_header(path: Path, separator: str) -> list[str]:
     """The names in the first row, checked, without the byte-order mark some programs write."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         start = file.read(4096)
@@ -70,68 +73,85 @@ def _read_header(path: Path, csv_format: CsvFormat) -> list[str]:
         if _MARKUP.match(start):
             raise file_error(path, "is not a CSV file but HTML or XML; give the CSV file itself.")
         file.seek(0)
-        if csv_format.separator == " ":
-            # Columns that are lined up have blanks before the first one, too.
+        if separator == " ":
+            # Aligned columns may have blanks before the first one, too.
             header = file.readline().split()
         else:
-            names = next(csv.reader(file, delimiter=csv_format.separator), [])
+            names = next(csv.reader(file, delimiter=separator), [])
             header = [name.strip() for name in names]
-    if len(header) <= 1:
-        _refuse_other_separators(path, header, csv_format.separator)
-    check_header(path, header)
-    return header
-
-
-def _refuse_other_separators(path: Path, header: list[str], separator: str) -> None:
     for other, spelling in _SEPARATORS.items():
-        if other != separator and any(other in name for name in header):
+        if len(header) <= 1 and other != separator and any(other in name for name in header):
             raise file_error(
                 path,
                 f"separates its columns with {spelling}; set data.separator={word_for(other)}.",
             )
+    _check_names(path, header)
+    return header
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    """Refuse names that are the values of a first row, and warn of those that could be.
+
+    Numbers may be names, of sensors for example. There is no warning for numbers that count from 0
+    or 1, as many programs name columns.
+    """
+    dates = [name for name in names if _DATE.fullmatch(name)]
+    numbers = [name for name in names if _NUMBER.fullmatch(name) and name not in dates]
+    remedy = "add a row with a name for each column"
+    if dates and (numbers or len(dates) == len(names)):
+        raise file_error(
+            path,
+            f"has no header row: its first row holds {_shown(dates[:1] + numbers)}; {remedy}.",
+        )
+    if_values = f", or, if these are values, {remedy} above them" if numbers else ""
+    check_names_differ(path, names, f"rename all but one{if_values}")
+    counted = [str(n) for n in range(len(numbers) + 1)]
+    if numbers and numbers not in (counted[:-1], counted[1:]):
+        warnings.warn(
+            f"data.path={path}: the header row names columns {_shown(numbers)}; if these are "
+            f"values, {remedy} above them.",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
+def _shown(names: list[str], n_shown: int = 3) -> str:
+    return ", ".join(names[:n_shown]) + (", ..." if len(names) > n_shown else "")
 
 
 def _read_cells(path: Path, header: list[str], csv_format: CsvFormat, **options: Any) -> Any:
+    defaults: dict[str, Any] = {
+        "sep": r"\s+" if csv_format.separator == " " else csv_format.separator,
+        "names": header,
+        "header": 0,
+        "encoding": "utf-8-sig",
+        # False, or the first column of a row that is one field too long becomes an index.
+        "index_col": False,
+        # False, or blank lines shift the row numbers of every message after them.
+        "skip_blank_lines": False,
+        "skipinitialspace": True,
+        # False, or a column's type may change from one piece of the file to the next.
+        "low_memory": False,
+        # pandas would take 1,2 for 12, and with points for thousands dates for numbers.
+        "dtype": None if csv_format.has_plain_numbers else str,
+    }
     with warnings.catch_warnings():
-        # pandas only warns where it throws away the fields that the header has no name for.
+        # pandas only warns when it discards fields that the header has no name for.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(
-            path,
-            **{
-                "sep": r"\s+" if csv_format.separator == " " else csv_format.separator,
-                "names": header,
-                "header": 0,
-                "encoding": "utf-8-sig",
-                # False, or the first column of a row that is one field too long becomes an index.
-                "index_col": False,
-                # False, or blank lines shift the row numbers of every message after them.
-                "skip_blank_lines": False,
-                "skipinitialspace": True,
-                # False, or a column's type may change from one piece of the file to the next.
-                "low_memory": False,
-                # pandas would take 1,2 for 12, and with points for thousands dates for numbers.
-                "dtype": None if csv_format.has_plain_numbers else str,
-                **options,
-            },
-        )
+        return pd.read_csv(path, **(defaults | options))
 
 
 def _read_texts(
     path: Path, header: list[str], csv_format: CsvFormat, column: str
 ) -> "pd.Series[Any]":
-    """The cells of a column as they stand in the file, None where there is nothing."""
+    """The cells of a column as the file has them, None where they are empty."""
     options = {"dtype": str, "keep_default_na": False, "usecols": [column]}
     texts: pd.Series[Any] = _read_cells(path, header, csv_format, **options)[column]
     return texts.astype(object).map(lambda text: text.strip() or None, na_action="ignore")
 
 
-def _without_blank_end(frame: pd.DataFrame) -> pd.DataFrame:
-    filled = np.flatnonzero(frame.notna().any(axis=1))
-    return frame.iloc[: int(filled[-1]) + 1 if len(filled) else 0]
-
-
 def _holds_a_number(frame: pd.DataFrame) -> bool:
-    """Whether there is a number or a date, damaged ones included, as there is not in prose."""
+    """Whether a cell begins as a number or a date does; in prose none may."""
     columns = [frame[name] for name in frame]
     if any(is_numeric_dtype(column) and column.notna().any() for column in columns):
         return True

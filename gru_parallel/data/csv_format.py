@@ -24,9 +24,9 @@ class CsvFormat:
     """How a file separates its columns and writes its numbers.
 
     Attributes:
-        separator: what stands between two columns; a space stands for any number of blanks.
-        decimal: what stands before the decimals.
-        thousands: what stands between groups of digits; None for nothing.
+        separator: between two columns; a space stands for any number of blanks.
+        decimal: before the decimals.
+        thousands: between groups of digits; None for nothing.
     """
 
     separator: str = ","
@@ -38,7 +38,7 @@ class CsvFormat:
         """Read the user's settings, each a character or the word for it.
 
         Raises:
-            UsageError: one is no such character, or two of them cannot go together.
+            UsageError: one is not such a character, or decimals and thousands have the same one.
         """
         read = cls(
             _character("data.separator", separator, _SEPARATORS),
@@ -47,8 +47,8 @@ class CsvFormat:
         )
         if read.decimal == read.thousands:
             raise UsageError(
-                f"data.thousands={thousands} is data.decimal too, so that no number can be read; "
-                "use two different ones."
+                f"data.thousands={thousands} is data.decimal, too, so that no number can be read; "
+                "use two different characters."
             )
         return read
 
@@ -59,14 +59,9 @@ class CsvFormat:
 
 
 def separator_within(name: str, cell: str) -> str | None:
-    """The separator in a column's name and in a cell, where both seem to be of several columns.
+    """The separator of both a column's name and a cell, where both seem to be several columns.
 
-    Args:
-        name: of the column.
-        cell: a text, which should be a number.
-
-    Returns:
-        A character, or None if the name and the cell do not fall into as many pieces.
+    None where there is no character that cuts both into as many pieces.
     """
     for mark in ";\t| ":
         names, pieces = name.split(mark), cell.split(mark)
@@ -76,7 +71,7 @@ def separator_within(name: str, cell: str) -> str | None:
 
 
 def word_for(character: str) -> str:
-    """The word that a user can write on the command line in place of a character."""
+    """The word for a character, as on the command line."""
     return _WORDS[character]
 
 
@@ -84,5 +79,5 @@ def _character(setting: str, given: str, choices: str) -> str:
     character = _CHARACTERS.get(given, given)
     if not character or character not in choices or len(character) > 1:
         words = ", ".join(_WORDS[choice] for choice in choices)
-        raise UsageError(f"{setting}={given} is no choice; use one of {words}.")
+        raise UsageError(f"{setting}={given} is not a valid choice; use one of {words}.")
     return character

@@ -1,7 +1,7 @@
 """Finds numbers that stand for a missing value, by their size: the largest double, 1e30 and so on.
 
-One of them would make a column's scale so large that all other values become one number, in the
-precision that a model is trained in.
+One of them would make a column's scale so large that, in the precision of training, all other
+values become the same number.
 """
 
 import numpy as np
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 _FROM = 1e15
 _TIMES_THE_OTHERS = 1e6
-"""float32 knows some seven digits: that much smaller, the others' differences are gone."""
+"""float32 has about seven digits: at a millionth of the size, the others' differences are lost."""
 
 _TOO_LARGE_TO_SQUARE = 1e150
 
 
 def stand_for_missing(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say which values stand for missing ones.
+    """Tell which values stand for missing ones.
 
     Args:
-        values: array of shape `(rows, columns)`; NaN where there is none.
+        values: array of shape `(rows, columns)`; NaN for a gap.
 
     Returns:
         Array of the same shape: true where a value is above 1e15 and a million times as large as
@@ -33,7 +33,7 @@ def _of_column(sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
     if not (sizes > _FROM).any():
         return too_large
     ascending = np.unique(sizes[~too_large & (sizes > 0)])
-    # At the lowest such leap: above it there may be several marks of different sizes.
+    # The lowest such leap: above it there may be several marks of different sizes.
     leaps = np.flatnonzero(
         (ascending[1:] > _FROM) & (ascending[1:] > _TIMES_THE_OTHERS * ascending[:-1])
     )

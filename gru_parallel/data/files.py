@@ -1,4 +1,4 @@
-"""From a file to tables: one series, or the several of a long table."""
+"""From a file to tables: one series, or the several series of a long table."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,8 @@ from numpy.typing import NDArray
 from gru_parallel.data.columns import choose_columns
 from gru_parallel.data.counters import warn_of_counters
 from gru_parallel.data.csv_format import CsvFormat
-from gru_parallel.data.frequency import (
-    UNCHECKED,
-    check_frequency,
-    evenly_spaced,
-    warn_of_gaps,
-)
-from gru_parallel.data.long_table import check_series_column, take_apart
+from gru_parallel.data.frequency import UNCHECKED, check_frequency, evenly_spaced, warn_of_gaps
+from gru_parallel.data.long_table import check_series_column, split_by_series
 from gru_parallel.data.missing import as_numbers, rows_to_keep
 from gru_parallel.data.reading import read_sheet
 from gru_parallel.data.rows import Rows
@@ -39,31 +34,30 @@ def load_tables(
     frequency: str | None = None,
     csv_format: CsvFormat = _PLAIN,
 ) -> list[Table]:
-    """Read all series of a CSV or Parquet file, one row a time step of one series.
+    """Read all series of a CSV or Parquet file, with one row per time step and series.
 
     Args:
-        path: the file; its suffix says which kind it is.
+        path: the file; its suffix tells which kind it is.
         time_column: the column that holds the time of each row, which has to ascend within each
             series, or several that hold it together; None looks for one, see `find_time_columns`;
             "none" is for a file without times.
         columns: the value columns to use; None takes all but those of times and series.
         targets: the column or columns to forecast; None takes all value columns.
-        missing: what becomes of cells that are empty, NaN, infinite or text, in each series by
-            itself: "error" refuses the file, "drop" leaves the row out, "interpolate" makes them
-            NaN, for `SeriesDataModule` to fill when it knows the parts, see
-            `gru_parallel.data.gaps`.
-        series_column: the column that says which series a row is of; None where all rows are of
-            one. The rows of a series need not follow one another.
+        missing: what to do with cells that are empty, NaN, infinite or text, in each series
+            separately: "error" refuses the file, "drop" leaves the row out, "interpolate" makes
+            them NaN, for `SeriesDataModule` to fill, see `gru_parallel.data.gaps`.
+        series_column: the column that names the series of each row; None where there is only one
+            series. The rows of a series need not be adjacent.
         frequency: the step from each row to the next, as pandas writes it, or a number where times
             are numbers: rows that are missing at this step are refused, or with the missing
             "interpolate" become rows of NaN. None only warns of them, and "none" does not.
         csv_format: how the file is written, if it is a CSV file.
 
     Returns:
-        A table a series, in the order in which they first appear, each with its name.
+        One table per series, each with its name, in the order in which the series first appear.
 
     Raises:
-        UsageError: the file, one of its cells, or a name does not do; the message says which.
+        UsageError: the file, one of its cells, or a setting is not valid; the message says which.
     """
     sheet = read_sheet(Path(path), csv_format, series_column)
     names = sheet.names
@@ -77,14 +71,8 @@ def load_tables(
         names, time_columns, columns, targets, series_column, sheet.index_columns
     )
     sheet, time = with_one_time_column(sheet, time_columns)
-    sheets = [sheet] if series_column is None else take_apart(sheet, series_column)
-    all_times: list[NDArray[Any] | None] = [None] * len(sheets)
-    if time is not None:
-        all_times = list(_times_of_all(sheet, time, sheets))
-    series = [
-        _rows_of(own, time, times, chosen, missing)
-        for own, times in zip(sheets, all_times, strict=True)
-    ]
+    sheets = [sheet] if series_column is None else split_by_series(sheet, series_column)
+    series = _rows_of_all(sheet, sheets, time, chosen, missing)
     if columns is None:
         warn_of_counters(series, chosen)
     if frequency is None:
@@ -94,23 +82,25 @@ def load_tables(
     return [Table(rows.times, rows.numbers, chosen, wanted, rows.sheet.series) for rows in series]
 
 
-def _times_of_all(sheet: Sheet, column: str, sheets: Sequence[Sheet]) -> list[NDArray[Any]]:
-    # For all series together: which of day and month comes first, some series alone cannot tell.
-    series = [np.asarray(own.frame.index) for own in sheets]
-    times = read_times(sheet, column, series)
-    for own, rows in zip(sheets, series, strict=True):
-        check_times(own, column, times[rows])
-    return [times[rows] for rows in series]
-
-
-def _rows_of(
+def _rows_of_all(
     sheet: Sheet,
+    sheets: Sequence[Sheet],
     time_column: str | None,
-    times: NDArray[Any] | None,
     columns: tuple[str, ...],
     missing: str,
-) -> Rows:
-    numbers = as_numbers(sheet, columns, missing)
-    kept = rows_to_keep(numbers, columns, missing, sheet.series)
-    kept_times = None if times is None else times[kept]
-    return Rows(sheet, kept, numbers[kept], kept_times, time_column)
+) -> list[Rows]:
+    times: list[NDArray[Any] | None] = [None] * len(sheets)
+    if time_column is not None:
+        # For all series together: some alone cannot tell which of day and month comes first.
+        positions = [np.asarray(part.frame.index) for part in sheets]
+        all_times = read_times(sheet, time_column, positions)
+        times = [all_times[rows] for rows in positions]
+        for part, rows in zip(sheets, positions, strict=True):
+            check_times(part, time_column, all_times[rows])
+    found = []
+    for part, times_of_part in zip(sheets, times, strict=True):
+        numbers = as_numbers(part, columns, missing)
+        kept = rows_to_keep(numbers, columns, missing, part.series)
+        kept_times = None if times_of_part is None else times_of_part[kept]
+        found.append(Rows(part, kept, numbers[kept], kept_times, time_column))
+    return found

@@ -1,8 +1,8 @@
-"""Finds rows that are missing between others, and puts them in: data.frequency.
+"""Finds rows that are missing between others, and inserts them: data.frequency.
 
-A window is consecutive rows, and its model takes them as evenly spaced. So a series whose times
-leave rows out is trained on as if time had not gone on between. Without data.frequency there is a
-warning that counts these places; with it, they are refused, or become gaps to be filled.
+A window is consecutive rows, and the model assumes that they are evenly spaced. A series in which
+rows are missing is trained on as if no time had passed there. Without data.frequency there is a
+warning that counts these gaps; with it, they are refused, or become rows to be filled.
 """
 
 import warnings
@@ -19,18 +19,15 @@ from gru_parallel.data.steps import Steps, steps_of
 from gru_parallel.errors import DataWarning, UsageError
 
 UNCHECKED = "none"
-"""What data.frequency says of times that need not be evenly spaced."""
+"""The data.frequency of times that need not be evenly spaced."""
 
+_ACCEPT = f"data.frequency={UNCHECKED} to accept this"
 _MOST_ROWS_FOR_ONE = 10
 """Rows to fill for each that is there; more of them are a mistake in the frequency."""
 
 
 def check_frequency(frequency: str | None, has_times: bool, missing: str) -> None:
-    """Refuse a data.frequency that cannot be kept to, whatever the rows.
-
-    Raises:
-        UsageError: there are no times, or rows are to be left out.
-    """
+    """Raise a UsageError if there are no times to have a frequency, or rows are to be dropped."""
     if frequency is None or frequency == UNCHECKED:
         return
     if not has_times:
@@ -46,10 +43,10 @@ def check_frequency(frequency: str | None, has_times: bool, missing: str) -> Non
 
 
 def warn_of_gaps(series: Sequence[Rows], missing: str) -> None:
-    """Say how many rows are missing, and how to have them refused or filled.
+    """Warn of missing rows, and tell how to have them refused or filled.
 
     Args:
-        series: the rows of each.
+        series: the rows of each series.
         missing: the user's data.missing, by which some rows may have been left out.
     """
     steps = [steps_of(rows.clock) for rows in series]
@@ -57,12 +54,12 @@ def warn_of_gaps(series: Sequence[Rows], missing: str) -> None:
     if not found:
         return
     rows, of_rows = found[0]
-    says = _gaps(found, missing) if of_rows.are_even else _uneven(rows)
-    warnings.warn(rows.sheet.message(says), DataWarning, stacklevel=3)
+    text = _gaps(found, missing) if of_rows.are_even else _uneven(rows)
+    warnings.warn(rows.sheet.message(text), DataWarning, stacklevel=3)
 
 
 def evenly_spaced(rows: Rows, frequency: str, missing: str) -> Rows:
-    """Put in the rows that are missing.
+    """Insert the rows that are missing.
 
     Args:
         rows: of a series that has times.
@@ -70,72 +67,68 @@ def evenly_spaced(rows: Rows, frequency: str, missing: str) -> Rows:
         missing: the user's data.missing.
 
     Returns:
-        The series, with NaN in the rows that were put in.
+        The series, with NaN in the rows that were inserted.
 
     Raises:
-        UsageError: the frequency is none, a row lies between two times, or rows are missing and are
-            not to be filled.
+        UsageError: the frequency is not valid, a row lies between two of its steps, or rows are
+            missing and not to be filled.
     """
-    grid = _laid_out(rows, frequency)
-    places = _places(rows, grid, frequency)
-    n_missing = len(grid) - len(places)
+    grid = _grid(rows, frequency)
+    if np.issubdtype(grid.dtype, np.number):
+        at = np.rint((rows.clock - grid[0]) / float(frequency)).astype(np.intp)
+        is_off = np.abs(grid[at] - rows.clock) > 1e-6 * float(frequency)
+    else:
+        at = np.searchsorted(grid, rows.clock)
+        is_off = ~np.isin(rows.clock, grid)
+    for off in np.flatnonzero(is_off)[:1]:
+        raise rows.sheet.error(
+            f"{rows.describe(int(off))} is not a whole number of steps of data.frequency="
+            f"{frequency} after {rows.describe(0)}; use another step, or data.frequency={UNCHECKED}"
+            " to use the rows as they are."
+        )
+    n_missing = len(grid) - len(at)
     if n_missing and missing != "interpolate":
-        first = int(np.flatnonzero(np.diff(places) > 1)[0])
+        first = int(np.flatnonzero(np.diff(at) > 1)[0])
         raise rows.sheet.error(
             f"at data.frequency={frequency} {_n_rows(n_missing)} missing, the first "
-            f"{places[first + 1] - places[first] - 1} after {rows.place(first)}; add them, or set "
+            f"{at[first + 1] - at[first] - 1} after {rows.describe(first)}; add them, or set "
             "data.missing=interpolate to have them filled."
         )
     numbers = np.full((len(grid), rows.numbers.shape[1]), np.nan)
-    numbers[places] = rows.numbers
+    numbers[at] = rows.numbers
     positions = np.full(len(grid), -1)
-    positions[places] = rows.positions
+    positions[at] = rows.positions
     return replace(rows, numbers=numbers, times=grid, positions=positions)
 
 
-def _places(rows: Rows, grid: NDArray[Any], frequency: str) -> NDArray[np.intp]:
-    """The position of each row among the times of the grid."""
-    if np.issubdtype(grid.dtype, np.number):
-        step = float(frequency)
-        places = np.rint((rows.clock - grid[0]) / step).astype(np.intp)
-        is_off = np.abs(grid[places] - rows.clock) > 1e-6 * step
-    else:
-        places = np.searchsorted(grid, rows.clock)
-        is_off = ~np.isin(rows.clock, grid)
-    if is_off.any():
-        off = int(np.flatnonzero(is_off)[0])
-        raise rows.sheet.error(
-            f"{rows.place(off)} is not at a whole number of steps of data.frequency={frequency} "
-            f"from {rows.place(0)} on; use another step, or data.frequency={UNCHECKED} to take the "
-            "rows as they come."
-        )
-    return np.asarray(places, dtype=np.intp)
-
-
-def _laid_out(rows: Rows, frequency: str) -> NDArray[Any]:
-    times = rows.clock
+def _grid(rows: Rows, frequency: str) -> NDArray[Any]:
+    """All times from the first row to the last, at this frequency."""
+    times, is_number = rows.clock, _as_number(frequency) is not None
     first, last = times[0], times[-1]
     too_many = rows.sheet.error(
         f"data.frequency={frequency} would make more than {_MOST_ROWS_FOR_ONE} rows of each that "
         "is there; use a longer step."
     )
     limit = _MOST_ROWS_FOR_ONE * len(times)
+    not_valid = f"data.frequency={frequency} is not a valid step of the"
     if np.issubdtype(times.dtype, np.number):
         step = _as_number(frequency)
         if step is None or not step > 0:
             raise rows.sheet.error(
-                f"data.frequency={frequency} is no step of the numbers in column "
-                f"{rows.time_column!r}; use a number above 0."
+                f"{not_valid} numbers in column {rows.time_column!r}; use a number above 0."
             )
         if (last - first) / step > limit:
             raise too_many
         return np.asarray(first + step * np.arange(round(float(last - first) / step) + 1))
-    offset = _offset(frequency)
-    if offset is None:
+    try:
+        offset = pd.tseries.frequencies.to_offset(frequency)
+    except ValueError:
+        offset = None
+    if is_number or offset is None or offset.n <= 0:
         raise rows.sheet.error(
-            f"data.frequency={frequency} is no step of the dates in column "
-            f"{rows.time_column!r}; use one of pandas', as 15min, 1h, D (days), B (from Monday to "
-            "Friday), W-SUN, MS (the first of each month) or ME (the last)."
+            f"{not_valid} dates in column {rows.time_column!r}; use one of pandas', as 15min, 1h, "
+            "D (days), B (from Monday to Friday), W-SUN, MS (the first of each month) or ME (the "
+            "last)."
         )
     start = offset.rollforward(pd.Timestamp(first))
     # Not by the difference of the two, which for centuries is too large for pandas.
@@ -143,16 +136,6 @@ def _laid_out(rows: Rows, frequency: str) -> NDArray[Any]:
     if n_days > limit * ((start + offset - start) / pd.Timedelta(days=1)):
         raise too_many
     return pd.date_range(first, last, freq=offset).to_numpy().astype(times.dtype)
-
-
-def _offset(frequency: str) -> Any:
-    if _as_number(frequency) is not None:
-        return None
-    try:
-        offset = pd.tseries.frequencies.to_offset(frequency)
-    except ValueError:
-        return None
-    return offset if offset.n > 0 else None
 
 
 def _as_number(frequency: str) -> float | None:
@@ -168,9 +151,8 @@ def _uneven(rows: Rows) -> str:
     if np.issubdtype(lengths.dtype, np.timedelta64):
         shortest, longest = pd.Timedelta(shortest), pd.Timedelta(longest)
     return (
-        f"the rows are not evenly spaced ({rows.time_column or 'row number'} goes on by {shortest} "
-        f"to {longest} from row to row), and a window takes them as if they were; set "
-        f"data.frequency={UNCHECKED} to leave it at that."
+        f"the rows are not evenly spaced (from row to row, {rows.time_column or 'row number'} grows"
+        f" by {shortest} to {longest}), and windows are made as if they were; set {_ACCEPT}."
     )
 
 
@@ -180,20 +162,20 @@ def _gaps(found: Sequence[tuple[Rows, Steps]], missing: str) -> str:
     n_missing = sum(int(steps.n_missing.sum()) for _, steps in found)
     of_series = f" in {len(found)} series" if rows.sheet.series else ""
     step = steps.frequency if rows.times is not None else None
-    ways = [f"data.frequency={UNCHECKED} to leave it at that"]
+    remedy = ""
     if missing == "drop":
         and_step = f" and data.frequency={step}" if step else ""
-        ways.insert(0, f"data.missing=interpolate{and_step} to have them filled")
+        remedy = f"data.missing=interpolate{and_step} to have them filled, or "
     elif step:
-        ways.insert(
-            0,
-            f"data.frequency={step} to refuse them or, with data.missing=interpolate, to fill them",
+        remedy = (
+            f"data.frequency={step} to refuse them or, with data.missing=interpolate, to fill "
+            "them, or "
         )
     return (
         f"{_n_rows(n_missing)} missing{of_series}{f' at a step of {step}' if step else ''}, in "
         f"{n_gaps} {'gap' if n_gaps == 1 else 'gaps'}, the first after "
-        f"{rows.place(int(steps.gaps[0]))}; windows go on across as if there were none. Set "
-        f"{', or '.join(ways)}."
+        f"{rows.describe(int(steps.gaps[0]))}; windows span them as if they were not there. Set "
+        f"{remedy}{_ACCEPT}."
     )
 
 

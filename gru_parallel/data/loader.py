@@ -1,4 +1,4 @@
-"""The training loader: an order that depends on (seed, epoch) alone, and a place to resume from."""
+"""The training loader: its order depends on (seed, epoch) alone, and it can be resumed."""
 
 import os
 from abc import abstractmethod
@@ -15,13 +15,13 @@ from gru_parallel.errors import UsageError
 
 
 class EpochSampler(Sampler[int]):
-    """Numbers of things to fetch, in an order that depends on (seed, epoch) alone."""
+    """Numbers of the items to fetch, in an order that depends on (seed, epoch) alone."""
 
     def __init__(self, n_items: int, seed: int) -> None:
         """Start at epoch 0.
 
         Args:
-            n_items: number of things that an epoch fetches.
+            n_items: number of items per epoch.
             seed: of the order, not negative.
         """
         self.n_items = n_items
@@ -30,22 +30,22 @@ class EpochSampler(Sampler[int]):
         self._n_miscounted_epochs = 0
 
     def __len__(self) -> int:
-        """Number of things that an epoch fetches."""
+        """Number of items per epoch."""
         return self.n_items
 
     @abstractmethod
     def __iter__(self) -> Iterator[int]:
-        """The numbers of the present epoch."""
+        """The numbers of this epoch."""
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; the Trainer calls this before each."""
         self.epoch = epoch - self._n_miscounted_epochs
 
     def resume(self, epoch: int) -> None:
-        """Take the present epoch for `epoch`, whatever number the Trainer gave it.
+        """Number the present epoch `epoch`, whatever number the Trainer gave it.
 
-        Lightning 2.6 counts an epoch without batches when it resumes, with max_steps, from a
-        checkpoint written at the end of an epoch; the order would skip one.
+        When Lightning 2.6 resumes with max_steps from a checkpoint of the end of an epoch, it
+        counts an epoch without batches, and the order would skip one.
         """
         self._n_miscounted_epochs += self.epoch - epoch
         self.epoch = epoch
@@ -55,25 +55,25 @@ class ShuffledWindows(EpochSampler):
     """Every window once, in an order drawn from (seed, epoch)."""
 
     def __iter__(self) -> Iterator[int]:
-        """The windows of the present epoch."""
+        """The windows of this epoch."""
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n_items)
         return iter(order.tolist())
 
 
 class BatchesOfEpoch(EpochSampler):
-    """The batches of an epoch as `StreamBatches` numbers them, which draws their order itself."""
+    """The batches of an epoch as `StreamBatches`, which draws their order, numbers them."""
 
     def __iter__(self) -> Iterator[int]:
-        """The batches of the present epoch."""
+        """The batches of this epoch."""
         first = self.epoch * self.n_items
         return iter(range(first, first + self.n_items))
 
 
 class ResumableLoader(DataLoader[Batch]):
-    """A loader whose place in the epoch goes into the Trainer's checkpoints and comes back.
+    """A loader whose position in the epoch is saved in the Trainer's checkpoints.
 
-    The Trainer, not the loader, knows how many batches have been trained on: one that was fetched
-    when an interrupt came has not been. So the loader asks, with `n_batches_done`.
+    The Trainer, not the loader, knows how many batches have been trained on: not one that had only
+    been fetched when an interrupt came. So the loader asks, with `n_batches_done`.
     """
 
     # An attribute and not an argument: Lightning rebuilds loaders from DataLoader's own arguments.
@@ -81,7 +81,7 @@ class ResumableLoader(DataLoader[Batch]):
     _loaded: dict[str, Any] | None = None
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # DataLoader promises its own iterator class
-        """The batches that are left of the present epoch.
+        """The remaining batches of this epoch.
 
         A generator, because Lightning asks for the iterator before it sets the epoch.
         """
@@ -94,7 +94,7 @@ class ResumableLoader(DataLoader[Batch]):
         yield from islice(super().__iter__(), n_to_skip, None)
 
     def state_dict(self) -> dict[str, Any]:
-        """The place of the next batch, and what gives that place its meaning."""
+        """The position of the next batch, and the settings that give it its meaning."""
         if self._loaded is not None:
             return self._loaded
         n_done = 0 if self.n_batches_done is None else self.n_batches_done()
@@ -103,12 +103,12 @@ class ResumableLoader(DataLoader[Batch]):
         return {"epoch": epoch, "n_batches_done": n_batches_done, "order": self._order()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to the place that `state_dict` saved, for the next iteration only.
+        """Restore the position that `state_dict` saved, for the next iteration only.
 
         Raises:
-            UsageError: the place is in the middle of an epoch of other batches.
+            UsageError: it is in the middle of an epoch of other batches.
         """
-        # Checkpoints of version 0.1 do not say which order: there was but one.
+        # Checkpoints of version 0.1 do not name the order: there was only one.
         saved, present = {"data.order": "shuffled", **state["order"]}, self._order()
         for setting, value in present.items():
             if state["n_batches_done"] and saved[setting] != value:
@@ -120,9 +120,9 @@ class ResumableLoader(DataLoader[Batch]):
         self._loaded = state
 
     def _order(self) -> dict[str, Any]:
-        """The settings that decide which windows a batch holds, by the names users give them.
+        """The settings that decide which windows a batch holds, by the names that users know.
 
-        Not how replicas share its rows: a run resumes with any number of them.
+        The number of replicas is not one of them: a run resumes with any number.
         """
         streams = self.dataset if isinstance(self.dataset, StreamBatches) else None
         windows = self.dataset if streams is None else streams.windows
@@ -135,13 +135,13 @@ class ResumableLoader(DataLoader[Batch]):
 
 
 def leave_signals_to_trainer(worker: int) -> None:
-    """Take a worker out of the process group of the run.
+    """Remove a worker from the process group of the run.
 
-    The signals that end a run go to the whole group, from terminals and from torchrun; but a run
-    that ends in order needs its workers until then.
+    Terminals and torchrun send the signals that end a run to the whole group; but a run that ends
+    in order needs its workers until then.
 
     Args:
-        worker: its number, which makes no difference.
+        worker: its number, which is not used.
     """
     del worker
     if hasattr(os, "setpgrp"):

@@ -1,4 +1,4 @@
-"""Takes a long table, which holds several series below one another, apart: data.series_column."""
+"""Splits a long table, whose rows belong to several series, by its series: data.series_column."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gru_parallel.data.columns import unknown_column
+from gru_parallel.data.columns import check_names
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.errors import UsageError
 
@@ -14,7 +14,7 @@ from gru_parallel.errors import UsageError
 def check_series_column(
     column: str, names: Sequence[str], time_column: str | Sequence[str] | None
 ) -> None:
-    """Refuse a series column that the file does not have, or that is to hold the times too.
+    """Check that the file has the series column, and that it does not hold the times, too.
 
     Args:
         column: the user's data.series_column.
@@ -22,10 +22,9 @@ def check_series_column(
         time_column: the user's data.time_column, one or several, if given.
 
     Raises:
-        UsageError: see above.
+        UsageError: one of these is not so.
     """
-    if column not in names:
-        raise unknown_column("data.series_column", column, names)
+    check_names("data.series_column", column, names)
     if column == time_column or (time_column is not None and column in list(time_column)):
         raise UsageError(
             f"data.series_column={column} is data.time_column too; name two columns, or leave "
@@ -33,32 +32,29 @@ def check_series_column(
         )
 
 
-def take_apart(sheet: Sheet, column: str) -> list[Sheet]:
+def split_by_series(sheet: Sheet, column: str) -> list[Sheet]:
     """Give each series its own sheet.
 
     Args:
-        sheet: the file's cells; the rows of a series need not follow one another.
+        sheet: the file's cells; the rows of a series need not be adjacent.
         column: the column whose cells name the series of each row.
 
     Returns:
-        A sheet a series, in the order in which the series first appear, each with its rows in the
-        order of the file.
+        One sheet per series, in the order in which the series first appear, each with its rows in
+        the order of the file.
 
     Raises:
         UsageError: a row names no series.
     """
-    cells = sheet.frame[column]
-    numbers, ids = pd.factorize(cells.map(_stripped, na_action="ignore"))
+    numbers, names = pd.factorize(sheet.frame[column].map(_stripped, na_action="ignore"))
     nameless = np.flatnonzero(numbers < 0)
     if len(nameless):
         raise sheet.error(
             f"row {sheet.row(int(nameless[0]))}, column {column!r} is empty; every row must name "
             "its series there."
         )
-    by_series = np.argsort(numbers, kind="stable")
-    ends = np.cumsum(np.bincount(numbers))
-    positions = np.split(by_series, ends[:-1])
-    return [sheet.part(own, str(name)) for own, name in zip(positions, ids, strict=True)]
+    positions = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
+    return [sheet.part(rows, str(name)) for rows, name in zip(positions, names, strict=True)]
 
 
 def _stripped(cell: Any) -> Any:

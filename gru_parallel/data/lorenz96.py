@@ -14,6 +14,23 @@ from gru_parallel.errors import UsageError
 _N_SPIN_UP_STEPS = 1000
 
 
+def lorenz96_table(
+    n_steps: int,
+    n_channels: int,
+    seed: int,
+    targets: tuple[str, ...] | None = None,
+    forcing: float = 8.0,
+    dt: float = 0.05,
+) -> Table:
+    """The series as a table without times, whose columns are x0, x1, ...
+
+    The arguments are those of `lorenz96`, and `targets`: the columns to forecast, None for all.
+    """
+    values = lorenz96(n_steps, n_channels, seed, forcing, dt)
+    (table,) = tables_from_arrays([values], targets=targets)
+    return table
+
+
 def lorenz96(
     n_steps: int, n_channels: int, seed: int, forcing: float = 8.0, dt: float = 0.05
 ) -> NDArray[np.float64]:
@@ -27,13 +44,27 @@ def lorenz96(
         dt: time between rows; 0.05 stands for about six hours of weather.
 
     Returns:
-        Array of shape `(n_steps, n_channels)`, from after the system has forgotten its start.
+        Array of shape `(n_steps, n_channels)`, from when the system no longer depends on its start.
 
     Raises:
-        UsageError: too few steps or channels, or a forcing or a dt with which the numbers grow
-            beyond all bounds.
+        UsageError: an argument is out of range, or the numbers grow without bounds.
     """
-    _check(n_steps, n_channels, seed, forcing, dt)
+    if n_channels < 4:
+        raise UsageError(f"data.n_channels={n_channels} is too few for Lorenz-96; use 4 or more.")
+    if n_steps < 1:
+        raise UsageError(f"data.n_steps={n_steps} is not positive; use 1 or more.")
+    if not 0 <= seed < 2**32:
+        raise UsageError(
+            f"data.seed={seed} is not a valid seed; use a whole number from 0 to {2**32 - 1}."
+        )
+    if not math.isfinite(forcing):
+        raise UsageError(
+            f"data.forcing={forcing} is not a finite number; use 8 for a chaotic series."
+        )
+    if not (math.isfinite(dt) and dt > 0):
+        raise UsageError(
+            f"data.dt={dt} is not a valid time between rows; use a number above 0, as 0.05."
+        )
     x = forcing + np.random.default_rng(seed).standard_normal(n_channels)
     series = np.empty((n_steps, n_channels))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -41,25 +72,12 @@ def lorenz96(
             x = advance(x, forcing, dt)
             if not np.isfinite(x).all():
                 raise UsageError(
-                    f"data.forcing={forcing:g} with data.dt={dt:g} makes numbers that grow beyond "
-                    "all bounds; use a smaller data.dt, 0.05 for a forcing of 8."
+                    f"data.forcing={forcing:g} with data.dt={dt:g} makes numbers grow without "
+                    "bounds; use a smaller data.dt, 0.05 for a forcing of 8."
                 )
             if step >= 0:
                 series[step] = x
     return series
-
-
-def _check(n_steps: int, n_channels: int, seed: int, forcing: float, dt: float) -> None:
-    if n_channels < 4:
-        raise UsageError(f"data.n_channels={n_channels} is too few for Lorenz-96; use 4 or more.")
-    if n_steps < 1:
-        raise UsageError(f"data.n_steps={n_steps} is not positive; use 1 or more.")
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"data.seed={seed} is no seed; use a whole number from 0 to {2**32 - 1}.")
-    if not math.isfinite(forcing):
-        raise UsageError(f"data.forcing={forcing} is no finite number; use 8 for a chaotic series.")
-    if not (math.isfinite(dt) and dt > 0):
-        raise UsageError(f"data.dt={dt} is no time between rows; use a number above 0, as 0.05.")
 
 
 def advance(x: NDArray[np.float64], forcing: float, dt: float) -> NDArray[np.float64]:
@@ -68,7 +86,7 @@ def advance(x: NDArray[np.float64], forcing: float, dt: float) -> NDArray[np.flo
     Args:
         x: state, array of shape `(n_channels,)`.
         forcing: the constant force.
-        dt: length of the step; the error of a step is of order dt^5.
+        dt: length of the step, whose error is of order dt^5.
 
     Returns:
         The state after the step, of the same shape.
@@ -84,32 +102,3 @@ def advance(x: NDArray[np.float64], forcing: float, dt: float) -> NDArray[np.flo
     k3 = slope(x + dt / 2 * k2)
     k4 = slope(x + dt * k3)
     return x + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-
-
-def lorenz96_table(
-    n_steps: int,
-    n_channels: int,
-    seed: int,
-    targets: tuple[str, ...] | None = None,
-    forcing: float = 8.0,
-    dt: float = 0.05,
-) -> Table:
-    """The series as a table, without times, whose columns are x0, x1, ...
-
-    Args:
-        n_steps: rows.
-        n_channels: columns, at least 4.
-        seed: of the random start.
-        targets: columns to forecast; None takes all.
-        forcing: see `lorenz96`.
-        dt: see `lorenz96`.
-
-    Returns:
-        The table.
-
-    Raises:
-        UsageError: too few steps or channels, or an unknown target.
-    """
-    values = lorenz96(n_steps, n_channels, seed, forcing, dt)
-    (table,) = tables_from_arrays([values], targets=targets)
-    return table

@@ -1,9 +1,10 @@
-"""Turns cells into numbers, and refuses, marks or leaves out those that are none: data.missing."""
+"""Turns cells into numbers, and refuses, marks or drops those that are not: data.missing."""
 
 import math
 import re
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,8 @@ def as_numbers(sheet: Sheet, columns: Sequence[str], missing: str) -> NDArray[np
     Args:
         sheet: the file's cells.
         columns: the columns to read.
-        missing: "error" refuses a cell that is no finite number; with "interpolate" and "drop"
-            such a cell becomes NaN.
+        missing: "error" refuses a cell that is not a finite number; with "interpolate" and "drop"
+            it becomes NaN.
 
     Returns:
         Array of shape `(rows, columns)`.
@@ -44,8 +45,8 @@ def as_numbers(sheet: Sheet, columns: Sequence[str], missing: str) -> NDArray[np
         raise _bad_cell(sheet, int(rows[0]), columns[int(positions[0])])
     for position, name in enumerate(columns):
         _check_texts(sheet, rows[positions == position], name, missing)
-    for name, column in zip(columns, numbers.T, strict=True):
-        if np.isnan(column).all():
+    for position, name in enumerate(columns):
+        if np.isnan(numbers[:, position]).all():
             raise sheet.error(
                 f"column {name!r} holds no number, so data.missing={missing} cannot help; "
                 "leave it out with data.columns."
@@ -56,16 +57,16 @@ def as_numbers(sheet: Sheet, columns: Sequence[str], missing: str) -> NDArray[np
 def rows_to_keep(
     numbers: NDArray[np.float64], columns: Sequence[str], missing: str, series: str = ""
 ) -> NDArray[np.intp]:
-    """Choose the rows that make the series.
+    """Choose the rows of the series.
 
     Args:
         numbers: array of shape `(rows, columns)`.
         columns: names of the columns.
         missing: "drop" leaves out each row with a NaN; anything else keeps all rows.
-        series: name of the series for an error; empty where there is but one.
+        series: name of the series for an error; empty where there is only one.
 
     Returns:
-        Position in `numbers` of each row to keep.
+        The position in `numbers` of each row that stays.
 
     Raises:
         UsageError: "drop" leaves no row.
@@ -86,7 +87,7 @@ def rows_to_keep(
 
 
 def _check_texts(sheet: Sheet, gaps: NDArray[np.intp], column: str, missing: str) -> None:
-    """Refuse numbers in another spelling among the gaps, and warn of other texts with digits."""
+    """Refuse numbers in another spelling among the gaps; warn of other texts with digits."""
     cells = sheet.frame[column].iloc[gaps]
     texts = [(row, cell) for row, cell in zip(gaps, cells, strict=True) if isinstance(cell, str)]
     with_digits = [(int(row), cell) for row, cell in texts if re.search(r"\d", cell)]
@@ -99,7 +100,7 @@ def _check_texts(sheet: Sheet, gaps: NDArray[np.intp], column: str, missing: str
     warnings.warn(
         sheet.message(
             f"column {column!r} holds {len(with_digits)} texts with digits, the first {cell!r} in "
-            f"row {sheet.row(row)}, which data.missing={missing} takes for missing values."
+            f"row {sheet.row(row)}, which data.missing={missing} treats as missing values."
         ),
         DataWarning,
         stacklevel=3,
@@ -108,33 +109,34 @@ def _check_texts(sheet: Sheet, gaps: NDArray[np.intp], column: str, missing: str
 
 def _bad_cell(sheet: Sheet, row: int, column: str) -> UsageError:
     cell = sheet.frame[column].iloc[row]
-    where = f"row {sheet.row(row)}, column {column!r}"
+    return sheet.error(f"row {sheet.row(row)}, column {column!r} {_problem(sheet, column, cell)}.")
+
+
+def _problem(sheet: Sheet, column: str, cell: Any) -> str:
+    """What is wrong with a cell, and what to do about it."""
     remedy = "correct it, or set data.missing=interpolate or data.missing=drop"
     if isinstance(cell, float) and math.isinf(cell):
-        return sheet.error(f"{where} is infinite ({cell}); {remedy}.")
+        return f"is infinite ({cell}); {remedy}"
     if is_scalar(cell) and pd.isna(cell):
-        return sheet.error(f"{where} is empty or NaN; {remedy}.")
-    number = as_floats(sheet.frame[column].iloc[[row]], sheet.csv_format)[0]
-    if math.isfinite(number):
-        return sheet.error(
-            f"{where} holds {cell}, so much more than all others that it must stand for a missing "
-            f"value; {remedy}."
+        return f"is empty or NaN; {remedy}"
+    if math.isfinite(as_floats(pd.Series([cell]), sheet.csv_format)[0]):
+        return (
+            f"holds {cell}, so much more than all others that it must stand for a missing value; "
+            f"{remedy}"
         )
+    holds = f"holds {str(cell)!r}"
     settings = settings_to_read(str(cell), sheet.csv_format)
     if settings:
-        return sheet.error(f"{where} holds {str(cell)!r}; to have it read, set {settings}.")
+        return f"{holds}; to have it read, set {settings}"
     separator = separator_within(column, str(cell))
     if separator is not None:
-        return sheet.error(
-            f"{where} holds {str(cell)!r}, which looks like several columns; if it is, set "
-            f"data.separator={word_for(separator)}, and if not, {remedy}."
+        return (
+            f"{holds}, which looks like several columns; if it is, set "
+            f"data.separator={word_for(separator)}, and if not, {remedy}"
         )
     if is_time_of_day(str(cell)):
-        return sheet.error(
-            f"{where} holds {str(cell)!r}, a time of day; name it beside the date, as in "
-            f"data.time_column=[date,{column}], or leave the column out with data.columns."
+        return (
+            f"{holds}, a time of day; name it beside the date, as in "
+            f"data.time_column=[date,{column}], or leave the column out with data.columns"
         )
-    return sheet.error(
-        f"{where} holds {str(cell)!r}, which is no number; {remedy}, or leave the column out with "
-        "data.columns."
-    )
+    return f"{holds}, which is not a number; {remedy}, or leave the column out with data.columns"

@@ -14,8 +14,8 @@ from gru_parallel.data.csv_format import CsvFormat, word_for
 _BLANKS = re.compile("[\u00a0\u2009\u202f]")
 """Blanks that do not break a line, which programs put between groups of digits."""
 
-# With thousands in groups, what stands between them, and what may stand before decimals then.
-_GROUPED = [(r"\.", ","), (" ", ".,"), ("'", ".,"), (",", ".")]
+# Marks of thousands, and the characters that may then precede the decimals.
+_GROUPED = [(".", ","), (" ", ".,"), ("'", ".,"), (",", ".")]
 
 
 def as_floats(cells: "pd.Series[Any]", csv_format: CsvFormat) -> NDArray[np.float64]:
@@ -26,7 +26,7 @@ def as_floats(cells: "pd.Series[Any]", csv_format: CsvFormat) -> NDArray[np.floa
         csv_format: how numbers are written in text.
 
     Returns:
-        Array of shape `(rows,)`, NaN where a cell is no number.
+        Array of shape `(rows,)`, NaN where a cell is not a number.
     """
     if is_numeric_dtype(cells):
         return cells.to_numpy(dtype=np.float64, na_value=math.nan)
@@ -36,11 +36,11 @@ def as_floats(cells: "pd.Series[Any]", csv_format: CsvFormat) -> NDArray[np.floa
 
 
 def settings_to_read(text: str, csv_format: CsvFormat) -> str:
-    """Say with which settings a cell would be a number.
+    """Find settings with which a cell would be a number.
 
     Args:
-        text: a cell that is none as it stands.
-        csv_format: how numbers are said to be written.
+        text: a cell that is not one with the present settings.
+        csv_format: the present settings.
 
     Returns:
         Settings as on the command line; empty if none would help.
@@ -48,41 +48,38 @@ def settings_to_read(text: str, csv_format: CsvFormat) -> str:
     text = _BLANKS.sub(" ", text.strip())
     if not re.search(r"\d", text):
         return ""
-    for thousands, decimal in _spellings(text):
+    # The likeliest first.
+    grouped = [(mark, point) for mark, points in _GROUPED for point in points]
+    spellings = [(m, p) for m, p in grouped if _is_grouped(text.partition(p)[0], m)]
+    for thousands, decimal in [*spellings, (None, ","), (None, ".")]:
         found = CsvFormat(csv_format.separator, decimal, thousands)
         if found != csv_format and not math.isnan(_as_float(_plain(text, found))):
-            asked = {"data.thousands": thousands, "data.decimal": decimal}
-            now = {"data.thousands": csv_format.thousands, "data.decimal": csv_format.decimal}
+            changes = (
+                ("data.thousands", thousands, csv_format.thousands),
+                ("data.decimal", decimal, csv_format.decimal),
+            )
             return " ".join(
                 f"{setting}={'null' if character is None else word_for(character)}"
-                for setting, character in asked.items()
-                if character != now[setting]
+                for setting, character, now in changes
+                if character != now
             )
     return ""
 
 
-def _spellings(text: str) -> list[tuple[str | None, str]]:
-    """The marks of thousands and decimals that a text could have, the likeliest first."""
-    found: list[tuple[str | None, str]] = []
-    for mark, decimals in _GROUPED:
-        for decimal in decimals:
-            if re.fullmatch(
-                rf"[-+]?\d{{1,3}}({mark}\d{{2,3}})*{mark}\d{{3}}([{decimal}]\d*)?", text
-            ):
-                found.append((mark.removeprefix("\\"), decimal))
-    return [*found, (None, ","), (None, ".")]
+def _is_grouped(whole: str, mark: str) -> bool:
+    """Whether a whole number has groups of digits; those of two digits are written in India."""
+    mark = re.escape(mark)
+    return re.fullmatch(rf"[-+]?\d{{1,3}}({mark}\d{{2,3}})*{mark}\d{{3}}", whole) is not None
 
 
 def _plain(cell: Any, csv_format: CsvFormat) -> Any:
-    """A number as computers write it; NaN for a text that is no number in this format."""
+    """A number as computers write it; NaN for a text that is not a number in this format."""
     if not isinstance(cell, str):
         return cell
     text = _BLANKS.sub(" ", cell.strip())
     whole, decimal, rest = text.partition(csv_format.decimal)
     if csv_format.thousands is not None and csv_format.thousands in whole:
-        mark = re.escape(csv_format.thousands)
-        # Groups of two digits are written in India.
-        if not re.fullmatch(rf"[-+]?\d{{1,3}}({mark}\d{{2,3}})*{mark}\d{{3}}", whole):
+        if not _is_grouped(whole, csv_format.thousands):
             return math.nan
         whole = whole.replace(csv_format.thousands, "")
     if "." in whole or "," in whole:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gru_parallel.data.split import split, split_series
+from gru_parallel.data.split import PARTS, split, split_series
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
 
@@ -14,12 +14,12 @@ SPLIT_BY = ("time", "series")
 class SeriesPart:
     """The rows that one part of the data has of one series.
 
-    Rows are counted through all series, as if they lay one after another in one array.
+    Rows are counted through all series, as if they were joined in one array.
 
     Attributes:
         rows: the rows of the part.
         series_start: first row of the series.
-        series: name of the series; empty where there is but one.
+        series: name of the series; empty where there is only one.
     """
 
     rows: range
@@ -30,51 +30,49 @@ class SeriesPart:
 def split_tables(
     tables: Sequence[Table], parts: Sequence[float], by: str = "time"
 ) -> dict[str, tuple[SeriesPart, ...]]:
-    """Share the rows of all series out among training, validation and test.
+    """Divide the rows of all series into training, validation and test.
 
     Args:
         tables: the series.
-        parts: the user's data.split, see `split` and `split_series`.
-        by: "time" cuts each series by itself, the oldest rows for training; "series" gives whole
+        parts: the user's data.split, see `split`.
+        by: "time" cuts each series separately, the oldest rows for training; "series" gives whole
             series to a part, the first ones to training.
 
     Returns:
-        For "training", "validation" and "test", what the part has of each of its series.
+        For "training", "validation" and "test", the part's rows of each of its series.
 
     Raises:
         UsageError: `by` is unknown, or the parts do not fit the series.
     """
     whole = _whole_series(tables)
     if by == "series":
-        series_of = vars(split_series(len(tables), parts))
-        return {name: tuple(whole[number] for number in series_of[name]) for name in series_of}
+        cut = split_series(len(tables), parts)
+        return {name: tuple(whole[number] for number in cut[name]) for name in PARTS}
     if by != "time":
         raise UsageError(f"data.split_by={by} is unknown; use one of {', '.join(SPLIT_BY)}.")
-    cuts = [vars(split(len(part.rows), parts, part.series)) for part in whole]
-    return {
-        name: tuple(
-            SeriesPart(_shifted(cut[name], part.series_start), part.series_start, part.series)
-            for cut, part in zip(cuts, whole, strict=True)
-        )
-        for name in cuts[0]
-    }
+    found: dict[str, list[SeriesPart]] = {name: [] for name in PARTS}
+    for part in whole:
+        of = f"of series {part.series!r}" if part.series else "of the series"
+        for name, rows in split(len(part.rows), parts, whole=of).items():
+            cut_rows = part.rows[rows.start : rows.stop]
+            found[name].append(SeriesPart(cut_rows, part.series_start, part.series))
+    return {name: tuple(of_series) for name, of_series in found.items()}
 
 
 def check_alike(tables: Sequence[Table]) -> None:
-    """Refuse series that one model cannot be trained on together.
+    """Check that one model can be trained on these series together.
 
     Raises:
         UsageError: there is no series, or one has other columns or targets than the first.
     """
     if not tables:
         raise UsageError("There is no series; give at least one table.")
-    first = tables[0]
     for number, table in enumerate(tables):
         for what in ("columns", "targets"):
-            own, expected = getattr(table, what), getattr(first, what)
-            if own != expected:
+            names, expected = getattr(table, what), getattr(tables[0], what)
+            if names != expected:
                 raise UsageError(
-                    f"series {_label(table, number)!r} has the {what} {', '.join(own)}, and the "
+                    f"series {_label(table, number)!r} has the {what} {', '.join(names)}, and the "
                     f"first series has {', '.join(expected)}; give all series the same {what}."
                 )
 
@@ -91,7 +89,3 @@ def _whole_series(tables: Sequence[Table]) -> list[SeriesPart]:
 
 def _label(table: Table, number: int) -> str:
     return table.name or str(number)
-
-
-def _shifted(rows: range, n: int) -> range:
-    return range(rows.start + n, rows.stop + n)

@@ -5,12 +5,13 @@ Knows files, not series: which columns count, and what they should hold, is deci
 
 from pathlib import Path
 
+import pandas as pd
+from pandas.api.types import is_integer_dtype
+
 from gru_parallel.data.csv_file import read_csv
 from gru_parallel.data.csv_format import CsvFormat
-from gru_parallel.data.parquet_file import read_parquet
-from gru_parallel.data.sheet import Sheet, file_error, first_line
+from gru_parallel.data.sheet import Sheet, check_names_differ, file_error, first_line
 
-_PARQUET_SUFFIXES = (".parquet", ".pq")
 _PLAIN = CsvFormat()
 
 
@@ -19,7 +20,7 @@ def read_sheet(path: Path, csv_format: CsvFormat = _PLAIN, text_column: str | No
 
     Args:
         path: a file that ends in .csv, .parquet or .pq; a ~ at its beginning is the home folder.
-        csv_format: how it is written, if it is a CSV file.
+        csv_format: how its numbers, and if it is a CSV file its columns, are written.
         text_column: a column whose cells are names, and never numbers or marks of missing values.
 
     Returns:
@@ -34,17 +35,51 @@ def read_sheet(path: Path, csv_format: CsvFormat = _PLAIN, text_column: str | No
         raise file_error(path, "is a folder; give the CSV or Parquet file in it.")
     if not path.exists():
         raise file_error(path, f"does not exist (looked in {path.absolute().parent}); correct it.")
-    if suffix != ".csv" and suffix not in _PARQUET_SUFFIXES:
+    if suffix not in (".csv", ".parquet", ".pq"):
         raise file_error(path, "is of an unknown kind; give a file that ends in .csv or .parquet.")
     try:
         if suffix == ".csv":
             sheet = read_csv(path, csv_format, text_column)
         else:
-            sheet = read_parquet(path, csv_format)
+            sheet = _read_parquet(path, csv_format)
     except OSError as error:
         raise file_error(path, f"cannot be read ({first_line(error)}); check the file.") from error
     if sheet.frame.empty:
         raise file_error(
-            path, "has no rows of values; give a CSV or Parquet file with a window of them or more."
+            path, "has no rows of values; give a CSV or Parquet file with at least one window."
         )
     return sheet
+
+
+def _read_parquet(path: Path, csv_format: CsvFormat) -> Sheet:
+    """The cells, with the index of the data frame that was written as columns before them."""
+    try:
+        frame = pd.read_parquet(path)
+    except ImportError as error:
+        raise file_error(path, "needs pyarrow to be read; pip install pyarrow.") from error
+    except ValueError as error:
+        raise file_error(
+            path, f"is not a Parquet file ({first_line(error)}); write it again."
+        ) from error
+    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+    check_names_differ(path, list(frame.columns))
+    index = _columns_of_index(frame)
+    cells = pd.concat([index, frame.reset_index(drop=True)], axis=1)
+    return Sheet(path, cells, 1, csv_format=csv_format, index_columns=tuple(index.columns))
+
+
+def _columns_of_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The levels of the index that describe a row, usually by its time.
+
+    Whole numbers without a name only count the rows of some frame. A level may also be among the
+    columns, under the same name.
+    """
+    columns = {}
+    for number, name in enumerate(frame.index.names):
+        level = frame.index.get_level_values(number)
+        if name is None and is_integer_dtype(level):
+            continue
+        wanted = f"index{number or ''}" if name is None else str(name).strip()
+        if wanted not in frame.columns:
+            columns[wanted] = level.to_series().reset_index(drop=True)
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(frame)))

@@ -1,6 +1,6 @@
-"""What a checkpoint knows of the data: columns, targets, and the rows and scale of each part."""
+"""What a checkpoint records of the data: columns, targets, and rows and scale of each part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ from gru_parallel.data.standardize import Standardizer
 from gru_parallel.errors import UsageError
 
 _TOLERANCE = 1e-8
+"""Of the scale."""
 _ROUNDING = 1e-12
-"""Of the scale and of the mean: numbers read or summed in another way differ in the last digits."""
+"""Of the mean: numbers that are read or summed in another way differ in the last digits."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,19 @@ class PartRecord:
         fitted = Standardizer.fit(values)
         return cls(len(values), fitted.mean.tolist(), fitted.scale.tolist())
 
+    @property
+    def scales(self) -> list[tuple[float, float]]:
+        """Mean and scale of each column."""
+        return list(zip(self.mean, self.scale, strict=True))
+
 
 @dataclass(frozen=True)
 class DataRecord:
     """Tells the data of one run from the data of another.
 
     Attributes:
-        columns: that go in, in their order.
-        targets: that are forecast.
+        columns: names of the input columns, in their order.
+        targets: names of the columns to forecast.
         parts: "training", whose mean and scale standardise all, "validation" and "test".
     """
 
@@ -52,7 +58,7 @@ class DataRecord:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "DataRecord":
-        """Read what `state` gave."""
+        """Read what `state` returned."""
         parts = {name: PartRecord(**part) for name, part in state["parts"].items()}
         return cls(state["columns"], state["targets"], parts)
 
@@ -61,25 +67,24 @@ class DataRecord:
         return asdict(self)
 
     def check_same(self, present: "DataRecord") -> None:
-        """Refuse to resume with other data.
+        """Check that a run resumes with the same data.
 
         Args:
-            present: of the run that is resumed.
+            present: the data of the run that resumes.
 
         Raises:
-            UsageError: it differs; names the first difference.
+            UsageError: it differs; the message names the first difference.
         """
         for what in ("columns", "targets"):
             before, now = getattr(self, what), getattr(present, what)
             if before != now:
-                raise _other(f"with the {what} {_listed(before)}", f"the {what} {_listed(now)}")
+                raise _other(f"with the {what} {', '.join(before)}", f"the {what} {', '.join(now)}")
         for name, before in self.parts.items():
             now = present.parts[name]
             if before.n_rows != now.n_rows:
                 part = f"rows in its {name} part"
                 raise _other(f"with {before.n_rows} {part}", f"{now.n_rows} rows")
-            for place, column in enumerate(self.columns):
-                was, is_now = (_scale_of(part, place) for part in (before, now))
+            for column, was, is_now in zip(self.columns, before.scales, now.scales, strict=True):
                 if not _is_close(was, is_now):
                     raise _other(
                         f"on data in which column {column} of the {name} part has {_shown(was)}",
@@ -94,10 +99,6 @@ def _other(before: str, now: str) -> UsageError:
     )
 
 
-def _scale_of(part: PartRecord, place: int) -> tuple[float, float]:
-    return part.mean[place], part.scale[place]
-
-
 def _is_close(was: tuple[float, float], is_now: tuple[float, float]) -> bool:
     (mean, scale), (other_mean, other_scale) = was, is_now
     room = _TOLERANCE * scale + _ROUNDING * abs(mean)
@@ -106,7 +107,3 @@ def _is_close(was: tuple[float, float], is_now: tuple[float, float]) -> bool:
 
 def _shown(scale: tuple[float, float]) -> str:
     return f"mean {scale[0]:.9g} and deviation {scale[1]:.9g}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)

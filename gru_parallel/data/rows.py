@@ -1,4 +1,4 @@
-"""Rows: those rows of a series that are used, with their times and values."""
+"""Rows: the rows of a series that are used, with their times and values."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,11 +29,11 @@ class Rows:
 
     @property
     def clock(self) -> NDArray[Any]:
-        """The times, or where there are none the number of each row in the file."""
+        """The times, or if there are none, the number of each row in the file."""
         return self.positions.astype(np.float64) if self.times is None else self.times
 
-    def place(self, position: int) -> str:
-        """Name one of the rows as a user knows it, and say when it was."""
+    def describe(self, position: int) -> str:
+        """Name one of the rows as a user knows it, with its time."""
         at = int(self.positions[position])
         row = f"row {self.sheet.row(at)}"
         if self.time_column is None:

@@ -1,8 +1,8 @@
-"""Shares every batch out among replicas: engine.data_parallel.
+"""Divides every batch among replicas: engine.data_parallel.
 
-A share is a slice of rows made once, from `data.batch_size`, and not of each batch anew: a state is
-carried along a row from batch to batch, so a row has to stay where it is. A batch that has fewer
-rows lacks the last ones, and with them the last shares some or all of theirs:
+A share is one slice of rows for all batches, from `data.batch_size`: a state is carried along a row
+from batch to batch, so a row has to stay with its replica. A smaller batch lacks the last rows, and
+with them the last shares lack some or all of theirs:
 
     rows of a batch of 5     0  1  2  3  4
     2 replicas               a  a  a  b  b
@@ -20,7 +20,7 @@ from gru_parallel.errors import UsageError
 
 @dataclass(frozen=True)
 class Share:
-    """The rows of every batch that one of several replicas takes.
+    """The rows of every batch that one replica computes.
 
     Attributes:
         index: which of the replicas, counted from 0.
@@ -31,12 +31,12 @@ class Share:
     n_shares: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a share that there is not."""
+        """Check that there is such a share."""
         if not 0 <= self.index < self.n_shares:
             raise ValueError(f"index={self.index} is not one of {self.n_shares} shares")
 
     def rows(self, batch_size: int) -> slice:
-        """Say which rows of a batch they are; shares differ by one row at most, larger ones first.
+        """Return the rows of a batch; shares differ by at most one row, the larger ones first.
 
         Args:
             batch_size: rows of a full batch; for a smaller one the slice is the same, clipped.
@@ -60,18 +60,18 @@ ALL_ROWS = Share()
 
 
 class SharedWindows(Dataset[Batch]):
-    """The windows of a part, of which only one share of the rows is cut from each batch.
+    """The windows of a part, of which one share of each batch is fetched.
 
-    The samplers of all replicas draw the same batches, and their loaders count them alike.
+    The samplers of all replicas draw the same batches, and their loaders count the same number.
     """
 
     def __init__(self, windows: WindowDataset, batch_size: int, share: Share) -> None:
-        """Take a share of batches of windows.
+        """Take one share of the batches.
 
         Args:
-            windows: what the batches are made of.
-            batch_size: rows of a full batch, as of the loader.
-            share: which of them to cut.
+            windows: all windows of the part.
+            batch_size: rows of a full batch of the loader.
+            share: which of them to fetch.
 
         Raises:
             UsageError: there are more shares than rows.
@@ -84,9 +84,9 @@ class SharedWindows(Dataset[Batch]):
         return len(self.windows)
 
     def __getitem__(self, index: int) -> Batch:
-        """One window, without a batch dimension, whichever share it comes to lie in."""
+        """One window, without a batch dimension, whatever its share."""
         return self.windows[index]
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """The share of the batch that consists of these windows, possibly of 0 rows."""
+        """The share of the batch of these windows, possibly of 0 rows."""
         return self.windows.__getitems__(indices[self._rows])

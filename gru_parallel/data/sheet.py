@@ -1,4 +1,4 @@
-"""Sheet: the cells of a file, and how an error names a place in them."""
+"""Sheet: the cells of a file, and how an error names one of them."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,15 +16,15 @@ class Sheet:
     """The cells of a file.
 
     Attributes:
-        path: where they came from.
+        path: the file.
         frame: the cells, with the column names of the file; its index counts the rows of the file
             from 0.
-        first_row: number that a user gives the first row of the file: 2 in a CSV file, whose
-            first row is the header, 1 in a Parquet file.
+        first_row: the number by which a user knows the first row of the file: 2 in a CSV file,
+            whose first row is the header, 1 in a Parquet file.
         series: name of the series that these cells belong to; empty where the file is one series.
         csv_format: how numbers are written in cells of text.
-        index_columns: names of the columns that were the index of a data frame: they say which row
-            is which, and hold no values unless a user says so.
+        index_columns: names of the columns that were the index of a data frame: they identify
+            rows, and are values only if a user says so.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Sheet:
         return [str(name) for name in self.frame.columns]
 
     def row(self, position: int) -> int:
-        """Number that a user gives the row at a position of `frame`."""
+        """Number by which a user knows the row at a position of `frame`."""
         return self.first_row + int(self.frame.index[position])
 
     def part(self, positions: NDArray[np.intp], series: str) -> "Sheet":
@@ -48,12 +48,12 @@ class Sheet:
         return replace(self, frame=self.frame.iloc[positions], series=series)
 
     def message(self, text: str) -> str:
-        """Say something about a place in this file."""
+        """A message about cells of this file."""
         where = f"series {self.series!r}: " if self.series else ""
         return f"data.path={self.path}: {where}{text}"
 
     def error(self, problem: str) -> UsageError:
-        """An error about a place in this file, ready to be raised."""
+        """An error about cells of this file, ready to be raised."""
         return UsageError(self.message(problem))
 
 
@@ -63,16 +63,7 @@ def file_error(path: Path, problem: str) -> UsageError:
 
 
 def check_names_differ(path: Path, names: list[str], remedy: str = "rename all but one") -> None:
-    """Refuse a file that has two columns of one name.
-
-    Args:
-        path: the file.
-        names: of its columns, without the blanks around them.
-        remedy: what to do about it.
-
-    Raises:
-        UsageError: see above.
-    """
+    """Raise a UsageError, with this remedy, if two columns have the same name."""
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise file_error(
@@ -82,5 +73,5 @@ def check_names_differ(path: Path, names: list[str], remedy: str = "rename all b
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or what it is called where it says nothing."""
+    """The first line of an error's message, or its type where the message is empty."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

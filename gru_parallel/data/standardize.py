@@ -1,4 +1,4 @@
-"""Brings every column to mean 0 and standard deviation 1, and back."""
+"""Scales every column to mean 0 and standard deviation 1, and back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Standardizer:
-    """The mean and the scale of each column, taken from the training rows alone.
+    """The mean and the scale of each column of the training rows.
 
     Attributes:
         mean: array of shape `(columns,)`, in the units of the series.
@@ -21,40 +21,23 @@ class Standardizer:
 
     @classmethod
     def fit(cls, values: NDArray[np.float64]) -> "Standardizer":
-        """Take mean and scale from rows of values.
-
-        Args:
-            values: the training rows, array of shape `(rows, columns)`.
-
-        Returns:
-            A standardizer for these columns.
-        """
-        # Not `std == 0`: rounding gives a column of one value a standard deviation of 1e-17 or so.
+        """Compute mean and scale of the training rows, array of shape `(rows, columns)`."""
+        # Not `std == 0`: by rounding, the standard deviation of a constant may be 1e-17 or so.
         is_constant = np.ptp(values, axis=0) == 0
         return cls(values.mean(axis=0), np.where(is_constant, 1.0, values.std(axis=0)))
 
     def transform(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """From the units of the series to standard ones.
-
-        Args:
-            values: array of shape `(..., columns)`.
-
-        Returns:
-            Array of the same shape.
-        """
+        """Convert values, array of shape `(..., columns)`, to standard units."""
         return (values - self.mean) / self.scale
 
     def inverse(
         self, values: NDArray[np.floating], columns: Sequence[int] | None = None
     ) -> NDArray[np.float64]:
-        """From standard units back to those of the series.
+        """Convert values in standard units back to those of the series.
 
         Args:
             values: array of shape `(..., columns)`.
             columns: position of each of these columns in the series; None where all are given.
-
-        Returns:
-            Array of the same shape.
         """
-        of = slice(None) if columns is None else list(columns)
-        return values * self.scale[of] + self.mean[of]
+        chosen = slice(None) if columns is None else list(columns)
+        return values * self.scale[chosen] + self.mean[chosen]

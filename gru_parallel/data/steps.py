@@ -8,18 +8,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 _MOST_ODD_SHARE = 0.25
-"""Where more of the steps than this differ from the usual one, there is no usual one."""
+"""If more of the steps than this differ from the usual one, there is no usual one."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What is between the rows of a series.
+    """The steps between the rows of a series.
 
     Attributes:
-        frequency: the usual step, as data.frequency says it; None where it has no name.
-        n_missing: rows that are missing between each row and the next, array of shape
-            `(rows - 1,)`.
-        n_odd: number of steps that are not as long as the usual one.
+        frequency: the usual step, as data.frequency writes it; None where it has no name.
+        n_missing: number of rows missing after each row but the last, array of shape `(rows - 1,)`.
+        n_odd: number of steps that differ from the usual one.
     """
 
     frequency: str | None
@@ -28,7 +27,7 @@ class Steps:
 
     @property
     def are_even(self) -> bool:
-        """Whether there is a usual step, from which few steps differ."""
+        """Whether few steps differ from the usual one."""
         return self.n_odd <= _MOST_ODD_SHARE * len(self.n_missing)
 
     @property
@@ -38,9 +37,9 @@ class Steps:
 
 
 def steps_of(times: NDArray[Any]) -> Steps:
-    """Find the usual step of a series, and what is missing at it.
+    """Find the usual step of a series, and the rows that are missing at this step.
 
-    Steps of whole months, of which no two are alike in days, and of business days are known.
+    It may be one of whole months, however many days they have, or of business days.
 
     Args:
         times: ascending, array of shape `(rows,)`, of datetime64 or of numbers.
@@ -58,30 +57,28 @@ def steps_of(times: NDArray[Any]) -> Steps:
 
 
 def n_backward(times: NDArray[Any]) -> int:
-    """Number of rows that are no later than the row before them."""
+    """Number of rows that are not later than the row before."""
     return int((times[1:] <= times[:-1]).sum())
 
 
 def n_uneven(times: NDArray[Any]) -> int:
-    """Number of steps that are not as long as the usual one."""
-    if n_backward(times):
-        return len(times)
-    return steps_of(times).n_odd
+    """Number of steps that differ from the usual one."""
+    return len(times) if n_backward(times) else steps_of(times).n_odd
 
 
 def _by_clock(times: NDArray[Any]) -> Steps:
     lengths = np.asarray(np.diff(times) / np.timedelta64(1, "ns"), dtype=np.float64)
     step = pd.Timedelta(int(np.median(lengths)), unit="ns")
-    offset = pd.tseries.frequencies.to_offset(step)
-    return _steps(lengths, float(step.value), _name_of(offset))
+    name = str(pd.tseries.frequencies.to_offset(step).freqstr)
+    return _steps(lengths, float(step.value), name if name[0].isdigit() else f"1{name}")
 
 
 def _by_months(times: NDArray[Any]) -> Steps | None:
-    """Steps of whole months, if all rows are at one place in theirs."""
+    """Steps of whole months, if all rows are on the same day of the month, or all on the last."""
     index = pd.DatetimeIndex(times)
     at_end, at_start = index.is_month_end.all(), (index.day == 1).all()
-    is_at_one_place = at_end or len(set(index.day)) == 1
-    if not is_at_one_place or len(set(index - index.normalize())) > 1:
+    is_same_day = at_end or len(set(index.day)) == 1
+    if not is_same_day or len(set(index - index.normalize())) > 1:
         return None
     months = np.asarray(index.year * 12 + index.month, dtype=np.int64)
     lengths = np.diff(months).astype(np.float64)
@@ -94,13 +91,13 @@ def _by_months(times: NDArray[Any]) -> Steps | None:
 
 
 def _by_business_days(times: NDArray[Any]) -> Steps | None:
-    """Steps of a day from Monday to Friday, if no row is on a weekend and weekends went by."""
+    """Steps from Monday to Friday, if no row is on a weekend and weekends have passed."""
     days = times.astype("datetime64[D]")
     if (days != times).any() or not np.is_busday(days).all():
         return None
     n_days = np.busday_count(days[:-1], days[1:]).astype(np.float64)
-    went_by_weekends = (days[-1] - days[0]).astype(int) > 7
-    return _steps(n_days, 1.0, "B") if went_by_weekends and np.median(n_days) == 1 else None
+    has_weekends = (days[-1] - days[0]).astype(int) > 7
+    return _steps(n_days, 1.0, "B") if has_weekends and np.median(n_days) == 1 else None
 
 
 def _steps(lengths: NDArray[np.float64], step: float, name: str | None) -> Steps:
@@ -109,11 +106,6 @@ def _steps(lengths: NDArray[np.float64], step: float, name: str | None) -> Steps
     n_steps = np.rint(lengths / step)
     n_missing = np.maximum(n_steps - 1, 0).astype(np.int64)
     if not np.allclose(lengths, n_steps * step, rtol=1e-6):
-        # Clocks that jitter keep to no frequency.
+        # A clock that jitters has no frequency.
         name = None
     return Steps(name, n_missing, int((n_steps != 1).sum()))
-
-
-def _name_of(offset: Any) -> str:
-    name = str(offset.freqstr)
-    return name if name[0].isdigit() else f"1{name}"

@@ -1,4 +1,4 @@
-"""Batches in which each row goes on where it was in the batch before: data.order=streams.
+"""Batches in which each row continues the same row of the batch before: data.order=streams.
 
 A stream is a chain of windows of one series, each of which begins where the one before it ended, so
 that a hidden state can be carried along it. With `q = input_length / stride`, windows j, j + q,
@@ -9,15 +9,15 @@ j + 2q, ... of a series are a stream, for each phase j < q: together, all its wi
     row 1     a0*  a1   a2
 
 Where there are fewer streams than rows to fill, as in one long series, they are cut into
-consecutive pieces, and each piece is a stream from then on, which begins reset:
+consecutive pieces, each of which is then a stream of its own:
 
     batch     0    1    2              stream a has 9 windows, and there are 3 rows
     row 0     a0*  a1   a2
     row 1     a3*  a4   a5
     row 2     a6*  a7   a8
 
-Row i of a batch goes on with row i of the batch before, unless it is reset. Rows are sorted by the
-number of their windows, so a batch that has fewer rows than the one before lacks the last ones.
+Row i of a batch continues row i of the batch before, unless it is reset. Rows are sorted by their
+number of windows, so a batch with fewer rows than the one before lacks the last ones.
 """
 
 import heapq
@@ -38,11 +38,7 @@ Integers = NDArray[np.intp]
 
 
 def check_stride(setting: str, stride: int, shape: WindowShape) -> None:
-    """Refuse a stride with which no window begins where another one ends.
-
-    Raises:
-        UsageError: see above.
-    """
+    """Raise a UsageError if, with this stride, no window begins where another one ends."""
     if shape.input_length % stride:
         raise UsageError(
             f"{setting}={stride} does not divide data.input_length={shape.input_length}, so with "
@@ -52,15 +48,11 @@ def check_stride(setting: str, stride: int, shape: WindowShape) -> None:
 
 
 def check_level(centre: str) -> None:
-    """Refuse windows that are each relative to another level.
-
-    Raises:
-        UsageError: see above.
-    """
+    """Raise a UsageError if each window is relative to another level."""
     if centre == "last":
         raise UsageError(
-            "data.centre=last makes each window relative to its own last row, so a state carried "
-            "along data.order=streams would be relative to another level in each window; use "
+            "data.centre=last makes each window relative to its last row, so a state carried along "
+            "data.order=streams would be relative to another level in each window; use "
             "data.centre=none."
         )
 
@@ -71,8 +63,8 @@ class Streams:
 
     Attributes:
         first: index of each stream's first window, array of shape `(streams,)`.
-        n_windows: number of its windows, of the same shape.
-        step: from the index of one of its windows to the index of the next.
+        n_windows: number of windows of each stream, of the same shape.
+        step: from the index of a window of a stream to the index of the next one.
     """
 
     first: Integers
@@ -92,15 +84,14 @@ class Streams:
         return cls(np.repeat(starts, n_streams) + phase, of_stream, step)
 
     def cut(self, n_rows: int) -> "Streams":
-        """Cut the streams so that they fill a number of rows, where there are fewer of them.
+        """Cut the streams into pieces if there are fewer of them than rows to fill.
 
-        All windows, stream after stream, are laid out in one line, and the line is cut into rows of
-        one length. R. McNaughton, "Scheduling with deadlines and loss functions", Management
-        Science 6, 1959.
+        All windows, stream after stream, make one line, which is cut into rows of one length.
+        R. McNaughton, "Scheduling with deadlines and loss functions", Management Science 6, 1959.
 
         Args:
-            n_rows: rows to fill; fewer are, if rows would be of less than 2 windows, along which
-                nothing is carried.
+            n_rows: rows to fill; fewer are filled if rows would have less than 2 windows, along
+                which nothing is carried.
 
         Returns:
             The pieces, in the order of the streams.
@@ -120,11 +111,11 @@ class Streams:
 class StreamBatches(Dataset[Batch]):
     """The batches of a part in the order of its streams; item `i` is a whole batch.
 
-    A batch is what `WindowDataset` makes of its windows, and two tensors of shape `(batch,)` more:
-    `reset`, bool, says which rows begin another stream, and `index`, int64, which windows they are.
+    A batch is what `WindowDataset` makes of its windows, and two more tensors of shape `(batch,)`:
+    `reset`, bool, tells which rows begin another stream; `index`, int64, is that of each window.
 
     With `n = len(self)`, items 0 to n - 1 are the batches of epoch 0, n to 2n - 1 those of epoch 1,
-    and so on: an item depends on its number alone, in whichever process it is fetched.
+    and so on: an item depends on its number alone, whatever process fetches it.
     """
 
     def __init__(
@@ -135,13 +126,13 @@ class StreamBatches(Dataset[Batch]):
         n_filled: int = 1,
         share: Share = ALL_ROWS,
     ) -> None:
-        """Share the streams out among the rows of a batch.
+        """Assign the streams to the rows of a batch.
 
         Args:
-            windows: what to put into batches.
+            windows: all windows of the part.
             batch_size: rows of a batch, at most.
-            seed: of the order of the streams, drawn for each epoch; None keeps them as they come.
-            n_filled: rows to fill even if streams have to be cut for it, see `Streams.cut`.
+            seed: of the order of the streams, drawn for each epoch; None keeps their order.
+            n_filled: rows to fill even if streams have to be cut, see `Streams.cut`.
             share: which rows of each batch to fetch.
 
         Raises:
@@ -157,7 +148,7 @@ class StreamBatches(Dataset[Batch]):
         self._begins = torch.zeros(len(windows), dtype=torch.bool)
         self._begins[torch.from_numpy(self._streams.first)] = True
         lengths = np.sort(self._streams.n_windows)[::-1]
-        self._row_of_rank = _share_out(lengths, batch_size)
+        self._row_of_rank = _assign(lengths, batch_size)
         # Each epoch fills the rows to the same height, so all have the same number of batches.
         heights = np.bincount(self._row_of_rank, weights=lengths).astype(np.intp)
         n_rows_by_batch = (heights > np.arange(heights[0])[:, None]).sum(axis=1)
@@ -169,7 +160,7 @@ class StreamBatches(Dataset[Batch]):
         return len(self._batch_ends)
 
     def __getitem__(self, number: int) -> Batch:
-        """The share of the batch of that number, counted from the first of epoch 0."""
+        """The share of one batch, numbered from the first of epoch 0."""
         epoch, batch = divmod(number, len(self))
         if epoch != self._epoch:
             self._epoch, self._order = epoch, self._order_of(epoch)
@@ -180,7 +171,7 @@ class StreamBatches(Dataset[Batch]):
         return {**self.windows.__getitems__(index), "reset": reset, "index": index}
 
     def first_windows(self, n_batches: int) -> Tensor:
-        """The windows of the first batches of epoch 0, those of all shares."""
+        """The windows of the first batches of epoch 0, in all shares."""
         end = self._batch_ends[n_batches - 1] if n_batches > 0 else 0
         return torch.from_numpy(self._order_of(0)[:end])
 
@@ -193,7 +184,7 @@ class StreamBatches(Dataset[Batch]):
         if self._seed is not None:
             random = np.random.default_rng([self._seed, epoch])
             shuffled, turn = random.permutation(n_streams), random.permutation(n_streams)
-        # Streams of one length may change places, and so may the streams of one row.
+        # Streams of one length are exchanged at random, and so are the streams of one row.
         by_rank = shuffled[np.argsort(-streams.n_windows[shuffled], kind="stable")]
         ranks = np.lexsort((turn, self._row_of_rank))
         in_turn, row = by_rank[ranks], self._row_of_rank[ranks]
@@ -205,8 +196,8 @@ class StreamBatches(Dataset[Batch]):
         return window[np.lexsort((row, batch))]
 
 
-def _share_out(lengths: Integers, n_rows: int) -> Integers:
-    """Give each stream a row: the longest first, each to the row that is free first.
+def _assign(lengths: Integers, n_rows: int) -> Integers:
+    """Assign each stream to a row: the longest first, each to the row that is free first.
 
     R. L. Graham, "Bounds on multiprocessing timing anomalies", SIAM J. Appl. Math. 17, 1969.
 
@@ -215,7 +206,7 @@ def _share_out(lengths: Integers, n_rows: int) -> Integers:
         n_rows: rows of a batch.
 
     Returns:
-        The row of each stream; rows are numbered by their windows in all, the longest first.
+        The row of each stream; rows are numbered by their total length, the longest first.
     """
     free = [(0, row) for row in range(min(n_rows, len(lengths)))]
     row_of = np.empty(len(lengths), dtype=np.intp)

@@ -1,4 +1,4 @@
-"""A series as the rest of the package sees it, and the way there from arrays in memory."""
+"""A series as the rest of the package sees it, and how to make several from arrays in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ class Table:
     Attributes:
         times: time of each row, array of shape `(rows,)`, or None where the series has none.
         values: array of float64 and of shape `(rows, columns)`, finite, or NaN for a gap that is
-            to be filled when the parts are known.
+            filled once the parts are known.
         columns: name of each column of `values`.
         targets: names of the columns to forecast, a subset of `columns`.
-        name: what to call the series among others; empty where there is but one.
+        name: of the series among others; empty where there is only one.
     """
 
     times: NDArray[Any] | None
@@ -32,17 +32,13 @@ class Table:
     name: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a table whose parts do not fit each other."""
-        if self.values.ndim != 2 or self.values.shape[1] != len(self.columns):
-            raise UsageError(
-                f"values of shape {self.values.shape} do not fit {len(self.columns)} columns; "
-                f"give an array of shape (rows, {len(self.columns)})."
-            )
+        """Check that values, columns and targets fit each other."""
+        _check_shape("values", self.values, self.columns)
         choose_columns(self.columns, columns=self.columns, targets=self.targets)
 
     @property
     def n_rows(self) -> int:
-        """Number of rows, one a time step."""
+        """Number of rows, one per time step."""
         return len(self.values)
 
     @property
@@ -85,22 +81,24 @@ def tables_from_arrays(
 
 
 def _check_array(name: str, values: NDArray[np.float64], columns: Sequence[str]) -> None:
+    _check_shape(name, values, columns)
+    for is_bad, remedy in (
+        (~np.isfinite(values), "; give finite numbers only."),
+        (
+            stand_for_missing(values),
+            ", so much more than all others that it must stand for a missing value; leave it out.",
+        ),
+    ):
+        for row, column in np.argwhere(is_bad)[:1]:
+            raise UsageError(
+                f"{name} holds {values[row, column]} in row {row}, column {columns[column]!r}"
+                f"{remedy}"
+            )
+
+
+def _check_shape(name: str, values: NDArray[np.float64], columns: Sequence[str]) -> None:
     if values.ndim != 2 or values.shape[1] != len(columns):
         raise UsageError(
-            f"{name} has the shape {values.shape}, which does not fit {len(columns)} columns; "
-            f"give an array of shape (rows, {len(columns)})."
-        )
-    bad_rows, bad_columns = np.nonzero(~np.isfinite(values))
-    if len(bad_rows):
-        row, column = int(bad_rows[0]), int(bad_columns[0])
-        raise UsageError(
-            f"{name} holds {values[row, column]} in row {row}, column {columns[column]!r}; give "
-            "finite numbers only."
-        )
-    huge_rows, huge_columns = np.nonzero(stand_for_missing(values))
-    if len(huge_rows):
-        row, column = int(huge_rows[0]), int(huge_columns[0])
-        raise UsageError(
-            f"{name} holds {values[row, column]} in row {row}, column {columns[column]!r}, so much "
-            "more than all others that it must stand for a missing value; leave it out."
+            f"{name} has the shape {values.shape}, which does not fit {len(columns)} columns; give "
+            f"an array of shape (rows, {len(columns)})."
         )

@@ -1,7 +1,7 @@
-"""Reads a column of times that are all written in one format, whichever it is.
+"""Reads a column of times that are all written in one format, and finds that format.
 
-The format is that which reads the most cells. Where two read as many, as 01/02/2020 may begin with
-the month or with the day, it is the one in which time goes forward in the evenest steps.
+It is the format that reads most cells. Where several read as many (01/02/2020 may begin with the
+month or the day), it is the one in which the times ascend in the most even steps.
 """
 
 import re
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gru_parallel.data.steps import n_backward, n_uneven
 
 ISO = "ISO8601"
-"""What pandas calls the format 2020-01-31T13:00, whose parts may be left out from the end on."""
+"""pandas' name for the format 2020-01-31T13:00, of which the end may be left out."""
 
 _DATES = (
     (r"\d{4}([-/. ])\d{1,2}\1\d{1,2}", ("%Y{0}%m{0}%d",)),
@@ -37,10 +37,11 @@ _TIME = re.compile(
     r"(?P<blank> *)(?P<half>[ap]m)?(?P<gap> *)(?P<zone>z|utc|gmt|[-+]\d\d:?\d\d)?",
     re.IGNORECASE,
 )
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEKDAY = re.compile(r"([a-z]+)(,? +)(?=\d|[a-z])", re.IGNORECASE)
 _N_SAMPLED = 1000
 _WHOLE_NUMBERS = {6: "%Y%m", 8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
-"""Formats of dates that are written as one number, by its digits."""
+"""Formats of dates that are written as one number, by its number of digits."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ class Reading:
     """A column, read in one format.
 
     Attributes:
-        form: the format, as strptime knows it, or ISO.
+        form: the format, in strptime's notation, or ISO.
         times: array of datetime64 and of shape `(rows,)`, in UTC where the cells name a time zone;
-            NaT where a cell is not written so.
+            NaT where a cell is in another format.
     """
 
     form: str
@@ -58,7 +59,7 @@ class Reading:
 
     @property
     def n_read(self) -> int:
-        """Number of cells that are written so."""
+        """Number of cells in this format."""
         return int((~np.isnat(self.times)).sum())
 
 
@@ -68,11 +69,11 @@ def read_texts(
     """Read a column of text.
 
     Args:
-        text: the cells; missing where one is empty.
-        series: positions of the rows of each series, in which time is to go forward.
+        text: the cells; NaN where one is empty.
+        series: positions of the rows of each series, in which the times should ascend.
 
     Returns:
-        The best reading, and another one with other times if it is as good and time goes forward.
+        The best reading, and another one with other times if it is as good and its times ascend.
     """
     n_cells = int(text.notna().sum())
     iso = Reading(ISO, _parsed(text, ISO))
@@ -86,15 +87,11 @@ def read_texts(
     oddities = [_oddity(reading.times, series) for reading in best]
     first = min(range(len(best)), key=oddities.__getitem__)
     if oddities[first] >= (1, 0):
-        # Time goes backwards either way, which is what is to be said.
+        # The times descend in all of them, and that is what the user should hear.
         return best[first], None
-    as_good = (
-        reading
-        for reading, oddity in zip(best, oddities, strict=True)
-        if oddity == oddities[first]
-        and not np.array_equal(reading.times, best[first].times, equal_nan=True)
-    )
-    return best[first], next(as_good, None)
+    as_good = (r for r, oddity in zip(best, oddities, strict=True) if oddity == oddities[first])
+    others = (r for r in as_good if not np.array_equal(r.times, best[first].times, equal_nan=True))
+    return best[first], next(others, None)
 
 
 def read_whole_numbers(numbers: NDArray[np.float64]) -> NDArray[Any] | None:
@@ -104,7 +101,7 @@ def read_whole_numbers(numbers: NDArray[np.float64]) -> NDArray[Any] | None:
         numbers: array of shape `(rows,)`; NaN where there is none.
 
     Returns:
-        Array of datetime64 and of the same shape, or None unless all are such dates.
+        Array of datetime64 and of the same shape; None if some are not such dates.
     """
     present = numbers[np.isfinite(numbers)]
     if not len(present) or (present != np.floor(present)).any() or present.min() < 190001:
@@ -119,19 +116,19 @@ def read_whole_numbers(numbers: NDArray[np.float64]) -> NDArray[Any] | None:
 
 
 def format_of(cell: str) -> str | None:
-    """A format that one cell could be written in, or None if it is no time."""
+    """A format that one cell could be written in, or None if it is not a time."""
     text = pd.Series([cell], dtype=object)
     return next((form for form in (ISO, *_formats(text)) if _read_in(text, form).n_read), None)
 
 
 def sample(cells: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Some of the cells that are not empty, from all over the column."""
+    """Some of the cells that are not empty, spread over the whole column."""
     filled = cells.dropna()
     return filled.iloc[:: max(len(filled) // _N_SAMPLED, 1)]
 
 
 def _likely_formats(text: "pd.Series[Any]") -> list[str]:
-    """Those formats that read the most of a sample, so that few are tried on all cells."""
+    """The formats that read most of a sample, so that few are tried on all cells."""
     some = sample(text)
     n_read = {form: _read_in(some, form).n_read for form in dict.fromkeys(_formats(text))}
     return [form for form, n in n_read.items() if n == max(n_read.values())]
@@ -142,7 +139,7 @@ def _formats(text: "pd.Series[Any]") -> Iterator[str]:
     cells = text.dropna()
     if not len(cells):
         return
-    # The longest one, too: spreadsheets write midnight as a date alone, and it may come first.
+    # The longest one, too: spreadsheets write midnight as a mere date, and it may come first.
     longest = cells.iloc[int(cells.str.len().argmax())]
     for cell in dict.fromkeys((cells.iloc[0], cells.iloc[len(cells) // 2], longest)):
         yield from _formats_of(str(cell).strip())
@@ -163,11 +160,8 @@ def _formats_of(cell: str) -> Iterator[str]:
             yield from (form.format(*date.groups()) + time for form in forms)
 
 
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
 def _format_of_time(rest: str) -> str | None:
-    """The format of what comes after the date; None if that is no time of day."""
+    """The format of what follows the date; None if that is not a time of day."""
     if not rest.strip():
         return ""
     time = _TIME.fullmatch(rest.rstrip())
@@ -186,7 +180,7 @@ def _format_of_time(rest: str) -> str | None:
         "blank": time["blank"],
         "half": "%p",
         "gap": time["gap"],
-        # pandas reads distances from UTC, and UTC itself by no name but Z.
+        # pandas reads offsets from UTC, but of the names of UTC only Z.
         "zone": time["zone"] if (time["zone"] or "").casefold() in ("utc", "gmt") else "%z",
     }
     return "".join(piece for name, piece in pieces.items() if name in has)
@@ -196,7 +190,7 @@ def _read_in(text: "pd.Series[Any]", form: str) -> Reading:
     times = _parsed(text, form)
     date, found, _ = form.partition("%H" if "%H" in form else "%I")
     if found and np.isnat(times).any():
-        # A cell with a date alone means midnight.
+        # A mere date means midnight.
         midnights = _parsed(text, date.rstrip("T, "))
         times = np.where(np.isnat(times), midnights, times)
     return Reading(form, times)
@@ -208,6 +202,6 @@ def _parsed(text: "pd.Series[Any]", form: str) -> NDArray[Any]:
 
 
 def _oddity(times: NDArray[Any], series: Sequence[NDArray[np.intp]]) -> tuple[int, int]:
-    """How often time goes backwards, and how many steps are not as long as the others."""
-    own = [part[~np.isnat(part)] for part in (times[positions] for positions in series)]
-    return sum(map(n_backward, own)), sum(map(n_uneven, own))
+    """How many times are not later than the one before, and how many steps are uneven."""
+    by_series = [part[~np.isnat(part)] for part in (times[positions] for positions in series)]
+    return sum(map(n_backward, by_series)), sum(map(n_uneven, by_series))

@@ -1,4 +1,4 @@
-"""Reads the column of times, and checks that time goes forward in it."""
+"""Reads the column of times, and checks that they ascend."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from gru_parallel.errors import UsageError
 
 _HOUR = np.timedelta64(1, "h")
 _N_COMPARED = 100
-"""Cells among which one in another format is looked for; mostly the first is."""
+"""Number of cells among which one in another format is looked for; usually the first is."""
 
 
 def read_times(
@@ -28,22 +28,24 @@ def read_times(
     Args:
         sheet: the file's cells.
         column: the time column, of dates or of numbers.
-        series: positions of the rows of each series, in which time is to go forward; None where all
-            rows are of one.
+        series: positions of the rows of each series, in which the times should ascend; None where
+            there is only one series.
 
     Returns:
         Array of shape `(rows,)`: of datetime64 (in UTC, where the file names a time zone), or of
-        float64 where the column holds numbers that are no dates; NaT or NaN where a cell is no
-        time.
+        float64 where the column holds numbers that are not dates; NaT or NaN where a cell is not
+        a time.
 
     Raises:
-        UsageError: there are two ways to read the dates, between which nothing decides.
+        UsageError: there are two ways to read the dates, and nothing tells which is right.
     """
     cells = sheet.frame[column]
     if is_datetime64_any_dtype(cells):
         return np.asarray(pd.to_datetime(cells, utc=True).dt.tz_localize(None).to_numpy())
     if is_numeric_dtype(cells) or _are_mostly_numbers(sample(cells), sheet.csv_format):
-        return _numbers_or_dates(as_floats(cells, sheet.csv_format))
+        numbers = as_floats(cells, sheet.csv_format)
+        dates = read_whole_numbers(numbers)
+        return numbers if dates is None else dates
     text = cells.map(str, na_action="ignore")
     best, other = read_texts(text, [np.arange(len(text))] if series is None else series)
     if other is not None:
@@ -56,15 +58,15 @@ def read_times(
 
 
 def check_times(sheet: Sheet, column: str, times: NDArray[Any]) -> None:
-    """Refuse a series in which time does not go forward from each row to the next.
+    """Check that the times of a series ascend from each row to the next.
 
     Args:
         sheet: the cells of one series.
         column: the time column.
-        times: what it holds, array of shape `(rows,)`, see `read_times`.
+        times: its times, array of shape `(rows,)`, see `read_times`.
 
     Raises:
-        UsageError: a row has no time, or the rows are out of order or repeat a time.
+        UsageError: a row has no time, is earlier than the row before, or repeats its time.
     """
     bad = np.flatnonzero(pd.isna(times))
     if len(bad):
@@ -73,14 +75,12 @@ def check_times(sheet: Sheet, column: str, times: NDArray[Any]) -> None:
             f"row {sheet.row(first)}, column {column!r} {_no_time(sheet, column, first)}; correct "
             f"it, or name another column, or {NO_TIMES}, with data.time_column."
         )
-    backwards = np.flatnonzero(times[1:] <= times[:-1])
-    if not len(backwards):
-        return
-    raise _not_ascending(sheet, column, int(backwards[0]), times)
+    for before in np.flatnonzero(times[1:] <= times[:-1])[:1]:
+        raise _not_ascending(sheet, column, int(before), times)
 
 
 def _no_time(sheet: Sheet, column: str, position: int) -> str:
-    """Say what is wrong with a cell that was not read."""
+    """Tell what is wrong with a cell that was not read."""
     cells = sheet.frame[column]
     cell = cells.iloc[position]
     if pd.isna(cell):
@@ -91,9 +91,9 @@ def _no_time(sheet: Sheet, column: str, position: int) -> str:
         (int(o) for o in others if format_of(str(cells.iloc[o])) not in (None, form)), None
     )
     if form is None or other is None or is_numeric_dtype(cells):
-        return f"holds {str(cell)!r}, which is no time"
+        return f"holds {str(cell)!r}, which is not a time"
     return (
-        f"holds {str(cell)!r}, which is written otherwise than {str(cells.iloc[other])!r} in row "
+        f"holds {str(cell)!r}, which is in another format than {str(cells.iloc[other])!r} in row "
         f"{sheet.row(other)}"
     )
 
@@ -108,7 +108,7 @@ def _not_ascending(sheet: Sheet, column: str, before: int, times: NDArray[Any]) 
         remedies = ["keep one of them"]
         beside = time_of_day_beside(sheet, column)
         if beside is not None:
-            # Of several columns together, the name is theirs with blanks between.
+            # The name of joined columns consists of theirs, with blanks between.
             parts = column.split(" ") if set(column.split(" ")) <= set(sheet.names) else [column]
             columns = ",".join([*parts, beside])
             remedies = [f"set data.time_column=[{columns}] if these are date and time"]
@@ -118,7 +118,7 @@ def _not_ascending(sheet: Sheet, column: str, before: int, times: NDArray[Any]) 
         )
         remedies = [f"sort the file by {column!r}"]
     if _is_clock_set_back(before, times):
-        # Sorted, or with one left out, the two hours would be mixed up, or one of them lost.
+        # To sort the rows would mix up the two hours; to drop some would lose one of them.
         remedies = ["write times in UTC, or with their offsets, if clocks were set back there"]
     if not sheet.series:
         remedies.append("tell series apart by a column with data.series_column")
@@ -128,7 +128,7 @@ def _not_ascending(sheet: Sheet, column: str, before: int, times: NDArray[Any]) 
 
 
 def _is_clock_set_back(before: int, times: NDArray[Any]) -> bool:
-    """Whether time goes on by its step, but for an hour, after the position `before`."""
+    """Whether the step after the position `before` is an hour too short."""
     if before == 0 or is_numeric_dtype(times):
         return False
     step = times[before] - times[before - 1]
@@ -142,10 +142,5 @@ def _either(remedies: Sequence[str]) -> str:
 
 
 def _are_mostly_numbers(cells: "pd.Series[Any]", csv_format: CsvFormat) -> bool:
-    # Some numbers, as 2020 and 20200101, could be dates too; among numbers they are numbers.
+    # 2020 and 20200101 could be dates, too; among other numbers they are numbers.
     return int(np.isfinite(as_floats(cells, csv_format)).sum()) * 2 > len(cells)
-
-
-def _numbers_or_dates(numbers: NDArray[np.float64]) -> NDArray[Any]:
-    dates = read_whole_numbers(numbers)
-    return numbers if dates is None else dates

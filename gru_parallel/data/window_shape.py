@@ -1,4 +1,4 @@
-"""The extent of a window, checked: how many rows go in, and which ones are forecast."""
+"""The extent of a window: how many rows are input, and which ones are forecast."""
 
 from dataclasses import dataclass
 
@@ -16,12 +16,12 @@ class WindowShape:
     """The extent of a window.
 
     Attributes:
-        input_length: rows that go in.
+        input_length: number of input rows.
         horizon: rows ahead that are forecast.
         task: "window" forecasts the `horizon` rows after the window; "every_step" forecasts, at
-            each of its rows, the one row that lies `horizon` rows ahead.
-        min_input_length: rows that have to go in where a series has just begun, and has no
-            `input_length` rows yet; None asks for all of them.
+            each of its rows, the one row that is `horizon` rows ahead.
+        min_input_length: number of input rows at least, where a series has only just begun; None
+            for `input_length`.
     """
 
     input_length: int
@@ -30,7 +30,7 @@ class WindowShape:
     min_input_length: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse sizes that make no window."""
+        """Check the sizes."""
         require_positive("data.input_length", self.input_length)
         require_positive("data.horizon", self.horizon)
         if self.task not in TASKS:
@@ -46,7 +46,7 @@ class WindowShape:
 
     @property
     def shortest(self) -> int:
-        """Rows that go in at least."""
+        """Number of input rows of the shortest window."""
         return self.min_input_length or self.input_length
 
     @property
@@ -56,44 +56,36 @@ class WindowShape:
 
     @property
     def n_target_steps(self) -> int:
-        """Number of target rows of a window; of a whole one, where some may be short."""
+        """Number of target rows of a window of full length."""
         return self.horizon if self.task == "window" else self.input_length
 
     @property
     def leads(self) -> Tensor:
-        """Rows between each target and the newest input it may use.
+        """Rows from the newest input that each target may use to the target.
 
-        Of shape `(horizon,)`, or `(1,)` with the task "every_step", where all targets have the
-        same.
+        Of shape `(horizon,)`, or `(1,)` with the task "every_step", where all are the same.
         """
         if self.task == "window":
             return torch.arange(1, self.horizon + 1)
         return torch.tensor([self.horizon])
 
     def first_end(self, part_start: int, oldest_input: int) -> int:
-        """Where the first window ends that reaches neither back too far nor out of its part.
+        """The row after the last input of the first window that is possible.
 
         Args:
             part_start: first row that may be a target.
             oldest_input: first row that may be an input.
-
-        Returns:
-            The row after the window's last input.
         """
         if self.task == "window":
             return max(part_start, oldest_input + self.shortest)
         if oldest_input + self.horizon >= part_start:
             return oldest_input + self.shortest
-        # Short windows begin where the series does, and their first target lies before the part.
+        # Short windows begin where the series does, and their first target is before the part.
         return part_start - self.horizon + self.input_length
 
 
 def check_centre(centre: str, task: str) -> None:
-    """Refuse a way to centre that is unknown, or that would show the net what it must forecast.
-
-    Raises:
-        UsageError: see above.
-    """
+    """Raise a UsageError if the centring is unknown, or would show what is to be forecast."""
     if centre not in CENTRES:
         raise UsageError(f"data.centre={centre} is unknown; use one of {', '.join(CENTRES)}.")
     if centre == "last" and task == "every_step":
@@ -104,10 +96,6 @@ def check_centre(centre: str, task: str) -> None:
 
 
 def require_positive(setting: str, value: object) -> None:
-    """Refuse a size that is no whole number of at least 1.
-
-    Raises:
-        UsageError: see above.
-    """
+    """Raise a UsageError if a size is not a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise UsageError(f"{setting}={value} is not a size; use a whole number of at least 1.")

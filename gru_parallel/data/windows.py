@@ -1,8 +1,8 @@
-"""Cuts one part of the series into windows: what goes in, what should come out.
+"""Cuts one part of the series into windows of inputs and targets.
 
-A window is named by its end t: its inputs are the rows [t - input_length, t), and what it forecasts
-lies at or after row t (task "window") or `horizon` rows after each input row (task "every_step").
-No window reaches from one series into another. One that would begin before its series does may be
+A window is identified by its end t: its inputs are the rows [t - input_length, t), and its targets
+the rows from t on (task "window") or `horizon` rows after each input row (task "every_step"). No
+window crosses from one series into another. One that would begin before its series does may be
 shorter instead: `WindowShape.min_input_length`.
 """
 
@@ -31,14 +31,14 @@ def window_ends(
 ) -> range:
     """The ends t of the windows that one part has of one series.
 
-    Target rows never leave the part, and inputs never lie after it.
+    Targets are always in the part, and inputs never after it.
 
     Args:
         shape: extent of a window.
         part: rows of the part.
-        part_name: what to call it in an error: training, validation or test.
+        part_name: its name for an error: training, validation or test.
         stride: rows from one window to the next.
-        look_back: whether inputs may lie in the part before.
+        look_back: whether inputs may be in the part before.
 
     Returns:
         The ends, at least one.
@@ -51,13 +51,13 @@ def window_ends(
     first = shape.first_end(rows.start, _oldest_input(part, look_back))
     ends = range(first, rows.stop - shape.horizon + 1, stride)
     if not ends:
-        of = f" of series {part.series!r}" if part.series else ""
+        of_series = f" of series {part.series!r}" if part.series else ""
         setting = "min_input_length" if shape.may_be_short else "input_length"
         remedy = "use smaller ones, or change data.split"
         if part.series:
             remedy = "use smaller ones, change data.split, or leave the series out"
         raise UsageError(
-            f"The {part_name} part{of} has {len(rows)} rows, but a window of data.{setting}="
+            f"The {part_name} part{of_series} has {len(rows)} rows, but a window of data.{setting}="
             f"{shape.shortest} and data.horizon={shape.horizon} needs "
             f"{first + shape.horizon - rows.start}; {remedy}."
         )
@@ -66,12 +66,12 @@ def window_ends(
 
 @dataclass(frozen=True)
 class WindowRows:
-    """Which rows some windows are made of; row numbers count through all series.
+    """The rows of some windows; row numbers count through all series.
 
     A window that is shorter than the longest of them repeats its last row number.
 
     Attributes:
-        inputs: shape `(windows, longest)`; of no windows at all, `(0, input_length)`.
+        inputs: shape `(windows, longest)`; `(0, input_length)` if there are no windows.
         targets: shape `(windows, horizon)`, or `(windows, longest)` with the task "every_step".
         ends: the row after each window's last input, shape `(windows, 1)`.
         lengths: number of input rows of each window, shape `(windows, 1)`.
@@ -86,7 +86,7 @@ class WindowRows:
 
     @property
     def is_padding(self) -> Tensor:
-        """Which of the inputs only repeat a window's last row, shape `(windows, longest)`."""
+        """Whether an input only repeats the window's last row, shape `(windows, longest)`."""
         return torch.arange(self.inputs.shape[1]) >= self.lengths
 
 
@@ -94,9 +94,9 @@ class WindowDataset(Dataset[Batch]):
     """The windows of one part of one or more standardised series.
 
     Each window is a dict of `x`, array of shape `(its length, columns)`, `y`, of shape
-    `(n_target_steps, targets)`, and `anchor`, of shape `(1, targets)`: what centring took from `y`.
-    Where windows may be shorter than `input_length`, `lengths` says how many rows are real; fetched
-    together, short ones are filled up with zeros behind their last row.
+    `(n_target_steps, targets)`, and `anchor`, of shape `(1, targets)`: what centring subtracted
+    from `y`. Where windows may be shorter than `input_length`, `lengths` is the number of real
+    rows; fetched together, short ones are padded with zeros after their last row.
     """
 
     def __init__(
@@ -119,13 +119,13 @@ class WindowDataset(Dataset[Batch]):
             parts: rows of this part in each of its series.
             shape: extent of a window.
             stride: rows from one window to the next.
-            look_back: whether inputs may lie in the part before.
+            look_back: whether inputs may be in the part before.
             centre: "last" subtracts the window's last row from inputs and targets, so that the net
-                sees no level; "none" leaves them alone and makes the anchor 0.
-            part_name: what to call the part in an error.
+                sees no level; "none" subtracts nothing, and the anchor is 0.
+            part_name: its name for an error.
 
         Raises:
-            UsageError: the part is too short, or an option is unknown or at odds with the task.
+            UsageError: the part is too short, or an option is unknown or contradicts the task.
         """
         check_centre(centre, shape.task)
         ends = [window_ends(shape, part, part_name, stride, look_back) for part in parts]
@@ -150,7 +150,7 @@ class WindowDataset(Dataset[Batch]):
         return {name: tensor[0] for name, tensor in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> Batch:
-        """Many windows at once, stacked along a batch dimension that comes first."""
+        """Several windows, stacked along a batch dimension that comes first."""
         rows = self.rows_of(indices)
         x = self._values[rows.inputs]
         y = self.target_values[rows.targets]
@@ -168,20 +168,17 @@ class WindowDataset(Dataset[Batch]):
         return {"x": x, "y": y, "anchor": anchor, "lengths": rows.lengths.squeeze(1)}
 
     def rows_of(self, indices: Sequence[int] | Tensor) -> WindowRows:
-        """Say which rows some windows are made of.
+        """Return the rows of some windows, in the order of `indices`.
 
         Args:
             indices: the windows, counted from 0; negative ones count from the end.
-
-        Returns:
-            Their rows, in the order of `indices`.
 
         Raises:
             IndexError: there is no such window.
         """
         chosen = torch.as_tensor(indices, dtype=torch.long)
         if len(chosen) and not -len(self) <= int(chosen.min()) <= int(chosen.max()) < len(self):
-            raise IndexError(f"a window of {list(indices)} is not one of the {len(self)} there are")
+            raise IndexError(f"{list(indices)} are not all windows; there are {len(self)}")
         ends = self._ends[chosen].unsqueeze(1)
         lengths = self._lengths[chosen].unsqueeze(1)
         longest = int(lengths.max()) if len(chosen) else self.shape.input_length

@@ -26,9 +26,9 @@ def test_a_column_that_counts_is_asked_about(name: str, step: float, write: Writ
         (table,) = load_tables(path, series_column="id")
     assert table.columns == (name, "a")
     assert str(caught[0].message) == (
-        f"data.path={path}: column {name!r} ascends by equal steps, as times and row numbers do, "
-        f"and goes in as a value; if it is one of these, set data.time_column={name}, or list the "
-        "columns that go in with data.columns."
+        f"data.path={path}: column {name!r} ascends in equal steps, as times and row numbers do, "
+        f"and is used as a value; if it is one of these, set data.time_column={name}, or list the "
+        "columns to use in data.columns."
     )
 
 

@@ -271,7 +271,7 @@ def test_an_order_that_cannot_work_is_refused_before_any_work() -> None:
 
 def test_streams_of_windows_at_different_levels_are_refused() -> None:
     assert error_of(order="streams", centre="last") == (
-        "data.centre=last makes each window relative to its own last row, so a state carried along "
+        "data.centre=last makes each window relative to its last row, so a state carried along "
         "data.order=streams would be relative to another level in each window; use "
         "data.centre=none."
     )

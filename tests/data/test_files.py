@@ -95,8 +95,11 @@ def test_interpolate_keeps_every_row_and_leaves_the_gap_to_be_filled(write: Writ
         ("date,a\n2020-01-02,1\n2020-01-01,2\n", "row 3 (date=2020-01-01) is earlier than row 2"),
         ("timestamp,a\n1577840400,1\n1577836800,2\n", "row 3 (timestamp=1577836800) is earlier"),
         ("a,time\n1,7\n2,7\n", "row 3 repeats the time of row 2, time=7; keep one of them"),
-        ("time,a\nmorning,1\nnoon,2\n", "row 2, column 'time' holds 'morning', which is no time"),
-        ("ts,a\n1,1\nsoon,2\n3,3\n", "row 3, column 'ts' holds 'soon', which is no time"),
+        (
+            "time,a\nmorning,1\nnoon,2\n",
+            "row 2, column 'time' holds 'morning', which is not a time",
+        ),
+        ("ts,a\n1,1\nsoon,2\n3,3\n", "row 3, column 'ts' holds 'soon', which is not a time"),
     ],
 )
 def test_a_bad_cell_is_named_by_its_row_in_the_file(

@@ -1,4 +1,4 @@
-"""Rows that are missing in time: counted with a word, refused, or filled."""
+"""Rows that are missing in time: counted in a warning, refused, or filled."""
 
 import warnings
 from collections.abc import Callable
@@ -46,9 +46,9 @@ def error_of(path: Path, **options: str) -> str:
 def test_missing_rows_are_counted(write: Write) -> None:
     assert warning_of(with_gaps(write)) == (
         "3 rows are missing at a step of 1h, in 2 gaps, the first after row 6 (date=2020-01-01 "
-        "04:00:00); windows go on across as if there were none. Set data.frequency=1h to refuse "
-        "them or, with data.missing=interpolate, to fill them, or data.frequency=none to leave it "
-        "at that."
+        "04:00:00); windows span them as if they were not there. Set data.frequency=1h to refuse "
+        "them or, with data.missing=interpolate, to fill them, or data.frequency=none to accept "
+        "this."
     )
 
 
@@ -78,15 +78,14 @@ def test_rows_that_are_left_out_are_counted(write: Write, header: str) -> None:
 def test_of_a_clock_that_jitters_no_frequency_is_named(write: Write) -> None:
     message = warning_of(with_gaps(write, HOURS + pd.to_timedelta(np.arange(40) * 17 % 23, "s")))
     assert message.startswith("3 rows are missing, in 2 gaps, the first after row 6")
-    assert message.endswith("Set data.frequency=none to leave it at that.")
+    assert message.endswith("Set data.frequency=none to accept this.")
 
 
-def test_uneven_times_are_said_to_be_so(write: Write) -> None:
+def test_uneven_times_are_reported(write: Write) -> None:
     times = pd.to_datetime("2020-01-01") + pd.to_timedelta(np.cumsum(np.arange(40) ** 2), "min")
     assert warning_of(write("date,a\n" + lines(times, []))) == (
-        "the rows are not evenly spaced (date goes on by 0 days 00:01:00 to 1 days 01:21:00 from "
-        "row to row), and a window takes them as if they were; set data.frequency=none to leave it "
-        "at that."
+        "the rows are not evenly spaced (from row to row, date grows by 0 days 00:01:00 to 1 days "
+        "01:21:00), and windows are made as if they were; set data.frequency=none to accept this."
     )
 
 
@@ -104,7 +103,7 @@ def test_uneven_times_are_said_to_be_so(write: Write) -> None:
     ],
     ids=["hours", "ends", "months", "quarters", "years", "business", "mid-month", "jitter"],
 )
-def test_steps_of_calendars_and_clocks_are_no_gaps(times: pd.DatetimeIndex, write: Write) -> None:
+def test_steps_of_calendars_and_clocks_are_not_gaps(times: pd.DatetimeIndex, write: Write) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_table(write("date,a\n" + lines(times, [])))
@@ -172,7 +171,7 @@ def test_a_complete_series_passes_with_its_frequency(write: Write) -> None:
     assert load_table(write("date,a\n" + lines(HOURS, [])), frequency="h").n_rows == 40
 
 
-def test_none_leaves_it_at_that(write: Write) -> None:
+def test_none_accepts_gaps(write: Write) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load_table(with_gaps(write), frequency="none").n_rows == 37
@@ -181,14 +180,14 @@ def test_none_leaves_it_at_that(write: Write) -> None:
 @pytest.mark.parametrize(
     ("frequency", "problem"),
     [
-        ("2h", "row 3 (date=2020-01-01 01:00:00) is not at a whole number of steps of data.freque"),
+        ("2h", "row 3 (date=2020-01-01 01:00:00) is not a whole number of steps of data.frequency"),
         ("1s", "data.frequency=1s would make more than 10 rows of each that is there; use a longe"),
-        ("YS", "row 3 (date=2020-01-01 01:00:00) is not at a whole number of steps of data.freque"),
-        ("ME", "row 2 (date=2020-01-01 00:00:00) is not at a whole number of steps of data.freque"),
-        ("often", "data.frequency=often is no step of the dates in column 'date'; use one of pand"),
-        ("3600", "data.frequency=3600 is no step of the dates in column 'date'; use one of pandas"),
-        ("-1h", "data.frequency=-1h is no step of the dates"),
-        ("0h", "data.frequency=0h is no step of the dates"),
+        ("YS", "row 3 (date=2020-01-01 01:00:00) is not a whole number of steps of data.frequency"),
+        ("ME", "row 2 (date=2020-01-01 00:00:00) is not a whole number of steps of data.frequency"),
+        ("often", "data.frequency=often is not a valid step of the dates in column 'date'; use on"),
+        ("3600", "data.frequency=3600 is not a valid step of the dates in column 'date'; use one"),
+        ("-1h", "data.frequency=-1h is not a valid step of the dates"),
+        ("0h", "data.frequency=0h is not a valid step of the dates"),
     ],
 )
 def test_a_frequency_that_does_not_fit_is_refused(
@@ -202,8 +201,8 @@ def test_a_frequency_that_does_not_fit_is_refused(
 @pytest.mark.parametrize("frequency", ["1h", "0", "-5", "nan"])
 def test_numbers_need_a_number_for_frequency(frequency: str, write: Write) -> None:
     assert error_of(with_gaps(write, list(range(40))), frequency=frequency) == (
-        f"data.frequency={frequency} is no step of the numbers in column 'date'; use a number "
-        "above 0."
+        f"data.frequency={frequency} is not a valid step of the numbers in column 'date'; use a "
+        "number above 0."
     )
 
 
@@ -222,5 +221,5 @@ def test_a_frequency_and_rows_to_leave_out_are_refused(write: Write) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_a_series_of_a_row_or_none_has_no_steps(n: int) -> None:
+def test_a_series_of_at_most_one_row_has_no_steps(n: int) -> None:
     assert len(steps_of(HOURS.to_numpy()[:n]).gaps) == 0

@@ -108,7 +108,7 @@ def test_a_series_column_of_dates_is_not_taken_for_the_times(write: Write) -> No
         ),
         (
             "id,date,a\nx,2020-01-02,1\ny,soon,2\ny,2020-01-02,3\n",
-            "series 'y': row 3, column 'date' holds 'soon', which is no time; correct it",
+            "series 'y': row 3, column 'date' holds 'soon', which is not a time; correct it",
         ),
         (
             "id,ts,a\nx,5,1\ny,3,2\nx,4,3\n",

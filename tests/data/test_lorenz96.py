@@ -76,29 +76,38 @@ def test_no_steps_are_refused() -> None:
     [
         (
             {"forcing": float("nan")},
-            "data.forcing=nan is no finite number; use 8 for a chaotic series.",
+            "data.forcing=nan is not a finite number; use 8 for a chaotic series.",
         ),
         (
             {"forcing": float("inf")},
-            "data.forcing=inf is no finite number; use 8 for a chaotic series.",
+            "data.forcing=inf is not a finite number; use 8 for a chaotic series.",
         ),
         (
             {"dt": 5.0},
-            "data.forcing=8 with data.dt=5 makes numbers that grow beyond all bounds; use a smaller"
-            " data.dt, 0.05 for a forcing of 8.",
+            "data.forcing=8 with data.dt=5 makes numbers grow without bounds; use a smaller "
+            "data.dt, 0.05 for a forcing of 8.",
         ),
         (
             {"forcing": 1e6},
-            "data.forcing=1e+06 with data.dt=0.05 makes numbers that grow beyond all bounds; use a"
-            " smaller data.dt, 0.05 for a forcing of 8.",
+            "data.forcing=1e+06 with data.dt=0.05 makes numbers grow without bounds; use a "
+            "smaller data.dt, 0.05 for a forcing of 8.",
         ),
-        ({"dt": 0.0}, "data.dt=0.0 is no time between rows; use a number above 0, as 0.05."),
-        ({"dt": -0.05}, "data.dt=-0.05 is no time between rows; use a number above 0, as 0.05."),
+        (
+            {"dt": 0.0},
+            "data.dt=0.0 is not a valid time between rows; use a number above 0, as 0.05.",
+        ),
+        (
+            {"dt": -0.05},
+            "data.dt=-0.05 is not a valid time between rows; use a number above 0, as 0.05.",
+        ),
         (
             {"dt": float("nan")},
-            "data.dt=nan is no time between rows; use a number above 0, as 0.05.",
+            "data.dt=nan is not a valid time between rows; use a number above 0, as 0.05.",
         ),
-        ({"seed": -1}, "data.seed=-1 is no seed; use a whole number from 0 to 4294967295."),
+        (
+            {"seed": -1},
+            "data.seed=-1 is not a valid seed; use a whole number from 0 to 4294967295.",
+        ),
     ],
 )
 def test_what_makes_no_series_is_refused(options: dict[str, Any], message: str) -> None:

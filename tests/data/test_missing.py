@@ -48,8 +48,8 @@ def test_numbers_of_any_type_are_read() -> None:
 
 def test_a_text_cell_is_named() -> None:
     assert error_of(sheet_of(a=[1, 2], b=["3", "broken"])) == (
-        "data.path=series.csv: row 3, column 'b' holds 'broken', which is no number; correct it, "
-        "or set data.missing=interpolate or data.missing=drop, or leave the column out with "
+        "data.path=series.csv: row 3, column 'b' holds 'broken', which is not a number; correct "
+        "it, or set data.missing=interpolate or data.missing=drop, or leave the column out with "
         "data.columns."
     )
 
@@ -81,11 +81,11 @@ def test_the_first_bad_row_is_the_one_named() -> None:
 
 def test_a_column_of_dates_is_no_column_of_numbers() -> None:
     sheet = sheet_of(a=pd.date_range("2020-01-01", periods=2))
-    assert "row 2, column 'a' holds '2020-01-01 00:00:00', which is no number" in error_of(sheet)
+    assert "row 2, column 'a' holds '2020-01-01 00:00:00', which is not a number" in error_of(sheet)
 
 
 def test_a_column_of_lists_is_no_column_of_numbers() -> None:
-    assert "column 'a' holds '[1]', which is no number" in error_of(sheet_of(a=[[1], [2]]))
+    assert "column 'a' holds '[1]', which is not a number" in error_of(sheet_of(a=[[1], [2]]))
 
 
 @pytest.mark.parametrize("missing", ["interpolate", "drop"])
@@ -136,4 +136,4 @@ def test_a_cell_of_several_columns_is_asked_about(mark: str, word: str) -> None:
 
 @pytest.mark.parametrize(("name", "cell"), [("load MW", "5 km"), ("load", "5 5"), ("a b", "x")])
 def test_other_texts_are_of_one_column(name: str, cell: str) -> None:
-    assert "which is no number; correct it" in error_of(sheet_of(**{name: [cell]}))
+    assert "which is not a number; correct it" in error_of(sheet_of(**{name: [cell]}))

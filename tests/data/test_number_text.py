@@ -113,17 +113,18 @@ def test_texts_with_digits_that_become_gaps_are_counted(write: Write) -> None:
     [
         (
             {"separator": ":"},
-            "data.separator=: is no choice; use one of comma, semicolon, tab, pipe, space.",
+            "data.separator=: is not a valid choice; use one of comma, semicolon, tab, pipe, "
+            "space.",
         ),
-        ({"decimal": "dot"}, "data.decimal=dot is no choice; use one of point, comma."),
+        ({"decimal": "dot"}, "data.decimal=dot is not a valid choice; use one of point, comma."),
         (
             {"thousands": ""},
-            "data.thousands= is no choice; use one of comma, point, space, apostrophe.",
+            "data.thousands= is not a valid choice; use one of comma, point, space, apostrophe.",
         ),
         (
             {"thousands": "point"},
-            "data.thousands=point is data.decimal too, so that no number can be read; use two "
-            "different ones.",
+            "data.thousands=point is data.decimal, too, so that no number can be read; use two "
+            "different characters.",
         ),
     ],
 )

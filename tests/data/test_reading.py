@@ -101,7 +101,7 @@ def test_an_empty_file_is_refused(write: Write, content: str | bytes) -> None:
 
 @pytest.mark.parametrize("content", ["a,b\n", "a,b", "a,b\n\n\n", "a,b\n,\n"])
 def test_a_file_that_is_only_a_header_is_refused(write: Write, content: str) -> None:
-    expected = "has no rows of values; give a CSV or Parquet file with a window of them or more."
+    expected = "has no rows of values; give a CSV or Parquet file with at least one window."
     assert error_of(write(content)) == expected
 
 
@@ -151,7 +151,7 @@ def test_column_names_in_angle_brackets_are_no_web_page(write: Write) -> None:
 def test_prose_is_refused(write: Write, content: str) -> None:
     assert error_of(write(content)) == (
         "is not a CSV file of a series (no field below its first line begins with a number or a "
-        "date); give a CSV file with a header row and a row of numbers a time step."
+        "date); give a CSV file with a header row and one row of numbers per time step."
     )
 
 

@@ -2,8 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gru_parallel.data.split import Split, split, split_series
+from gru_parallel.data.split import PARTS, split, split_series
 from gru_parallel.errors import UsageError
+
+
+def in_parts(*ranges: range) -> dict[str, range]:
+    return dict(zip(PARTS, ranges, strict=True))
 
 
 def error_of(n_rows: int, parts: list[float]) -> str:
@@ -13,15 +17,15 @@ def error_of(n_rows: int, parts: list[float]) -> str:
 
 
 def test_fractions_that_add_up_to_one_use_every_row() -> None:
-    assert split(10, [0.7, 0.1, 0.2]) == Split(range(7), range(7, 8), range(8, 10))
+    assert split(10, [0.7, 0.1, 0.2]) == in_parts(range(7), range(7, 8), range(8, 10))
 
 
 def test_fractions_may_leave_rows_unused() -> None:
-    assert split(100, [0.5, 0.1, 0.1]) == Split(range(50), range(50, 60), range(60, 70))
+    assert split(100, [0.5, 0.1, 0.1]) == in_parts(range(50), range(50, 60), range(60, 70))
 
 
 def test_row_counts_are_taken_as_they_are() -> None:
-    expected = Split(range(8640), range(8640, 11_520), range(11_520, 14_400))
+    expected = in_parts(range(8640), range(8640, 11_520), range(11_520, 14_400))
     assert split(17_420, [8640, 2880, 2880]) == expected
     assert split(17_420, [8640.0, 2880.0, 2880.0]) == expected
 
@@ -32,7 +36,7 @@ def test_row_counts_are_taken_as_they_are() -> None:
 )
 def test_fractions_of_the_whole_leave_no_gap(n_rows: int, weights: tuple[int, int, int]) -> None:
     parts = split(n_rows, [weight / sum(weights) for weight in weights])
-    rows = [*parts.training, *parts.validation, *parts.test]
+    rows = [row for name in PARTS for row in parts[name]]
     assert rows == list(range(n_rows))
 
 
@@ -68,7 +72,7 @@ def test_a_mixture_is_refused(parts: list[float]) -> None:
 
 
 def test_series_are_cut_by_fractions_and_by_counts() -> None:
-    expected = Split(range(7), range(7, 8), range(8, 10))
+    expected = in_parts(range(7), range(7, 8), range(8, 10))
     assert split_series(10, [0.7, 0.1, 0.2]) == expected
     assert split_series(10, [7, 1, 2]) == expected
     assert split_series(12, [7, 1, 2]) == expected
@@ -78,4 +82,4 @@ def test_a_series_with_too_few_rows_is_named() -> None:
     with pytest.raises(
         UsageError, match="takes 120 rows, more than the 100 of series 'north'; use"
     ):
-        split(100, [80, 20, 20], "north")
+        split(100, [80, 20, 20], whole="of series 'north'")

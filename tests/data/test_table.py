@@ -9,7 +9,8 @@ def test_a_table_refuses_values_that_do_not_fit_its_columns() -> None:
     with pytest.raises(UsageError) as caught:
         Table(None, np.zeros((5, 3)), ("a", "b"), ("a",))
     assert str(caught.value) == (
-        "values of shape (5, 3) do not fit 2 columns; give an array of shape (rows, 2)."
+        "values has the shape (5, 3), which does not fit 2 columns; give an array of shape "
+        "(rows, 2)."
     )
 
 

@@ -95,7 +95,9 @@ def test_midnight_may_have_lost_its_time_of_day(form: str, start: int) -> None:
         ("%y/%m/%d %H:%M", pd.date_range("2020-01-05", periods=60, freq="h")),
     ],
 )
-def test_of_two_ways_to_read_dates_the_evener_is_taken(form: str, times: pd.DatetimeIndex) -> None:
+def test_of_two_ways_to_read_dates_the_more_even_is_taken(
+    form: str, times: pd.DatetimeIndex
+) -> None:
     assert read(times.strftime(form)) == times.to_pydatetime().tolist()
 
 
@@ -145,11 +147,11 @@ def test_a_cell_in_another_format_is_named_beside_one_of_the_others() -> None:
     with pytest.raises(UsageError) as caught:
         check_times(sheet, "when", read_times(sheet, "when"))
     assert str(caught.value).startswith(
-        "data.path=series.csv: row 4, column 'when' holds '2020-01-13 12:00', which is written "
-        "otherwise than '01/13/2020 10:00' in row 2; correct it"
+        "data.path=series.csv: row 4, column 'when' holds '2020-01-13 12:00', which is in "
+        "another format than '01/13/2020 10:00' in row 2; correct it"
     )
 
 
 @pytest.mark.parametrize("cell", ["13:00", "1:00 PM", "north", "12", "1.5", "2020-13-01", "5 km"])
-def test_what_is_no_date_has_no_format(cell: str) -> None:
+def test_what_is_not_a_date_has_no_format(cell: str) -> None:
     assert format_of(cell) is None

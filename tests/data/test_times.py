@@ -49,7 +49,7 @@ def test_calendar_days_of_a_parquet_file_are_read() -> None:
 
 def test_a_cell_that_is_no_time_is_named() -> None:
     assert error_of(["2020-01-01", "2020-13-01"]) == (
-        "data.path=series.csv: row 3, column 'when' holds '2020-13-01', which is no time; "
+        "data.path=series.csv: row 3, column 'when' holds '2020-13-01', which is not a time; "
         "correct it, or name another column, or none, with data.time_column."
     )
 
@@ -84,7 +84,7 @@ def test_numbers_out_of_order_are_named() -> None:
 
 def test_a_damaged_number_among_numbers_is_named() -> None:
     assert error_of(["1577836800", "soon", "1577844000"]).startswith(
-        "data.path=series.csv: row 3, column 'when' holds 'soon', which is no time; correct it"
+        "data.path=series.csv: row 3, column 'when' holds 'soon', which is not a time; correct it"
     )
 
 

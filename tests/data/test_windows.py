@@ -95,7 +95,7 @@ def test_windows_fetched_together_equal_windows_fetched_one_by_one(centre: str) 
 
 def test_a_window_beyond_the_end_does_not_exist() -> None:
     dataset = dataset_of(range(10), WindowShape(4, 2))
-    with pytest.raises(IndexError, match=r"\[5\] is not one of the 5 there are"):
+    with pytest.raises(IndexError, match=r"\[5\] are not all windows; there are 5"):
         dataset[5]
     assert torch.equal(dataset[-1]["x"], dataset[4]["x"])
 
@@ -122,7 +122,7 @@ def test_no_window_leaks_across_the_split(
     parts = split(n_rows, fractions)
     shape = WindowShape(input_length, horizon, task)
     rows = np.arange(float(n_rows))[:, None]
-    for part in (parts.training, parts.validation, parts.test):
+    for part in parts.values():
         try:
             dataset = WindowDataset(
                 rows,
