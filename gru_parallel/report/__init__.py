@@ -1,6 +1,6 @@
 """What a person reads of a run: plan table, results, summary file, timeline picture, trace file.
 
-What `verify` prints is in `report.verification`, by itself: it needs torch, and nothing here does.
+What `verify` prints is in `report.verification`, apart: it needs torch, and nothing here does.
 """
 
 from gru_parallel.report.epoch_line import epoch_line

@@ -1,4 +1,4 @@
-"""What a run says of an epoch: one line, where no progress bar shows it."""
+"""What a run prints about an epoch: one line, where there is no progress bar."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def epoch_line(result: EpochResult, n_epochs: int) -> str:
-    """Tell of an epoch, or of a validation within one, in one line.
+    """Describe an epoch, or a validation within one, in one line.
 
     Args:
-        result: what the run has come to there.
+        result: the run's losses there.
         n_epochs: of the whole run; -1 for a run without a known end.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Whether and how the labels of cells fit into them; knows sizes only, and draws nothing."""
+"""Whether and how labels fit into the cells; knows sizes only, and draws nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def fit_labels(labels: Sequence[str], width_points: float, height_points: float)
         height_points: height of a cell.
 
     Returns:
-        The fit, or None if the labels would be too small to read or there is none.
+        The fit, or None if the labels would be too small to read or there are none.
     """
     if not labels:
         return None

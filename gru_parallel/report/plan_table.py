@@ -13,15 +13,15 @@ from gru_parallel.report.units import format_bytes, format_ms, format_percent
 
 
 def plan_table(planned: Planned) -> Table:
-    """Lay the plan out, one row per stage, with the predicted step under it; at most 80 columns.
+    """Show the plan, one row per stage, and the predicted step below; at most 80 columns wide.
 
     Args:
         planned: the plan, with its costs and devices.
 
     Returns:
         A table of stage, device, layers, parameters, memory and predicted time of one step; the
-        caption has the schedule, the predicted step time and bubble, and what to know about
-        barriers in time, and devices that idle or carry several stages.
+        caption has the schedule, the predicted step time and bubble, barriers in time, and devices
+        that idle or carry several stages.
     """
     plan, costs, memory_bytes = planned.plan, planned.stage_costs, planned.stage_memory_bytes
     table = Table(
@@ -38,7 +38,7 @@ def plan_table(planned: Planned) -> Table:
     n_parameters = sum(cost.n_parameters for cost in costs)
     table.add_column("parameters", footer=f"{n_parameters:,}", justify="right")
     table.add_column("memory", footer=format_bytes(sum(memory_bytes)), justify="right")
-    table.add_column("predicted time a step", justify="right")
+    table.add_column("predicted time per step", justify="right")
     for stage, times_ms in enumerate(planned.stage_times_ms):
         table.add_row(
             str(stage),
@@ -52,7 +52,7 @@ def plan_table(planned: Planned) -> Table:
 
 
 def _span(layers: range) -> str:
-    """Name layers in a row: 4, or 0-3."""
+    """Name consecutive layers: 4, or 0-3."""
     return f"{layers[0]}" if len(layers) == 1 else f"{layers[0]}-{layers[-1]}"
 
 
@@ -69,7 +69,7 @@ def _caption(planned: Planned) -> list[Text]:
     lines += _shared_devices(plan)
     if planned.idle_devices:
         lines.append(f"idle, without a stage: {', '.join(planned.idle_devices)}")
-    # Text, because rich would read what stands in brackets or between colons as its own markup.
+    # Text, because rich would take what is in brackets or between colons for its markup.
     return [Text(line) for line in lines]
 
 
@@ -78,7 +78,7 @@ def _count(number: int, noun: str, plural: str = "s") -> str:
 
 
 def _barriers(planned: Planned) -> list[str]:
-    """Say where time chunks gain nothing, and what the step would take without that."""
+    """Tell where chunks gain nothing, and what the step would take without these barriers."""
     stages = list(planned.held_shares)
     if not stages:
         return []
@@ -91,9 +91,9 @@ def _barriers(planned: Planned) -> list[str]:
 
 
 def _shared_devices(plan: Plan) -> list[str]:
-    """Say which devices carry several stages: the prediction lets each of them run alone."""
+    """Tell which devices carry several stages; the prediction assumes that none does."""
     names = [name for stage in plan.stages for name in stage.devices]
     shared = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if not shared:
         return []
-    return [f"predicted as if each stage had a device of its own; shared: {', '.join(shared)}"]
+    return [f"predicted as if each stage had its own device; shared: {', '.join(shared)}"]

@@ -1,4 +1,4 @@
-"""What a stage is called in pictures and traces."""
+"""The names of stages in pictures and traces."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ def stage_names(n_stages: int, device_names: Sequence[str]) -> tuple[str, ...]:
         device_names: the device of each stage.
 
     Returns:
-        One name a stage.
+        One name per stage.
 
     Raises:
         ValueError: there is not one device name for each stage.

@@ -16,26 +16,26 @@ _LABELS = {"repeat_last": "repeat last value", "seasonal_naive": "seasonal naive
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run came to; the names are the keys of summary.json.
+    """The result of a run; the names are the keys of summary.json.
 
     Attributes:
         ended: how the run ended: "completed", "stopped early", "interrupted" or "failed".
         reason: why it ended before its last epoch or step, or None.
         test_metrics: errors on the test windows by name, like {"mse": 0.1, "mae": 0.2}; less is
-            better. None where there was no test.
+            better. None without a test.
         baselines: the same errors of each baseline on the same windows, like
-            {"repeat_last": {"mse": 0.3}}; empty where there was to be no test.
-        test_windows: number of windows that are tested.
-        all_test_windows: number of windows that the test part has.
+            {"repeat_last": {"mse": 0.3}}; empty without a test.
+        test_windows: number of windows tested.
+        all_test_windows: number of windows in the test part.
         validation_loss: lowest `val/loss`, or None without a validation.
-        best_epoch: the epoch that had it, counted from 0, or None.
-        n_parameters: numbers that were trained.
-        epochs: epochs that were begun.
-        steps: steps of the optimiser.
-        timed_steps: steps that step_ms and samples_per_s are the medians of.
+        best_epoch: the epoch of that loss, counted from 0, or None.
+        n_parameters: number of parameters trained.
+        epochs: number of epochs begun.
+        steps: number of steps of the optimiser.
+        timed_steps: number of steps of which step_ms and samples_per_s are the medians.
         step_ms: time of one training step, or None if none was timed.
-        samples_per_s: windows trained on in a second, or None if that was not measured.
-        predicted_bubble: idle share that the plan promised, from 0 to 1.
+        samples_per_s: windows trained on per second, or None if not measured.
+        predicted_bubble: idle share that the plan predicted, from 0 to 1.
         timeline_step: the step that timeline.png and trace.json show, or None without them.
         timeline_step_ms: time of that step, its optimiser step included.
         measured_bubble: idle share of that step.
@@ -66,7 +66,7 @@ class Summary:
 
 
 def write_summary(summary: Summary, path: Path | str) -> None:
-    """Write the summary as strict JSON: what is NaN or infinite becomes null.
+    """Write the summary as strict JSON: NaN and infinite numbers become null.
 
     Args:
         summary: the run's result.
@@ -92,15 +92,15 @@ def read_summary(path: Path | str) -> Summary:
 
 
 def results_table(summary: Summary) -> Table:
-    """Lay the test metrics out beside those of the baselines, the best of each in bold.
+    """Show the test metrics beside those of the baselines, the best of each in bold.
 
     Args:
         summary: the result of a run that was tested.
 
     Returns:
-        A table with a row for the model and each baseline, and a column for each test metric. An
-        error that is not known, or not finite, is never the best. Where not all windows were
-        tested, the title says so.
+        A table with one row for the model and each baseline, and one column per test metric. An
+        error that is unknown or not finite is never the best. The title tells if not all windows
+        were tested.
     """
     metrics = summary.test_metrics or {}
     table = Table(title=Text(_title(summary), style="bold"), box=box.SIMPLE_HEAD)

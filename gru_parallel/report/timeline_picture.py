@@ -1,4 +1,4 @@
-"""The timeline as a picture: a row a stage, the bubble in grey. Simulated and measured alike.
+"""The timeline, simulated or measured, as a picture: one row per stage, the bubble in grey.
 
 Uses matplotlib's objects and never pyplot, which keeps state for the whole process and is not
 made for threads.
@@ -59,22 +59,22 @@ def draw_timeline(
     until_ms: float | None = None,
     note: str = "",
 ) -> None:
-    """Draw a timeline into a PNG file; equal timelines give equal files.
+    """Draw a timeline into a PNG file; equal timelines make equal files.
 
     Args:
-        timeline: what ran when. Sends and receives are not drawn: a stage that hands over waits.
+        timeline: what ran when. Sends and receives are not drawn: a stage waits meanwhile.
         path: the PNG file to write.
         title: the picture's first line.
         device_names: the device of each stage.
         until_ms: where the time axis ends, in ms, so that pictures can share a scale; the end of
             the step if None.
-        note: what else is to be known, in small letters at the top right.
+        note: a remark, in small letters at the top right.
 
     Raises:
         ValueError: there is not one device name for each stage.
     """
     figure = timeline_figure(timeline, title, device_names, until_ms, note)
-    # The file would name matplotlib's version, and so change with it.
+    # The file would name matplotlib's version, and so depend on it.
     figure.savefig(path, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
 
 
@@ -92,7 +92,7 @@ def timeline_figure(
         title: the picture's first line.
         device_names: the device of each stage.
         until_ms: where the time axis ends, in ms; the end of the step if None.
-        note: what else is to be known, in small letters at the top right.
+        note: a remark, in small letters at the top right.
 
     Returns:
         A figure of one pair of axes, stage 0 at the top, time in ms from the first start.
@@ -103,8 +103,8 @@ def timeline_figure(
     names = stage_names(timeline.n_stages, device_names)
     figure = Figure(figsize=(_WIDTH_INCHES, _height_inches(timeline.n_stages)))
     FigureCanvasAgg(figure)
-    axes = figure.add_axes(_axes_place(names))
-    # Never of no width, which matplotlib warns of: a timeline may have no events.
+    axes = figure.add_axes(_axes_bounds(names))
+    # A timeline may have no events, and matplotlib warns of axes of no width.
     axes.set_xlim(0, until_ms or timeline.step_ms or 1.0)
     _style(axes, names)
     _draw_bars(axes, timeline)
@@ -120,7 +120,7 @@ def _height_inches(n_stages: int) -> float:
     return _TOP_INCHES + n_stages * _ROW_INCHES + _BOTTOM_INCHES
 
 
-def _axes_place(names: Sequence[str]) -> tuple[float, float, float, float]:
+def _axes_bounds(names: Sequence[str]) -> tuple[float, float, float, float]:
     """Left, bottom, width and height of the axes as shares of the figure."""
     height = _height_inches(len(names))
     left = 0.25 + 0.075 * max(map(len, names), default=0)
@@ -140,10 +140,10 @@ def _style(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _draw_bars(axes: Axes, timeline: Timeline) -> None:
-    """One collection of bars a stage and op, so that thousands of cells stay quick to draw."""
+    """One collection of bars per stage and op, so that thousands of cells are quick to draw."""
     usual_width = _usual_width_points(axes, _computed(timeline))
     is_dense = usual_width < _DENSE
-    # A gap between cells, narrower where cells are: it must not swallow them.
+    # The gap between cells: narrower where cells are, so that it does not hide them.
     gap = 0.0 if is_dense else min(0.8, 0.12 * usual_width)
     start_ms = _start_ms(timeline)
     for stage in range(timeline.n_stages):
@@ -162,7 +162,7 @@ def _draw_bars(axes: Axes, timeline: Timeline) -> None:
                     facecolor=colour,
                     edgecolor="white",
                     linewidth=gap,
-                    # Cells thinner than a dot come out even only if none is blurred or moved.
+                    # Cells thinner than a dot look even only if none is blurred or moved.
                     antialiased=not is_dense,
                     snap=False if is_dense else None,
                     zorder=2,
@@ -170,12 +170,12 @@ def _draw_bars(axes: Axes, timeline: Timeline) -> None:
 
 
 def _draw_labels(axes: Axes, timeline: Timeline) -> bool:
-    """Write micro-batch.chunk into the cells of each op that has room; say whether any has."""
+    """Write micro-batch.chunk into the cells of each op that has room; return whether any has."""
     start_ms = _start_ms(timeline)
     has_labels = False
     for op in COLOURS:
         events = [event for event in timeline.events if event.action.op is op]
-        # One answer for all cells of an op: labels here and there would look like a statement.
+        # The same for all cells of an op: labels in some would seem to mean something.
         width = _usual_width_points(axes, events)
         fit = fit_labels([_label(event) for event in events], width, _BAR_HEIGHT_POINTS)
         if fit is None:
@@ -199,15 +199,15 @@ def _draw_labels(axes: Axes, timeline: Timeline) -> bool:
 
 def _draw_heading(figure: Figure, axes: Axes, timeline: Timeline, title: str, note: str) -> None:
     height = figure.get_figheight()
-    place = axes.get_position()
+    bounds = axes.get_position()
     numbers = f"step {format_ms(timeline.step_ms)}, bubble {format_percent(timeline.bubble)}"
     title_y, numbers_y = 1 - 0.3 / height, 1 - 0.55 / height
-    # Title and note are the caller's words: a dollar sign in them is no formula.
-    figure.text(place.x0, title_y, title, fontsize=11, fontweight="bold", parse_math=False)
+    # A dollar sign in title or note does not begin a formula.
+    figure.text(bounds.x0, title_y, title, fontsize=11, fontweight="bold", parse_math=False)
     if note:
-        at = (place.x1, title_y)
+        at = (bounds.x1, title_y)
         figure.text(*at, note, ha="right", fontsize=8, color=_QUIET, parse_math=False)
-    figure.text(place.x0, numbers_y, numbers, fontsize=9, color=_QUIET)
+    figure.text(bounds.x0, numbers_y, numbers, fontsize=9, color=_QUIET)
     ops = {event.action.op for event in _computed(timeline)}
     handles = [Patch(color=COLOURS[op], label=_MEANING[op]) for op in COLOURS if op in ops]
     handles.append(Patch(color=IDLE_COLOUR, label="idle (bubble)"))
@@ -243,6 +243,6 @@ def _width_points(axes: Axes, event: Event) -> float:
 
 
 def _usual_width_points(axes: Axes, events: Sequence[Event]) -> float:
-    """The width that nine in ten cells have, or more: a few thin ones do not count."""
+    """The width that nine in ten cells have at least: a few thin ones do not count."""
     widths = sorted(_width_points(axes, event) for event in events)
     return widths[len(widths) // 10] if widths else 0.0

@@ -74,7 +74,7 @@ def _event(entry: Mapping[str, Any]) -> Event:
 def _complete(event: Event, origin_ms: float) -> dict[str, object]:
     """A complete event ("X"): its name, its start and how long it took, in microseconds."""
     action = event.action
-    # Rounded to ns as the viewers do, so that an event never ends after the next has begun.
+    # Rounded to ns as the viewers do, so that no event ends after the next has begun.
     start_ns = round((event.start_ms - origin_ms) * 1e6)
     end_ns = round((event.end_ms - origin_ms) * 1e6)
     cell = {"micro_batch": action.micro_batch, "chunk": action.chunk}

@@ -1,29 +1,15 @@
-"""Times, memory and shares as a person reads them, with their unit. Files get the bare numbers."""
+"""Times, memory and shares for people, with their units. Files get the bare numbers."""
 
 _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def format_ms(time_ms: float) -> str:
-    """Write a time with three significant digits, so `0.0123 ms`, `4.56 ms` or `1,234 ms`.
-
-    Args:
-        time_ms: a time in milliseconds.
-
-    Returns:
-        The time with its unit.
-    """
+    """Write a time with three significant digits: `0.0123 ms`, `4.56 ms` or `1,234 ms`."""
     return f"{_three_digits(time_ms)} ms"
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a time as a person would, so `0.46 s`, `12.3 s`, `3 min 20 s` or `2 h 5 min`.
-
-    Args:
-        seconds: a time in seconds, at least 0.
-
-    Returns:
-        The time with its units.
-    """
+    """Write a time of at least 0 s: `0.46 s`, `12.3 s`, `3 min 20 s` or `2 h 5 min`."""
     if seconds < 99.95:
         return f"{seconds:.1f} s" if seconds >= 9.995 else f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -34,17 +20,10 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(n_bytes: float) -> str:
-    """Write an amount of memory in the largest unit that keeps it at 1 or more.
-
-    Args:
-        n_bytes: memory in bytes.
-
-    Returns:
-        The amount with its unit, a power of 1024.
-    """
+    """Write an amount of memory in the largest unit, a power of 1024, in which it is 1 or more."""
     amount = float(n_bytes)
     for unit in _BYTE_UNITS[:-1]:
-        # What would print as 1,000 of a unit is better read in the next.
+        # 999.5 and more would print as 1,000 of this unit.
         if abs(amount) < 999.5:
             return f"{_three_digits(amount)} {unit}" if unit != "B" else f"{amount:.0f} {unit}"
         amount /= 1024
@@ -52,27 +31,13 @@ def format_bytes(n_bytes: float) -> str:
 
 
 def format_percent(share: float) -> str:
-    """Write a share with one decimal.
-
-    Args:
-        share: from 0 to 1.
-
-    Returns:
-        The share in percent, with its sign.
-    """
-    # Rounding first, so that a share a hair below zero does not print as -0.0.
+    """Write a share, from 0 to 1, in percent with one decimal."""
+    # Rounded first, so that a share just below zero does not print as -0.0.
     return f"{round(100 * share, 1) + 0.0:.1f} %"
 
 
 def format_difference(difference: float) -> str:
-    """Write a relative difference, so `0`, `4.4e-16`, `0.95` or `inf`.
-
-    Args:
-        difference: at least 0.
-
-    Returns:
-        The difference with two significant digits.
-    """
+    """Write a relative difference of at least 0: `0`, `4.4e-16`, `0.95` or `inf`."""
     if difference == 0:
         return "0"
     return f"{difference:.1e}" if difference < 0.01 else f"{difference:.2f}"

@@ -1,4 +1,4 @@
-"""What `verify` prints: how far every cut is from one `nn.GRU`, and what becomes of h_0."""
+"""What `verify` prints: how far every cut is from one `nn.GRU`, and where h_0 comes from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEASURES = ("output", "h_n", "dL/dx", "dL/dh_0", "dL/dw")
 
 
 def cuts_heading(settings: Settings) -> Text:
-    """Say what is compared, how, and what is promised."""
+    """Describe what is compared, how, and what is promised."""
     return Text(
         f"One nn.GRU of {settings.num_layers} layers, hidden size {settings.hidden_size},"
         f" {settings.dtype}, against gru_parallel.GRU.\n"
@@ -33,12 +33,7 @@ def cuts_heading(settings: Settings) -> Text:
 
 
 def cuts_tables(cuts: Sequence[Cut], settings: Settings) -> Iterator[Table]:
-    """Lay the same cuts out three times: by where, by how, and by what is cut; in 80 columns.
-
-    Args:
-        cuts: every cut.
-        settings: have the promise.
-    """
+    """Show the cuts three times: by where, by how, and by what is cut; at most 80 columns wide."""
     yield _cuts_table(
         cuts,
         settings,
@@ -66,11 +61,11 @@ def cuts_tables(cuts: Sequence[Cut], settings: Settings) -> Iterator[Table]:
 
 
 def starts_tables(answers: Sequence[Answer], settings: Settings) -> Iterator[Table]:
-    """Lay the answers about h_0 out: of several `nn.GRU`s, and of this library's blocks.
+    """Show the answers about h_0: of several `nn.GRU`s, and of this library's blocks.
 
     Args:
-        answers: those of one title follow one another.
-        settings: have the sizes and the promise.
+        answers: grouped by what they are made of.
+        settings: of sizes and the promise.
     """
     each = layers_each(settings.num_layers)
     several = f"{settings.num_layers // each} GRUs of {_layers(each)}"
@@ -100,12 +95,12 @@ def starts_tables(answers: Sequence[Answer], settings: Settings) -> Iterator[Tab
 
 
 def verdict(cuts: Sequence[Cut], answers: Sequence[Answer], tolerance: float) -> Text:
-    """Say in the last line whether all promises are kept, and where not the worst that is broken.
+    """The last line: whether all promises are kept, or else the worst cut and the first answer.
 
     Args:
         cuts: every cut.
         answers: every answer about h_0.
-        tolerance: how far results may be off that are to be equal.
+        tolerance: how far apart results may be that should be equal.
     """
     broken_cuts = [cut for cut in cuts if not cut.is_kept(tolerance)]
     broken_answers = [answer for answer in answers if not answer.is_kept(tolerance)]
@@ -139,7 +134,7 @@ def _table(title: str | None = None) -> Table:
 def _cuts_table(
     cuts: Sequence[Cut], settings: Settings, labels: dict[str, Callable[[Cut], str]]
 ) -> Table:
-    """Make a row of all cuts whose labels are the same."""
+    """Make one row of all cuts with the same labels."""
     table = _table()
     for name in labels:
         table.add_column(name, min_width=len("one_f_one_b"))

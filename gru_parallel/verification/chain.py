@@ -1,4 +1,4 @@
-"""Several GRUs one after the other, as plain PyTorch and as this library's blocks."""
+"""A chain of several GRUs, in plain PyTorch and as this library's blocks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gru_parallel.verification.settings import Settings
 
 @dataclass(frozen=True)
 class Found:
-    """What a model makes of a batch.
+    """What a model computes from a batch.
 
     Attributes:
         output: shape (time, batch, hidden_size).
-        gradients: of each weight, and of each learned state, by the name in the state dict.
+        gradients: of each weight and learned state, by its name in the state dict.
     """
 
     output: Tensor
@@ -31,10 +31,10 @@ class Found:
 
 
 class PlainChain(nn.Module):
-    """`nn.GRU`s one after the other, with the weights of one that has all their layers.
+    """A chain of `nn.GRU`s, with the weights of one that has all their layers.
 
     Args:
-        whole: has the weights.
+        whole: the `nn.GRU` with the weights.
         layers_each: layers of each GRU, a divisor of those of `whole`.
         later_start: what all but the first start from: "given" (their part of h_0), "zeros" or
             "previous" (the h_n of the one before).
@@ -51,17 +51,16 @@ class PlainChain(nn.Module):
             dtype = whole.weight_ih_l0.dtype
             gru = nn.GRU(input_size, whole.hidden_size, layers_each, dtype=dtype)
             with torch.no_grad():
-                for own in gru.parameters():
-                    own.copy_(next(weights))
+                for weight in gru.parameters():
+                    weight.copy_(next(weights))
             self.grus.append(gru)
 
     def forward(self, x: Tensor, h_0: Tensor) -> tuple[Tensor, Tensor]:
         """Run one GRU after the other; shapes as for `nn.GRU`."""
         states: list[Tensor] = []
-        for gru, own in zip(self.grus, h_0.split(self.layers_each), strict=True):
-            start = own
+        for gru, start in zip(self.grus, h_0.split(self.layers_each), strict=True):
             if states and self.later_start == "zeros":
-                start = torch.zeros_like(own)
+                start = torch.zeros_like(start)
             if states and self.later_start == "previous":
                 start = states[-1]
             x, h_n = gru(x, start)
@@ -70,7 +69,7 @@ class PlainChain(nn.Module):
 
 
 class Outputs(StepHead):
-    """Gives out what the stack gives, so that it can be compared as it is."""
+    """Returns the outputs of the stack as they are, to be compared."""
 
     stepwise = True
 
@@ -88,7 +87,7 @@ _WEIGHTED_SUM = SumLoss("weighted sum", lambda y, dy: (y * dy).sum(), lambda _: 
 
 
 def run_plain(gru: nn.Module, sequences: Sequences, h_0: Tensor | None) -> Found:
-    """Run `nn.GRU`, or what takes and gives the same, from a state."""
+    """Run `nn.GRU`, or a module that is called as it is, from a state."""
     gru.zero_grad()
     output, _ = gru(sequences.x) if h_0 is None else gru(sequences.x, h_0)
     output.backward(sequences.dy)
@@ -107,16 +106,16 @@ def run_blocks(
     """Run this library's blocks, spread over devices and cut into micro-batches and chunks.
 
     Args:
-        whole: has the weights.
+        whole: the `nn.GRU` with the weights.
         settings: sizes and devices.
         layers_each: layers of each block, a divisor of those of `whole`.
         policies: where the state of each block comes from.
-        batches: to be run one after the other.
+        batches: run one after the other.
         h_0: for blocks whose policy is `given`, shape (num_layers, batch, hidden_size).
         learned: for blocks whose policy is `learned`, shape (num_layers, hidden_size).
 
     Returns:
-        What is made of the last batch.
+        The results of the last batch.
     """
     stack = GRUStack(
         INPUT_SIZE,
@@ -142,6 +141,6 @@ def run_blocks(
             output = engine.predict(x, h_0=h_0)
             model.zero_grad()
             engine.train_step(x, dy, h_0=h_0).backward()
-    own = dict(stack.named_parameters())
-    gradients = {name: gradient(own[ours]) for ours, name in stack.nn_gru_names().items()}
+    weights = dict(stack.named_parameters())
+    gradients = {name: gradient(weights[ours]) for ours, name in stack.nn_gru_names().items()}
     return Found(output.transpose(0, 1), gradients)

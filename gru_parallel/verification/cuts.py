@@ -15,7 +15,7 @@ from gru_parallel.verification.sequences import draw_gru, draw_sequences, run, s
 from gru_parallel.verification.settings import Settings
 
 GRIDS = ((1, 1), (1, 4), (2, 5))
-"""Micro-batches and chunks: uncut, the usual cut, and one that leaves ragged pieces."""
+"""Micro-batches and chunks: uncut, the usual cut, and one with ragged pieces."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Kind:
 
     Attributes:
         bidirectional: whether the layers run in both directions of time.
-        lengths: time steps of each sequence; None where all are whole.
+        lengths: time steps of each sequence; None if all are whole.
     """
 
     bidirectional: bool
@@ -36,8 +36,8 @@ class Placement:
     """Blocks and their devices.
 
     Attributes:
-        layers_per_block: layers a block; the last block may hold fewer.
-        device_map: the device of each block; None for no device map, in the caller's own thread.
+        layers_per_block: layers per block; the last block may have fewer.
+        device_map: the device of each block; None runs them in the caller's thread.
     """
 
     layers_per_block: int
@@ -65,12 +65,12 @@ class Cut:
     differences: Differences
 
     def is_kept(self, tolerance: float) -> bool:
-        """Say whether the cut gives the results of one `nn.GRU`."""
+        """Whether the cut has the results of one `nn.GRU`."""
         return self.differences.largest <= tolerance
 
 
 def measure_cuts(settings: Settings) -> Iterator[Cut]:
-    """Compare every way to cut with one `nn.GRU` of the same weights, one after the other."""
+    """Compare every way to cut with one `nn.GRU` of the same weights."""
     for kind in kinds(settings):
         whole = draw_gru(settings, bidirectional=kind.bidirectional)
         sequences = draw_sequences(settings, bidirectional=kind.bidirectional)
@@ -85,14 +85,14 @@ def measure_cuts(settings: Settings) -> Iterator[Cut]:
 
 
 def kinds(settings: Settings) -> list[Kind]:
-    """Return what is to be cut: both directions or one, whole sequences and unequal ones."""
-    own = settings.lengths_of_rows
-    lengths = [None] if len(set(own)) == 1 else [None, own]
-    return [Kind(both_ways, some) for both_ways in (False, True) for some in lengths]
+    """Return what is to be cut: one direction and both, whole sequences and unequal ones."""
+    rows = settings.lengths_of_rows
+    lengths = [None] if len(set(rows)) == 1 else [None, rows]
+    return [Kind(bidirectional, some) for bidirectional in (False, True) for some in lengths]
 
 
 def placements(settings: Settings, *, bidirectional: bool) -> Iterator[Placement]:
-    """Cut the layers into blocks of 1, 2, ... and put these on no device, two, and on many."""
+    """Cut the layers into blocks of 1, 2, ... and place these on no device, on two, and on many."""
     for layers_per_block in range(1, settings.num_layers + 1):
         n_blocks = -(-settings.num_layers // layers_per_block)
         yield Placement(layers_per_block, None)
@@ -104,7 +104,7 @@ def placements(settings: Settings, *, bidirectional: bool) -> Iterator[Placement
 
 
 def spread(devices: list[str], n_blocks: int) -> tuple[str, ...]:
-    """Share blocks out evenly among devices, in order."""
+    """Spread blocks evenly over devices, in order."""
     return tuple(devices[block * len(devices) // n_blocks] for block in range(n_blocks))
 
 

@@ -19,7 +19,7 @@ class Differences:
         output: of the outputs.
         h_n: of the last states.
         dx: of the gradient of the inputs.
-        dh_0: of the gradient of the states that enter.
+        dh_0: of the gradient of the initial states.
         dweights: of the gradients of the weights.
     """
 
@@ -37,7 +37,7 @@ class Differences:
 
 
 def compare(actual: Results, expected: Results) -> Differences:
-    """Return how far a result is from another one."""
+    """Return the differences of two results."""
     return Differences(
         output=difference(actual.output, expected.output),
         h_n=difference(actual.h_n, expected.h_n),
@@ -55,7 +55,7 @@ def largest_of_each(differences: Iterable[Differences]) -> Differences:
 def difference(actual: Tensor, expected: Tensor) -> float:
     """Return the largest difference relative to the largest entry of `expected`.
 
-    Infinity where shapes differ or an entry is no number, so that nothing passes by accident.
+    Infinity if shapes differ or an entry is NaN, so that nothing passes by accident.
     """
     if actual.shape != expected.shape:
         return math.inf

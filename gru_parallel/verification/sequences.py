@@ -1,4 +1,4 @@
-"""One batch of sequences, and what a GRU makes of it: outputs, last states, all gradients."""
+"""One batch of sequences, and what a GRU computes from it: outputs, last states, gradients."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ INPUT_SIZE = 6
 
 @dataclass(frozen=True)
 class Sequences:
-    """A batch of sequences, and what to back-propagate from.
+    """A batch of sequences, and the gradients to back-propagate.
 
     Attributes:
         x: inputs, shape (time, batch, input_size).
-        h_0: states that enter, shape (n_states, batch, hidden_size).
+        h_0: initial states, shape (n_states, batch, hidden_size).
         dy: gradient of the outputs, shape (time, batch, features): every output matters.
         dh_n: gradient of the last states, of the shape of `h_0`.
-        lengths: time steps of each sequence; None where all are whole.
+        lengths: time steps of each sequence; None if all are whole.
     """
 
     x: Tensor
@@ -34,13 +34,13 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Results:
-    """What a GRU makes of a batch.
+    """What a GRU computes from a batch.
 
     Attributes:
         output: shape (time, batch, features), zero after a sequence's end.
         h_n: shape (n_states, batch, hidden_size).
         dx: gradient of the inputs.
-        dh_0: gradient of the states that enter.
+        dh_0: gradient of the initial states.
         dweights: gradient of each weight, in the order of `nn.GRU`.
     """
 
@@ -52,7 +52,7 @@ class Results:
 
 
 def draw_gru(settings: Settings, *, bidirectional: bool = False) -> nn.GRU:
-    """Draw the weights of the `nn.GRU` that is to be cut; the same ones for the same settings."""
+    """Draw the weights of the `nn.GRU` to be cut; the same for the same settings."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         return nn.GRU(
@@ -72,7 +72,7 @@ def draw_sequences(
     Args:
         settings: sizes, precision and seed.
         bidirectional: whether the GRU is.
-        number: which batch, for another one of the same settings.
+        number: of the batch, for several of the same settings.
     """
     generator = torch.Generator().manual_seed(settings.seed + number + 1)
     n_directions = 2 if bidirectional else 1
@@ -91,7 +91,7 @@ def draw_sequences(
 
 
 def shorten(sequences: Sequences, lengths: tuple[int, ...]) -> Sequences:
-    """End each sequence after so many steps."""
+    """Shorten each sequence to its length."""
     return replace(sequences, lengths=lengths)
 
 
@@ -99,8 +99,8 @@ def run(gru: nn.Module, sequences: Sequences) -> Results:
     """Run a batch forward and backward.
 
     Args:
-        gru: `nn.GRU`, or what takes and gives the same.
-        sequences: the batch; of unequal lengths, it goes in as a `PackedSequence`.
+        gru: `nn.GRU`, or a module that is called as it is.
+        sequences: the batch; if lengths are unequal, it is passed as a `PackedSequence`.
     """
     x = sequences.x.clone().requires_grad_()
     h_0 = sequences.h_0.clone().requires_grad_()
@@ -122,5 +122,5 @@ def run(gru: nn.Module, sequences: Sequences) -> Results:
 
 
 def gradient(tensor: Tensor) -> Tensor:
-    """Return the gradient that a backward has left in a tensor; none at all counts as zero."""
+    """Return the gradient of a tensor after a backward; zeros if it has none."""
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad

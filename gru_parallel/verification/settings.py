@@ -13,7 +13,7 @@ from gru_parallel.errors import UsageError
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
-"""The promise: how far results may be off, relative to the largest entry of what they equal."""
+"""The promise: how far apart results may be, relative to the largest entry."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Settings:
     Attributes:
         num_layers: layers of the nn.GRU that is cut.
         hidden_size: features of each layer.
-        lengths: time steps of the sequences, repeated in turn until there are `batch_size`.
+        lengths: time steps of the sequences, repeated until there are `batch_size`.
         batch_size: sequences of a batch.
         dtype: float64 or float32.
-        devices: to spread stages over, in this order; None for logical CPU devices, and then the
+        devices: to place stages on, in this order; None for logical CPU devices, and then the
             accelerators, if there are any.
         seed: of weights, sequences and states.
     """
@@ -41,7 +41,7 @@ class Settings:
 
     @property
     def tolerance(self) -> float:
-        """How far results may be off that are to be equal."""
+        """How far apart results may be that should be equal."""
         return TOLERANCE[self.dtype]
 
     @property
@@ -61,7 +61,7 @@ class Settings:
 
     @property
     def device_pools(self) -> list[list[str]]:
-        """The devices that the stages of one cut are spread over, for one cut after the other."""
+        """The devices of one cut's stages, for one cut after another."""
         if self.devices is not None:
             return [self.devices]
         cpus = [name for name in existing_devices() if name.startswith("cpu:")]
@@ -69,7 +69,7 @@ class Settings:
         return [pool[: self.num_layers] for pool in pools if pool]
 
     def check(self) -> None:
-        """Refuse what cannot work.
+        """Check the settings.
 
         Raises:
             UsageError: a number is too small, the dtype is unknown, or a device does not exist.
@@ -81,13 +81,15 @@ class Settings:
                 raise UsageError(f"{name}={getattr(self, name)} is not positive; use 1 or more.")
         if not self.lengths or min(self.lengths) < 1:
             raise UsageError(
-                f"lengths={_show(self.lengths)} is no list of lengths; give whole numbers of at"
+                f"lengths={_show(self.lengths)} is not a list of lengths; give whole numbers of at"
                 " least 1, as in lengths=[12,7,3]."
             )
         if self.dtype not in DTYPES:
-            raise UsageError(f"dtype={self.dtype} is no choice; use one of {', '.join(DTYPES)}.")
+            raise UsageError(
+                f"dtype={self.dtype} is not a valid choice; use one of {', '.join(DTYPES)}."
+            )
         if not 0 <= self.seed < 2**32:
-            raise UsageError(f"seed={self.seed} is no seed; use 0 to {2**32 - 1}.")
+            raise UsageError(f"seed={self.seed} is not a valid seed; use 0 to {2**32 - 1}.")
         if self.devices is not None:
             _check_devices(self.devices)
 

@@ -1,6 +1,6 @@
-"""What happens to h_0 when one `nn.GRU` becomes several: the answers, measured.
+"""Where h_0 may come from when one `nn.GRU` becomes several: the answers, measured.
 
-Everything here has the same weights and sees the same whole sequences.
+All models here have the same weights and the same whole sequences.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gru_parallel.verification.sequences import Sequences, draw_gru, draw_sequen
 from gru_parallel.verification.settings import Settings
 
 CLEARLY_DIFFERENT = 1e-3
-"""How far outputs are apart, at least, that are to differ, relative to the largest entry."""
+"""How far apart outputs are at least that should differ, relative to the largest entry."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Answer:
     """One comparison of several GRUs with something else.
 
     Attributes:
-        made_of: "nn.GRU" for several of them one after the other, "blocks" for this library's.
+        made_of: "nn.GRU" for a chain of them, "blocks" for this library's.
         start: what each starts from.
         against: what it is compared with.
         output: difference of the outputs.
         gradients: largest difference of a gradient.
-        should_equal: whether both are to be equal, or to differ.
+        should_equal: whether both should be equal, or differ.
     """
 
     made_of: str
@@ -41,19 +41,19 @@ class Answer:
     should_equal: bool
 
     def is_kept(self, tolerance: float) -> bool:
-        """Say whether what should equal does, and what should differ does."""
+        """Whether results are equal or differ as they should."""
         if self.should_equal:
             return max(self.output, self.gradients) <= tolerance
         return self.output > CLEARLY_DIFFERENT
 
 
 def layers_each(num_layers: int) -> int:
-    """Return the layers of each of several equal GRUs, of as few GRUs as can be."""
+    """Return the layers of each of several equal GRUs, of as few as possible."""
     return next(n for n in range(num_layers // 2, 0, -1) if num_layers % n == 0)
 
 
 def measure_starts(settings: Settings) -> Iterator[Answer]:
-    """Compare several GRUs with one, for everything that the later ones may start from."""
+    """Compare several GRUs with one, for all that the later ones may start from."""
     case = _Case(settings, draw_gru(settings), draw_sequences(settings))
     yield from _plain_answers(case)
     yield from _block_answers(case)
@@ -87,7 +87,7 @@ class _Case:
         found = run_plain(
             PlainChain(self.whole, self.each, later_start), self.batch, self.batch.h_0
         )
-        # Called differently there, but in the same order.
+        # The names differ, but not their order.
         names = [name for name, _ in self.whole.named_parameters()]
         return Found(found.output, dict(zip(names, found.gradients.values(), strict=True)))
 
@@ -123,7 +123,7 @@ def _block_answers(case: _Case) -> Iterator[Answer]:
 
 
 def _learned_answer(case: _Case) -> Answer:
-    # Of any values: the zeros that training begins with would hide much.
+    # Of any values: the zeros that training begins with would hide errors.
     states = case.batch.h_0[:, 0].clone().requires_grad_()
     h_0 = states.unsqueeze(1).expand(-1, case.settings.batch_size, -1).contiguous()
     one = case.one(h_0)

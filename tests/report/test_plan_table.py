@@ -74,7 +74,7 @@ def test_a_device_of_several_stages_is_named_once(show: Show) -> None:
     shared = plan(1, 1, 1, devices=("cuda:0", "cuda:0", "cuda:1"))
     text = " ".join(show(table_of(shared, [BLOCK] * 3, 2)).split())
 
-    assert "as if each stage had a device of its own; shared: cuda:0 " in text + " "
+    assert "as if each stage had its own device; shared: cuda:0 " in text + " "
 
 
 def test_the_table_of_a_large_plan_stays_within_80_columns(show: Show) -> None:
