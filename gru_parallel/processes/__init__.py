@@ -1,1 +1,1 @@
-"""A rank per stage: what goes between processes, and the engine that runs over them."""
+"""One rank per stage: transfers between processes, and the engine that runs over them."""

@@ -1,4 +1,4 @@
-"""Outbox: keeps what is being sent until it is gone, without anybody waiting for it."""
+"""Outbox: keeps tensors until they are sent, without blocking the sender."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Sending = tuple[dist.Work, Tensor]
 
 
 class Outbox:
-    """Holds sent tensors until their sends are done, which a thread of its own waits for.
+    """Holds tensors until their sends are done, for which its thread waits.
 
     Args:
-        device: that they are on; None for the CPU.
+        device: of the tensors; None for the CPU.
     """
 
     def __init__(self, device: torch.device | None = None) -> None:
@@ -27,7 +27,7 @@ class Outbox:
         self._thread: Thread | None = None
 
     def keep(self, work: dist.Work, tensor: Tensor) -> None:
-        """Keep a tensor until `work`, its send, is done."""
+        """Keep a tensor until its send, `work`, is done."""
         if self._thread is None:
             self._thread = Thread(
                 target=_empty,
@@ -36,7 +36,7 @@ class Outbox:
                 daemon=True,
             )
             self._thread.start()
-            # The thread knows only its queue, so an outbox that is dropped unclosed still ends it.
+            # The thread has only the queue, so it also ends with an outbox that was never closed.
             self._finalizer = weakref.finalize(self, self._sending.put, None)
         self._sending.put((work, tensor))
 
@@ -54,10 +54,10 @@ def _empty(sending: SimpleQueue[Sending | None], stream: torch.Stream | None) ->
             with nullcontext() if stream is None else stream:
                 item[0].wait()
             if stream is not None:
-                # NCCL's wait holds up a stream and not the host: the tensor may not be read yet.
+                # NCCL's wait blocks a stream, not the host: the tensor may not have been read yet.
                 stream.synchronize()
         except RuntimeError:
-            # Whoever waits for this rank, or for the one that is gone, reports it.
+            # The rank that waits for this one, or for the one that is gone, reports it.
             return
-        # Nothing may come for a long time, and a tensor lives no longer than its send.
+        # The next item may be long in coming, and a tensor lives no longer than its send.
         del item

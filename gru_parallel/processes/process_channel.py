@@ -1,4 +1,4 @@
-"""ProcessChannel: how a tensor goes from stage to stage where each has a process of its own."""
+"""ProcessChannel: how a tensor goes from stage to stage where each has its own process."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from torch import Tensor
 
 from gru_parallel.engine.channel import Aborted, Packets, QueueChannel
 from gru_parallel.errors import ScheduleError
-from gru_parallel.processes.crossing import Crossing
-from gru_parallel.processes.links import Links
 from gru_parallel.processes.outbox import Outbox
+from gru_parallel.processes.peer_groups import PeerGroups
+from gru_parallel.processes.transfer_shapes import TransferShapes
 from gru_parallel.ranks import Ranks
 from gru_parallel.schedule import Action, Op, Schedule
 from gru_parallel.stage.lane import Packet
 from gru_parallel.stage.stage import Stage
 
 N_AHEAD = 2
-"""Receives that are under way before their turn, in each direction; with Gloo.
+"""Receives that are posted before their turn, in each direction, with Gloo.
 
-With NCCL the host never waits in a receive, so there it has none ahead of the list. One that waits
-on the GPU for what can only be sent after later work of this rank may hold that work up: CUDA loads
-a kernel at its first use, and may wait for all others to end before it does.
+With NCCL, where the host never waits in a receive, none is posted ahead. On the GPU, a receive that
+waits for what is only sent after later work of this rank may block that work: CUDA loads a kernel
+at its first use, and may wait for all running ones to end before it does.
 """
 
 
 @dataclass(frozen=True)
 class Arriving:
-    """A receive that is under way.
+    """A receive that has been posted.
 
     Attributes:
-        action: the RECV that will take it.
-        packets: the room that it fills; None where only the order matters.
+        action: its RECV.
+        packets: the tensors that it fills; None where it is only a signal.
         works: to wait for.
     """
 
@@ -46,35 +46,35 @@ class Arriving:
 
 
 class ProcessChannel:
-    """Carries what the stages of a rank hand over to stages of other ranks, for one step.
+    """Transfers tensors between the stages of this rank and those of other ranks, for one step.
 
     Sends never wait. Receives are posted ahead in the order of the stage's list: what comes, and in
-    which shape, is known from the schedule, the batch and the plan. Between two stages of this rank
-    a queue does.
+    which shape, is known from the schedule, the batch and the plan. Two stages of this rank are
+    connected by a queue.
 
     Args:
         ranks: of the run.
-        links: to the other ranks of the replica.
-        crossing: what each hand-over carries.
+        peers: groups with the other ranks of the replica.
+        shapes: what each transfer carries.
         lowered: what each stage does.
         stages: those of this rank.
-        outbox: where sent tensors stay until they are gone.
+        outbox: keeps tensors until they are sent.
     """
 
     def __init__(
         self,
         ranks: Ranks,
-        links: Links,
-        crossing: Crossing,
+        peers: PeerGroups,
+        shapes: TransferShapes,
         lowered: Schedule,
         stages: Sequence[Stage],
         outbox: Outbox,
     ) -> None:
         self._ranks = ranks
-        self._links = links
-        self._crossing = crossing
+        self._peers = peers
+        self._shapes = shapes
         self._outbox = outbox
-        self._n_ahead = N_AHEAD if links.backend == "gloo" else 0
+        self._n_ahead = N_AHEAD if peers.backend == "gloo" else 0
         self._names = {stage.index: stage.name for stage in stages}
         self._local = QueueChannel(lowered.n_stages)
         self._is_aborted = False
@@ -88,17 +88,17 @@ class ProcessChannel:
         }
 
     def begin(self, action: Action) -> None:
-        """Note what the stage does, for the other ranks; see `Channel`."""
+        """Record what the stage does, for the other ranks; see `Channel`."""
         self._local.begin(action)
         self._ranks.record(self._describe(action))
 
     def send(self, action: Action, packets: Packets | None) -> None:
         """Start sending; see `Channel`."""
-        link = self._links.find(action)
-        if link is None:
+        peer = self._peers.find(action)
+        if peer is None:
             self._local.send(action, packets)
             return
-        group, rank = link
+        group, rank = peer
         with self._talking(action):
             for tensor in self._tensors(action, packets):
                 if tensor.numel() > 0:
@@ -108,7 +108,7 @@ class ProcessChannel:
 
     def receive(self, action: Action) -> Packets | None:
         """Wait for the tensors; see `Channel`."""
-        if self._links.find(action) is None:
+        if self._peers.find(action) is None:
             return self._local.receive(action)
         queue = self._arriving[action.op, action.stage]
         with self._talking(action):
@@ -133,7 +133,7 @@ class ProcessChannel:
 
     @contextmanager
     def _talking(self, action: Action) -> Iterator[None]:
-        """Wait for another rank inside; what goes wrong after an abort is its consequence."""
+        """Wait for another rank inside the context; errors after an abort are its consequences."""
         try:
             with self._ranks.waiting(self._describe(action)):
                 yield
@@ -146,12 +146,12 @@ class ProcessChannel:
         """Start the next receives of a stage and direction."""
         key = action.op, action.stage
         for coming in islice(self._to_post[key], max(0, n_more)):
-            link = self._links.find(coming)
-            assert link is not None
-            group, rank = link
-            carries = self._crossing.carries_tensor(coming)
-            packets = self._crossing.room(coming) if carries else None
-            room = [self._crossing.token()] if packets is None else packets
+            peer = self._peers.find(coming)
+            assert peer is not None
+            group, rank = peer
+            carries = self._shapes.carries_tensor(coming)
+            packets = self._shapes.room(coming) if carries else None
+            room = [self._shapes.token()] if packets is None else packets
             works = [
                 work
                 for tensor in room
@@ -161,14 +161,14 @@ class ProcessChannel:
             self._arriving[key].append(Arriving(coming, packets, works))
 
     def _tensors(self, action: Action, packets: Packets | None) -> list[Tensor]:
-        """List what a SEND puts on its way, as the receiver expects it."""
+        """List the tensors of a SEND, as the receiver expects them."""
         if packets is None:
-            return [self._crossing.token()]
+            return [self._shapes.token()]
         tensor, state = packets
-        room = self._crossing.room_for_state(action)
+        room = self._shapes.room_for_state(action)
         tensors = [tensor.tensor.contiguous()]
         if room is not None:
-            # No gradient of a state is, to the receiver, one of zeros.
+            # The receiver expects zeros where a state has no gradient.
             tensors.append(room if state is None else state.tensor.contiguous())
         return tensors
 

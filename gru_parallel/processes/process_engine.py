@@ -1,4 +1,4 @@
-"""The processes engine: a rank a stage, over `torch.distributed`, and replicas of the pipeline."""
+"""The processes engine: one rank per stage over `torch.distributed`, with replicas."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gru_parallel.engine.workers import Workers
 from gru_parallel.model import StackModel, SumLoss
 from gru_parallel.placement.plan import Plan
 from gru_parallel.planning import RankMap
-from gru_parallel.processes.crossing import Crossing, types_out
-from gru_parallel.processes.links import Links
 from gru_parallel.processes.outbox import Outbox
+from gru_parallel.processes.peer_groups import PeerGroups
 from gru_parallel.processes.process_channel import ProcessChannel
 from gru_parallel.processes.replicas import Replicas
+from gru_parallel.processes.transfer_shapes import TransferShapes, types_out
 from gru_parallel.processes.world import check_shared_weights, device_of_rank
 from gru_parallel.ranks import Ranks
 from gru_parallel.schedule import Op, Schedule, Timeline
@@ -31,19 +31,19 @@ from gru_parallel.stage.stage_pass import Batch, StagePass
 class ProcessEngine(PipelineEngine):
     """Runs the stages of this rank, together with the engines of all other ranks.
 
-    Ranks make a mesh: "dp" replicas of the pipeline, each of "pp" ranks, one for each device of the
-    plan. All ranks make the same calls, each with the rows of its replica; all ranks of a replica
-    with the same ones. A batch is that of all replicas together, and a replica may have none of it.
+    Ranks form a mesh: "dp" replicas of the pipeline, each of "pp" ranks, one for each device of the
+    plan. All ranks make the same calls, each with the rows of its replica. A batch is divided among
+    the replicas, and some may have no rows of it.
 
-    `predict` returns the predictions where they come out: on the rank of the last stage those of
-    its replica's rows, elsewhere those of no rows; `collect` brings them together. Weights of
-    stages elsewhere are never read, and may be on the meta device.
+    `predict` returns predictions on the rank of the last stage: those of its replica's rows. On
+    other ranks it returns those of no rows; `collect` gathers them all. Weights of stages on other
+    ranks are never read, and may be on the meta device.
 
     Args:
         model: encoder, blocks and head; its blocks are the plan's.
-        plan: which blocks make which stage; each of its devices stands for a rank.
+        plan: which blocks make which stage; each of its devices stands for one rank.
         loss: what `train_step` minimises.
-        ranks: of the run; all of them make their engine together.
+        ranks: of the run; all of them create their engine together.
         data_parallel: number of replicas.
         rows: of a batch of all replicas, those that come here, for states that are carried from
             batch to batch; None for all.
@@ -54,7 +54,7 @@ class ProcessEngine(PipelineEngine):
         device: that this rank computes on.
 
     Raises:
-        UsageError: plan and replicas need another number of ranks, or devices that ranks have not.
+        UsageError: plan and replicas need another number of ranks, or devices that are not there.
     """
 
     def __init__(
@@ -90,15 +90,15 @@ class ProcessEngine(PipelineEngine):
         self._rows = slice(None) if rows is None else rows
         shape = (data_parallel, rank_map.ranks_per_replica)
         self.mesh = init_device_mesh(self.device.type, shape, mesh_dim_names=("dp", "pp"))
-        self._peers = self.mesh.get_group("dp") if data_parallel > 1 else None
-        if self._peers is not None:
-            ranks.abort_on_failure(self._peers)
-        self._replicas = Replicas(ranks, self._peers, stages)
+        self._replica_group = self.mesh.get_group("dp") if data_parallel > 1 else None
+        if self._replica_group is not None:
+            ranks.abort_on_failure(self._replica_group)
+        self._replicas = Replicas(ranks, self._replica_group, stages)
         grid = Cells.cut(plan.n_micro_batches, plan.n_chunks, plan.n_micro_batches, plan.n_chunks)
         rank_of_stage = rank_map.rank_of_each_stage(self._replica)
         backend = "nccl" if self.device.type == "cuda" else "gloo"
-        self._links = Links(ranks, rank_of_stage, self._lowered(grid), backend)
-        self._links.connect(ranks, self.device)
+        self._peer_groups = PeerGroups(ranks, rank_of_stage, self._lowered(grid), backend)
+        self._peer_groups.connect(ranks, self.device)
         self._replicas.connect(self.device)
         self._outbox = Outbox(self.device)
 
@@ -110,13 +110,13 @@ class ProcessEngine(PipelineEngine):
     @property
     def carried(self) -> dict[str, Tensor]:
         """See `Engine`; of all stages and replicas, on the CPU. All ranks ask for it together."""
-        own = {
+        here = {
             stage.index: {use: states.cpu() for use, states in stage.carried.items()}
             for stage in self._stages
         }
         if not self.model.gru.carries:
             return {}
-        everywhere = self._ranks.gather((self._replica, own), "the carried states of all ranks")
+        everywhere = self._ranks.gather((self._replica, here), "the carried states of all ranks")
         uses = self._stages[0].carried
         by_replica: list[dict[int, dict[str, Tensor]]] = [{} for _ in range(self.mesh.size(0))]
         for replica, of_rank in everywhere:
@@ -147,14 +147,16 @@ class ProcessEngine(PipelineEngine):
         reset: Tensor | None = None,
     ) -> int | None:
         """See `PipelineEngine`; over all ranks and replicas."""
-        own = super().first_nonfinite_stage(x, step=step, lengths=lengths, h_0=h_0, reset=reset)
-        everywhere = self._ranks.gather(own, "where outputs stop being finite")
+        stage_here = super().first_nonfinite_stage(
+            x, step=step, lengths=lengths, h_0=h_0, reset=reset
+        )
+        everywhere = self._ranks.gather(stage_here, "where outputs stop being finite")
         return min((stage for stage in everywhere if stage is not None), default=None)
 
     def collect(self, predictions: Tensor) -> Tensor:
-        """Return what `predict` gave out on all ranks: every row, in order, on every rank."""
+        """Return the predictions of all ranks: every row, in order, on every rank."""
         gathered = self._ranks.gather(predictions.cpu(), "the predictions of all ranks")
-        # What stands for the predictions of no rows knows nothing of autocast.
+        # The predictions of no rows do not have the type of autocast.
         pieces = [piece for piece in gathered if len(piece) > 0] or gathered[:1]
         if self.model.head.every_step:
             # Each replica's are as long as the longest of its own rows.
@@ -164,15 +166,15 @@ class ProcessEngine(PipelineEngine):
 
     def clip_grad_norm(self, weights: Sequence[Tensor], max_norm: float) -> None:
         """Clip by the norm over all ranks, added up in the order of one process; see `Engine`."""
-        places: dict[Tensor, int] = {w: index for index, w in enumerate(self.model.parameters())}
-        own = {
-            places[weight]: torch.linalg.vector_norm(weight.grad).cpu()
+        order: dict[Tensor, int] = {w: index for index, w in enumerate(self.model.parameters())}
+        norms_here = {
+            order[weight]: torch.linalg.vector_norm(weight.grad).cpu()
             for weight in weights
             if weight.grad is not None
         }
         # Replicas have the same gradients, and so the same norms.
         norms: dict[int, Tensor] = {}
-        for of_rank in self._ranks.gather(own, "the norms of all ranks' gradients"):
+        for of_rank in self._ranks.gather(norms_here, "the norms of all ranks' gradients"):
             norms |= of_rank
         if not norms:
             return
@@ -180,17 +182,17 @@ class ProcessEngine(PipelineEngine):
         nn.utils.clip_grads_with_norm_(weights, max_norm, total.to(self.device))
 
     def free_other_stages(self) -> None:
-        """Move the weights of stages elsewhere to the meta device, if they are not there yet."""
-        own = {stage.index for stage in self._stages}
+        """Move the weights of stages on other ranks to the meta device."""
+        here = {stage.index for stage in self._stages}
         for index, modules in enumerate(modules_of_stages(self.model, self.plan)):
-            if index not in own:
+            if index not in here:
                 for module in modules.all_modules:
                     module.to("meta")
 
     def _run(self, batch: Batch, *, training: bool) -> Sequence[StagePass]:
         self.open()
         if self.measure:
-            # So that all ranks count their times from the same moment.
+            # So that all ranks measure times from the same moment.
             self._ranks.barrier("all ranks to begin a step that is timed")
         passes = [StagePass(stage, batch) for stage in self._stages if batch.cells.batch_size > 0]
         timeline = None
@@ -205,14 +207,14 @@ class ProcessEngine(PipelineEngine):
 
     def _run_passes(self, passes: Sequence[StagePass], batch: Batch, *, training: bool) -> Timeline:
         lowered = self._lowered(batch.cells, None if training else Op.F)
-        crossing = Crossing(
+        shapes = TransferShapes(
             [stage.modules for stage in self._all_stages],
             batch.cells,
             types_out(self._stages[0].modules, self.device),
             self.device,
         )
         channel = ProcessChannel(
-            self._ranks, self._links, crossing, lowered, self._stages, self._outbox
+            self._ranks, self._peer_groups, shapes, lowered, self._stages, self._outbox
         )
 
         def add_up(stage_pass: StagePass) -> None:
@@ -224,22 +226,22 @@ class ProcessEngine(PipelineEngine):
             gradients=training,
             wait=self.measure,
             channel=channel,
-            then=add_up if training and self._peers is not None else None,
+            then=add_up if training and self._replica_group is not None else None,
         )
 
     def _skip(self, batch: Batch, *, training: bool) -> None:
-        """Take part in a batch of which this replica has no row."""
+        """Take part in a batch of which this replica has no rows."""
         for stage in self._stages:
             empty = StagePass(stage, batch)
-            # As many states as rows, so none; but as on all replicas, states all the same.
+            # States of no rows; but states, as on all replicas.
             empty.commit()
             if training:
                 self._replicas.add(stage, empty.weight_gradients())
 
     def _join(self, timeline: Timeline | None) -> Timeline:
         """Return the events of all ranks of the first replica."""
-        own = () if timeline is None or self._replica > 0 else timeline.events
-        everywhere = self._ranks.gather(own, "the times of all ranks")
+        events_here = () if timeline is None or self._replica > 0 else timeline.events
+        everywhere = self._ranks.gather(events_here, "the times of all ranks")
         return Timeline(self.plan.n_stages, tuple(e for events in everywhere for e in events))
 
     @property
@@ -247,25 +249,25 @@ class ProcessEngine(PipelineEngine):
         return self._replica * self.plan.n_micro_batches
 
     def _count(self, n_elements: int) -> int:
-        if self._peers is None:
+        if self._replica_group is None:
             return n_elements
         count = torch.tensor(n_elements)
         with self._ranks.waiting("the number of elements of all replicas"):
-            dist.all_reduce(count, group=self._peers)
+            dist.all_reduce(count, group=self._replica_group)
         return int(count)
 
     def _gradients(self, passes: Sequence[StagePass]) -> list[Tensor | None]:
-        return super()._gradients(passes) if self._peers is None else self._replicas.sums()
+        return super()._gradients(passes) if self._replica_group is None else self._replicas.sums()
 
     def _loss_of(self, passes: Sequence[StagePass], batch: Batch) -> Tensor:
-        own_loss = 0.0
+        loss_here = 0.0
         if self._has_last_stage and passes:
-            # On a GPU it is here that the host waits for what other ranks have to send.
+            # On a GPU, the host waits here for what other ranks have to send.
             with self._ranks.waiting("the loss of the step"):
-                own_loss = super()._loss_of(passes, batch).item()
+                loss_here = super()._loss_of(passes, batch).item()
         n_rows = batch.cells.batch_size if self._stages[0].is_first else 0
-        own = torch.tensor([own_loss, n_rows], dtype=torch.float64)
-        loss, n_rows = self._ranks.sum(own, "all ranks to end the step").tolist()
+        pair = torch.tensor([loss_here, n_rows], dtype=torch.float64)
+        loss, n_rows = self._ranks.sum(pair, "all ranks to end the step").tolist()
         self.n_rows = int(n_rows)
         weight = self._stages[0].modules.blocks[0].some_weight
         dtype = torch.promote_types(weight.dtype, torch.float32)

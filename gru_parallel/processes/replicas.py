@@ -21,24 +21,24 @@ class Ready:
     """The gradients of a stage, ready to be added up.
 
     Attributes:
-        rows: for each type of weights, their gradients in a row, and one number more for each
-            weight: how many replicas have found a gradient.
-        made: on an accelerator, when they are there; None on the CPU.
+        rows: for each type of weights, their gradients in one row, and for each weight one more
+            number: how many replicas have a gradient.
+        event: on an accelerator, of when they are computed; None on the CPU.
     """
 
     rows: list[Tensor]
-    made: torch.Event | None
+    event: torch.Event | None
 
 
 class Replicas:
-    """Adds up gradients over the replicas, a stage at a time, as soon as the stage has its own.
+    """Adds up gradients over the replicas, stage by stage, as soon as they are computed.
 
-    The loss is divided by the elements of the whole batch before B, so that a sum is the mean that
-    it should be, however unequal the replicas' shares are. The terms of a sum are added in the
-    order of the replicas, so that its bits do not depend on the stage that a weight belongs to.
+    Before B, the loss is divided by the number of elements of the whole batch, so that the sum is
+    the right mean, however unequal the replicas' shares are. It is added up in the order of the
+    replicas, so that its bits do not depend on the stage that a weight belongs to.
 
-    All replicas add the stages up in one order, from the last stage of a rank, whose B ends first,
-    to its first.
+    All replicas add up the stages in the same order: from the last stage of a rank, whose B ends
+    first, to its first.
 
     Args:
         ranks: of the run.
@@ -57,7 +57,7 @@ class Replicas:
         self._adding: dict[int, list[OrderedSum]] = {}
 
     def connect(self, device: torch.device) -> None:
-        """Add something small up: NCCL connects at the first use. All replicas call this together.
+        """Add up some ones: NCCL connects at the first use. All replicas call this together.
 
         Args:
             device: of this rank.
@@ -74,26 +74,27 @@ class Replicas:
 
         Args:
             stage: of this rank.
-            gradients: of each of its weights; None where this replica found none.
+            gradients: of each of its weights; None where this replica has none.
         """
         if self._group is None:
             return
-        # Here, on the stage's own stream: another stage's worker may start what waits for its turn.
+        # Here, on the stage's stream: the sum may be started by another stage's worker.
         n_replicas = dist.get_world_size(self._group)
         rows = _in_a_row(stage.modules.weights(), gradients, n_replicas)
-        ready = Ready(rows, _when_made(rows[0].device))
+        ready = Ready(rows, _event(rows[0].device))
         with self._lock:
             self._ready[stage.index] = ready
-            for own in reversed(self._stages):
-                if own.index in self._adding:
+            for next_stage in reversed(self._stages):
+                if next_stage.index in self._adding:
                     continue
-                if own.index not in self._ready:
+                if next_stage.index not in self._ready:
                     return
-                self._adding[own.index] = self._start(own, self._ready.pop(own.index))
+                gradients_of_next = self._ready.pop(next_stage.index)
+                self._adding[next_stage.index] = self._start(next_stage, gradients_of_next)
 
     def sums(self) -> list[Tensor | None]:
         """Wait for all stages; return the gradient of each weight, in the order of the stages."""
-        # In the order in which they began, on all replicas.
+        # On all replicas in the order in which they began.
         for stage in reversed(self._stages):
             with self._waiting(stage):
                 for adding in self._adding[stage.index]:
@@ -102,13 +103,13 @@ class Replicas:
         for stage in self._stages:
             with self._waiting(stage):
                 rows = [adding.wait() for adding in self._adding.pop(stage.index)]
-                # Inside: with NCCL it is here that the host waits.
+                # Inside the `with`: here the host waits for NCCL.
                 found += _taken_apart(stage.modules.weights(), rows)
         return found
 
     def _start(self, stage: Stage, ready: Ready) -> list[OrderedSum]:
-        if ready.made is not None:
-            torch.accelerator.current_stream(ready.rows[0].device).wait_event(ready.made)
+        if ready.event is not None:
+            torch.accelerator.current_stream(ready.rows[0].device).wait_event(ready.event)
         with self._waiting(stage):
             return [OrderedSum(row, self._group) for row in ready.rows]
 
@@ -116,8 +117,8 @@ class Replicas:
         return self._ranks.waiting(f"stage {stage.index} on {stage.name} added up gradients")
 
 
-def _when_made(device: torch.device) -> torch.Event | None:
-    """Note when all that was queued so far is done; None where it is done already."""
+def _event(device: torch.device) -> torch.Event | None:
+    """Record when all work queued so far is done; None on the CPU, where it is done already."""
     if device.type == "cpu":
         return None
     return torch.accelerator.current_stream(device).record_event()
@@ -130,15 +131,15 @@ def _types(weights: Sequence[Tensor]) -> list[torch.dtype]:
 def _in_a_row(
     weights: Sequence[Tensor], gradients: Sequence[Tensor | None], multiple: int
 ) -> list[Tensor]:
-    """Put gradients in a row for each type; filled up with zeros to a multiple of numbers."""
+    """Join the gradients of each type into one row, padded with zeros to a multiple of numbers."""
     rows = []
     for dtype in _types(weights):
         pairs = [(w, g) for w, g in zip(weights, gradients, strict=True) if w.dtype == dtype]
         pieces = [torch.zeros_like(w).flatten() if g is None else g.flatten() for w, g in pairs]
         found = pieces[0].new_tensor([float(g is not None) for _, g in pairs])
         n_numbers = sum(piece.numel() for piece in (*pieces, found))
-        filling = pieces[0].new_zeros(-n_numbers % multiple)
-        rows.append(torch.cat([*pieces, found, filling]).detach())
+        padding = pieces[0].new_zeros(-n_numbers % multiple)
+        rows.append(torch.cat([*pieces, found, padding]).detach())
     return rows
 
 

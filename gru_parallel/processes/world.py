@@ -1,4 +1,4 @@
-"""What a plan asks of the ranks that are to run it."""
+"""What a plan demands of the ranks that run it."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from gru_parallel.stage.stage import StageModules
 def check_shared_weights(
     model: StackModel, modules: Sequence[StageModules], rank_of_each_stage: Sequence[int]
 ) -> None:
-    """Refuse a weight that stages of different ranks share: each rank has its own copy of it.
+    """Check that no two ranks share a weight: each would have its own copy.
 
     Args:
-        model: to name the weight.
+        model: has the weights' names.
         modules: of each stage.
         rank_of_each_stage: of the first replica.
 
     Raises:
-        UsageError: there is one.
+        UsageError: two ranks share one.
     """
     ranks: dict[Tensor, int] = {}
-    for own, rank in zip(modules, rank_of_each_stage, strict=True):
-        for weight in {w for module in own.all_modules for w in module.parameters()}:
+    for stage, rank in zip(modules, rank_of_each_stage, strict=True):
+        for weight in {w for module in stage.all_modules for w in module.parameters()}:
             if ranks.setdefault(weight, rank) != rank:
                 name = next(name for name, other in model.named_parameters() if other is weight)
                 raise UsageError(
                     f"The weight {name} is shared by stages of ranks {ranks[weight]} and {rank} of"
-                    " a pipeline, each of which would train a copy of its own; put what shares it"
-                    " on one rank (placement.device_map), or use engine=threads."
+                    " a pipeline, each of which would train its own copy; place what shares it on"
+                    " one rank (placement.device_map), or use engine=threads."
                 )
 
 
 def device_of_rank(plan: Plan, launch: Launch) -> torch.device:
-    """Return the device that a rank computes on: the one of its kind with its local number.
+    """Return the device of a rank: the one of the plan's kind with the rank's local number.
 
     Raises:
-        UsageError: the plan names devices of several kinds, or the rank has no device of its own.
+        UsageError: the plan names devices of several kinds, or there is no device for the rank.
     """
     kinds = {torch.device(name).type for name in plan.all_devices}
     if len(kinds) > 1:
@@ -57,14 +57,14 @@ def device_of_rank(plan: Plan, launch: Launch) -> torch.device:
         return torch.device("cpu")
     if any(stage.reverse_device is not None for stage in plan.stages):
         raise UsageError(
-            "engine=processes gives each rank one GPU, but placement.device_map has two for a"
-            " stage (with a +); give one device a block, or use engine=threads."
+            "engine=processes gives each rank one GPU, but placement.device_map has two for one"
+            " stage (with a +); give one device per block, or use engine=threads."
         )
     n_gpus = torch.accelerator.device_count()
     if launch.local_rank >= n_gpus:
         raise UsageError(
             f"rank {launch.rank} is number {launch.local_rank} on its machine, which has {n_gpus}"
-            f" {kind} devices, and each rank needs one of its own; start at most {n_gpus} ranks a"
+            f" {kind} devices, and each rank needs its own; start at most {n_gpus} ranks per"
             " machine (torchrun --nproc-per-node), or let stages share a device in"
             " placement.device_map."
         )

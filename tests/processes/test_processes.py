@@ -328,7 +328,10 @@ def test_a_rank_computes_on_the_device_with_its_number_on_its_machine(
     ("devices", "message"),
     [
         (["cpu:0", "cuda:0"], "devices of one kind, but the plan has cpu, cuda; choose one"),
-        (["cuda:0+cuda:1", "cuda:2"], "has two for a stage .with a .*; give one device a block"),
+        (
+            ["cuda:0+cuda:1", "cuda:2"],
+            "has two for one stage .with a .*; give one device per block",
+        ),
         (["cuda:0", "cuda:1"], "rank 5 is number 2 on its machine, which has 2 cuda devices"),
     ],
 )

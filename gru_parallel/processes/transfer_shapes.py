@@ -1,4 +1,4 @@
-"""What crosses between stages, known from batch and plan: shape and type of every cell."""
+"""TransferShapes: what stages transfer, known from batch and plan: shape and type of each cell."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from gru_parallel.stage.stage import StageModules
 Shape = tuple[int, ...]
 
 
-class Crossing:
-    """Says what each hand-over of a batch carries, so that a receiver has room for it beforehand.
+class TransferShapes:
+    """Knows what each transfer of a batch carries, so that a receiver can allocate it beforehand.
 
-    A gradient has the shape of what it is the gradient of, so one boundary has one shape a cell.
+    A gradient has the shape of its tensor, so a boundary has one shape per cell.
 
     Args:
-        modules: of every stage, in order; of stages elsewhere only their form is read.
+        modules: of every stage, in order; of stages on other ranks only the form is read.
         cells: of the batch.
-        dtypes: in which outputs and states leave a block, see `types_out`.
+        dtypes: of the outputs and states of a block, see `types_out`.
         device: of the rank.
     """
 
@@ -41,19 +41,19 @@ class Crossing:
         self._device = device
 
     def carries_tensor(self, action: Action) -> bool:
-        """Whether a RECV or SEND carries a tensor; those that close the ring carry none."""
+        """Whether a SEND or RECV carries a tensor; those that close the ring carry none."""
         return self._boundary(action) is not None
 
     def token(self) -> Tensor:
-        """Make what a hand-over carries that only says that it is time."""
+        """Make the content of a transfer that only gives a signal."""
         return torch.zeros(1, dtype=torch.uint8, device=self._device)
 
     def room(self, action: Action) -> tuple[Tensor, Tensor | None]:
-        """Make room for what a RECV brings.
+        """Allocate what a RECV brings.
 
         Returns:
-            tensor: shape (the cell's time, the cell's rows, features); its content is anything.
-            state: shape (states, the micro-batch's rows, hidden_size); None where none comes.
+            tensor: shape (the cell's time, the cell's rows, features), uninitialised.
+            state: shape (states, the micro-batch's rows, hidden_size); None if there is none.
         """
         boundary = self._boundary(action)
         assert boundary is not None
@@ -64,7 +64,7 @@ class Crossing:
         return tensor, self.room_for_state(action)
 
     def room_for_state(self, action: Action) -> Tensor | None:
-        """Make room for the state that goes with a SEND or RECV; None where none does."""
+        """Allocate the state that goes with a SEND or RECV; None if there is none."""
         boundary = self._boundary(action)
         is_last = action.chunk == self._cells.n_chunks - 1
         if boundary is None or not is_last or not self._hands_state(boundary):
@@ -77,14 +77,14 @@ class Crossing:
         return self._modules[boundary + 1].blocks[0].h_0 == "previous"
 
     def _boundary(self, action: Action) -> int | None:
-        """The stage before the boundary that a hand-over crosses; None where it closes the ring."""
+        """The stage before the boundary of a transfer; None for one that closes the ring."""
         down = action.op in (Op.SEND_F, Op.RECV_B)
         boundary = action.stage if down else action.stage - 1
         return boundary if 0 <= boundary < len(self._modules) - 1 else None
 
 
 def types_out(modules: StageModules, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
-    """Find the types in which outputs and states leave a block under the caller's autocast.
+    """Find the types of a block's outputs and states under the caller's autocast.
 
     Args:
         modules: of a stage of this rank, for the type of the weights.
@@ -102,8 +102,8 @@ def types_out(modules: StageModules, device: torch.device) -> tuple[torch.dtype,
 def _types_out(
     weights: torch.dtype, device: torch.device, cast: torch.dtype | None
 ) -> tuple[torch.dtype, torch.dtype]:
-    """Run a block of one unit and look: what autocast does to a GRU differs between devices."""
-    # Made where no random numbers are drawn, so that those of the run stay as they are.
+    """Run a block of one unit to see: what autocast does to a GRU differs between devices."""
+    # On the meta device no random numbers are drawn, so that those of the run stay the same.
     block = GRUBlock(1, 1, device="meta", dtype=weights).to_empty(device=device)
     x = torch.zeros(1, 1, 1, dtype=weights, device=device)
     with (

@@ -1,4 +1,4 @@
-"""Crossing foretells what stages hand over: compared with what the threads engine hands over."""
+"""TransferShapes foretells what stages transfer: compared with what the threads engine does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import torch
 from gru_parallel.engine.channel import Packets, QueueChannel
 from gru_parallel.engine.stages import modules_of_stages
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.processes.crossing import Crossing, types_out
+from gru_parallel.processes.transfer_shapes import TransferShapes, types_out
 from gru_parallel.schedule import Action, partner
 from gru_parallel.stage.cells import Cells
 from tests.builders import MSE, TOLERANCE, build_model, make_plan
@@ -36,19 +36,19 @@ def hand_overs() -> Iterator[HandOvers]:
         yield seen
 
 
-def crossing_of(case: Case) -> Crossing:
+def shapes_of(case: Case) -> TransferShapes:
     batch = case.batch(0)
     x = batch["x"]
     modules = modules_of_stages(case.build_model(), case.plan)
     cells = Cells.cut(x.shape[0], x.shape[1], *case.grid, batch.get("lengths"))
     with case.precision():
-        return Crossing(modules, cells, types_out(modules[0], CPU), CPU)
+        return TransferShapes(modules, cells, types_out(modules[0], CPU), CPU)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_room_is_made_for_what_comes_and_for_nothing_else(name: str) -> None:
     case = CASES[name]
-    crossing = crossing_of(case)
+    shapes = shapes_of(case)
     engine = ThreadEngine(case.build_model(), case.plan, MSE, seed=SEED)
     with engine, case.precision(), hand_overs() as seen:
         engine.train_step(**case.batch(0))
@@ -56,14 +56,14 @@ def test_room_is_made_for_what_comes_and_for_nothing_else(name: str) -> None:
     assert len(seen) > 0
     for sent, packets in seen:
         received = partner(sent, case.plan.n_stages)
-        assert crossing.carries_tensor(sent) == crossing.carries_tensor(received)
-        assert crossing.carries_tensor(received) == (packets is not None), received
+        assert shapes.carries_tensor(sent) == shapes.carries_tensor(received)
+        assert shapes.carries_tensor(received) == (packets is not None), received
         if packets is None:
             continue
         tensor, state = packets
-        room, room_for_state = crossing.room(received)
+        room, room_for_state = shapes.room(received)
         assert (room.shape, room.dtype) == (tensor.tensor.shape, tensor.tensor.dtype), received
-        at_sender = crossing.room_for_state(sent)
+        at_sender = shapes.room_for_state(sent)
         assert (at_sender is None) == (room_for_state is None) == (state is None), received
         if state is not None and room_for_state is not None:
             assert room_for_state.shape == state.tensor.shape, received
@@ -71,26 +71,26 @@ def test_room_is_made_for_what_comes_and_for_nothing_else(name: str) -> None:
 
 
 def test_cells_without_a_row_take_no_room() -> None:
-    crossing = crossing_of(Case(grid=(1, 7), lengths=(3, 2, 1, 1, 3)))
+    shapes = shapes_of(Case(grid=(1, 7), lengths=(3, 2, 1, 1, 3)))
 
-    rooms = [crossing.room(Action.parse(f"1RECV_F0.{chunk}"))[0] for chunk in range(7)]
+    rooms = [shapes.room(Action.parse(f"1RECV_F0.{chunk}"))[0] for chunk in range(7)]
     assert [room.numel() for room in rooms] == [5 * 8, 3 * 8, 2 * 8, 0, 0, 0, 0]
 
 
 def test_weights_elsewhere_are_not_read() -> None:
     case = Case((1, 1, 2))
-    crossing = crossing_of(case)
+    shapes = shapes_of(case)
     model = case.build_model()
     for block in model.gru.gru_blocks[1:]:
         block.to("meta")
     modules = modules_of_stages(model, case.plan)
     x = case.batch(0)["x"]
     cells = Cells.cut(x.shape[0], x.shape[1], *case.grid)
-    own = Crossing(modules, cells, types_out(modules[0], CPU), CPU)
+    of_this_rank = TransferShapes(modules, cells, types_out(modules[0], CPU), CPU)
 
     action = Action.parse("2RECV_F1.2")
-    assert own.room(action)[0].shape == crossing.room(action)[0].shape
-    assert not own.room(action)[0].is_meta
+    assert of_this_rank.room(action)[0].shape == shapes.room(action)[0].shape
+    assert not of_this_rank.room(action)[0].is_meta
 
 
 def test_types_are_found_without_a_random_number() -> None:

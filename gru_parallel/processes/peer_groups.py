@@ -1,4 +1,4 @@
-"""Links: a process group for each direction between neighbouring stages on different ranks."""
+"""PeerGroups: one process group per direction between neighbouring stages on different ranks."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from gru_parallel.ranks import Ranks
 from gru_parallel.schedule import Action, Op, Schedule, partner
 
 Hop = tuple[int, int, Op]
-"""From stage, to stage, and with which op the second receives."""
+"""The stage that sends, the stage that receives, and the op with which it does."""
 
 
-class Links:
-    """The process groups over which one replica's stages hand over, each of two ranks.
+class PeerGroups:
+    """The process groups of two ranks each over which one replica's stages transfer.
 
-    Every direction between two stages has a group of its own, so that what travels one way never
-    waits for what travels the other. Made by all ranks of a replica together.
+    Each direction between two stages has its own group, so that transfers in one direction never
+    wait for those in the other. All ranks of a replica make them together.
 
     Args:
         ranks: of the run.
-        rank_of_stage: for each stage of this replica, the rank that runs it.
-        lowered: says which stages hand over to which.
+        rank_of_stage: the rank of each stage of this replica.
+        lowered: the schedule with its sends and receives.
         backend: "gloo" or "nccl".
 
     Attributes:
@@ -50,7 +50,7 @@ class Links:
                 self._groups[hop] = ranks.new_group(members, backend)
 
     def connect(self, ranks: Ranks, device: torch.device) -> None:
-        """Send something small over each link: NCCL connects at the first use, and waits for it.
+        """Send one byte over each group: NCCL connects at the first use, and waits for it.
 
         All ranks of a replica call this together.
 
@@ -61,17 +61,14 @@ class Links:
         token = torch.zeros(1, dtype=torch.uint8, device=device)
         for hop in sorted(self._groups):
             source, target = (self.rank_of_stage[stage] for stage in hop[:2])
-            with ranks.waiting(f"a link from rank {source} to rank {target}"):
+            with ranks.waiting(f"the connection from rank {source} to rank {target}"):
                 if ranks.rank == source:
                     dist.send(token, target, group=self._groups[hop])
                 else:
                     dist.recv(token, source, group=self._groups[hop])
 
     def find(self, action: Action) -> tuple[ProcessGroup, int] | None:
-        """Return the group that a SEND or RECV goes over and the rank at the other end.
-
-        None where both stages are on this rank.
-        """
+        """Return the group of a SEND or RECV and the other rank; None if both stages are here."""
         n_stages = len(self.rank_of_stage)
         other = partner(action, n_stages)
         group = self._groups.get(_hop(action if action.op.is_receive else other, n_stages))
