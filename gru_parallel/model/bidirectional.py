@@ -13,22 +13,22 @@ FORWARD, REVERSE = 0, 1
 
 
 class BidirectionalBlock(Block):
-    """A block whose layers run in both directions, each with weights and states of its own.
+    """A block whose layers run in both directions, each with its own weights and states.
 
     Computes what the same layers of one `nn.GRU(bidirectional=True)` would. The reverse direction
-    begins at the end of the sequence, so the block runs whole sequences only. The two directions
-    of a layer meet at its end alone, so they may run on two devices.
+    begins at the end of the sequence, so the block runs whole sequences only. The outputs of a
+    layer's two directions are joined only at its end, so they may run on two devices.
     """
 
     n_directions = 2
 
     @property
     def part_sizes(self) -> tuple[int, ...]:
-        """For each of `parts`, its number of layers: one a layer and direction."""
+        """For each of `parts`, its number of layers: each part is one direction of one layer."""
         return (1,) * self.n_states
 
     @property
-    def part_places(self) -> tuple[tuple[int, str], ...]:
+    def part_names(self) -> tuple[tuple[int, str], ...]:
         """For each of `parts`, its layer within the block and its names' suffix."""
         return tuple((k, suffix) for k in range(self.num_layers) for suffix in ("", "_reverse"))
 
@@ -53,12 +53,12 @@ class BidirectionalBlock(Block):
         return x, torch.cat(states)
 
     def state(self, k: int, direction: int) -> slice:
-        """Say which of the block's states belongs to a direction of its k-th layer."""
+        """Return where the state of one direction of the k-th layer is in the block's states."""
         index = k * self.n_directions + direction
         return slice(index, index + 1)
 
     def part(self, k: int, direction: int) -> nn.GRU:
-        """Return the weights of a direction of the block's k-th layer."""
+        """Return the weights of one direction of the block's k-th layer."""
         return self.gru_parts[k * self.n_directions + direction]
 
     def run_direction(
@@ -71,7 +71,7 @@ class BidirectionalBlock(Block):
             direction: FORWARD or REVERSE.
             x: inputs of the layer, shape (time, batch, features).
             h_0: the direction's state, shape (1, batch, hidden_size).
-            batch_sizes: rows at each step; None where all rows run at all steps.
+            batch_sizes: rows at each step; None if all rows run at all steps.
 
         Returns:
             y: outputs in the order of time, shape (time, batch, hidden_size).
@@ -84,5 +84,5 @@ class BidirectionalBlock(Block):
         return reverse_time(y, batch_sizes), h_n
 
     def join(self, k: int, forward: Tensor, reverse: Tensor, key: DropoutKey | None) -> Tensor:
-        """Join both directions' outputs of the k-th layer, dropout after it included."""
+        """Join the outputs of both directions of the k-th layer, and apply dropout."""
         return self.drop(torch.cat([forward, reverse], dim=-1), self.first_layer + k, key)

@@ -1,4 +1,4 @@
-"""Block: consecutive layers of a GRU as one module, the unit of placement; GRUBlock: one way."""
+"""Block: consecutive layers of a GRU as one module; GRUBlock: those of one direction."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gru_parallel.model.dropout import DropoutKey, dropout
 from gru_parallel.model.ragged import BatchSizes, run_gru
 
 _OF_A_LAYER = re.compile(r"(weight|bias)_(ih|hh)_l\d+|h_0_l\d+")
-"""In the names of what `nn.GRU`, or its learned state, has a layer."""
+"""The names of weights, biases and learned states, which have one of each per layer."""
 
 POLICIES = ("zeros", "given", "learned", "carry", "previous")
-"""Where a block's h_0 may come from; hidden.py says what each means."""
+"""Where a block's h_0 may come from, see hidden.py."""
 
 
 class Block(nn.Module, ABC):
-    """One or more consecutive layers of a stack, with weights and a hidden state of their own.
+    """One or more consecutive layers of a stack, with their weights and hidden states.
 
     The block computes what the same layers of one `nn.GRU` would, given their share of h_0. Dropout
-    follows every layer but the last of the whole stack, so also the last layer of a block inside
-    the stack.
+    follows every layer but the last of the whole stack, so it also follows the last layer of a
+    block before others.
 
     Args:
         input_size: features of x.
@@ -35,13 +35,13 @@ class Block(nn.Module, ABC):
         first_layer: index of the block's first layer in the whole stack.
         last: whether the block's last layer is the last of the stack (no dropout after it).
         dropout: probability of dropping an output between layers, 0 <= dropout <= 1.
-        h_0: where the state comes from that enters the block, one of `POLICIES`.
+        h_0: where the initial state comes from, one of `POLICIES`.
         bias: whether layers have biases.
         device: where the parameters are created.
         dtype: the parameters' type.
 
     Attributes:
-        n_directions: 1, or 2 where layers run in both directions of time.
+        n_directions: 1, or 2 if layers run in both directions of time.
         parts: the `nn.GRU`s that hold the weights, in the order of the layers.
     """
 
@@ -63,7 +63,7 @@ class Block(nn.Module, ABC):
     ) -> None:
         super().__init__()
         if not 0.0 <= dropout <= 1.0:
-            raise ValueError(f"dropout={dropout} is no probability; use 0 <= dropout <= 1.")
+            raise ValueError(f"dropout={dropout} is not a probability; use 0 <= dropout <= 1.")
         if h_0 not in POLICIES:
             raise UsageError(f"model.h_0={h_0} is unknown; use one of {', '.join(POLICIES)}.")
         self.input_size = input_size
@@ -73,17 +73,19 @@ class Block(nn.Module, ABC):
         self.last = last
         self.dropout = dropout
         self.h_0 = h_0
-        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        options: dict[str, Any] = {"device": device, "dtype": dtype}
         self.parts = nn.ModuleList(
-            nn.GRU(self.output_size if first else input_size, hidden_size, size, bias=bias, **made)
-            for size, (first, _) in zip(self.part_sizes, self.part_places, strict=True)
+            nn.GRU(
+                self.output_size if first else input_size, hidden_size, size, bias=bias, **options
+            )
+            for size, (first, _) in zip(self.part_sizes, self.part_names, strict=True)
         )
         for name in self.learned_names:
-            self.register_parameter(name, nn.Parameter(torch.zeros(hidden_size, **made)))
+            self.register_parameter(name, nn.Parameter(torch.zeros(hidden_size, **options)))
 
     @property
     def learned_names(self) -> tuple[str, ...]:
-        """Names of the learned states in the order of the states; () where none is learned."""
+        """Names of the learned states in the order of the states; () if none is learned."""
         if self.h_0 != "learned":
             return ()
         suffixes = ("", "_reverse")[: self.n_directions]
@@ -96,7 +98,7 @@ class Block(nn.Module, ABC):
 
     @property
     def n_states(self) -> int:
-        """States of the block: one a layer and direction, in the order of `nn.GRU`'s h_n."""
+        """Number of states: one per layer and direction, in the order of `nn.GRU`'s h_n."""
         return self.num_layers * self.n_directions
 
     @property
@@ -109,38 +111,38 @@ class Block(nn.Module, ABC):
         """The `nn.GRU`s that hold the weights, in the order of the layers.
 
         Raises:
-            UsageError: there is something else among them.
+            UsageError: one of `parts` is not an `nn.GRU`.
         """
         for part in self.parts:
             if not isinstance(part, nn.GRU):
                 raise UsageError(
-                    f"A {type(part).__name__} stands among the parts of a block; use an nn.GRU or a"
-                    " class made from it (to compile one, call its compile method)."
+                    f"A {type(part).__name__} is among the parts of a block; use an nn.GRU or a"
+                    " class derived from it (to compile one, call its compile method)."
                 )
         return tuple(cast("list[nn.GRU]", list(self.parts)))
 
     @property
     def is_barrier(self) -> bool:
-        """Whether the block needs all of a sequence before it can begin, or go back."""
+        """Whether the block needs a whole sequence before it can begin, forward or backward."""
         return self.n_directions == 2 or self.h_0 == "previous"
 
     @property
     def reverse_parts(self) -> tuple[nn.GRU, ...]:
-        """Those of `gru_parts` that run against the direction of time."""
+        """The `gru_parts` that run against the direction of time."""
         return tuple(
             part
-            for part, (_, suffix) in zip(self.gru_parts, self.part_places, strict=True)
+            for part, (_, suffix) in zip(self.gru_parts, self.part_names, strict=True)
             if suffix
         )
 
     def weights(self) -> list[Tensor]:
-        """Return what the block is trained by, in the order of `nn.GRU`, learned states last."""
-        return [*(w for part in self.gru_parts for w in weights_of(part)), *self.own_weights()]
+        """Return all trained tensors, in the order of `nn.GRU`, learned states last."""
+        return [*(w for part in self.gru_parts for w in weights_of(part)), *self.other_weights()]
 
-    def own_weights(self) -> list[Tensor]:
-        """Return what the block is trained by beside the weights of its parts."""
+    def other_weights(self) -> list[Tensor]:
+        """Return the trained tensors that are not weights of its parts."""
         learned = self.learned_names
-        # A class of the caller's own may have others beside the learned states.
+        # A class of the caller may have others beside the learned states.
         others = [
             weight
             for name, weight in self.named_parameters()
@@ -150,7 +152,7 @@ class Block(nn.Module, ABC):
 
     @property
     def some_weight(self) -> Tensor:
-        """A weight, for its type and device: as it is, without asking what would make it anew."""
+        """A weight, for its type and device: as it is, without computing a parametrized one."""
         weight: Tensor | None = self.gru_parts[0]._flat_weights[0]
         assert weight is not None
         return weight
@@ -162,23 +164,23 @@ class Block(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def part_places(self) -> tuple[tuple[int, str], ...]:
+    def part_names(self) -> tuple[tuple[int, str], ...]:
         """For each of `parts`, its first layer within the block and its names' suffix."""
 
     def nn_gru_names(self) -> dict[str, str]:
-        """Map each name in the block's state dict to that in the `nn.GRU` of the whole stack.
+        """Map each name in the block's state dict to its name in the `nn.GRU` of the whole stack.
 
         Learned states, which `nn.GRU` does not have, are called `h_0_l0` and `h_0_l0_reverse`.
         """
         names = {}
-        for index, (part, place) in enumerate(zip(self.gru_parts, self.part_places, strict=True)):
-            first, suffix = place
-            for own in filter(_OF_A_LAYER.search, part.state_dict()):
-                name = _count_from(self.first_layer + first, own, suffix)
-                names[f"parts.{index}.{own}"] = name
-        own_names = (own for own in self.state_dict() if not own.startswith("parts."))
-        learned = filter(_OF_A_LAYER.search, own_names)
-        return names | {own: _count_from(self.first_layer, own) for own in learned}
+        parts = zip(self.gru_parts, self.part_names, strict=True)
+        for index, (part, (first, suffix)) in enumerate(parts):
+            for name in filter(_OF_A_LAYER.search, part.state_dict()):
+                renamed = _count_from(self.first_layer + first, name, suffix)
+                names[f"parts.{index}.{name}"] = renamed
+        others = (name for name in self.state_dict() if not name.startswith("parts."))
+        learned = filter(_OF_A_LAYER.search, others)
+        return names | {name: _count_from(self.first_layer, name) for name in learned}
 
     @abstractmethod
     def forward(
@@ -192,9 +194,9 @@ class Block(nn.Module, ABC):
 
         Args:
             x: inputs, shape (time, batch, input_size).
-            h_0: hidden state entering the piece, shape (n_states, batch, hidden_size).
-            key: names the random numbers of dropout; None uses torch's global generator.
-            batch_sizes: rows at each step, where they end at different steps; the longest row comes
+            h_0: initial hidden state, shape (n_states, batch, hidden_size).
+            key: identifies the random numbers of dropout; None uses torch's global generator.
+            batch_sizes: rows at each step, if they end at different steps; the longest row comes
                 first.
 
         Returns:
@@ -206,15 +208,15 @@ class Block(nn.Module, ABC):
         """
 
     def drop(self, y: Tensor, layer: int, key: DropoutKey | None) -> Tensor:
-        """Apply the dropout that follows a layer, if any does.
+        """Apply the dropout that follows a layer, if there is any.
 
         Args:
             y: the layer's outputs.
             layer: index of the layer in the whole stack.
-            key: names the random numbers; None uses torch's global generator.
+            key: identifies the random numbers; None uses torch's global generator.
 
         Returns:
-            What goes on to the next layer, of the shape of `y`.
+            The inputs of the next layer, of the shape of `y`.
         """
         is_last = self.last and layer == self.layers.stop - 1
         if not self.training or self.dropout == 0.0 or is_last:
@@ -222,14 +224,14 @@ class Block(nn.Module, ABC):
         return dropout(y, self.dropout, layer, key)
 
     def extra_repr(self) -> str:
-        """Describe the block's place in the stack."""
+        """Describe the block's layers."""
         return (
             f"layers {self.layers.start}-{self.layers.stop - 1}, dropout={self.dropout},"
             f" h_0={self.h_0}"
         )
 
     def check(self, x: Tensor, h_0: Tensor) -> None:
-        """Refuse inputs that do not fit.
+        """Check the shapes of the inputs.
 
         Raises:
             ShapeError: x or h_0 does not fit this block, or they disagree in batch.
@@ -253,12 +255,12 @@ class GRUBlock(Block):
         """For each of `parts`, its number of layers.
 
         Without dropout the layers go into one call, in which cuDNN overlaps them; with dropout the
-        masks between them are ours, so each layer is a call of its own.
+        masks between them are this library's, so each layer is one call.
         """
         return (self.num_layers,) if self.dropout == 0.0 else (1,) * self.num_layers
 
     @property
-    def part_places(self) -> tuple[tuple[int, str], ...]:
+    def part_names(self) -> tuple[tuple[int, str], ...]:
         """For each of `parts`, its first layer within the block and its names' suffix."""
         firsts = accumulate(self.part_sizes[:-1], initial=0)
         return tuple((first, "") for first in firsts)
@@ -284,16 +286,16 @@ class GRUBlock(Block):
 
 
 def weights_of(part: nn.GRU) -> list[Tensor]:
-    """Return what a part of a block is trained by, in the order of `nn.GRU`."""
+    """Return the trained tensors of a part of a block, in the order of `nn.GRU`."""
     weights = [weight for layer in part.all_weights for weight in layer]
-    # A class of the caller's own may have others.
+    # A class of the caller may have others.
     names = part._flat_weights_names
     return [*weights, *(w for name, w in part.named_parameters() if name not in names)]
 
 
 def _count_from(first_layer: int, name: str, suffix: str = "") -> str:
-    """Count the layer in a name on from another: weight_ih_l0 from 3 is weight_ih_l3.
+    """Add to the number of the layer in a name: weight_ih_l0 and 3 give weight_ih_l3.
 
-    Also where it stands in the midst of what a parametrization calls a weight.
+    It may be in the middle of the name, as in the names of parametrizations.
     """
     return re.sub(r"_l(\d+)", lambda layer: f"_l{first_layer + int(layer[1])}{suffix}", name)

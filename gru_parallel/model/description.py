@@ -1,4 +1,4 @@
-"""A model as plain values, and back: what a checkpoint has to know to build its model again."""
+"""A model as plain values, and back: from these, a checkpoint's model is rebuilt."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _TYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.bf
 
 
 def describe(model: StackModel) -> dict[str, Any] | None:
-    """Describe a model by the arguments that it was made with.
+    """Describe a model by the arguments that created it.
 
     Returns:
-        Plain values, which `model_from` takes; None where the encoder or the head is no part of
-        this library and no linear layer, or the weights have an unusual type.
+        Plain values for `model_from`; None if the encoder or the head is neither this library's nor
+        a linear layer, or the weights have an unusual type.
     """
     parts = _describe_encoder(model.encoder), _describe_head(model.head)
     dtype = str(next(model.parameters()).dtype)
@@ -41,7 +41,7 @@ def describe(model: StackModel) -> dict[str, Any] | None:
 
 
 def model_from(description: Mapping[str, Any]) -> StackModel:
-    """Build the model that `describe` described, with weights of its own."""
+    """Build the model that `describe` described, with new weights."""
     encoder, head = dict(description["encoder"]), dict(description["head"])
     n_channels = encoder.pop("in_features", None)
     first = nn.Identity() if n_channels is None else nn.Linear(n_channels, **encoder)
@@ -69,10 +69,10 @@ def _describe_head(head: nn.Module) -> dict[str, Any] | None:
     if type(getattr(head, "linear", None)) is not nn.Linear:
         return None
     if type(head) is WindowHead:
-        own: dict[str, Any] = {"output_shape": tuple(head.output_shape)}
+        shape: dict[str, Any] = {"output_shape": tuple(head.output_shape)}
     elif type(head) is StepHead:
         (n_outputs,) = head.output_shape
-        own = {"n_outputs": n_outputs}
+        shape = {"n_outputs": n_outputs}
     else:
         return None
-    return {"every_step": head.every_step, "hidden_size": head.linear.in_features, **own}
+    return {"every_step": head.every_step, "hidden_size": head.linear.in_features, **shape}

@@ -1,4 +1,4 @@
-"""Dropout whose random numbers depend on what is dropped, never on where or when it is computed."""
+"""Dropout whose random numbers depend only on what is dropped, not on where or when."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True, slots=True)
 class DropoutKey:
-    """Names the random numbers of one cell of one training step.
+    """Identifies the random numbers of one cell of one training step.
 
     Attributes:
         seed: the run's seed.
@@ -30,7 +30,7 @@ class DropoutKey:
     def generator(self, layer: int, device: torch.device) -> torch.Generator:
         """Return a generator for the outputs of `layer` (counted over the whole stack)."""
         words = struct.pack("<5q", self.seed, self.step, layer, self.micro_batch, self.chunk)
-        # Neighbouring keys must not give related streams, so they are hashed, not added up.
+        # Hashed, because neighbouring keys must not give related streams.
         digest = hashlib.blake2b(words, digest_size=8).digest()
         generator = torch.Generator(device)
         generator.manual_seed(int.from_bytes(digest, "little") >> 1)
@@ -44,7 +44,7 @@ def dropout(y: Tensor, probability: float, layer: int, key: DropoutKey | None) -
         y: outputs of a layer, any shape.
         probability: share of entries to drop, 0 <= probability <= 1.
         layer: index of the layer in the whole stack.
-        key: where the random numbers come from; None draws them from torch's global generator.
+        key: identifies the random numbers; None uses torch's global generator.
 
     Returns:
         A tensor of the shape of `y`.
@@ -54,5 +54,5 @@ def dropout(y: Tensor, probability: float, layer: int, key: DropoutKey | None) -
     keep = 1.0 - probability
     mask = torch.empty_like(y, requires_grad=False)
     mask.bernoulli_(keep, generator=key.generator(layer, y.device))
-    # A share of 1 leaves nothing to scale.
+    # With a probability of 1 nothing is left to scale.
     return y * (mask.div_(keep) if keep > 0.0 else mask)

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 class WindowHead(nn.Module):
-    """One prediction a window, from its last step's output: a forecast, or scores of classes.
+    """One prediction per window, from its last step's output: a forecast, or scores of classes.
 
-    A class of its own that computes something else says `stepwise = True` beside its `forward` if
-    that reads the window's last step and nothing else; a batch may then be cut for it.
+    A derived class that computes something else sets `stepwise = True` beside its `forward` if that
+    reads only the window's last step; a batch may then be cut for it.
 
     Args:
         hidden_size: features of the stack's outputs.
@@ -40,10 +40,10 @@ class WindowHead(nn.Module):
 
 
 class StepHead(nn.Module):
-    """One prediction a step.
+    """One prediction per step.
 
-    A class of its own that computes something else says `stepwise = True` beside its `forward` if
-    each prediction reads its own row and step and nothing else; a batch may then be cut for it.
+    A derived class that computes something else sets `stepwise = True` beside its `forward` if each
+    prediction reads only its own row and step; a batch may then be cut for it.
 
     Args:
         hidden_size: features of the stack's outputs.

@@ -23,7 +23,7 @@ class Start:
         h_0: for `given`, shape (n_states, batch, hidden_size) over all blocks; None for zeros.
         carried: for `carry`, the h_n of the batch before, which may have had more or fewer rows;
             None before the first.
-        reset: for `carry`, which rows start from zeros all the same, shape (batch,), of bools.
+        reset: for `carry`, which rows start from zeros instead, shape (batch,), of bools.
     """
 
     h_0: Tensor | None = None
@@ -31,14 +31,14 @@ class Start:
     reset: Tensor | None = None
 
     def of(self, states: slice, rows: slice | Tensor) -> Start:
-        """Return the share of some blocks' states and some rows of the batch."""
+        """Return what some of the states and some rows of the batch start from."""
         return Start(
             None if self.h_0 is None else self.h_0[states, rows],
             None if self.carried is None else self.carried[states, rows],
         )
 
     def check(self, n_states: int, batch_size: int, hidden_size: int) -> None:
-        """Refuse what does not fit a stack and a batch.
+        """Check that shapes and types fit a stack and a batch.
 
         Raises:
             ShapeError: h_0 or reset has another shape or type.
@@ -47,21 +47,21 @@ class Start:
         if h_0 is not None and tuple(h_0.shape) != (n_states, batch_size, hidden_size):
             raise ShapeError(
                 f"h_0 of shape {tuple(h_0.shape)} does not fit; use ({n_states}, batch,"
-                f" {hidden_size}): a state a layer and direction, for each of {batch_size} rows."
+                f" {hidden_size}): one state per layer and direction, of {batch_size} rows."
             )
         if reset is None:
             return
         if tuple(reset.shape) != (batch_size,) or reset.dtype != torch.bool:
             raise ShapeError(
                 f"reset of shape {tuple(reset.shape)} and type {reset.dtype} does not fit a batch"
-                f" of {batch_size}; give one bool a row, shape ({batch_size},)."
+                f" of {batch_size}; give one bool per row, shape ({batch_size},)."
             )
 
     def for_rows(self, batch_size: int) -> Start:
-        """Let `carried` have the rows of this batch, zero where they are reset.
+        """Give `carried` the rows of this batch, zero where they are reset.
 
         Raises:
-            ShapeError: a row has no state to go on from and is not reset.
+            ShapeError: a row has no state to continue from and is not reset.
         """
         carried, reset = self.carried, self.reset
         if carried is None:
@@ -79,12 +79,12 @@ class Start:
 
 
 def entering(block: Block, batch_size: int, start: Start, previous: Tensor | None) -> Tensor:
-    """Return the state that enters `block` at the start of its sequence, by the block's policy.
+    """Return the initial state of `block` for its sequence, by the block's policy.
 
     Args:
         block: the block.
         batch_size: rows.
-        start: the block's share of what the batch brings.
+        start: the block's share of the batch's.
         previous: h_n of the block before; None for the first block.
     """
     match block.h_0:
@@ -107,7 +107,7 @@ def zeros(block: Block, batch_size: int) -> Tensor:
     """Start from zeros, whatever h_0 is given.
 
     A stack whose blocks all do so equals one `nn.GRU` called without h_0. One in which only some
-    do equals one `nn.GRU` whose h_0 is zero in their layers, not one with a full h_0.
+    do equals one `nn.GRU` whose h_0 is zero in their layers.
     """
     weight = block.some_weight
     shape = (block.n_states, batch_size, block.hidden_size)
@@ -115,9 +115,9 @@ def zeros(block: Block, batch_size: int) -> Tensor:
 
 
 def given(block: Block, batch_size: int, h_0: Tensor | None) -> Tensor:
-    """Start from the block's share of the h_0 that the batch brings; zeros where it brings none.
+    """Start from the block's share of the batch's h_0; from zeros if it has none.
 
-    Equals one `nn.GRU` called with the same h_0: what the mathematics asks of a stack that is cut.
+    Equals one `nn.GRU` called with the same h_0.
     """
     return zeros(block, batch_size) if h_0 is None else h_0
 
@@ -132,11 +132,11 @@ def learned(block: Block, batch_size: int) -> Tensor:
 
 
 def carry(block: Block, batch_size: int, carried: Tensor | None) -> Tensor:
-    """Start where the row of the same number ended in the batch before, from zeros where reset.
+    """Start where the row of the same number ended in the batch before, or from zeros if reset.
 
     Stateful training: no gradient flows back into the batch before. Equals one `nn.GRU` that is
-    called with its last h_n, detached. A batch may have fewer rows than the one before, then its
-    rows are the first ones; rows that are new have to be reset.
+    called with its last h_n, detached. If a batch has fewer rows than the one before, they are the
+    first ones; new rows have to be reset.
     """
     state = zeros(block, batch_size)
     return state if carried is None else carried.to(state)

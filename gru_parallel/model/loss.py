@@ -1,4 +1,4 @@
-"""Losses as a sum over elements and a count, so that ragged pieces weigh what they should."""
+"""Losses as a sum over elements and a count, so that ragged pieces have the right weight."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SumLoss:
     """A loss that adds up over the cells of a batch.
 
     Attributes:
-        name: how the settings call it.
+        name: in the settings.
         total: (prediction, target) -> the sum over their elements, a scalar.
         count: target -> number of elements that the sum runs over; known before the step. The loss
             of a batch is the sum of its cells' totals divided by the count of the whole batch.
@@ -55,7 +55,7 @@ def _alike(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _wide(numbers: Tensor) -> Tensor:
-    # A sum over a batch soon leaves the range, and the precision, of 16 bits.
+    # A sum over a batch soon exceeds the range, and the precision, of 16 bits.
     return numbers.float() if numbers.dtype.itemsize == 2 else numbers
 
 

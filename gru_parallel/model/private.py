@@ -1,4 +1,4 @@
-"""Makes modules private: their calls are nobody's business but their owner's."""
+"""Makes modules private: only their owner sees that they are called."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import nn
 
 
 def make_private(module: nn.Module) -> None:
-    """Let no hook fire where a module is called.
+    """Let no hook fire when a module is called.
 
-    torch has hooks for the calls of all modules there are. What makes one module of several, as the
-    drop-in for `nn.GRU` does, would show them its inner ones.
+    torch has hooks for the calls of all modules. One that consists of others, as the drop-in for
+    `nn.GRU` does, would show these to them.
     """
-    # What a compiled module has here is called in place of hooks and forward.
+    # torch calls this, which compiled modules have, instead of hooks and forward.
     module.__dict__["_compiled_call_impl"] = _Forward(module)
 
 

@@ -1,7 +1,7 @@
-"""Sequences that end at different steps: GRUs run over them with no work for what is not there.
+"""Sequences that end at different steps: GRUs run over them without computing padding.
 
-Rows are sorted, the longest first, so that those still running are always the first ones. A batch
-of them is described as in `PackedSequence`: by the number of rows at each step.
+Rows are sorted, the longest first, so that those still running are always the first ones. As in
+`PackedSequence`, a batch is described by the number of rows at each step.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 BatchSizes = Sequence[int]
-"""For each step, how many rows run; never more than at the step before."""
+"""The number of rows at each step; never more than at the step before."""
 
 
 def longest_first(lengths: Tensor) -> Tensor:
-    """Return the rows in the order of their lengths, the longest first; equals keep their order."""
+    """Return the rows by their lengths, the longest first; equal ones keep their order."""
     return torch.sort(lengths, descending=True, stable=True).indices
 
 
@@ -28,11 +28,11 @@ def batch_sizes_of(lengths: Sequence[int], n_steps: int, first_step: int = 0) ->
 
     Args:
         lengths: time steps of each row, the longest first.
-        n_steps: steps to look at.
+        n_steps: number of steps.
         first_step: the first of them.
 
     Returns:
-        The number of rows at each step, as long as there are any: at most `n_steps` numbers.
+        The number of rows at each step until there are none: at most `n_steps` numbers.
     """
     n_rows = len(lengths)
     sizes: list[int] = []
@@ -46,7 +46,7 @@ def batch_sizes_of(lengths: Sequence[int], n_steps: int, first_step: int = 0) ->
 
 
 def segments(batch_sizes: BatchSizes) -> Iterator[tuple[int, int]]:
-    """Group steps by their rows: yields (number of steps, number of rows) of each run of equals."""
+    """Group steps of equally many rows: yields (number of steps, number of rows) of each run."""
     for n_rows, steps in groupby(batch_sizes):
         yield len(list(steps)), n_rows
 
@@ -56,21 +56,21 @@ def run_gru(
 ) -> tuple[Tensor, Tensor]:
     """Run a GRU of one direction over rows that may end at different steps.
 
-    Between two steps at which a row ends, the rows that are left run as a batch of their own.
+    Between two steps at which rows end, the remaining rows run as one batch.
 
     Args:
         gru: layers that run in one direction.
-        x: inputs, shape (time, batch, input_size); what lies after a row's end is never read.
-        h_0: states that enter, shape (layers, batch, hidden_size).
-        batch_sizes: rows at each step; None where all rows run at all steps.
+        x: inputs, shape (time, batch, input_size); never read after a row's end.
+        h_0: initial states, shape (layers, batch, hidden_size).
+        batch_sizes: rows at each step; None if all rows run at all steps.
 
     Returns:
         y: outputs, shape (time, batch, hidden_size), zero after a row's end.
-        h_n: states after each row's own last step, shape (layers, batch, hidden_size).
+        h_n: states after each row's last step, shape (layers, batch, hidden_size).
     """
     if batch_sizes is None:
         return _call(gru, x, h_0)
-    n_rows_at_all = x.shape[1]
+    n_all_rows = x.shape[1]
     runs = list(segments(batch_sizes))
     outputs: list[Tensor] = []
     ended: list[Tensor] = []
@@ -81,50 +81,50 @@ def run_gru(
             ended.append(h[:, n_rows:])
             h = h[:, :n_rows]
         y, h = _call(gru, piece[:, :n_rows], h)
-        outputs.append(functional.pad(y, (0, 0, 0, n_rows_at_all - n_rows)))
+        outputs.append(functional.pad(y, (0, 0, 0, n_all_rows - n_rows)))
     return torch.cat(outputs), torch.cat([h, *reversed(ended)], dim=1)
 
 
 def _call(gru: nn.GRU, x: Tensor, h_0: Tensor) -> tuple[Tensor, Tensor]:
-    # Every recurrent call is here. cuDNN refuses views, as some rows of a state are.
+    # The only recurrent call. cuDNN refuses views, such as some rows of a state.
     y, h_n = gru(x.contiguous(), h_0.contiguous())
     return y, h_n
 
 
 def reverse_time(x: Tensor, batch_sizes: BatchSizes | None = None) -> Tensor:
-    """Turn each row round within its own length; what lies after a row's end stays where it is.
+    """Reverse each row within its length; what is after a row's end stays where it is.
 
     Args:
         x: shape (time, batch, features).
-        batch_sizes: rows at each step; None where all rows run at all steps.
+        batch_sizes: rows at each step; None if all rows run at all steps.
 
     Returns:
-        A tensor of the shape of `x`; doing it twice gives `x` again.
+        A tensor of the shape of `x`; reversed twice, it is `x` again.
     """
     if batch_sizes is None:
         return x.flip(0)
-    reversed_x: Tensor = _Reverse.apply(x, _places(x, batch_sizes))  # type: ignore[no-untyped-call]
+    reversed_x: Tensor = _Reverse.apply(x, _sources(x, batch_sizes))  # type: ignore[no-untyped-call]
     return reversed_x
 
 
-def _places(x: Tensor, batch_sizes: BatchSizes) -> Tensor:
-    """For each step and row, the step that comes there; shape (time, batch, 1)."""
+def _sources(x: Tensor, batch_sizes: BatchSizes) -> Tensor:
+    """For each step and row, the step that it takes; shape (time, batch, 1)."""
     sizes = torch.tensor(list(batch_sizes), device="cpu").unsqueeze(1)
     runs = torch.arange(x.shape[1], device="cpu") < sizes
     steps = torch.arange(x.shape[0], device="cpu").unsqueeze(1)
-    places = torch.where(runs, runs.sum(0) - 1 - steps, steps)
-    return places.unsqueeze(2).to(x.device)
+    sources = torch.where(runs, runs.sum(0) - 1 - steps, steps)
+    return sources.unsqueeze(2).to(x.device)
 
 
 class _Reverse(torch.autograd.Function):
-    """A permutation that is its own inverse: so is its gradient's, with nothing to add up."""
+    """A permutation that is its own inverse, and so its own gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, places: Tensor) -> Tensor:
-        ctx.places = places
-        return x.gather(0, places.expand_as(x))
+    def forward(ctx: Any, x: Tensor, sources: Tensor) -> Tensor:
+        ctx.sources = sources
+        return x.gather(0, sources.expand_as(x))
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = grad_outputs
-        return gradient.gather(0, ctx.places.expand_as(gradient)), None
+        return gradient.gather(0, ctx.sources.expand_as(gradient)), None

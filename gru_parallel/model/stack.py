@@ -1,4 +1,4 @@
-"""The stack of blocks, equal to one nn.GRU. Its parameters' names survive any placement."""
+"""The stack of blocks, equal to one nn.GRU. Placement does not change its parameters' names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gru_parallel.placement import cut_stack
 
 
 class GRUStack(nn.Module):
-    """A stack of GRU layers cut into blocks, equal to one `nn.GRU` of all the layers.
+    """A stack of GRU layers cut into blocks, equal to one `nn.GRU` of all layers.
 
     Weights are drawn in the order in which `nn.GRU` draws them, so the same seed gives the same
     stack however it is cut. The state dict has the keys of `nn.GRU` (`weight_ih_l0`, ...), so it
@@ -29,22 +29,22 @@ class GRUStack(nn.Module):
         input_size: features of x.
         hidden_size: features of each layer's output.
         num_layers: layers in all.
-        layers_per_block: layers a block; the last block takes what is left.
+        layers_per_block: layers per block; the last block has the rest.
         dropout: probability of dropping an output between layers.
         bias: whether layers have biases.
-        bidirectional: whether blocks run in both directions of time: one answer for all, or one a
-            block. A stack that mixes them has no `nn.GRU` to be equal to.
-        h_0: where the state comes from that enters a block (see hidden.py): one policy for all
-            blocks, or one a block.
+        bidirectional: whether blocks run in both directions of time: one bool for all, or one per
+            block. No `nn.GRU` equals a stack that mixes them.
+        h_0: where the initial states come from (see hidden.py): one policy for all blocks, or one
+            per block.
         device: where the parameters are created.
         dtype: the parameters' type.
-        kept_blocks: the blocks whose weights are kept; those of others are drawn, a layer at a
-            time, and let go, and the blocks are on the meta device: so that a stack too large for
-            one process has the same weights in parts. None keeps all.
+        kept_blocks: the blocks whose weights are kept. Those of other blocks are drawn layer by
+            layer and dropped, and the blocks are on the meta device, so that each process draws the
+            same weights for its part of a stack too large for one. None keeps all.
 
     Raises:
-        UsageError: `bidirectional` or `h_0` is not one a block, or a policy is unknown or cannot
-            work where it stands.
+        UsageError: `bidirectional` or `h_0` is not one per block, or a policy is unknown or cannot
+            work in its block.
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class GRUStack(nn.Module):
                 others.draw(block)
             self.blocks.append(block)
         # torch has no types for these two.
-        self.register_state_dict_post_hook(_speak_nn_gru)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_hear_nn_gru)  # type: ignore[no-untyped-call]
+        self.register_state_dict_post_hook(_rename_to_nn_gru)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_rename_from_nn_gru)  # type: ignore[no-untyped-call]
 
     def forward(
         self,
@@ -104,16 +104,16 @@ class GRUStack(nn.Module):
 
         Args:
             x: inputs, shape (time, batch, input_size).
-            h_0: the state that enters each layer, shape (n_states, batch, hidden_size), for blocks
-                whose policy is `given`; None means zeros. Short for `start=Start(h_0)`.
-            key: names the random numbers of dropout; None uses torch's global generator.
+            h_0: initial states, shape (n_states, batch, hidden_size), for blocks whose policy is
+                `given`; None means zeros. Short for `start=Start(h_0)`.
+            key: identifies the random numbers of dropout; None uses torch's global generator.
             start: what blocks of other policies start from.
-            batch_sizes: rows at each step, where they end at different steps; the longest row comes
+            batch_sizes: rows at each step, if they end at different steps; the longest row comes
                 first.
 
         Returns:
             y: outputs of the last layer, shape (time, batch, output_size).
-            h_n: the state that leaves each layer, shape (n_states, batch, hidden_size).
+            h_n: final states, shape (n_states, batch, hidden_size).
 
         Raises:
             ShapeError: x or h_0 does not fit.
@@ -123,9 +123,9 @@ class GRUStack(nn.Module):
         start = start.for_rows(x.shape[1])
         states: list[Tensor] = []
         everything = slice(None)
-        for block, own in zip(self.gru_blocks, self.state_slices, strict=True):
+        for block, states_of_block in zip(self.gru_blocks, self.state_slices, strict=True):
             before = states[-1] if states else None
-            h = entering(block, x.shape[1], start.of(own, everything), before)
+            h = entering(block, x.shape[1], start.of(states_of_block, everything), before)
             x, h_n = block(x, h, key, batch_sizes)
             states.append(h_n)
         return x, torch.cat(states)
@@ -135,24 +135,24 @@ class GRUStack(nn.Module):
         """The blocks in order.
 
         Raises:
-            UsageError: there is something else among them.
+            UsageError: one of `blocks` is not a `Block`.
         """
         for block in self.blocks:
             if not isinstance(block, Block):
                 raise UsageError(
-                    f"A {type(block).__name__} stands among the blocks of the stack; use a GRUBlock"
-                    " or a class made from one (to compile a block, call its compile method)."
+                    f"A {type(block).__name__} is among the blocks of the stack; use a GRUBlock or"
+                    " a class derived from it (to compile a block, call its compile method)."
                 )
         return tuple(cast(list[Block], list(self.blocks)))
 
     @property
     def carries(self) -> bool:
-        """Whether a block goes on from the state in which the batch before left it."""
+        """Whether a block starts from its last state of the batch before."""
         return any(block.h_0 == "carry" for block in self.gru_blocks)
 
     @property
     def n_states(self) -> int:
-        """States of the stack: one a layer and direction."""
+        """Number of states: one per layer and direction."""
         return sum(block.n_states for block in self.gru_blocks)
 
     @property
@@ -162,51 +162,51 @@ class GRUStack(nn.Module):
 
     @property
     def state_slices(self) -> tuple[slice, ...]:
-        """Where the states of each block stand in h_0 and h_n."""
+        """Where the states of each block are in h_0 and h_n."""
         ends = [0, *accumulate(block.n_states for block in self.gru_blocks)]
         return tuple(slice(first, stop) for first, stop in pairwise(ends))
 
     def nn_gru_names(self) -> dict[str, str]:
-        """Map each parameter's own name to the name that it has in `nn.GRU`, in that order."""
+        """Map each parameter's name here to its name in `nn.GRU`, in the order of `nn.GRU`."""
         return {
-            f"blocks.{index}.{own}": name
+            f"blocks.{index}.{ours}": name
             for index, block in enumerate(self.gru_blocks)
-            for own, name in block.nn_gru_names().items()
+            for ours, name in block.nn_gru_names().items()
         }
 
 
 class _Draws:
     """Draws the weights of blocks that are not kept, all in the same memory.
 
-    Memory of their own, freed block by block, would not do: malloc keeps what lies between what is
-    still in use, so a process would grow to the size of the whole stack.
+    Freed block by block instead, their memory would not return to the system, because malloc keeps
+    what is between memory in use: a process would grow to the size of the whole stack.
     """
 
     def __init__(self, device: torch.device | str | None, dtype: torch.dtype | None) -> None:
-        self._made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self._options: dict[str, Any] = {"device": device, "dtype": dtype}
         self._drawn: dict[tuple[int, int, int], nn.GRU] = {}
 
     def draw(self, block: Block) -> None:
-        """Draw what the block's weights would be: as many random numbers, and then no more."""
+        """Draw as many random numbers as the block's weights have."""
         for part in block.gru_parts:
             shape = part.input_size, part.hidden_size, part.num_layers
             if shape in self._drawn:
                 self._drawn[shape].reset_parameters()
             else:
-                self._drawn[shape] = nn.GRU(*shape, bias=part.bias, **self._made)
+                self._drawn[shape] = nn.GRU(*shape, bias=part.bias, **self._options)
 
 
-def _speak_nn_gru(
+def _rename_to_nn_gru(
     module: nn.Module, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any]
 ) -> None:
-    """Rename a state dict's entries from blocks to the names of `nn.GRU`."""
+    """Rename a state dict's entries from the names of blocks to those of `nn.GRU`."""
     del local_metadata
     assert isinstance(module, GRUStack)
-    for own, name in module.nn_gru_names().items():
-        state_dict[prefix + name] = state_dict.pop(prefix + own)
+    for ours, name in module.nn_gru_names().items():
+        state_dict[prefix + name] = state_dict.pop(prefix + ours)
 
 
-def _hear_nn_gru(
+def _rename_from_nn_gru(
     module: nn.Module,
     state_dict: dict[str, Any],
     prefix: str,
@@ -216,9 +216,9 @@ def _hear_nn_gru(
     unexpected_keys: list[str],
     error_msgs: list[str],
 ) -> None:
-    """Rename a state dict's entries from the names of `nn.GRU` to blocks, before loading."""
+    """Rename a state dict's entries from the names of `nn.GRU` to those of blocks, to load it."""
     del local_metadata, strict, missing_keys, unexpected_keys, error_msgs
     assert isinstance(module, GRUStack)
-    for own, name in module.nn_gru_names().items():
+    for ours, name in module.nn_gru_names().items():
         if prefix + name in state_dict:
-            state_dict[prefix + own] = state_dict.pop(prefix + name)
+            state_dict[prefix + ours] = state_dict.pop(prefix + name)

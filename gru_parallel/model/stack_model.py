@@ -1,4 +1,4 @@
-"""StackModel: the whole model around a stack: encoder, blocks, head."""
+"""StackModel: the whole model: encoder, blocks, head."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class StackModel(nn.Module):
 
         Args:
             x: windows, shape (batch, time, n_channels).
-            key: names the random numbers of dropout; None uses torch's global generator.
-            lengths: time steps of each window, shape (batch,); None where all are whole.
+            key: identifies the random numbers of dropout; None uses torch's global generator.
+            lengths: time steps of each window, shape (batch,); None if all are whole.
 
         Returns:
-            Predictions as the head gives them, batch first, zero where a window has no step.
+            Predictions of the head, batch first, zero after a window's end.
         """
         return self.run(x, key, lengths)[0]
 
@@ -50,17 +50,17 @@ class StackModel(nn.Module):
         lengths: Tensor | None = None,
         start: Start | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Predict, and say in which state the stack ends.
+        """Predict, and return the final states, too.
 
         Args:
             x: windows, shape (batch, time, n_channels).
-            key: names the random numbers of dropout; None uses torch's global generator.
-            lengths: time steps of each window, shape (batch,); None where all are whole.
+            key: identifies the random numbers of dropout; None uses torch's global generator.
+            lengths: time steps of each window, shape (batch,); None if all are whole.
             start: what the blocks start from.
 
         Returns:
-            predictions: as the head gives them, batch first.
-            h_n: the state that leaves each layer, shape (n_states, batch, hidden_size).
+            predictions: of the head, batch first.
+            h_n: final states, shape (n_states, batch, hidden_size).
         """
         if lengths is None:
             y, h_n = self.gru(self.encoder(x.transpose(0, 1)), key=key, start=start)
@@ -77,7 +77,7 @@ class StackModel(nn.Module):
         if not self.head.every_step:
             ends = y[longest - 1, torch.arange(len(longest), device=longest.device)]
             return self.head(ends.unsqueeze(0))[back], h_n[:, back]
-        # At every step of the window, of which the longest row may not reach the last.
+        # At every step of the window, which the longest row may not fill.
         prediction = self.head(y)
         runs = torch.arange(len(sizes), device=longest.device) < longest.unsqueeze(1)
         prediction = prediction * runs.unsqueeze(2).to(prediction)

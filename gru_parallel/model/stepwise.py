@@ -1,4 +1,4 @@
-"""Which modules work on each time step of each row alone, so that a batch may be cut for them."""
+"""Which modules compute each time step of each row alone, so that a batch may be cut for them."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ _OF_LAST_DIMENSIONS = (nn.LayerNorm, nn.RMSNorm)
 
 
 def looks_beyond(module: nn.Module) -> str | None:
-    """Find what in a module may look beyond one time step of one row.
+    """Find the part of a module that may look beyond one time step of one row.
 
-    Known to work on each step alone are torch's activations, `nn.Linear`, normalisations over the
-    features and sequences of them, and every module whose class says `stepwise = True` beside its
+    Known to compute each step alone are torch's activations, `nn.Linear`, normalisations over the
+    features and sequences of them, and every module whose class sets `stepwise = True` beside its
     `forward`. Random numbers and statistics over a batch depend on how the batch is cut, wherever
-    they are. Of any other module nothing is known.
+    they are. Nothing is known of any other module.
 
     Args:
-        module: an encoder or a head, in the mode in which it is to run.
+        module: an encoder or a head, in the mode in which it will run.
 
     Returns:
-        The class of the first module in it that is not known to work so; None where all are.
+        The class of the first module in it of which this is not known; None if there is none.
     """
     return next((_class_of(part).__name__ for part in _parts_beyond(module, trusted=False)), None)
 
 
 def has_forward_of(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether a module computes what `kind` does: its own class may add to that, not change it."""
+    """Whether a module computes what `kind` does: its class may add to that, not change it."""
     return "forward" not in module.__dict__ and _class_of(module).forward is kind.forward
 
 
@@ -80,7 +80,7 @@ def _depends_on_the_cut(module: nn.Module) -> bool:
 
 
 def is_declared(module: nn.Module) -> bool:
-    """Whether the class that has the module's `forward`, or one made from it, says `stepwise`."""
+    """Whether the class with the module's `forward`, or one derived from it, sets `stepwise`."""
     if "forward" in module.__dict__:
         return False
     for kind in _class_of(module).__mro__:
@@ -92,7 +92,7 @@ def is_declared(module: nn.Module) -> bool:
 
 
 def _is_known(module: nn.Module) -> bool:
-    # Neither a forward of one object's own nor a script or trace is that of a class.
+    # The forward of a single object, a script or a trace is not that of a class.
     if "forward" in module.__dict__ or isinstance(module, torch.jit.ScriptModule):
         return False
     if isinstance(module, _OF_LAST_DIMENSIONS):
@@ -103,5 +103,5 @@ def _is_known(module: nn.Module) -> bool:
 
 
 def _class_of(module: nn.Module) -> type[nn.Module]:
-    """The class of a module, without what a parametrization makes of it."""
+    """The class of a module, without the one that a parametrization puts in front."""
     return type(module).__mro__[1] if is_parametrized(module) else type(module)

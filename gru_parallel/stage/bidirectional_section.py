@@ -70,7 +70,7 @@ class BidirectionalSection(Section):
     ) -> None:
         (block,) = states.blocks
         assert isinstance(block, BidirectionalBlock)
-        super().__init__(setting, block.own_weights())
+        super().__init__(setting, block.other_weights())
         self.states = states
         self._block = block
         self._wants_dx = wants_dx

@@ -486,11 +486,11 @@ def test_a_hook_that_brings_a_weight_is_refused(bidirectional: bool) -> None:
 def test_what_is_no_block_is_not_left_out_of_a_stack() -> None:
     model = build_model()
     model.gru.blocks[1] = nn.Sequential(model.gru.blocks[1])
-    with pytest.raises(UsageError, match="A Sequential stands among the blocks"):
+    with pytest.raises(UsageError, match="A Sequential is among the blocks"):
         model(make_batch()[0])
     model = build_model()
     model.gru.gru_blocks[1].parts[0] = nn.Sequential()
-    with pytest.raises(UsageError, match="A Sequential stands among the parts"):
+    with pytest.raises(UsageError, match="A Sequential is among the parts"):
         model(make_batch()[0])
 
 
