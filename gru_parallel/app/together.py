@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from gru_parallel.config.overrides import quoted, run_folder
-from gru_parallel.config.schema import Config, ProcessesConfig
+from gru_parallel.config.schema import Config, ProcessesConfig, by_full_name
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Launch, Ranks, check_alike
 from gru_parallel.run_folder import RunFolder
@@ -99,7 +98,8 @@ def check_same_run(composed: DictConfig, ranks: Ranks) -> None:
         UsageError: they do not; names what differs.
     """
     versions = {"gru_parallel": version("gru-parallel"), "torch": torch.__version__}
-    check_alike(ranks, versions | _flat(OmegaConf.to_container(composed)))
+    settings = by_full_name(OmegaConf.to_container(composed))
+    check_alike(ranks, versions | {name: str(value) for name, value in settings.items()})
 
 
 def first_problem(problem: str | None, ranks: Ranks) -> tuple[str | None, bool]:
@@ -119,13 +119,3 @@ def first_problem(problem: str | None, ranks: Ranks) -> tuple[str | None, bool]:
         return None, False
     said = problem or found[0]
     return said, problem is not None and problems.index(problem) == ranks.rank
-
-
-def _flat(config: Any, prefix: str = "") -> dict[str, str]:
-    """Name every value of a config by its full name."""
-    if not isinstance(config, dict) or not config:
-        return {prefix: str(config)}
-    named: dict[str, str] = {}
-    for key, value in config.items():
-        named |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return named

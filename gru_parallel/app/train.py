@@ -26,7 +26,7 @@ from gru_parallel.assembly import (
     quieten_lightning,
     run_length,
 )
-from gru_parallel.config.schema import Config
+from gru_parallel.config.schema import Config, plain
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.planning import Planned, RankMap, ranks_per_replica
@@ -39,7 +39,6 @@ from gru_parallel.report import (
     epoch_line,
     plan_table,
     results_table,
-    write_result,
 )
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import SeriesModule
@@ -125,6 +124,8 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
     """Train and test in `folder`, and print and write what came out; returns the exit status."""
     console = Console(quiet=not prepared.is_first)
     planned, files = prepared.planned, RunFolder(folder)
+    # Not before: settings may name the folder, which Hydra has now made.
+    prepared.module.config = plain(prepared.config)
     console.print(plan_table(planned))
     if prepared.start.words:
         console.print(prepared.start.words, soft_wrap=True, highlight=False, markup=False)
@@ -237,7 +238,7 @@ class _Running:
         if prepared.is_first:
             measured = None if shown is None else shown.timeline
             planned = prepared.planned
-            write_result(self._folder, summary, planned.plan, planned.timeline, measured)
+            RunResult(summary, planned.plan, planned.timeline, measured).write(self._folder)
         return summary
 
     def _report(self, summary: Summary) -> None:

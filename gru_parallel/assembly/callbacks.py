@@ -45,20 +45,12 @@ _NEEDS_LOGGER = (LearningRateMonitor, DeviceStatsMonitor, ThroughputMonitor)
 
 
 def make_callbacks(config: Config) -> list[Callback]:
-    """Make the callbacks of the settings.
-
-    Raises:
-        UsageError: one cannot be made, or is none.
-    """
+    """Make the callbacks of the settings; raises a UsageError if one cannot be made, or is none."""
     return _make("callbacks", config.callbacks, Callback)
 
 
 def make_loggers(config: Config) -> list[Logger]:
-    """Make the loggers of the settings.
-
-    Raises:
-        UsageError: one cannot be made, or is none.
-    """
+    """Make the loggers of the settings; raises a UsageError if one cannot be made, or is none."""
     return _make("logger", config.logger, Logger)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gru_parallel.config.schema import Config, TrainerConfig
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
-from gru_parallel.training.resume import Length, Progress
+from gru_parallel.training.resume import Progress, steps_of_run
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ def _n_steps_and_epochs(
     if n_epochs is None:
         # Lightning's own default where nothing ends a run.
         n_epochs = 1000 if trainer.max_steps == -1 and not trainer.max_time else -1
-    length = Length(n_batches, trainer.accumulate_grad_batches, n_epochs, trainer.max_steps)
-    n_steps = length.steps(done)
+    n_accumulated = trainer.accumulate_grad_batches
+    n_steps = steps_of_run(n_batches, n_accumulated, n_epochs, trainer.max_steps, done)
     if n_steps == -1:
         return None, None
     before = Progress(0, 0, 0) if done is None else done
-    steps_of_epoch = -(-n_batches // trainer.accumulate_grad_batches)
+    steps_of_epoch = -(-n_batches // n_accumulated)
     return n_steps, before.epochs + -(-(n_steps - before.steps) // steps_of_epoch)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from gru_parallel.config.schema import Config, as_written, plain
+from gru_parallel.config.schema import Config, as_written, by_full_name, plain
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError, in_other_words
 from gru_parallel.training import SeriesModule
@@ -32,7 +32,7 @@ _COMPARED = ("seed", "data", "model", "optimizer", "lr_scheduler", "trainer")
 
 def check_resume(
     saved: Mapping[str, Any], config: Config, module: SeriesModule, data: SeriesDataModule
-) -> Progress:
+) -> tuple[Progress, str]:
     """Check that a run can be resumed from a checkpoint.
 
     Args:
@@ -42,19 +42,20 @@ def check_resume(
         data: of the run.
 
     Returns:
-        How far the checkpoint is.
+        How far the checkpoint is; and what a person should know of the resumed run.
 
     Raises:
         UsageError: the task, the data or the optimiser is another; names the first difference.
     """
     given, init = f"ckpt_path={config.ckpt_path}", f"init_from={config.ckpt_path}"
+    before, now = by_full_name(saved.get("config", {})), by_full_name(plain(config, _COMPARED))
     try:
         if "beginning" not in saved:
             raise UsageError(
                 "ckpt_path does not tell how its training began, so that no run can be resumed from"
                 " it: an earlier version wrote it; begin a new run with its weights: init_from=..."
             )
-        _check_task(saved.get("config", {}), config)
+        _check_task(before, now)
         done = Progress.of(saved)
         _check_end(done, config)
         if "SeriesDataModule" in saved:
@@ -66,15 +67,13 @@ def check_resume(
     for place in loaders.get("combined_loader", []):
         # Refuses a place in the middle of an epoch of other batches.
         data.train_dataloader().load_state_dict(place)
-    return done
+    return done, _words(done, config, _changes(before, now))
 
 
-def say_resume(saved: Mapping[str, Any], done: Progress, config: Config) -> str:
-    """Say where a run is resumed, with which other settings, and whether anything is to train."""
-    words = (
-        f"Resumed from {config.ckpt_path}, which has done {_count(done.epochs, 'epoch')} and"
-        f" {_count(done.steps, 'step')}"
-    )
+def _words(done: Progress, config: Config, changes: Sequence[str]) -> str:
+    """Say where a run is resumed, whether anything is left to train, and what has changed."""
+    steps, epochs = _count(done.steps, "step"), _count(done.epochs, "epoch")
+    words = f"Resumed from {config.ckpt_path}, which has done {epochs} and {steps}"
     for limit, number in (("max_epochs", done.epochs), ("max_steps", done.steps)):
         at_most = getattr(config.trainer, limit)
         if isinstance(at_most, int) and 0 <= at_most <= number:
@@ -83,16 +82,14 @@ def say_resume(saved: Mapping[str, Any], done: Progress, config: Config) -> str:
                 f" tests; raise trainer.{limit} to train on"
             )
             break
-    changes = ", ".join(_changes(saved.get("config", {}), config))
-    return f"{words}. Other settings than there: {changes}." if changes else f"{words}."
+    return f"{words}." + (f" Other settings than there: {', '.join(changes)}." if changes else "")
 
 
-def _check_task(before: dict[str, Any], config: Config) -> None:
-    was, now = _by_name(before), _by_name(plain(config, ("data", "model")))
+def _check_task(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name in SAME:
-        if name in was and _one(was[name]) != _one(now[name]):
+        if name in before and _one(before[name]) != _one(now[name]):
             raise UsageError(
-                f"ckpt_path was written with {_setting(name, was[name])}, and this run has"
+                f"ckpt_path was written with {_setting(name, before[name])}, and this run has"
                 f" {_setting(name, now[name])}; keep what it was, or begin a new run with its"
                 " weights: init_from=..."
             )
@@ -144,26 +141,13 @@ def _states_of(optimizer: Optimizer) -> set[str]:
     return set(optimizer.state[weight])
 
 
-def _changes(before: dict[str, Any], config: Config) -> tuple[str, ...]:
-    was, now = _by_name(before), _by_name(plain(config, _COMPARED))
-    return tuple(
-        f"{_setting(name, value)} (before: {as_written(was[name])})"
-        if name in was
-        else f"{_setting(name, value)} (before: not given)"
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    was = {name: as_written(value) for name, value in before.items()}
+    return [
+        f"{_setting(name, value)} (before: {was.get(name, 'not given')})"
         for name, value in now.items()
-        if was and (name not in was or was[name] != value)
-    )
-
-
-def _by_name(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Name every value of a config by its full name."""
-    named: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            named |= _by_name(value, f"{prefix}{key}.")
-        else:
-            named[f"{prefix}{key}"] = value
-    return named
+        if before and value != {} and (name not in before or before[name] != value)
+    ]
 
 
 def _one(value: Any) -> Any:

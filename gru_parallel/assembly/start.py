@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gru_parallel.assembly.resume import check_resume, say_resume
+from gru_parallel.assembly.resume import check_resume
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
@@ -45,9 +45,8 @@ def build_start(config: Config, module: SeriesModule, data: SeriesDataModule) ->
     """
     if config.ckpt_path is not None:
         saved = _read("ckpt_path", config.ckpt_path, module)
-        done = check_resume(saved, config, module, data)
         # Hydra may change the folder.
-        return Start(config.ckpt_path.absolute(), done, say_resume(saved, done, config))
+        return Start(config.ckpt_path.absolute(), *check_resume(saved, config, module, data))
     if config.init_from is not None:
         saved = _read("init_from", config.init_from, module)
         load_own_state(module, saved["state_dict"])

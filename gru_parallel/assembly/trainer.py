@@ -18,7 +18,7 @@ from gru_parallel.assembly.callbacks import (
     make_callbacks,
     make_loggers,
 )
-from gru_parallel.config.schema import Config, plain
+from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
@@ -26,7 +26,6 @@ from gru_parallel.ranks import Ranks
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import PipelineStrategy
 from gru_parallel.training.best_and_last import BestCheckpoint, LastCheckpoint
-from gru_parallel.training.config_in_checkpoint import ConfigInCheckpoint
 from gru_parallel.training.epoch_record import EpochRecord, Listener
 from gru_parallel.training.interrupt import StopAtInterrupt
 from gru_parallel.training.metrics_file import MetricsFile
@@ -71,7 +70,6 @@ def build_trainer(
     callbacks: list[Callback] = [
         *own,
         clock,
-        ConfigInCheckpoint(plain(config)),
         StopAtNonFiniteLoss(plan),
         EpochRecord([metrics.write_epoch, *listeners]),
         metrics,
@@ -85,7 +83,11 @@ def build_trainer(
     loggers = make_loggers(config)
     if loggers:
         callbacks.append(LearningRateMonitor(logging_interval="step"))
-    strategy = _strategy(config, plan, data, ranks)
+    if ranks is None:
+        strategy = PipelineStrategy(plan)
+    else:
+        rows = data.share.rows(config.data.batch_size)
+        strategy = ProcessStrategy(plan, ranks, data_parallel=config.data_parallel, rows=rows)
     device = strategy.root_device
     if config.trainer.profiler is not None:
         # By its name alone it would write where Lightning's log goes, which is nowhere here.
@@ -101,16 +103,6 @@ def build_trainer(
         logger=loggers,
         default_root_dir=folder.path,
     )
-
-
-def _strategy(
-    config: Config, plan: Plan, data: SeriesDataModule, ranks: Ranks | None
-) -> PipelineStrategy:
-    if ranks is None:
-        return PipelineStrategy(plan)
-    n_replicas = config.data_parallel
-    rows = data.share.rows(config.data.batch_size)
-    return ProcessStrategy(plan, ranks, data_parallel=n_replicas, rows=rows)
 
 
 def quieten_lightning() -> None:

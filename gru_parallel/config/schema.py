@@ -191,6 +191,21 @@ def plain(config: Config, sections: Collection[str] | None = None) -> dict[str, 
     return {name: _plain(getattr(config, name)) for name in names}
 
 
+def by_full_name(settings: Any, name: str = "") -> dict[str, Any]:
+    """Return plain settings by their full names, as in {"data.stride": 1}; an empty section as {}.
+
+    Args:
+        settings: of a config, or of a section.
+        name: of the section.
+    """
+    if not isinstance(settings, dict) or not settings:
+        return {name: settings} if name else {}
+    named: dict[str, Any] = {}
+    for key, value in settings.items():
+        named |= by_full_name(value, f"{name}.{key}" if name else str(key))
+    return named
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, DictConfig):
         return OmegaConf.to_container(value, resolve=True)

@@ -5,7 +5,7 @@ What `verify` prints is in `report.verification`, apart: it needs torch, and not
 
 from gru_parallel.report.epoch_line import epoch_line
 from gru_parallel.report.plan_table import plan_table
-from gru_parallel.report.run_result import RunResult, write_result
+from gru_parallel.report.run_result import RunResult
 from gru_parallel.report.summary import Summary, results_table
 from gru_parallel.report.timeline_picture import draw_step, draw_timeline, timeline_figure
 
@@ -18,5 +18,4 @@ __all__ = [
     "plan_table",
     "results_table",
     "timeline_figure",
-    "write_result",
 ]

@@ -34,7 +34,14 @@ class RunResult:
     plan: Plan
     predicted: Timeline
     measured: Timeline | None
-    rows: tuple[Mapping[str, float], ...]
+    rows: tuple[Mapping[str, float], ...] = ()
+
+    def write(self, folder: RunFolder) -> None:
+        """Write what is known when a run ends; plan and table are in its folder before."""
+        steps = {} if self.measured is None else {_MEASURED: self.measured}
+        devices = [stage.device_text for stage in self.plan.stages]
+        write_trace(steps | {_PREDICTED: self.predicted}, folder.trace, devices)
+        write_summary(self.summary, folder.summary)
 
     @classmethod
     def read(cls, folder: Path | str) -> RunResult:
@@ -66,30 +73,12 @@ class RunResult:
             ) from error
 
 
-def write_result(
-    folder: RunFolder, summary: Summary, plan: Plan, predicted: Timeline, measured: Timeline | None
-) -> None:
-    """Write what is known when a run ends; plan and table are in its folder before.
-
-    Args:
-        folder: of the run.
-        summary: as in `RunResult`, and so are the others.
-        plan: as there.
-        predicted: as there.
-        measured: as there.
-    """
-    steps = {} if measured is None else {_MEASURED: measured}
-    devices = [stage.device_text for stage in plan.stages]
-    write_trace(steps | {_PREDICTED: predicted}, folder.trace, devices)
-    write_summary(summary, folder.summary)
-
-
 def _read_rows(path: Path) -> tuple[dict[str, float], ...]:
     with path.open(newline="", encoding="utf-8") as file:
         return tuple(
             {
-                column: int(text) if column in _WHOLE else float(text)
-                for column, text in row.items()
+                name: int(text) if name in _WHOLE else float(text)
+                for name, text in row.items()
                 if text
             }
             for row in csv.DictReader(file)

@@ -6,7 +6,6 @@ Format: Chrome's Trace Event Format, its JSON object form.
 """
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,21 +48,14 @@ def read_trace(path: Path | str) -> dict[str, Timeline]:
         ValueError: it is not JSON, or has an event that is no action.
         LookupError: it is no trace.
     """
-    names: dict[int, str] = {}
-    n_stages: Counter[int] = Counter()
-    events: dict[int, list[Event]] = {}
-    for entry in json.loads(Path(path).read_text(encoding="utf-8"))["traceEvents"]:
-        process = entry["pid"]
-        if entry["ph"] == "X":
-            events.setdefault(process, []).append(_event(entry))
-        elif entry["name"] == "process_name":
-            names[process] = entry["args"]["name"]
-        elif entry["name"] == "thread_name":
-            n_stages[process] += 1
-    return {
-        name: Timeline(n_stages[process], tuple(events.get(process, ())))
-        for process, name in names.items()
-    }
+    entries = json.loads(Path(path).read_text(encoding="utf-8"))["traceEvents"]
+    timelines = {}
+    for process in (entry for entry in entries if entry["name"] == "process_name"):
+        of_process = [entry for entry in entries if entry["pid"] == process["pid"]]
+        n_stages = sum(entry["name"] == "thread_name" for entry in of_process)
+        events = tuple(_event(entry) for entry in of_process if entry["ph"] == "X")
+        timelines[process["args"]["name"]] = Timeline(n_stages, events)
+    return timelines
 
 
 def _event(entry: Mapping[str, Any]) -> Event:

@@ -47,12 +47,9 @@ class _OwnCheckpoint(ModelCheckpoint, ABC):
 
     @abstractmethod
     def _resume(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
-        """Take over what holds for this run of the `state` that the checkpoint `source` has.
+        """Take over what holds for this run of the callback's `state` in the checkpoint `source`.
 
-        Args:
-            source: what the run is resumed from.
-            state: of this callback, in it.
-            writes: whether this process writes and warns for all.
+        Only one process `writes`, and warns, for all.
         """
 
 

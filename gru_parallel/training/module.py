@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Self, cast
 
 import lightning.pytorch as pl
@@ -18,7 +19,7 @@ from gru_parallel.engine.engine import Engine, WholeEngine, steps_that_run
 from gru_parallel.model import StackModel, SumLoss
 from gru_parallel.training.metrics import MeanLoss
 from gru_parallel.training.module_description import arguments_from, describe_module
-from gru_parallel.training.resume import Beginning, Length, Progress, resume
+from gru_parallel.training.resume import Beginning, Progress, resume, steps_of_run
 
 Batch = dict[str, Tensor]
 """x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to.
@@ -45,6 +46,9 @@ class SeriesModule(pl.LightningModule):
         schedule_interval: "step" or "epoch": how often the schedule moves.
         monitor: the metric that a schedule such as ReduceLROnPlateau watches.
         seed: of the run, for dropout.
+
+    Attributes:
+        config: settings of the run, plain values that its checkpoints keep; None for none.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class SeriesModule(pl.LightningModule):
         self.metrics = nn.ModuleDict({part: _metrics() for part in ("val", "test")})
         self._resumed: dict[str, Any] | None = None
         self._beginning: Beginning | None = None
+        self.config: dict[str, Any] | None = None
 
     @classmethod
     def load_from_checkpoint(
@@ -163,7 +168,9 @@ class SeriesModule(pl.LightningModule):
         checkpoint["carried"] = {use: h_n for use, h_n in carried.items() if use == "training"}
         checkpoint["module"] = describe_module(self.model, self.loss, self.seed)
         if self._beginning is not None:
-            checkpoint["beginning"] = self._beginning.state()
+            checkpoint["beginning"] = asdict(self._beginning)
+        if self.config is not None:
+            checkpoint["config"] = self.config
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over the states that the checkpoint kept, on whatever devices."""
@@ -243,13 +250,13 @@ class SeriesModule(pl.LightningModule):
         # tell this loader its place in the epoch; so it has to load them again.
         trainer.fit_loop._combined_loader = None
         assert trainer.max_epochs is not None
-        length = Length(
+        return steps_of_run(
             trainer.num_training_batches,
             trainer.accumulate_grad_batches,
             trainer.max_epochs,
             trainer.max_steps,
+            None if resumed is None else Progress.of(resumed),
         )
-        return length.steps(None if resumed is None else Progress.of(resumed))
 
     def _measure(self, part: str, batch: Batch) -> None:
         prediction = self._predict(batch)

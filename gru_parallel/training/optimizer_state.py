@@ -30,32 +30,21 @@ def name_weights(module: nn.Module) -> dict[Tensor, str]:
 def names_in(optimizer: Optimizer, module: nn.Module) -> Keys:
     """Return the names of an optimiser's weights; one that is not of the module has a number."""
     names, numbers = name_weights(module), count()
-    return [
-        [
-            names.get(weight, number)
-            for weight, number in zip(group["params"], numbers, strict=False)
-        ]
-        for group in optimizer.param_groups
-    ]
-
-
-def is_by_name(state: Mapping[str, Any]) -> bool:
-    """Whether a state is by names; in checkpoints of earlier versions it is not."""
-    return any(isinstance(key, str) for group in state["param_groups"] for key in group["params"])
+    groups = (group["params"] for group in optimizer.param_groups)
+    return [[names.get(weight, next(numbers)) for weight in group] for group in groups]
 
 
 def by_name(state: Mapping[str, Any], names: Keys) -> dict[str, Any]:
-    """Put names in the place of the numbers of an optimiser's state dict."""
-    numbers = chain.from_iterable(group["params"] for group in state["param_groups"])
+    """Put names in the place of the numbers of an optimiser's state; one by names stays."""
+    numbers = list(chain.from_iterable(group["params"] for group in state["param_groups"]))
+    if any(isinstance(number, str) for number in numbers):
+        return dict(state)
     name_of = dict(zip(numbers, chain.from_iterable(names), strict=True))
-    groups = zip(state["param_groups"], names, strict=True)
-    return {
-        "state": {name_of.get(number, number): kept for number, kept in state["state"].items()},
-        "param_groups": [{**settings, "params": list(own)} for settings, own in groups],
-    }
+    named = {name_of.get(number, number): kept for number, kept in state["state"].items()}
+    return {"state": named, "param_groups": _grouped(state, names)}
 
 
-def part_for(names: Keys, saved: Mapping[str, Any]) -> dict[str, Any]:
+def part_for(names: Keys, state: Mapping[str, Any]) -> dict[str, Any]:
     """Take from a state by names what is for some of its weights, in their order.
 
     Torch loads what this returns: it goes by the order of the weights, whatever they are called.
@@ -63,17 +52,19 @@ def part_for(names: Keys, saved: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: the state is of an optimiser that lacks one of the weights.
     """
-    groups = list(zip(saved["param_groups"], names, strict=True))
-    for place, (settings, own) in enumerate(groups):
-        for name in own:
-            if name not in settings["params"]:
-                raise UsageError(
-                    f"The checkpoint's optimiser has no weight {name} in its group {place}, and"
-                    " this run's has; train the weights that it trained, in the same groups, or"
-                    " begin a new run with its weights: init_from=..."
-                )
-    state = saved["state"]
-    return {
-        "state": {name: state[name] for name in chain.from_iterable(names) if name in state},
-        "param_groups": [{**settings, "params": list(own)} for settings, own in groups],
-    }
+    for settings, own in zip(state["param_groups"], names, strict=True):
+        missing = [name for name in own if name not in settings["params"]]
+        if missing:
+            raise UsageError(
+                f"The checkpoint's optimiser has no weight {missing[0]} in its group, and this"
+                " run's has; train the weights that it trained, in the same groups, or begin a new"
+                " run with its weights: init_from=..."
+            )
+    kept = state["state"]
+    part = {name: kept[name] for name in chain.from_iterable(names) if name in kept}
+    return {"state": part, "param_groups": _grouped(state, names)}
+
+
+def _grouped(state: Mapping[str, Any], names: Keys) -> list[dict[str, Any]]:
+    groups = zip(state["param_groups"], names, strict=True)
+    return [{**settings, "params": list(own)} for settings, own in groups]

@@ -215,8 +215,7 @@ class ProcessStrategy(PipelineStrategy):
     def numbered_names(self, optimizer: Optimizer) -> Keys:
         """Return the names of all ranks' weights; all ranks call this together."""
         assert self.lightning_module is not None
-        own = super().numbered_names(optimizer)
-        return names_of_all(own, self.lightning_module, self.ranks)
+        return names_of_all(self.names_in(optimizer), self.lightning_module, self.ranks)
 
     def on_exception(self, exception: BaseException) -> None:
         """Tell the other ranks that this one fails, unless all end alike."""

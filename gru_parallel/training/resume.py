@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from torch.optim import Optimizer
@@ -57,10 +57,6 @@ class Beginning:
             interval,
         )
 
-    def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -92,37 +88,31 @@ class Progress:
         return cls(checkpoint["global_step"], n_epochs, n_batches)
 
 
-@dataclass(frozen=True)
-class Length:
-    """How long a run is to be.
+def steps_of_run(
+    n_batches: float,
+    batches_a_step: int,
+    max_epochs: int,
+    max_steps: int,
+    done: Progress | None = None,
+) -> int:
+    """Return the number of optimiser steps in a whole run, -1 for a run without an end.
 
-    Attributes:
+    Args:
         n_batches: of an epoch.
         batches_a_step: batches whose gradients make a step of the optimiser.
-        max_epochs: where it ends; -1 for nowhere.
+        max_epochs: where the run ends; -1 for nowhere.
         max_steps: where it ends at the latest; -1 for nowhere.
+        done: how far the checkpoint is that the run is resumed from; its steps count as they were,
+            with batches of whatever size.
     """
-
-    n_batches: float
-    batches_a_step: int
-    max_epochs: int
-    max_steps: int
-
-    def steps(self, done: Progress | None) -> int:
-        """Return the number of optimiser steps in the whole run, -1 for a run without an end.
-
-        Args:
-            done: how far the checkpoint is that the run is resumed from; its steps count as they
-                were, with batches of whatever size.
-        """
-        if self.max_epochs == -1 or math.isinf(self.n_batches):
-            return self.max_steps
-        steps_an_epoch = math.ceil(self.n_batches / self.batches_a_step)
-        n_steps = steps_an_epoch * max(self.max_epochs, 1)
-        if done is not None:
-            n_steps -= steps_an_epoch * done.epochs + done.batches // self.batches_a_step
-            n_steps += done.steps
-        return n_steps if self.max_steps == -1 else min(n_steps, self.max_steps)
+    if max_epochs == -1 or math.isinf(n_batches):
+        return max_steps
+    steps_an_epoch = math.ceil(n_batches / batches_a_step)
+    n_steps = steps_an_epoch * max(max_epochs, 1)
+    if done is not None:
+        n_steps -= steps_an_epoch * done.epochs + done.batches // batches_a_step
+        n_steps += done.steps
+    return n_steps if max_steps == -1 else min(n_steps, max_steps)
 
 
 def resume(

@@ -17,7 +17,7 @@ from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.training.checkpoint_file import CheckpointFile
 from gru_parallel.training.module import SeriesModule
-from gru_parallel.training.optimizer_state import Keys, by_name, is_by_name, names_in, part_for
+from gru_parallel.training.optimizer_state import Keys, by_name, names_in, part_for
 
 
 class PipelineStrategy(SingleDeviceStrategy):
@@ -73,24 +73,23 @@ class PipelineStrategy(SingleDeviceStrategy):
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return an optimiser's state, by the names of its weights."""
-        assert self.lightning_module is not None
-        state = super().optimizer_state(optimizer)
-        return by_name(state, names_in(optimizer, self.lightning_module))
+        return by_name(super().optimizer_state(optimizer), self.names_in(optimizer))
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Load optimiser states, each onto the device of its parameter, not all onto one."""
-        module = self.lightning_module
-        assert module is not None
         for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            if not is_by_name(saved):
-                # Written by an earlier version, or by another strategy.
-                saved = by_name(saved, self.numbered_names(optimizer))
-            optimizer.load_state_dict(part_for(names_in(optimizer, module), saved))
+            # By number it is in checkpoints of earlier versions, and of other strategies.
+            named = by_name(saved, self.numbered_names(optimizer))
+            optimizer.load_state_dict(part_for(self.names_in(optimizer), named))
+
+    def names_in(self, optimizer: Optimizer) -> Keys:
+        """Return the names of an optimiser's weights."""
+        assert self.lightning_module is not None
+        return names_in(optimizer, self.lightning_module)
 
     def numbered_names(self, optimizer: Optimizer) -> Keys:
         """Return the names of the weights that a state without names has by number."""
-        assert self.lightning_module is not None
-        return names_in(optimizer, self.lightning_module)
+        return self.names_in(optimizer)
 
     def teardown(self) -> None:
         """End the workers and bring the model back to the CPU."""

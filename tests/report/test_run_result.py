@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gru_parallel.errors import UsageError
-from gru_parallel.report import RunResult, draw_step, results_table, write_result
+from gru_parallel.report import RunResult, draw_step, results_table
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.schedule import Timeline
 from tests.builders import make_plan
@@ -26,9 +26,10 @@ def write_run(folder: Path, predicted: Timeline, measured: Timeline | None) -> R
     with files.metrics.open("w", newline="") as file:
         rows = [["epoch", "step", "lr", "val/loss"], [0, 3, 0.001, ""], [0, 3, "", 0.5]]
         csv.writer(file).writerows(rows)
-    write_result(files, SUMMARY, PLAN, predicted, measured)
     table = ({"epoch": 0, "step": 3, "lr": 0.001}, {"epoch": 0, "step": 3, "val/loss": 0.5})
-    return RunResult(SUMMARY, PLAN, predicted, measured, table)
+    result = RunResult(SUMMARY, PLAN, predicted, measured, table)
+    result.write(files)
+    return result
 
 
 @pytest.fixture
