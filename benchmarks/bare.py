@@ -5,13 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from gru_parallel.engine.stages import make_stages, modules_of_stages
-from gru_parallel.model import StackModel, SumLoss
+from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.placement import Plan
-from gru_parallel.schedule import Action, Cell, Op, build_schedule, simulate
+from gru_parallel.schedule import Action, Op, build_schedule, segments_of, simulate
 from gru_parallel.stage.cells import Cells
+from gru_parallel.stage.ends import HeadSection
 from gru_parallel.stage.section import Parcel
-from gru_parallel.stage.stage_pass import Batch, StagePass
-from gru_parallel.stage.tail import HeadTail
+from gru_parallel.stage.spec import PassSpec, Purpose
+from gru_parallel.stage.stage_pass import StagePass
 
 
 class BareCells:
@@ -41,20 +42,26 @@ class BareCells:
         """
         plan = self._plan
         cells = Cells.cut(x.shape[0], x.shape[1], plan.n_micro_batches, plan.n_chunks)
-        batch = Batch(cells, x, y, self._loss, self._loss.count(y))
-        passes = [StagePass(stage, batch) for stage in self._stages]
+        spec = PassSpec(
+            Purpose.TRAIN,
+            Windows(x, y),
+            cells,
+            segments_of(plan.n_chunks, None),
+            self._loss,
+            self._loss.count(y),
+        )
+        passes = [StagePass(stage, spec) for stage in self._stages]
         handed_over: dict[Action, Parcel] = {}
         for action in self._order:
             own = passes[action.stage]
             step = 1 if action.op is Op.F else -1
             run = own.forward if action.op is Op.F else own.backward
             for parcel in run(action.cell, handed_over.pop(action, None)):
-                cell = Cell(action.micro_batch, parcel.chunk)
-                handed_over[Action(action.stage + step, action.op, cell)] = parcel
-        tail = passes[-1].tail
-        assert isinstance(tail, HeadTail)
-        assert tail.total is not None
-        return tail.total, [gradient for own in passes for gradient in own.weight_gradients()]
+                handed_over[Action(action.stage + step, action.op, parcel.cell)] = parcel
+        head = passes[-1].head
+        assert isinstance(head, HeadSection)
+        assert head.total is not None
+        return head.total, [gradient for own in passes for gradient in own.weight_gradients()]
 
 
 def merged_order(plan: Plan) -> tuple[Action, ...]:

@@ -12,7 +12,7 @@ from benchmarks.shapes import Shape
 from benchmarks.trained_subject import TrainedSubject
 from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
+from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead, Windows
 from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.ranks import Launch, Ranks, join
 
@@ -45,7 +45,7 @@ class EngineSubject(TrainedSubject):
         super().__init__(shape, model.parameters(), self._wait_for_others)
 
     def train(self) -> Tensor:
-        loss = self._engine.train_step(self._x, self._y)
+        loss = self._engine.train_step(Windows(self._x, self._y))
         loss.backward()
         return loss.detach()
 

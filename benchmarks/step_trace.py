@@ -28,7 +28,7 @@ def run(options: Namespace) -> int:
 
     import gru_parallel
     from gru_parallel.engine.threads import ThreadEngine
-    from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
+    from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead, Windows
 
     size = SHAPE.hidden_size
     stack = GRUStack(size, size, SHAPE.num_layers)
@@ -39,9 +39,9 @@ def run(options: Namespace) -> int:
     engine = ThreadEngine(model, PIPELINE.plan(SHAPE), LOSSES["mse"])
     try:
         for _ in range(2):
-            engine.train_step(x, y).backward()
+            engine.train_step(Windows(x, y)).backward()
         with trace.recording():
-            loss = engine.train_step(x, y)
+            loss = engine.train_step(Windows(x, y))
         n_functions = len(trace.functions)
         with trace.recording():
             loss.backward()

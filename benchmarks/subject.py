@@ -18,7 +18,7 @@ from benchmarks.shapes import Shape
 from benchmarks.stopwatch import drop_gradients, timed
 from benchmarks.variants import DropIn, Pipeline, RaggedGRU, Variant, WholeGRU
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
+from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead, Windows
 
 
 class Subject(Protocol):
@@ -110,7 +110,7 @@ class _PipelineSubject:
         )
 
     def _train(self) -> None:
-        self._engine.train_step(self._x, self._y).backward()
+        self._engine.train_step(Windows(self._x, self._y)).backward()
 
     def _train_bare(self) -> None:
         self._bare.step(self._x, self._y)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gru_parallel.engine import existing_devices
-from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
+from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead, Windows
 from gru_parallel.planning import plan_from_device_map
 from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.ranks import Launch, Ranks, join
@@ -28,13 +28,13 @@ def train(ranks: Ranks) -> None:
         own = [weight for weight in model.parameters() if not weight.is_meta]
         optimizer = torch.optim.Adam(own, lr=1e-3)
         for step in range(20):
-            loss = engine.train_step(x, y, step=step)
+            loss = engine.train_step(Windows(x, y), step)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             if ranks.is_first:
                 print(f"step {step:2d}  loss {loss.item():.4f}")
-        predictions = engine.collect(engine.predict(x))
+        predictions = engine.collect(engine.predict(Windows(x)))
     if ranks.is_first:
         print("predictions:", tuple(predictions.shape))
 

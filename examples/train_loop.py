@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from gru_parallel.engine import ThreadEngine, existing_devices
-from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
+from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead, Windows
 from gru_parallel.planning import plan_from_device_map
 
 
@@ -21,12 +21,12 @@ def main() -> None:
 
     with ThreadEngine(model, plan, LOSSES["mse"]) as engine:
         for step in range(20):
-            loss = engine.train_step(x, y, step=step)
+            loss = engine.train_step(Windows(x, y), step)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             print(f"step {step:2d}  loss {loss.item():.4f}  bubble {engine.timeline.bubble:.0%}")
-        print("predictions:", tuple(engine.predict(x).shape))
+        print("predictions:", tuple(engine.predict(Windows(x)).shape))
 
 
 if __name__ == "__main__":

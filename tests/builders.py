@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, WindowHead
+from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, WindowHead, Windows
 from gru_parallel.placement import Grid, Plan, StagePlan
 
 MSE = LOSSES["mse"]
@@ -116,8 +116,8 @@ def run_in_one_piece(model: StackModel, x: Tensor, y: Tensor) -> Result:
 
 def run_engine(engine: ThreadEngine, x: Tensor, y: Tensor) -> Result:
     """Predict and then train one step with an engine that has a model."""
-    predictions = engine.predict(x)
-    loss = engine.train_step(x, y)
+    predictions = engine.predict(Windows(x))
+    loss = engine.train_step(Windows(x, y))
     loss.backward()
     return Result(loss.detach(), predictions, gradients_of(engine.model))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.model import StackModel, StepHead
+from gru_parallel.model import StackModel, StepHead, Windows
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import SCHEDULES
 from tests.builders import (
@@ -178,7 +178,7 @@ def train(
         for step in range(n_steps):
             x, y = make_batch(5, 7, every_step=every_step, dtype=torch.float32, seed=step)
             optimizer.zero_grad()
-            loss = opened.train_step(x, y, step=step)
+            loss = opened.train_step(Windows(x, y), step=step)
             loss.backward()
             seen.append(loss.detach())
             seen += [p.grad.clone() for p in model.parameters() if p.grad is not None]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.model import StackModel, Start
+from gru_parallel.model import StackModel, Start, Windows
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import SCHEDULES
 from tests.builders import (
@@ -66,8 +66,8 @@ def in_pieces(
 ) -> Result:
     options = (extras or Extras()).options()
     with ThreadEngine(model, plan, MSE) as engine:
-        prediction = engine.predict(x, **options)
-        loss = engine.train_step(x, y, **options)
+        prediction = engine.predict(Windows(x, **options))
+        loss = engine.train_step(Windows(x, y, **options))
         loss.backward()
     return Result(loss.detach(), prediction, gradients_of(model))
 
@@ -152,8 +152,8 @@ def test_sequences_of_unequal_length_equal_each_of_them_alone(
 
     model = build_model(**options)
     with ThreadEngine(model, make_plan([2, 2], schedule, *GRIDS[grid]), MSE) as engine:
-        predictions = engine.predict(x, lengths=own)
-        found = engine.train_step(x, y, lengths=own)
+        predictions = engine.predict(Windows(x, lengths=own))
+        found = engine.train_step(Windows(x, y, lengths=own))
         found.backward()
 
     assert relative_error(found, loss) <= TOLERANCE
@@ -233,7 +233,7 @@ def test_truncation_keeps_at_most_as_many_segments_as_there_are_stages(n_chunks:
     x, y = make_batch(n_steps=12, every_step=True)
     plan = make_plan([2, 1, 1], "one_f_one_b", 1, n_chunks, truncate=1)
     with ThreadEngine(build_model(every_step=True), plan, MSE) as engine:
-        engine.train_step(x, y)
+        engine.train_step(Windows(x, y))
 
     assert engine.peak_cells == (3, 2, 1)
 
@@ -254,8 +254,8 @@ def test_states_that_are_carried_equal_a_plain_loop_with_detach(
             model.zero_grad()
             expected, carried = in_one_piece(plain, x, y, Extras(reset=reset), carried)
             # Prediction has states of its own, and leaves those of training alone.
-            engine.predict(x, reset=torch.ones(5, dtype=torch.bool))
-            loss = engine.train_step(x, y, reset=reset)
+            engine.predict(Windows(x, reset=torch.ones(5, dtype=torch.bool)))
+            loss = engine.train_step(Windows(x, y, reset=reset))
             loss.backward()
             actual = Result(loss.detach(), expected.predictions, gradients_of(model))
             assert_close(actual, expected, TOLERANCE)
@@ -278,7 +278,7 @@ def test_training_is_bit_for_bit_the_same_on_every_device_map(
             for step in range(3):
                 x, y = make_batch(dtype=torch.float32, seed=step)
                 optimizer.zero_grad()
-                loss = engine.train_step(x, y, step=step, lengths=own)
+                loss = engine.train_step(Windows(x, y, lengths=own), step=step)
                 loss.backward()
                 optimizer.step()
                 seen.append(loss.detach())

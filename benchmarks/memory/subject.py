@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from benchmarks.memory.cases import BATCH_SIZE, HIDDEN_SIZE, N_CHANNELS, NUM_LAYERS, Case, Kind
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead
+from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, Windows
 
 
 class WholeSubject:
@@ -58,7 +58,7 @@ class PipelineSubject:
 
     def step(self) -> None:
         """Take one training step, forward and backward."""
-        self._engine.train_step(self._x, self._y).backward()
+        self._engine.train_step(Windows(self._x, self._y)).backward()
 
     def tensors(self) -> list[Tensor]:
         """Return what is in memory before the step."""

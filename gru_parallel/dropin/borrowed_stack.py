@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import RLock
 
 import torch
@@ -139,11 +139,14 @@ class BorrowedStack:
                 self._loans.append(Loan(parameter, leaf))
             # Or else nn.GRU would think them new at its next call, and move them once more.
             part._flat_weight_refs = [weakref.ref(getattr(part, name)) for name in names]
+        for stage in self._stages:
+            # What it has worked out about its modules goes by the weights that they had.
+            stage.modules = replace(stage.modules)
 
     def _parts(self) -> Iterator[tuple[nn.GRU, torch.device]]:
         """Each part in the order of the layers, and the device that it belongs on."""
         for stage in self._stages:
-            reverse = stage.lane if stage.assistant is None else stage.assistant.lane
+            reverse = stage.lane if stage.second_device is None else stage.second_device.lane
             for block in stage.modules.blocks:
                 for part in block.gru_parts:
                     yield part, (reverse if part in block.reverse_parts else stage.lane).device

@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from gru_parallel.dropin.borrowed_stack import BorrowedStack
 from gru_parallel.dropin.differentiable import run
+from gru_parallel.engine.context import REMEDY, refuse_what_looks_inside
 from gru_parallel.engine.devices import default_devices, existing_devices
-from gru_parallel.engine.unsupported import REMEDY, refuse_what_looks_inside
 from gru_parallel.errors import UsageError, in_other_words
 from gru_parallel.placement import Grid, ModelSpec, Plan, block_costs, cut_stack
 from gru_parallel.planning import check_reverse_devices, make_plan, plan_from_device_map

@@ -11,13 +11,14 @@ from torch import Tensor
 from gru_parallel.engine.inline import Inline
 from gru_parallel.engine.stages import lowered_schedule
 from gru_parallel.engine.workers import Workers
-from gru_parallel.model import Start
+from gru_parallel.model import Windows
 from gru_parallel.placement.plan import Plan
-from gru_parallel.schedule import Op
+from gru_parallel.schedule import Op, segments_of
 from gru_parallel.stage.cells import Cells, over_the_batch
+from gru_parallel.stage.ends import OutputSection
+from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import Stage
-from gru_parallel.stage.stage_pass import Batch, StagePass
-from gru_parallel.stage.tail import OutputTail
+from gru_parallel.stage.stage_pass import StagePass
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,21 @@ class Halves:
         # Sequences come in any length: a short one is cut into its steps.
         n_chunks = min(self._plan.n_chunks, n_steps)
         cells = Cells.cut(x.shape[0], n_steps, self._plan.n_micro_batches, n_chunks, lengths)
-        batch = Batch(cells, x, start=Start(h_0), seed=seed, wants_dx=wants_dx, keep=True)
-        passes = [StagePass(stage, batch) for stage in self._stages]
+        spec = PassSpec(
+            Purpose.DIFFERENTIATE,
+            Windows(x, h_0=h_0),
+            cells,
+            segments_of(n_chunks, None),
+            seed=seed,
+            wants_dx=wants_dx,
+        )
+        passes = [StagePass(stage, spec) for stage in self._stages]
         lowered = lowered_schedule(self._plan, self._stages, cells, Op.F)
         self._runner.run(passes, lowered, gradients=gradients)
-        tail = passes[-1].tail
-        assert isinstance(tail, OutputTail)
-        y = over_the_batch(tail.outputs, cells)
-        tail.outputs.clear()
+        outputs = passes[-1].head
+        assert isinstance(outputs, OutputSection)
+        y = over_the_batch(outputs.outputs, cells)
+        outputs.outputs.clear()
         h_n = torch.cat([each.h_n().to(y.device) for each in passes])
         return passes, y, h_n
 
@@ -111,16 +119,15 @@ class Halves:
         Raises:
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
-        batch = passes[0].batch
+        spec = passes[0].spec
         for each in passes:
-            each.again()
             each.give_gradients(None if dy is None else dy.transpose(0, 1), dh_n)
-        lowered = lowered_schedule(self._plan, self._stages, batch.cells, Op.B)
+        lowered = lowered_schedule(self._plan, self._stages, spec.cells, Op.B)
         self._runner.run(passes, lowered, gradients=True)
         dx = None
-        if batch.wants_dx:
-            dx = over_the_batch(passes[0].dx, batch.cells).transpose(0, 1)
-        h_0 = batch.start.h_0
+        if spec.wants_dx:
+            dx = over_the_batch(passes[0].dx, spec.cells).transpose(0, 1)
+        h_0 = spec.windows.h_0
         dh_0 = None
         if h_0 is not None and h_0.requires_grad:
             dh_0 = torch.cat([each.dh_0().to(h_0.device) for each in passes])

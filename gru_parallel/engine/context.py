@@ -1,16 +1,30 @@
-"""What is thread-local in torch and must be the same in the workers as in the caller's thread."""
+"""What the caller's thread brings along, and workers take over: autocast, streams, watching modes.
+
+All of it is thread-local in torch. What cannot be taken over is refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from threading import RLock
+from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    _disable_current_modes,
+    _get_current_dispatch_mode_stack,
+)
 
-from gru_parallel.engine.observed import Observed, modes_of_this_thread
+REMEDY = "its operations run in other threads; use the nn.GRU of GRU.to_torch()."
+
+CHECKPOINTS = "torch.utils.checkpoint"
+"""Where the modes of selective checkpoints are from. They know operations by their order, which
+threads do not have, and B of a pipeline asks for them otherwise than they expect."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +47,11 @@ class CallerContext:
     _turn: RLock = field(default_factory=RLock)
 
     @classmethod
-    def capture(cls, devices: Iterable[torch.device]) -> CallerContext:
-        """Take down the state of the calling thread, as far as `devices` need it."""
-        devices = set(devices)
+    def capture(
+        cls, devices: Iterable[torch.device], tensors: Iterable[Tensor | None] = ()
+    ) -> CallerContext:
+        """Record the state of the calling thread, as far as `devices` and `tensors` need it."""
+        devices = {*devices, *(t.device for t in tensors if t is not None and not t.is_meta)}
         types = {"cpu"} | {device.type for device in devices}
         return cls(
             autocast={
@@ -79,3 +95,95 @@ class CallerContext:
                 stack.enter_context(torch.inference_mode())
             stack.enter_context(torch.set_grad_enabled(gradients))
             yield
+
+
+def refuse_what_looks_inside(
+    tensors: Iterable[Tensor], what: str = "gru_parallel.GRU", remedy: str = REMEDY
+) -> None:
+    """Refuse to run where each operation is to be recorded or transformed.
+
+    Without this the result would be wrong, or an error would speak of something else.
+
+    Args:
+        tensors: what goes in.
+        what: is run.
+        remedy: what to do instead.
+
+    Raises:
+        RuntimeError: torch is tracing or exporting, or transforms functions (vmap, grad, jvp), or
+            differentiates forward, or allows tensors that are kept for backward to change.
+    """
+    if torch._C._is_tracing() or torch.compiler.is_exporting():
+        raise RuntimeError(f"{what} can be neither traced nor exported: {remedy}")
+    if torch._C._are_functorch_transforms_active():
+        raise RuntimeError(
+            f"{what} knows nothing of torch.func's vmap, grad, vjp, jvp and what is made of them:"
+            f" {remedy}"
+        )
+    is_dual = forward_ad._current_level >= 0
+    if is_dual and any(forward_ad.unpack_dual(t).tangent is not None for t in tensors):
+        raise RuntimeError(f"{what} cannot be differentiated forward: {remedy}")
+    if torch.autograd.graph._allow_mutation_on_saved_tensors_enabled:
+        raise RuntimeError(
+            f"{what} cannot run under allow_mutation_on_saved_tensors(), since it keeps slices of"
+            f" what goes in, which would change with it: {remedy}"
+        )
+
+
+def modes_of_this_thread() -> tuple[TorchDispatchMode, ...]:
+    """Return the modes that see this thread's operations, but for checkpoints; outermost first."""
+    modes = _get_current_dispatch_mode_stack()
+    return tuple(mode for mode in modes if type(mode).__module__ != CHECKPOINTS)
+
+
+@contextmanager
+def apart_from_checkpoints() -> Iterator[None]:
+    """Hide the operations of this thread from selective checkpoints."""
+    modes = modes_of_this_thread()
+    if len(modes) == len(_get_current_dispatch_mode_stack()):
+        yield
+        return
+    with _disable_current_modes(), _entered(modes):
+        yield
+
+
+class Observed(TorchDispatchMode):
+    """Shows the operations of the thread that enters it to the modes of another one.
+
+    Modes are made for one thread, so they see one operation at a time.
+
+    Args:
+        modes: of the other thread, outermost first.
+        turn: shared by all threads that show their operations to these modes.
+    """
+
+    def __init__(self, modes: Sequence[TorchDispatchMode], turn: RLock) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types for it
+        self._modes = modes
+        self._turn = turn
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run an operation under the other thread's modes."""
+        with self._turn, _entered(self._modes):
+            return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _entered(modes: Sequence[TorchDispatchMode]) -> Iterator[None]:
+    """Put modes on this thread's stack, without what else they may do when they are entered."""
+    if not modes:
+        yield
+        return
+    first, *rest = modes
+    TorchDispatchMode.__enter__(first)
+    try:
+        with _entered(rest):
+            yield
+    finally:
+        TorchDispatchMode.__exit__(first, None, None, None)

@@ -8,40 +8,29 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.model import DropoutKey, StackModel, Start, SumLoss
+from gru_parallel.model import DropoutKey, StackModel, Start, SumLoss, Windows
 
 
 class Engine(Protocol):
     """Runs a model over batches; how and where is the engine's business.
 
     Attributes:
-        carried: by use (training or prediction), the h_n of the last batch, on which blocks whose
-            policy is `carry` go on, shape (n_states, batch, hidden_size); {} before the first.
+        carried: by use (training or prediction), the h_n of the last batch, where blocks whose
+            policy is `carry` start the next, shape (n_states, batch, hidden_size); {} before any.
     """
 
     carried: dict[str, Tensor]
 
-    def train_step(
-        self,
-        x: Tensor,
-        y: Tensor,
-        *,
-        step: int = 0,
-        lengths: Tensor | None = None,
-        h_0: Tensor | None = None,
-        reset: Tensor | None = None,
-    ) -> Tensor:
-        """Return the loss of a batch, ready for `backward`."""
+    def train_step(self, windows: Windows, step: int = 0) -> Tensor:
+        """Return the loss of a batch, ready for `backward`.
+
+        Args:
+            windows: the batch, with targets.
+            step: number of batches trained on before, for dropout.
+        """
         ...
 
-    def predict(
-        self,
-        x: Tensor,
-        *,
-        lengths: Tensor | None = None,
-        h_0: Tensor | None = None,
-        reset: Tensor | None = None,
-    ) -> Tensor:
+    def predict(self, windows: Windows) -> Tensor:
         """Return predictions for every row of a batch, in order, without gradients."""
         ...
 
@@ -77,40 +66,21 @@ class WholeEngine:
         self.seed = seed
         self.carried: dict[str, Tensor] = {}
 
-    def train_step(
-        self,
-        x: Tensor,
-        y: Tensor,
-        *,
-        step: int = 0,
-        lengths: Tensor | None = None,
-        h_0: Tensor | None = None,
-        reset: Tensor | None = None,
-    ) -> Tensor:
-        """Return the loss of a batch; see `ThreadEngine.train_step`."""
-        key = DropoutKey(self.seed, step, 0, 0)
-        start = Start(h_0, self.carried.get("training"), reset)
-        prediction, h_n = self.model.run(x, key, lengths, start)
-        self._carry("training", h_n)
+    def train_step(self, windows: Windows, step: int = 0) -> Tensor:
+        """Return the loss of a batch; see `Engine`."""
+        y, lengths = windows.y, windows.lengths
+        if y is None:
+            raise ValueError("train_step needs targets.")
+        prediction = self._run(windows, "training", DropoutKey(self.seed, step, 0, 0))
         if lengths is not None and self.model.head.every_step:
             runs = steps_that_run(lengths, y.shape[1]).to(y.device)
             prediction, y = prediction[runs], y[runs]
         return self.loss.total(prediction, y) / self.loss.count(y)
 
-    def predict(
-        self,
-        x: Tensor,
-        *,
-        lengths: Tensor | None = None,
-        h_0: Tensor | None = None,
-        reset: Tensor | None = None,
-    ) -> Tensor:
-        """Return the predictions for a batch; see `ThreadEngine.predict`."""
+    def predict(self, windows: Windows) -> Tensor:
+        """Return the predictions for a batch; see `Engine`."""
         with torch.no_grad():
-            start = Start(h_0, self.carried.get("prediction"), reset)
-            prediction, h_n = self.model.run(x, None, lengths, start)
-        self._carry("prediction", h_n)
-        return prediction
+            return self._run(windows, "prediction", None)
 
     def collect(self, predictions: Tensor) -> Tensor:
         """Return the predictions, which are here already; see `Engine`."""
@@ -120,9 +90,12 @@ class WholeEngine:
         """Clip as plain PyTorch does; see `Engine`."""
         nn.utils.clip_grad_norm_(weights, max_norm)
 
-    def _carry(self, use: str, h_n: Tensor) -> None:
+    def _run(self, windows: Windows, use: str, key: DropoutKey | None) -> Tensor:
+        start = Start(windows.h_0, self.carried.get(use), windows.reset)
+        prediction, h_n = self.model.run(windows.x, key, windows.lengths, start)
         if self.model.gru.carries:
             self.carried[use] = h_n.detach()
+        return prediction
 
 
 def steps_that_run(lengths: Tensor, n_steps: int) -> Tensor:

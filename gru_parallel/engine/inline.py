@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from gru_parallel.engine.channel import QueueChannel
-from gru_parallel.engine.context import CallerContext
+from gru_parallel.engine.context import CallerContext, apart_from_checkpoints
 from gru_parallel.engine.interpreter import Interpreter
-from gru_parallel.engine.observed import apart_from_checkpoints
+from gru_parallel.engine.workers import QueueChannel
 from gru_parallel.schedule import Schedule, Timeline
 from gru_parallel.stage.stage import Stage
 from gru_parallel.stage.stage_pass import StagePass

@@ -1,4 +1,4 @@
-"""The one loop of every engine: take the next action, run it, note the time."""
+"""The one loop of every engine: take the next action, run it, record the time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Interpreter:
             clock_start: the moment, on `perf_counter`, that times are counted from.
 
         Returns:
-            An event an action, in ms.
+            One event per action, in ms.
 
         Raises:
             Aborted: another stage failed.
@@ -77,12 +77,12 @@ class Interpreter:
     def _forward(self, action: Action) -> None:
         received = self._received.pop((Op.RECV_F, action.cell), None)
         for parcel in self._pass.forward(action.cell, received):
-            self._to_send[Op.SEND_F, Cell(action.micro_batch, parcel.chunk)] = parcel
+            self._to_send[Op.SEND_F, parcel.cell] = parcel
 
     def _backward(self, action: Action) -> None:
         received = self._received.pop((Op.RECV_B, action.cell), None)
         for parcel in self._pass.backward(action.cell, received):
-            self._to_send[Op.SEND_B, Cell(action.micro_batch, parcel.chunk)] = parcel
+            self._to_send[Op.SEND_B, parcel.cell] = parcel
 
     def _send(self, action: Action) -> None:
         parcel = self._to_send.pop((action.op, action.cell), None)
@@ -102,7 +102,7 @@ class Interpreter:
         lane = self._stage.lane
         tensor, state = packets
         self._received[action.op, action.cell] = Parcel(
-            action.chunk,
+            action.cell,
             lane.receive(tensor),
             None if state is None else lane.receive(state),
         )

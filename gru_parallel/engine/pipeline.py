@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import RLock
 from types import TracebackType
 from typing import Self
@@ -13,22 +13,22 @@ from torch import Tensor, nn
 
 from gru_parallel.engine.borrowed_model import BorrowedModel
 from gru_parallel.engine.engine import steps_that_run
-from gru_parallel.engine.gradients import with_gradients
-from gru_parallel.engine.inputs import gradients_of_inputs, head_tail
+from gru_parallel.engine.ready_loss import gradients_of_inputs, with_gradients
+from gru_parallel.engine.stages import lowered_schedule
 from gru_parallel.engine.workers import Workers
 from gru_parallel.errors import ShapeError
-from gru_parallel.model import StackModel, Start, SumLoss
+from gru_parallel.model import StackModel, Start, SumLoss, Windows
 from gru_parallel.placement.plan import Plan
-from gru_parallel.schedule import Timeline
+from gru_parallel.schedule import Op, Schedule, Timeline, segments_of
 from gru_parallel.stage.cells import Cells
-from gru_parallel.stage.own_code import refuse_hooks
+from gru_parallel.stage.ends import HeadSection, assemble
+from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import Stage
-from gru_parallel.stage.stage_pass import CHECK, TRAINING, Batch, StagePass
-from gru_parallel.stage.tail import assemble
+from gru_parallel.stage.stage_pass import StagePass
 
 
-class PipelineEngine(ABC):
-    """Trains and evaluates a model cut into stages, each with a device and a worker thread.
+class PipelineEngine:
+    """Trains and evaluates a model cut into stages, each with a device and one worker thread.
 
     Each call runs the model as it is at that moment: modules may be replaced, frozen or
     parametrized in between, as long as the blocks remain as many as the plan's. What works on each
@@ -86,6 +86,7 @@ class PipelineEngine(ABC):
         self._workers = workers
         # Reentrant: a checkpoint around a step runs it again within its backward.
         self._turn = RLock()
+        self._lists: tuple[tuple[object, ...], Schedule] | None = None
         self._borrowed = BorrowedModel(plan, stages, self._stages, n_replicas)
 
     def open(self) -> None:
@@ -110,27 +111,12 @@ class PipelineEngine(ABC):
     ) -> None:
         self.close()
 
-    def train_step(
-        self,
-        x: Tensor,
-        y: Tensor,
-        *,
-        step: int = 0,
-        lengths: Tensor | None = None,
-        h_0: Tensor | None = None,
-        reset: Tensor | None = None,
-    ) -> Tensor:
+    def train_step(self, windows: Windows, step: int = 0) -> Tensor:
         """Run F and B of a batch over all stages.
 
         Args:
-            x: windows, shape (batch, time, n_channels).
-            y: targets, batch first, as the loss wants them.
+            windows: the batch, with targets.
             step: number of batches trained on before, for dropout.
-            lengths: time steps of each window, whole numbers of shape (batch,); None where all are
-                whole. What lies after a window's end is never read.
-            h_0: what blocks whose policy is `given` start from, (n_states, batch, hidden_size).
-            reset: which rows do not go on from the batch before, shape (batch,), of bools; for
-                blocks whose policy is `carry`.
 
         Returns:
             The loss, a scalar: the sum over all elements divided by their count. Its gradients are
@@ -145,59 +131,44 @@ class PipelineEngine(ABC):
             ShapeError: targets, lengths or h_0 do not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
-        if self.loss is None:
-            raise ValueError(f"train_step needs a loss; give {type(self).__name__} one.")
+        y, lengths = windows.y, windows.lengths
+        if self.loss is None or y is None:
+            missing = f"a loss; give {type(self).__name__} one" if y is not None else "targets"
+            raise ValueError(f"train_step needs {missing}.")
         every_step = self.model.head.every_step
-        _check_targets(x, y, every_step=every_step)
+        _check_targets(windows.x, y, every_step=every_step)
         with self._turn:
-            self.open()
-            cells = self._cut(x, lengths)
-            refuse_hooks(self.model, is_cut=cells.is_cut)
-            weights, encoded = self._borrowed.take(self.model, x, lengths, cells)
+            weights, spec = self._spec(windows, Purpose.TRAIN)
+            encoded = spec.windows.x
             predicted = y
             if every_step and lengths is not None:
                 predicted = y[steps_that_run(lengths, y.shape[1]).to(y.device)]
-            batch = Batch(
-                cells,
-                encoded.detach(),
-                y.detach(),
-                self.loss,
-                self._count(self.loss.count(predicted)),
-                start=self._start(x, h_0, reset),
-                use=TRAINING,
+            spec = replace(
+                spec,
+                windows=replace(windows, x=encoded.detach(), y=y.detach()),
+                loss=self.loss,
+                n_elements=self._count(self.loss.count(predicted)),
                 seed=self.seed,
                 step=step,
-                truncate=self.plan.truncate,
                 wants_dx=encoded.requires_grad,
                 wants_dy=y.requires_grad,
-                first_micro_batch=self._first_micro_batch,
             )
-            passes = self._run(batch, training=True)
-            sources = {"x": encoded, "y": y, "h_0": h_0}
-            gradients = gradients_of_inputs(passes, batch, sources)
+            passes = self._run(spec)
+            sources = {"x": encoded, "y": y, "h_0": windows.h_0}
+            gradients = gradients_of_inputs(passes, sources)
             inputs = [source for source in sources.values() if source is not None]
             return with_gradients(
-                self._loss_of(passes, batch),
+                self._loss_of(passes, spec),
                 [*weights, *inputs],
                 [*self._gradients(passes), *gradients],
                 read=[*(w for w in weights if w.dim() > 1), *inputs],
             )
 
-    def predict(
-        self,
-        x: Tensor,
-        *,
-        lengths: Tensor | None = None,
-        h_0: Tensor | None = None,
-        reset: Tensor | None = None,
-    ) -> Tensor:
+    def predict(self, windows: Windows) -> Tensor:
         """Run F of a batch over all stages, recording nothing for backward.
 
         Args:
-            x: windows, shape (batch, time, n_channels).
-            lengths: as in `train_step`.
-            h_0: as in `train_step`.
-            reset: as in `train_step`; prediction goes on from the batch predicted before.
+            windows: the batch; blocks that carry their state start from the batch predicted before.
 
         Returns:
             Predictions for every row in order, batch first, on the last stage's device.
@@ -208,58 +179,27 @@ class PipelineEngine(ABC):
             ShapeError: lengths, or h_0, do not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
-        with self._turn:
-            self.open()
-            cells = self._cut(x, lengths)
-            with torch.no_grad():
-                _, encoded = self._borrowed.take(self.model, x, lengths, cells)
-            start = self._start(x, h_0, reset)
-            batch = Batch(cells, encoded, start=start, seed=self._seed_of_prediction())
-            tail = head_tail(self._run(batch, training=False))
-            if tail is None:
-                return self._no_predictions(x)
-            return assemble(tail.predictions, batch.cells, self.model.head)
+        with self._turn, torch.no_grad():
+            _, spec = self._spec(windows, Purpose.PREDICT)
+            passes = self._run(replace(spec, seed=self._seed_of_prediction()))
+            head = passes[-1].head if passes else None
+            if not isinstance(head, HeadSection):
+                return self._no_predictions(windows.x)
+            return assemble(head.predictions, spec.cells, self.model.head)
 
-    def first_nonfinite_stage(
-        self,
-        x: Tensor,
-        *,
-        step: int = 0,
-        lengths: Tensor | None = None,
-        h_0: Tensor | None = None,
-        reset: Tensor | None = None,
-    ) -> int | None:
+    def first_nonfinite_stage(self, windows: Windows, step: int = 0) -> int | None:
         """Run F of the last training batch again, and see where its outputs stop being finite.
 
         Args:
-            x: windows, shape (batch, time, n_channels).
+            windows: the batch.
             step: number of batches trained on before, for dropout.
-            lengths: as in `train_step`.
-            h_0: as in `train_step`.
-            reset: as in `train_step`.
 
         Returns:
             Index of the first stage whose outputs are not all finite; None where all are.
         """
-        with self._turn:
-            self.open()
-            cells = self._cut(x, lengths)
-            with torch.no_grad():
-                _, encoded = self._borrowed.take(self.model, x, lengths, cells)
-            batch = Batch(
-                cells,
-                encoded,
-                start=self._start(x, h_0, reset),
-                use=CHECK,
-                seed=self.seed,
-                step=step,
-                check_finite=True,
-                first_micro_batch=self._first_micro_batch,
-            )
-            passes = self._run(batch, training=False)
-            tail = head_tail(passes)
-            if tail is not None:
-                passes[-1].finite = passes[-1].finite and tail.finite
+        with self._turn, torch.no_grad():
+            _, spec = self._spec(windows, Purpose.CHECK)
+            passes = self._run(replace(spec, seed=self.seed, step=step))
             return next((each.stage.index for each in passes if not each.finite), None)
 
     def collect(self, predictions: Tensor) -> Tensor:
@@ -275,8 +215,31 @@ class PipelineEngine(ABC):
         drops = any(block.training and block.dropout > 0.0 for block in self.model.gru.gru_blocks)
         return int(torch.randint(2**62, (), device="cpu")) if drops else 0
 
-    @abstractmethod
-    def _run(self, batch: Batch, *, training: bool) -> Sequence[StagePass]:
+    def _spec(self, windows: Windows, purpose: Purpose) -> tuple[list[Tensor], PassSpec]:
+        """Say what to run over a batch, with the inputs of the stack in the place of x.
+
+        Returns:
+            weights: of the stages of this process, with the history they have.
+            spec: of the pass.
+        """
+        self.open()
+        x, h_0, reset = windows.x, windows.h_0, windows.reset
+        if h_0 is not None or reset is not None:
+            stack = self.model.gru
+            Start(h_0, reset=reset).check(stack.n_states, len(x), stack.hidden_size)
+        cells = self._cut(x, windows.lengths)
+        training = purpose is Purpose.TRAIN
+        weights, encoded = self._borrowed.take(self.model, windows, cells, training=training)
+        spec = PassSpec(
+            purpose,
+            replace(windows, x=encoded),
+            cells,
+            segments_of(cells.n_chunks, self.plan.grid.truncate),
+            first_micro_batch=self._first_micro_batch,
+        )
+        return weights, spec
+
+    def _run(self, spec: PassSpec) -> Sequence[StagePass]:
         """Have every worker run its list.
 
         Returns:
@@ -285,6 +248,11 @@ class PipelineEngine(ABC):
         Raises:
             Exception: the first failure of a stage.
         """
+        passes = [StagePass(stage, spec) for stage in self._stages]
+        lowered, training = self._lowered(spec), spec.purpose is Purpose.TRAIN
+        timeline = self._workers.run(passes, lowered, gradients=training, wait=self.measure)
+        self._record(passes, timeline)
+        return passes
 
     @property
     def _first_micro_batch(self) -> int:
@@ -299,13 +267,13 @@ class PipelineEngine(ABC):
         """Return the gradient of each weight of this process, over the whole batch."""
         return [gradient for each in passes for gradient in each.weight_gradients()]
 
-    def _loss_of(self, passes: Sequence[StagePass], batch: Batch) -> Tensor:
+    def _loss_of(self, passes: Sequence[StagePass], spec: PassSpec) -> Tensor:
         """Return the loss of the whole batch."""
-        tail = head_tail(passes)
-        assert tail is not None
-        assert tail.total is not None
-        self.n_rows = batch.cells.batch_size
-        return tail.total
+        head = passes[-1].head
+        assert isinstance(head, HeadSection)
+        assert head.total is not None
+        self.n_rows = spec.cells.batch_size
+        return head.total
 
     def _no_predictions(self, x: Tensor) -> Tensor:
         """Return what stands for predictions where none come out: those of no rows."""
@@ -313,18 +281,22 @@ class PipelineEngine(ABC):
         time = (x.shape[1],) if head.every_step else ()
         return x.new_zeros(0, *time, *head.output_shape, device=self._stages[-1].lane.device)
 
-    def _start(self, x: Tensor, h_0: Tensor | None, reset: Tensor | None) -> Start:
-        start, stack = Start(h_0, reset=reset), self.model.gru
-        start.check(stack.n_states, x.shape[0], stack.hidden_size)
-        return start
-
     def _cut(self, x: Tensor, lengths: Tensor | None) -> Cells:
         return Cells.cut(
-            x.shape[0], x.shape[1], self.plan.n_micro_batches, self.plan.n_chunks, lengths
+            x.shape[0], x.shape[1], self.plan.grid.n_micro_batches, self.plan.grid.n_chunks, lengths
         )
 
-    def _note(self, passes: Sequence[StagePass], timeline: Timeline | None) -> None:
-        """Take down what a run of the workers came to."""
+    def _lowered(self, spec: PassSpec) -> Schedule:
+        """Return the lists of a pass, which are remembered for as long as no batch is cut anew."""
+        barriers = (stage.modules.is_barrier for stage in self._all_stages)
+        key = spec.cells.n_micro_batches, spec.cells.n_chunks, spec.purpose, *barriers
+        if self._lists is None or self._lists[0] != key:
+            only = None if spec.purpose is Purpose.TRAIN else Op.F
+            self._lists = key, lowered_schedule(self.plan, self._all_stages, spec.cells, only)
+        return self._lists[1]
+
+    def _record(self, passes: Sequence[StagePass], timeline: Timeline | None) -> None:
+        """Record what a run of the workers came to."""
         self.timeline = timeline
         self.peak_cells = tuple(each.peak_cells for each in passes)
         for each in passes:

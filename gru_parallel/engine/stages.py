@@ -47,7 +47,7 @@ def make_stages(
             own,
             make_lane(device or torch_device(placed.device)),
             is_last=index == plan.n_stages - 1,
-            assistant=_make_assistant(placed),
+            second_device=_second_device(placed),
         )
         for index, (placed, own) in enumerate(zip(plan.stages, modules, strict=True))
     ]
@@ -130,7 +130,7 @@ def _lowered(
     return schedule
 
 
-def _make_assistant(placed: StagePlan) -> Assistant | None:
+def _second_device(placed: StagePlan) -> Assistant | None:
     if placed.reverse_device is None:
         return None
     return Assistant(placed.reverse_device, make_lane(torch_device(placed.reverse_device)))

@@ -10,6 +10,7 @@ from typing import NoReturn, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from gru_parallel.errors import UsageError
@@ -31,9 +32,14 @@ class StandIns:
     weight that it stands for, once, and by it to whatever the weight is made of, by the caller's
     own autograd. So hooks of parameters, shared weights and parametrizations are no business of a
     pipeline's.
+
+    Attributes:
+        are_lasting: whether another call can compute with the same ones, if the modules stay as
+            they are: no weight is made anew at each call, or is a copy on another device.
     """
 
     def __init__(self) -> None:
+        self.are_lasting = True
         self._weights: dict[Tensor, Tensor] = {}
 
     def of_stage(self, stage: Stage, modules: StageModules) -> StageModules:
@@ -49,8 +55,8 @@ class StandIns:
         own = stage.lane.device
 
         def block(module: Block) -> Block:
-            of_reverse = set() if stage.assistant is None else set(module.reverse_parts)
-            other = own if stage.assistant is None else stage.assistant.lane.device
+            of_reverse = set() if stage.second_device is None else set(module.reverse_parts)
+            other = own if stage.second_device is None else stage.second_device.lane.device
             # What stands twice in a stack, or in a block, is two, with gradients of their own.
             return self._make(module, lambda part: other if part in of_reverse else own, None)
 
@@ -77,6 +83,8 @@ class StandIns:
                 " and reads its own weights, not those of a pipeline; write a class with that"
                 " forward instead."
             )
+        if is_parametrized(module) or module._forward_pre_hooks or module._forward_hooks:
+            self.are_lasting = False
         _run_hooks_before(module)
         kind: type[M] = type_before_parametrizations(module)
         own = kind.__new__(kind)
@@ -97,7 +105,7 @@ class StandIns:
             _forward_pre_hooks=OrderedDict(),
             _compiled_call_impl=None,
         )
-        if not module._forward_hooks:
+        if not module._forward_hooks and _has_any_global_hook():
             # Hooks for the calls of all modules there are would see the pieces, too.
             make_private(own)
         if isinstance(own, nn.RNNBase):
@@ -113,9 +121,12 @@ class StandIns:
         return own
 
     def _leaf(self, weight: Tensor, device: torch.device) -> Tensor:
-        # Elsewhere if it was moved, or if stages share it.
-        weight = weight.to(device)
-        leaf = weight.detach()
+        # It was moved, or stages share it.
+        self.are_lasting = self.are_lasting and weight.device == device
+        # A prediction may be asked for in inference mode, and a training step come next.
+        with torch.inference_mode(mode=False):
+            weight = weight.to(device)
+            leaf = weight.detach()
         if isinstance(weight, nn.Parameter):
             leaf = nn.Parameter(leaf, weight.requires_grad)
             leaf.__dict__.update(weight.__dict__)

@@ -1,19 +1,15 @@
-"""The threads engine: one process, any number of devices, a worker thread a stage."""
+"""The threads engine: one process, any number of devices, one worker thread per stage."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from gru_parallel.engine.pipeline import PipelineEngine
-from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of_stages
+from gru_parallel.engine.stages import make_stages, modules_of_stages
 from gru_parallel.engine.workers import Workers
 from gru_parallel.model import StackModel, SumLoss
 from gru_parallel.placement.plan import Plan
-from gru_parallel.schedule import Op
-from gru_parallel.stage.stage_pass import Batch, StagePass
 
 
 class ThreadEngine(PipelineEngine):
@@ -37,12 +33,3 @@ class ThreadEngine(PipelineEngine):
     def carried(self, states: dict[str, Tensor]) -> None:
         for stage in self._stages:
             stage.carry(states)
-
-    def _run(self, batch: Batch, *, training: bool) -> Sequence[StagePass]:
-        self.open()
-        only = None if training else Op.F
-        lowered = lowered_schedule(self.plan, self._stages, batch.cells, only)
-        passes = [StagePass(stage, batch) for stage in self._stages]
-        timeline = self._workers.run(passes, lowered, gradients=training, wait=self.measure)
-        self._note(passes, timeline)
-        return passes

@@ -1,11 +1,10 @@
-"""Workers: a thread a stage, which run the stages' lists of actions together."""
+"""Workers: one thread per stage, which run the stages' lists of actions together, and queues."""
 
 from __future__ import annotations
 
 import os
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -13,10 +12,11 @@ from time import perf_counter
 
 import torch
 
-from gru_parallel.engine.channel import Aborted, Channel, QueueChannel
+from gru_parallel.engine.channel import Aborted, Channel, HandOver
 from gru_parallel.engine.context import CallerContext
 from gru_parallel.engine.interpreter import Interpreter
-from gru_parallel.schedule import Event, Schedule, Timeline
+from gru_parallel.errors import ScheduleError
+from gru_parallel.schedule import Action, Event, Op, Schedule, Timeline, partner
 from gru_parallel.stage.stage import Stage
 from gru_parallel.stage.stage_pass import StagePass
 
@@ -36,8 +36,9 @@ class Workers:
     ) -> None:
         self._stages = tuple(stages)
         self._devices = devices or [stage.lane.device for stage in stages]
-        helpers = (s.assistant.lane.device for s in stages if s.assistant is not None)
-        self._all_devices = {*(stage.lane.device for stage in stages), *helpers}
+        self._second_devices = [s.second_device for s in stages if s.second_device is not None]
+        lanes = [*(s.lane for s in stages), *(second.lane for second in self._second_devices)]
+        self._all_devices = {lane.device for lane in lanes}
         self._jobs: list[SimpleQueue[Job | None]] = []
         self._threads: list[Thread] = []
         self._process = 0
@@ -75,9 +76,9 @@ class Workers:
 
     def _start(self) -> None:
         started: SimpleQueue[BaseException | None] = SimpleQueue()
+        for second in self._second_devices:
+            second.open()
         for stage in self._stages:
-            if stage.assistant is not None:
-                stage.assistant.open()
             jobs: SimpleQueue[Job | None] = SimpleQueue()
             self._jobs.append(jobs)
             name = f"gru_parallel stage {stage.index} ({stage.name})"
@@ -97,9 +98,8 @@ class Workers:
         self._finalizer()
         for thread in self._threads:
             thread.join()
-        for stage in self._stages:
-            if stage.assistant is not None:
-                stage.assistant.close()
+        for second in self._second_devices:
+            second.close()
         self._jobs, self._threads = [], []
         # A worker's intra-op count of one has also become MKL's for the whole process.
         torch.set_num_threads(self._intra_op_threads)
@@ -132,7 +132,9 @@ class Workers:
         """
         self.open()
         carrier = channel or QueueChannel(len(self._devices))
-        context = CallerContext.capture(self._all_devices | passes[0].batch.devices)
+        windows = passes[0].spec.windows
+        batch = (windows.x, windows.y, windows.h_0, windows.reset)
+        context = CallerContext.capture(self._all_devices, batch)
         finished: SimpleQueue[Outcome] = SimpleQueue()
         start = perf_counter()
 
@@ -150,31 +152,74 @@ class Workers:
                     events = interpreter.run(lowered.actions[stage.index], start)
                     if then is not None:
                         then(stage_pass)
-                finished.put(Outcome(events))
+                finished.put(events)
             except BaseException as error:  # noqa: BLE001  # the caller's thread raises it again
                 carrier.abort(error)
-                finished.put(Outcome(error=error))
+                finished.put(error)
 
         work_of_stages = [partial(work, stage_pass) for stage_pass in passes]
         outcomes = _run_all(work_of_stages, self._jobs, finished, carrier)
-        errors = (outcome.error for outcome in outcomes)
-        error = next((e for e in errors if e is not None and not isinstance(e, Aborted)), None)
+        errors = (outcome for outcome in outcomes if isinstance(outcome, BaseException))
+        error = next((error for error in errors if not isinstance(error, Aborted)), None)
         if error is not None:
             try:
                 raise error
             finally:
                 # Its traceback holds this frame, which must not hold it in turn.
                 del error, errors, outcomes
-        events = tuple(event for outcome in outcomes for event in outcome.events)
-        return Timeline(len(self._devices), events)
+        events = [e for outcome in outcomes if isinstance(outcome, list) for e in outcome]
+        return Timeline(len(self._devices), tuple(events))
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a stage's list ended: with its events, or with an error."""
+Outcome = list[Event] | BaseException
+"""How a stage's list ended: with its events, or with an error."""
 
-    events: Sequence[Event] = ()
-    error: BaseException | None = None
+
+class QueueChannel:
+    """First in, first out queues between the stages of one process, for the length of one step."""
+
+    def __init__(self, n_stages: int) -> None:
+        self._n_stages = n_stages
+        self._queues: dict[tuple[Op, int], SimpleQueue[tuple[Action, HandOver | None] | None]] = {
+            (op, stage): SimpleQueue() for op in (Op.RECV_F, Op.RECV_B) for stage in range(n_stages)
+        }
+        self._aborted = False
+
+    def send(self, action: Action, packets: HandOver | None) -> None:
+        """Hand over the packets of a SEND action; None where only the order matters."""
+        wanted = partner(action, self._n_stages)
+        self._queues[wanted.op, wanted.stage].put((wanted, packets))
+
+    def receive(self, action: Action) -> HandOver | None:
+        """Wait for the packets of a RECV action.
+
+        Raises:
+            Aborted: `abort` was called.
+            ScheduleError: another cell's packets arrived.
+        """
+        item = self._queues[action.op, action.stage].get()
+        if item is None:
+            raise Aborted
+        arrived, packets = item
+        if arrived != action:
+            raise ScheduleError(
+                f"{action} was to be received, {arrived} arrived:"
+                " sends and receives differ in order."
+            )
+        return packets
+
+    def begin(self, action: Action) -> None:
+        """Stop a stage that waits for nothing; see `Channel`."""
+        del action
+        if self._aborted:
+            raise Aborted
+
+    def abort(self, error: BaseException | None = None) -> None:
+        """Wake every waiting stage; see `Channel`."""
+        del error
+        self._aborted = True
+        for queue in self._queues.values():
+            queue.put(None)
 
 
 def _work(

@@ -10,6 +10,7 @@ from gru_parallel.model.loss import LOSSES, SumLoss
 from gru_parallel.model.stack import GRUStack
 from gru_parallel.model.stack_model import StackModel
 from gru_parallel.model.stepwise import has_forward_of, is_declared, looks_beyond
+from gru_parallel.model.windows import Windows
 
 __all__ = [
     "LOSSES",
@@ -23,6 +24,7 @@ __all__ = [
     "StepHead",
     "SumLoss",
     "WindowHead",
+    "Windows",
     "describe",
     "has_forward_of",
     "is_declared",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.model.block import Block
+from gru_parallel.model.block import Block, run_gru
 from gru_parallel.model.dropout import DropoutKey
-from gru_parallel.model.ragged import BatchSizes, reverse_time, run_gru
+from gru_parallel.model.ragged import BatchSizes, reverse_time
 
 FORWARD, REVERSE = 0, 1
 

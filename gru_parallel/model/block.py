@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from itertools import accumulate
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from gru_parallel.errors import ShapeError, UsageError
 from gru_parallel.model.dropout import DropoutKey, dropout
-from gru_parallel.model.ragged import BatchSizes, run_gru
-
-_OF_A_LAYER = re.compile(r"(weight|bias)_(ih|hh)_l\d+|h_0_l\d+")
-"""The names of weights, biases and learned states, which have one of each per layer."""
+from gru_parallel.model.ragged import BatchSizes, segments
 
 POLICIES = ("zeros", "given", "learned", "carry", "previous")
 """Where a block's h_0 may come from, see hidden.py."""
@@ -153,9 +150,10 @@ class Block(nn.Module, ABC):
     @property
     def some_weight(self) -> Tensor:
         """A weight, for its type and device: as it is, without computing a parametrized one."""
-        weight: Tensor | None = self.gru_parts[0]._flat_weights[0]
-        assert weight is not None
-        return weight
+        part = self.parts[0]
+        # Asked for what is no nn.GRU, gru_parts says what is wrong.
+        some = part if isinstance(part, nn.GRU) else self.gru_parts[0]
+        return cast("Tensor", some._flat_weights[0])
 
     @property
     @abstractmethod
@@ -166,21 +164,6 @@ class Block(nn.Module, ABC):
     @abstractmethod
     def part_names(self) -> tuple[tuple[int, str], ...]:
         """For each of `parts`, its first layer within the block and its names' suffix."""
-
-    def nn_gru_names(self) -> dict[str, str]:
-        """Map each name in the block's state dict to its name in the `nn.GRU` of the whole stack.
-
-        Learned states, which `nn.GRU` does not have, are called `h_0_l0` and `h_0_l0_reverse`.
-        """
-        names = {}
-        parts = zip(self.gru_parts, self.part_names, strict=True)
-        for index, (part, (first, suffix)) in enumerate(parts):
-            for name in filter(_OF_A_LAYER.search, part.state_dict()):
-                renamed = _count_from(self.first_layer + first, name, suffix)
-                names[f"parts.{index}.{name}"] = renamed
-        others = (name for name in self.state_dict() if not name.startswith("parts."))
-        learned = filter(_OF_A_LAYER.search, others)
-        return names | {name: _count_from(self.first_layer, name) for name in learned}
 
     @abstractmethod
     def forward(
@@ -293,9 +276,41 @@ def weights_of(part: nn.GRU) -> list[Tensor]:
     return [*weights, *(w for name, w in part.named_parameters() if name not in names)]
 
 
-def _count_from(first_layer: int, name: str, suffix: str = "") -> str:
-    """Add to the number of the layer in a name: weight_ih_l0 and 3 give weight_ih_l3.
+def run_gru(
+    gru: nn.GRU, x: Tensor, h_0: Tensor, batch_sizes: BatchSizes | None = None
+) -> tuple[Tensor, Tensor]:
+    """Run a GRU of one direction over rows that may end at different steps.
 
-    It may be in the middle of the name, as in the names of parametrizations.
+    Between two steps at which rows end, the remaining rows run as one batch.
+
+    Args:
+        gru: layers that run in one direction.
+        x: inputs, shape (time, batch, input_size); never read after a row's end.
+        h_0: initial states, shape (layers, batch, hidden_size).
+        batch_sizes: rows at each step; None if all rows run at all steps.
+
+    Returns:
+        y: outputs, shape (time, batch, hidden_size), zero after a row's end.
+        h_n: states after each row's last step, shape (layers, batch, hidden_size).
     """
-    return re.sub(r"_l(\d+)", lambda layer: f"_l{first_layer + int(layer[1])}{suffix}", name)
+    if batch_sizes is None:
+        return _call(gru, x, h_0)
+    n_all_rows = x.shape[1]
+    runs = list(segments(batch_sizes))
+    outputs: list[Tensor] = []
+    ended: list[Tensor] = []
+    h = h_0
+    pieces = x.split([n_steps for n_steps, _ in runs])
+    for (_, n_rows), piece in zip(runs, pieces, strict=True):
+        if n_rows < h.shape[1]:
+            ended.append(h[:, n_rows:])
+            h = h[:, :n_rows]
+        y, h = _call(gru, piece[:, :n_rows], h)
+        outputs.append(functional.pad(y, (0, 0, 0, n_all_rows - n_rows)))
+    return torch.cat(outputs), torch.cat([h, *reversed(ended)], dim=1)
+
+
+def _call(gru: nn.GRU, x: Tensor, h_0: Tensor) -> tuple[Tensor, Tensor]:
+    # The only recurrent call. cuDNN refuses views, such as some rows of a state.
+    y, h_n = gru(x.contiguous(), h_0.contiguous())
+    return y, h_n

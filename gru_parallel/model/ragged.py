@@ -1,4 +1,4 @@
-"""Sequences that end at different steps: GRUs run over them without computing padding.
+"""Sequences that end at different steps, in batches without padding.
 
 Rows are sorted, the longest first, so that those still running are always the first ones. As in
 `PackedSequence`, a batch is described by the number of rows at each step.
@@ -11,8 +11,7 @@ from itertools import groupby
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 BatchSizes = Sequence[int]
 """The number of rows at each step; never more than at the step before."""
@@ -49,46 +48,6 @@ def segments(batch_sizes: BatchSizes) -> Iterator[tuple[int, int]]:
     """Group steps of equally many rows: yields (number of steps, number of rows) of each run."""
     for n_rows, steps in groupby(batch_sizes):
         yield len(list(steps)), n_rows
-
-
-def run_gru(
-    gru: nn.GRU, x: Tensor, h_0: Tensor, batch_sizes: BatchSizes | None = None
-) -> tuple[Tensor, Tensor]:
-    """Run a GRU of one direction over rows that may end at different steps.
-
-    Between two steps at which rows end, the remaining rows run as one batch.
-
-    Args:
-        gru: layers that run in one direction.
-        x: inputs, shape (time, batch, input_size); never read after a row's end.
-        h_0: initial states, shape (layers, batch, hidden_size).
-        batch_sizes: rows at each step; None if all rows run at all steps.
-
-    Returns:
-        y: outputs, shape (time, batch, hidden_size), zero after a row's end.
-        h_n: states after each row's last step, shape (layers, batch, hidden_size).
-    """
-    if batch_sizes is None:
-        return _call(gru, x, h_0)
-    n_all_rows = x.shape[1]
-    runs = list(segments(batch_sizes))
-    outputs: list[Tensor] = []
-    ended: list[Tensor] = []
-    h = h_0
-    pieces = x.split([n_steps for n_steps, _ in runs])
-    for (_, n_rows), piece in zip(runs, pieces, strict=True):
-        if n_rows < h.shape[1]:
-            ended.append(h[:, n_rows:])
-            h = h[:, :n_rows]
-        y, h = _call(gru, piece[:, :n_rows], h)
-        outputs.append(functional.pad(y, (0, 0, 0, n_all_rows - n_rows)))
-    return torch.cat(outputs), torch.cat([h, *reversed(ended)], dim=1)
-
-
-def _call(gru: nn.GRU, x: Tensor, h_0: Tensor) -> tuple[Tensor, Tensor]:
-    # The only recurrent call. cuDNN refuses views, such as some rows of a state.
-    y, h_n = gru(x.contiguous(), h_0.contiguous())
-    return y, h_n
 
 
 def reverse_time(x: Tensor, batch_sizes: BatchSizes | None = None) -> Tensor:

@@ -14,6 +14,7 @@ from gru_parallel.model.bidirectional import BidirectionalBlock
 from gru_parallel.model.block import Block, GRUBlock
 from gru_parallel.model.dropout import DropoutKey
 from gru_parallel.model.hidden import Start, entering
+from gru_parallel.model.nn_gru_names import names_of_stack
 from gru_parallel.model.ragged import BatchSizes
 from gru_parallel.placement import cut_stack
 
@@ -168,11 +169,7 @@ class GRUStack(nn.Module):
 
     def nn_gru_names(self) -> dict[str, str]:
         """Map each parameter's name here to its name in `nn.GRU`, in the order of `nn.GRU`."""
-        return {
-            f"blocks.{index}.{ours}": name
-            for index, block in enumerate(self.gru_blocks)
-            for ours, name in block.nn_gru_names().items()
-        }
+        return names_of_stack(self.gru_blocks)
 
 
 class _Draws:

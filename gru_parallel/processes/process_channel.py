@@ -11,7 +11,8 @@ from itertools import islice
 import torch.distributed as dist
 from torch import Tensor
 
-from gru_parallel.engine.channel import Aborted, Packets, QueueChannel
+from gru_parallel.engine.channel import Aborted, HandOver
+from gru_parallel.engine.workers import QueueChannel
 from gru_parallel.errors import ScheduleError
 from gru_parallel.processes.outbox import Outbox
 from gru_parallel.processes.peer_groups import PeerGroups
@@ -92,7 +93,7 @@ class ProcessChannel:
         self._local.begin(action)
         self._ranks.record(self._describe(action))
 
-    def send(self, action: Action, packets: Packets | None) -> None:
+    def send(self, action: Action, packets: HandOver | None) -> None:
         """Start sending; see `Channel`."""
         peer = self._peers.find(action)
         if peer is None:
@@ -106,7 +107,7 @@ class ProcessChannel:
                     assert work is not None
                     self._outbox.keep(work, tensor)
 
-    def receive(self, action: Action) -> Packets | None:
+    def receive(self, action: Action) -> HandOver | None:
         """Wait for the tensors; see `Channel`."""
         if self._peers.find(action) is None:
             return self._local.receive(action)
@@ -160,7 +161,7 @@ class ProcessChannel:
             ]
             self._arriving[key].append(Arriving(coming, packets, works))
 
-    def _tensors(self, action: Action, packets: Packets | None) -> list[Tensor]:
+    def _tensors(self, action: Action, packets: HandOver | None) -> list[Tensor]:
         """List the tensors of a SEND, as the receiver expects them."""
         if packets is None:
             return [self._shapes.token()]

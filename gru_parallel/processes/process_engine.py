@@ -13,7 +13,7 @@ from torch.nn import functional
 from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of_stages
 from gru_parallel.engine.workers import Workers
-from gru_parallel.model import StackModel, SumLoss
+from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.placement.plan import Plan
 from gru_parallel.planning import RankMap
 from gru_parallel.processes.outbox import Outbox
@@ -23,9 +23,10 @@ from gru_parallel.processes.replicas import Replicas
 from gru_parallel.processes.transfer_shapes import TransferShapes, types_out
 from gru_parallel.processes.world import check_shared_weights, device_of_rank
 from gru_parallel.ranks import Ranks
-from gru_parallel.schedule import Op, Schedule, Timeline
+from gru_parallel.schedule import Timeline
 from gru_parallel.stage.cells import Cells
-from gru_parallel.stage.stage_pass import Batch, StagePass
+from gru_parallel.stage.spec import PassSpec, Purpose
+from gru_parallel.stage.stage_pass import StagePass
 
 
 class ProcessEngine(PipelineEngine):
@@ -97,7 +98,8 @@ class ProcessEngine(PipelineEngine):
         grid = Cells.cut(plan.n_micro_batches, plan.n_chunks, plan.n_micro_batches, plan.n_chunks)
         rank_of_stage = rank_map.rank_of_each_stage(self._replica)
         backend = "nccl" if self.device.type == "cuda" else "gloo"
-        self._peer_groups = PeerGroups(ranks, rank_of_stage, self._lowered(grid), backend)
+        lowered = lowered_schedule(plan, all_stages, grid)
+        self._peer_groups = PeerGroups(ranks, rank_of_stage, lowered, backend)
         self._peer_groups.connect(ranks, self.device)
         self._replicas.connect(self.device)
         self._outbox = Outbox(self.device)
@@ -137,19 +139,9 @@ class ProcessEngine(PipelineEngine):
         for stage in self._stages:
             stage.carry({use: whole[:, self._rows] for use, whole in states.items()})
 
-    def first_nonfinite_stage(
-        self,
-        x: Tensor,
-        *,
-        step: int = 0,
-        lengths: Tensor | None = None,
-        h_0: Tensor | None = None,
-        reset: Tensor | None = None,
-    ) -> int | None:
+    def first_nonfinite_stage(self, windows: Windows, step: int = 0) -> int | None:
         """See `PipelineEngine`; over all ranks and replicas."""
-        stage_here = super().first_nonfinite_stage(
-            x, step=step, lengths=lengths, h_0=h_0, reset=reset
-        )
+        stage_here = super().first_nonfinite_stage(windows, step)
         everywhere = self._ranks.gather(stage_here, "where outputs stop being finite")
         return min((stage for stage in everywhere if stage is not None), default=None)
 
@@ -189,27 +181,26 @@ class ProcessEngine(PipelineEngine):
                 for module in modules.all_modules:
                     module.to("meta")
 
-    def _run(self, batch: Batch, *, training: bool) -> Sequence[StagePass]:
-        self.open()
+    def _run(self, spec: PassSpec) -> Sequence[StagePass]:
         if self.measure:
             # So that all ranks measure times from the same moment.
             self._ranks.barrier("all ranks to begin a step that is timed")
-        passes = [StagePass(stage, batch) for stage in self._stages if batch.cells.batch_size > 0]
+        passes = [StagePass(stage, spec) for stage in self._stages if spec.cells.batch_size > 0]
         timeline = None
         if passes:
-            timeline = self._run_passes(passes, batch, training=training)
+            timeline = self._run_passes(passes, spec)
         else:
-            self._skip(batch, training=training)
+            self._skip(spec)
         if self.measure:
             timeline = self._join(timeline)
-        self._note(passes, timeline)
+        self._record(passes, timeline)
         return passes
 
-    def _run_passes(self, passes: Sequence[StagePass], batch: Batch, *, training: bool) -> Timeline:
-        lowered = self._lowered(batch.cells, None if training else Op.F)
+    def _run_passes(self, passes: Sequence[StagePass], spec: PassSpec) -> Timeline:
+        lowered = self._lowered(spec)
         shapes = TransferShapes(
             [stage.modules for stage in self._all_stages],
-            batch.cells,
+            spec.cells,
             types_out(self._stages[0].modules, self.device),
             self.device,
         )
@@ -220,6 +211,7 @@ class ProcessEngine(PipelineEngine):
         def add_up(stage_pass: StagePass) -> None:
             self._replicas.add(stage_pass.stage, stage_pass.weight_gradients())
 
+        training = spec.purpose is Purpose.TRAIN
         return self._workers.run(
             passes,
             lowered,
@@ -229,13 +221,13 @@ class ProcessEngine(PipelineEngine):
             then=add_up if training and self._replica_group is not None else None,
         )
 
-    def _skip(self, batch: Batch, *, training: bool) -> None:
+    def _skip(self, spec: PassSpec) -> None:
         """Take part in a batch of which this replica has no rows."""
         for stage in self._stages:
-            empty = StagePass(stage, batch)
+            empty = StagePass(stage, spec)
             # States of no rows; but states, as on all replicas.
             empty.commit()
-            if training:
+            if spec.purpose is Purpose.TRAIN:
                 self._replicas.add(stage, empty.weight_gradients())
 
     def _join(self, timeline: Timeline | None) -> Timeline:
@@ -259,13 +251,13 @@ class ProcessEngine(PipelineEngine):
     def _gradients(self, passes: Sequence[StagePass]) -> list[Tensor | None]:
         return super()._gradients(passes) if self._replica_group is None else self._replicas.sums()
 
-    def _loss_of(self, passes: Sequence[StagePass], batch: Batch) -> Tensor:
+    def _loss_of(self, passes: Sequence[StagePass], spec: PassSpec) -> Tensor:
         loss_here = 0.0
         if self._has_last_stage and passes:
             # On a GPU, the host waits here for what other ranks have to send.
             with self._ranks.waiting("the loss of the step"):
-                loss_here = super()._loss_of(passes, batch).item()
-        n_rows = batch.cells.batch_size if self._stages[0].is_first else 0
+                loss_here = super()._loss_of(passes, spec).item()
+        n_rows = spec.cells.batch_size if self._stages[0].is_first else 0
         pair = torch.tensor([loss_here, n_rows], dtype=torch.float64)
         loss, n_rows = self._ranks.sum(pair, "all ranks to end the step").tolist()
         self.n_rows = int(n_rows)
@@ -281,6 +273,3 @@ class ProcessEngine(PipelineEngine):
         if len(x) == 0:
             return Cells(0, x.shape[1], (), ())
         return super()._cut(x, lengths)
-
-    def _lowered(self, cells: Cells, only: Op | None = None) -> Schedule:
-        return lowered_schedule(self.plan, self._all_stages, cells, only)

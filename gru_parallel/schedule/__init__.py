@@ -5,7 +5,7 @@ from gru_parallel.schedule.draw import draw_lists
 from gru_parallel.schedule.lower import lower
 from gru_parallel.schedule.registry import SCHEDULES, backward_only, build_schedule, forward_only
 from gru_parallel.schedule.schedule import Schedule, needs
-from gru_parallel.schedule.segments import Segments
+from gru_parallel.schedule.segments import Segments, segments_of
 from gru_parallel.schedule.simulate import simulate
 from gru_parallel.schedule.timeline import Event, Timeline
 from gru_parallel.schedule.validate import validate
@@ -26,6 +26,7 @@ __all__ = [
     "lower",
     "needs",
     "partner",
+    "segments_of",
     "simulate",
     "validate",
 ]

@@ -1,6 +1,7 @@
 """Segments: how truncated back-propagation through time divides the chunks of a window."""
 
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,19 @@ class Segments:
     def last_of(self, chunk: int) -> int:
         """The last chunk of the segment that holds `chunk`: where B of the segment begins."""
         return min((self.of(chunk) + 1) * self.size, self.n_chunks) - 1
+
+    @cached_property
+    def first_chunks(self) -> frozenset[int]:
+        """The chunks with which a segment begins."""
+        return frozenset(filter(self.begins, range(self.n_chunks)))
+
+    @cached_property
+    def backward_order(self) -> tuple[int, ...]:
+        """All chunks in the order of B: segments ascend, and the chunks of each descend."""
+        return tuple(sorted(range(self.n_chunks), key=lambda chunk: (self.of(chunk), -chunk)))
+
+
+@cache
+def segments_of(n_chunks: int, truncate: int | None) -> Segments:
+    """Return the segments of a window; those of one window are worked out once."""
+    return Segments(n_chunks, truncate)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -14,11 +15,14 @@ from gru_parallel.model.bidirectional import FORWARD, REVERSE
 from gru_parallel.model.block import weights_of
 from gru_parallel.model.ragged import BatchSizes, batch_sizes_of
 from gru_parallel.schedule import Cell
-from gru_parallel.stage.block_section import States
-from gru_parallel.stage.gradient_sums import GradientSums
-from gru_parallel.stage.own_code import has_own_computation, refuse_foreign_leaf
+from gru_parallel.stage.block_section import States, dropout_key
+from gru_parallel.stage.gradients import SectionGradients, leaf
+from gru_parallel.stage.lane import Lane
+from gru_parallel.stage.own_code import has_own_computation
 from gru_parallel.stage.second_device import SecondDevice, Work
-from gru_parallel.stage.section import Parcel, PassSetting, Section, leaf
+from gru_parallel.stage.section import Parcel
+from gru_parallel.stage.spec import PassSpec
+from gru_parallel.stage.stage import BlockGroup
 
 DIRECTIONS = (FORWARD, REVERSE)
 
@@ -48,64 +52,57 @@ class SavedLayer:
     joined: Tensor
 
 
-class BidirectionalSection(Section):
+class BidirectionalSection:
     """One bidirectional block. It takes in all chunks before it gives out the first, both ways.
 
     Args:
-        setting: of the pass.
+        spec: of the pass.
+        group: the block.
         states: of the block.
         wants_dx: whether what lies before the section wants a gradient.
-        gives_state: whether the next section starts from the block's h_n.
-        assistant: the device of the reverse direction; None for the stage's own.
+        lane: of the stage.
+        second_device: the device of the reverse direction; None for the stage's own.
     """
 
     def __init__(
         self,
-        setting: PassSetting,
+        spec: PassSpec,
+        group: BlockGroup,
         states: States,
         *,
         wants_dx: bool,
-        gives_state: bool,
-        assistant: SecondDevice | None = None,
+        lane: Lane,
+        second_device: SecondDevice | None = None,
     ) -> None:
-        (block,) = states.blocks
+        (block,) = group.blocks
         assert isinstance(block, BidirectionalBlock)
-        super().__init__(setting, block.other_weights())
         self.states = states
+        self._spec = spec
         self._block = block
         self._wants_dx = wants_dx
-        self._gives_state = gives_state
-        self._assistant = assistant
-        self._sums = [
-            [GradientSums(weights_of(block.part(k, d))) for d in DIRECTIONS]
+        self._gives_state = group.gives_state
+        self._lane = lane
+        self._second_device = second_device
+        self._of_parts = [
+            [SectionGradients(weights_of(block.part(k, d)), spec) for d in DIRECTIONS]
             for k in range(block.num_layers)
         ]
+        self._of_joined = SectionGradients(block.other_weights(), spec)
+        self.gradients = (*chain.from_iterable(self._of_parts), self._of_joined)
         self._inputs: dict[int, list[Tensor]] = defaultdict(list)
         self._outer: dict[int, dict[int, Parcel]] = defaultdict(dict)
         self._saved: dict[int, tuple[Tensor, list[SavedLayer]]] = {}
 
-    def weight_gradients(self) -> list[Tensor | None]:
-        """Return the gradient of each weight of the block, in the order of `Block.weights`."""
-        of_parts = [sums.of_all_weights() for layer in self._sums for sums in layer]
-        return [*(g for part in of_parts for g in part), *self.gradients.of_all_weights()]
-
-    def forget_gradients(self) -> None:
-        """Begin to add gradients up anew."""
-        super().forget_gradients()
-        for layer in self._sums:
-            for sums in layer:
-                sums.clear()
-
-    def forward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
+    def forward(self, parcel: Parcel) -> list[Parcel]:
         """Keep a cell; with the last chunk, run F on the whole sequences."""
-        cells = self.setting.cells
+        cells, (micro_batch, chunk) = self._spec.cells, parcel.cell
         assert parcel.tensor is not None
         self._inputs[micro_batch].append(parcel.tensor)
-        if parcel.chunk < cells.n_chunks - 1:
+        if chunk < cells.n_chunks - 1:
             return []
         x = cells.join(micro_batch, self._inputs.pop(micro_batch))
         previous = None if parcel.state is None else leaf(parcel.state)
-        (h_in,) = self.states.entering(micro_batch, self.setting, previous)
+        (h_in,) = self.states.entering(micro_batch, previous)
         layers = self._run(micro_batch, x, h_in)
         h_n = torch.cat([h for layer, _ in layers for h in layer])
         self.states.h_n[micro_batch] = [h_n]
@@ -113,20 +110,20 @@ class BidirectionalSection(Section):
         if torch.is_grad_enabled():
             self._saved[micro_batch] = (h_in, saved)
         pieces = cells.split(micro_batch, saved[-1].joined.detach())
-        return self._parcels(pieces, h_n if self._gives_state else None)
+        return self._parcels(micro_batch, pieces, h_n if self._gives_state else None)
 
-    def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
+    def backward(self, parcel: Parcel) -> list[Parcel]:
         """Keep a cell's gradient; with the first chunk, run B on the whole sequences."""
-        cells = self.setting.cells
-        self._outer[micro_batch][parcel.chunk] = parcel
-        if parcel.chunk > 0:
+        cells, (micro_batch, chunk) = self._spec.cells, parcel.cell
+        self._outer[micro_batch][chunk] = parcel
+        if chunk > 0:
             return []
         outer = self._outer.pop(micro_batch)
         h_in, layers = self._saved[micro_batch]
-        if not self.setting.keep:
+        if not self._of_joined.keep:
             del self._saved[micro_batch]
         shapes = cells.split(micro_batch, layers[-1].joined)
-        gradients = [outer[chunk].tensor for chunk in range(cells.n_chunks)]
+        gradients = [outer[c].tensor for c in range(cells.n_chunks)]
         dy = cells.join(
             micro_batch,
             [
@@ -139,17 +136,20 @@ class BidirectionalSection(Section):
         dh_n = handed if dh_n is None else dh_n if handed is None else dh_n + handed
         dx, dh_in = self._run_back(layers, dy, dh_n)
         # Where the state is learned, that is where its gradient goes; else to whoever gave it.
-        (dh_0,) = self.differentiate([h_in], [dh_in], [h_in]) if h_in.requires_grad else (None,)
+        (dh_0,) = self._of_joined.of_inputs([h_in], [dh_in], [h_in])
         self.states.dh_0[micro_batch] = [dh_0]
         if not self._wants_dx:
             return []
         pieces = cells.split(micro_batch, dx)
-        return self._parcels(pieces, dh_0 if self._block.h_0 == "previous" else None)[::-1]
+        state = dh_0 if self._block.h_0 == "previous" else None
+        return self._parcels(micro_batch, pieces, state)[::-1]
 
-    def _parcels(self, pieces: Sequence[Tensor], state: Tensor | None) -> list[Parcel]:
+    def _parcels(
+        self, micro_batch: int, pieces: Sequence[Tensor], state: Tensor | None
+    ) -> list[Parcel]:
         last = len(pieces) - 1
         return [
-            Parcel(chunk, piece.contiguous(), state if chunk == last else None)
+            Parcel(Cell(micro_batch, chunk), piece.contiguous(), state if chunk == last else None)
             for chunk, piece in enumerate(pieces)
         ]
 
@@ -157,10 +157,10 @@ class BidirectionalSection(Section):
         self, micro_batch: int, x: Tensor, h_in: Tensor
     ) -> list[tuple[list[Tensor], SavedLayer]]:
         """Run the layers one by one; return each one's last states, and what it saves."""
-        setting, block = self.setting, self._block
+        block = self._block
         ragged = self._ragged(micro_batch)
         # All chunks at once: the random numbers are those of the first cell.
-        key = setting.dropout_key(Cell(micro_batch, 0))
+        key = dropout_key(self._spec, Cell(micro_batch, 0))
         layers = []
         for k in range(block.num_layers):
             halves: dict[int, Half] = {}
@@ -177,7 +177,7 @@ class BidirectionalSection(Section):
 
     def _ragged(self, micro_batch: int) -> BatchSizes | None:
         """Say how many rows run at each step, if not all do at all steps."""
-        lengths = self.setting.cells.lengths
+        lengths = self._spec.cells.lengths
         if lengths is None or lengths[micro_batch][-1] == lengths[micro_batch][0]:
             return None
         return batch_sizes_of(lengths[micro_batch], lengths[micro_batch][0])
@@ -192,9 +192,8 @@ class BidirectionalSection(Section):
             y, h_n = self._block.run_direction(
                 k, direction, x.clone() if is_own else x, h_in, ragged
             )
-            for root in (y, h_n) if is_own else ():
-                known = self._sums[k][direction].trained
-                refuse_foreign_leaf("A block", root, known, [x, h_in])
+            if is_own:
+                self._of_parts[k][direction].check_leaves("A block", (y, h_n), [x, h_in])
             halves[direction] = Half(x, h_in, h_n, y)
             return [y.detach(), h_n.detach()]
 
@@ -208,7 +207,7 @@ class BidirectionalSection(Section):
         dh_0: list[Tensor] = []
         for k in reversed(range(block.num_layers)):
             layer = layers[k]
-            arriving = self.differentiate([layer.joined], [dy], layer.outputs)
+            arriving = self._of_joined.of_inputs([layer.joined], [dy], layer.outputs)
             of_states = [None if dh_n is None else dh_n[block.state(k, d)] for d in DIRECTIONS]
             results = self._run_both(
                 [self._backward_work(k, d, layer.halves[d]) for d in DIRECTIONS],
@@ -222,27 +221,11 @@ class BidirectionalSection(Section):
         return dy, torch.cat(dh_0)
 
     def _backward_work(self, k: int, direction: int, half: Half) -> Work:
-        sums = self._sums[k][direction]
-
         def work(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
-            roots = [
-                (root, gradient)
-                for root, gradient in zip((half.y, half.h_out), tensors, strict=True)
-                if gradient is not None and root.requires_grad
-            ]
-            if not roots:
-                return [torch.zeros_like(half.x), torch.zeros_like(half.h_in)]
-            with torch.autocast(half.x.device.type, enabled=False):
-                dx, dh, *found = _grad(
-                    [root for root, _ in roots],
-                    [half.x, half.h_in, *sums.trained],
-                    [gradient for _, gradient in roots],
-                    retain_graph=self.setting.keep,
-                    allow_unused=True,
-                )
-            sums.add(found)
+            inputs = [half.x, half.h_in]
+            found = self._of_parts[k][direction].of_inputs([half.y, half.h_out], tensors, inputs)
             # A part of the caller's own may not look at its state, or at its inputs.
-            pairs = ((half.x, dx), (half.h_in, dh))
+            pairs = zip(inputs, found, strict=True)
             return [torch.zeros_like(t) if g is None else g for t, g in pairs]
 
         return work
@@ -250,17 +233,13 @@ class BidirectionalSection(Section):
     def _run_both(
         self, works: Sequence[Work], tensors: Sequence[list[Tensor] | list[Tensor | None]]
     ) -> list[list[Tensor | None]]:
-        """Run both directions: at once, where there is an assistant, or one after the other."""
-        if self._assistant is None:
-            return [work(own) for work, own in zip(works, tensors, strict=True)]
-        both = self._assistant.beside(
+        """Run both directions: at once, where there is a second device, or one after the other."""
+        if self._second_device is None:
+            return [work(taken) for work, taken in zip(works, tensors, strict=True)]
+        both = self._second_device.beside(
             works[REVERSE],
             tensors[REVERSE],
-            self.setting.lane,
+            self._lane,
             meanwhile=lambda: works[FORWARD](tensors[FORWARD]),
         )
         return list(both)
-
-
-# torch has no types for gradients that are not there.
-_grad: Callable[..., tuple[Tensor | None, ...]] = torch.autograd.grad

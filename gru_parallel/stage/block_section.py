@@ -9,11 +9,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gru_parallel.model import Block, Start
+from gru_parallel.model import DropoutKey, Start
 from gru_parallel.model.hidden import entering
 from gru_parallel.schedule import Cell
-from gru_parallel.stage.own_code import has_own_forward
-from gru_parallel.stage.section import Parcel, PassSetting, Section, leaf
+from gru_parallel.stage.gradients import SectionGradients, leaf
+from gru_parallel.stage.lane import Lane
+from gru_parallel.stage.section import Parcel
+from gru_parallel.stage.spec import PassSpec
+from gru_parallel.stage.stage import BlockGroup
 
 
 @dataclass
@@ -30,133 +33,129 @@ class States:
     """The states that enter and leave the blocks of a section at the ends of the sequences.
 
     Args:
-        blocks: of the section.
-        starts: for each block, what its rows may start from, over the whole batch.
+        group: the blocks of the section.
+        start: what they may start from, over the whole batch.
+        spec: of the pass.
+        lane: of the stage.
 
     Attributes:
+        blocks: of the section.
         h_n: by micro-batch, the state that left each block; filled by F.
         dh_n: by micro-batch, its gradient, where something after the stack has one; B reads it.
         dh_0: by micro-batch, the gradient of the state that entered each block; filled by B.
     """
 
-    def __init__(self, blocks: Sequence[Block], starts: Sequence[Start]) -> None:
-        self.blocks = tuple(blocks)
-        self._starts = tuple(starts)
+    def __init__(self, group: BlockGroup, start: Start, spec: PassSpec, lane: Lane) -> None:
+        self.blocks = group.blocks
+        self._slices = group.slices
+        self._start = start
+        self._is_given = start.h_0 is not None or start.carried is not None
+        self._cells = spec.cells
+        self._lane = lane
         self.h_n: dict[int, list[Tensor]] = {}
         self.dh_n: dict[int, list[Tensor | None]] = {}
         self.dh_0: dict[int, list[Tensor | None]] = {}
 
-    def entering(
-        self, micro_batch: int, setting: PassSetting, previous: Tensor | None
-    ) -> list[Tensor]:
+    def entering(self, micro_batch: int, previous: Tensor | None) -> list[Tensor]:
         """Return the state that enters each block at the start of a micro-batch's sequences."""
-        rows, n_rows = setting.cells.rows[micro_batch], setting.cells.n_rows(micro_batch)
+        rows = self._cells.rows[micro_batch]
         states = []
-        for block, start in zip(self.blocks, self._starts, strict=True):
-            own = start.of(slice(None), rows)
-            if own.h_0 is not None:
+        for block, of_block in zip(self.blocks, self._slices, strict=True):
+            start = self._start.of(of_block, rows) if self._is_given else self._start
+            if start.h_0 is not None:
                 # Cut off from the batch's h_0, which may have a history; B gives it its gradient.
-                wanted = torch.is_grad_enabled() and own.h_0.requires_grad
-                h_0 = setting.lane.fetch(own.h_0.detach()).requires_grad_(wanted)
-                own = Start(h_0, own.carried)
-            states.append(entering(block, n_rows, own, previous))
+                wanted = torch.is_grad_enabled() and start.h_0.requires_grad
+                h_0 = self._lane.fetch(start.h_0.detach()).requires_grad_(wanted)
+                start = replace(start, h_0=h_0)
+            states.append(entering(block, self._cells.n_rows(micro_batch), start, previous))
             previous = None
         return states
 
 
-class BlockSection(Section):
-    """Consecutive blocks that run forward in time: as soon as a cell comes, it goes on.
+class BlockSection:
+    """Consecutive blocks that run forward in time: as soon as a cell comes, it is passed on.
 
     Within a micro-batch h passes from chunk to chunk in F and dL/dh back in B.
 
     Args:
-        setting: of the pass.
-        states: of the section's blocks.
+        spec: of the pass.
+        group: the blocks.
+        states: of the blocks.
         wants_dx: whether what lies before the section wants a gradient.
-        gives_state: whether the next section starts from the h_n of the last block.
     """
 
     def __init__(
-        self, setting: PassSetting, states: States, *, wants_dx: bool, gives_state: bool
+        self, spec: PassSpec, group: BlockGroup, states: States, *, wants_dx: bool
     ) -> None:
-        super().__init__(setting, [w for block in states.blocks for w in block.weights()])
+        self.spec = spec
         self.states = states
+        self.gradients = (SectionGradients(group.weights, spec),)
+        self._group = group
         self._wants_dx = wants_dx
-        self._gives_state = gives_state
-        self._is_own = any(map(has_own_forward, states.blocks))
+        self._last_chunk = spec.cells.n_chunks - 1
         self._h: dict[int, list[Tensor]] = {}
         self._dh: list[Tensor | None] = []
         self._saved: dict[Cell, Saved] = {}
         self._previous: dict[int, Tensor] = {}
 
-    def start_from(self, micro_batch: int, h_n: Tensor) -> Tensor:
-        """Let the first block of a micro-batch start from the block before; return the state."""
+    def start_from(self, micro_batch: int, h_n: Tensor) -> None:
+        """Let the first block of a micro-batch start from the h_n of the block before."""
         self._previous[micro_batch] = leaf(h_n)
-        return self._previous[micro_batch]
 
-    def forward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
+    def forward(self, parcel: Parcel) -> list[Parcel]:
         """Run F on a cell."""
         assert parcel.tensor is not None
-        cell = Cell(micro_batch, parcel.chunk)
+        cell = parcel.cell
         x = leaf(parcel.tensor) if self._wants_dx else parcel.tensor
-        h_in = self._entering(cell)
+        if cell.chunk == 0:
+            h_in = self.states.entering(cell.micro_batch, self._previous.get(cell.micro_batch))
+        else:
+            h_in = self._h.pop(cell.micro_batch)
+            if cell.chunk not in self.spec.segments.first_chunks:
+                h_in = [leaf(h) for h in h_in]
         y, h_out = self._run(cell, x, h_in)
         # Detached: the graph is for B alone, and would otherwise live until the step's end.
         after = [h.detach() for h in h_out]
-        is_last = parcel.chunk == self.setting.cells.n_chunks - 1
-        (self.states.h_n if is_last else self._h)[micro_batch] = after
+        is_last = cell.chunk == self._last_chunk
+        (self.states.h_n if is_last else self._h)[cell.micro_batch] = after
         if torch.is_grad_enabled():
             self._saved[cell] = Saved(x, h_in, h_out, y)
-            for root in (y, *h_out) if self._is_own else ():
-                self.check_leaves("A block", root, [x, *h_in])
-        handed = after[-1] if is_last and self._gives_state else None
-        return [Parcel(parcel.chunk, y.detach(), handed)]
+            if self._group.is_own:
+                self.gradients[0].check_leaves("A block", (y, *h_out), [x, *h_in])
+        handed = after[-1] if is_last and self._group.gives_state else None
+        return [Parcel(cell, y.detach(), handed)]
 
-    def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
-        """Run B on a cell: towards the inputs and, with it, the weights' gradient."""
-        cell = Cell(micro_batch, parcel.chunk)
-        saved = self._saved[cell] if self.setting.keep else self._saved.pop(cell)
-        if parcel.chunk == self.setting.cells.n_chunks - 1:
-            self._dh = self._ending(micro_batch, parcel.state)
-        elif self.setting.begins_segment(parcel.chunk + 1):
+    def backward(self, parcel: Parcel) -> list[Parcel]:
+        """Run B on a cell."""
+        cell = parcel.cell
+        saved = self._saved[cell] if self.gradients[0].keep else self._saved.pop(cell)
+        if cell.chunk == self._last_chunk:
+            self._dh = self._ending(cell.micro_batch, parcel.state)
+        elif cell.chunk + 1 in self.spec.segments.first_chunks:
             self._dh = [None for _ in saved.h_out]
-        roots = [saved.y if parcel.tensor is not None else None]
-        roots += [
-            h if dh is not None else None for h, dh in zip(saved.h_out, self._dh, strict=True)
-        ]
         # What a block learns to start from is a weight, not an input.
-        h_sources = [h for h in saved.h_in if h.requires_grad and h.is_leaf]
-        sources = [saved.x, *h_sources] if self._wants_dx else h_sources
-        found = iter(self.differentiate(roots, [parcel.tensor, *self._dh], sources))
+        is_input = [h.requires_grad and h.is_leaf for h in saved.h_in]
+        inputs = [h for h, wanted in zip(saved.h_in, is_input, strict=True) if wanted]
+        inputs = [saved.x, *inputs] if self._wants_dx else inputs
+        roots, root_gradients = [saved.y, *saved.h_out], [parcel.tensor, *self._dh]
+        found = iter(self.gradients[0].of_inputs(roots, root_gradients, inputs))
         dx = next(found) if self._wants_dx else None
-        is_source = [h.requires_grad and h.is_leaf for h in saved.h_in]
-        self._dh = [next(found) if wanted else None for wanted in is_source]
-        if parcel.chunk == 0:
-            self.states.dh_0[micro_batch] = self._dh
+        self._dh = [next(found) if wanted else None for wanted in is_input]
+        if cell.chunk == 0:
+            self.states.dh_0[cell.micro_batch] = self._dh
         if not self._wants_dx:
             return []
-        return [Parcel(parcel.chunk, torch.zeros_like(saved.x) if dx is None else dx)]
-
-    def _entering(self, cell: Cell) -> list[Tensor]:
-        micro_batch, chunk = cell
-        if chunk == 0:
-            previous = self._previous.get(micro_batch)
-            return self.states.entering(micro_batch, self.setting, previous)
-        states = self._h.pop(micro_batch)
-        if self.setting.begins_segment(chunk):
-            return states
-        return [leaf(h) for h in states]
+        return [Parcel(cell, torch.zeros_like(saved.x) if dx is None else dx)]
 
     def _run(self, cell: Cell, x: Tensor, h_in: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        cells, setting = self.setting.cells, self.setting
-        n_active, n_rows = cells.n_active(cell), cells.n_rows(cell[0])
+        cells, spec = self.spec.cells, self.spec
+        n_active, n_rows = cells.n_active(cell), cells.n_rows(cell.micro_batch)
         if n_active == 0:
             return x.new_zeros(0, 0, self.states.blocks[-1].output_size), list(h_in)
-        sizes = cells.batch_sizes(cell)
-        ragged = None if sizes[-1] == n_active else sizes
-        key = setting.dropout_key(cell)
+        ragged = cells.ragged_sizes(cell)
+        key = dropout_key(spec, cell)
         # A leaf itself could not be changed in place.
-        y = x.clone() if self._is_own else x
+        y = x.clone() if self._group.is_own else x
         h_out = []
         for block, h in zip(self.states.blocks, h_in, strict=True):
             if n_active == n_rows:
@@ -177,7 +176,7 @@ class BlockSection(Section):
         return gradients
 
 
-class WaitingSection(Section):
+class WaitingSection:
     """Blocks of which the first starts from the h_n of the block before: a barrier in time.
 
     It takes in all chunks of a micro-batch before it runs the first, since h_n comes with the last;
@@ -188,27 +187,32 @@ class WaitingSection(Section):
     """
 
     def __init__(self, inner: BlockSection) -> None:
-        super().__init__(inner.setting, ())
         self.gradients = inner.gradients
-        self.inner = inner
+        self._inner = inner
         self._inputs: dict[int, list[Parcel]] = defaultdict(list)
         self._gradients: dict[int, list[Parcel]] = defaultdict(list)
 
-    def forward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
+    def forward(self, parcel: Parcel) -> list[Parcel]:
         """Keep a cell; with the last chunk, run F on all."""
+        micro_batch, chunk = parcel.cell
         self._inputs[micro_batch].append(parcel)
-        if parcel.chunk < self.setting.cells.n_chunks - 1:
+        if chunk < self._inner.spec.cells.n_chunks - 1:
             return []
         assert parcel.state is not None
-        self.inner.start_from(micro_batch, parcel.state)
+        self._inner.start_from(micro_batch, parcel.state)
         kept = self._inputs.pop(micro_batch)
-        return [out for waiting in kept for out in self.inner.forward(micro_batch, waiting)]
+        return [out for waiting in kept for out in self._inner.forward(waiting)]
 
-    def backward(self, micro_batch: int, parcel: Parcel) -> list[Parcel]:
+    def backward(self, parcel: Parcel) -> list[Parcel]:
         """Run B on a cell and keep its result; with the first chunk, give all of them out."""
-        self._gradients[micro_batch] += self.inner.backward(micro_batch, parcel)
-        if parcel.chunk > 0:
+        micro_batch, chunk = parcel.cell
+        self._gradients[micro_batch] += self._inner.backward(parcel)
+        if chunk > 0:
             return []
         first, *others = self._gradients.pop(micro_batch)
-        state = self.inner.states.dh_0[micro_batch][0]
-        return [replace(first, state=state), *others]
+        return [replace(first, state=self._inner.states.dh_0[micro_batch][0]), *others]
+
+
+def dropout_key(spec: PassSpec, cell: Cell) -> DropoutKey:
+    """Name the random numbers of a cell."""
+    return DropoutKey(spec.seed, spec.step, spec.first_micro_batch + cell.micro_batch, cell.chunk)

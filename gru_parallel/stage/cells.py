@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 
 import torch
@@ -32,7 +33,7 @@ def split_work(lengths: Sequence[int], n_parts: int) -> list[int]:
 
     Args:
         lengths: time steps of each row, the longest first.
-        n_parts: number of groups, at most one a row.
+        n_parts: number of groups, at most one per row.
 
     Returns:
         The number of rows of each group.
@@ -81,10 +82,10 @@ class Cells:
     ) -> Cells:
         """Cut a batch of `batch_size` windows of `n_steps` steps.
 
-        A batch smaller than `n_micro_batches` gets a micro-batch a row. Without lengths no cell is
-        ever empty. With them, rows of like length go into one micro-batch, so that micro-batches
-        mean the same work and chunks are of each micro-batch's own length; where that is less than
-        `n_chunks`, the last chunks are empty.
+        A batch smaller than `n_micro_batches` gets one micro-batch per row. Without lengths no
+        cell is ever empty. With them, rows of like length go into one micro-batch, so that
+        micro-batches mean the same work and chunks are of each micro-batch's own length; where that
+        is less than `n_chunks`, the last chunks are empty.
 
         Args:
             batch_size: rows of the batch.
@@ -107,9 +108,7 @@ class Cells:
             )
         n_parts = min(n_micro_batches, batch_size)
         if lengths is None:
-            chunks = _slices(split_sizes(n_steps, n_chunks))
-            rows = _slices(split_sizes(batch_size, n_parts))
-            return cls(batch_size, n_steps, rows, (chunks,) * n_parts)
+            return _whole(batch_size, n_steps, n_parts, n_chunks)
         lengths = torch.as_tensor(lengths, device="cpu")
         check_lengths(lengths, batch_size, n_steps)
         order = longest_first(lengths)
@@ -123,17 +122,17 @@ class Cells:
             tuple(tuple(in_order[part]) for part in parts),
         )
 
-    @property
+    @cached_property
     def n_micro_batches(self) -> int:
         """Micro-batches that hold at least one row."""
         return len(self.rows)
 
-    @property
+    @cached_property
     def is_cut(self) -> bool:
         """Whether there is more than one cell."""
         return self.n_micro_batches * self.n_chunks > 1
 
-    @property
+    @cached_property
     def n_chunks(self) -> int:
         """Chunks of each micro-batch; 0 where there is none."""
         return len(self.steps[0]) if self.steps else 0
@@ -151,6 +150,13 @@ class Cells:
         if self.lengths is None:
             return [self.n_rows(micro_batch)] * n_steps
         return batch_sizes_of(self.lengths[micro_batch], n_steps, steps.start)
+
+    def ragged_sizes(self, cell: Cell) -> BatchSizes | None:
+        """Say how many rows run at each step of a cell; None where all that run do to its end."""
+        if self.lengths is None:
+            return None
+        sizes = self.batch_sizes(cell)
+        return None if sizes[-1] == sizes[0] else sizes
 
     def n_active(self, cell: Cell) -> int:
         """Rows that run in a cell, the first ones of their micro-batch; 0 if it is empty."""
@@ -201,7 +207,7 @@ class Cells:
     def inputs(self, x: Tensor, cell: Cell) -> Tensor:
         """Return a cell of x, (batch, time, features), as (cell's time, cell's batch, features).
 
-        What lies after a row's end, be it NaN, comes as zero.
+        What lies after a row's end comes as zero, even where it is NaN.
         """
         (rows, steps), runs = self.place(cell), self.runs(cell)
         # Not x[rows, steps], which is no slice where it is all of x: a vmap over B knows slices.
@@ -221,6 +227,14 @@ class Cells:
         """Take the cells of a micro-batch out of what `join` put together."""
         cells = [Cell(micro_batch, chunk) for chunk in range(self.n_chunks)]
         return [whole[self.steps[m][c], : self.n_active(Cell(m, c))] for m, c in cells]
+
+
+@lru_cache(64)
+def _whole(batch_size: int, n_steps: int, n_micro_batches: int, n_chunks: int) -> Cells:
+    """The cells of a batch of whole rows, of which each batch of an epoch has the same."""
+    chunks = _slices(split_sizes(n_steps, n_chunks))
+    rows = _slices(split_sizes(batch_size, n_micro_batches))
+    return Cells(batch_size, n_steps, rows, (chunks,) * n_micro_batches)
 
 
 def over_the_batch(pieces: dict[Cell, Tensor], cells: Cells) -> Tensor:
@@ -245,7 +259,7 @@ def check_lengths(lengths: Tensor, batch_size: int, n_steps: int) -> None:
     if tuple(lengths.shape) != (batch_size,) or lengths.is_floating_point():
         raise ShapeError(
             f"lengths of shape {tuple(lengths.shape)} and type {lengths.dtype} do not fit a batch"
-            f" of {batch_size}; give one whole number a row, shape ({batch_size},)."
+            f" of {batch_size}; give one whole number per row, shape ({batch_size},)."
         )
     shortest, longest = int(lengths.min()), int(lengths.max())
     if shortest < 1 or longest > n_steps:

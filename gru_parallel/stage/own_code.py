@@ -1,10 +1,10 @@
-"""What the caller's own code may do to the modules of a pipeline: classes, hooks, other tensors."""
+"""What the caller's own code may do to the modules of a pipeline: classes and hooks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from torch import Tensor, nn
+from torch import nn
 
 from gru_parallel.errors import UsageError
 from gru_parallel.model import (
@@ -104,38 +104,6 @@ def _hook_refused(kind: str, name: str, part: nn.Module, problem: str) -> UsageE
         " modules piece by piece; remove it, or register it on parameters, whose hooks are called"
         " once a step."
     )
-
-
-def refuse_foreign_leaf(
-    what: str, root: Tensor, weights: Sequence[Tensor], inputs: Sequence[Tensor]
-) -> None:
-    """Refuse a graph with a leaf that B does not know, and whose gradient would be lost.
-
-    Args:
-        what: has made it.
-        root: of the graph.
-        weights: leaves that stand for weights.
-        inputs: other leaves that B knows.
-
-    Raises:
-        UsageError: there is one.
-    """
-    known = {id(leaf) for leaf in (*weights, *inputs)}
-    nodes = [root.grad_fn]
-    seen = set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in known:
-            raise UsageError(
-                f"{what} computes with a tensor of shape {tuple(leaf.shape)} that requires a"
-                " gradient and is no parameter that a pipeline could find in it, so it would get"
-                " none; make it a parameter of the module that uses it, found by its name."
-            )
-        nodes += [before for before, _ in node.next_functions]
 
 
 def _has_method_of(module: nn.Module, kind: type[nn.Module], name: str) -> bool:

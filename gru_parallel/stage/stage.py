@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,28 @@ from torch import Tensor, nn
 from gru_parallel.model import Block
 from gru_parallel.model.head import Head
 from gru_parallel.stage.lane import Lane
+from gru_parallel.stage.own_code import has_own_forward
 from gru_parallel.stage.second_device import SecondDevice
+
+
+@dataclass(frozen=True)
+class BlockGroup:
+    """Consecutive blocks of a stage that run as one section.
+
+    Attributes:
+        blocks: a bidirectional one is alone; one that starts from the h_n of the block before is
+            the first.
+        slices: for each block, which states of the stage are its own.
+        weights: what the blocks are trained by.
+        is_own: whether a block computes by a class of the caller's own.
+        gives_state: whether what comes next starts from the h_n of the last block.
+    """
+
+    blocks: tuple[Block, ...]
+    slices: tuple[slice, ...]
+    weights: list[Tensor]
+    is_own: bool
+    gives_state: bool
 
 
 @dataclass(frozen=True)
@@ -21,7 +44,7 @@ class StageModules:
     Attributes:
         encoder: only on the first stage, if there is one.
         blocks: the consecutive blocks of the stage.
-        states: for each block, where its states stand in h_0 and h_n of the whole stack.
+        states: for each block, where its states are in h_0 and h_n of the whole stack.
         head: only on the last stage, if there is one.
         gives_state: whether the next stage starts from the h_n of this one's last block.
         carries: whether a block of the stack goes on from where the batch before left it.
@@ -34,15 +57,43 @@ class StageModules:
     gives_state: bool = False
     carries: bool = False
 
+    @cached_property
+    def state_slice(self) -> slice:
+        """Where the states of the stage's blocks are in h_0 and h_n of the whole stack."""
+        return slice(self.states[0].start, self.states[-1].stop)
+
     @property
     def n_states(self) -> int:
         """States of the stage's blocks."""
         return int(self.states[-1].stop - self.states[0].start)
 
-    @property
+    @cached_property
     def is_barrier(self) -> bool:
         """Whether a block of the stage is a barrier in time."""
         return any(block.is_barrier for block in self.blocks)
+
+    @cached_property
+    def groups(self) -> tuple[BlockGroup, ...]:
+        """The blocks, cut before and after each barrier in time."""
+        groups: list[list[Block]] = []
+        for block in self.blocks:
+            if groups and not block.is_barrier and groups[-1][0].n_directions == 1:
+                groups[-1].append(block)
+            else:
+                groups.append([block])
+        after = [*(group[0].h_0 == "previous" for group in groups[1:]), self.gives_state]
+        ends = accumulate((block.n_states for block in self.blocks), initial=0)
+        slices = iter([slice(first, stop) for first, stop in pairwise(ends)])
+        return tuple(
+            BlockGroup(
+                tuple(group),
+                tuple(next(slices) for _ in group),
+                [weight for block in group for weight in block.weights()],
+                any(map(has_own_forward, group)),
+                gives_state,
+            )
+            for group, gives_state in zip(groups, after, strict=True)
+        )
 
     @property
     def all_modules(self) -> list[nn.Module]:
@@ -52,11 +103,8 @@ class StageModules:
 
     def weights(self) -> list[Tensor]:
         """Return what the stage is trained by, in the order of the data."""
-        ends = [list(m.parameters()) for m in (self.encoder, self.head) if m is not None]
-        of_blocks: list[Tensor] = [w for block in self.blocks for w in block.weights()]
-        if self.encoder is None:
-            return [*of_blocks, *(w for end in ends for w in end)]
-        return [*ends[0], *of_blocks, *(w for end in ends[1:] for w in end)]
+        encoder, head = (list(m.parameters()) if m else [] for m in (self.encoder, self.head))
+        return [*encoder, *(w for group in self.groups for w in group.weights), *head]
 
 
 @dataclass
@@ -69,7 +117,8 @@ class Stage:
         modules: what it runs; an engine renews them at each call.
         lane: of its device.
         is_last: whether no stage comes after it.
-        assistant: the device of the reverse direction of bidirectional blocks; None for its own.
+        second_device: that of the reverse direction of bidirectional blocks; None for its own.
+        is_first: whether the stage reads the batch itself.
         carried: by use (training or prediction), the states in which the last batch left the
             blocks, shape (n_states, batch, hidden_size), if any block carries.
     """
@@ -79,22 +128,21 @@ class Stage:
     modules: StageModules
     lane: Lane
     is_last: bool = True
-    assistant: SecondDevice | None = None
+    second_device: SecondDevice | None = None
     carried: dict[str, Tensor] = field(default_factory=dict)
+    is_first: bool = field(init=False)
 
-    @property
-    def is_first(self) -> bool:
-        """Whether the stage reads the batch itself."""
-        return self.index == 0
+    def __post_init__(self) -> None:
+        self.is_first = self.index == 0
 
     def carry(self, states: Mapping[str, Tensor]) -> None:
-        """Go on from these states.
+        """Start the next batch from these states.
 
         Args:
             states: by use, over all blocks of the stack, shape (n_states, batch, hidden_size).
         """
-        own = slice(self.modules.states[0].start, self.modules.states[-1].stop)
         # Copies: a checkpoint's states may lie in its file.
+        own = self.modules.state_slice
         self.carried = {
             use: whole[own].to(self.lane.device, copy=True) for use, whole in states.items()
         }
@@ -103,11 +151,11 @@ class Stage:
         """Move modules to the stage's device, and those of the reverse direction to theirs."""
         for module in modules.all_modules:
             put_on(module, self.lane.device)
-        if self.assistant is None:
+        if self.second_device is None:
             return
         for block in modules.blocks:
             for part in block.reverse_parts:
-                put_on(part, self.assistant.lane.device)
+                put_on(part, self.second_device.lane.device)
 
 
 def put_on(module: nn.Module, device: torch.device) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Self, cast
 
 import lightning.pytorch as pl
@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from gru_parallel.engine.engine import Engine, WholeEngine, steps_that_run
-from gru_parallel.model import StackModel, SumLoss
+from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.training.metrics import MeanLoss
 from gru_parallel.training.module_description import arguments_from, describe_module
 from gru_parallel.training.resume import Beginning, Progress, resume, steps_of_run
@@ -24,7 +24,7 @@ from gru_parallel.training.resume import Beginning, Progress, resume, steps_of_r
 Batch = dict[str, Tensor]
 """x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to.
 
-And, if need be, what `ThreadEngine.train_step` takes beside them: lengths, h_0, reset.
+And, if need be, what else `Windows` has: lengths, h_0, reset.
 """
 
 MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
@@ -123,7 +123,7 @@ class SeriesModule(pl.LightningModule):
         """Return the loss of a batch."""
         del batch_idx
         step = self.trainer.fit_loop.total_batch_idx
-        loss = self._engine.train_step(batch["x"], batch["y"], step=step, **beside(batch))
+        loss = self._engine.train_step(windows_of(batch), step)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["x"]))
         return loss
 
@@ -277,16 +277,17 @@ class SeriesModule(pl.LightningModule):
             self.log(f"{part}/{name}", metric, prog_bar=name == "loss", batch_size=len(batch["x"]))
 
     def _predict(self, batch: Batch) -> Tensor:
-        others = beside(batch)
-        if others["reset"] is None:
-            # Evaluated window by window, no window continues another.
-            others["reset"] = torch.ones(len(batch["x"]), dtype=torch.bool)
-        return self._engine.predict(batch["x"], **others)
+        windows = replace(windows_of(batch), y=None)
+        if windows.reset is None:
+            # Evaluated window by window, each starts anew.
+            windows = replace(windows, reset=torch.ones(len(windows.x), dtype=torch.bool))
+        return self._engine.predict(windows)
 
 
-def beside(batch: Batch) -> dict[str, Tensor | None]:
-    """What an engine takes beside windows and targets, as far as the batch has it."""
-    return {name: batch.get(name) for name in ("lengths", "h_0", "reset")}
+def windows_of(batch: Batch) -> Windows:
+    """Take out of a batch what an engine takes."""
+    others = {name: batch.get(name) for name in ("y", "lengths", "h_0", "reset")}
+    return Windows(batch["x"], **others)
 
 
 def _metrics() -> nn.ModuleDict:

@@ -12,7 +12,7 @@ from torch import Tensor
 from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.training.checkpoint_file import read_checkpoint
-from gru_parallel.training.module import beside
+from gru_parallel.training.module import windows_of
 from gru_parallel.training.strategy import engine_of
 
 
@@ -76,8 +76,7 @@ class StopAtNonFiniteLoss(pl.Callback):
         found = None
         if engine is not None:
             step = trainer.fit_loop.total_batch_idx
-            others = beside(self._batch)
-            found = engine.first_nonfinite_stage(self._batch["x"], step=step, **others)
+            found = engine.first_nonfinite_stage(windows_of(self._batch), step)
         # Where every output is finite, the head or the loss itself overflowed.
         return self.plan.n_stages - 1 if found is None else found
 

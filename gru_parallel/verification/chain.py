@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel.engine import ThreadEngine, existing_devices
-from gru_parallel.model import GRUStack, StackModel, StepHead, SumLoss
+from gru_parallel.model import GRUStack, StackModel, StepHead, SumLoss, Windows
 from gru_parallel.placement import Grid
 from gru_parallel.planning import plan_from_device_map
 from gru_parallel.verification.cuts import spread
@@ -138,9 +138,9 @@ def run_blocks(
     with ThreadEngine(model, plan, _WEIGHTED_SUM) as engine:
         for batch in batches:
             x, dy = batch.x.transpose(0, 1), batch.dy.transpose(0, 1)
-            output = engine.predict(x, h_0=h_0)
+            output = engine.predict(Windows(x, h_0=h_0))
             model.zero_grad()
-            engine.train_step(x, dy, h_0=h_0).backward()
+            engine.train_step(Windows(x, dy, h_0=h_0)).backward()
     weights = dict(stack.named_parameters())
     gradients = {name: gradient(weights[ours]) for ours, name in stack.nn_gru_names().items()}
     return Found(output.transpose(0, 1), gradients)

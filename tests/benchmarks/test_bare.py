@@ -5,7 +5,7 @@ from benchmarks.bare import BareCells, merged_order
 from benchmarks.shapes import Shape
 from benchmarks.variants import Pipeline
 from gru_parallel.engine.engine import WholeEngine
-from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead
+from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead, Windows
 from gru_parallel.schedule import Action
 from tests.benchmarks.rounds import SHAPE
 
@@ -21,7 +21,7 @@ def test_bare_cells_give_the_gradients_of_plain_training() -> None:
     plan = Pipeline(n_micro_batches=2, n_chunks=3).plan(shape)
     loss, gradients = BareCells(model, plan, LOSSES["mse"]).step(x, y)
 
-    expected = WholeEngine(model, LOSSES["mse"]).train_step(x, y)
+    expected = WholeEngine(model, LOSSES["mse"]).train_step(Windows(x, y))
     expected.backward()
     torch.testing.assert_close(loss, expected.detach(), rtol=0, atol=1e-12)
     for gradient, parameter in zip(gradients, model.parameters(), strict=True):

@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-from gru_parallel.engine.channel import QueueChannel
+from gru_parallel.engine.workers import QueueChannel
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel.dropin import halves
-from gru_parallel.engine import threads
+from gru_parallel.engine import pipeline
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.model import BidirectionalBlock
+from gru_parallel.model import BidirectionalBlock, Windows
 from gru_parallel.model.bidirectional import FORWARD, REVERSE
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.lane import CPULane
@@ -65,7 +65,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[ref[StagePass]]:
         made.append(ref(new))
         return new
 
-    for module in (threads, halves):
+    for module in (pipeline, halves):
         monkeypatch.setattr(module, "StagePass", make)
     return made
 
@@ -138,7 +138,7 @@ def test_the_passes_of_a_failed_step_are_gone_with_its_error(
     both_ways, break_it = FAILURES[name]
     with engine_of(both_ways) as engine:
         with break_it(engine), suppress(Broken):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
             pytest.fail("it did not break")
 
         assert len(passes) == 2
@@ -151,7 +151,7 @@ def test_the_threads_of_an_engine_end_when_it_is_dropped_after_a_failed_step(nam
     both_ways, break_it = FAILURES[name]
     engine = engine_of(both_ways)
     with break_it(engine), suppress(Broken):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
     started = workers()
     assert len(started) == (4 if both_ways else 2)
     del engine
@@ -164,13 +164,13 @@ def test_after_a_failed_step_an_engine_works_as_new_and_closes(name: str) -> Non
     both_ways, break_it = FAILURES[name]
     with engine_of(both_ways) as engine:
         with break_it(engine), pytest.raises(Broken):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
         # The error is still held, and with it whatever its frames hold.
-        engine.train_step(*make_batch()).backward()
+        engine.train_step(Windows(*make_batch())).backward()
     assert workers() == []
 
     with engine_of(both_ways) as fresh:
-        fresh.train_step(*make_batch()).backward()
+        fresh.train_step(Windows(*make_batch())).backward()
     for name_of, expected in gradients_of(fresh.model).items():
         found = gradients_of(engine.model)[name_of]
         assert expected is not None
@@ -190,7 +190,7 @@ def test_no_worker_computes_with_a_parameter_itself() -> None:
     forward = nn.GRU.forward
     _, ours = make_twins({"device_map": PAIRS}, bidirectional=True)
     with patch.object(nn.GRU, "forward", note), engine_of(both_ways=True) as engine:
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
         ours(make_x())
 
     assert used
@@ -212,7 +212,7 @@ def test_no_part_of_a_step_runs_on_after_it_has_failed() -> None:
 
     with engine_of(both_ways=True) as engine, before_each_direction(act):
         with pytest.raises(Broken):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
         assert done.is_set()
 
 
@@ -266,12 +266,12 @@ def test_workers_that_cannot_all_start_leave_none_behind(
     with monkeypatch.context() as patching:
         patching.setattr(of_kind, "start", fail_for_stage_1)
         with pytest.raises(RuntimeError) as caught:
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
         assert caught.value is expected
     assert workers() == []
 
     with engine:
-        engine.train_step(*make_batch()).backward()
+        engine.train_step(Windows(*make_batch())).backward()
 
 
 def test_an_assistant_that_cannot_start_leaves_no_thread_behind(
@@ -286,5 +286,5 @@ def test_an_assistant_that_cannot_start_leaves_no_thread_behind(
 
     monkeypatch.setattr(CPULane, "start", fail_beside_stage_1)
     with pytest.raises(Broken):
-        engine_of(both_ways=True).train_step(*make_batch())
+        engine_of(both_ways=True).train_step(Windows(*make_batch()))
     assert workers() == []

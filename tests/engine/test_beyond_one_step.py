@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import ShapeError, UsageError
-from gru_parallel.model import StackModel, StepHead, WindowHead
+from gru_parallel.model import StackModel, StepHead, WindowHead, Windows
 from tests.builders import (
     HIDDEN,
     HORIZON,
@@ -121,7 +121,7 @@ def test_an_encoder_that_looks_beyond_a_step_runs_uncut(
         torch.manual_seed(8)
         make_encoder()
         with pytest.warns(UserWarning, match=message):
-            loss = engine.train_step(x, y, lengths=lengths)
+            loss = engine.train_step(Windows(x, y, lengths=lengths))
         loss.backward()
 
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
@@ -138,11 +138,11 @@ def test_an_encoder_is_said_to_run_uncut_once() -> None:
     model.encoder = OverTime().double()
     with ThreadEngine(model, CUT, MSE) as engine:
         with pytest.warns(UserWarning, match="The encoder runs on whole batches"):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
 
         # A second time would be an error here.
-        engine.train_step(*make_batch())
-        engine.predict(make_batch()[0])
+        engine.train_step(Windows(*make_batch()))
+        engine.predict(Windows(make_batch()[0]))
 
 
 def test_predictions_of_an_encoder_that_looks_beyond_a_step_are_those_of_one_piece() -> None:
@@ -152,7 +152,7 @@ def test_predictions_of_an_encoder_that_looks_beyond_a_step_are_those_of_one_pie
         pytest.warns(UserWarning, match="whole batches"),
         ThreadEngine(model, CUT, MSE) as engine,
     ):
-        found = engine.predict(make_batch()[0])
+        found = engine.predict(Windows(make_batch()[0]))
 
     assert relative_error(found, model(make_batch()[0])) <= 1e-12
 
@@ -166,7 +166,7 @@ def test_an_encoder_that_changes_the_number_of_steps_is_refused() -> None:
         pytest.warns(UserWarning, match="whole batches"),
         pytest.raises(ShapeError, match="made 5 steps of 5 rows out of 7 steps"),
     ):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
 
 class Pooling(WindowHead):
@@ -213,13 +213,13 @@ def test_a_head_that_looks_beyond_a_step_is_refused_where_a_batch_is_cut(
     x, y = make_batch(every_step=model.head.every_step)
     with ThreadEngine(model, CUT, MSE) as engine:
         with pytest.raises(UsageError, match=f"but {name} in it may look beyond"):
-            engine.train_step(x, y)
+            engine.train_step(Windows(x, y))
         model.eval()
         if make_head is dropping_head:
-            assert relative_error(engine.predict(x), model(x)) <= 1e-12
+            assert relative_error(engine.predict(Windows(x)), model(x)) <= 1e-12
         else:
             with pytest.raises(UsageError, match="pieces of a batch"):
-                engine.predict(x)
+                engine.predict(Windows(x))
 
 
 @pytest.mark.parametrize(
@@ -234,6 +234,6 @@ def test_a_head_that_sees_all_at_once_may_look_beyond_a_step(
     plain_loss(plain, x, y).backward()
     with ThreadEngine(model, make_plan([2, 2], "gpipe", *grid), MSE) as engine:
         torch.manual_seed(8)
-        engine.train_step(x, y).backward()
+        engine.train_step(Windows(x, y)).backward()
 
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
-from gru_parallel.model import StackModel, WindowHead
+from gru_parallel.model import StackModel, WindowHead, Windows
 from tests.builders import (
     HIDDEN,
     HORIZON,
@@ -97,7 +97,7 @@ def test_what_is_changed_between_steps_is_what_trains(change: str, cut: str) -> 
     plain, model = build_model(), build_model()
     expected = steps(plain, lambda x, y: plain_loss(plain, x, y))
     with ThreadEngine(model, make_plan(*CUTS[cut]), MSE) as engine:
-        found = steps(model, engine.train_step)
+        found = steps(model, lambda x, y: engine.train_step(Windows(x, y)))
 
     assert_equal_gradients(found, expected)
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
@@ -106,10 +106,10 @@ def test_what_is_changed_between_steps_is_what_trains(change: str, cut: str) -> 
 def test_another_number_of_blocks_is_refused_at_the_next_step() -> None:
     model = build_model()
     with ThreadEngine(model, CUT, MSE) as engine:
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
         model.gru = build_model(5).gru
         with pytest.raises(UsageError, match="plan places 4 blocks, the model has 5"):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
 
 
 def test_a_forward_that_was_replaced_is_refused() -> None:
@@ -120,4 +120,4 @@ def test_a_forward_that_was_replaced_is_refused() -> None:
         ThreadEngine(model, CUT, MSE) as engine,
         pytest.raises(UsageError, match="forward of a GRU was replaced"),
     ):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))

@@ -6,13 +6,14 @@ from threading import Thread
 import pytest
 import torch
 
-from gru_parallel.engine.channel import Aborted, Packets, QueueChannel
+from gru_parallel.engine.channel import Aborted, HandOver
+from gru_parallel.engine.workers import QueueChannel
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule import Action
 from gru_parallel.stage.lane import Packet
 
 
-def packet(number: float) -> Packets:
+def packet(number: float) -> HandOver:
     return Packet(torch.tensor(number)), None
 
 

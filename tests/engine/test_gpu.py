@@ -15,6 +15,7 @@ from torch import Tensor
 
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.model import Windows
 from gru_parallel.schedule import SCHEDULES, Cell, build_schedule, lower
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage import Stage
@@ -177,14 +178,14 @@ def test_under_autocast_the_pipeline_equals_the_whole_model_under_autocast() -> 
     x, y = (tensor.cuda() for tensor in make_batch(dtype=torch.float32))
     whole = build_model(dtype=torch.float32).cuda()
     with torch.autocast("cuda", torch.bfloat16):
-        expected = WholeEngine(whole, MSE).train_step(x, y)
+        expected = WholeEngine(whole, MSE).train_step(Windows(x, y))
     expected.backward()
 
     types: set[torch.dtype] = set()
     with make_engine(["cuda:0", "cuda:0"], dtype=torch.float32) as engine:
         note = before_each_cell(engine.model, 2, lambda _, x: types.add(x.dtype))
         with torch.autocast("cuda", torch.bfloat16), note:
-            loss = engine.train_step(x, y)
+            loss = engine.train_step(Windows(x, y))
         loss.backward()
 
     # What crosses from stage to stage is bfloat16, and half the bytes.
@@ -246,12 +247,12 @@ def test_measured_times_are_the_devices_and_others_the_hosts(
     x, y = (tensor.cuda() for tensor in make_batch())
     with make_engine(["cuda:0", "cuda:0"], "gpipe") as engine:
         # The first step loads kernels, which takes the host longer than anything measured here.
-        engine.train_step(x, y)
+        engine.train_step(Windows(x, y))
         monkeypatch.setattr(StagePass, "forward", slow_forward)
         usual = {}
         for engine.measure in (True, False):
             torch.cuda.synchronize()
-            engine.train_step(x, y)
+            engine.train_step(Windows(x, y))
             timeline = engine.timeline
             assert timeline is not None
             lowered = lower(build_schedule("gpipe", 2, 2, 3))
@@ -276,7 +277,7 @@ def test_a_stage_that_fails_on_the_gpu_leaves_a_working_engine() -> None:
 
     with make_engine(["cuda:0", "cuda:0"]) as engine:
         with before_each_cell(engine.model, 3, fail), pytest.raises(ZeroDivisionError) as caught:
-            engine.train_step(x, y)
+            engine.train_step(Windows(x, y))
         assert "stage 1 on cuda:0 ran 1F1.1" in caught.value.__notes__[0]
         assert_close(run_engine(engine, x, y), expected, 1e-12)
 
@@ -287,7 +288,7 @@ def test_memory_does_not_grow_from_step_to_step() -> None:
     with make_engine(["cuda:0"] * 4, "one_f_one_b", 4, 6) as engine:
         for _ in range(5):
             engine.model.zero_grad()
-            engine.train_step(x, y).backward()
+            engine.train_step(Windows(x, y)).backward()
             torch.cuda.synchronize()
             allocated.append(torch.cuda.memory_allocated())
 

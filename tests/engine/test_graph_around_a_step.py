@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.model import StackModel
+from gru_parallel.model import StackModel, Windows
 from tests.builders import (
     HIDDEN,
     MSE,
@@ -43,7 +43,7 @@ def test_what_comes_before_the_windows_is_trained(cut: str, encoder: nn.Module |
     torch.manual_seed(0)
     same, model = build()
     with ThreadEngine(model, make_plan(*CUTS[cut]), MSE) as engine:
-        engine.train_step(same(x).tanh(), y).backward()
+        engine.train_step(Windows(same(x).tanh(), y)).backward()
 
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
     assert_gradients_close(gradients_of(same), gradients_of(before), 1e-11)
@@ -58,7 +58,7 @@ def test_windows_targets_and_states_get_their_gradients(
     def run(engine: Any) -> list[Tensor | None]:
         inputs = [*make_batch(every_step=every_step), torch.randn(4, 5, HIDDEN).double()]
         x, y, h_0 = (tensor.requires_grad_() for tensor in inputs)
-        engine.train_step(x, y, h_0=h_0, lengths=lengths).backward()
+        engine.train_step(Windows(x, y, h_0=h_0, lengths=lengths)).backward()
         return [x.grad, y.grad, h_0.grad]
 
     torch.manual_seed(0)
@@ -75,7 +75,7 @@ def test_gradients_of_windows_alone_come_through_frozen_weights() -> None:
     plain_loss(model, expected, y).backward()
 
     with ThreadEngine(model, CUT, MSE) as engine:
-        engine.train_step(x.requires_grad_(), y).backward()
+        engine.train_step(Windows(x.requires_grad_(), y)).backward()
 
     assert_equal_gradients([x.grad], [expected.grad])
 
@@ -85,7 +85,7 @@ def test_two_steps_in_one_graph_add_up() -> None:
     plain, model = build_model(), build_model()
     sum(plain_loss(plain, *batch) * 3 for batch in batches).backward()  # type: ignore[union-attr]
     with ThreadEngine(model, CUT, MSE) as engine:
-        sum(engine.train_step(*batch) * 3 for batch in batches).backward()  # type: ignore[union-attr]
+        sum(engine.train_step(Windows(*batch)) * 3 for batch in batches).backward()  # type: ignore[union-attr]
 
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
 
@@ -93,7 +93,7 @@ def test_two_steps_in_one_graph_add_up() -> None:
 def test_a_second_backward_raises_as_autograd_does_and_adds_nothing() -> None:
     model = build_model()
     with ThreadEngine(model, CUT, MSE) as engine:
-        loss = engine.train_step(*make_batch())
+        loss = engine.train_step(Windows(*make_batch()))
         loss.backward()
         once = gradients_of(model)
         with pytest.raises(RuntimeError, match="backward through the graph a second time"):
@@ -105,7 +105,7 @@ def test_a_second_backward_raises_as_autograd_does_and_adds_nothing() -> None:
 def test_a_retained_graph_gives_its_gradients_again() -> None:
     model = build_model()
     with ThreadEngine(model, CUT, MSE) as engine:
-        loss = engine.train_step(*make_batch())
+        loss = engine.train_step(Windows(*make_batch()))
         loss.backward(retain_graph=True)
         once = gradients_of(model)
         loss.backward()
@@ -120,7 +120,7 @@ def test_gradients_can_be_asked_for_one_by_one() -> None:
     model, plain = build_model(), build_model()
     name = "gru.blocks.2.parts.0.weight_hh_l0"
     with ThreadEngine(model, CUT, MSE) as engine:
-        loss = engine.train_step(*make_batch())
+        loss = engine.train_step(Windows(*make_batch()))
         (found,) = torch.autograd.grad(loss, [model.get_parameter(name)])
 
     expected = torch.autograd.grad(plain_loss(plain, *make_batch()), [plain.get_parameter(name)])
@@ -133,7 +133,7 @@ def test_what_is_changed_in_place_before_backward_is_noticed(which: str) -> None
     model = build_model()
     x, y = make_batch()
     with ThreadEngine(model, CUT, MSE) as engine:
-        loss = engine.train_step(x, y)
+        loss = engine.train_step(Windows(x, y))
         with torch.no_grad():
             (x if which == "x" else model.get_parameter(which)).add_(1)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -148,7 +148,7 @@ def test_a_loss_that_is_not_used_leaves_nothing_behind() -> None:
     with ThreadEngine(model, CUT, MSE) as engine:
         gc.disable()
         try:
-            loss = engine.train_step(*make_batch())
+            loss = engine.train_step(Windows(*make_batch()))
             assert loss.grad_fn is not None
             kept = [weakref.ref(saved) for saved in loss.grad_fn.saved_tensors]  # type: ignore[attr-defined]
             node = weakref.ref(loss.grad_fn)

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
-from gru_parallel.model import GRUStack, StackModel, SumLoss
+from gru_parallel.model import GRUStack, StackModel, SumLoss, Windows
 from tests.builders import (
     MSE,
     assert_gradients_close,
@@ -38,9 +38,9 @@ def test_hooks_on_modules_that_would_see_pieces_are_refused(where: str, kind: st
     handle = getattr(model.get_submodule(where), kind)(lambda *_: None)
     with ThreadEngine(model, CUT, MSE) as engine:
         with pytest.raises(UsageError, match=f"hook .* of {where or 'the model'} "):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
         handle.remove()
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -51,7 +51,7 @@ def test_a_counter_of_flops_sees_what_plain_training_shows_it(cut: str) -> None:
         ThreadEngine(build_model(), make_plan(*CUTS[cut]), MSE) as engine,
         FlopCounterMode(display=False) as found,
     ):
-        engine.train_step(*make_batch()).backward()
+        engine.train_step(Windows(*make_batch())).backward()
 
     assert found.get_total_flops() == expected.get_total_flops() > 0
 
@@ -63,7 +63,7 @@ def test_a_hook_before_forward_that_wants_the_inputs_is_refused() -> None:
             part = model.gru.gru_blocks[0].gru_parts[0]
             handle = part.register_forward_pre_hook(hook)
             with pytest.raises(UsageError, match="reads or changes its inputs"):
-                engine.train_step(*make_batch())
+                engine.train_step(Windows(*make_batch()))
             handle.remove()
 
 
@@ -74,7 +74,7 @@ def test_a_tensor_that_the_loss_brings_along_is_refused_and_not_left_without_a_g
         ThreadEngine(build_model(), CUT, loss) as engine,
         pytest.raises(UsageError, match="The head, or the loss, computes with a tensor of shape"),
     ):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
 
 def test_a_block_that_stands_twice_in_a_stack_trains_once_with_both_gradients() -> None:
@@ -86,7 +86,7 @@ def test_a_block_that_stands_twice_in_a_stack_trains_once_with_both_gradients() 
     plain, model = build(), build()
     plain_loss(plain, *make_batch()).backward()
     with ThreadEngine(model, CUT, MSE) as engine:
-        engine.train_step(*make_batch()).backward()
+        engine.train_step(Windows(*make_batch())).backward()
 
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
 

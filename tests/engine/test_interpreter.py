@@ -7,8 +7,9 @@ from typing import Any, ClassVar, cast
 import pytest
 import torch
 
-from gru_parallel.engine.channel import Aborted, QueueChannel
+from gru_parallel.engine.channel import Aborted
 from gru_parallel.engine.interpreter import Interpreter
+from gru_parallel.engine.workers import QueueChannel
 from gru_parallel.schedule import Action, Cell, Event
 from gru_parallel.stage.lane import CPULane
 from gru_parallel.stage.section import Parcel

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.model import Windows
 from gru_parallel.schedule import (
     SCHEDULES,
     Schedule,
@@ -28,9 +29,9 @@ def run(
     with ThreadEngine(build_model(), plan, MSE) as engine:
         engine.measure = True
         if train:
-            engine.train_step(x, y)
+            engine.train_step(Windows(x, y))
         else:
-            engine.predict(x)
+            engine.predict(Windows(x))
         assert engine.timeline is not None
     ran = build_schedule(schedule, len(blocks), n_micro_batches, n_chunks)
     return engine.timeline, lower(ran if train else forward_only(ran))
@@ -87,9 +88,9 @@ def test_the_timeline_is_that_of_the_last_call() -> None:
     x, y = make_batch()
     with ThreadEngine(build_model(), make_plan([2, 2], "gpipe", 2, 3), MSE) as engine:
         before = engine.timeline
-        engine.train_step(x, y)
+        engine.train_step(Windows(x, y))
         trained = engine.timeline
-        engine.predict(x[:1])
+        engine.predict(Windows(x[:1]))
         predicted = engine.timeline
     assert before is None
     assert trained is not None

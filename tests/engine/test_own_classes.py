@@ -14,7 +14,7 @@ from torch.nn.utils import prune
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import ShapeError, UsageError
-from gru_parallel.model import BidirectionalBlock, GRUBlock, GRUStack, StackModel, SumLoss
+from gru_parallel.model import BidirectionalBlock, GRUBlock, GRUStack, StackModel, SumLoss, Windows
 from tests.builders import (
     HIDDEN,
     MSE,
@@ -82,7 +82,7 @@ def test_weights_that_a_class_of_the_callers_own_adds_are_trained(own: str, cut:
     plain, model = build(), build()
     plain_loss(plain, *make_batch()).backward()
     with ThreadEngine(model, make_plan(*CUTS[cut]), MSE) as engine:
-        engine.train_step(*make_batch()).backward()
+        engine.train_step(Windows(*make_batch())).backward()
 
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
     state = model.state_dict()
@@ -98,12 +98,12 @@ def test_a_forward_of_ones_own_that_may_not_be_cut_is_refused() -> None:
     model = build_model()
     model.gru.blocks[1].__class__ = Unknown
     with ThreadEngine(model, CUT, MSE) as engine, pytest.raises(UsageError, match="Unknown has"):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
     plain = build_model()
     plain.gru.blocks[1].__class__ = Unknown
     plain_loss(plain, *make_batch()).backward()
     with ThreadEngine(model, make_plan([2, 2]), MSE) as engine:
-        engine.train_step(*make_batch()).backward()
+        engine.train_step(Windows(*make_batch())).backward()
 
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
 
@@ -123,9 +123,9 @@ def test_a_forward_that_a_pipeline_never_calls_is_refused() -> None:
         changed.__class__ = kind
         with ThreadEngine(model, CUT, MSE) as engine:
             with pytest.raises(UsageError, match=f"{kind.__name__} has a forward of its own"):
-                engine.train_step(*make_batch())
+                engine.train_step(Windows(*make_batch()))
             with pytest.raises(UsageError, match="does not call"):
-                engine.predict(make_batch()[0])
+                engine.predict(Windows(make_batch()[0]))
 
 
 def test_a_part_that_stands_twice_in_a_block_trains_once_with_both_gradients() -> None:
@@ -139,7 +139,7 @@ def test_a_part_that_stands_twice_in_a_block_trains_once_with_both_gradients() -
     plain_loss(plain, *make_batch()).backward()
     plan = make_plan([1, 1], "gpipe", 2, 3, layers_per_block=2)
     with ThreadEngine(model, plan, MSE) as engine:
-        engine.train_step(*make_batch()).backward()
+        engine.train_step(Windows(*make_batch())).backward()
 
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
 
@@ -167,7 +167,7 @@ def test_weights_that_a_pipeline_cannot_find_are_refused_and_not_left_untrained(
         ThreadEngine(model, CUT, MSE) as engine,
         pytest.raises(UsageError, match="The encoder computes with a tensor of shape"),
     ):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
 
 class Called(nn.Linear):
@@ -202,7 +202,7 @@ def test_a_module_sees_of_itself_what_it_always_sees(make_encoder: Callable[[], 
     plain, model = build(), build()
     plain_loss(plain, *make_batch()).backward()
     with ThreadEngine(model, CUT, MSE) as engine:
-        engine.train_step(*make_batch()).backward()
+        engine.train_step(Windows(*make_batch())).backward()
 
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
 
@@ -210,10 +210,10 @@ def test_a_module_sees_of_itself_what_it_always_sees(make_encoder: Callable[[], 
 def test_another_model_of_the_engine_is_the_one_that_runs() -> None:
     other = build_model(seed=9)
     with ThreadEngine(build_model(), CUT, MSE) as engine:
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
         engine.model = other
-        loss = engine.train_step(*make_batch())
-        prediction = engine.predict(make_batch()[0])
+        loss = engine.train_step(Windows(*make_batch()))
+        prediction = engine.predict(Windows(make_batch()[0]))
 
     assert relative_error(loss, plain_loss(other, *make_batch())) <= 1e-12
     assert relative_error(prediction, other(make_batch()[0])) <= 1e-12
@@ -225,7 +225,7 @@ def test_hooks_of_a_weight_that_is_not_used_are_not_called() -> None:
     model.head.extra = nn.Parameter(torch.ones(2).double())  # type: ignore[assignment]
     model.head.extra.register_hook(calls.append)
     with ThreadEngine(model, CUT, MSE) as engine:
-        engine.train_step(*make_batch()).backward()
+        engine.train_step(Windows(*make_batch())).backward()
 
     assert calls == []
     assert model.head.extra.grad is None
@@ -234,7 +234,7 @@ def test_hooks_of_a_weight_that_is_not_used_are_not_called() -> None:
 def test_a_state_that_no_block_starts_from_gets_no_gradient() -> None:
     h_0 = torch.zeros(4, 5, HIDDEN, dtype=torch.float64, requires_grad=True)
     with ThreadEngine(build_model(h_0="zeros"), CUT, MSE) as engine:
-        engine.train_step(*make_batch(), h_0=h_0).backward()
+        engine.train_step(Windows(*make_batch(), h_0=h_0)).backward()
 
     assert h_0.grad is None
 
@@ -246,7 +246,7 @@ def test_targets_of_other_rows_or_steps_are_refused(every_step: bool) -> None:
     with ThreadEngine(build_model(every_step=every_step), CUT, MSE) as engine:
         for targets in wrong:
             with pytest.raises(ShapeError, match=r"Targets of shape .* do not fit windows"):
-                engine.train_step(x, targets)
+                engine.train_step(Windows(x, targets))
 
 
 def test_targets_are_never_broadcast() -> None:
@@ -255,7 +255,7 @@ def test_targets_are_never_broadcast() -> None:
         ThreadEngine(build_model(), CUT, MSE) as engine,
         pytest.raises(ShapeError, match="do not fit predictions"),
     ):
-        engine.train_step(x, y[:, :1])
+        engine.train_step(Windows(x, y[:, :1]))
 
 
 def test_a_loss_that_counts_by_value_is_divided_by_what_it_counts() -> None:
@@ -265,9 +265,11 @@ def test_a_loss_that_counts_by_value_is_divided_by_what_it_counts() -> None:
         lambda t: int((t > -0.5).sum()),
     )
     x, y = make_batch(every_step=True)
-    expected = WholeEngine(build_model(every_step=True), loss).train_step(x, y, lengths=RAGGED)
+    expected = WholeEngine(build_model(every_step=True), loss).train_step(
+        Windows(x, y, lengths=RAGGED)
+    )
     with ThreadEngine(build_model(every_step=True), CUT, loss) as engine:
-        found = engine.train_step(x, y, lengths=RAGGED)
+        found = engine.train_step(Windows(x, y, lengths=RAGGED))
 
     assert relative_error(found, expected) <= 1e-12
 
@@ -286,7 +288,7 @@ def test_modules_that_change_their_input_in_place_train() -> None:
     plain_loss(plain, before * 1, y).backward()
     same = x.clone().requires_grad_()
     with ThreadEngine(model, CUT, MSE) as engine:
-        engine.train_step(same * 1, y).backward()
+        engine.train_step(Windows(same * 1, y)).backward()
 
     assert_equal_gradients([same.grad], [before.grad])
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
@@ -305,7 +307,7 @@ def test_the_scale_of_a_loss_may_be_too_large_for_half_precision() -> None:
         torch.autocast("cpu", torch.float16),
         pytest.warns(UserWarning, match="whole batches"),
     ):
-        loss = engine.train_step(x, y)
+        loss = engine.train_step(Windows(x, y))
     (loss * 2.0**16).backward()
 
     assert all(w.grad is not None and w.grad.isfinite().all() for w in model.parameters())
@@ -315,7 +317,7 @@ def test_a_model_in_half_precision_has_a_loss_that_is_finite() -> None:
     model = build_model(dtype=torch.float32).half()
     x, y = make_batch(64, dtype=torch.float32)
     with ThreadEngine(model, CUT, MSE) as engine:
-        loss = engine.train_step(x.half(), 20 * y.half())
+        loss = engine.train_step(Windows(x.half(), 20 * y.half()))
 
     assert loss.isfinite()
     assert loss.item() == pytest.approx((20 * y).pow(2).mean().item(), rel=0.1)
@@ -331,7 +333,7 @@ def test_python_threads_that_train_with_one_engine_take_turns() -> None:
 
             def work(seed: int) -> None:
                 for _ in range(10):
-                    found[seed].append(engine.train_step(*make_batch(seed=seed)).item())
+                    found[seed].append(engine.train_step(Windows(*make_batch(seed=seed))).item())
 
             threads = [Thread(target=work, args=(seed,)) for seed in found]
             for thread in threads:
@@ -353,16 +355,16 @@ def test_what_looks_inside_is_refused() -> None:
         with forward_ad.dual_level():
             dual = forward_ad.make_dual(x, torch.ones_like(x))
             with pytest.raises(RuntimeError, match="A pipeline cannot be differentiated forward"):
-                engine.train_step(dual, y)
+                engine.train_step(Windows(dual, y))
         with pytest.raises(RuntimeError, match=r"A pipeline knows nothing of torch\.func"):
-            torch.func.grad(lambda x: engine.train_step(x, y))(x)
+            torch.func.grad(lambda x: engine.train_step(Windows(x, y)))(x)
 
 
 def test_a_learned_state_that_is_pruned_has_a_state_dict() -> None:
     model = build_model(h_0="learned")
     prune.l1_unstructured(model.gru.gru_blocks[1], "h_0_l0", amount=0.4)
     with ThreadEngine(model, CUT, MSE) as engine:
-        engine.train_step(*make_batch()).backward()
+        engine.train_step(Windows(*make_batch())).backward()
 
     state = model.state_dict()
     assert "gru.h_0_l1_orig" in state
@@ -437,7 +439,7 @@ def test_own_parts_train_however_their_weights_are_made(
     plain, model = build(), build()
     plain_loss(plain, *make_batch()).backward()
     with ThreadEngine(model, make_plan([2, 2], "gpipe", 2, chunks), MSE) as engine:
-        engine.train_step(*make_batch()).backward()
+        engine.train_step(Windows(*make_batch())).backward()
 
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
 
@@ -451,7 +453,7 @@ def test_weights_of_parts_that_a_pipeline_cannot_find_are_refused(bidirectional:
         ThreadEngine(model, CUT, MSE) as engine,
         pytest.raises(UsageError, match="A block computes with a tensor of shape"),
     ):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
 
 def test_other_methods_that_a_pipeline_never_calls_are_refused() -> None:
@@ -467,7 +469,7 @@ def test_other_methods_that_a_pipeline_never_calls_are_refused() -> None:
         model = build_model(bidirectional=True)
         (model if kind is Run else model.gru.blocks[1]).__class__ = kind
         with ThreadEngine(model, CUT, MSE) as engine, pytest.raises(UsageError, match="of its own"):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -480,7 +482,7 @@ def test_a_hook_that_brings_a_weight_is_refused(bidirectional: bool) -> None:
         ThreadEngine(model, make_plan([2, 2]), MSE) as engine,
         pytest.raises(UsageError, match="A block computes with a tensor"),
     ):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
 
 def test_what_is_no_block_is_not_left_out_of_a_stack() -> None:
@@ -497,16 +499,16 @@ def test_what_is_no_block_is_not_left_out_of_a_stack() -> None:
 def test_predictions_in_training_mode_drop_anew_at_each_call() -> None:
     x, _ = make_batch()
     with ThreadEngine(build_model(dropout=0.5), CUT, MSE) as engine:
-        assert not torch.equal(engine.predict(x), engine.predict(x))
+        assert not torch.equal(engine.predict(Windows(x)), engine.predict(Windows(x)))
         engine.model.eval()
-        assert torch.equal(engine.predict(x), engine.predict(x))
+        assert torch.equal(engine.predict(Windows(x)), engine.predict(Windows(x)))
 
 
 def test_a_learned_state_that_is_pruned_predicts() -> None:
     model = build_model(h_0="learned")
     prune.l1_unstructured(model.gru.gru_blocks[1], "h_0_l0", amount=0.4)
     with ThreadEngine(model, CUT, MSE) as engine:
-        found = engine.predict(make_batch()[0])
+        found = engine.predict(Windows(make_batch()[0]))
 
     assert relative_error(found, model(make_batch()[0])) <= 1e-12
 
@@ -523,4 +525,4 @@ def test_a_forward_that_keeps_what_it_made_can_be_called_before() -> None:
     model.encoder = Keeping(N_CHANNELS, WIDTH).double()
     expected = plain_loss(model, *make_batch())
     with ThreadEngine(model, CUT, MSE) as engine:
-        assert relative_error(engine.train_step(*make_batch()), expected) <= 1e-12
+        assert relative_error(engine.train_step(Windows(*make_batch())), expected) <= 1e-12

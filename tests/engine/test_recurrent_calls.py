@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.model import Windows
 from tests.builders import HIDDEN, MSE, build_model, make_batch, make_plan
 from tests.cudnn_stand_in import refuse_what_cudnn_refuses
 from tests.dropin.twins import CUTS, make_twins, make_x, weighted_sum
@@ -66,8 +67,8 @@ def train_and_predict(engine: ThreadEngine | WholeEngine, lengths: Tensor | None
         # A view, as of a state that is kept batch first.
         h_0 = torch.randn(n_rows, n_states, HIDDEN, dtype=torch.float64).transpose(0, 1)
         beside |= {"h_0": h_0.requires_grad_(), "reset": torch.arange(n_rows) == 1}
-        engine.train_step(x, y, **beside).backward()
-        engine.predict(x, **beside)
+        engine.train_step(Windows(x, y, **beside)).backward()
+        engine.predict(Windows(x, **beside))
 
 
 @pytest.mark.parametrize("lengths", [None, torch.tensor(RAGGED)], ids=["whole", "ragged"])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.model import Windows
 from gru_parallel.schedule import SCHEDULES, Cell, build_schedule, simulate
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
@@ -87,7 +88,7 @@ def run(schedule: str, n_stages: int, n_micro_batches: int, n_chunks: int) -> Th
     x, y = make_batch(BATCH_SIZE, N_STEPS)
     plan = make_plan([1] * n_stages, schedule, n_micro_batches, n_chunks)
     with ThreadEngine(build_model(n_stages), plan, MSE) as engine:
-        engine.train_step(x, y)
+        engine.train_step(Windows(x, y))
     return engine
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
-from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, WindowHead
+from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, WindowHead, Windows
 from tests.builders import (
     HIDDEN,
     HORIZON,
@@ -65,20 +65,20 @@ def test_evaluation_before_between_and_after_training_changes_nothing(
         expected_other = build_model()(other)
 
     for _ in range(2):
-        assert relative_error(engine.predict(other), expected_other) <= 1e-12
+        assert relative_error(engine.predict(Windows(other)), expected_other) <= 1e-12
         model.zero_grad()
-        loss = engine.train_step(x, y)
-        assert relative_error(engine.predict(x), expected.predictions) <= 1e-12
+        loss = engine.train_step(Windows(x, y))
+        assert relative_error(engine.predict(Windows(x)), expected.predictions) <= 1e-12
         loss.backward()
         assert relative_error(loss, expected.loss) <= 1e-12
         assert_gradients_are(model, expected)
-        assert relative_error(engine.predict(other), expected_other) <= 1e-12
+        assert relative_error(engine.predict(Windows(other)), expected_other) <= 1e-12
 
 
 def test_predictions_have_no_history_and_leave_gradients_alone(
     engine: ThreadEngine, model: StackModel, batch: tuple[Tensor, Tensor]
 ) -> None:
-    prediction = engine.predict(batch[0])
+    prediction = engine.predict(Windows(batch[0]))
 
     assert not prediction.requires_grad
     assert set(gradients_of(model).values()) == {None}
@@ -90,8 +90,8 @@ def test_predictions_of_every_row_come_in_order(every_step: bool) -> None:
     x, _ = make_batch(batch_size=7, n_steps=5)
     model = build_model(every_step=every_step)
     with ThreadEngine(model, make_plan([2, 2], "gpipe", 3, 4)) as engine:
-        together = engine.predict(x)
-        alone = torch.cat([engine.predict(row[None]) for row in x])
+        together = engine.predict(Windows(x))
+        alone = torch.cat([engine.predict(Windows(row[None])) for row in x])
 
     assert together.shape == (7, 5, 2)
     torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-14)
@@ -103,9 +103,9 @@ def test_the_model_is_evaluated_without_dropout_in_eval_mode() -> None:
     with torch.no_grad():
         expected = build_model()(x)
     with ThreadEngine(model, PLAN, MSE) as engine:
-        assert relative_error(engine.predict(x), expected) <= 1e-12
+        assert relative_error(engine.predict(Windows(x)), expected) <= 1e-12
         model.train()
-        assert relative_error(engine.predict(x), expected) > 1e-3
+        assert relative_error(engine.predict(Windows(x)), expected) > 1e-3
 
 
 def test_dropout_depends_on_the_engines_seed_and_the_step() -> None:
@@ -113,7 +113,7 @@ def test_dropout_depends_on_the_engines_seed_and_the_step() -> None:
     losses = []
     for seed, step in ((0, 0), (0, 0), (0, 1), (1, 0)):
         with ThreadEngine(build_model(dropout=0.5), PLAN, MSE, seed=seed) as engine:
-            losses.append(engine.train_step(x, y, step=step).item())
+            losses.append(engine.train_step(Windows(x, y), step=step).item())
 
     assert losses[0] == losses[1]
     assert len(set(losses)) == 3
@@ -122,7 +122,7 @@ def test_dropout_depends_on_the_engines_seed_and_the_step() -> None:
 def test_gradients_appear_only_in_backward(
     engine: ThreadEngine, model: StackModel, batch: tuple[Tensor, Tensor], expected: Result
 ) -> None:
-    loss = engine.train_step(*batch)
+    loss = engine.train_step(Windows(*batch))
 
     assert set(gradients_of(model).values()) == {None}
     # Lightning zeroes the gradients here, between the step and backward.
@@ -136,7 +136,7 @@ def test_backward_accumulates_into_grad(
     engine: ThreadEngine, model: StackModel, batch: tuple[Tensor, Tensor], expected: Result
 ) -> None:
     for _ in range(3):
-        engine.train_step(*batch).backward()
+        engine.train_step(Windows(*batch)).backward()
 
     assert_gradients_are(model, expected, times=3)
 
@@ -144,7 +144,7 @@ def test_backward_accumulates_into_grad(
 def test_a_scaled_loss_scales_the_gradients(
     engine: ThreadEngine, model: StackModel, batch: tuple[Tensor, Tensor], expected: Result
 ) -> None:
-    (engine.train_step(*batch) / 2).backward()
+    (engine.train_step(Windows(*batch)) / 2).backward()
 
     assert_gradients_are(model, expected, times=0.5)
 
@@ -152,7 +152,7 @@ def test_a_scaled_loss_scales_the_gradients(
 def test_a_second_derivative_is_refused(
     engine: ThreadEngine, model: StackModel, batch: tuple[Tensor, Tensor]
 ) -> None:
-    loss = engine.train_step(*batch)
+    loss = engine.train_step(Windows(*batch))
 
     with pytest.raises(RuntimeError, match="first derivatives only"):
         torch.autograd.grad(loss, list(model.parameters()), create_graph=True)
@@ -185,7 +185,7 @@ def test_frozen_parameters_get_no_gradient_and_the_others_theirs(
     expected = run_in_one_piece(freeze(build_model()), *batch)
     model = freeze(build_model())
     with ThreadEngine(model, make_plan([1, 2, 1], schedule, 2, 3), MSE) as engine:
-        engine.train_step(*batch).backward()
+        engine.train_step(Windows(*batch)).backward()
 
     assert None in expected.gradients.values()
     assert_gradients_are(model, expected)
@@ -195,10 +195,10 @@ def test_parameters_can_be_frozen_and_thawed_between_steps(
     engine: ThreadEngine, model: StackModel, batch: tuple[Tensor, Tensor], expected: Result
 ) -> None:
     model.requires_grad_(False)
-    assert not engine.train_step(*batch).requires_grad
+    assert not engine.train_step(Windows(*batch)).requires_grad
     model.requires_grad_(True)
 
-    engine.train_step(*batch).backward()
+    engine.train_step(Windows(*batch)).backward()
 
     assert_gradients_are(model, expected)
 
@@ -220,11 +220,11 @@ def test_every_loss_equals_the_one_of_the_whole_model(name: str, every_step: boo
     else:
         y = 3 * torch.randn(*y_shape, 4, dtype=torch.float64)
     whole, cut = build(), build()
-    expected = WholeEngine(whole, LOSSES[name]).train_step(x, y)
+    expected = WholeEngine(whole, LOSSES[name]).train_step(Windows(x, y))
     expected.backward()
 
     with ThreadEngine(cut, make_plan([1, 1], "gpipe", 2, 3), LOSSES[name]) as engine:
-        loss = engine.train_step(x, y)
+        loss = engine.train_step(Windows(x, y))
         loss.backward()
 
     assert relative_error(loss, expected) <= 1e-12
@@ -256,7 +256,7 @@ def test_parameters_that_share_a_gradient_each_get_the_whole_of_it(
     expected = run_in_one_piece(build(), *batch)
     model = build()
     with ThreadEngine(model, make_plan([1, 1], "gpipe", 2, 3), MSE) as engine:
-        engine.train_step(*batch).backward()
+        engine.train_step(Windows(*batch)).backward()
 
     assert_gradients_are(model, expected)
 
@@ -283,7 +283,7 @@ def test_the_first_stage_with_outputs_that_are_not_finite_is_found(
         with torch.no_grad():
             model.get_parameter(broken).view(-1)[0] = float("nan")
 
-    assert engine.first_nonfinite_stage(batch[0]) == stage
+    assert engine.first_nonfinite_stage(Windows(batch[0])) == stage
 
 
 def test_a_sequence_shorter_than_n_chunks_is_a_usage_error(engine: ThreadEngine) -> None:
@@ -291,9 +291,9 @@ def test_a_sequence_shorter_than_n_chunks_is_a_usage_error(engine: ThreadEngine)
 
     message = r"schedule\.n_chunks=3 exceeds the 2 time steps .*n_chunks <= 2"
     with pytest.raises(UsageError, match=message):
-        engine.train_step(x, y)
+        engine.train_step(Windows(x, y))
     with pytest.raises(UsageError, match=message):
-        engine.predict(x)
+        engine.predict(Windows(x))
 
 
 def test_a_plan_for_another_number_of_blocks_is_a_usage_error(model: StackModel) -> None:
@@ -303,4 +303,4 @@ def test_a_plan_for_another_number_of_blocks_is_a_usage_error(model: StackModel)
 
 def test_training_needs_a_loss(model: StackModel, batch: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(ValueError, match="needs a loss"):
-        ThreadEngine(model, PLAN).train_step(*batch)
+        ThreadEngine(model, PLAN).train_step(Windows(*batch))

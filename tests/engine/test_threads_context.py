@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.model import StackModel
+from gru_parallel.model import StackModel, Windows
 from gru_parallel.schedule import Cell
 from tests.builders import (
     MSE,
@@ -53,10 +53,10 @@ def test_training_records_and_prediction_does_not_whatever_the_caller_does() -> 
     x, y = make_batch(dtype=torch.float32)
     with make_engine() as engine:
         with states_seen(engine.model) as seen:
-            engine.train_step(x, y)
+            engine.train_step(Windows(x, y))
         assert seen == {(False, True, False)}
         with states_seen(engine.model) as seen:
-            engine.predict(x)
+            engine.predict(Windows(x))
         assert seen == {(False, False, False)}
 
 
@@ -64,11 +64,11 @@ def test_inference_mode_is_taken_over() -> None:
     x, _ = make_batch(dtype=torch.float32)
     with make_engine() as engine:
         with torch.inference_mode(), states_seen(engine.model) as seen:
-            prediction = engine.predict(x)
+            prediction = engine.predict(Windows(x))
         assert seen == {(False, False, True)}
         assert prediction.is_inference()
         # And given back: the next step trains.
-        engine.train_step(*make_batch(dtype=torch.float32)).backward()
+        engine.train_step(Windows(*make_batch(dtype=torch.float32))).backward()
     assert None not in gradients_of(engine.model).values()
 
 
@@ -81,12 +81,12 @@ def test_autocast_is_taken_over_for_the_step_and_no_longer() -> None:
             states_seen(engine.model) as seen,
             before_each_cell(engine.model, 0, lambda _, x: types.add(x.dtype)),
         ):
-            engine.train_step(x, y)
+            engine.train_step(Windows(x, y))
         assert seen == {(True, True, False)}
         # The encoder before the first block is a linear layer, which autocast runs in bfloat16.
         assert types == {torch.bfloat16}
         with states_seen(engine.model) as seen:
-            engine.train_step(x, y)
+            engine.train_step(Windows(x, y))
         assert seen == {(False, True, False)}
 
 
@@ -102,7 +102,7 @@ def test_under_autocast_the_pipeline_equals_the_whole_model_under_autocast(
 
     with make_engine(n_micro_batches, n_chunks) as engine:
         with torch.autocast(**BFLOAT16):
-            loss = engine.train_step(x, y)
+            loss = engine.train_step(Windows(x, y))
         loss.backward()
 
     # Uncut it is the same computation; cut, sums round once a cell, in bfloat16 to eight bits.
@@ -117,6 +117,6 @@ def test_under_autocast_the_pipeline_equals_the_whole_model_under_autocast(
 def train_whole(x: Tensor, y: Tensor, *, autocast: bool) -> tuple[Tensor, dict[str, Tensor | None]]:
     model = build_model(dtype=torch.float32)
     with torch.autocast(**BFLOAT16, enabled=autocast):
-        loss = WholeEngine(model, MSE).train_step(x, y)
+        loss = WholeEngine(model, MSE).train_step(Windows(x, y))
     loss.backward()
     return loss, gradients_of(model)

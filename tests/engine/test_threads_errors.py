@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import ShapeError
-from gru_parallel.model import StackModel, SumLoss
+from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.schedule import Cell
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
 from tests.engine.patches import WAIT_S, before_each_cell, failing_backward, failing_forward
@@ -36,7 +36,7 @@ def make_engine(schedule: str, blocks: tuple[int, ...] = (1, 1, 2)) -> ThreadEng
 
 def gradients_after_a_step(engine: ThreadEngine) -> dict[str, Tensor | None]:
     engine.model.zero_grad()
-    engine.train_step(*make_batch()).backward()
+    engine.train_step(Windows(*make_batch())).backward()
     return gradients_of(engine.model)
 
 
@@ -63,7 +63,7 @@ def test_the_caller_gets_the_original_error_and_where_it_came_from(
     error = Broken("by hand")
     with make_engine(schedule) as engine:
         with fail_at(engine.model, block, cell, error), pytest.raises(Broken) as caught:
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
 
         assert caught.value is error
         micro_batch, chunk = cell
@@ -78,13 +78,13 @@ def test_an_error_in_a_prediction_is_the_same() -> None:
     error = Broken("by hand")
     x, _ = make_batch()
     with make_engine("gpipe") as engine:
-        expected = engine.predict(x)
+        expected = engine.predict(Windows(x))
         with failing_forward(engine.model, 1, (1, 2), error), pytest.raises(Broken) as caught:
-            engine.predict(x)
+            engine.predict(Windows(x))
 
         assert caught.value is error
         assert "stage 1 on cpu:1 ran 1F1.2" in error.__notes__[0]
-        assert torch.equal(engine.predict(x), expected)
+        assert torch.equal(engine.predict(Windows(x)), expected)
 
 
 def test_an_error_in_the_loss_names_the_last_stage() -> None:
@@ -95,7 +95,7 @@ def test_an_error_in_the_loss_names_the_last_stage() -> None:
         build_model(), make_plan([2, 2], "gpipe", M, C), SumLoss("broken", fail, Tensor.numel)
     )
     with engine, pytest.raises(Broken) as caught:
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
     # The head that reads the last step only has its first loss in the last chunk.
     assert "stage 1 on cpu:1 ran 1F0.3" in caught.value.__notes__[0]
@@ -105,7 +105,7 @@ def test_targets_of_another_shape_are_an_error_of_the_last_stage() -> None:
     x, y = make_batch()
     with make_engine("one_f_one_b") as engine:
         with pytest.raises(ShapeError) as caught:
-            engine.train_step(x, y[:, :2])
+            engine.train_step(Windows(x, y[:, :2]))
         assert "stage 2 on cpu:2 ran 2F0.3" in caught.value.__notes__[0]
         assert_works_as_new(engine)
 
@@ -137,7 +137,7 @@ def test_the_other_stages_stop_at_once(aborted: Event, failing: int, held_up: in
         before_each_cell(engine.model, failing, fail),
         pytest.raises(Broken),
     ):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
     assert started == [(0, 0), (0, 1)]
 
@@ -164,7 +164,7 @@ def test_an_interrupt_while_the_caller_waits_stops_the_stages(
             before_each_cell(engine.model, 0, interrupt),
             pytest.raises(KeyboardInterrupt),
         ):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
 
         assert started == [(0, 0), (0, 1)]
         assert_works_as_new(engine)
@@ -191,7 +191,7 @@ def test_an_interrupt_before_every_stage_has_its_work_stops_those_that_have(stag
         queues[stage] = InterruptedQueue(queues[stage])
 
         with pytest.raises(KeyboardInterrupt):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
 
         assert_works_as_new(engine)
 
@@ -200,7 +200,7 @@ def test_an_error_of_a_worker_that_is_no_exception_reaches_the_caller_too() -> N
     with make_engine("gpipe") as engine:
         error = SystemExit("by hand")
         with failing_forward(engine.model, 1, (0, 1), error), pytest.raises(SystemExit):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
         assert_works_as_new(engine)
 
 
@@ -219,6 +219,6 @@ def test_of_two_errors_the_first_reaches_the_caller(aborted: Event) -> None:
         failing_forward(engine.model, 2, (0, 0), first),
         pytest.raises(Broken) as caught,
     ):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
     assert caught.value is first

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.model import Windows
 from gru_parallel.schedule import Cell
 from tests.builders import MSE, build_model, make_batch, make_plan
 from tests.engine.patches import before_each_cell, failing_forward
@@ -33,9 +34,9 @@ def test_an_engine_has_a_named_worker_a_stage_from_its_first_call_until_it_is_cl
     engine = make_engine()
     assert workers() == []
 
-    engine.predict(make_batch()[0])
+    engine.predict(Windows(make_batch()[0]))
     assert workers() == WORKERS
-    engine.train_step(*make_batch())
+    engine.train_step(Windows(*make_batch()))
     assert workers() == WORKERS
 
     engine.close()
@@ -48,7 +49,7 @@ def test_a_closed_engine_opens_again_and_computes_the_same() -> None:
     for _ in range(3):
         with engine:
             assert workers() == WORKERS
-            losses.append(engine.train_step(*make_batch()).detach())
+            losses.append(engine.train_step(Windows(*make_batch())).detach())
         assert workers() == []
 
     assert torch.equal(losses[1], losses[0])
@@ -74,7 +75,7 @@ def test_a_step_that_fails_inside_with_still_closes() -> None:
         failing_forward(engine.model, 1, (0, 1), ZeroDivisionError()),
         engine,
     ):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
     assert workers() == []
 
@@ -82,11 +83,11 @@ def test_a_step_that_fails_inside_with_still_closes() -> None:
 @pytest.mark.parametrize("failed", [False, True])
 def test_an_engine_that_is_dropped_ends_its_workers(failed: bool) -> None:
     engine = make_engine()
-    engine.train_step(*make_batch()).backward()
+    engine.train_step(Windows(*make_batch())).backward()
     if failed:
         fail = failing_forward(engine.model, 1, (0, 1), ZeroDivisionError())
         with fail, pytest.raises(ZeroDivisionError):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
     threads = [thread for thread in threading.enumerate() if thread.name in WORKERS]
     assert len(threads) == 3
 
@@ -102,7 +103,7 @@ def test_several_engines_run_side_by_side() -> None:
     x, y = make_batch()
     with make_engine() as one, make_engine() as other:
         assert len(workers()) == 6
-        losses = [engine.train_step(x, y) for engine in (one, other, one)]
+        losses = [engine.train_step(Windows(x, y)) for engine in (one, other, one)]
 
     assert losses[0] == losses[1] == losses[2]
 
@@ -138,7 +139,7 @@ def test_workers_use_one_intra_op_thread_and_the_process_has_its_count_back_afte
             before_each_cell(engine.model, 3, note),
             engine,
         ):
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
 
         assert seen == {1}
         assert torch.get_num_threads() == 3

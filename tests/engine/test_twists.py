@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.model import Windows
 from tests.builders import MSE, make_plan, relative_error
 from tests.engine.twists import TWISTS, Seen, train, train_plainly, twisted
 
@@ -37,6 +38,6 @@ def test_threads_train_as_plain_pytorch_does(twist: str, cut: str) -> None:
         twisted(twist) as (model, seen),
         ThreadEngine(model, make_plan(*CUTS[cut]), MSE) as engine,
     ):
-        found = train(twist, model, seen, lambda x, y, step: engine.train_step(x, y, step=step))
+        found = train(twist, model, seen, lambda x, y, step: engine.train_step(Windows(x, y), step))
 
     assert_same(found, plainly(twist))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
+from gru_parallel.model import Windows
 from gru_parallel.model.bidirectional import REVERSE
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
 from tests.engine.patches import WAIT_S, before_each_direction
@@ -22,9 +23,9 @@ def train(devices: list[str] | None, lengths: list[int] | None = None) -> list[T
     plan = make_plan([2, 2], "one_f_one_b", 2, 3, devices=devices)
     own = None if lengths is None else torch.tensor(lengths)
     with ThreadEngine(model, plan, MSE, seed=3) as engine:
-        loss = engine.train_step(*make_batch(dtype=torch.float32), lengths=own)
+        loss = engine.train_step(Windows(*make_batch(dtype=torch.float32), lengths=own))
         loss.backward()
-        prediction = engine.predict(make_batch(dtype=torch.float32)[0], lengths=own)
+        prediction = engine.predict(Windows(make_batch(dtype=torch.float32)[0], lengths=own))
     return [loss.detach(), prediction, *gradients_of(model).values()]
 
 
@@ -49,7 +50,7 @@ def test_both_directions_run_at_once() -> None:
         before_each_direction(wait_for_the_other),
         ThreadEngine(model, make_plan([2, 2], devices=DEVICES), MSE) as engine,
     ):
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
     assert not both.broken
 
@@ -63,9 +64,9 @@ def test_an_error_on_the_second_device_reaches_the_caller() -> None:
 
     with ThreadEngine(model, make_plan([2, 2], devices=DEVICES), MSE) as engine:
         with before_each_direction(fail), pytest.raises(ZeroDivisionError) as caught:
-            engine.train_step(*make_batch())
+            engine.train_step(Windows(*make_batch()))
         assert "stage 1 on cpu:1+cpu:3 ran 1F0.0" in caught.value.__notes__[0]
-        engine.train_step(*make_batch())
+        engine.train_step(Windows(*make_batch()))
 
 
 def test_a_second_device_for_blocks_of_one_direction_is_refused() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gru_parallel.engine.engine import Engine
 from gru_parallel.engine.pipeline import PipelineEngine
-from gru_parallel.model import StackModel
+from gru_parallel.model import StackModel, Windows
 from gru_parallel.placement import Plan
 from tests.builders import HIDDEN, build_model, make_batch, make_plan
 
@@ -288,9 +288,9 @@ def train(case: Case, engine: Engine, model: StackModel, rows: slice = slice(Non
         y = batch.pop("y")
         with case.precision():
             model.eval()
-            seen[f"predictions {step}"] = engine.collect(engine.predict(**batch))
+            seen[f"predictions {step}"] = engine.collect(engine.predict(Windows(**batch)))
             model.train()
-            loss = engine.train_step(y=y, step=step, **batch)
+            loss = engine.train_step(Windows(y=y, **batch), step)
         model.zero_grad()
         loss.backward()
         seen[f"loss {step}"] = loss.detach()
@@ -337,7 +337,7 @@ def first_nonfinite_stages(
     """Look for the stage whose outputs stop being finite, before and after block 2 is broken."""
     batch = case.batch(len(case.batch_sizes) - 1, rows)
     del batch["y"]
-    whole = engine.first_nonfinite_stage(**batch)
+    whole = engine.first_nonfinite_stage(Windows(**batch))
     with torch.no_grad():
         model.gru.gru_blocks[2].weights()[0].fill_(torch.nan)
-    return [whole, engine.first_nonfinite_stage(**batch)]
+    return [whole, engine.first_nonfinite_stage(Windows(**batch))]

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from gru_parallel.errors import UsageError
-from gru_parallel.model import GRUStack, StackModel, WindowHead
+from gru_parallel.model import GRUStack, StackModel, WindowHead, Windows
 from gru_parallel.planning import RankMap
 from gru_parallel.processes.ordered_sum import OrderedSum
 from gru_parallel.processes.process_engine import ProcessEngine
@@ -75,7 +75,7 @@ def run(case: Case, ranks: Ranks) -> Outcome:
     with engine:
         numbers = train(case, engine, engine.model, rows)
         engine.measure = True
-        engine.train_step(**case.batch(len(case.batch_sizes) - 1, rows))
+        engine.train_step(Windows(**case.batch(len(case.batch_sizes) - 1, rows)))
         timeline = engine.timeline
         assert timeline is not None
         actions = [
@@ -98,7 +98,11 @@ def run_twisted(name: str, ranks: Ranks) -> Seen:
         engine.free_other_stages()
         with engine:
             return train_twisted(
-                name, model, seen, lambda x, y, step: engine.train_step(x, y, step=step), own
+                name,
+                model,
+                seen,
+                lambda x, y, step: engine.train_step(Windows(x, y), step),
+                own,
             )
 
 
@@ -113,7 +117,7 @@ def refusals(ranks: Ranks) -> dict[str, str]:
                 model, make_plan([2, 2]), MSE, ranks=ranks, data_parallel=replicas
             )
             with engine:
-                engine.train_step(*make_batch())
+                engine.train_step(Windows(*make_batch()))
         except UsageError as error:
             found[name] = str(error)
 
@@ -154,7 +158,7 @@ def gradients_overlap(ranks: Ranks) -> list[bool]:
         before_each_cell(engine.model, 0, hold_up),
         patch.object(dist, "all_to_all_single", noted),
     ):
-        engine.train_step(**OVERLAPPING.batch(0, rows))
+        engine.train_step(Windows(**OVERLAPPING.batch(0, rows)))
     return seen
 
 
@@ -186,7 +190,7 @@ def memory_of_a_large_model(ranks: Ranks) -> tuple[int, int, int]:
     engine.free_other_stages()
     built = peak_bytes() - before
     with engine:
-        engine.train_step(torch.ones(1, 2, width), torch.ones(1, 1, 1)).backward()
+        engine.train_step(Windows(torch.ones(1, 2, width), torch.ones(1, 1, 1))).backward()
     n_bytes = sum(weight.nbytes for weight in model.parameters())
     return n_bytes, built, peak_bytes() - before
 
@@ -215,7 +219,7 @@ def fail(ranks: Ranks, devices: tuple[str, str]) -> None:
         # The second micro-batch here is the fourth of all replicas.
         breaks = failing_forward(engine.model, 2, (3, 1), error)
     with engine, breaks:
-        engine.train_step(**case.batch(0, rows))
+        engine.train_step(Windows(**case.batch(0, rows)))
 
 
 def main(folder: Path, *, on_gpus: bool) -> None:

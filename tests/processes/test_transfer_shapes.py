@@ -7,9 +7,11 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from gru_parallel.engine.channel import Packets, QueueChannel
+from gru_parallel.engine.channel import HandOver
 from gru_parallel.engine.stages import modules_of_stages
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.engine.workers import QueueChannel
+from gru_parallel.model import Windows
 from gru_parallel.processes.transfer_shapes import TransferShapes, types_out
 from gru_parallel.schedule import Action, partner
 from gru_parallel.stage.cells import Cells
@@ -19,7 +21,7 @@ from tests.processes.process_cases import FOUR_STAGES, ONE_PIPELINE, SEED, Case
 CASES = ONE_PIPELINE | FOUR_STAGES
 CPU = torch.device("cpu")
 
-HandOvers = list[tuple[Action, Packets | None]]
+HandOvers = list[tuple[Action, HandOver | None]]
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def hand_overs() -> Iterator[HandOvers]:
     seen: HandOvers = []
     send = QueueChannel.send
 
-    def noted(channel: QueueChannel, action: Action, packets: Packets | None) -> None:
+    def noted(channel: QueueChannel, action: Action, packets: HandOver | None) -> None:
         seen.append((action, packets))
         send(channel, action, packets)
 
@@ -51,7 +53,7 @@ def test_room_is_made_for_what_comes_and_for_nothing_else(name: str) -> None:
     shapes = shapes_of(case)
     engine = ThreadEngine(case.build_model(), case.plan, MSE, seed=SEED)
     with engine, case.precision(), hand_overs() as seen:
-        engine.train_step(**case.batch(0))
+        engine.train_step(Windows(**case.batch(0)))
 
     assert len(seen) > 0
     for sent, packets in seen:

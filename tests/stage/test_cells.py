@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gru_parallel.errors import UsageError
 from gru_parallel.stage.cells import Cells, split_sizes
-from gru_parallel.stage.tail import place
+from gru_parallel.stage.ends import place
 
 
 @given(st.integers(1, 40), st.integers(1, 40))

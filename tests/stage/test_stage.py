@@ -2,17 +2,20 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from gru_parallel.engine.stages import make_stages, modules_of_stages
 from gru_parallel.errors import ScheduleError
-from gru_parallel.model import StackModel
+from gru_parallel.model import StackModel, Windows
+from gru_parallel.schedule import Cell, segments_of
 from gru_parallel.stage.cells import Cells
+from gru_parallel.stage.ends import HeadSection
+from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import Stage
-from gru_parallel.stage.stage_pass import Batch, StagePass
-from gru_parallel.stage.tail import HeadTail
+from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan, run_in_one_piece
 
-ORDER = [(0, 2), (0, 1), (0, 0), (1, 2), (1, 1), (1, 0)]
+ORDER = [Cell(m, c) for m in (0, 1) for c in (2, 1, 0)]
 """Backward of two micro-batches of three chunks."""
 
 
@@ -25,14 +28,21 @@ def make_stage(model: StackModel) -> Stage:
 
 def begin(stage: Stage) -> StagePass:
     x, y = make_batch()
-    return StagePass(stage, Batch(Cells.cut(len(x), x.shape[1], 2, 3), x, y, MSE, MSE.count(y)))
+    cells = Cells.cut(len(x), x.shape[1], 2, 3)
+    spec = PassSpec(Purpose.TRAIN, Windows(x, y), cells, segments_of(3, None), MSE, MSE.count(y))
+    return StagePass(stage, spec)
 
 
-def run_forwards(stage_pass: StagePass) -> HeadTail:
+def prediction_of(x: Tensor, n_micro_batches: int, n_chunks: int) -> PassSpec:
+    cells = Cells.cut(len(x), x.shape[1], n_micro_batches, n_chunks)
+    return PassSpec(Purpose.PREDICT, Windows(x), cells, segments_of(n_chunks, None))
+
+
+def run_forwards(stage_pass: StagePass) -> HeadSection:
     for cell in sorted(ORDER):
         assert stage_pass.forward(cell, None) == []
-    assert isinstance(stage_pass.tail, HeadTail)
-    return stage_pass.tail
+    assert isinstance(stage_pass.head, HeadSection)
+    return stage_pass.head
 
 
 def test_all_cells_forward_then_backward_give_loss_and_gradients() -> None:
@@ -105,8 +115,7 @@ def test_a_pass_that_never_ended_leaves_nothing_to_the_next() -> None:
 
 def test_without_gradients_nothing_is_kept() -> None:
     x, _ = make_batch()
-    batch = Batch(Cells.cut(len(x), x.shape[1], 2, 3), x)
-    stage_pass = StagePass(make_stage(build_model()), batch)
+    stage_pass = StagePass(make_stage(build_model()), prediction_of(x, 2, 3))
 
     with torch.no_grad():
         tail = run_forwards(stage_pass)
@@ -123,4 +132,4 @@ def test_a_stage_that_is_not_the_first_cannot_run_without_inputs() -> None:
     x, _ = make_batch()
 
     with pytest.raises(ScheduleError, match="stage 1 has received no input"):
-        StagePass(stage, Batch(Cells.cut(len(x), x.shape[1], 1, 1), x)).forward((0, 0), None)
+        StagePass(stage, prediction_of(x, 1, 1)).forward(Cell(0, 0), None)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from gru_parallel.stage.cells import over_the_batch
+from gru_parallel.stage.ends import HeadSection, targets_gradient
+from gru_parallel.stage.stage_pass import StagePass
 
 
 class _Release(torch.autograd.Function):
@@ -67,6 +71,38 @@ def with_gradients(
     # One without a gradient is no source: its hooks would be called with nothing.
     pairs = [(s, g) for s, g in zip(sources, gradients, strict=True) if g is not None]
     return _release(loss, [g for _, g in pairs], read, *(s for s, _ in pairs))
+
+
+def gradients_of_inputs(
+    passes: Sequence[StagePass], sources: Mapping[str, Tensor | None]
+) -> list[Tensor | None]:
+    """Put the gradients of what a step was called with together from those of the cells.
+
+    Args:
+        passes: of the stages of this process.
+        sources: the tensors by their names in `Windows`: x, y and h_0.
+
+    Returns:
+        The gradient of each source that is not None, as far as these stages have it.
+    """
+    found: dict[str, Tensor] = {}
+    if passes:
+        spec, head, h_0 = passes[0].spec, passes[-1].head, sources["h_0"]
+        if spec.wants_dx and passes[0].dx:
+            found["x"] = over_the_batch(passes[0].dx, spec.cells).transpose(0, 1)
+        if spec.wants_dy and isinstance(head, HeadSection) and spec.windows.y is not None:
+            found["y"] = targets_gradient(head, spec.windows.y, spec.cells)
+        reads_h_0 = any(b.h_0 == "given" for each in passes for b in each.stage.modules.blocks)
+        if h_0 is not None and h_0.requires_grad and reads_h_0:
+            # Zeros for the states of stages elsewhere.
+            found["h_0"] = torch.zeros_like(h_0)
+            for each in passes:
+                found["h_0"][each.stage.modules.state_slice] = each.dh_0()
+    return [
+        found[name].to(source.device) if name in found else None
+        for name, source in sources.items()
+        if source is not None
+    ]
 
 
 def _times(gradient: Tensor, scale: Tensor) -> Tensor:

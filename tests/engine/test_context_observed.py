@@ -7,8 +7,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
-from gru_parallel.engine.context import CallerContext
-from gru_parallel.engine.observed import Observed, apart_from_checkpoints, modes_of_this_thread
+from gru_parallel.engine.context import (
+    CallerContext,
+    Observed,
+    apart_from_checkpoints,
+    modes_of_this_thread,
+)
 
 CPU = [torch.device("cpu")]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.gradients import with_gradients
+from gru_parallel.engine.ready_loss import with_gradients
 
 
 @pytest.fixture

@@ -1,0 +1,29 @@
+"""Windows: one batch, as a call of an engine takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Windows:
+    """One batch of windows, and what goes with them.
+
+    Attributes:
+        x: what goes in, shape (batch, time, n_channels).
+        y: targets, batch first, as the loss wants them; None where only predictions are wanted.
+        lengths: time steps of each window, whole numbers of shape (batch,); None where all are
+            whole. What lies after a window's end is never read.
+        h_0: what blocks whose policy is `given` start from, (n_states, batch, hidden_size); None
+            for zeros.
+        reset: which rows start from zeros instead of where the batch before ended, shape (batch,),
+            of bools; for blocks whose policy is `carry`.
+    """
+
+    x: Tensor
+    y: Tensor | None = None
+    lengths: Tensor | None = None
+    h_0: Tensor | None = None
+    reset: Tensor | None = None

@@ -1,0 +1,126 @@
+"""SectionGradients: the one place where a section back-propagates, and adds up what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gru_parallel.errors import UsageError
+from gru_parallel.stage.spec import PassSpec, Purpose
+
+
+class SectionGradients:
+    """The gradients of one section: those of its inputs cell by cell, and those of its weights.
+
+    B asks for the first, and cannot wait; W, the second, can be asked for when B has been through.
+
+    Args:
+        weights: the tensors that are differentiated by; those that need no gradient get none.
+        spec: of the pass.
+
+    Attributes:
+        keep: whether what F saved stays in place for a second B.
+        is_trained: whether a weight needs a gradient.
+    """
+
+    def __init__(self, weights: Sequence[Tensor], spec: PassSpec) -> None:
+        self.keep = spec.purpose is Purpose.DIFFERENTIATE
+        self.is_trained = any(weight.requires_grad for weight in weights)
+        self._weights = weights
+        self._trained = [weight for weight in weights if weight.requires_grad]
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin the sums over the cells anew."""
+        self._sums: list[Tensor | None] = [None for _ in self._trained]
+        self._is_new = [False for _ in self._trained]
+
+    def of_inputs(
+        self,
+        roots: Sequence[Tensor],
+        root_gradients: Sequence[Tensor | None],
+        inputs: Sequence[Tensor],
+    ) -> list[Tensor | None]:
+        """Back-propagate through one cell.
+
+        Args:
+            roots: results of F; what needs no gradient is left out.
+            root_gradients: one for each root; a root without one is left out, but for a scalar,
+                whose own gradient is 1.
+            inputs: of F.
+
+        Returns:
+            A gradient for each input, None where nothing depends on it.
+        """
+        pairs = [
+            (root, gradient)
+            for root, gradient in zip(roots, root_gradients, strict=True)
+            if root.requires_grad and (gradient is not None or root.dim() == 0)
+        ]
+        if not pairs:
+            return [None for _ in inputs]
+        # As in plain training, autocast chooses the types of F only; B follows what F did.
+        with torch.autocast(pairs[0][0].device.type, enabled=False):
+            found = torch.autograd.grad(
+                [root for root, _ in pairs],
+                [*inputs, *self._trained],
+                [gradient for _, gradient in pairs],
+                retain_graph=self.keep,
+                allow_unused=True,
+            )
+        self._add(found[len(inputs) :])
+        return list(found[: len(inputs)])
+
+    def of_weights(self) -> list[Tensor | None]:
+        """Return the sum over the cells for each weight, in their order; None where none is."""
+        sums = iter(self._sums)
+        return [next(sums) if weight.requires_grad else None for weight in self._weights]
+
+    def check_leaves(self, what: str, roots: Sequence[Tensor], inputs: Sequence[Tensor]) -> None:
+        """Refuse a graph with a leaf that B does not know, and whose gradient would be lost.
+
+        Args:
+            what: has made it.
+            roots: of the graph.
+            inputs: leaves that B knows beside the weights.
+
+        Raises:
+            UsageError: there is one.
+        """
+        known = {id(leaf) for leaf in (*self._trained, *inputs)}
+        nodes = [root.grad_fn for root in roots]
+        seen = set()
+        while nodes:
+            node = nodes.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            stranger = getattr(node, "variable", None)
+            if stranger is not None and id(stranger) not in known:
+                raise UsageError(
+                    f"{what} computes with a tensor of shape {tuple(stranger.shape)} that requires"
+                    " a gradient and is no parameter that a pipeline could find in it, so it would"
+                    " get none; make it a parameter of the module that uses it, found by its name."
+                )
+            nodes += [before for before, _ in node.next_functions]
+
+    def _add(self, found: Sequence[Tensor | None]) -> None:
+        for index, gradient in enumerate(found):
+            total = self._sums[index]
+            if gradient is None:
+                continue
+            if total is None:
+                self._sums[index] = gradient
+            elif self._is_new[index]:
+                total.add_(gradient)
+            else:
+                # autograd may have handed one tensor to several weights: the first sum is new.
+                self._sums[index] = total + gradient
+                self._is_new[index] = True
+
+
+def leaf(tensor: Tensor) -> Tensor:
+    """Cut `tensor` off from what made it; where gradients are recorded, a new graph begins here."""
+    return tensor.detach().requires_grad_(torch.is_grad_enabled())
