@@ -1,18 +1,39 @@
 """Train stacks of GRUs over several devices, with the numbers that one `nn.GRU` would give."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gru_parallel.lazy import lazily
 
 if TYPE_CHECKING:
-    from gru_parallel.dropin.gru import GRU
-
-__all__ = ["GRU"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import `GRU` when it is first asked for: placement and schedule need no torch."""
-    if name == "GRU":
-        # Kept out of the import of the package, which would take torch's seconds.
-        from gru_parallel.dropin.gru import GRU
-
-        return GRU
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gru_parallel.dropin.gru import GRU as GRU
+    from gru_parallel.engine.devices import existing_devices as existing_devices
+    from gru_parallel.engine.threads import ThreadEngine as ThreadEngine
+    from gru_parallel.model.head import StepHead as StepHead
+    from gru_parallel.model.head import WindowHead as WindowHead
+    from gru_parallel.model.loss import LOSSES as LOSSES
+    from gru_parallel.model.stack import GRUStack as GRUStack
+    from gru_parallel.model.stack_model import StackModel as StackModel
+    from gru_parallel.placement.plan import Plan as Plan
+    from gru_parallel.planning.planner import plan_from_device_map as plan_from_device_map
+    from gru_parallel.training.module import SeriesModule as SeriesModule
+    from gru_parallel.training.strategy import PipelineStrategy as PipelineStrategy
+    from gru_parallel.version import __version__ as __version__
+else:
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        {
+            "GRU": "dropin.gru",
+            "GRUStack": "model.stack",
+            "LOSSES": "model.loss",
+            "PipelineStrategy": "training.strategy",
+            "Plan": "placement.plan",
+            "SeriesModule": "training.module",
+            "StackModel": "model.stack_model",
+            "StepHead": "model.head",
+            "ThreadEngine": "engine.threads",
+            "WindowHead": "model.head",
+            "__version__": "version",
+            "existing_devices": "engine.devices",
+            "plan_from_device_map": "planning.planner",
+        },
+    )

@@ -2,7 +2,7 @@
 
 import sys
 
-from gru_parallel.app.train import main
+from gru_parallel.app.commands import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("train", sys.argv[1:]))

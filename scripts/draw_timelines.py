@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gru_parallel.placement import Grid, Plan, StagePlan
 from gru_parallel.planning import predict
-from gru_parallel.report import draw_timeline
+from gru_parallel.report.timeline_picture import draw_timeline
 from gru_parallel.schedule import Timeline
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"

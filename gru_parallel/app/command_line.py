@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
-from gru_parallel.config.overrides import search_in, settings_called
+from gru_parallel.config.overrides import search_in, setting_called
 from gru_parallel.errors import UsageError
 
 _ONE_CONFIG = ("config_name", "config_path", "experimental_rerun")
@@ -65,7 +65,7 @@ def read_command_line(arguments: Sequence[str]) -> CommandLine:
         raise UsageError(f"{error.argument_name}: {error.message}.") from error
     flags = [argument for argument in unknown if argument.startswith("-")]
     if flags:
-        raise UsageError(_no_flag(flags[0], arguments, settings_called))
+        raise UsageError(_no_flag(flags[0], arguments, setting_called))
     for name in _ONE_CONFIG:
         if getattr(known, name) is not None:
             raise UsageError(
@@ -92,12 +92,12 @@ def with_home(arguments: Sequence[str]) -> list[str]:
     return [re.sub(r"(?<=[=,\[])~(?=[/,\]]|$)", lambda _: home, text) for text in arguments]
 
 
-def refuse_flags(arguments: Sequence[str], find: Callable[[str], list[str]]) -> None:
+def refuse_flags(arguments: Sequence[str], find: Callable[[str], str | None]) -> None:
     """Refuse all flags, for a program that has none but --help.
 
     Args:
         arguments: the command line without the program.
-        find: from a name to the full names of the settings that could be meant.
+        find: from a name to the full name of the setting that could be meant.
 
     Raises:
         UsageError: there is one.
@@ -109,7 +109,7 @@ def refuse_flags(arguments: Sequence[str], find: Callable[[str], list[str]]) -> 
         if flag in ("-cd", "--config-dir"):
             folder = _value_after(flag, arguments) or "folder"
             raise UsageError(
-                f"{flag} is no flag of this program; write hydra.searchpath=[{folder}]."
+                f"{flag} is not a flag of this program; write hydra.searchpath=[{folder}]."
             )
         if flag in parser._option_string_actions:
             raise UsageError(
@@ -119,16 +119,17 @@ def refuse_flags(arguments: Sequence[str], find: Callable[[str], list[str]]) -> 
         raise UsageError(_no_flag(flag, arguments, find))
 
 
-def _no_flag(flag: str, arguments: Sequence[str], find: Callable[[str], list[str]]) -> str:
+def _no_flag(flag: str, arguments: Sequence[str], find: Callable[[str], str | None]) -> str:
     """Say what to write instead of a flag that there is not."""
     name, _, value = flag.lstrip("-").partition("=")
     found = find(name)
-    if not found:
+    if found is None:
         return (
-            f"{flag} is no flag; see --help, and give settings without dashes, as in setting=value."
+            f"{flag} is not a flag; see --help, and give settings without dashes, as in"
+            " setting=value."
         )
     value = value or _value_after(flag, arguments) or "..."
-    return f"{flag} is no flag; settings are given without dashes: {found[0]}={value}"
+    return f"{flag} is not a flag; settings are given without dashes: {found}={value}"
 
 
 def _refuse(message: str) -> NoReturn:
@@ -147,7 +148,7 @@ def _value_after(flag: str, arguments: Sequence[str]) -> str | None:
 def _search_in(folder: Path) -> str:
     if not folder.is_dir():
         raise UsageError(
-            f"--config-dir {folder} is no folder; give one with configs in folders of their groups,"
-            " such as experiment/mine.yaml."
+            f"--config-dir {folder} is not a folder; give one with configs in folders of their"
+            " groups, such as experiment/mine.yaml."
         )
     return search_in(folder)

@@ -3,51 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from gru_parallel.config.overrides import quoted, run_folder
-from gru_parallel.config.schema import Config, ProcessesConfig, by_full_name
+from gru_parallel.app.hydra_run import Load, Prepared, as_given, run_hydra
+from gru_parallel.app.outcome import USAGE_ERROR, fail
+from gru_parallel.app.run_folder import check_free
+from gru_parallel.config.overrides import compose_config, quoted, run_folder
+from gru_parallel.config.read_config import read_config
+from gru_parallel.config.schema import ProcessesConfig, by_full_name
 from gru_parallel.errors import UsageError
-from gru_parallel.ranks import Launch, Ranks, check_alike
+from gru_parallel.ranks import Launch, RankError, Ranks, check_alike, join
 from gru_parallel.run_folder import RunFolder
+from gru_parallel.version import __version__
 
 
-def check_launch(config: Config, launch: Launch | None) -> None:
-    """Refuse an engine that does not go with how this process was started.
+def run_as_rank(
+    arguments: list[str], launch: Launch, engine: ProcessesConfig, load: Load[Prepared]
+) -> int:
+    """Run together with the other ranks, and end with them.
 
-    Raises:
-        UsageError: see above.
+    Args:
+        arguments: overrides, as on the command line.
+        launch: what the launcher told this process.
+        engine: its settings.
+        load: imports the program.
+
+    Returns:
+        The exit status: 2 for a usage error.
     """
-    n_ranks = 1 if launch is None else launch.world_size
-    if isinstance(config.engine, ProcessesConfig):
-        if launch is None:
-            raise UsageError(
-                "engine=processes has a process for each stage, which torchrun starts:"
-                " torchrun --nproc-per-node 4 -m gru_parallel.train engine=processes ..., or"
-                " scripts/slurm.sh under SLURM."
-            )
-    elif n_ranks > 1:
-        raise UsageError(
-            f"engine={config.engine.name} runs in one process, but {n_ranks} were started; add"
-            " engine=processes, or start it without torchrun."
-        )
+    try:
+        ranks = join(launch, timeout_s=engine.timeout_s)
+    except UsageError as error:
+        # It is about this process alone.
+        return fail(error, USAGE_ERROR)
+    except RankError as error:
+        return fail(f"rank {launch.rank}: {error}", 1)
+    try:
+        with ranks:
+            try:
+                return _run_together(arguments, ranks, load)
+            except (RuntimeError, OSError) as error:
+                raise ranks.explain(error) from error
+    except RankError as error:
+        return fail(f"rank {launch.rank}: {error}", 1)
 
 
-def check_no_sweep(launch: Launch | None) -> None:
-    """Refuse a sweep where many processes were started.
-
-    Raises:
-        UsageError: see above.
-    """
-    if launch is not None and launch.world_size > 1:
-        raise UsageError(
-            f"A sweep is many runs, and {launch.world_size} processes were started for one; leave"
-            " out --multirun, and start torchrun once for each run."
-        )
+def _run_together(arguments: list[str], ranks: Ranks, load: Load[Prepared]) -> int:
+    common = common_arguments(arguments, ranks)
+    prepared: Prepared | None = None
+    own_problem: str | None = None
+    try:
+        composed = compose_config(common)
+        check_same_run(composed, ranks)
+        config = read_config(composed)
+        check_free(as_given(run_folder(common)), config.ckpt_path)
+        prepare, _ = load()
+        prepared = prepare(config, ranks)
+    except UsageError as error:
+        own_problem = str(error)
+    problem, is_speaker = first_problem(own_problem, ranks)
+    if problem is None and prepared is not None:
+        try:
+            prepared.check_together(ranks)
+        except UsageError as error:
+            problem, is_speaker = str(error), ranks.is_first
+    if problem is not None:
+        return fail(problem, USAGE_ERROR) if is_speaker else USAGE_ERROR
+    return run_hydra(common, prepared, load)
 
 
 def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
@@ -97,7 +122,7 @@ def check_same_run(composed: DictConfig, ranks: Ranks) -> None:
     Raises:
         UsageError: they do not; names what differs.
     """
-    versions = {"gru_parallel": version("gru-parallel"), "torch": torch.__version__}
+    versions = {"gru_parallel": __version__, "torch": torch.__version__}
     settings = by_full_name(OmegaConf.to_container(composed))
     check_alike(ranks, versions | {name: str(value) for name, value in settings.items()})
 

@@ -1,4 +1,4 @@
-"""`python -m gru_parallel.train`: plan, train, test, report."""
+"""The heavy half of `train`: plan, train, test, report."""
 
 from __future__ import annotations
 
@@ -8,24 +8,19 @@ from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor
 
-from gru_parallel.app.cli import TERMINATED, fail, run_under_hydra, write_resolved
-from gru_parallel.assembly import (
-    Start,
-    build_data,
-    build_module,
-    build_plan,
-    build_start,
-    build_trainer,
-    check_memory,
-    check_rates,
-    check_trainer,
-    quieten_lightning,
-    run_length,
-)
+from gru_parallel.app.outcome import TERMINATED, fail
+from gru_parallel.assembly.data import build_data
+from gru_parallel.assembly.length import run_length
+from gru_parallel.assembly.memory import check_memory
+from gru_parallel.assembly.module import build_module
+from gru_parallel.assembly.optimizer import check_rates
+from gru_parallel.assembly.planned import build_plan
+from gru_parallel.assembly.start import Start, build_start
+from gru_parallel.assembly.trainer import build_trainer, check_trainer, quieten_lightning
 from gru_parallel.config.schema import Config, plain
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import EndOfRunError, UsageError
@@ -35,11 +30,11 @@ from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_per_rank, gpu_i
 from gru_parallel.report import (
     RunResult,
     Summary,
-    draw_step,
     epoch_line,
     plan_table,
     results_table,
 )
+from gru_parallel.report.timeline_picture import draw_step
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.best_and_last import best_validation, written_checkpoints
@@ -100,7 +95,7 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     if ranks is not None:
         n_ranks = ranks_per_replica(config.data_parallel, ranks.world_size)
         replica = ranks.rank // n_ranks
-    data = build_data(config, replica)
+    data = build_data(config, SeriesDataModule, replica)
     check_memory(config, n_ranks or 1)
     planned = build_plan(
         config, data.n_channels, data.n_targets, check_exists=True, n_ranks=n_ranks
@@ -130,7 +125,8 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
     if prepared.start.words:
         console.print(prepared.start.words, soft_wrap=True, highlight=False, markup=False)
     if prepared.is_first:
-        write_resolved(composed, files.config)
+        resolved = OmegaConf.to_yaml(composed, resolve=True)
+        files.config.write_text(resolved, encoding="utf-8")
         files.plan.write_text(planned.plan.to_json() + "\n", encoding="utf-8")
         # That of a run that is resumed here: it tells how a run has ended.
         files.summary.unlink(missing_ok=True)
@@ -257,8 +253,3 @@ class _Running:
 
     def _say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def main() -> int:
-    """Run the command; return its exit status."""
-    return run_under_hydra(prepare, run)

@@ -27,7 +27,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from torch.utils.tensorboard import SummaryWriter
 
-from gru_parallel.config.schema import Config, ProcessesConfig, as_written
+from gru_parallel.config.rules import as_written
+from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.config.targets import check_arguments, check_known, find_target
 from gru_parallel.errors import UsageError
 from gru_parallel.training.process_strategy import check_callbacks
@@ -111,8 +112,8 @@ def _check_kind(name: str, settings: DictConfig, target: Any, kind: type[Any]) -
     is_other = isinstance(target, type) and not issubclass(target, kind)
     if is_other or isabstract(target):
         raise UsageError(
-            f"{name} ({settings._target_}) is no {kind.__name__} of Lightning's that could be made;"
-            " give a class that is one."
+            f"{name} ({settings._target_}) is not a {kind.__name__} of Lightning's that could be"
+            " made; give a class that is one."
         )
 
 
@@ -200,8 +201,8 @@ def _make(name: str, section: DictConfig, kind: type[Any]) -> list[Any]:
             ) from error
         if not isinstance(part, kind):
             raise UsageError(
-                f"{setting} ({target}) is no {kind.__name__} of Lightning's; give a class that is"
-                " one."
+                f"{setting} ({target}) is not a {kind.__name__} of Lightning's; give a class"
+                " that is one."
             )
         parts.append(part)
     return parts

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from gru_parallel.assembly.memory import check_series_memory
 from gru_parallel.config.schema import Config, CsvConfig
-from gru_parallel.data import (
-    CsvFormat,
-    SeriesDataModule,
-    Share,
-    Table,
-    load_tables,
-    lorenz96_table,
-)
+from gru_parallel.data.csv_format import CsvFormat
+from gru_parallel.data.lorenz96 import lorenz96_table
+from gru_parallel.data.series_data import SeriesData
+from gru_parallel.data.share import Share
+from gru_parallel.data.table import Table
+
+Data = TypeVar("Data", bound=SeriesData)
 
 
-def build_data(config: Config, replica: int = 0) -> SeriesDataModule:
+def build_data(config: Config, kind: type[Data], replica: int = 0) -> Data:
     """Load or generate the series and check that they yield windows.
 
     Args:
         config: the run's settings.
+        kind: what to make of them: `SeriesData`, or `SeriesDataModule` for Lightning.
         replica: of the pipeline, whose share of each batch is wanted.
 
     Raises:
         UsageError: the file or a setting of the data cannot work.
     """
     data = config.data
-    return SeriesDataModule(
+    return kind(
         _build_tables(config),
         input_length=data.input_length,
         horizon=data.horizon,
@@ -53,6 +53,9 @@ def _build_tables(config: Config) -> Table | list[Table]:
     data = config.data
     targets = _as_names(data.target)
     if isinstance(data, CsvConfig):
+        # With pandas, which a series that is generated can do without.
+        from gru_parallel.data.files import load_tables
+
         return load_tables(
             data.path,
             time_column=_as_names(data.time_column),

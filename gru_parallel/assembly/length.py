@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gru_parallel.config.schema import Config, TrainerConfig
-from gru_parallel.data import SeriesDataModule
+from gru_parallel.data.series_data import SeriesData
 from gru_parallel.errors import UsageError
 from gru_parallel.training.resume import Progress, steps_of_run
 
@@ -25,7 +25,7 @@ class RunLength:
     n_test_batches: int
 
 
-def run_length(config: Config, data: SeriesDataModule, done: Progress | None = None) -> RunLength:
+def run_length(config: Config, data: SeriesData, done: Progress | None = None) -> RunLength:
     """Work out how long a run is, and whether its batches are as many as its settings ask for.
 
     Args:

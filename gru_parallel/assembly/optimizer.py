@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -14,10 +14,14 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gru_parallel.assembly.length import RunLength
 from gru_parallel.config.check_training import TOTAL_STEPS, is_plateau
-from gru_parallel.config.schema import Config, as_written
+from gru_parallel.config.rules import as_written
+from gru_parallel.config.schema import Config
 from gru_parallel.config.targets import check_arguments, find_target
 from gru_parallel.errors import UsageError
-from gru_parallel.training.module import MakeOptimizer, MakeScheduler
+
+if TYPE_CHECKING:
+    # With Lightning, which nothing here needs.
+    from gru_parallel.training.module import MakeOptimizer, MakeScheduler
 
 # What a class of torch's or of the user's raises where its arguments cannot work.
 _FAULTS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
@@ -176,8 +180,8 @@ def _make(
         ) from error
     if not isinstance(made, kind):
         raise UsageError(
-            f"{name} ({section._target_}) is no {kind.__name__} of torch's; give a class that is"
-            " one."
+            f"{name} ({section._target_}) is not an {kind.__name__} of torch's; give a class"
+            " that is one."
         )
     return made
 

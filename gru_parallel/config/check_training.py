@@ -6,12 +6,13 @@ Lightning finds most of them only in the run, some in its last minute, and some 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any
 
 from omegaconf import DictConfig
 
-from gru_parallel.config.schema import Config, TrainerConfig, as_written
+from gru_parallel.choices import hint
+from gru_parallel.config.rules import as_written
+from gru_parallel.config.schema import Config, TrainerConfig
 from gru_parallel.errors import UsageError
 
 INTERVALS = ("step", "epoch")
@@ -31,8 +32,6 @@ def check_training(config: Config) -> None:
             something looks at is not logged.
     """
     trainer = config.trainer
-    _check_ranges(trainer)
-    _check_limits(trainer)
     if not trainer.fast_dev_run:
         _check_ends(trainer)
     _check_scheduler(config)
@@ -48,76 +47,12 @@ def check_training(config: Config) -> None:
             _check_early_stopping(f"callbacks.{key!s}", settings, trainer)
 
 
-def _check_ranges(trainer: TrainerConfig) -> None:
-    for name in ("max_epochs", "max_steps"):
-        value = getattr(trainer, name)
-        if value is not None and value != -1 and value < 1:
-            raise UsageError(
-                f"trainer.{name}={value} is no length of a run; use a whole number of at least 1,"
-                " or -1 for no limit."
-            )
-    if trainer.num_sanity_val_steps < -1:
-        raise UsageError(
-            f"trainer.num_sanity_val_steps={trainer.num_sanity_val_steps} is no number of batches;"
-            " use 0 or more, or -1 for all."
-        )
-    if trainer.fast_dev_run < 0:
-        raise UsageError(
-            f"trainer.fast_dev_run={trainer.fast_dev_run} is no number of batches; use true, or a"
-            " whole number of at least 1."
-        )
-    for name in ("gradient_clip_val", "reload_dataloaders_every_n_epochs"):
-        value = getattr(trainer, name)
-        if value is not None and not value >= 0:
-            raise UsageError(f"trainer.{name}={value:g} is out of range; use 0 or more.")
-    _check_time(trainer)
-    interval = trainer.val_check_interval
-    if isinstance(interval, bool | list):
-        raise UsageError(
-            f"trainer.val_check_interval={as_written(interval)} has the wrong type; give a share"
-            " of an epoch, a whole number of batches, or a time, 00:01:00:00 or {hours: 1}."
-        )
-    if isinstance(interval, int | float) and not interval > 0:
-        raise UsageError(
-            f"trainer.val_check_interval={interval} is not positive; use a number above 0."
-        )
-    if isinstance(interval, float) and interval > 1:
-        raise UsageError(
-            f"trainer.val_check_interval={interval} is no share of an epoch; use a share from 0.0"
-            " to 1.0, or a whole number of batches."
-        )
-
-
-def _check_time(trainer: TrainerConfig) -> None:
-    time = trainer.max_time
-    parts = time.values() if isinstance(time, dict) else ()
-    is_time = time is None or isinstance(time, str | dict)
-    if not is_time or any(isinstance(part, int | float) and part < 0 for part in parts):
-        raise UsageError(
-            f"trainer.max_time={as_written(time)} is no time; use days, hours, minutes and seconds,"
-            " 00:02:30:00 or {hours: 2, minutes: 30}."
-        )
-
-
-def _check_limits(trainer: TrainerConfig) -> None:
-    for name in ("train", "val", "test", "predict", "overfit"):
-        key = "overfit_batches" if name == "overfit" else f"limit_{name}_batches"
-        limit = getattr(trainer, key)
-        if limit is None:
-            continue
-        if isinstance(limit, float) and not 0 <= limit <= 1:
-            raise UsageError(
-                f"trainer.{key}={limit} is no share of the batches; use a share from 0.0 to 1.0,"
-                " or a whole number of batches."
-            )
-        if limit < 0:
-            least = "1" if name == "train" else "0"
-            raise UsageError(f"trainer.{key}={limit} is no number of batches; use {least} or more.")
-        if limit == 0 and name == "train":
-            raise UsageError(
-                f"trainer.{key}={limit} leaves no batch to train on; use a number above 0, or leave"
-                " it out."
-            )
+def needs_lightning(config: Config) -> bool:
+    """Say whether something is set that only Lightning can judge."""
+    trainer = config.trainer
+    asked = (trainer.max_time, trainer.val_check_interval, config.callbacks, config.logger)
+    is_counted_in_epochs = trainer.check_val_every_n_epoch is not None
+    return any(asked) or trainer.precision != "32-true" or not is_counted_in_epochs
 
 
 def _check_ends(trainer: TrainerConfig) -> None:
@@ -148,7 +83,7 @@ def _check_scheduler(config: Config) -> None:
     interval = scheduler.get("interval", "step")
     if interval not in INTERVALS:
         raise UsageError(
-            f"lr_scheduler.interval={as_written(interval)} is no choice; use one of"
+            f"lr_scheduler.interval={as_written(interval)} is not a valid choice; use one of"
             f" {', '.join(INTERVALS)}."
         )
     words = [str(key) for key, value in scheduler.items() if value == TOTAL_STEPS]
@@ -204,9 +139,7 @@ def _check_metric(name: str, metric: Any, config: Config) -> None:
             f" trainer.limit_val_batches={config.trainer.limit_val_batches} leaves them out; allow"
             " them, or leave out what looks at it."
         )
-    near = get_close_matches(str(metric), logged, n=1)
-    hint = f"did you mean {near[0]}? There are" if near else "use one of"
-    raise UsageError(f"{name}={as_written(metric)} is not logged; {hint} {', '.join(logged)}.")
+    raise UsageError(f"{name}={as_written(metric)} is not logged; {hint(metric, logged)}")
 
 
 def _may_log(metric: str, config: Config) -> bool:

@@ -1,8 +1,7 @@
-"""Mappings in overrides and files: no key twice, and a device map replaces the one before."""
+"""Mappings in overrides and files: no key twice."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,29 +14,6 @@ from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 
 from gru_parallel.errors import UsageError
-
-DEVICE_MAP = "placement.device_map"
-"""The one setting that may be a list or a mapping."""
-
-
-def replacing(overrides: Sequence[str]) -> list[str]:
-    """Have each device map replace the one that stood in its place.
-
-    Hydra merges it into that one: ranges of blocks not at all into a list, and into other ranges
-    only if they are the same.
-
-    Args:
-        overrides: as on the command line, flags included.
-
-    Returns:
-        The overrides, and before each that gives a device map one that takes the old one away.
-    """
-    given = re.compile(rf"\+{{0,2}}{re.escape(DEVICE_MAP)}=")
-    return [
-        text
-        for override in overrides
-        for text in ([f"++{DEVICE_MAP}=null"] if given.match(override) else []) + [override]
-    ]
 
 
 def check_keys(override: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -18,9 +17,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gru_parallel.config.column_names import as_text
-from gru_parallel.config.mappings import check_files, check_keys, replacing
-from gru_parallel.config.schema import conf_dir
+from gru_parallel.choices import meant
+from gru_parallel.config.folders import conf_dir
+from gru_parallel.config.for_hydra import for_hydra
+from gru_parallel.config.mappings import check_files, check_keys
 from gru_parallel.config.setting_names import Names, full_names, options_of_groups
 from gru_parallel.errors import UsageError
 
@@ -112,7 +112,7 @@ def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any
         _check_no_sweep(override)
         key = override.key_or_group
         if key not in known:
-            raise UsageError(f"{key} is no setting; {names.remedy(key)}")
+            raise UsageError(f"{key} is not a setting; {names.remedy(key)}")
         if override.is_delete() or override.is_add():
             raise UsageError(
                 f"{override.input_line} adds or takes away a setting; give it a value, {key}=..."
@@ -121,14 +121,11 @@ def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any
     return values
 
 
-def settings_called(name: str) -> list[str]:
-    """Return the full names of the settings that are called this, or nearly this."""
+def setting_called(name: str) -> str | None:
+    """Return the full name of the setting that is called this, or nearly this."""
     known = list(_settings(()))
     last = {full.rpartition(".")[2]: full for full in reversed(known)}
-    if name in known:
-        return [name]
-    near = get_close_matches(name, known, n=1, cutoff=0.8)
-    return [last[name]] if name in last else near
+    return name if name in known else last.get(name) or meant(name, known, cutoff=0.8)
 
 
 def _values(override: Override) -> list[Override]:
@@ -151,13 +148,15 @@ def _check_names(overrides: Sequence[Sequence[Override]]) -> None:
     Args:
         overrides: for each setting that is overridden, one for each value in the sweep.
     """
+    if not overrides:
+        return
     for values in overrides:
         _check_hydra(values[0])
     given = {values[0].key_or_group: values for values in overrides}
     folders = _folders(given.get(_SEARCH_PATH, []))
     for folder in folders:
         if not folder.is_dir():
-            raise UsageError(f"{_SEARCH_PATH}=[{folder}] is no folder; give one with configs.")
+            raise UsageError(f"{_SEARCH_PATH}=[{folder}] is not a folder; give one with configs.")
         check_files(folder)
     search = [str(each.input_line) for each in given.get(_SEARCH_PATH, [])[:1]]
     names = Names({}, options_of_groups([conf_dir(), *folders]))
@@ -193,9 +192,7 @@ def _as_list(value: Any) -> list[Any]:
 def _compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-            return compose(
-                CONFIG_NAME, replacing(as_text(overrides)), return_hydra_config=with_hydra
-            )
+            return compose(CONFIG_NAME, for_hydra(overrides), return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
         # Of some faults the message says nothing but where they are.
@@ -249,5 +246,5 @@ def _check_hydra(override: Override) -> None:
 def _check_key_of_hydra(key: str) -> None:
     known = [name for name in _settings((), with_hydra=True) if name.startswith("hydra.")]
     if key not in known:
-        near = get_close_matches(key, known, n=1, cutoff=0.0)
-        raise UsageError(f"{key} is no setting of Hydra; did you mean {near[0]}?")
+        near = meant(key, known, cutoff=0.0)
+        raise UsageError(f"{key} is not a setting of Hydra; did you mean {near}?")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import (
@@ -18,28 +18,16 @@ from omegaconf.errors import (
 
 from gru_parallel.config.check_config import check_config
 from gru_parallel.config.check_training import check_training
+from gru_parallel.config.rules import as_written, check_rules
 from gru_parallel.config.schema import (
-    DATA_SCHEMAS,
-    ENGINE_SCHEMAS,
     FREE_SECTIONS,
     SCHEMAS,
     Config,
-    as_written,
 )
+from gru_parallel.config.types import in_words
 from gru_parallel.errors import UsageError
 
 Section = TypeVar("Section")
-
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "list[float]": "numbers in brackets",
-    "list[int]": "whole numbers in brackets",
-    "list[str]": "names in brackets",
-    "str": "a text",
-    "None": "null",
-}
 
 # What the settings of the folder of a run can only mean when the run has one.
 _UNKNOWN_BEFORE_THE_RUN = "HydraConfig was not set"
@@ -56,13 +44,8 @@ def read_config(composed: DictConfig) -> Config:
     check_references(composed)
     _check_sections(composed)
     sections: dict[str, Any] = {
-        "data": read_section("data", _schema("data", DATA_SCHEMAS, composed), composed.data),
-        "engine": read_section(
-            "engine", _schema("engine", ENGINE_SCHEMAS, composed), composed.engine
-        ),
+        name: read_section(name, _schema(name, composed[name]), composed[name]) for name in SCHEMAS
     }
-    for section, schema in SCHEMAS.items():
-        sections[section] = read_section(section, schema, composed[section])
     config = Config(
         **sections,
         **{section: composed[section] for section in FREE_SECTIONS},
@@ -89,7 +72,7 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
         section: what is set.
 
     Raises:
-        UsageError: a key is unknown, a value has the wrong type or is not given.
+        UsageError: a key is unknown; a value has the wrong type, is not given, or breaks a rule.
     """
     # With references to other sections, which the schema knows nothing of, followed.
     section = DictConfig(OmegaConf.to_container(section, resolve=True))
@@ -97,7 +80,7 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
         merged = OmegaConf.merge(OmegaConf.structured(schema), section)
         read = OmegaConf.to_object(merged)
     except ConfigKeyError as error:
-        raise UsageError(f"{name}.{error.key} is no setting of {name}; leave it out.") from error
+        raise UsageError(f"{name}.{error.key} is not a setting of {name}; leave it out.") from error
     except MissingMandatoryValue as error:
         raise UsageError(_missing(name, schema, section)) from error
     except ValidationError as error:
@@ -105,6 +88,7 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
         key = re.split(r"[.\[]", str(error.full_key))[0]
         raise UsageError(_wrong_type(name, schema, section, key)) from error
     assert isinstance(read, schema)
+    check_rules(f"{name}." if name else "", read)
     return read
 
 
@@ -144,7 +128,9 @@ def _check_sections(composed: DictConfig) -> None:
     known = {field.name for field in fields(Config)}
     for key in map(str, composed):
         if key not in known:
-            raise UsageError(f"{key} is no section of the config; use {', '.join(sorted(known))}.")
+            raise UsageError(
+                f"{key} is not a section of the config; use {', '.join(sorted(known))}."
+            )
     for key in sorted(known):
         if key not in composed:
             raise UsageError(f"{key} is not in the config, and a run needs it; give it.")
@@ -152,27 +138,29 @@ def _check_sections(composed: DictConfig) -> None:
             continue
         if not isinstance(composed[key], DictConfig):
             raise UsageError(
-                f"{key}={as_written(composed[key])} is no section with settings; choose an option"
-                f" of {key}, or give its settings one by one, as in {key}.name=value."
+                f"{key}={as_written(composed[key])} is not a section with settings; choose an"
+                f" option of {key}, or give its settings one by one, as in {key}.name=value."
             )
 
 
-def _schema(group: str, schemas: Mapping[str, type[Any]], composed: DictConfig) -> type[Any]:
-    """Return the schema of the group's option that was chosen."""
-    name = composed[group].get("name")
+def _schema(group: str, section: DictConfig) -> type[Any]:
+    """Return the schema of a section, by its name where there are several."""
+    schemas = SCHEMAS[group]
+    if "" in schemas:
+        return schemas[""]
+    name = section.get("name")
     if name not in schemas:
         kind = "kind of data" if group == "data" else group
         raise UsageError(
-            f"{group}.name={as_written(name)} is no {kind}; use one of {', '.join(schemas)}."
+            f"{group}.name={as_written(name)} is not a valid {kind}; use one of"
+            f" {', '.join(schemas)}."
         )
-    schema = schemas[name]
-    given = set(map(str, composed[group]))
-    if any(field.name not in given for field in fields(schema)):
+    if any(field.name not in section for field in fields(schemas[name])):
         raise UsageError(
             f"{group}.name={name} is only the name of an option; choose it, with all its settings,"
             f" by {group}={name}."
         )
-    return schema
+    return schemas[name]
 
 
 def _missing(name: str, schema: type[Any], section: DictConfig) -> str:
@@ -186,19 +174,16 @@ def _missing(name: str, schema: type[Any], section: DictConfig) -> str:
 
 
 def _wrong_type(name: str, schema: type[Any], section: DictConfig, key: str) -> str:
-    annotation = next((str(f.type) for f in fields(schema) if f.name == key), "")
-    value = as_written(section.get(key))
-    setting = f"{name}.{key}" if name else key
-    kinds = annotation.split(" | ")
-    if "float" in kinds:
-        kinds = [kind for kind in kinds if kind != "int"]
-    return f"{setting}={value} has the wrong type; give {' or '.join(_KINDS[k] for k in kinds)}."
+    setting, value = f"{name}.{key}" if name else key, as_written(section.get(key))
+    kind = in_words(get_type_hints(schema)[key])
+    return f"{setting}={value} has the wrong type; give {kind}."
 
 
 def _read_seed(seed: Any) -> int:
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         raise UsageError(
-            f"seed={as_written(seed)} is no seed; use a whole number from 0 to {2**32 - 1}."
+            f"seed={as_written(seed)} is not a valid seed; use a whole number from 0 to"
+            f" {2**32 - 1}."
         )
     return seed
 

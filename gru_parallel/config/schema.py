@@ -1,13 +1,27 @@
-"""The typed schema of conf/: what a config holds, and where the yaml files stand."""
+"""The typed schema of conf/: what a config holds."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
+
+from gru_parallel.config.rules import (
+    AT_LEAST_0,
+    Count,
+    Directions,
+    Interval,
+    PartOfBatches,
+    Policies,
+    Rule,
+    RunLength,
+    Time,
+    one_of,
+)
+from gru_parallel.config.rules import as_written as as_written
 
 
 @dataclass
@@ -16,17 +30,17 @@ class DataConfig:
 
     name: str
     target: Any
-    input_length: int
-    horizon: int
-    batch_size: int
-    stride: int
-    min_input_length: int | None
+    input_length: Count
+    horizon: Count
+    batch_size: Count
+    stride: Count
+    min_input_length: Count | None
     split: list[float]
-    split_by: str
-    order: str
-    centre: str
-    season_length: int | None
-    num_workers: int
+    split_by: Annotated[str, one_of("time", "series")]
+    order: Annotated[str, one_of("shuffled", "streams")]
+    centre: Annotated[str, one_of("last", "none")]
+    season_length: Count | None
+    num_workers: Annotated[int, AT_LEAST_0]
 
 
 @dataclass
@@ -48,7 +62,7 @@ class CsvConfig(DataConfig):
     columns: list[str] | None
     time_column: Any
     series_column: str | None
-    missing: str
+    missing: Annotated[str, one_of("error", "interpolate", "drop")]
     frequency: str | None
     separator: str
     decimal: str
@@ -59,15 +73,21 @@ class CsvConfig(DataConfig):
 class ModelConfig:
     """conf/model."""
 
-    num_layers: int
-    layers_per_block: int
-    hidden_size: int
-    dropout: float
-    bidirectional: Any
-    h_0: Any
-    encoder: str
-    head: str
-    loss: str
+    num_layers: Count
+    layers_per_block: Count
+    hidden_size: Count
+    dropout: Annotated[
+        float,
+        Rule(
+            "is not a probability below 1; use 0 <= model.dropout < 1.",
+            lambda value: 0 <= value < 1,
+        ),
+    ]
+    bidirectional: Directions
+    h_0: Policies
+    encoder: Annotated[str, one_of("linear", "none")]
+    head: Annotated[str, one_of("window", "every_step")]
+    loss: Annotated[str, one_of("mse", "mae", "huber")]
 
 
 @dataclass
@@ -83,9 +103,9 @@ class ScheduleConfig:
     """conf/schedule."""
 
     name: str
-    n_micro_batches: int
-    n_chunks: int
-    truncate: int | None
+    n_micro_batches: Count
+    n_chunks: Count
+    truncate: Count | None
 
 
 @dataclass
@@ -99,42 +119,66 @@ class EngineConfig:
 class ProcessesConfig(EngineConfig):
     """conf/engine/processes.yaml."""
 
-    data_parallel: int
-    timeout_s: float
+    data_parallel: Count
+    timeout_s: Annotated[
+        float,
+        Rule("is not a time; use a number of seconds above 0.", lambda value: value > 0),
+    ]
 
 
 @dataclass
 class TrainerConfig:
     """conf/trainer: the arguments of Lightning's Trainer that a run leaves to its user."""
 
-    max_epochs: int | None
-    min_epochs: int | None
-    max_steps: int
-    min_steps: int | None
-    max_time: Any
+    max_epochs: RunLength | None
+    min_epochs: Count | None
+    max_steps: RunLength
+    min_steps: Count | None
+    max_time: Time
     precision: Any
-    gradient_clip_val: float | None
-    gradient_clip_algorithm: str | None
-    accumulate_grad_batches: int
-    log_every_n_steps: int
-    val_check_interval: Any
-    check_val_every_n_epoch: int | None
-    num_sanity_val_steps: int
-    limit_train_batches: int | float | None
-    limit_val_batches: int | float | None
-    limit_test_batches: int | float | None
-    limit_predict_batches: int | float | None
-    overfit_batches: int | float
-    fast_dev_run: int | bool
-    deterministic: bool | str | None
+    gradient_clip_val: Annotated[float, AT_LEAST_0] | None
+    gradient_clip_algorithm: Annotated[str, one_of("norm", "value")] | None
+    accumulate_grad_batches: Count
+    log_every_n_steps: Count
+    val_check_interval: Interval
+    check_val_every_n_epoch: Count | None
+    num_sanity_val_steps: Annotated[
+        int,
+        Rule(
+            "is not a number of batches; use 0 or more, or -1 for all.", lambda value: value >= -1
+        ),
+    ]
+    limit_train_batches: (
+        Annotated[
+            PartOfBatches,
+            Rule(
+                "leaves no batch to train on; use a number above 0, or leave it out.",
+                lambda value: value != 0,
+            ),
+        ]
+        | None
+    )
+    limit_val_batches: PartOfBatches | None
+    limit_test_batches: PartOfBatches | None
+    limit_predict_batches: PartOfBatches | None
+    overfit_batches: PartOfBatches
+    fast_dev_run: Annotated[
+        int | bool,
+        Rule(
+            "is not a number of batches; use true, or a whole number of at least 1.",
+            lambda value: value >= 0,
+        ),
+    ]
+    deterministic: Annotated[bool | str, one_of(True, False, "warn")] | None
     benchmark: bool | None
     inference_mode: bool
-    profiler: str | None
+    # PyTorch's would need hooks on modules, which a pipeline does not call as wholes.
+    profiler: Annotated[str, one_of("simple", "advanced")] | None
     detect_anomaly: bool
     enable_checkpointing: bool
     enable_progress_bar: bool
     enable_model_summary: bool
-    reload_dataloaders_every_n_epochs: int
+    reload_dataloaders_every_n_epochs: Annotated[int, AT_LEAST_0]
 
     @property
     def validates(self) -> bool:
@@ -214,34 +258,15 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-DATA_SCHEMAS: dict[str, type[Lorenz96Config] | type[CsvConfig]] = {
-    "lorenz96": Lorenz96Config,
-    "csv": CsvConfig,
+SCHEMAS: dict[str, dict[str, type[Any]]] = {
+    "data": {"lorenz96": Lorenz96Config, "csv": CsvConfig},
+    "engine": {"threads": EngineConfig, "processes": ProcessesConfig},
+    "model": {"": ModelConfig},
+    "placement": {"": PlacementConfig},
+    "schedule": {"": ScheduleConfig},
+    "trainer": {"": TrainerConfig},
 }
-SCHEMAS = {
-    "model": ModelConfig,
-    "placement": PlacementConfig,
-    "schedule": ScheduleConfig,
-    "trainer": TrainerConfig,
-}
-ENGINE_SCHEMAS: dict[str, type[EngineConfig]] = {
-    "threads": EngineConfig,
-    "processes": ProcessesConfig,
-}
+"""What each section holds, by its name where that decides."""
+
 FREE_SECTIONS = ("optimizer", "lr_scheduler", "callbacks", "logger")
 """Sections whose keys are the arguments of somebody else's classes."""
-
-
-def as_written(value: Any) -> Any:
-    """Return a setting's value as one writes it on the command line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | ListConfig):
-        return f"[{','.join(str(as_written(each)) for each in value)}]"
-    return "null" if value is None else value
-
-
-def conf_dir() -> Path:
-    """Return the folder of the yaml files: in the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())

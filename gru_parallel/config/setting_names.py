@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, Node, OmegaConf
 
-from gru_parallel.config.schema import FREE_SECTIONS, as_written
+from gru_parallel.choices import hint, meant
+from gru_parallel.config.rules import as_written
+from gru_parallel.config.schema import FREE_SECTIONS
 from gru_parallel.config.targets import arguments_of, find_target
 from gru_parallel.errors import UsageError
 
@@ -38,7 +39,7 @@ _NOT_OF_THE_TRAINER = {
         "would take from the run what it needs to train, to log or to save; leave it out.",
     ),
 }
-"""Arguments of Lightning's Trainer that are no settings, and why."""
+"""Arguments of Lightning's Trainer that are not settings, and why."""
 
 # Arguments that every optimiser and every schedule of the rate is given.
 _N_GIVEN = {"optimizer": 1, "lr_scheduler": 1}
@@ -75,10 +76,9 @@ class Names:
             return
         options = list(self.groups[group])
         if value not in options:
-            near = get_close_matches(str(value), options, n=1)
-            hint = f"did you mean {group}={near[0]}? There are" if near else "use one of"
             raise UsageError(
-                f"{group}={as_written(value)} is no option of {group}; {hint} {', '.join(options)}."
+                f"{group}={as_written(value)} is not an option of {group};"
+                f" {hint(value, options, f'{group}=')}"
             )
 
     def check_key(self, override: Override) -> None:
@@ -104,7 +104,7 @@ class Names:
         owner = self._owner(key)
         if owner is not None:
             raise UsageError(f"{key} is a setting of {owner}; add {owner} to use it.")
-        raise UsageError(f"{key} is no setting; {self.remedy(key)}")
+        raise UsageError(f"{key} is not a setting; {self.remedy(key)}")
 
     def remedy(self, key: str) -> str:
         """Say what could have been meant: a setting of the same section, or else any."""
@@ -113,12 +113,10 @@ class Names:
         if siblings:
             # By what comes after the section, which all of them share.
             tails = [each.partition(".")[2] for each in siblings]
-            near = [f"{section}.{tail}" for tail in get_close_matches(name, tails, n=1)]
+            near = meant(name, tails) and f"{section}.{meant(name, tails)}"
         else:
-            near = get_close_matches(key, list(self.settings), n=1, cutoff=0.7)
-        return (
-            f"did you mean {near[0]}?" if near else f"there are {', '.join(siblings or self.top)}."
-        )
+            near = meant(key, self.settings, cutoff=0.7)
+        return f"did you mean {near}?" if near else f"there are {', '.join(siblings or self.top)}."
 
     def _check_deletion(self, key: str) -> None:
         """Refuse to have taken away what a run needs: all but arguments of other people's."""
@@ -150,20 +148,20 @@ class Names:
         make = find_target(part, OmegaConf.create({"_target_": target}))
         parameters = arguments_of(make, _N_GIVEN.get(part, 0))
         if parameters is None:
-            raise UsageError(f"{key} is no setting; to pass it on as it is, write +{key}=...")
+            raise UsageError(f"{key} is not a setting; to pass it on as it is, write +{key}=...")
         arguments = [parameter.name for parameter in parameters]
         if name in arguments:
             raise UsageError(
                 f"{key} is an argument of {target} that has no default here, and takes a plus to be"
                 f" added: +{key}=..."
             )
-        near = get_close_matches(name, arguments, n=1)
-        if near:
-            meant = f"{part}.{near[0]}"
-            written = meant if meant in self.settings else f"+{meant}=..."
-            raise UsageError(f"{key} is no setting; did you mean {written}?")
+        near = meant(name, arguments)
+        if near is not None:
+            full = f"{part}.{near}"
+            written = full if full in self.settings else f"+{full}=..."
+            raise UsageError(f"{key} is not a setting; did you mean {written}?")
         raise UsageError(
-            f"{key} is no setting, and {target} has no such argument; it takes"
+            f"{key} is not a setting, and {target} has no such argument; it takes"
             f" {', '.join(arguments) or 'none'}."
         )
 

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
-from enum import Enum
 from inspect import Parameter, signature
-from pathlib import Path, PurePath
 from pkgutil import resolve_name
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
-from gru_parallel.config.schema import as_written
+from gru_parallel.choices import meant
+from gru_parallel.config.rules import as_written
+from gru_parallel.config.types import fits, in_words
 from gru_parallel.errors import UsageError
 
-_WORDS: dict[Any, str] = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    Path: "a path",
-    NoneType: "null",
-}
 _NOT_ARGUMENTS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 
 
@@ -50,12 +40,12 @@ def find_target(name: str, settings: Any) -> Any:
         found = resolve_name(str(target))
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"{name}._target_={target} is no class that can be imported ({error}); give its full"
+            f"{name}._target_={target} is not a class that can be imported ({error}); give its full"
             f" name, as in {name}._target_=package.module.Class."
         ) from error
     if not callable(found):
         raise UsageError(
-            f"{name}._target_={target} is no class, but a {type(found).__name__}; give the full"
+            f"{name}._target_={target} is not a class but a {type(found).__name__}; give the full"
             f" name of a class, as in {name}._target_=package.module.Class."
         )
     return found
@@ -96,7 +86,7 @@ def check_arguments(
         settings: `_target_` and arguments.
         make: what `_target_` names.
         n_given: of its first arguments, those that the settings do not give.
-        others: settings that are no arguments.
+        others: settings that are not arguments.
         words: values that stand for something else.
         finite: whether no number may be infinite.
 
@@ -132,16 +122,16 @@ def check_known(
         name: of the settings, such as "optimizer".
         settings: `_target_` and arguments.
         known: the arguments that there are.
-        others: settings that are no arguments.
+        others: settings that are not arguments.
 
     Raises:
         UsageError: the settings give another.
     """
     for key in map(str, settings):
         if key not in (*_NOT_ARGUMENTS, *others, *known):
-            near = get_close_matches(key, known, n=1)
+            near = meant(key, known)
             remedy = (
-                f"did you mean {name}.{near[0]}?"
+                f"did you mean {name}.{near}?"
                 if near
                 else f"leave it out, a default with ~{name}.{key}, and use arguments that the class"
                 f" takes: {', '.join(known) or 'none'}."
@@ -177,69 +167,11 @@ def _hints(make: Callable[..., Any]) -> dict[str, Any]:
 
 def _check_finite(setting: str, value: Any, finite: bool) -> None:
     if isinstance(value, float) and (math.isnan(value) or (finite and math.isinf(value))):
-        raise UsageError(f"{setting}={value} is no number to compute with; use a finite one.")
+        raise UsageError(f"{setting}={value} is not a number to compute with; use a finite one.")
 
 
 def _check_type(setting: str, value: Any, hint: Any) -> None:
-    if not _fits(value, hint):
-        raise UsageError(f"{setting}={as_written(value)} has the wrong type; give {_kind(hint)}.")
-
-
-def _kind(hint: Any) -> str:
-    """Say in words what an annotated type takes."""
-    hints = _alternatives(hint)
-    words: list[str] = []
-    for each in hints:
-        if get_origin(each) is Literal:
-            words += map(str, get_args(each))
-        elif get_origin(each) in (list, tuple):
-            words.append(f"{_number(get_args(each))}values in brackets")
-        elif each in _WORDS and not (each is int and float in hints):
-            words.append(_WORDS[each])
-    return " or ".join(words) or "what the class takes"
-
-
-def _number(kinds: tuple[Any, ...]) -> str:
-    """Say how many values a tuple of these kinds has, if that is fixed."""
-    return "" if len(kinds) < 2 or ... in kinds else f"{len(kinds)} "
-
-
-def _fits_sequence(value: Any, hint: Any) -> bool:
-    if isinstance(value, bool | int | float | str | NoneType):
-        return False
-    kinds = get_args(hint)
-    if get_origin(hint) is list or not kinds or ... in kinds:
-        return True
-    return len(value) == len(kinds) and all(map(_fits, value, kinds))
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    """Say whether a value may be of an annotated type; where one cannot tell, it may."""
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, each) for each in get_args(hint))
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if hint in (Any, object):
-        return True
-    if hint is None or hint is NoneType:
-        return value is None
-    if hint is bool:
-        return isinstance(value, bool)
-    if hint in (int, float):
-        allowed = int if hint is int else (int, float)
-        return isinstance(value, allowed) and not isinstance(value, bool)
-    if hint is str:
-        return isinstance(value, str)
-    if get_origin(hint) in (list, tuple):
-        return _fits_sequence(value, hint)
-    if isinstance(hint, type) and isinstance(value, bool | int | float | str | NoneType):
-        if issubclass(hint, PurePath):
-            return isinstance(value, str)
-        # Of these one cannot tell: a value may stand for one of them, or be one by what it can do.
-        is_loose = issubclass(hint, Enum) or getattr(hint, "_is_protocol", False)
-        return is_loose or hint in type(value).__mro__
-    return True
+    if not fits(value, hint):
+        raise UsageError(
+            f"{setting}={as_written(value)} has the wrong type; give {in_words(hint)}."
+        )

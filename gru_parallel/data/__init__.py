@@ -1,34 +1,27 @@
 """From series to the batches of a training run: file, split, scale, windows, Lightning."""
 
-from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
-from gru_parallel.data.csv_format import CsvFormat
-from gru_parallel.data.datamodule import SeriesDataModule
-from gru_parallel.data.files import load_tables
-from gru_parallel.data.loader import ResumableLoader, ShuffledWindows
-from gru_parallel.data.lorenz96 import lorenz96_table
-from gru_parallel.data.share import Share
-from gru_parallel.data.standardize import Standardizer
-from gru_parallel.data.streams import StreamBatches
-from gru_parallel.data.table import Table, tables_from_arrays
-from gru_parallel.data.window_shape import WindowShape
-from gru_parallel.data.windows import Batch, WindowDataset
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Batch",
-    "CsvFormat",
-    "ResumableLoader",
-    "Score",
-    "SeriesDataModule",
-    "Share",
-    "ShuffledWindows",
-    "Standardizer",
-    "StreamBatches",
-    "Table",
-    "WindowDataset",
-    "WindowShape",
-    "load_tables",
-    "lorenz96_table",
-    "repeat_last",
-    "seasonal_naive",
-    "tables_from_arrays",
-]
+from gru_parallel.lazy import lazily
+
+if TYPE_CHECKING:
+    from gru_parallel.data.datamodule import SeriesDataModule as SeriesDataModule
+    from gru_parallel.data.files import load_tables as load_tables
+    from gru_parallel.data.share import Share as Share
+    from gru_parallel.data.table import Table as Table
+    from gru_parallel.data.table import tables_from_arrays as tables_from_arrays
+    from gru_parallel.data.windows import Batch as Batch
+    from gru_parallel.data.windows import WindowDataset as WindowDataset
+else:
+    __getattr__, __dir__, __all__ = lazily(
+        __name__,
+        {
+            "Batch": "windows",
+            "SeriesDataModule": "datamodule",
+            "Share": "share",
+            "Table": "table",
+            "WindowDataset": "windows",
+            "load_tables": "files",
+            "tables_from_arrays": "table",
+        },
+    )

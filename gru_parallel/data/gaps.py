@@ -13,7 +13,6 @@ it is to forecast.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gru_parallel.data.parts import SeriesPart
@@ -72,5 +71,7 @@ def _drawn_through(values: Values, columns: Sequence[str], series: str) -> Value
 
 def _repeated(values: Values, at_first: Values) -> Values:
     """The last known value of each column, and `at_first` where there is none yet."""
-    forward = pd.DataFrame(values).ffill().to_numpy()
-    return np.where(np.isnan(forward), at_first, forward)
+    rows = np.arange(len(values))[:, None]
+    last_known = np.maximum.accumulate(np.where(np.isnan(values), -1, rows), axis=0)
+    repeated = np.take_along_axis(values, np.maximum(last_known, 0), axis=0)
+    return np.where(last_known < 0, at_first, repeated)

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gru_parallel.choices import POLICIES
 from gru_parallel.errors import ShapeError, UsageError
 from gru_parallel.model.dropout import DropoutKey, dropout
 from gru_parallel.model.ragged import BatchSizes, segments
-
-POLICIES = ("zeros", "given", "learned", "carry", "previous")
-"""Where a block's h_0 may come from, see hidden.py."""
 
 
 class Block(nn.Module, ABC):

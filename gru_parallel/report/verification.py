@@ -11,13 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gru_parallel.report.units import format_difference
-from gru_parallel.verification import (
-    Answer,
-    Cut,
-    Settings,
-    largest_of_each,
-    layers_each,
-)
+from gru_parallel.verification.cuts import Cut
+from gru_parallel.verification.difference import largest_of_each
+from gru_parallel.verification.settings import Settings
+from gru_parallel.verification.starts import Answer, layers_each
 
 MEASURES = ("output", "h_n", "dL/dx", "dL/dh_0", "dL/dw")
 

@@ -13,6 +13,7 @@ from gru_parallel.model import GRUStack, StackModel, StepHead, SumLoss, Windows
 from gru_parallel.placement import Grid
 from gru_parallel.planning import plan_from_device_map
 from gru_parallel.verification.cuts import spread
+from gru_parallel.verification.devices import device_pools
 from gru_parallel.verification.sequences import INPUT_SIZE, Sequences, gradient
 from gru_parallel.verification.settings import Settings
 
@@ -123,14 +124,14 @@ def run_blocks(
         whole.num_layers,
         layers_each,
         h_0=policies,
-        dtype=settings.torch_dtype,
+        dtype=getattr(torch, settings.dtype),
     )
     states = {} if learned is None else {f"h_0_l{k}": state for k, state in enumerate(learned)}
     stack.load_state_dict(whole.state_dict() | states)
     model = StackModel(nn.Identity(), stack, Outputs(whole.hidden_size))
     n_blocks = len(stack.gru_blocks)
     plan = plan_from_device_map(
-        list(spread(settings.device_pools[0][:n_blocks], n_blocks)),
+        list(spread(device_pools(settings)[0][:n_blocks], n_blocks)),
         existing_devices(),
         num_layers=whole.num_layers,
         grid=Grid(layers_each, n_micro_batches=2, n_chunks=min(3, settings.n_steps)),

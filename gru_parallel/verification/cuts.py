@@ -10,6 +10,7 @@ from torch import nn
 
 from gru_parallel.dropin.gru import GRU
 from gru_parallel.schedule import SCHEDULES
+from gru_parallel.verification.devices import device_pools
 from gru_parallel.verification.difference import Differences, compare
 from gru_parallel.verification.sequences import draw_gru, draw_sequences, run, shorten
 from gru_parallel.verification.settings import Settings
@@ -96,7 +97,7 @@ def placements(settings: Settings, *, bidirectional: bool) -> Iterator[Placement
     for layers_per_block in range(1, settings.num_layers + 1):
         n_blocks = -(-settings.num_layers // layers_per_block)
         yield Placement(layers_per_block, None)
-        for pool in settings.device_pools:
+        for pool in device_pools(settings):
             for n_stages in sorted({min(2, n_blocks, len(pool)), min(n_blocks, len(pool))}):
                 yield Placement(layers_per_block, spread(pool[:n_stages], n_blocks))
             if bidirectional and len(pool) >= 2:

@@ -60,7 +60,7 @@ def draw_gru(settings: Settings, *, bidirectional: bool = False) -> nn.GRU:
             settings.hidden_size,
             settings.num_layers,
             bidirectional=bidirectional,
-            dtype=settings.torch_dtype,
+            dtype=getattr(torch, settings.dtype),
         )
 
 
@@ -78,7 +78,7 @@ def draw_sequences(
     n_directions = 2 if bidirectional else 1
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=settings.torch_dtype)
+        return torch.randn(shape, generator=generator, dtype=getattr(torch, settings.dtype))
 
     states = (settings.num_layers * n_directions, settings.batch_size, settings.hidden_size)
     steps = (settings.n_steps, settings.batch_size)

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from gru_parallel.assembly import build_data, run_length
+from gru_parallel.assembly.data import build_data
+from gru_parallel.assembly.length import run_length
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
+from gru_parallel.data.series_data import SeriesData
 from gru_parallel.errors import UsageError
 from tests.cli.in_process import SMALL
 from tests.runs import make_data, make_module, make_trainer
@@ -18,7 +20,7 @@ N_BATCHES = 4
 def n_test_batches(**options: Any) -> int:
     overrides = [f"trainer.{name}={value}" for name, value in options.items()]
     config = read_config(compose_config([*SMALL, "data.batch_size=16", *overrides]))
-    return run_length(config, build_data(config)).n_test_batches
+    return run_length(config, build_data(config, SeriesData)).n_test_batches
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,6 @@ def test_the_steps_of_a_run_are_known(
 ) -> None:
     config = read_config(compose_config([*SMALL, *overrides]))
 
-    length = run_length(config, build_data(config))
+    length = run_length(config, build_data(config, SeriesData))
 
     assert (length.n_steps, length.n_epochs) == (n_steps, n_epochs)

@@ -12,8 +12,7 @@ import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
 
-from gru_parallel.app import plan, train, verify
-from gru_parallel.app.cli import run_in_place, run_under_hydra
+from gru_parallel.app import commands as own
 
 SMALL = (
     "data.n_steps=260",
@@ -60,26 +59,25 @@ def commands(
         return Ended(status, printed.out, printed.err, run_folder)
 
     def run_train(*overrides: str, run: str = "run", flags: tuple[str, ...] = ()) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["train", *flags, *overrides, f"hydra.run.dir={run}"])
+        arguments = [*flags, *overrides, f"hydra.run.dir={run}"]
+        # Hydra reads it, and hydra_run changes it.
+        monkeypatch.setattr(sys, "argv", ["train", *arguments])
         # hydra.main would set it for good.
         monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
         # A process begins with none; that of another test would name another folder.
         monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
         capsys.readouterr()
-        return end(run_under_hydra(train.prepare, train.run), folder / run)
+        return end(own.run("train", arguments), folder / run)
 
     def run_plan(*overrides: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["plan", *overrides])
         capsys.readouterr()
-        return end(run_in_place(plan.HELP, plan.prepare, plan.show), folder)
+        return end(own.run("plan", overrides), folder)
 
     def run_verify(*overrides: str) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["verify", *overrides])
         # The command would turn it off for good.
         monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
         capsys.readouterr()
-        show = (verify.prepare, verify.show, verify.find_settings)
-        return end(run_in_place(verify.HELP, *show), folder)
+        return end(own.run("verify", overrides), folder)
 
     return run_train, run_plan, run_verify
 

@@ -15,8 +15,7 @@ from typing import Any
 
 from torch.distributed import TCPStore
 
-from gru_parallel.app import together, train
-from gru_parallel.app.cli import run_under_hydra
+from gru_parallel.app import commands, together
 from tests.cli.in_process import SMALL
 from tests.forked_ranks import ForkedRank
 from tests.rank_processes import free_port, rank_environment
@@ -146,9 +145,8 @@ def run_command(world: World, folder: Path) -> None:
     if world.n_rows[rank] > 0:
         rows = (f"{row % 7},{row % 5}" for row in range(world.n_rows[rank]))
         Path("series.csv").write_text("\n".join(["a,b", *rows]))
-    together.version = lambda _: world.versions[rank]  # type: ignore[assignment]
-    sys.argv = ["train", *world.arguments[rank], f"hydra.run.dir={folder / 'run'}"]
-    sys.exit(run_under_hydra(train.prepare, train.run))
+    together.__version__ = world.versions[rank]
+    sys.exit(commands.run("train", [*world.arguments[rank], f"hydra.run.dir={folder / 'run'}"]))
 
 
 def harm(world: World, ranks: Sequence[ForkedRank], folder: Path, end: float) -> None:

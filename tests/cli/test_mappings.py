@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from gru_parallel.config import schema as config
+from gru_parallel.config import folders
 from gru_parallel.config.overrides import check_sweep, compose_config
 from gru_parallel.errors import UsageError
 from tests.cli.in_process import SMALL, RunCommand, losses_of
@@ -98,7 +98,7 @@ def test_a_block_named_twice_ends_both_commands(
 def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of an experiment, in a conf/ of its own."""
     conf = tmp_path / "conf"
-    shutil.copytree(config.conf_dir(), conf)
+    shutil.copytree(folders.conf_dir(), conf)
     for name, module in list(sys.modules.items()):
         if name.startswith("gru_parallel") and hasattr(module, "conf_dir"):
             monkeypatch.setattr(module, "conf_dir", lambda: conf)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from gru_parallel.app import cli
+from gru_parallel.app import together
 from gru_parallel.errors import DataWarning
 from tests.cli.in_process import SMALL, RunCommand, summary_of
 from tests.cli.in_process import Ended as EndedAlone
@@ -386,7 +386,11 @@ def test_processes_without_a_launcher_are_refused(train_command: RunCommand) -> 
             "engine=threads runs in one process, but 2 were started; add engine=processes,",
         ),
         (["seed=1,2"], ("-m",), "A sweep is many runs, and 2 processes were started for one;"),
-        (["engine=processes", "model.hiden_size=8"], (), "model.hiden_size is no setting; did you"),
+        (
+            ["engine=processes", "model.hiden_size=8"],
+            (),
+            "model.hiden_size is not a setting; did you",
+        ),
     ],
     ids=["threads", "a sweep", "a mistyped key"],
 )
@@ -415,7 +419,7 @@ def test_one_rank_says_what_is_to_be_known_of_the_data(
         warnings.warn("data.path=a.csv: 3 rows are missing.", DataWarning, stacklevel=2)
         return 0
 
-    monkeypatch.setattr(cli, "_run_as_rank", run_as_rank)
+    monkeypatch.setattr(together, "run_as_rank", run_as_rank)
     be_rank(monkeypatch, rank)
 
     ended = train_command(*SMALL, "engine=processes")

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import DictConfig
 
 from gru_parallel.config.overrides import compose_config
-from gru_parallel.config.schema import DATA_SCHEMAS, SCHEMAS
+from gru_parallel.config.schema import SCHEMAS
 
 DECIDED_ELSEWHERE = {
     "accelerator",
@@ -28,15 +28,13 @@ DECIDED_ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize("name", DATA_SCHEMAS)
-def test_the_yaml_of_data_has_the_keys_of_its_schema(name: str) -> None:
-    section = compose_config([f"data={name}"]).data
-    assert set(section) == {field.name for field in fields(DATA_SCHEMAS[name])}
+@pytest.mark.parametrize(
+    ("section", "name"), [(section, name) for section in SCHEMAS for name in SCHEMAS[section]]
+)
+def test_the_yaml_of_a_section_has_the_keys_of_its_schema(section: str, name: str) -> None:
+    composed = compose_config([f"{section}={name}"] if name else [])
 
-
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_the_yaml_of_a_section_has_the_keys_of_its_schema(name: str) -> None:
-    assert set(compose_config([])[name]) == {field.name for field in fields(SCHEMAS[name])}
+    assert set(composed[section]) == {field.name for field in fields(SCHEMAS[section][name])}
 
 
 def test_the_trainers_arguments_are_lightnings() -> None:

@@ -17,7 +17,10 @@ from gru_parallel.report.units import format_difference
 from gru_parallel.stage import block_section
 from gru_parallel.stage.block_section import BlockSection
 from gru_parallel.stage.stage_pass import StagePass
-from gru_parallel.verification import Settings, largest_of_each, measure_cuts, measure_starts
+from gru_parallel.verification.cuts import measure_cuts
+from gru_parallel.verification.difference import largest_of_each
+from gru_parallel.verification.settings import Settings
+from gru_parallel.verification.starts import measure_starts
 from tests.cli.in_process import RunCommand
 
 SMALL = ("num_layers=2", "hidden_size=3", "lengths=[6,4]", "batch_size=3")
@@ -144,11 +147,11 @@ def test_what_should_differ_and_does_not_is_a_broken_promise(
 
 
 BAD = {
-    "a mistyped key": ("num_layer=3", ["num_layer is no setting", "did you mean num_layers?"]),
+    "a mistyped key": ("num_layer=3", ["num_layer is not a setting", "did you mean num_layers?"]),
     "a key of training": ("model.num_layers=3", ["did you mean num_layers?"]),
-    "an unknown key": ("colour=red", ["colour is no setting", "hidden_size"]),
+    "an unknown key": ("colour=red", ["colour is not a setting", "hidden_size"]),
     "a reference to nothing": ("seed=${seeds}", ["seed=${seeds}", "leads to no value"]),
-    "a flag": ("--num_layers=3", ["--num_layers=3 is no flag", ": num_layers=3"]),
+    "a flag": ("--num_layers=3", ["--num_layers=3 is not a flag", ": num_layers=3"]),
     "a setting taken away": ("~seed", ["~seed", "seed=..."]),
     "one layer": ("num_layers=1", ["num_layers=1 cannot be cut", "2 or more"]),
     "half a layer": ("num_layers=2.5", ["num_layers=2.5", "whole number"]),

@@ -7,10 +7,12 @@ import sys
 import pytest
 from rich.console import Console
 
-from gru_parallel.assembly import build_data
+from gru_parallel.assembly.data import build_data
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
-from gru_parallel.report import RunResult, draw_step, results_table
+from gru_parallel.data.series_data import SeriesData
+from gru_parallel.report import RunResult, results_table
+from gru_parallel.report.timeline_picture import draw_step
 from tests.cli.in_process import SMALL, RunCommand, checkpoint_of, rows_of, summary_of
 
 BATCHES_OF_16 = (*SMALL, "data.batch_size=16")
@@ -23,7 +25,7 @@ def epoch_lines(text: str) -> list[str]:
 
 def repeat_last_of(overrides: tuple[str, ...], n_windows: int) -> dict[str, float]:
     """Work out the errors of repeating the last value by hand."""
-    data = build_data(read_config(compose_config(list(overrides))))
+    data = build_data(read_config(compose_config(list(overrides))), SeriesData)
     batch = data.dataset("test").__getitems__(range(n_windows))
     # Windows are relative to their last row, so the forecast is zero.
     errors = batch["y"].double()

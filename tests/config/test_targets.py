@@ -102,5 +102,5 @@ def test_a_needed_argument_that_is_missing_is_refused() -> None:
 
 
 def test_a_module_is_no_target() -> None:
-    with pytest.raises(UsageError, match=r"mine\._target_=json is no class, but a module"):
+    with pytest.raises(UsageError, match=r"mine\._target_=json is not a class but a module"):
         find_target("mine", OmegaConf.create({"_target_": "json"}))

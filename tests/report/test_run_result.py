@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gru_parallel.errors import UsageError
-from gru_parallel.report import RunResult, draw_step, results_table
+from gru_parallel.report import RunResult, results_table
+from gru_parallel.report.timeline_picture import draw_step
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.schedule import Timeline
 from tests.builders import make_plan

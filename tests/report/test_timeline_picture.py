@@ -13,8 +13,12 @@ from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from gru_parallel.report import draw_timeline, timeline_figure
-from gru_parallel.report.timeline_picture import COLOURS, IDLE_COLOUR
+from gru_parallel.report.timeline_picture import (
+    COLOURS,
+    IDLE_COLOUR,
+    draw_timeline,
+    timeline_figure,
+)
 from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
 
 Simulated = Callable[..., Timeline]
@@ -253,7 +257,7 @@ def test_one_device_name_is_needed_for_each_stage(tmp_path: Path, simulated: Sim
 
 def test_drawing_leaves_pyplot_and_torch_alone(tmp_path: Path) -> None:
     code = (
-        "import sys; from gru_parallel.report import draw_timeline; "
+        "import sys; from gru_parallel.report.timeline_picture import draw_timeline; "
         "from gru_parallel.schedule import Timeline; "
         "draw_timeline(Timeline(1, ()), sys.argv[1], 'a step', ['cpu:0']); "
         "print({'matplotlib.pyplot', 'torch'} & sys.modules.keys())"

@@ -5,7 +5,10 @@ from io import StringIO
 from rich.console import Console, RenderableType
 
 from gru_parallel.report.verification import cuts_tables, starts_tables, verdict
-from gru_parallel.verification import Answer, Cut, Differences, Kind, Placement, Settings
+from gru_parallel.verification.cuts import Cut, Kind, Placement
+from gru_parallel.verification.difference import Differences
+from gru_parallel.verification.settings import Settings
+from gru_parallel.verification.starts import Answer
 
 SETTINGS = Settings(num_layers=4, lengths=[12, 3])
 GOOD = Differences(0.0, 1e-16, 2e-16, 3e-16, 4e-16)

@@ -5,8 +5,9 @@ from itertools import product
 import pytest
 
 from gru_parallel.schedule import SCHEDULES
-from gru_parallel.verification import Settings, layers_each, measure_cuts
-from gru_parallel.verification.cuts import GRIDS, kinds, placements, spread
+from gru_parallel.verification.cuts import GRIDS, kinds, measure_cuts, placements, spread
+from gru_parallel.verification.settings import Settings
+from gru_parallel.verification.starts import layers_each
 
 SMALL = Settings(num_layers=3, hidden_size=2, lengths=[4, 2], batch_size=3, devices=["cpu:0"])
 

@@ -1,8 +1,8 @@
-"""Names of columns stay text."""
+"""Names of columns stay text, and a device map takes the place of the one before."""
 
 import pytest
 
-from gru_parallel.config.column_names import as_text
+from gru_parallel.config.for_hydra import for_hydra
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,10 @@ from gru_parallel.config.column_names import as_text
     ],
 )
 def test_a_name_that_looks_like_a_number_is_quoted(override: str, expected: str) -> None:
-    assert as_text([override]) == [expected]
+    assert for_hydra([override]) == [expected]
+
+
+def test_a_device_map_takes_the_old_one_away_first() -> None:
+    given = ["seed=1", "placement.device_map=[0,1]"]
+
+    assert for_hydra(given) == ["seed=1", "++placement.device_map=null", given[1]]

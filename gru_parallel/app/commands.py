@@ -1,0 +1,127 @@
+"""The commands train, plan and verify, and `gru-parallel`, which runs any of them.
+
+Each reads and checks its settings here, in less than a second. What it does then is in a module of
+its own, imported after that: torch, Lightning and matplotlib take seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from omegaconf import OmegaConf
+
+from gru_parallel.app.cli import run_in_place, run_under_hydra
+from gru_parallel.app.hydra_run import Prepare, Run
+from gru_parallel.app.outcome import USAGE_ERROR, fail
+from gru_parallel.choices import hint, meant
+from gru_parallel.config.overrides import compose_config, read_values
+from gru_parallel.config.read_config import check_references, read_config, read_section
+from gru_parallel.config.schema import Config
+from gru_parallel.verification.settings import Settings
+from gru_parallel.version import __version__
+
+if TYPE_CHECKING:
+    from gru_parallel.app.train import Prepared
+
+Command = Callable[[Sequence[str]], int]
+"""From the command line without the program to the exit status."""
+
+PLAN_HELP = """python -m gru_parallel.plan [setting=value ...]
+
+Prints the plan that a run with these settings would have, and trains nothing. The devices that it
+names need not exist here. `python -m gru_parallel.train --help` lists the settings."""
+
+VERIFY_HELP = """python -m gru_parallel.verify [setting=value ...]
+
+Makes one nn.GRU, cuts it in every way (blocks of 1, 2, ... layers, stages on devices, schedules,
+micro-batches, chunks, one direction and both, equal and unequal lengths), and shows how far
+outputs, last states and gradients are from those of the nn.GRU. Then shows what becomes of h_0 when
+one GRU is made into several. Ends with status 1 if a promise is broken.
+
+num_layers=4        layers
+hidden_size=16      features of each layer
+lengths=[12,7,3]    time steps of the sequences, repeated in turn until there are batch_size
+batch_size=5        sequences
+dtype=float64       float64 (the promise: 1e-12 of the largest entry) or float32 (1e-5)
+devices=null        such as [cpu:0,cpu:1]; null: logical CPU devices, then accelerators if any
+seed=0              of weights, sequences and states"""
+
+HELP = """gru-parallel COMMAND [setting=value ...]
+
+train     plans, trains, tests and reports
+plan      prints the plan that a run with these settings would have, and trains nothing
+verify    cuts one nn.GRU in every way and shows that nothing changes
+
+`gru-parallel COMMAND --help` lists the settings of a command, `gru-parallel --version` says which
+version this is. `python -m gru_parallel.COMMAND` is the same."""
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Plan, train, test, report; return the exit status."""
+
+    def load() -> tuple[Prepare[Prepared], Run[Prepared]]:
+        from gru_parallel.app.train import prepare, run
+
+        return prepare, run
+
+    return run_under_hydra(arguments, load)
+
+
+def plan(arguments: Sequence[str]) -> int:
+    """Print the plan that a run would have; return the exit status."""
+
+    def read(overrides: Sequence[str]) -> Config:
+        return read_config(compose_config(overrides))
+
+    def show(config: Config) -> int:
+        from gru_parallel.app.plan import show
+
+        return show(config)
+
+    return run_in_place(arguments, PLAN_HELP, read, show)
+
+
+def verify(arguments: Sequence[str]) -> int:
+    """Cut one nn.GRU in every way and show that nothing changes; return the exit status."""
+    known = [field.name for field in fields(Settings)]
+
+    def read(overrides: Sequence[str]) -> Settings:
+        composed = OmegaConf.create(read_values(overrides, known))
+        check_references(composed)
+        settings = read_section("", Settings, composed)
+        settings.check()
+        return settings
+
+    def show(settings: Settings) -> int:
+        from gru_parallel.app.verify import show
+
+        return show(settings)
+
+    return run_in_place(arguments, VERIFY_HELP, read, show, lambda name: meant(name, known))
+
+
+COMMANDS: dict[str, Command] = {"train": train, "plan": plan, "verify": verify}
+
+
+def run(name: str, arguments: Sequence[str]) -> int:
+    """Run a command; return its exit status."""
+    if "--version" in arguments:
+        print(f"gru_parallel {__version__}")
+        return 0
+    return COMMANDS[name](arguments)
+
+
+def main() -> int:
+    """Run the command that is named first on the command line; return its exit status."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help"):
+        print(HELP)
+        return 0
+    if name == "--version":
+        return run("train", [name])
+    if name not in COMMANDS:
+        return fail(f"{name} is not a command; {hint(name, COMMANDS)}", USAGE_ERROR)
+    return run(name, arguments)

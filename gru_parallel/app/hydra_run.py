@@ -1,0 +1,128 @@
+"""Runs a program under Hydra, which makes the folder of the run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import chdir
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from gru_parallel.app.outcome import USAGE_ERROR, fail
+from gru_parallel.app.run_folder import check_free
+from gru_parallel.config.folders import conf_dir
+from gru_parallel.config.for_hydra import for_hydra
+from gru_parallel.config.overrides import CONFIG_NAME
+from gru_parallel.config.read_config import read_config
+from gru_parallel.config.schema import Config
+from gru_parallel.errors import UsageError
+from gru_parallel.ranks import RankError
+
+if TYPE_CHECKING:
+    # With torch.
+    from gru_parallel.ranks import Ranks
+
+
+class PreparedRun(Protocol):
+    """A run that has passed every check that one process can make."""
+
+    def check_together(self, ranks: Ranks) -> None:
+        """Check what only all ranks together can see.
+
+        Raises:
+            UsageError: on all of them.
+        """
+        ...
+
+
+Prepared = TypeVar("Prepared", bound=PreparedRun)
+
+
+Prepare = Callable[[Config, "Ranks | None"], Prepared]
+"""Checks and builds all that can be before the run; raises UsageError for what cannot work."""
+
+Run = Callable[[Prepared, DictConfig, Path], int]
+"""Does the work of a prepared run, with its composed config, in a folder; returns the status."""
+
+Load = Callable[[], tuple[Prepare[Prepared], Run[Prepared]]]
+"""Imports what prepares and runs: it takes seconds, so not before the settings are checked."""
+
+
+def run_hydra(arguments: Sequence[str], prepared: Prepared | None, load: Load[Prepared]) -> int:
+    """Run under Hydra.
+
+    Args:
+        arguments: flags and overrides.
+        prepared: the run; None for a sweep, which is prepared run by run, or where nothing is run.
+        load: imports the program.
+
+    Returns:
+        The exit status: 2 for a usage error.
+    """
+    is_sweep = "--multirun" in arguments
+    status = 0
+    is_in_task = False
+    broken: RankError | None = None
+
+    def task(composed: DictConfig) -> None:
+        nonlocal status, is_in_task, broken
+        is_in_task = True
+        try:
+            folder = Path(HydraConfig.get().runtime.output_dir)
+            # Paths are relative to where the command was given, though Hydra may have left it.
+            with chdir(HydraConfig.get().runtime.cwd):
+                config = read_config(composed)
+                check_free(as_given(folder), config.ckpt_path, sweep=is_sweep)
+                prepare, run = load()
+                ready = prepare(config, None) if prepared is None else prepared
+            ended = run(ready, composed, folder)
+        except UsageError as error:
+            ended = fail(error, USAGE_ERROR)
+        except RankError as error:
+            # Raised again outside of the task: Hydra would first print the overrides.
+            broken, ended = error, 1
+        status = max(status, ended)
+        is_in_task = False
+
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    sys.argv[1:] = for_hydra(arguments)
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        # First: that a config is missing, is an OSError to Hydra, too.
+        if is_in_task:
+            raise
+        return fail(_fault_of_hydra(error, arguments), USAGE_ERROR)
+    except OSError as error:
+        if is_in_task:
+            raise
+        # Outside of the task, Hydra makes the folder of the run and writes into it.
+        setting = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
+        return fail(
+            f"{setting} gives no folder that can be written to ({error.strerror}:"
+            f" {error.filename}); choose another.",
+            USAGE_ERROR,
+        )
+    if broken is not None:
+        raise broken
+    return status
+
+
+def as_given(folder: Path) -> Path:
+    """Name a folder from the current one, if it is in it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
+def _fault_of_hydra(error: Exception, arguments: Sequence[str]) -> str:
+    """Say what is wrong with the settings of Hydra itself, which it reads when it begins."""
+    key = str(getattr(error, "full_key", None) or "hydra")
+    given = next((text for text in arguments if text.startswith(f"{key}=")), key)
+    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return f"{given} cannot work: {reason}; choose another value."

@@ -1,0 +1,25 @@
+"""The names that settings choose from, and what an unknown name could have been meant for."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+POLICIES = ("zeros", "given", "learned", "carry", "previous")
+"""Where the state comes from that enters a block: model.h_0."""
+
+
+def meant(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name that is nearest to an unknown one; None where none is near."""
+    return next(iter(get_close_matches(str(name), list(known), n=1, cutoff=cutoff)), None)
+
+
+def hint(name: object, known: Iterable[str], prefix: str = "") -> str:
+    """Return the end of a message about an unknown name: which one is near, and which there are.
+
+    Args:
+        name: that is unknown.
+        known: names that there are.
+        prefix: what stands before the name where it is written.
+    """
+    near = meant(name, known)
+    start = "use one of" if near is None else f"did you mean {prefix}{near}? There are"
+    return f"{start} {', '.join(known)}."

@@ -1,0 +1,36 @@
+"""Overrides as Hydra has to be given them, so that it reads them as they were meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_GIVES_NAMES = re.compile(r"\+{0,2}data\.(columns|series_column|target|time_column)=")
+# Hydra takes 1_1 for 11, 1e3 for 1000.0, and True for a switch.
+_NO_TEXT = re.compile(
+    r"(?<=[=\[, ])([+-]?\.?\d[\w.+-]*|[+-]?(?:inf|nan)|true|false)(?=[,\] ]|$)", re.I
+)
+_GIVES_DEVICE_MAP = re.compile(r"\+{0,2}placement\.device_map=")
+
+
+def for_hydra(overrides: Sequence[str]) -> list[str]:
+    """Quote names of columns, and have each device map replace the one that stood in its place.
+
+    Hydra reads a name that looks like a number or a switch as one. It merges a device map into the
+    one before: ranges of blocks not at all into a list, and into other ranges only if they are the
+    same.
+
+    Args:
+        overrides: as on the command line, flags included.
+
+    Returns:
+        The overrides, in which a name is the text that was written, unless it has quotes of its
+        own; and before each that gives a device map one that takes the old one away.
+    """
+    found = []
+    for text in overrides:
+        if _GIVES_DEVICE_MAP.match(text):
+            found.append("++placement.device_map=null")
+        is_bare = _GIVES_NAMES.match(text) and not {"'", '"'} & set(text)
+        found.append(_NO_TEXT.sub(r"'\1'", text) if is_bare else text)
+    return found

@@ -1,0 +1,140 @@
+"""Rules that the value of a setting has to keep to, and the types that have them in the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from gru_parallel.choices import POLICIES
+from gru_parallel.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Something that holds for every value of a setting but null.
+
+    Attributes:
+        otherwise: the end of a sentence that begins with a value for which it does not hold.
+        holds: whether it does, for a value of the setting's type.
+    """
+
+    otherwise: str
+    holds: Callable[[Any], bool]
+
+
+def one_of(*choices: Any) -> Rule:
+    """Return the rule that a value is one of several."""
+    words = ", ".join(str(as_written(choice)) for choice in choices)
+    return Rule(f"is not a valid choice; use one of {words}.", lambda value: value in choices)
+
+
+def check_rules(prefix: str, section: Any) -> None:
+    """Check every value of a section.
+
+    Args:
+        prefix: of the settings' names, such as "data.".
+        section: an instance of a schema, whose values have the right types.
+
+    Raises:
+        UsageError: a rule does not hold; names the first of them.
+    """
+    for name, hint in get_type_hints(type(section), include_extras=True).items():
+        value = getattr(section, name)
+        for rule in _rules(hint):
+            if value is not None and not rule.holds(value):
+                raise UsageError(f"{prefix}{name}={as_written(value)} {rule.otherwise}")
+
+
+def _rules(hint: Any) -> Iterator[Rule]:
+    """Yield the rules at a type, those at the parts of a union included."""
+    if get_origin(hint) is Annotated:
+        yield from hint.__metadata__
+    else:
+        for part in get_args(hint):
+            yield from _rules(part)
+
+
+def as_written(value: Any) -> Any:
+    """Return a setting's value as one writes it on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{','.join(str(as_written(each)) for each in value)}]"
+    return "null" if value is None else value
+
+
+def one_per_block(value: Any) -> list[Any]:
+    """Return what is given for each block, or once for all of them."""
+    return value if isinstance(value, list) else [value]
+
+
+def _may_be_time(value: Any) -> bool:
+    parts = value.values() if isinstance(value, dict) else ()
+    is_negative = any(isinstance(part, int | float) and part < 0 for part in parts)
+    return isinstance(value, str | dict) and not is_negative
+
+
+AT_LEAST_0 = Rule("is out of range; use 0 or more.", lambda value: value >= 0)
+Count = Annotated[
+    int, Rule("is not positive; use a whole number of at least 1.", lambda value: value >= 1)
+]
+RunLength = Annotated[
+    int,
+    Rule(
+        "is not a length of a run; use a whole number of at least 1, or -1 for no limit.",
+        lambda value: value == -1 or value >= 1,
+    ),
+]
+PartOfBatches = Annotated[
+    int | float,
+    Rule(
+        "is not a share of the batches; use a share from 0.0 to 1.0, or a whole number of batches.",
+        lambda value: not isinstance(value, float) or 0 <= value <= 1,
+    ),
+    Rule("is not a number of batches; use 0 or more.", lambda value: value >= 0),
+]
+Time = Annotated[
+    Any,
+    Rule(
+        "is not a time; use days, hours, minutes and seconds, 00:02:30:00 or"
+        " {hours: 2, minutes: 30}.",
+        _may_be_time,
+    ),
+]
+Interval = Annotated[
+    Any,
+    Rule(
+        "has the wrong type; give a share of an epoch, a whole number of batches, or a time,"
+        " 00:01:00:00 or {hours: 1}.",
+        lambda value: not isinstance(value, bool | list),
+    ),
+    Rule(
+        "is not positive; use a number above 0.",
+        lambda value: not isinstance(value, int | float) or value > 0,
+    ),
+    Rule(
+        "is not a share of an epoch; use a share from 0.0 to 1.0, or a whole number of batches.",
+        lambda value: not isinstance(value, float) or value <= 1,
+    ),
+]
+Directions = Annotated[
+    Any,
+    Rule(
+        "has the wrong type; give true or false, or one of them for each block in brackets.",
+        lambda value: all(isinstance(each, bool) for each in one_per_block(value)),
+    ),
+]
+Policies = Annotated[
+    Any,
+    Rule(
+        f"is not a valid choice; use one of {', '.join(POLICIES)}, or one of them for each block"
+        " in brackets.",
+        lambda value: all(each in POLICIES for each in one_per_block(value)),
+    ),
+    Rule(
+        "needs windows that bring an h_0 of their own, which no file does; use another policy, or"
+        " train from Python with batches that have an 'h_0'.",
+        lambda value: "given" not in one_per_block(value),
+    ),
+]

@@ -1,0 +1,53 @@
+"""`gru-parallel` runs any of the commands, and `--version` and `--help` say what there is."""
+
+import sys
+
+import pytest
+
+from gru_parallel.app import commands
+from gru_parallel.version import __version__
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["gru-parallel", *arguments])
+    status = commands.main()
+    return status, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("arguments", [(), ("-h",), ("--help",)])
+def test_help_names_every_command(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, _ = run(monkeypatch, capsys, *arguments)
+
+    assert status == 0
+    assert [line.split(" ")[0] for line in out.splitlines()[2:5]] == list(commands.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--version",), ("train", "--version"), ("plan", "--version")]
+)
+def test_the_version_is_said(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, capsys, *arguments) == (0, f"gru_parallel {__version__}\n", "")
+
+
+def test_a_mistyped_command_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = run(monkeypatch, capsys, "trian")
+
+    assert (status, out) == (2, "")
+    assert "trian is not a command; did you mean train?" in err
+
+
+def test_a_command_gets_its_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, _ = run(monkeypatch, capsys, "plan", "model.num_layers=3", "schedule=gpipe")
+
+    assert status == 0
+    assert "schedule: gpipe" in out
