@@ -78,12 +78,12 @@ class Case:
     @property
     def plan(self) -> Plan:
         """Of each replica."""
-        return replace(PLAN, truncate=self.truncate)
+        return replace(PLAN, grid=replace(PLAN.grid, truncate=self.truncate))
 
     def plan_alone(self, world: str) -> Plan:
         """For one process, with as many micro-batches as the replicas of a world have together."""
-        n_micro_batches = PLAN.n_micro_batches * WORLDS[world].n_replicas
-        return replace(self.plan, n_micro_batches=n_micro_batches)
+        n_micro_batches = PLAN.grid.n_micro_batches * WORLDS[world].n_replicas
+        return replace(self.plan, grid=replace(self.plan.grid, n_micro_batches=n_micro_batches))
 
     def train(
         self,
