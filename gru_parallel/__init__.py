@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gru_parallel.model.loss import LOSSES as LOSSES
     from gru_parallel.model.stack import GRUStack as GRUStack
     from gru_parallel.model.stack_model import StackModel as StackModel
+    from gru_parallel.model.windows import Windows as Windows
+    from gru_parallel.placement.grid import Grid as Grid
     from gru_parallel.placement.plan import Plan as Plan
     from gru_parallel.planning.planner import plan_from_device_map as plan_from_device_map
     from gru_parallel.training.module import SeriesModule as SeriesModule
@@ -24,6 +26,7 @@ else:
         {
             "GRU": "dropin.gru",
             "GRUStack": "model.stack",
+            "Grid": "placement.grid",
             "LOSSES": "model.loss",
             "PipelineStrategy": "training.strategy",
             "Plan": "placement.plan",
@@ -32,6 +35,7 @@ else:
             "StepHead": "model.head",
             "ThreadEngine": "engine.threads",
             "WindowHead": "model.head",
+            "Windows": "model.windows",
             "__version__": "version",
             "existing_devices": "engine.devices",
             "plan_from_device_map": "planning.planner",
