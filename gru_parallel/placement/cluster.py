@@ -1,12 +1,12 @@
-"""Device, Cluster: how fast the devices are that a plan spreads over."""
+"""Device, Cluster: how fast the devices of a plan are."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gru_parallel.errors import UsageError
 
-# What a GRU layer of middling size reaches, measured on one core of a server CPU at H=128 to 256;
-# for accelerators an order of magnitude. Only predicted times depend on them, not the plan.
+# What a GRU layer of medium size reaches, measured on one core of a server CPU at H=128 to 256; for
+# accelerators an order of magnitude. Only predicted times depend on them, not the plan.
 CPU_FLOPS_PER_S = 7e10
 ACCELERATOR_FLOPS_PER_S = 5e12
 
@@ -17,7 +17,7 @@ class Device:
 
     Attributes:
         name: like "cuda:0" or "cpu:1".
-        flops_per_s: floating-point operations a second that a GRU layer really reaches.
+        flops_per_s: floating-point operations per second that a GRU layer reaches in practice.
     """
 
     name: str
@@ -31,14 +31,7 @@ class Device:
             )
 
     def compute_ms(self, flops: float) -> float:
-        """Work out how long the device computes.
-
-        Args:
-            flops: floating-point operations.
-
-        Returns:
-            Time in milliseconds.
-        """
+        """The time in ms that the device takes for floating-point operations."""
         return 1e3 * flops / self.flops_per_s
 
 
@@ -75,13 +68,7 @@ class Cluster:
         return tuple(device.name for device in self.devices)
 
     def device(self, name: str) -> Device:
-        """Look a device up by its name.
-
-        Args:
-            name: like "cuda:0".
-
-        Returns:
-            The device.
+        """Look up a device by its name, like "cuda:0".
 
         Raises:
             UsageError: the cluster has no device of that name.

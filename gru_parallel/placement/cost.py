@@ -1,6 +1,6 @@
 """LayerCost: the work and the memory of one layer, and the analytic estimates of both.
 
-Counts only: how long a layer takes depends on its device, which cluster.py knows.
+It only counts: how long a layer takes depends on its device, which cluster.py knows.
 """
 
 from dataclasses import dataclass
@@ -17,16 +17,17 @@ N_GATES = 3
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What one layer, or several in a row, cost for the whole batch and the whole window.
+    """The cost of one layer, or of several in sequence, for the whole batch and window.
 
     Attributes:
         forward_flops: floating-point operations of F.
         backward_flops: floating-point operations of B and W together.
-        n_parameters: numbers that are trained.
+        n_parameters: number of trained parameters.
         activation_bytes: what F keeps for B, the layer's input included.
-        reverse_forward_flops: what of `forward_flops` is done against the direction of time, and
-            may be done on a second device; backward has the same share.
-        is_barrier: whether the layer needs all of a window before it can begin, or go back.
+        reverse_forward_flops: the part of `forward_flops` that runs against the direction of time,
+            possibly on a second device; backward has the same share.
+        is_barrier: whether the layer needs the whole window before it can begin, forward or
+            backward.
     """
 
     forward_flops: float
@@ -37,7 +38,7 @@ class LayerCost:
     is_barrier: bool = False
 
     def __add__(self, after: "LayerCost") -> "LayerCost":
-        """Join this cost with that of the layers that come right after it."""
+        """Add the cost of the layers that follow."""
         return LayerCost(
             forward_flops=self.forward_flops + after.forward_flops,
             backward_flops=self.backward_flops + after.backward_flops,
@@ -71,13 +72,13 @@ def gru_layer_cost(
 
     Only the two matrix products of the gates count as work: with x of shape (time, batch,
     input_size), they multiply by weights of shapes (3 * hidden_size, input_size) and
-    (3 * hidden_size, hidden_size). Backward makes two products of that size out of each, one
-    for the inputs and one for the weights.
+    (3 * hidden_size, hidden_size). In backward, each becomes two products of that size, one for
+    the inputs and one for the weights.
 
     Kept for backward are, for each step and sample, the layer's input and seven times hidden_size
-    of gates, states and what lies between them. That is what `nn.GRU` saves on the CPU: 8 *
-    hidden_size where input_size equals hidden_size. A bidirectional layer is two layers side by
-    side, each with an order of the input of its own.
+    of gates, states and intermediate results. That is what `nn.GRU` saves on the CPU: 8 *
+    hidden_size where input_size equals hidden_size. A bidirectional layer counts as two layers,
+    each with its own order of the input.
 
     Args:
         input_size: width of the input.

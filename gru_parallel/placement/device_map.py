@@ -1,6 +1,6 @@
 """Read placement.device_map: which device runs which block, as the user writes it.
 
-Knows the device names that it is given, and nothing of the devices themselves.
+Knows only the names of devices that it is given.
 """
 
 import re
@@ -27,14 +27,14 @@ def parse_device_map(
     """Turn a device map into stages.
 
     Args:
-        device_map: a list of one device a block, as in ["cuda:0", "cuda:0", "cuda:1"], or a
+        device_map: a list of one device per block, as in ["cuda:0", "cuda:0", "cuda:1"], or a
             mapping of block ranges to devices, as in {"0-3": "cuda:0", 4: 1}. A device is a name,
             where "cuda" stands for "cuda:0", or an index into `available`; for bidirectional blocks
             also two names, as in "cuda:0+cuda:1", of which the second runs the reverse direction.
         n_blocks: blocks of the model, at least 1.
         available: the devices that exist, by full name.
         merge: whether consecutive blocks of one device become one stage. Without it every entry
-            of the list or the mapping is a stage of its own, so one device can carry several.
+            of the list or the mapping is one stage, so one device can carry several.
         check_exists: whether a device must be among `available`. Without it a name only has to
             look like one, so that a plan may name devices of another machine.
 
@@ -67,7 +67,7 @@ def _read_list(device_map: Sequence[object], n_blocks: int) -> list[tuple[range,
         entries = "1 entry" if len(device_map) == 1 else f"{len(device_map)} entries"
         raise _error(
             device_map,
-            f"has {entries}, but the model has {_count(n_blocks)}; write one entry a block, "
+            f"has {entries}, but the model has {_count(n_blocks)}; write one entry per block, "
             "that is, one for each model.layers_per_block layers.",
         )
     return [(range(block, block + 1), device) for block, device in enumerate(device_map)]
@@ -131,7 +131,7 @@ def _read_device(
     device_map: object, device: object, available: Sequence[str], check_exists: bool
 ) -> str:
     if isinstance(device, str) and device.isdecimal():
-        # One of the two of 0+1.
+        # One of the two in 0+1.
         device = int(device)
     if isinstance(device, int) and not isinstance(device, bool):
         if 0 <= device < len(available):
@@ -169,7 +169,7 @@ def _refuse_return(device_map: object, stages: Sequence[StagePlan]) -> None:
             raise _error(
                 device_map,
                 f"returns to {again[0]} after another device: {_describe(stages)}; "
-                "let the blocks of each device follow one another.",
+                "give each device consecutive blocks.",
             )
         seen.update(stage.devices)
 
@@ -193,7 +193,7 @@ def _not_a_map(device_map: object, n_blocks: int) -> UsageError:
     if not isinstance(device_map, str | int) or isinstance(device_map, bool):
         return _error(
             device_map,
-            f"is of type {type(device_map).__name__}; write a list of one device a block, like "
+            f"is of type {type(device_map).__name__}; write a list of one device per block, like "
             "[cuda:0,cuda:1], or ranges of blocks, like {0-3:cuda:0,4-7:cuda:1}.",
         )
     if device_map == "":
@@ -201,7 +201,7 @@ def _not_a_map(device_map: object, n_blocks: int) -> UsageError:
     devices = [device.strip() for device in str(device_map).split(",")]
     return _error(
         device_map,
-        f"has no brackets; write one entry a block, for {_count(n_blocks)} as in "
+        f"has no brackets; write one entry per block, for {_count(n_blocks)} as in "
         f"placement.device_map={_example(devices, n_blocks)}.",
     )
 
@@ -218,7 +218,7 @@ def _empty(device_map: object, n_blocks: int) -> UsageError:
     return _error(
         device_map,
         f"is empty, but the model has {_count(n_blocks)}; "
-        "write one entry a block, or leave it out to have the blocks placed for you.",
+        "write one entry per block, or leave it out to have the blocks placed for you.",
     )
 
 
@@ -246,7 +246,7 @@ def _blocks(blocks: range) -> str:
 
 
 def _list_devices(available: Sequence[str]) -> str:
-    """Name the devices, long runs of one kind drawn together: "cpu:0 to cpu:7"."""
+    """Name the devices, with long runs of one kind joined: "cpu:0 to cpu:7"."""
     runs: list[list[str]] = []
     for name in available:
         if runs and _follows(runs[-1][-1], name):

@@ -1,4 +1,4 @@
-"""Cut a row of costs into contiguous parts so that the largest part is as small as can be.
+"""Cut a sequence of costs into contiguous parts so that the largest part is as small as possible.
 
 This is the linear partition problem (S. Skiena, The Algorithm Design Manual, chapter on dynamic
 programming), solved exactly.
@@ -17,10 +17,10 @@ def partition(costs: Sequence[float], n_parts: int) -> tuple[int, ...]:
     """Cut costs into contiguous parts whose largest sum is as small as possible.
 
     Among the cuts that reach the smallest largest sum, the one with the smallest sum of squared
-    part sums is taken: the most even one. Where that is still a tie, the earlier parts are the
-    shorter ones, because the earlier a stage is, the more activations it holds.
+    part sums is chosen: the most even one. Of several such cuts, it is the one whose earlier parts
+    are shorter, because the earlier a stage is, the more activations it keeps.
 
-    Sums are exact, so rounding never decides. The time taken grows with n_parts * len(costs)^2.
+    Sums are exact, so rounding never decides. It takes time of order n_parts * len(costs)^2.
 
     Args:
         costs: cost of each item, finite and not negative.
@@ -67,7 +67,7 @@ def _best_cut(
     def put_before(first: int, stop: int, rest: Cut[Value]) -> Cut[Value]:
         return join(sums[stop] - sums[first], rest[0]), (stop - first, *rest[1])
 
-    # best[first] is the best cut of the items from `first` on into as many parts as rounds made.
+    # After k rounds, best[first] is the best cut of the items from `first` on into k parts.
     best: dict[int, Cut[Value]] = {len(weights): (nothing, ())}
     for _ in range(n_parts):
         best = {

@@ -1,6 +1,6 @@
 """Plan: which block runs on which device, and the grid that model and batch are cut into.
 
-A plan holds names and counts only. It knows no costs, no tensors and no schedule's actions.
+A plan has only names and counts. It knows no costs, no tensors and no actions of schedules.
 """
 
 import json
@@ -53,7 +53,7 @@ class StagePlan:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The device, and that of the reverse direction where it has one of its own."""
+        """The device, and that of the reverse direction if it is another one."""
         return (self.device,) if self.reverse_device is None else (self.device, self.reverse_device)
 
     @property
@@ -64,7 +64,7 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a run needs to know about where and in what pieces it computes.
+    """Where and in what pieces a run computes.
 
     Attributes:
         num_layers: layers of the whole stack.
@@ -154,7 +154,7 @@ class Plan:
 
         Raises:
             UsageError: the text is not JSON, of another version, lacks a key, has one too many,
-                holds a value of the wrong type, or describes a plan that cannot be.
+                holds a value of the wrong type, or describes an impossible plan.
         """
         try:
             entries = json.loads(text)
@@ -205,7 +205,7 @@ def _in_this_version(entries: Any) -> dict[str, Any]:
             " make the plan again."
         )
     if version == 1:
-        # It had the sizes of the grid beside the others.
+        # Version 1 had the sizes of the grid beside the others.
         names = [field.name for field in fields(Grid) if field.name in entries]
         entries["grid"] = {name: entries.pop(name) for name in names}
     result: dict[str, Any] = entries
@@ -218,7 +218,7 @@ def _checked(where: str, entries: Any, kind: type[Grid | StagePlan]) -> dict[str
     _check_keys(where, entries, kind)
     for field in fields(kind):
         value = entries[field.name]
-        # bool is an int to Python, and `true` is no size.
+        # bool is an int to Python, but `true` is not a size.
         if isinstance(value, bool) or not isinstance(value, field.type):  # type: ignore[arg-type]
             wanted = "a text" if field.type in (str, str | None) else "a whole number"
             raise UsageError(_wrong_type(where, field.name, value, wanted))

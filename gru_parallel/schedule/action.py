@@ -1,7 +1,7 @@
 """The vocabulary of schedules: one action is one thing that a stage does on one cell.
 
-Knows nothing of orders: which actions there are is a schedule's business (gpipe.py, ...), and
-what an action waits for is said in one place, `needs` in schedule.py.
+Knows nothing of orders: which actions there are is up to a schedule (gpipe.py, ...), and what an
+action waits for is stated once, by `needs` in schedule.py.
 """
 
 import re
@@ -18,25 +18,25 @@ class Op(StrEnum):
 
     F = "F"  # forward
     B = "B"  # backward towards the inputs
-    W = "W"  # the weights' gradient, where a schedule has it apart from B
-    SEND_F = "SEND_F"  # give the output of F to the next stage
-    RECV_F = "RECV_F"  # take the output of F from the stage before
-    SEND_B = "SEND_B"  # give dL/dx, the result of B, to the stage before
-    RECV_B = "RECV_B"  # take dL/dx from the next stage
+    W = "W"  # the weights' gradient, where a schedule separates it from B
+    SEND_F = "SEND_F"  # send the output of F to the next stage
+    RECV_F = "RECV_F"  # receive the output of F from the stage before
+    SEND_B = "SEND_B"  # send dL/dx, the result of B, to the stage before
+    RECV_B = "RECV_B"  # receive dL/dx from the next stage
 
     @property
     def is_compute(self) -> bool:
-        """Whether the stage works (F, B, W); otherwise it hands something over."""
+        """Whether the stage computes (F, B, W); otherwise it sends or receives."""
         return self in (Op.F, Op.B, Op.W)
 
     @property
     def is_send(self) -> bool:
-        """Whether this gives a result to another stage."""
+        """Whether this sends a result to another stage."""
         return self in (Op.SEND_F, Op.SEND_B)
 
     @property
     def is_receive(self) -> bool:
-        """Whether this takes a result from another stage."""
+        """Whether this receives a result from another stage."""
         return self in (Op.RECV_F, Op.RECV_B)
 
 
@@ -55,7 +55,7 @@ _TEXT_FORM = re.compile(rf"([0-9]+)({'|'.join(Op)})([0-9]+)\.([0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One op of one stage on one cell; prints as `1F0.3`, and reads back."""
+    """One op of one stage on one cell; prints as `1F0.3`, which `parse` reads."""
 
     stage: int
     op: Op
@@ -99,20 +99,20 @@ class Action:
 
 @cache
 def partner(action: Action, n_stages: int) -> Action:
-    """Name the other end of a hand-over: the receive of a send, the send of a receive.
+    """Return the other end of a transfer: the receive of a send, the send of a receive.
 
     Stages form a ring, so that a schedule that runs one cell at a time can tell the first stage
     that a cell has left the last one.
 
     Args:
         action: a SEND_F, RECV_F, SEND_B or RECV_B.
-        n_stages: how many stages the ring has.
+        n_stages: number of stages in the ring.
 
     Returns:
         The action of the neighbour, on the same cell.
 
     Raises:
-        ScheduleError: `action` is not a hand-over.
+        ScheduleError: `action` is not a transfer.
     """
     match action.op:
         case Op.SEND_F:
@@ -124,12 +124,12 @@ def partner(action: Action, n_stages: int) -> Action:
         case Op.RECV_B:
             op, step = Op.SEND_B, 1
         case _:
-            raise ScheduleError(f"{action} hands nothing over, so it has no partner.")
+            raise ScheduleError(f"{action} transfers nothing, so it has no partner.")
     return Action((action.stage + step) % n_stages, op, action.cell)
 
 
 def forwards(stage: int, micro_batch: int, n_chunks: int) -> tuple[Action, ...]:
-    """List the F of one micro-batch on one stage: h flows on, so chunks ascend."""
+    """List the F of one micro-batch on one stage: h flows forward, so chunks ascend."""
     return tuple(Action(stage, Op.F, Cell(micro_batch, chunk)) for chunk in range(n_chunks))
 
 

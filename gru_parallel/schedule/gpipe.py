@@ -6,7 +6,7 @@ from gru_parallel.schedule.action import Action, backwards, forwards
 def gpipe(n_stages: int, n_micro_batches: int, n_chunks: int) -> tuple[tuple[Action, ...], ...]:
     """Order the cells as GPipe does, so that every stage keeps all of them alive for a while.
 
-    With 3 stages, 2 micro-batches and 2 chunks, F and B one slot each:
+    With 3 stages, 2 micro-batches and 2 chunks, F and B taking one slot each:
 
         stage 0 | 0F0.0 0F0.1 0F1.0 0F1.1                         0B0.1 0B0.0 0B1.1 0B1.0
         stage 1 |       1F0.0 1F0.1 1F1.0 1F1.1             1B0.1 1B0.0 1B1.1 1B1.0
@@ -18,7 +18,7 @@ def gpipe(n_stages: int, n_micro_batches: int, n_chunks: int) -> tuple[tuple[Act
         n_chunks: number of chunks, C.
 
     Returns:
-        One tuple of F and B a stage. The bubble is (S-1)/(M*C+S-1); M*C cells are kept.
+        One tuple of F and B per stage. The bubble is (S-1)/(M*C+S-1); M*C cells are kept.
 
     Source: Huang et al., GPipe: Efficient Training of Giant Neural Networks using Pipeline
     Parallelism, 2019, with chunks of time as further cells.

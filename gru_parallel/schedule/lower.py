@@ -1,6 +1,6 @@
-"""Lowering: put the sends and receives into a schedule of F, B and W.
+"""Lowering: add the sends and receives to a schedule of F, B and W.
 
-Knows the neighbours, not the means: how a tensor crosses is for the engines' channels.
+Knows between which stages; how tensors are transferred is up to the engines' channels.
 """
 
 from collections.abc import Iterator
@@ -12,26 +12,25 @@ from gru_parallel.schedule.schedule import Schedule, gives_out
 
 
 def lower(schedule: Schedule) -> Schedule:
-    """Add what crosses between stages: a receive before its use, a send after its making.
+    """Add the transfers between stages: a receive right before its use, a send right after.
 
-    RECV_F stands right before F and SEND_F right after it, RECV_B before B and SEND_B after it,
+    RECV_F comes right before F and SEND_F right after it, RECV_B before B and SEND_B after it,
     wherever there is a neighbour. A stage with a barrier sends all chunks of a micro-batch after
-    the last of them. One cell at a time closes the ring: the last stage sends on
-    after F and the first after B, with no tensor, and stage 0 (after F) and stage S-1 (after B)
-    receive it, so that they go on when the cell has left the pipeline. Sends are taken not to
-    block.
+    the last of them. With one cell at a time, the stages form a ring: the last stage sends a signal
+    after F and the first after B, and stage 0 (after F) and stage S-1 (after B) receive it, so that
+    they continue when the cell has left the pipeline. Sends are assumed not to block.
 
     Args:
         schedule: a schedule of F, B and W.
 
     Returns:
-        The same schedule, hand-overs included. One stage alone has none.
+        The same schedule with its transfers. One stage alone has none.
 
     Raises:
         ScheduleError: the schedule has been lowered before.
     """
     if schedule.is_lowered:
-        raise ScheduleError(f"{schedule} has its sends and receives already; lower it once.")
+        raise ScheduleError(f"{schedule} has its sends and receives already; lower it only once.")
     return replace(
         schedule,
         actions=tuple(
@@ -42,7 +41,7 @@ def lower(schedule: Schedule) -> Schedule:
 
 
 def _around(action: Action, schedule: Schedule) -> Iterator[Action]:
-    """One action of F, B or W between its hand-overs."""
+    """One action of F, B or W between its transfers."""
     first, last = 0, schedule.n_stages - 1
     if first == last or action.op is Op.W:
         yield action
@@ -59,15 +58,15 @@ def _around(action: Action, schedule: Schedule) -> Iterator[Action]:
     if action.stage != exit_:
         for given in gives_out(action, schedule):
             yield Action(action.stage, send, given.cell)
-    if _is_told(action, schedule):
+    if _is_signalled(action, schedule):
         if action.stage == exit_:
             yield Action(action.stage, send, action.cell)
         if action.stage == entry:
             yield Action(action.stage, receive, action.cell)
 
 
-def _is_told(action: Action, schedule: Schedule) -> bool:
-    """Whether the ring carries on that this cell has left the pipeline."""
+def _is_signalled(action: Action, schedule: Schedule) -> bool:
+    """Whether a signal over the ring tells that this cell has left the pipeline."""
     if not schedule.one_at_a_time:
         return False
     last = schedule.n_chunks - 1 if action.op is Op.F else 0

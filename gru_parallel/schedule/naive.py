@@ -1,4 +1,4 @@
-"""Naive model parallelism: one cell in the whole pipeline at a time, the yardstick."""
+"""Naive model parallelism, the baseline: one cell at a time in the whole pipeline."""
 
 from gru_parallel.schedule.action import Action, backwards, forwards
 
@@ -6,9 +6,9 @@ from gru_parallel.schedule.action import Action, backwards, forwards
 def naive(n_stages: int, n_micro_batches: int, n_chunks: int) -> tuple[tuple[Action, ...], ...]:
     """Order the cells so that only one stage ever works, as a model cut by hand would run.
 
-    The lists alone would overlap: their Schedule has `one_at_a_time` set, by which a cell enters
-    only when the one before has left. With 3 stages, 1 micro-batch and 2 chunks, F and B one
-    slot each:
+    By their lists alone, stages would overlap; but their Schedule has `one_at_a_time` set, so that
+    a cell enters only when the one before has left. With 3 stages, 1 micro-batch and 2 chunks, F
+    and B taking one slot each:
 
         stage 0 | 0F0.0             0F0.1                         0B0.1             0B0.0
         stage 1 |       1F0.0             1F0.1             1B0.1             1B0.0
@@ -20,7 +20,7 @@ def naive(n_stages: int, n_micro_batches: int, n_chunks: int) -> tuple[tuple[Act
         n_chunks: number of chunks, C.
 
     Returns:
-        One tuple of F and B a stage. The bubble is (S-1)/S; C cells are kept.
+        One tuple of F and B per stage. The bubble is (S-1)/S; C cells are kept.
     """
     return tuple(_stage(stage, n_micro_batches, n_chunks) for stage in range(n_stages))
 

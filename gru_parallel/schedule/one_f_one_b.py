@@ -8,9 +8,9 @@ def one_f_one_b(
 ) -> tuple[tuple[Action, ...], ...]:
     """Order the micro-batches as 1F1B does, all chunks of one together.
 
-    A stage runs ahead by as many micro-batches as there are stages behind it, then every F is
-    answered by a B. The bubble is GPipe's; what is kept is bounded by the stages instead of the
-    micro-batches. With 3 stages, 4 micro-batches and 1 chunk, F and B one slot each:
+    A stage runs ahead by as many micro-batches as there are stages after it, then every F is
+    followed by a B. The bubble is that of GPipe, but the number of stages, not of micro-batches,
+    bounds what is kept. With 3 stages, 4 micro-batches and 1 chunk, F and B taking one slot each:
 
         stage 0 | 0F0.0 0F1.0 0F2.0             0B0.0 0F3.0 0B1.0       0B2.0       0B3.0
         stage 1 |       1F0.0 1F1.0       1B0.0 1F2.0 1B1.0 1F3.0 1B2.0       1B3.0
@@ -22,7 +22,7 @@ def one_f_one_b(
         n_chunks: number of chunks, C.
 
     Returns:
-        One tuple of F and B a stage. Stage s keeps at most min(M, S-s)*C cells.
+        One tuple of F and B per stage. Stage s keeps at most min(M, S-s)*C cells.
 
     Source: Narayanan et al., PipeDream: Generalized Pipeline Parallelism for DNN Training, 2019;
     with a flush at the end of the step, as in Narayanan et al., Memory-Efficient

@@ -39,15 +39,16 @@ def build_schedule(
         n_stages: number of stages, at least 1.
         n_micro_batches: number of micro-batches, at least 1.
         n_chunks: number of chunks, at least 1.
-        truncate: chunks after which dL/dh is cut, at least 1; None for nowhere.
+        truncate: number of chunks after which dL/dh is cut, at least 1; None never cuts it.
         barriers: the stages that hold a barrier in time.
 
     Returns:
         The schedule, not lowered.
 
     Raises:
-        UsageError: no schedule has this name, a number is below 1, or `truncate` meets a barrier.
-        ScheduleError: the schedule's own function gave lists that are wrong.
+        UsageError: no schedule has this name, a number is below 1, or there are both `truncate` and
+            a barrier.
+        ScheduleError: the schedule's function returned wrong lists.
     """
     if name not in SCHEDULES:
         raise UsageError(_unknown_name(name))
@@ -58,7 +59,7 @@ def build_schedule(
         check_positive("schedule.truncate", truncate)
         if barriers:
             raise UsageError(
-                f"schedule.truncate={truncate} does not go with a barrier in time, here on stage"
+                f"schedule.truncate={truncate} cannot be used with a barrier in time, here on stage"
                 f" {min(barriers)}: a bidirectional block, or one with h_0=previous, needs the"
                 " whole window at once; leave schedule.truncate out."
             )
@@ -78,12 +79,12 @@ def build_schedule(
 
 
 def forward_only(training: Schedule) -> Schedule:
-    """Take the F of a training schedule, in its order: evaluation, prediction, a first half."""
+    """Take the F of a training schedule, in its order: for evaluation and prediction."""
     return _only(Op.F, training)
 
 
 def backward_only(training: Schedule) -> Schedule:
-    """Take the B of a training schedule, in its order: what continues `forward_only`."""
+    """Take the B of a training schedule, in its order: it continues `forward_only`."""
     return _only(Op.B, training)
 
 

@@ -1,6 +1,6 @@
 """Schedule: for each stage the list of its actions; `needs`: what each of them waits for.
 
-The one place that says what depends on what. Validator, simulator and engines all ask here.
+The only statement of what depends on what, for validator, simulator and engines.
 """
 
 from dataclasses import dataclass, replace
@@ -20,12 +20,12 @@ class Schedule:
         n_stages: number of stages.
         n_micro_batches: number of slices of the batch.
         n_chunks: number of slices of time.
-        actions: one tuple of actions a stage, in the order in which that stage runs them.
+        actions: one tuple of actions per stage, in the order in which that stage runs them.
         one_at_a_time: whether a cell enters the pipeline only when the one before has left it.
-        truncate: chunks of a segment; dL/dh does not flow from one segment into the one before.
-            None lets it flow through the whole window.
-        barriers: the stages that hold a barrier in time, which take in all chunks of a micro-batch
-            before they give out the first, forward and backward.
+        truncate: number of chunks of a segment; dL/dh does not flow from one segment into the one
+            before. None lets it flow through the whole window.
+        barriers: the stages that hold a barrier in time, which receive all chunks of a micro-batch
+            before they send the first, forward and backward.
     """
 
     name: str
@@ -44,17 +44,17 @@ class Schedule:
 
     @cached_property
     def is_lowered(self) -> bool:
-        """Whether the sends and receives are in (one stage alone never has any)."""
+        """Whether it has sends and receives (one stage alone never has any)."""
         return any(not action.op.is_compute for stage in self.actions for action in stage)
 
     @cached_property
     def _computed_before(self) -> dict[Action, Action]:
-        """What a stage computes right before each action of F, B or W."""
+        """The action of F, B or W before each other one on the same stage."""
         computed = ([a for a in stage if a.op.is_compute] for stage in self.actions)
         return {later: earlier for stage in computed for earlier, later in pairwise(stage)}
 
     def computed_before(self, action: Action) -> Action | None:
-        """What the stage of `action` computes right before it; None if that is its first."""
+        """The action of F, B or W before `action` on its stage; None if there is none."""
         return self._computed_before.get(action)
 
     @property
@@ -72,15 +72,15 @@ class Schedule:
 
 
 def gives_out(action: Action, schedule: Schedule) -> tuple[Action, ...]:
-    """List the actions of F or B whose results a stage has to hand on once `action` is done.
+    """List the actions of F or B whose results a stage has to send once `action` is done.
 
     Args:
         action: an F or B of `schedule`.
         schedule: the schedule.
 
     Returns:
-        `action` itself. On a stage with a barrier: those of all chunks of the micro-batch, in the
-        order of the op, with the last of them; and none before.
+        `action` itself. On a stage with a barrier: none, or with the last one of the micro-batch
+        those of all chunks, in the order of the op.
     """
     if action.stage not in schedule.barriers:
         return (action,)
@@ -91,7 +91,7 @@ def gives_out(action: Action, schedule: Schedule) -> tuple[Action, ...]:
 
 
 def _giver(computed: Action, schedule: Schedule) -> Action:
-    """The action after which the result of `computed` can be handed on."""
+    """The action after which the result of `computed` can be sent."""
     if computed.stage not in schedule.barriers:
         return computed
     chunk = schedule.n_chunks - 1 if computed.op is Op.F else 0
@@ -99,30 +99,30 @@ def _giver(computed: Action, schedule: Schedule) -> Action:
 
 
 def needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
-    """List what must be finished before an action may start.
+    """List what must be done before an action may start.
 
     With s the stage, m the micro-batch, c the chunk, S the number of stages:
 
         F(s,m,c)       F(s-1,m,c), and F(s,m,c-1) for h
         B(s,m,c)       F(s,m,c), B(s+1,m,c), and B(s,m,c+1) for dL/dh, unless it is truncated there
         W(s,m,c)       B(s,m,c)
-        SEND_F, SEND_B the F, the B, of the same stage and cell
+        SEND_F, SEND_B the F or B of the same stage and cell
         RECV_F, RECV_B the partner's send
 
-    What comes from a stage with a barrier comes with its last action on the micro-batch: the F of
+    The results of a stage with a barrier come with its last action on the micro-batch: the F of
     the last chunk, the B of the first.
 
-    One cell at a time adds that a cell enters (F on stage 0, B on stage S-1) only when the cell
-    before it has left (F on stage S-1, B on stage 0). In a lowered schedule, whatever comes from
-    another stage comes through the receive on this one.
+    With one cell at a time, a cell enters (F on stage 0, B on stage S-1) only when the cell
+    before it has left (F on stage S-1, B on stage 0). In a lowered schedule, the results of another
+    stage come with the receive on this one.
 
     Args:
         action: an action of `schedule`.
         schedule: the schedule, lowered or not.
 
     Returns:
-        The actions to wait for, each once; those that stand before `action` in the list of its
-        own stage included.
+        The actions to wait for, each once; those before `action` in the list of its stage
+        included.
     """
     if action.op.is_receive:
         return (partner(action, schedule.n_stages),)
@@ -137,7 +137,7 @@ def needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
 
 
 def _compute_needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
-    """What the mathematics asks for: the first three rows of the table of `needs`."""
+    """The mathematical dependencies: the first three rows of the table of `needs`."""
     s, m, c = action.stage, action.micro_batch, action.chunk
     last_stage = schedule.n_stages - 1
     needed: list[Action] = []
@@ -160,7 +160,7 @@ def _compute_needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
 
 
 def _from_neighbour(action: Action, neighbour: int, schedule: Schedule) -> Action:
-    """What brings the neighbour's result for the cell of `action`."""
+    """The action with which the neighbour's result for the cell of `action` comes."""
     if schedule.is_lowered:
         return _receive(action.stage, action)
     return _giver(replace(action, stage=neighbour), schedule)
@@ -169,8 +169,8 @@ def _from_neighbour(action: Action, neighbour: int, schedule: Schedule) -> Actio
 def _cell_before(action: Action, schedule: Schedule) -> tuple[Action, ...]:
     """The action with which the cell before this one leaves the pipeline, if `action` enters it.
 
-    Where there is a barrier no chunk of a micro-batch can leave before its last has entered, so
-    all chunks of a micro-batch count as one cell.
+    With a barrier, no chunk of a micro-batch can leave before its last has entered, so all chunks
+    of a micro-batch count as one cell.
     """
     last_stage = schedule.n_stages - 1
     before = schedule.computed_before(action)
@@ -186,5 +186,5 @@ def _cell_before(action: Action, schedule: Schedule) -> tuple[Action, ...]:
 
 
 def _receive(stage: int, other: Action) -> Action:
-    """The receive on `stage` through which the result of another stage's F or B comes."""
+    """The receive on `stage` of the result of another stage's F or B."""
     return Action(stage, Op.RECV_F if other.op is Op.F else Op.RECV_B, other.cell)

@@ -6,12 +6,12 @@ from functools import cache, cached_property
 
 @dataclass(frozen=True)
 class Segments:
-    """Consecutive chunks between which dL/dh flows; it does not flow from one segment to another.
+    """Consecutive chunks within which dL/dh flows; it does not flow from one segment to another.
 
     Attributes:
-        n_chunks: slices of time of the whole window, at least 1.
-        truncate: chunks of a segment, at least 1; the last segment may hold fewer. None for one
-            segment of all chunks.
+        n_chunks: number of chunks of the whole window, at least 1.
+        truncate: number of chunks of a segment, at least 1; the last segment may have fewer. None
+            for one segment of all chunks.
     """
 
     n_chunks: int
@@ -19,7 +19,7 @@ class Segments:
 
     @property
     def size(self) -> int:
-        """Chunks of each segment but the last, which may hold fewer."""
+        """Number of chunks of each segment but the last, which may have fewer."""
         return self.n_chunks if self.truncate is None else min(self.truncate, self.n_chunks)
 
     @property

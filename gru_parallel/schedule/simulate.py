@@ -1,4 +1,4 @@
-"""Run a schedule on given costs: when everything would start and end."""
+"""Run a schedule on given costs: when each action would start and end."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ from gru_parallel.schedule.walk import walk
 
 
 def simulate(schedule: Schedule, cost_ms: Callable[[Action], float]) -> Timeline:
-    """Work out when each action runs: as soon as its stage is free and all it needs is done.
+    """Compute when each action runs: as soon as its stage is free and all it needs is done.
 
-    A send or receive keeps its stage for its own cost, so give the transfer's time to one of the
-    two, or 0 to both for links that cost nothing.
+    A send or receive occupies its stage for its cost, so give the transfer's time to one of the
+    two, or 0 to both for transfers that cost nothing.
 
     Args:
         schedule: a valid schedule, lowered or not.

@@ -26,7 +26,7 @@ class Timeline:
 
     Attributes:
         n_stages: number of stages, idle ones included.
-        events: what ran, hand-overs included where they were timed.
+        events: what ran, transfers included if they were timed.
     """
 
     n_stages: int
@@ -41,7 +41,7 @@ class Timeline:
         return max(event.end_ms for event in self.events) - first_ms
 
     def busy_ms(self, stage: int) -> float:
-        """How long a stage worked on F, B and W, in ms; hand-overs and waits count as idle."""
+        """How long a stage computed F, B and W, in ms; transfers and waits count as idle."""
         return sum(
             event.duration_ms for event in self.stage_events(stage) if event.action.op.is_compute
         )
@@ -56,11 +56,11 @@ class Timeline:
 
     def stage_events(self, stage: int) -> tuple[Event, ...]:
         """List the events of one stage by their start."""
-        mine = (event for event in self.events if event.action.stage == stage)
-        return tuple(sorted(mine, key=lambda event: event.start_ms))
+        events = (event for event in self.events if event.action.stage == stage)
+        return tuple(sorted(events, key=lambda event: event.start_ms))
 
     def peak_activations(self, stage: int) -> int:
-        """Count the cells whose activations a stage keeps, when it keeps the most.
+        """The largest number of cells whose activations a stage keeps at once.
 
         A cell is kept from the start of its F to the end of its B. A cell without B, as in
         evaluation, is not kept at all.
@@ -71,7 +71,7 @@ class Timeline:
 
 
 def _most_alive(computed: list[Action], to_come_back: AbstractSet[tuple[int, int]]) -> int:
-    """Walk the actions of one stage, which never overlap, and count the F not yet answered."""
+    """Walk the actions of one stage, which never overlap, and count the F without their B."""
     alive = most = 0
     for action in computed:
         if action.op is Op.F and action.cell in to_come_back:

@@ -1,4 +1,4 @@
-"""Check a schedule before anything runs it: a wrong one would hang, or train on wrong gradients."""
+"""Check a schedule before it runs: a wrong one would hang, or train on wrong gradients."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,14 +20,14 @@ def validate(schedule: Schedule) -> None:
         schedule: of F, B and W, or of F only; lowered or not.
 
     Raises:
-        ScheduleError: a rule is broken. The message says which, at which action, and shows the
-            grid with that action marked.
+        ScheduleError: a rule is broken. The message names it and the action, and shows the grid
+            with that action marked.
     """
     _check_stages(schedule)
     _check_complete(schedule)
     _check_backward_order(schedule)
     _check_forward_order(schedule)
-    _check_hand_over_order(schedule)
+    _check_transfer_order(schedule)
     walk(schedule)
 
 
@@ -37,33 +37,33 @@ def _check_stages(schedule: Schedule) -> None:
             f"{schedule}: every stage needs a list of actions, but there are "
             f"{len(schedule.actions)}."
         )
-    for stage, place, action in _places(schedule):
+    for stage, index, action in _positions(schedule):
         if action.stage != stage:
             raise _error(
                 schedule,
-                f"a stage runs its own actions only, but {action} is in the list of stage {stage}",
-                (stage, place),
+                f"a stage runs only its actions, but {action} is in the list of stage {stage}",
+                (stage, index),
             )
 
 
 def _check_complete(schedule: Schedule) -> None:
     expected = Counter(_expected_actions(schedule))
     seen: Counter[Action] = Counter()
-    for stage, place, action in _places(schedule):
+    for stage, index, action in _positions(schedule):
         seen[action] += 1
         if action not in expected:
             rule = f"{action} does not belong to this schedule (no such cell or neighbour)"
-            raise _error(schedule, rule, (stage, place))
+            raise _error(schedule, rule, (stage, index))
         if seen[action] > 1:
             rule = f"every action runs exactly once, but {action} comes again"
-            raise _error(schedule, rule, (stage, place))
+            raise _error(schedule, rule, (stage, index))
     for missing in expected - seen:
         raise _missing(schedule, missing)
 
 
 def _expected_actions(schedule: Schedule) -> Iterator[Action]:
     """F, B and W, if there are any, on every stage and cell, and what `lower` adds."""
-    present = {action.op for _, _, action in _places(schedule)}
+    present = {action.op for _, _, action in _positions(schedule)}
     ops = [op for op in (Op.F, Op.B, Op.W) if op in present] or [Op.F]
     cells = list(product(range(schedule.n_micro_batches), range(schedule.n_chunks)))
     computed = replace(
@@ -74,12 +74,12 @@ def _expected_actions(schedule: Schedule) -> Iterator[Action]:
         ),
     )
     expected = lower(computed) if schedule.is_lowered else computed
-    return (action for _, _, action in _places(expected))
+    return (action for _, _, action in _positions(expected))
 
 
 def _check_backward_order(schedule: Schedule) -> None:
     for earlier, later, at in _neighbours(schedule, Op.B):
-        if _backward_place(later, schedule) < _backward_place(earlier, schedule):
+        if _backward_position(later, schedule) < _backward_position(earlier, schedule):
             rule = (
                 "B runs micro-batches in ascending and chunks in descending order (another order "
                 f"gives wrong gradients), but {later} comes after {earlier}"
@@ -87,63 +87,63 @@ def _check_backward_order(schedule: Schedule) -> None:
             raise _error(schedule, rule, at)
 
 
-def _backward_place(action: Action, schedule: Schedule) -> tuple[int, int, int]:
+def _backward_position(action: Action, schedule: Schedule) -> tuple[int, int, int]:
     return action.micro_batch, schedule.segments.of(action.chunk), -action.chunk
 
 
 def _check_forward_order(schedule: Schedule) -> None:
     for stage in range(schedule.n_stages):
         last_chunk = [-1] * schedule.n_micro_batches
-        for place, action in enumerate(schedule.actions[stage]):
+        for index, action in enumerate(schedule.actions[stage]):
             if action.op is not Op.F:
                 continue
             if action.chunk < last_chunk[action.micro_batch]:
                 rule = (
-                    "F runs the chunks of a micro-batch in ascending order (h flows on), but "
+                    "F runs the chunks of a micro-batch in ascending order (h flows forward), but "
                     f"{action} comes after chunk {last_chunk[action.micro_batch]}"
                 )
-                raise _error(schedule, rule, (stage, place))
+                raise _error(schedule, rule, (stage, index))
             last_chunk[action.micro_batch] = action.chunk
 
 
-def _check_hand_over_order(schedule: Schedule) -> None:
-    """Channels hand over first in, first out, so both sides must agree on the order."""
+def _check_transfer_order(schedule: Schedule) -> None:
+    """Channels are first in, first out, so both sides must agree on the order."""
     for stage, op in product(range(schedule.n_stages), (Op.SEND_F, Op.SEND_B)):
         sent = [action for action in schedule.actions[stage] if action.op is op]
         if not sent:
             continue
         receive = partner(sent[0], schedule.n_stages)
         received = [
-            (place, action)
-            for place, action in enumerate(schedule.actions[receive.stage])
+            (index, action)
+            for index, action in enumerate(schedule.actions[receive.stage])
             if action.op is receive.op
         ]
-        for send, (place, action) in zip(sent, received, strict=True):
+        for send, (index, action) in zip(sent, received, strict=True):
             if send.cell != action.cell:
                 rule = (
                     "sends and receives of two neighbours come in one order, but "
                     f"{action} meets {send}"
                 )
-                raise _error(schedule, rule, (receive.stage, place))
+                raise _error(schedule, rule, (receive.stage, index))
 
 
-def _places(schedule: Schedule) -> Iterator[tuple[int, int, Action]]:
-    """Every action with the stage in whose list it stands, and its place there."""
+def _positions(schedule: Schedule) -> Iterator[tuple[int, int, Action]]:
+    """Every action with the stage of its list, and its index there."""
     for stage, actions in enumerate(schedule.actions):
-        for place, action in enumerate(actions):
-            yield stage, place, action
+        for index, action in enumerate(actions):
+            yield stage, index, action
 
 
 def _neighbours(schedule: Schedule, op: Op) -> Iterable[tuple[Action, Action, tuple[int, int]]]:
-    """Each two actions of one op that follow each other on a stage, and where the later stands."""
+    """Each two consecutive actions of one op on a stage, and where the later one is."""
     for stage, actions in enumerate(schedule.actions):
-        places = [(place, action) for place, action in enumerate(actions) if action.op is op]
-        for (_, earlier), (place, later) in pairwise(places):
-            yield earlier, later, (stage, place)
+        of_op = [(index, action) for index, action in enumerate(actions) if action.op is op]
+        for (_, earlier), (index, later) in pairwise(of_op):
+            yield earlier, later, (stage, index)
 
 
 def _missing(schedule: Schedule, missing: Action) -> ScheduleError:
-    """The error for an action in no list; the grid shows it after the end of its stage's."""
+    """The error for a missing action; the grid shows it at the end of its stage's list."""
     rows = [list(actions) for actions in schedule.actions]
     rows[missing.stage].append(missing)
     return _error(

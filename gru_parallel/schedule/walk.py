@@ -1,4 +1,4 @@
-"""Run the lists of a schedule to their end, without time: an order in which it all can happen."""
+"""Run the lists of a schedule to their end, without time: one order in which all can happen."""
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule.action import Action
@@ -13,24 +13,28 @@ def walk(schedule: Schedule) -> tuple[Action, ...]:
         schedule: lowered or not.
 
     Returns:
-        Every action, each stage's in the order of its list.
+        Every action, those of each stage in the order of its list.
 
     Raises:
-        ScheduleError: the stages come to wait for each other, or for what is not in the schedule;
-            the grid marks what each of them is stuck at.
+        ScheduleError: the stages wait for each other, or for an action that is not in the schedule;
+            the grid marks where each of them is stuck.
     """
     done: dict[Action, None] = {}
-    places = [0] * len(schedule.actions)
+    next_of = [0] * len(schedule.actions)
     n_done_before = -1
     while len(done) > n_done_before:
         n_done_before = len(done)
         for stage, actions in enumerate(schedule.actions):
-            while places[stage] < len(actions) and _can_run(actions[places[stage]], schedule, done):
-                done[actions[places[stage]]] = None
-                places[stage] += 1
+            while next_of[stage] < len(actions) and _can_run(
+                actions[next_of[stage]], schedule, done
+            ):
+                done[actions[next_of[stage]]] = None
+                next_of[stage] += 1
 
     stuck = {
-        (stage, place) for stage, place in enumerate(places) if place < len(schedule.actions[stage])
+        (stage, index)
+        for stage, index in enumerate(next_of)
+        if index < len(schedule.actions[stage])
     }
     if stuck:
         raise ScheduleError(_deadlock(schedule, stuck, done))
@@ -43,11 +47,11 @@ def _can_run(action: Action, schedule: Schedule, done: dict[Action, None]) -> bo
 
 def _deadlock(schedule: Schedule, stuck: set[tuple[int, int]], done: dict[Action, None]) -> str:
     waits = []
-    for stage, place in sorted(stuck):
-        action = schedule.actions[stage][place]
+    for stage, index in sorted(stuck):
+        action = schedule.actions[stage][index]
         missing = [str(needed) for needed in needs(action, schedule) if needed not in done]
         waits.append(f"{action} waits for {' and '.join(missing)}")
     return (
-        f"{schedule}: deadlock, no stage can go on: {'; '.join(waits)}.\n"
+        f"{schedule}: deadlock, no stage can continue: {'; '.join(waits)}.\n"
         f"{draw_lists(schedule.actions, stuck)}"
     )

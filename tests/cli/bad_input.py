@@ -161,7 +161,7 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "an index that no device has": (["placement.device_map=[0,0,0,99]"], ["device_map=", "99"]),
     "a map that is too short": (
         ["placement.device_map=[0,0,0]"],
-        ["placement.device_map=", "3 entries", "4 blocks", "one entry a block"],
+        ["placement.device_map=", "3 entries", "4 blocks", "one entry per block"],
     ),
     "a map that is too long": (["placement.device_map=[0,0,0,1,1]"], ["5 entries", "4 blocks"]),
     "a map with a gap": (

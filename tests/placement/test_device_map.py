@@ -86,28 +86,28 @@ def error_of(
 MISTAKES = {
     "too short": (
         [0, 1],
-        "[0,1] has 2 entries, but the model has 4 blocks; write one entry a block, that is, one "
+        "[0,1] has 2 entries, but the model has 4 blocks; write one entry per block, that is, one "
         "for each model.layers_per_block layers.",
     ),
     "too long": (
         ["cuda:0"] * 5,
         "[cuda:0,cuda:0,cuda:0,cuda:0,cuda:0] has 5 entries, but the model has 4 blocks; write one "
-        "entry a block, that is, one for each model.layers_per_block layers.",
+        "entry per block, that is, one for each model.layers_per_block layers.",
     ),
     "empty list": (
         [],
-        "[] is empty, but the model has 4 blocks; write one entry a block, or leave it out to have "
-        "the blocks placed for you.",
+        "[] is empty, but the model has 4 blocks; write one entry per block, or leave it out to "
+        "have the blocks placed for you.",
     ),
     "empty mapping": (
         {},
-        "{} is empty, but the model has 4 blocks; write one entry a block, or leave it out to have "
-        "the blocks placed for you.",
+        "{} is empty, but the model has 4 blocks; write one entry per block, or leave it out to "
+        "have the blocks placed for you.",
     ),
     "empty text": (
         "",
-        " is empty, but the model has 4 blocks; write one entry a block, or leave it out to have "
-        "the blocks placed for you.",
+        " is empty, but the model has 4 blocks; write one entry per block, or leave it out to "
+        "have the blocks placed for you.",
     ),
     "gap inside": (
         {"0": 0, "3": 1},
@@ -187,34 +187,34 @@ MISTAKES = {
     ),
     "map of a wrong type": (
         1.5,
-        "1.5 is of type float; write a list of one device a block, like [cuda:0,cuda:1], or ranges "
-        "of blocks, like {0-3:cuda:0,4-7:cuda:1}.",
+        "1.5 is of type float; write a list of one device per block, like [cuda:0,cuda:1], or "
+        "ranges of blocks, like {0-3:cuda:0,4-7:cuda:1}.",
     ),
     "truth value": (
         False,
-        "False is of type bool; write a list of one device a block, like [cuda:0,cuda:1], or "
+        "False is of type bool; write a list of one device per block, like [cuda:0,cuda:1], or "
         "ranges of blocks, like {0-3:cuda:0,4-7:cuda:1}.",
     ),
     "one device without brackets": (
         "cuda:0",
-        "cuda:0 has no brackets; write one entry a block, for 4 blocks as in "
+        "cuda:0 has no brackets; write one entry per block, for 4 blocks as in "
         "placement.device_map=[cuda:0,cuda:0,cuda:0,cuda:0].",
     ),
     "several devices without brackets": (
         "cuda:0,cuda:1",
-        "cuda:0,cuda:1 has no brackets; write one entry a block, for 4 blocks as in "
+        "cuda:0,cuda:1 has no brackets; write one entry per block, for 4 blocks as in "
         "placement.device_map=[cuda:0,cuda:0,cuda:1,cuda:1].",
     ),
     "one number": (
         0,
-        "0 has no brackets; write one entry a block, for 4 blocks as in "
+        "0 has no brackets; write one entry per block, for 4 blocks as in "
         "placement.device_map=[0,0,0,0].",
     ),
     "device that returns": (
         ["cuda:0", "cuda:0", "cuda:1", "cuda:0"],
         "[cuda:0,cuda:0,cuda:1,cuda:0] returns to cuda:0 after another device: blocks 0-1 on "
-        "cuda:0, block 2 on cuda:1, block 3 on cuda:0 again; let the blocks of each device follow "
-        "one another.",
+        "cuda:0, block 2 on cuda:1, block 3 on cuda:0 again; give each device consecutive "
+        "blocks.",
     ),
 }
 

@@ -118,7 +118,7 @@ def test_chunks_overlap_nothing_across_barriers_and_micro_batches_do() -> None:
 
 
 def test_a_barrier_where_gradients_are_cut_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"schedule\.truncate=2 does not go with a barrier"):
+    with pytest.raises(UsageError, match=r"schedule\.truncate=2 cannot be used with a barrier"):
         planned(["cpu:0", "cpu:1"], [layer(), layer(previous=True)], truncate=2)
 
 

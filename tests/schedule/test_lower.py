@@ -60,7 +60,7 @@ def test_one_stage_alone_hands_nothing_over(name: str) -> None:
 
 def test_a_schedule_is_lowered_once_only() -> None:
     lowered = lower(build_schedule("gpipe", 2, 1, 1))
-    with pytest.raises(ScheduleError, match="lower it once"):
+    with pytest.raises(ScheduleError, match="lower it only once"):
         lower(lowered)
 
 

@@ -140,7 +140,7 @@ def test_sends_and_receives_of_neighbours_in_two_orders_are_refused(read_schedul
 def test_a_deadlock_marks_what_every_stage_is_stuck_at(read_schedule: Read) -> None:
     schedule = read_schedule("0F0.0 0B0.0 0F1.0 0B1.0", "1F0.0 1F1.0 1B0.0 1B1.0")
     assert error_of(schedule) == dedent("""\
-        written: n_stages=2, n_micro_batches=2, n_chunks=1: deadlock, no stage can go on: \
+        written: n_stages=2, n_micro_batches=2, n_chunks=1: deadlock, no stage can continue: \
 0B0.0 waits for 1B0.0; 1F1.0 waits for 0F1.0.
         stage 0 | 0F0.0 >0B0.0< 0F1.0 0B1.0
         stage 1 | 1F0.0 >1F1.0< 1B0.0 1B1.0""")
