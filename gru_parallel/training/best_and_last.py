@@ -18,28 +18,28 @@ from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.epoch_record import EpochRecord
 
 
-class _OwnCheckpoint(ModelCheckpoint, ABC):
+class _RunCheckpoint(ModelCheckpoint, ABC):
     """A checkpoint with a fixed name in the folder of this run.
 
-    What another run wrote into its own folder, Lightning would restore from a checkpoint, from one
-    that is only tested too. Here the files of this run alone count; see `_resume`.
+    From any checkpoint that it loads, even to test it, Lightning would restore the paths of the run
+    that wrote it. Here only the files of this run count; see `_resume`.
     """
 
     def __init__(self, path: Path, **options: Any) -> None:
         super().__init__(path.parent, path.stem, enable_version_counter=False, **options)
-        # As ModelCheckpoint writes it.
+        # The file that ModelCheckpoint writes.
         self.path = path.resolve()
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take over from the run that is resumed what holds for this one."""
+        """Take over from the run that is resumed what is also true of this one."""
         del pl_module
         if trainer.state.fn == TrainerFn.FITTING:
             source = Path(str(trainer.ckpt_path)).resolve()
             state = checkpoint["callbacks"].get(self.state_key, {})
             self._resume(source, state, writes=trainer.is_global_zero)
-            # The others' files are there when the first rank has copied them.
+            # On the other ranks the files are there once the first rank has copied them.
             trainer.strategy.barrier("the checkpoints to resume from")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -47,16 +47,16 @@ class _OwnCheckpoint(ModelCheckpoint, ABC):
 
     @abstractmethod
     def _resume(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
-        """Take over what holds for this run of the callback's `state` in the checkpoint `source`.
+        """Take over what is true of this run from the callback's `state` in `source`.
 
         Only one process `writes`, and warns, for all.
         """
 
 
-class LastCheckpoint(_OwnCheckpoint):
+class LastCheckpoint(_RunCheckpoint):
     """Writes the checkpoint of the last epoch.
 
-    Not by ModelCheckpoint's save_last: that writes no last one where none was best.
+    ModelCheckpoint's save_last does not do: it writes no last one if that is not a best one.
 
     Args:
         path: of the checkpoint.
@@ -72,11 +72,11 @@ class LastCheckpoint(_OwnCheckpoint):
             self.best_model_path = str(self.path)
 
 
-class BestCheckpoint(_OwnCheckpoint):
+class BestCheckpoint(_RunCheckpoint):
     """Writes the checkpoint with the lowest `val/loss`.
 
-    In a run that is resumed from a checkpoint, the epochs before it count too: the best of them is
-    copied into this run's folder at the start.
+    In a run that is resumed from a checkpoint, the epochs before it count, too: the best of their
+    checkpoints is copied into this run's folder at the start.
 
     Args:
         path: of the checkpoint.
@@ -89,19 +89,20 @@ class BestCheckpoint(_OwnCheckpoint):
         score = state.get("best_model_score")
         if score is None:
             return
-        noted = Path(state["best_model_path"])
-        # Beside the checkpoint comes first: the folder may have been moved, or its best one copied.
-        candidates = (source.parent / self.path.name, noted)
+        recorded = Path(state["best_model_path"])
+        # First the file beside the checkpoint: the folder may have been moved or copied.
+        candidates = (source.parent / self.path.name, recorded)
         best = next((path for path in candidates if self._score(path) == score), None)
-        own = self._score(self.path)
-        if best is None and source.parent == self.path.parent and own is not None and own < score:
+        here = self._score(self.path)
+        is_same_folder = source.parent == self.path.parent
+        if best is None and is_same_folder and here is not None and here < score:
             # The run was killed between its best checkpoint and the last one.
-            best, score = self.path, own
+            best, score = self.path, here
         if best is None:
             if writes:
                 warnings.warn(
-                    f"The best model so far (val/loss {score:.4g}) is no longer in {noted};"
-                    " best.ckpt and the test are those of the epochs from here on.",
+                    f"The best model so far (val/loss {score:.4g}) is no longer in {recorded};"
+                    " best.ckpt and the test are of the epochs from now on.",
                     stacklevel=2,
                 )
             return
@@ -113,7 +114,7 @@ class BestCheckpoint(_OwnCheckpoint):
         self.best_k_models = {str(self.path): score}
 
     def _score(self, path: Path) -> Tensor | None:
-        """Return the score that a best checkpoint was written with; None for no such file."""
+        """Return the score of a best checkpoint; None if there is no such file."""
         try:
             saved = read_checkpoint(path)
             score: Tensor = saved["callbacks"][self.state_key]["best_model_score"]
@@ -123,9 +124,9 @@ class BestCheckpoint(_OwnCheckpoint):
 
 
 def written_checkpoints(trainer: pl.Trainer) -> tuple[str | None, str | None]:
-    """Return the paths of the best and of the last checkpoint, None where there is none."""
+    """Return the paths of the best and the last checkpoint; None where there is none."""
 
-    def path_of(kind: type[_OwnCheckpoint]) -> str | None:
+    def path_of(kind: type[_RunCheckpoint]) -> str | None:
         paths = (c.best_model_path for c in trainer.checkpoint_callbacks if isinstance(c, kind))
         return next(paths, None) or None
 

@@ -19,15 +19,15 @@ _FAULTS = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, Ty
 def read_checkpoint(
     file: str | os.PathLike[str] | IO[bytes], setting: str = "", *, weights_only: bool | None = True
 ) -> dict[str, Any]:
-    """Open a checkpoint; the tensors of one that is given by its path are read when they are used.
+    """Open a checkpoint; if it is given by its path, tensors are only read when they are used.
 
     Args:
         file: its path, or an open file.
-        setting: which names it, such as "ckpt_path", if one does.
+        setting: that names it, such as "ckpt_path", if there is one.
         weights_only: as in `torch.load`.
 
     Raises:
-        UsageError: it is no checkpoint of a run.
+        UsageError: it is not a checkpoint of a run.
     """
     given = f"{setting}={file}" if setting else str(file)
     path = Path(file) if isinstance(file, str | os.PathLike) else None
@@ -47,50 +47,50 @@ def read_checkpoint(
 
 
 class CheckpointFile(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, and puts it there once it is whole.
+    """Writes a checkpoint under another name, and renames it once it is complete.
 
     Lightning writes it into the folder for temporary files and moves it, which between two file
-    systems is a copy over the old one: a process killed in the midst of it leaves neither.
+    systems is a copy over the old one: a process killed meanwhile leaves neither.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
     ) -> None:
-        """Write a checkpoint; one at a URL as Lightning does.
+        """Write a checkpoint; at a URL as Lightning does.
 
         Args:
             checkpoint: what to write.
-            path: of the file; a folder that is missing is made.
-            storage_options: refused, as by Lightning.
+            path: of the file; a missing folder is created.
+            storage_options: refused, as Lightning does.
 
         Raises:
-            OSError: it cannot be written; names the file.
+            OSError: it cannot be written; the message names the file.
             TypeError: there are storage options.
         """
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        place = Path(path)
-        # Always of the same name, so that what a killed process leaves is written over.
-        part = place.with_name(f"{place.name}.part")
+        target = Path(path)
+        # Always the same name, so that what a killed process leaves is overwritten.
+        part = target.with_name(f"{target.name}.part")
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(place)
+            part.replace(target)
         except BaseException as error:
             part.unlink(missing_ok=True)
             cause = _system_error(error)
             if cause is None:
                 raise
-            reason = f"{cause.strerror}; make room or access, an older one is as it was"
-            raise OSError(cause.errno, reason, str(place)) from error
+            reason = f"{cause.strerror}; make room or give access; an older one is unchanged"
+            raise OSError(cause.errno, reason, str(target)) from error
 
 
 def _system_error(error: BaseException | None) -> OSError | None:
-    """Find what stands behind an error: torch raises another one while it closes a file."""
+    """Find the cause of an error: torch raises another one while it closes a file."""
     while error is not None and not isinstance(error, OSError):
         error = error.__context__
     return error

@@ -1,22 +1,15 @@
-"""Why a training came to its end before its last epoch or step."""
+"""Why a training ended before its last epoch or step."""
 
 from __future__ import annotations
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
-_LIGHTNINGS_LAST_WORDS = " Signaling Trainer to stop."
+_LIGHTNINGS_SUFFIX = " Signaling Trainer to stop."
 
 
 def why_stopped_early(trainer: pl.Trainer) -> str | None:
-    """Say what ended a training before its last epoch or step.
-
-    Args:
-        trainer: that has trained.
-
-    Returns:
-        One line; None where the training went on to its end.
-    """
+    """Return in one line what ended a training before its last epoch or step, or None."""
     progress = trainer.fit_loop.epoch_progress.current
     n_epochs: int = progress.processed  # type: ignore[attr-defined]  # declared as a base class
     is_at_end = _reaches(n_epochs, trainer.max_epochs) or _reaches(
@@ -30,7 +23,7 @@ def why_stopped_early(trainer: pl.Trainer) -> str | None:
 
 
 def _reaches(number: int, most: int | None) -> bool:
-    # Lightning writes -1 for without an end.
+    # Lightning writes -1 for no limit.
     return most not in (None, -1) and number >= most
 
 
@@ -40,5 +33,5 @@ def _reason(callback: pl.Callback) -> str | None:
         is_over = seconds_left is not None and seconds_left <= 0
         return "the time of trainer.max_time is over." if is_over else None
     if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
-        return callback.stopping_reason_message.removesuffix(_LIGHTNINGS_LAST_WORDS)
+        return callback.stopping_reason_message.removesuffix(_LIGHTNINGS_SUFFIX)
     return None

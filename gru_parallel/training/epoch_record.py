@@ -1,4 +1,4 @@
-"""What a run has come to, epoch by epoch: mean training loss, validation, rate, time."""
+"""The results of a run, epoch by epoch: mean training loss, validation, rate, time."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from torch.optim import Optimizer
 from gru_parallel.training.strategy import n_rows_of
 
 _MOST_PENDING = 100
-"""Losses that may wait on their device: to fetch each would have the host wait for every step."""
+"""Number of losses that stay on their device: to fetch each would block the host every step."""
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What a run has come to at the end of an epoch, or of a validation within one.
+    """The results at the end of an epoch, or of a validation within one.
 
     Attributes:
         epoch: counted from 0.
         step: of the optimiser, in the whole run.
         is_end: whether the epoch ends here.
-        train_loss: mean over the windows that the epoch has trained on; NaN where there were none.
+        train_loss: mean over the windows trained on in the epoch; NaN if there were none.
         validation: metrics of the validation that ended here, like {"val/loss": 0.1}; empty
-            without one.
-        is_best: whether no validation before had a loss as low.
+            if none did.
+        is_best: whether this validation has the lowest loss so far.
         rate: learning rate of the last step; NaN before the first.
         seconds: since the epoch began, or was resumed.
     """
@@ -49,12 +49,12 @@ Listener = Callable[[EpochResult], None]
 
 
 class EpochRecord(pl.Callback):
-    """Tells, on the first rank, what the run has come to at each end of an epoch or validation.
+    """Reports the results of each epoch and validation, on the first rank.
 
-    A run that is resumed within an epoch tells of the whole epoch.
+    A run that is resumed within an epoch reports the whole epoch.
 
     Args:
-        listeners: are told.
+        listeners: are called with each result.
 
     Attributes:
         best: loss and epoch of the best validation so far; None before the first.
@@ -72,7 +72,7 @@ class EpochRecord(pl.Callback):
         self._is_best = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run has to know, within an epoch too."""
+        """Return what a resumed run needs, also within an epoch."""
         self._fetch()
         return {
             "best": self.best,
@@ -85,7 +85,7 @@ class EpochRecord(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Resume from what the checkpoint knows; one that is only tested leaves all as it is."""
+        """Take over the state of a checkpoint, unless it is only tested."""
         del pl_module
         state = checkpoint["callbacks"].get(self.state_key)
         if state is None or trainer.state.fn != TrainerFn.FITTING:
@@ -106,7 +106,7 @@ class EpochRecord(pl.Callback):
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """Begin an epoch that Lightning does not announce.
 
-        That is the one after a checkpoint of the last batch of an epoch.
+        It is the one after a checkpoint of the last batch of an epoch.
         """
         del args, kwargs
         self._begin(trainer)
@@ -114,7 +114,7 @@ class EpochRecord(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Note the rate of the step: at the end of the batch it is that of the next already."""
+        """Record the rate of the step: after the batch it is already that of the next one."""
         del trainer, pl_module
         self._rate = optimizer.param_groups[0]["lr"]
 
@@ -129,14 +129,14 @@ class EpochRecord(pl.Callback):
         """Add the loss of the batch."""
         del pl_module, batch_idx
         assert isinstance(outputs, Mapping)
-        # Lightning has divided it by the batches that are accumulated.
+        # Lightning has divided it by the number of accumulated batches.
         loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
         self._pending.append((loss, n_rows_of(trainer, batch)))
         if len(self._pending) == _MOST_PENDING:
             self._fetch()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell of a validation within an epoch; that at its end is told with the epoch."""
+        """Report a validation within an epoch; one at its end is reported with the epoch."""
         del pl_module
         if trainer.sanity_checking:
             return
@@ -147,12 +147,12 @@ class EpochRecord(pl.Callback):
         if self._is_best:
             self.best = loss, trainer.current_epoch
         if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
-            self._tell(trainer, is_end=False)
+            self._report(trainer, is_end=False)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Tell of the epoch."""
+        """Report the epoch."""
         del pl_module
-        self._tell(trainer, is_end=True)
+        self._report(trainer, is_end=True)
 
     def _begin(self, trainer: pl.Trainer) -> None:
         if trainer.current_epoch == self._epoch:
@@ -161,7 +161,7 @@ class EpochRecord(pl.Callback):
         self._total, self._n_windows = 0.0, 0
         self._start = perf_counter()
 
-    def _tell(self, trainer: pl.Trainer, *, is_end: bool) -> None:
+    def _report(self, trainer: pl.Trainer, *, is_end: bool) -> None:
         self._fetch()
         result = EpochResult(
             trainer.current_epoch,

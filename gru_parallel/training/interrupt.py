@@ -13,7 +13,7 @@ import torch
 
 from gru_parallel.errors import EndOfRunError
 
-# SLURM sends SIGUSR1 if it is told to, before the time of a job is up; Windows has none.
+# On request, SLURM sends SIGUSR1 before the time of a job is up; Windows does not have it.
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
 )
@@ -27,7 +27,7 @@ class InterruptedRunError(EndOfRunError):
         number: of the signal.
 
     Attributes:
-        status: the exit status, by the convention of shells: 128 and the number of the signal.
+        status: the exit status, as shells have it: 128 plus the number of the signal.
     """
 
     ended = "interrupted"
@@ -38,16 +38,16 @@ class InterruptedRunError(EndOfRunError):
 
 
 class StopAtInterrupt(pl.Callback):
-    """Ends the run at a signal after the batch under way, with a checkpoint to resume from.
+    """Ends the run at a signal, after the present batch, with a checkpoint to resume from.
 
-    A run that is resumed from a checkpoint written in a validation begins with that validation.
-    What is waited for, because a resumed run would miss it: the gradients that are being
-    accumulated, and, at the end of an epoch without a validation, the first step of the next.
+    A run that is resumed from a checkpoint written in a validation begins with that validation. The
+    run does not stop while gradients are being accumulated, nor at the end of an epoch without a
+    validation before the first step of the next: a resumed run would lack these.
 
     In the test, the checkpoint is there already. A second Ctrl-C ends a run in one process at once.
 
-    Ranks get their signals at different moments, some twice and some not at all. So wherever a run
-    could stop, all of them ask whether any was told to, and no second signal ends one sooner.
+    Ranks receive signals at different moments, some twice and some not at all. So wherever a run
+    could stop, all ranks ask whether any has a signal, and a second one does not end a rank sooner.
 
     Args:
         checkpoint: where the checkpoint is written.
@@ -56,7 +56,7 @@ class StopAtInterrupt(pl.Callback):
     def __init__(self, checkpoint: Path) -> None:
         self.checkpoint = checkpoint
         self._number = 0
-        """Of the signal that came first; 0 for none."""
+        """The first signal that came; 0 for none."""
         self._has_waited = False
         self._rewinds = False
         self._step = -1
@@ -65,35 +65,34 @@ class StopAtInterrupt(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take over a rank's signals for good: its end is that of its process.
 
-        Lightning notes the handlers after this, and puts these back at its end.
+        Lightning saves the handlers after this, and restores these at its end.
         """
         del pl_module, stage
         if _is_one_of_many(trainer):
             self._take_over(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over the signals; Lightning gives them back at the end of the fit.
+        """Take over the signals; Lightning restores them at the end of the fit.
 
-        Not in on_fit_start: after that, Lightning puts a handler of its own in the place of
-        SIGTERM's.
+        Not in on_fit_start: after that, Lightning replaces the handler of SIGTERM.
         """
         del pl_module
         self._take_over(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        """Note the step, to see whether the batch ends in one."""
+        """Record the step, to see whether the batch ends with one."""
         del args, kwargs
         self._step = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        """Stop here, if wanted, unless gradients are being accumulated or the epoch ends."""
+        """Stop here, if asked to, unless gradients are being accumulated or the epoch ends."""
         del args, kwargs
         is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if trainer.global_step > self._step and not is_last and self._is_wanted(trainer):
             self._stop(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        """Stop here, if wanted, unless gradients are being accumulated."""
+        """Stop here, if asked to, unless gradients are being accumulated."""
         del args, kwargs
         if trainer.sanity_checking or trainer.global_step == self._step:
             return
@@ -104,9 +103,9 @@ class StopAtInterrupt(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Put the validation back to its first batch, where Lightning takes it up again.
+        """Reset the validation to its first batch, from which Lightning resumes it.
 
-        It would take one saved at the end of a batch for a whole one.
+        It would assume that one saved at the end of a batch is complete.
         """
         del trainer, pl_module
         if not self._rewinds:
@@ -119,27 +118,27 @@ class StopAtInterrupt(pl.Callback):
             counts |= {"processed": n_before, "completed": n_before}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop here, if wanted since the epoch before: this one has but one step, its last."""
+        """Stop here, if asked to since the epoch before: this one has only one step, its last."""
         is_wanted = self._is_wanted(trainer)
         if is_wanted and self._has_waited:
-            # Lightning would come to the module after the callbacks, but this one ends the run.
+            # Lightning calls the module after the callbacks, but this one ends the run.
             pl_module.on_train_epoch_end()
             self._stop(trainer)
         self._has_waited = is_wanted
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop here, if wanted, and leave out the test."""
+        """Stop here, if asked to, and leave out the test."""
         del pl_module
         if self._is_wanted(trainer):
             self._stop(trainer)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over the signals; Lightning gives them back at the end of the test."""
+        """Take over the signals; Lightning restores them at the end of the test."""
         del pl_module
         self._take_over(trainer)
 
     def on_test_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        """Stop here, if wanted."""
+        """Stop here, if asked to."""
         del args, kwargs
         if self._is_wanted(trainer):
             number = self._agreed_number(trainer)
@@ -150,7 +149,7 @@ class StopAtInterrupt(pl.Callback):
             )
 
     def _is_wanted(self, trainer: pl.Trainer) -> bool:
-        """Say whether any rank was told to stop. All ranks ask at the same places."""
+        """Whether any rank has a signal. All ranks ask at the same points."""
         return trainer.strategy.reduce_boolean_decision(self._number != 0, all=False)
 
     def _stop(self, trainer: pl.Trainer) -> None:
@@ -168,33 +167,33 @@ class StopAtInterrupt(pl.Callback):
         return int(trainer.strategy.all_gather(number).max())
 
     def _take_over(self, trainer: pl.Trainer) -> None:
-        # Python lets only the main thread do so.
+        # Python allows this only in the main thread.
         if threading.current_thread() is not threading.main_thread():
             return
-        handle = self._note if _is_one_of_many(trainer) else self._note_first
+        handle = self._record if _is_one_of_many(trainer) else self._record_first
         for number in STOP_SIGNALS:
             before = signal.signal(number, handle)
             if number == signal.SIGINT:
                 self._before = before
         if trainer.received_sigterm:
-            # It came between Lightning's taking over and this one; Lightning would end the run
-            # after its first batch, without a checkpoint.
+            # It came after Lightning had taken over the signals and before this; Lightning would
+            # end the run after its first batch, without a checkpoint.
             self._number = self._number or signal.SIGTERM
             trainer._signal_connector.received_sigterm = False
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._number = self._number or number
 
-    def _note_first(self, number: int, frame: FrameType | None) -> None:
-        """Note the signal, and give Ctrl-C back, for a second one to end the run at once."""
-        self._note(number, frame)
+    def _record_first(self, number: int, frame: FrameType | None) -> None:
+        """Record the signal, and restore Ctrl-C, so that a second one ends the run at once."""
+        self._record(number, frame)
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
 
 
 def _is_one_of_many(trainer: pl.Trainer) -> bool:
-    """Say whether this process is one rank of many; Lightning's own strategies do not know."""
+    """Whether this process is one rank of many, which Lightning's strategies do not tell."""
     return bool(getattr(trainer.strategy, "is_one_of_many", False))
 
 

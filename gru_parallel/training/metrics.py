@@ -1,4 +1,4 @@
-"""The metric of a loss that is known as sums and counts; and how metrics sum up over ranks."""
+"""The metric of a loss that is given as sums and counts; and how metrics add up over ranks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torchmetrics.utilities import dim_zero_sum
 
 
 class MeanLoss(Metric):
-    """The sum of all losses divided by the count of all elements; NaN where a loss was.
+    """The sum of all losses divided by the count of all elements; NaN if a loss was.
 
-    torchmetrics 1.9's MeanMetric leaves out what is NaN, and with its checks for NaN disabled it
-    leaves out the weights.
+    torchmetrics 1.9's MeanMetric leaves out NaN, and with its checks for NaN disabled it ignores
+    the weights.
     """
 
     full_state_update = False
@@ -28,7 +28,7 @@ class MeanLoss(Metric):
         self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
 
     def update(self, total: Tensor, count: int) -> None:
-        """Add the losses of a batch: their sum, and the number of elements it runs over."""
+        """Add the losses of a batch: their sum, and its number of elements."""
         self.total += total
         self.count += count
 
@@ -38,15 +38,15 @@ class MeanLoss(Metric):
 
 
 def gather_states(metric: Metric, gather: Callable[..., list[Tensor]]) -> None:
-    """Have a metric gather its states over ranks in a way of our own, and sum in their order.
+    """Have a metric gather its states over ranks with `gather`, and add them up in their order.
 
-    By itself torchmetrics adds up with `torch.sum`, which takes another order for other numbers of
-    ranks, so that metrics, and with them the choice of the best model, would depend on the device
-    map. In the order of the ranks, those that measure nothing change nothing.
+    By itself, torchmetrics uses `torch.sum`, whose order depends on the number of ranks, so that
+    metrics, and with them the choice of the best model, would depend on the device map. Added in
+    the order of the ranks, those that measure nothing change nothing.
 
     Args:
         metric: any.
-        gather: from this rank's state, and a group, to the states of all ranks.
+        gather: (this rank's state, group) -> the states of all ranks.
     """
     metric.dist_sync_fn = gather
     reductions: dict[str, Any] = metric._reductions

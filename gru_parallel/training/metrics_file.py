@@ -1,4 +1,4 @@
-"""Writes metrics.csv: what a run logged, a row a step, an epoch and a validation."""
+"""Writes metrics.csv: what a run logged, one row per step, epoch and validation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gru_parallel.training.epoch_record import EpochResult
 
 
 class MetricsFile(pl.Callback):
-    """Writes metrics.csv, with numbers in full precision: a row for each logged step and epoch.
+    """Writes metrics.csv, in full precision: one row for each logged step and epoch.
 
-    A row of an epoch, or of a validation within one, has the mean loss of its training so far and
-    the validation's metrics in columns of their own, and leaves those of a step empty.
+    A row of an epoch, or of a validation within one, has its mean training loss so far and the
+    validation's metrics in other columns than a step, whose columns are then empty.
 
-    Where gradients are accumulated, the loss and samples/s are those of the last batch of the step,
-    as in Lightning's own log. A run that is resumed in its own folder keeps the rows up to
+    If gradients are accumulated, the loss and samples/s are those of the last batch of the step, as
+    in Lightning's log. A run that is resumed in its own folder keeps the rows up to
     its checkpoint; any other begins the file anew.
 
     Args:
@@ -43,23 +43,23 @@ class MetricsFile(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note the step that the run is resumed from."""
+        """Record the step that the run is resumed from."""
         del trainer, pl_module
         self._last_step = checkpoint["global_step"]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the header, and the rows that stay."""
+        """Write the header and the rows that are kept."""
         del pl_module
         if not trainer.is_global_zero:
             return
-        rows = self._rows_that_stay(trainer.ckpt_path)
+        rows = self._kept_rows(trainer.ckpt_path)
         with self.path.open("w", newline="") as file:
             csv.writer(file).writerows([self.columns, *rows])
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Note the rate of the step: at the end of the batch it is that of the next already."""
+        """Record the rate of the step: after the batch it is already that of the next one."""
         del trainer, pl_module
         self._rate = optimizer.param_groups[0]["lr"]
 
@@ -71,7 +71,7 @@ class MetricsFile(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Write a row where Lightning logs one."""
+        """Write a row when Lightning logs one."""
         del pl_module, outputs, batch, batch_idx
         step = trainer.global_step
         # While gradients are accumulated, several batches end at one step.
@@ -79,7 +79,7 @@ class MetricsFile(pl.Callback):
             return
         self._last_step = step
         metrics = trainer.callback_metrics
-        # Not that of `outputs`, which is divided by the batches that are accumulated.
+        # Not that of `outputs`, which is divided by the number of accumulated batches.
         loss, samples = float(metrics["train/loss"]), float(metrics["samples/s"])
         if trainer.is_global_zero:
             row = {"train/loss": loss, "samples/s": f"{samples:.1f}", "lr": self._rate}
@@ -92,10 +92,10 @@ class MetricsFile(pl.Callback):
 
     def _write(self, row: Mapping[str, Any]) -> None:
         with self.path.open("a", newline="") as file:
-            # Python writes a float with all the digits that tell it from every other.
+            # Python writes a float with enough digits to tell it from any other.
             csv.DictWriter(file, self.columns, restval="").writerow(row)
 
-    def _rows_that_stay(self, ckpt_path: Path | str | None) -> list[list[str]]:
+    def _kept_rows(self, ckpt_path: Path | str | None) -> list[list[str]]:
         if not RunFolder(self.path.parent).holds(ckpt_path) or not self.path.exists():
             return []
         with self.path.open(newline="") as file:

@@ -1,6 +1,6 @@
-"""What a checkpoint says of the module that wrote it, and the arguments to make such a one again.
+"""What a checkpoint says about its module, and the arguments that create the module again.
 
-Nothing that a file names is run: the classes are this library's and torch's own.
+No code that a file names is run: the classes are those of this library and of torch.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from gru_parallel.model import LOSSES, StackModel, SumLoss, describe, model_from
 from gru_parallel.training.checkpoint_file import read_checkpoint
 
 _WHAT = {
-    "model": "encoder and head are not all of gru_parallel",
-    "loss": "the loss is none of gru_parallel",
-    "make_optimizer": "the optimiser is none of torch.optim",
+    "model": "encoder or head is not of gru_parallel",
+    "loss": "the loss is not one of gru_parallel",
+    "make_optimizer": "the optimiser is not one of torch.optim",
 }
-"""Why an argument cannot be told from a checkpoint."""
+"""Why an argument is not in a checkpoint."""
 
 
 def describe_module(model: StackModel, loss: SumLoss, seed: int) -> dict[str, Any]:
@@ -34,15 +34,15 @@ def describe_module(model: StackModel, loss: SumLoss, seed: int) -> dict[str, An
 def arguments_from(
     path: Any, given: Mapping[str, Any], *, weights_only: bool | None = True
 ) -> dict[str, Any]:
-    """Return the arguments of a module that a checkpoint can tell, and those that are given.
+    """Return the arguments of a module that a checkpoint has, and those that are given.
 
     Args:
         path: of the checkpoint, or an open file.
-        given: arguments, which count for more.
+        given: arguments, which take precedence.
         weights_only: as in `torch.load`.
 
     Raises:
-        UsageError: the checkpoint cannot tell one that is needed, and it is not given.
+        UsageError: the checkpoint lacks one that is needed and not given.
     """
     if given.keys() >= _WHAT.keys():
         return dict(given)
@@ -61,22 +61,22 @@ def arguments_from(
     for name, reason in _WHAT.items():
         if arguments[name] is None:
             raise UsageError(
-                f"{path} does not tell how to make the module's {name}: {reason}, or it was written"
-                f" by an earlier version. Give it: SeriesModule.load_from_checkpoint(path,"
+                f"{path} does not tell how to create the module's {name}: {reason}, or it was"
+                f" written by an earlier version. Give it: SeriesModule.load_from_checkpoint(path,"
                 f" {name}=...)."
             )
     return arguments
 
 
 def _optimizer_maker(beginning: Mapping[str, Any] | None) -> Any:
-    """Return what makes an optimiser of torch's own; None for any other."""
+    """Return what creates an optimiser of torch; None for any other."""
     module, _, name = str((beginning or {}).get("optimizer", "")).rpartition(".")
     kind = getattr(torch.optim, name, None)
     if beginning is None or not isinstance(kind, type) or not issubclass(kind, Optimizer):
         return None
     if kind.__module__ != module:
         return None
-    # An optimiser keeps what it has derived among its defaults, as AdamW does.
+    # An optimiser, such as AdamW, keeps what it has derived among its defaults.
     takes = signature(kind).parameters
     arguments = {key: value for key, value in beginning["arguments"].items() if key in takes}
     return partial(kind, **arguments)

@@ -33,24 +33,25 @@ class StopAtNonFiniteLoss(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the batch, to look into it should its loss be wrong."""
+        """Keep the batch, to examine it if its loss is not finite."""
         del trainer, pl_module, batch_idx
         self._batch = batch
 
     def on_before_backward(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor
     ) -> None:
-        """Look at the loss.
+        """Check the loss.
 
         Raises:
-            NonFiniteLossError: it is NaN or infinite; names step, stage and last good checkpoint.
+            NonFiniteLossError: it is NaN or infinite; the message names step, stage and last good
+                checkpoint.
         """
         del pl_module
         if not torch.isfinite(loss):
             raise self._error(trainer, loss, f"at step {trainer.global_step + 1}")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at the loss of the validation, before weights that are no good are saved.
+        """Check the loss of the validation, before weights that cannot be used are saved.
 
         Raises:
             NonFiniteLossError: it is NaN or infinite.
@@ -62,11 +63,11 @@ class StopAtNonFiniteLoss(pl.Callback):
 
     def _error(self, trainer: pl.Trainer, loss: Tensor, when: str) -> NonFiniteLossError:
         stage = self._stage(trainer)
-        placed, layers = self.plan.stages[stage], self.plan.stage_layers(stage)
+        device, layers = self.plan.stages[stage].device, self.plan.stage_layers(stage)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         return NonFiniteLossError(
             f"The loss became {loss.item()} {when}; the first values that are not finite came from"
-            f" stage {stage} ({placed.device}, layers {layers.start}-{layers.stop - 1}).\n"
+            f" stage {stage} ({device}, layers {layers.start}-{layers.stop - 1}).\n"
             f"Last good checkpoint: {_last_good_checkpoint(trainer)}. Try a lower optimizer.lr (now"
             f" {rate:g}) or trainer.gradient_clip_val=1.0."
         )
@@ -77,20 +78,20 @@ class StopAtNonFiniteLoss(pl.Callback):
         if engine is not None:
             step = trainer.fit_loop.total_batch_idx
             found = engine.first_nonfinite_stage(windows_of(self._batch), step)
-        # Where every output is finite, the head or the loss itself overflowed.
+        # If every output is finite, the head or the loss overflowed.
         return self.plan.n_stages - 1 if found is None else found
 
 
 def _last_good_checkpoint(trainer: pl.Trainer) -> str:
     callbacks = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
-    # For a callback without a metric to watch, the last one is the best.
+    # For a callback that watches no metric, the last one is the best.
     paths = [callback.best_model_path for callback in reversed(callbacks)]
     paths.append(str(trainer.ckpt_path or ""))
     return next((path for path in paths if path and _is_good(path, trainer.global_step)), "none")
 
 
 def _is_good(path: str, step: int) -> bool:
-    """Say whether a checkpoint's weights are finite, and not those that gave a bad loss at `step`.
+    """Whether a checkpoint's weights are finite, and not those with the bad loss at `step`.
 
     Weights can be finite and yet so large that every loss overflows.
     """

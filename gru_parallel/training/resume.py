@@ -1,7 +1,7 @@
-"""What of the optimiser and its schedule a run takes from the checkpoint that it is resumed from.
+"""What a resumed run takes of the optimiser and its schedule from the checkpoint.
 
-Moments, steps and the place in the epoch are those of the checkpoint; rates and all other arguments
-are those that this run asks for, at the step that it has come to. So a run that is resumed for more
+Moments, steps and the position in the epoch are those of the checkpoint; rates and all other
+arguments are those of this run, at the step that it has reached. So a run that is resumed for more
 epochs has the rates of one that was that long from the start.
 """
 
@@ -22,7 +22,7 @@ from gru_parallel.errors import UsageError
 Scheduler = LRScheduler | ReduceLROnPlateau
 
 _FOUND_BY_METRIC = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
-"""What a schedule that watches a metric has found out, in its state."""
+"""The parts of its state that a schedule which watches a metric has found out."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Beginning:
         groups: settings of each group of weights.
         scheduler: full name of the schedule's class; empty for none.
         schedule: its state.
-        interval: "step" or "epoch": how often it moves.
+        interval: "step" or "epoch": how often it advances.
     """
 
     optimizer: str
@@ -47,7 +47,7 @@ class Beginning:
 
     @classmethod
     def of(cls, optimizer: Optimizer, scheduler: Scheduler | None, interval: str) -> Beginning:
-        """Note an optimiser and a schedule that have just been made."""
+        """Record an optimiser and a schedule that have just been created."""
         return cls(
             class_name(optimizer),
             deepcopy(optimizer.defaults),
@@ -90,7 +90,7 @@ class Progress:
 
 def steps_of_run(
     n_batches: float,
-    batches_a_step: int,
+    batches_per_step: int,
     max_epochs: int,
     max_steps: int,
     done: Progress | None = None,
@@ -99,18 +99,18 @@ def steps_of_run(
 
     Args:
         n_batches: of an epoch.
-        batches_a_step: batches whose gradients make a step of the optimiser.
-        max_epochs: where the run ends; -1 for nowhere.
-        max_steps: where it ends at the latest; -1 for nowhere.
-        done: how far the checkpoint is that the run is resumed from; its steps count as they were,
-            with batches of whatever size.
+        batches_per_step: number of batches whose gradients are accumulated for one step.
+        max_epochs: where the run ends; -1 for no limit.
+        max_steps: where it ends at the latest; -1 for no limit.
+        done: progress of the checkpoint that the run is resumed from; its steps count as they
+            were, whatever its batches.
     """
     if max_epochs == -1 or math.isinf(n_batches):
         return max_steps
-    steps_an_epoch = math.ceil(n_batches / batches_a_step)
-    n_steps = steps_an_epoch * max(max_epochs, 1)
+    steps_per_epoch = math.ceil(n_batches / batches_per_step)
+    n_steps = steps_per_epoch * max(max_epochs, 1)
     if done is not None:
-        n_steps -= steps_an_epoch * done.epochs + done.batches // batches_a_step
+        n_steps -= steps_per_epoch * done.epochs + done.batches // batches_per_step
         n_steps += done.steps
     return n_steps if max_steps == -1 else min(n_steps, max_steps)
 
@@ -118,15 +118,15 @@ def steps_of_run(
 def resume(
     checkpoint: dict[str, Any], optimizer: Optimizer, scheduler: Scheduler | None, interval: str
 ) -> None:
-    """Put what this run asks for in the place of what the checkpoint's run did.
+    """Replace the settings of the checkpoint's run by those of this run.
 
-    Where both ask for the same, the checkpoint stays as it is.
+    If both are the same, the checkpoint stays as it is.
 
     Args:
-        checkpoint: which is about to be loaded; is changed.
-        optimizer: of this run, just made.
-        scheduler: of this run, just made.
-        interval: how often it moves.
+        checkpoint: about to be loaded; it is changed.
+        optimizer: of this run, just created.
+        scheduler: of this run, just created.
+        interval: how often it advances.
 
     Raises:
         UsageError: the checkpoint has another optimiser, or is beyond the end of the schedule.
@@ -155,24 +155,20 @@ def resume(
 
 
 def check_same_optimizer(before: Beginning, optimizer: Optimizer) -> None:
-    """Refuse to resume with the moments of another optimiser.
-
-    Raises:
-        UsageError: the checkpoint has another.
-    """
-    own = class_name(optimizer)
-    if own != before.optimizer:
+    """Raise a UsageError if the checkpoint has the moments of another optimiser."""
+    now = class_name(optimizer)
+    if now != before.optimizer:
         raise UsageError(
-            f"ckpt_path was written with the optimiser {before.optimizer}, and this run has {own},"
+            f"ckpt_path was written with the optimiser {before.optimizer}, and this run has {now},"
             f" which cannot use its moments; set optimizer as it was (optimizer._target_="
             f"{before.optimizer}), or begin a new run with its weights: init_from=..."
         )
 
 
 def _moved(scheduler: LRScheduler, n_moves: int) -> dict[str, Any]:
-    """Move a schedule from its beginning, as the run would have; returns its state."""
+    """Advance a schedule from its beginning, as the run would have; return its state."""
     with warnings.catch_warnings():
-        # Torch misses the optimiser's steps between those of the schedule.
+        # torch warns that the optimiser makes no steps between those of the schedule.
         warnings.simplefilter("ignore")
         for _ in range(n_moves):
             scheduler.step()
@@ -182,7 +178,7 @@ def _moved(scheduler: LRScheduler, n_moves: int) -> dict[str, Any]:
 def _watching_on(
     before: Beginning, now: Beginning, checkpoint: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the state of a schedule that watches a metric, as far as it was the same before."""
+    """Return the state of a schedule that watches a metric, resumed if it was the same before."""
     if before.scheduler != now.scheduler or before.schedule["mode"] != now.schedule["mode"]:
         return now.schedule
     (saved,) = checkpoint["lr_schedulers"]

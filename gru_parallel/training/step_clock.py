@@ -20,8 +20,8 @@ class TimedStep:
     """A training step whose timeline was kept.
 
     Attributes:
-        number: of the step, as in metrics.csv; where batches are accumulated, that of theirs.
-        step_ms: how long all of it took, its optimiser step included.
+        number: of the step, as in metrics.csv.
+        step_ms: how long it took, its optimiser step included.
         timeline: what its stages did when.
     """
 
@@ -33,13 +33,13 @@ class TimedStep:
 class StepClock(pl.Callback):
     """Times training steps, shows samples/s, and keeps the timeline of a typical step.
 
-    The steps whose timelines are kept are spread evenly over the run: every one at first, then, as
-    the run goes on, every second, every fourth, and so on. The first of a run count only where
-    no others come.
+    The steps whose timelines are kept are spread evenly over the run: at first every step, later
+    every second, every fourth, and so on. The first steps of a run count only if there are no
+    others.
 
     Args:
         n_warm_up: steps at the start that do not count.
-        most_kept: number of timelines that are kept at any time, even.
+        most_kept: largest number of timelines kept at once, even.
     """
 
     def __init__(self, n_warm_up: int = 3, most_kept: int = 40) -> None:
@@ -53,7 +53,7 @@ class StepClock(pl.Callback):
 
     @property
     def n_steps(self) -> int:
-        """Number of the steps that count."""
+        """Number of steps that count."""
         return len(self._step_ms)
 
     @property
@@ -80,7 +80,7 @@ class StepClock(pl.Callback):
         """Start the clock."""
         del pl_module, batch, batch_idx
         if self._n_seen == self._n_warm_up:
-            # The first steps stood in only for the case that no others would come.
+            # The first steps count only if there are no others.
             self._step_ms, self._samples_per_s, self._kept = [], [], []
         engine = engine_of(trainer)
         if engine is not None:

@@ -21,10 +21,10 @@ from gru_parallel.training.optimizer_state import Keys, by_name, names_in, part_
 
 
 class PipelineStrategy(SingleDeviceStrategy):
-    """Runs a `SeriesModule` over the stages of a plan, in this process, a worker thread a stage.
+    """Runs a `SeriesModule` over the stages of a plan in this process, one worker thread per stage.
 
-    To Lightning it is a single device, the last stage's: there the loss and the predictions come
-    out, and metrics are kept. Parameters and their optimiser states stay on their stages' devices.
+    To Lightning it is a single device, that of the last stage, which computes loss, predictions and
+    metrics. Parameters and their optimiser states stay on their stages' devices.
 
     Args:
         plan: which blocks make which stage on which device, and how a batch is cut.
@@ -36,7 +36,7 @@ class PipelineStrategy(SingleDeviceStrategy):
     """
 
     strategy_name = "gru_parallel"
-    # Not is_distributed: where a strategy has that, Lightning brings its distributed samplers.
+    # Not is_distributed: for such a strategy, Lightning uses its distributed samplers.
     is_one_of_many = False
 
     def __init__(self, plan: Plan, device: torch.device | None = None) -> None:
@@ -61,13 +61,13 @@ class PipelineStrategy(SingleDeviceStrategy):
         module.use_engine(self.engine)
 
     def make_engine(self, module: SeriesModule) -> PipelineEngine:
-        """Make what runs the module's model."""
+        """Create the engine that runs the module's model."""
         return ThreadEngine(module.model, self.plan, module.loss, seed=module.seed)
 
     def batch_to_device(
         self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
     ) -> Any:
-        """Leave the batch where it is: each stage fetches what it needs of it, cell by cell."""
+        """Leave the batch where it is: each stage fetches what it needs, cell by cell."""
         del device, dataloader_idx
         return batch
 
@@ -78,7 +78,7 @@ class PipelineStrategy(SingleDeviceStrategy):
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Load optimiser states, each onto the device of its parameter, not all onto one."""
         for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            # By number it is in checkpoints of earlier versions, and of other strategies.
+            # Checkpoints of earlier versions, and of other strategies, have it by number.
             named = by_name(saved, self.numbered_names(optimizer))
             optimizer.load_state_dict(part_for(self.names_in(optimizer), named))
 

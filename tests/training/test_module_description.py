@@ -62,7 +62,9 @@ def test_what_only_the_user_has_is_asked_for(part: str, tmp_path: Path) -> None:
     path, module = tmp_path / "a.ckpt", module_with(part)
     fit(None, module, callbacks=[SaveAfter(5, path)], max_epochs=1)
 
-    with pytest.raises(UsageError, match=rf"tell how to make the module's {part}: .+{part}=\.\.\."):
+    with pytest.raises(
+        UsageError, match=rf"tell how to create the module's {part}: .+{part}=\.\.\."
+    ):
         SeriesModule.load_from_checkpoint(path)
 
     given = {part: getattr(module, part)}
@@ -79,5 +81,7 @@ def test_a_class_that_a_file_names_is_none_but_of_torch(name: str, tmp_path: Pat
     saved["beginning"]["optimizer"] = name
     torch.save(saved, path)
 
-    with pytest.raises(UsageError, match=r"make_optimizer: the optimiser is none of torch\.optim"):
+    with pytest.raises(
+        UsageError, match=r"make_optimizer: the optimiser is not one of torch\.optim"
+    ):
         SeriesModule.load_from_checkpoint(path)
