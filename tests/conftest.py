@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# One intra-op thread for torch, here and in every process that a test starts: with models as small
+# as these a second one only waits for the first, by spinning, most of all on a busy machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # No deadline: a shared machine can make any example slow. CI draws the same examples every time.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)

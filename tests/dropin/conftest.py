@@ -5,7 +5,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 THREADS_USUALLY_END_WITHIN_S = 0.1
 
@@ -13,15 +12,6 @@ THREADS_USUALLY_END_WITHIN_S = 0.1
 def workers() -> list[threading.Thread]:
     """Return the drop-ins' threads that are alive."""
     return [t for t in threading.enumerate() if t.name.startswith("gru_parallel")]
-
-
-@pytest.fixture(autouse=True)
-def one_core() -> Iterator[None]:
-    """Keep torch to one intra-op thread: on a busy machine several wait for each other by far."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
