@@ -13,6 +13,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 from gru_parallel.app import commands as own
+from tests.cli.composing import compose_once, read_files_once
 
 SMALL = (
     "data.n_steps=260",
@@ -54,6 +55,8 @@ def commands(
 ) -> tuple[RunCommand, RunCommand, RunCommand]:
     """Return train, plan and verify as functions of their overrides, run in `folder`."""
 
+    read_files_once(monkeypatch)
+
     def end(status: int, run_folder: Path) -> Ended:
         printed = capsys.readouterr()
         return Ended(status, printed.out, printed.err, run_folder)
@@ -67,7 +70,10 @@ def commands(
         # A process begins with none; that of another test would name another folder.
         monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
         capsys.readouterr()
-        return end(own.run("train", arguments), folder / run)
+        with monkeypatch.context() as patch:
+            compose_once(patch)
+            status = own.run("train", arguments)
+        return end(status, folder / run)
 
     def run_plan(*overrides: str) -> Ended:
         capsys.readouterr()
