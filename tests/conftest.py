@@ -1,5 +1,6 @@
 """What every test may use: the skip of `gpu` tests, settings of hypothesis, general fixtures."""
 
+import gc
 import os
 import signal
 import threading
@@ -30,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     skip = pytest.mark.skip(reason="needs a CUDA GPU")
     for item in gpu_tests:
         item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what is imported by now: most of what it would go through."""
+    gc.collect()
+    gc.freeze()
 
 
 def _has_gpu() -> bool:

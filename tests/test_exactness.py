@@ -31,6 +31,7 @@ from tests.builders import (
     run_engine,
     run_in_one_piece,
 )
+from tests.grids import every_nth
 
 ENGINES: dict[str, Callable[..., Any]] = {"threads": ThreadEngine}
 
@@ -51,11 +52,9 @@ def run_in_pieces(engine: str, model: StackModel, plan: Plan, x: Tensor, y: Tens
         return run_engine(opened, x, y)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("every_step", [False, True], ids=["window head", "step head"])
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("engine", ENGINES)
+@every_nth(
+    2, engine=ENGINES, schedule=SCHEDULES, shape=SHAPES, every_step=[False, True], dtype=TOLERANCE
+)
 def test_a_pipelined_step_equals_the_model_in_one_piece(
     engine: str, schedule: str, shape: str, every_step: bool, dtype: torch.dtype
 ) -> None:
@@ -188,15 +187,18 @@ def train(
     return [*seen, *(p.detach().clone() for p in model.parameters())]
 
 
-@pytest.mark.parametrize("every_step", [False, True], ids=["window head", "step head"])
-@pytest.mark.parametrize(("n_micro_batches", "n_chunks"), [(1, 1), (1, 4), (3, 1), (2, 3)])
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("engine", ENGINES)
+@every_nth(
+    2,
+    engine=ENGINES,
+    schedule=SCHEDULES,
+    grid=[(1, 1), (1, 4), (3, 1), (2, 3)],
+    every_step=[False, True],
+)
 def test_training_is_bit_for_bit_the_same_on_every_device_map(
-    engine: str, schedule: str, n_micro_batches: int, n_chunks: int, every_step: bool
+    engine: str, schedule: str, grid: tuple[int, int], every_step: bool
 ) -> None:
     runs = [
-        train(engine, make_plan(blocks, schedule, n_micro_batches, n_chunks), every_step=every_step)
+        train(engine, make_plan(blocks, schedule, *grid), every_step=every_step)
         for blocks in CUTS_OF_4
     ]
 

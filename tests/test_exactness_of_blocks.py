@@ -26,6 +26,7 @@ from tests.builders import (
     make_plan,
     relative_error,
 )
+from tests.grids import every_nth
 
 TOLERANCE = 1e-12
 
@@ -96,11 +97,14 @@ STACKS: dict[str, dict[str, Any]] = {
 GRIDS = {"uncut": (1, 1), "both ragged": (2, 3), "a cell a step and row": (5, 7)}
 
 
-@pytest.mark.parametrize("every_step", [False, True], ids=["window head", "step head"])
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("blocks", [[4], [2, 2], [1, 1, 1, 1]], ids=str)
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("stack", STACKS)
+@every_nth(
+    4,
+    stack=STACKS,
+    schedule=SCHEDULES,
+    blocks=[[4], [2, 2], [1, 1, 1, 1]],
+    grid=GRIDS,
+    every_step=[False, True],
+)
 def test_every_kind_of_block_in_a_pipeline_equals_one_piece(
     stack: str, schedule: str, blocks: list[int], grid: str, every_step: bool
 ) -> None:
@@ -125,11 +129,14 @@ def test_every_kind_of_block_in_a_pipeline_equals_one_piece(
 LENGTHS = {"spread": [1, 7, 3, 7, 2], "equal": [4, 4, 4, 4, 4], "one long": [1, 1, 7, 1, 1]}
 
 
-@pytest.mark.parametrize("every_step", [False, True], ids=["window head", "step head"])
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize("stack", ["forward", "bidirectional in the middle", "previous"])
+@every_nth(
+    4,
+    stack=["forward", "bidirectional in the middle", "previous"],
+    lengths=LENGTHS,
+    schedule=SCHEDULES,
+    grid=GRIDS,
+    every_step=[False, True],
+)
 def test_sequences_of_unequal_length_equal_each_of_them_alone(
     stack: str, lengths: str, schedule: str, grid: str, every_step: bool
 ) -> None:
@@ -200,12 +207,15 @@ def truncated_in_one_piece(model: StackModel, x: Tensor, y: Tensor, steps: list[
     return total
 
 
-@pytest.mark.parametrize("blocks", [[4], [2, 2], [1, 1, 2]], ids=str)
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize(("truncate", "steps"), [(1, [2, 2, 2, 1]), (2, [4, 3]), (3, [6, 1])])
+STEPS_OF_SEGMENTS = {1: [2, 2, 2, 1], 2: [4, 3], 3: [6, 1]}
+"""Of a window of 7 steps in 4 chunks, by `truncate`."""
+
+
+@every_nth(3, truncate=STEPS_OF_SEGMENTS, schedule=SCHEDULES, blocks=[[4], [2, 2], [1, 1, 2]])
 def test_truncation_equals_a_plain_loop_with_detach(
-    truncate: int, steps: list[int], schedule: str, blocks: list[int]
+    truncate: int, schedule: str, blocks: list[int]
 ) -> None:
+    steps = STEPS_OF_SEGMENTS[truncate]
     x, y = make_batch(every_step=True)
     plain = build_model(every_step=True)
     expected = truncated_in_one_piece(plain, x, y, steps)
@@ -261,11 +271,12 @@ def test_states_that_are_carried_equal_a_plain_loop_with_detach(
             assert_close(actual, expected, TOLERANCE)
 
 
-@pytest.mark.parametrize(
-    "stack", ["forward", "bidirectional in the middle", "previous", "previous both ways"]
+@every_nth(
+    2,
+    schedule=SCHEDULES,
+    lengths=[None, [1, 7, 3, 7, 2]],
+    stack=["forward", "bidirectional in the middle", "previous", "previous both ways"],
 )
-@pytest.mark.parametrize("lengths", [None, [1, 7, 3, 7, 2]], ids=["whole", "unequal"])
-@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_training_is_bit_for_bit_the_same_on_every_device_map(
     schedule: str, lengths: list[int] | None, stack: str
 ) -> None:
