@@ -2,16 +2,21 @@
 #
 #   PYTHON=python3.12       the Python that .venv is made from (3.11 to 3.13); it matters the first time only
 #   ARGS="..."              passed to the command that the target runs
+#   WORKERS=2               how many processes share the tests of `make test` and `make test-long`; 0 for one, without xdist
 #   TORCH_ARGS="..."        passed to pip when it installs torch, to choose another build of it: for instance --index-url
 #                           with the address that PyTorch's installation page gives for CPU builds
 
 PYTHON ?= python3
 ARGS ?=
+WORKERS ?= 2
 TORCH_ARGS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# Whole files, because what several tests of a file share would otherwise be made in every worker.
+SHARED := --numprocesses $(WORKERS) --dist loadfile
 
 # A stamp is written when an installation has succeeded, so one that was interrupted is started again.
 INSTALLED := $(VENV)/.installed
@@ -35,11 +40,11 @@ train: $(INSTALLED) ## Train; for instance ARGS="model.num_layers=8 schedule=gpi
 
 .PHONY: test
 test: $(INSTALLED) ## Run the ordinary tests
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(SHARED) $(ARGS)
 
 .PHONY: test-long
-test-long: $(INSTALLED) ## Run the tests that take minutes each
-	$(PY) -m pytest -m long --timeout 1800 $(ARGS)
+test-long: $(INSTALLED) ## Run the tests that take minutes, and the whole grids of others
+	$(PY) -m pytest -m long --timeout 1800 $(SHARED) $(ARGS)
 
 .PHONY: test-kill
 test-kill: $(INSTALLED) ## Kill and suspend ranks of runs at random moments, again and again
