@@ -8,23 +8,24 @@ from itertools import combinations, product
 import pytest
 
 
-def every_nth(n: int, **axes: Collection[object]) -> pytest.MarkDecorator:
+def every_nth(n: int, /, *, meet: int = 2, **axes: Collection[object]) -> pytest.MarkDecorator:
     """Parametrise a test with every combination of values, one in `n` of which is ordinary.
 
-    Those are the ones whose places along the axes add up to a multiple of `n`. Any two values of
-    two axes meet in one of them, if the places along the other axes add up to `n` - 1 somewhere;
-    the other combinations are marked `long`.
+    Those are the ones whose places along the axes add up to a multiple of `n`; the others are
+    marked `long`.
 
     Args:
         n: 1 for all of them.
+        meet: any values of so many axes meet in an ordinary test; 1 for any value in one at least.
         axes: by the name of a parameter, its values.
 
     Raises:
-        ValueError: two values might never meet.
+        ValueError: some might never meet, because the places along the other axes do not reach
+            `n` - 1.
     """
-    for pair in combinations(axes, 2):
-        if sum(len(axes[name]) - 1 for name in axes if name not in pair) < n - 1:
-            raise ValueError(f"one in {n} does not bring every {pair[0]} together with {pair[1]}")
+    for some in combinations(axes, meet):
+        if sum(len(axes[name]) - 1 for name in axes if name not in some) < n - 1:
+            raise ValueError(f"in one of {n} cases, not all values of {', '.join(some)} meet")
     cases = []
     for placed in product(*(enumerate(values) for values in axes.values())):
         places, values = zip(*placed, strict=True)

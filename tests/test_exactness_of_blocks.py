@@ -99,6 +99,7 @@ GRIDS = {"uncut": (1, 1), "both ragged": (2, 3), "a cell a step and row": (5, 7)
 
 @every_nth(
     4,
+    meet=3,
     stack=STACKS,
     schedule=SCHEDULES,
     blocks=[[4], [2, 2], [1, 1, 1, 1]],

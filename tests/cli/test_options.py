@@ -18,6 +18,7 @@ from tests.cli.in_process import (
     rows_of,
     summary_of,
 )
+from tests.grids import every_nth
 
 
 def rates_of(ended: Ended) -> list[float]:
@@ -112,8 +113,7 @@ def test_the_loggers_write_into_the_folder_of_the_run(train_command: RunCommand)
     assert {"lr-AdamW", "val/mse", "samples/s"} <= set(events.Tags()["scalars"])
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-@pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
+@every_nth(3, meet=1, optimizer=["adam", "adamw", "sgd"], loss=["mse", "mae", "huber"])
 def test_optimisers_and_losses_go_together(
     optimizer: str, loss: str, train_command: RunCommand
 ) -> None:

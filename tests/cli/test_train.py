@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -51,53 +51,52 @@ def test_bad_input_ends_a_process_with_status_2_and_no_traceback(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("number", "name", "status"),
-    [(signal.SIGINT, "Ctrl-C", 130), (signal.SIGTERM, "SIGTERM", 143)],
-)
 def test_a_signal_to_all_processes_ends_with_a_checkpoint_from_which_the_run_goes_on(
-    number: signal.Signals, name: str, status: int, train_command: RunCommand, in_tmp_path: Path
+    train_command: RunCommand, in_tmp_path: Path
 ) -> None:
-    settings = [*SMALL, "model.dropout=0.1", "lr_scheduler=cosine", "trainer.max_epochs=60"]
-    workers = ["data.num_workers=1"]
-    log = in_tmp_path / "log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "gru_parallel.train",
-                *settings,
-                *workers,
-                "hydra.run.dir=broken",
-            ],
+    settings = [*SMALL, "model.dropout=0.1", "lr_scheduler=cosine", "trainer.max_epochs=30"]
+    straight = train_command(*settings, run="straight")
+
+    for number, name, status in (
+        (signal.SIGINT, "Ctrl-C", 130),
+        (signal.SIGTERM, "SIGTERM", 143),
+    ):
+        folder = in_tmp_path / number.name
+        process = _start([*settings, "data.num_workers=1", f"hydra.run.dir={folder}"], folder)
+        try:
+            # They come into the file as the run goes on.
+            _wait_for_epochs(process, folder.with_suffix(".log"), n_epochs=2)
+            # As a terminal and torchrun do.
+            os.killpg(process.pid, number)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+
+        assert process.returncode == status
+        checkpoint = folder / "checkpoints" / "last.ckpt"
+        n_steps = torch.load(checkpoint, weights_only=True)["global_step"]
+        assert 6 <= n_steps < 90
+        assert json.loads((folder / "summary.json").read_text())["steps"] == n_steps
+        assert errors.splitlines() == [
+            f"gru_parallel: Stopped by {name} after step {n_steps};"
+            f" checkpoint written: {checkpoint}",
+            f"Resume with ckpt_path={checkpoint}",
+        ]
+        resumed = train_command(*settings, f"ckpt_path={checkpoint}", run=number.name)
+        assert losses_of(resumed) == losses_of(straight)
+        assert_same_weights(resumed, straight)
+
+
+def _start(overrides: Sequence[str], folder: Path) -> "subprocess.Popen[str]":
+    """Start to train in a group of processes of its own; what it prints goes into <folder>.log."""
+    with folder.with_suffix(".log").open("w") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "gru_parallel.train", *overrides],
             stdout=file,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
-    try:
-        # They come into the file as the run goes on.
-        _wait_for_epochs(process, log, n_epochs=2)
-        # As a terminal and torchrun do.
-        os.killpg(process.pid, number)
-        _, errors = process.communicate(timeout=20)
-    finally:
-        process.kill()
-
-    assert process.returncode == status
-    checkpoint = in_tmp_path / "broken" / "checkpoints" / "last.ckpt"
-    n_steps = torch.load(checkpoint, weights_only=True)["global_step"]
-    assert 6 <= n_steps < 180
-    assert json.loads((in_tmp_path / "broken" / "summary.json").read_text())["steps"] == n_steps
-    assert errors.splitlines() == [
-        f"gru_parallel: Stopped by {name} after step {n_steps}; checkpoint written: {checkpoint}",
-        f"Resume with ckpt_path={checkpoint}",
-    ]
-    straight = train_command(*settings, run="straight")
-    resumed = train_command(*settings, f"ckpt_path={checkpoint}", run="broken")
-    assert losses_of(resumed) == losses_of(straight)
-    assert_same_weights(resumed, straight)
 
 
 def test_ctrl_c_in_the_test_says_how_to_test_later(train_command: RunCommand) -> None:
