@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class Ended:
 
 
 RunCommand = Callable[..., Ended]
+
+_WRITTEN: dict[tuple[str, ...], dict[str, bytes]] = {}
 
 
 def commands(
@@ -118,3 +121,17 @@ def assert_same_weights(one: Ended, other: Ended, which: str = "last") -> None:
     expected = checkpoint_of(other, which)["state_dict"]
     for name, weight in checkpoint_of(one, which)["state_dict"].items():
         assert torch.equal(weight, expected[name]), name
+
+
+def write_first(train_command: RunCommand, *settings: str) -> Path:
+    """Leave the checkpoints of a run in first/, which is trained but once for all tests."""
+    folder = Path.cwd() / "first" / "checkpoints"
+    if settings not in _WRITTEN:
+        ended = train_command(*settings, run="first")
+        assert ended.status == 0, ended.err
+        _WRITTEN[settings] = {path.name: path.read_bytes() for path in folder.iterdir()}
+        shutil.rmtree(folder.parent)
+    folder.mkdir(parents=True)
+    for name, content in _WRITTEN[settings].items():
+        (folder / name).write_bytes(content)
+    return folder / "last.ckpt"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.cli.in_process import SMALL, Ended, RunCommand
+from tests.cli.in_process import SMALL, Ended, RunCommand, write_first
 
 N_ROWS = 100
 SETTINGS = (
@@ -249,9 +249,7 @@ def test_the_ways_out_that_the_message_names_lead_out(
 
 @pytest.fixture
 def checkpoint(train_command: RunCommand) -> Path:
-    ended = train_command(*SMALL, "trainer.max_epochs=1", run="first")
-    assert ended.status == 0, ended.err
-    return ended.folder / "checkpoints" / "last.ckpt"
+    return write_first(train_command, *SMALL, "trainer.max_epochs=1")
 
 
 @pytest.mark.parametrize(

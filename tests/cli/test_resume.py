@@ -18,6 +18,7 @@ from tests.cli.in_process import (
     RunCommand,
     checkpoint_of,
     rows_of,
+    write_first,
 )
 
 ONE_EPOCH, TWO, FOUR = (f"trainer.max_epochs={n}" for n in (1, 2, 4))
@@ -30,22 +31,6 @@ FROM_FILE = (
     "data.season_length=null",
     "data.path=series.csv",
 )
-
-_WRITTEN: dict[tuple[str, ...], dict[str, bytes]] = {}
-
-
-def write_first(train_command: RunCommand, *settings: str) -> Path:
-    """Leave the checkpoints of a run in first/, which is trained but once for all tests."""
-    folder = Path.cwd() / "first" / "checkpoints"
-    if settings not in _WRITTEN:
-        ended = train_command(*settings, run="first")
-        assert ended.status == 0, ended.err
-        _WRITTEN[settings] = {path.name: path.read_bytes() for path in folder.iterdir()}
-        shutil.rmtree(folder.parent)
-    folder.mkdir(parents=True)
-    for name, content in _WRITTEN[settings].items():
-        (folder / name).write_bytes(content)
-    return folder / "last.ckpt"
 
 
 @pytest.fixture
