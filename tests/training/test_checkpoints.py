@@ -31,6 +31,10 @@ OTHER_PLACEMENTS = {
 }
 
 
+N_BEFORE = (2, 5, 8)
+"""Batches before the checkpoints from which runs are resumed."""
+
+
 def cosine(optimizer: Any, n_steps: int) -> Any:
     return CosineAnnealingLR(optimizer, T_max=n_steps)
 
@@ -91,6 +95,15 @@ def straight() -> Run:
     return train()
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, straight: Run) -> Path:
+    """A folder with checkpoints from the middle of epochs, by the number of batches before."""
+    folder = tmp_path_factory.mktemp("written")
+    saving = train(callbacks=[SaveAfter(n, folder / f"{n}.ckpt") for n in N_BEFORE])
+    assert_continues(saving, straight, 0)
+    return folder
+
+
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.parametrize("placement", OTHER_PLACEMENTS)
 @pytest.mark.parametrize("when", ["after validation", "after training"])
@@ -113,14 +126,11 @@ def test_a_run_resumed_at_the_end_of_an_epoch_is_the_uninterrupted_one(
 
 
 @pytest.mark.parametrize("placement", OTHER_PLACEMENTS)
-@pytest.mark.parametrize("n_batches", [2, 5, 8], ids="after batch {}".format)
+@pytest.mark.parametrize("n_batches", N_BEFORE, ids="after batch {}".format)
 def test_a_run_resumed_in_the_middle_of_an_epoch_is_the_uninterrupted_one(
-    n_batches: int, placement: str, tmp_path: Path, straight: Run, no_thread_left: None
+    n_batches: int, placement: str, written: Path, straight: Run, no_thread_left: None
 ) -> None:
-    path = tmp_path / "middle.ckpt"
-    train(callbacks=[SaveAfter(n_batches, path)])
-
-    resumed = train(OTHER_PLACEMENTS[placement], ckpt_path=path)
+    resumed = train(OTHER_PLACEMENTS[placement], ckpt_path=written / f"{n_batches}.ckpt")
 
     assert_continues(resumed, straight, n_batches)
 

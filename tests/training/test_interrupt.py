@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ def train(scheduler: str = "cosine", **options: Any) -> Run:
     interval = "step" if scheduler == "cosine" else "epoch"
     module = make_module(adamw, dropout=0.3, make_scheduler=schedule, schedule_interval=interval)
     return fit(PLAN, module, **options)
+
+
+@cache
+def straight_run(scheduler: str, options: tuple[tuple[str, Any], ...]) -> Run:
+    """The run that nothing interrupts."""
+    return train(scheduler, **dict(options))
 
 
 # (hook, batch: when the signal comes; n_done: batches trained on when the run ends, n_validated:
@@ -121,7 +128,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     path = tmp_path / "last.ckpt"
     if "limit_train_batches" in options:
         options = options | {"max_epochs": 6}
-    straight = train(scheduler, **options)
+    straight = straight_run(scheduler, tuple(options.items()))
 
     send = SendSignal(batch, hook, name=name)
     with pytest.raises(InterruptedRunError, match=f"Resume with ckpt_path={path}") as error:
