@@ -4,7 +4,7 @@ import sys
 
 def test_planning_and_scheduling_import_no_torch() -> None:
     program = (
-        "import sys, gru_parallel.schedule, gru_parallel.placement; "
+        "import sys, gru_parallel.schedule, gru_parallel.placement, gru_parallel.planning; "
         "print([name for name in ('torch', 'numpy') if name in sys.modules])"
     )
     run = subprocess.run(
