@@ -28,16 +28,10 @@ def in_other_words(error: UsageError, names: Mapping[str, str]) -> UsageError:
 
 
 def check_positive(setting: str, value: object) -> None:
-    """Refuse a size that is not a whole number of at least 1.
-
-    Raises:
-        UsageError: it is not; the message names the setting.
-    """
+    """Raise a UsageError that names the setting if a size is not a whole number of at least 1."""
     # bool is an int to Python, and `true` is no size.
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise UsageError(f"{setting}={value!r} is not a whole number; use {setting} >= 1.")
-    if value < 1:
-        raise UsageError(f"{setting}={value} is not positive; use {setting} >= 1.")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UsageError(f"{setting}={value} is not a size; use a whole number of at least 1.")
 
 
 class EndOfRunError(RuntimeError):

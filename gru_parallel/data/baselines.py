@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gru_parallel.data.window_shape import require_positive
 from gru_parallel.data.windows import WindowDataset, WindowRows
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import UsageError, check_positive
 
 _WINDOWS_AT_ONCE = 512
 
@@ -52,7 +51,7 @@ def seasonal_naive(dataset: WindowDataset, period: int, chosen: Tensor | None = 
         UsageError: the period is not positive, or reaches back to before the series began: for any
             window of a single series, for all windows of several, chosen or not.
     """
-    require_positive("data.season_length", period)
+    check_positive("data.season_length", period)
     if dataset.is_single_series and not dataset.shape.may_be_short:
         rows = dataset.rows_of([0])
         oldest = int((_season_before(dataset, rows, period) - rows.series_starts).min())

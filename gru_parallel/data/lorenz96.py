@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gru_parallel.data.table import Table, tables_from_arrays
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import UsageError, check_positive
 
 _N_SPIN_UP_STEPS = 1000
 
@@ -51,8 +51,7 @@ def lorenz96(
     """
     if n_channels < 4:
         raise UsageError(f"data.n_channels={n_channels} is too few for Lorenz-96; use 4 or more.")
-    if n_steps < 1:
-        raise UsageError(f"data.n_steps={n_steps} is not positive; use 1 or more.")
+    check_positive("data.n_steps", n_steps)
     if not 0 <= seed < 2**32:
         raise UsageError(
             f"data.seed={seed} is not a valid seed; use a whole number from 0 to {2**32 - 1}."

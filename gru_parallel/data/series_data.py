@@ -24,9 +24,9 @@ from gru_parallel.data.share import ALL_ROWS, Share, SharedWindows
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.streams import StreamBatches, check_level, check_stride
 from gru_parallel.data.table import Table
-from gru_parallel.data.window_shape import WindowShape, check_centre, require_positive
+from gru_parallel.data.window_shape import WindowShape, check_centre
 from gru_parallel.data.windows import Batch, WindowDataset, window_ends
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import UsageError, check_positive
 
 ORDERS = ("shuffled", "streams")
 
@@ -106,11 +106,11 @@ class SeriesData:
             UsageError: a setting does not do, or does not fit the series.
         """
         super().__init__()
-        require_positive("data.batch_size", batch_size)
+        check_positive("data.batch_size", batch_size)
         share.rows(batch_size)
-        require_positive("data.eval_stride", eval_stride)
+        check_positive("data.eval_stride", eval_stride)
         if season_length is not None:
-            require_positive("data.season_length", season_length)
+            check_positive("data.season_length", season_length)
         check_centre(centre, task)
         if order not in ORDERS:
             raise UsageError(f"data.order={order} is unknown; use one of {', '.join(ORDERS)}.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import UsageError, check_positive
 
 TASKS = ("window", "every_step")
 CENTRES = ("last", "none")
@@ -31,13 +31,13 @@ class WindowShape:
 
     def __post_init__(self) -> None:
         """Check the sizes."""
-        require_positive("data.input_length", self.input_length)
-        require_positive("data.horizon", self.horizon)
+        check_positive("data.input_length", self.input_length)
+        check_positive("data.horizon", self.horizon)
         if self.task not in TASKS:
             raise UsageError(f"model.head={self.task} is unknown; use one of {', '.join(TASKS)}.")
         if self.min_input_length is None:
             return
-        require_positive("data.min_input_length", self.min_input_length)
+        check_positive("data.min_input_length", self.min_input_length)
         if self.min_input_length > self.input_length:
             raise UsageError(
                 f"data.min_input_length={self.min_input_length} exceeds data.input_length="
@@ -93,9 +93,3 @@ def check_centre(centre: str, task: str) -> None:
             "data.centre=last would show every step the window's last row, which is still ahead of "
             "it with model.head=every_step; use data.centre=none."
         )
-
-
-def require_positive(setting: str, value: object) -> None:
-    """Raise a UsageError if a size is not a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UsageError(f"{setting}={value} is not a size; use a whole number of at least 1.")

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gru_parallel.data.parts import SeriesPart
-from gru_parallel.data.window_shape import WindowShape, check_centre, require_positive
-from gru_parallel.errors import UsageError
+from gru_parallel.data.window_shape import WindowShape, check_centre
+from gru_parallel.errors import UsageError, check_positive
 
 Batch = dict[str, Tensor]
 
@@ -46,7 +46,7 @@ def window_ends(
     Raises:
         UsageError: the part is too short for one window, or the stride is not positive.
     """
-    require_positive("data.stride", stride)
+    check_positive("data.stride", stride)
     rows = part.rows
     first = shape.first_end(rows.start, _oldest_input(part, look_back))
     ends = range(first, rows.stop - shape.horizon + 1, stride)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import UsageError, check_positive
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 """The promise: how far apart results may be, relative to the largest entry."""
@@ -58,8 +58,7 @@ class Settings:
         if self.num_layers < 2:
             raise UsageError(f"num_layers={self.num_layers} cannot be cut; use 2 or more.")
         for name in ("hidden_size", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)} is not positive; use 1 or more.")
+            check_positive(name, getattr(self, name))
         if not self.lengths or min(self.lengths) < 1:
             raise UsageError(
                 f"lengths={_show(self.lengths)} is not a list of lengths; give whole numbers of at"

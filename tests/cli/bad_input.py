@@ -79,7 +79,7 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "a negative horizon": (["data.horizon=-1"], ["data.horizon=-1", "at least 1"]),
     "a stride of zero": (["data.stride=0"], ["data.stride=0", "at least 1"]),
     "negative workers": (["data.num_workers=-1"], ["data.num_workers=-1", "0 or more"]),
-    "too few steps generated": (["data.n_steps=0"], ["data.n_steps=0", "1 or more"]),
+    "too few steps generated": (["data.n_steps=0"], ["data.n_steps=0", "at least 1"]),
     "too few channels": (["data.n_channels=2"], ["data.n_channels=2", "4 or more"]),
     "dropout of all": (["model.dropout=1.0"], ["model.dropout=1", "model.dropout < 1"]),
     "a rate of zero": (["optimizer.lr=0"], ["optimizer.lr=0", "above 0"]),

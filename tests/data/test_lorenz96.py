@@ -68,7 +68,7 @@ def test_too_few_channels_are_refused() -> None:
 def test_no_steps_are_refused() -> None:
     with pytest.raises(UsageError) as caught:
         lorenz96(0, 4, seed=0)
-    assert str(caught.value) == "data.n_steps=0 is not positive; use 1 or more."
+    assert str(caught.value) == "data.n_steps=0 is not a size; use a whole number of at least 1."
 
 
 @pytest.mark.parametrize(

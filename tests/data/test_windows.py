@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gru_parallel.data.parts import SeriesPart
 from gru_parallel.data.split import split
-from gru_parallel.data.window_shape import WindowShape, require_positive
+from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import WindowDataset, window_ends
 from gru_parallel.errors import UsageError
 
@@ -179,14 +179,6 @@ def test_a_part_too_short_for_one_window_is_refused(
     )
     enough = SeriesPart(range(part.start, part.start + n_needed))
     assert len(window_ends(WindowShape(96, 24), enough, name, look_back=look_back)) == 1
-
-
-@pytest.mark.parametrize("size", [0, -3, True, 2.0, "4", None])
-def test_a_size_that_is_none_is_refused(size: object) -> None:
-    with pytest.raises(UsageError) as caught:
-        require_positive("data.horizon", size)
-    expected = f"data.horizon={size} is not a size; use a whole number of at least 1."
-    assert str(caught.value) == expected
 
 
 def test_each_size_is_checked_under_its_own_name() -> None:

@@ -62,7 +62,7 @@ def test_every_layer_is_in_one_stage(plan: Plan) -> None:
 
 
 def test_a_plan_without_layers_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"^model.num_layers=0 is not positive"):
+    with pytest.raises(UsageError, match=r"^model.num_layers=0 is not a size"):
         Plan(0, Grid(), STAGES)
 
 
@@ -144,13 +144,13 @@ def test_a_plan_of_the_first_version_is_read() -> None:
         (json_of(PLAN, stages={}), "stages={}, which is not a list"),
         (json_of(PLAN, stages=[3]), "stage 0 of the plan is 3, not an object"),
         (json_of(PLAN, stages=[{}]), "stage 0 of the plan lacks: device, first_block, n_blocks"),
-        (json_of(PLAN, num_layers="5"), "num_layers='5' is not a whole number"),
+        (json_of(PLAN, num_layers="5"), "num_layers=5 is not a size"),
         (json_of(PLAN, grid=3), "the grid of the plan is 3, not an object"),
         (json_of(PLAN, of_grid={"n_chunk": 3}), "the grid of the plan does not know: n_chunk;"),
         (json_of(PLAN, of_grid={"n_chunks": 2.0}), "n_chunks=2.0, which is not a whole number"),
         (json_of(PLAN, of_grid={"n_chunks": True}), "n_chunks=True, which is not a whole number"),
         (json_of(PLAN, of_grid={"schedule": None}), "schedule=None, which is not a text"),
-        (json_of(PLAN, of_grid={"n_micro_batches": 0}), "n_micro_batches=0 is not positive"),
+        (json_of(PLAN, of_grid={"n_micro_batches": 0}), "n_micro_batches=0 is not a size"),
     ],
 )
 def test_json_that_is_no_plan_is_refused(text: str, message: str) -> None:

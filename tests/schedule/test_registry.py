@@ -38,7 +38,7 @@ def test_a_name_near_to_none_gets_the_real_ones() -> None:
     ],
 )
 def test_a_size_below_one_is_refused_by_name(sizes: tuple[int, int, int], setting: str) -> None:
-    with pytest.raises(UsageError, match=rf"^{setting} is not positive"):
+    with pytest.raises(UsageError, match=rf"^{setting} is not a size"):
         build_schedule("gpipe", *sizes)
 
 

@@ -81,7 +81,7 @@ def test_backward_in_descending_order_of_segments_is_refused(
 
 
 def test_no_chunks_and_a_barrier_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"schedule\.truncate=0 is not positive"):
+    with pytest.raises(UsageError, match=r"schedule\.truncate=0 is not a size"):
         build_schedule("gpipe", 2, 1, 4, truncate=0)
     with pytest.raises(UsageError, match="here on stage 1: a bidirectional block"):
         build_schedule("gpipe", 2, 1, 4, truncate=2, barriers=frozenset({1}))
