@@ -32,7 +32,7 @@ def read_checkpoint(
     given = f"{setting}={file}" if setting else str(file)
     path = Path(file) if isinstance(file, str | os.PathLike) else None
     if path is not None and not path.is_file():
-        raise UsageError(f"{given} is not a file; give the path of a .ckpt file.")
+        raise UsageError(f"{given} is not a file; give the path of a .ckpt file, or leave it out.")
     try:
         saved: dict[str, Any] = torch.load(
             file, map_location="cpu", weights_only=weights_only, mmap=path is not None
