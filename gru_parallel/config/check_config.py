@@ -7,6 +7,7 @@ import math
 from gru_parallel.config.rules import as_written, one_per_block
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.errors import UsageError
+from gru_parallel.placement.grid import check_chunks
 
 
 def check_config(config: Config) -> None:
@@ -60,12 +61,8 @@ def _check_carry(config: Config) -> None:
 
 def _check_grid(config: Config) -> None:
     schedule, data = config.schedule, config.data
-    if schedule.n_chunks > data.input_length:
-        raise UsageError(
-            f"schedule.n_chunks={schedule.n_chunks} exceeds the {data.input_length} time steps of a"
-            f" window (data.input_length={data.input_length});"
-            f" use schedule.n_chunks <= {data.input_length}."
-        )
+    window = f"a window (data.input_length={data.input_length})"
+    check_chunks(schedule.n_chunks, data.input_length, window)
     if schedule.truncate is not None and schedule.truncate >= schedule.n_chunks:
         raise UsageError(
             f"schedule.truncate={schedule.truncate} cuts nothing: a window has schedule.n_chunks="

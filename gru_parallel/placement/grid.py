@@ -38,3 +38,12 @@ class Grid:
     def n_blocks(self, num_layers: int) -> int:
         """The number of blocks that hold so many layers, the last one possibly not full."""
         return -(-num_layers // self.layers_per_block)
+
+
+def check_chunks(n_chunks: int, n_steps: int, of: str = "the sequence") -> None:
+    """Raise a UsageError if there are more chunks than time steps `of` what is cut."""
+    if n_chunks > n_steps:
+        raise UsageError(
+            f"schedule.n_chunks={n_chunks} exceeds the {n_steps} time steps of {of};"
+            f" use schedule.n_chunks <= {n_steps}."
+        )

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from gru_parallel.errors import ShapeError, UsageError
 from gru_parallel.model.ragged import BatchSizes, batch_sizes_of, longest_first
+from gru_parallel.placement.grid import check_chunks
 from gru_parallel.schedule import Cell
 
 Rows = slice | Tensor
@@ -101,13 +102,9 @@ class Cells:
         """
         if batch_size < 1:
             raise UsageError("A batch of 0 windows cannot be run; give at least one window.")
-        if lengths is None and n_chunks > n_steps:
-            raise UsageError(
-                f"schedule.n_chunks={n_chunks} exceeds the {n_steps} time steps of the sequence;"
-                f" use schedule.n_chunks <= {n_steps}."
-            )
         n_parts = min(n_micro_batches, batch_size)
         if lengths is None:
+            check_chunks(n_chunks, n_steps)
             return _whole(batch_size, n_steps, n_parts, n_chunks)
         lengths = torch.as_tensor(lengths, device="cpu")
         check_lengths(lengths, batch_size, n_steps)

@@ -4,6 +4,7 @@ import pytest
 
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Grid
+from gru_parallel.placement.grid import check_chunks
 
 
 def test_the_last_block_may_hold_fewer_layers() -> None:
@@ -28,3 +29,12 @@ def test_a_size_that_is_not_positive_is_refused(setting: str) -> None:
 def test_a_grid_without_a_schedule_is_refused() -> None:
     with pytest.raises(UsageError, match="names no schedule"):
         Grid(schedule="")
+
+
+def test_a_sequence_has_at_least_as_many_steps_as_chunks() -> None:
+    check_chunks(4, 4)
+    with pytest.raises(UsageError) as caught:
+        check_chunks(5, 4)
+    assert str(caught.value) == (
+        "schedule.n_chunks=5 exceeds the 4 time steps of the sequence; use schedule.n_chunks <= 4."
+    )
