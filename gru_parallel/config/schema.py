@@ -236,12 +236,7 @@ def plain(config: Config, sections: Collection[str] | None = None) -> dict[str, 
 
 
 def by_full_name(settings: Any, name: str = "") -> dict[str, Any]:
-    """Return plain settings by their full names, as in {"data.stride": 1}; an empty section as {}.
-
-    Args:
-        settings: of a config, or of a section.
-        name: of the section.
-    """
+    """Return the plain settings of a section by their full names, as in {"data.stride": 1}."""
     if not isinstance(settings, dict) or not settings:
         return {name: settings} if name else {}
     named: dict[str, Any] = {}

@@ -6,13 +6,6 @@ from collections.abc import Sequence
 def stage_names(n_stages: int, device_names: Sequence[str]) -> tuple[str, ...]:
     """Name each stage together with its device, as in `stage 0 (cuda:0)`.
 
-    Args:
-        n_stages: number of stages.
-        device_names: the device of each stage.
-
-    Returns:
-        One name per stage.
-
     Raises:
         ValueError: there is not one device name for each stage.
     """

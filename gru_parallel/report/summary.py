@@ -77,14 +77,7 @@ def write_summary(summary: Summary, path: Path | str) -> None:
 
 
 def read_summary(path: Path | str) -> Summary:
-    """Read a summary that `write_summary` wrote; an error that is null in it is NaN.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is not JSON.
-        LookupError: it lacks an entry.
-        TypeError: it has entries that a summary does not have.
-    """
+    """Read a summary that `write_summary` wrote; an error that is null in it is NaN."""
     entries = json.loads(Path(path).read_text(encoding="utf-8"))
     for errors in (entries["test_metrics"] or {}, *entries["baselines"].values()):
         errors |= {name: math.nan for name, error in errors.items() if error is None}

@@ -85,14 +85,7 @@ def timeline_figure(
     until_ms: float | None = None,
     note: str = "",
 ) -> Figure:
-    """Draw a timeline into a figure.
-
-    Args:
-        timeline: what ran when.
-        title: the picture's first line.
-        device_names: the device of each stage.
-        until_ms: where the time axis ends, in ms; the end of the step if None.
-        note: a remark, in small letters at the top right.
+    """Draw a timeline into a figure; arguments are those of `draw_timeline`.
 
     Returns:
         A figure of one pair of axes, stage 0 at the top, time in ms from the first start.

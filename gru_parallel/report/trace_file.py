@@ -41,13 +41,7 @@ def write_trace(
 
 
 def read_trace(path: Path | str) -> dict[str, Timeline]:
-    """Read the timelines that `write_trace` wrote: times rounded to ns, from the first start on.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is not JSON, or has an event that is no action.
-        LookupError: it is no trace.
-    """
+    """Read the timelines that `write_trace` wrote: times rounded to ns, from the first start on."""
     entries = json.loads(Path(path).read_text(encoding="utf-8"))["traceEvents"]
     timelines = {}
     for process in (entry for entry in entries if entry["name"] == "process_name"):

@@ -34,7 +34,6 @@ class _RunCheckpoint(ModelCheckpoint, ABC):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Take over from the run that is resumed what is also true of this one."""
-        del pl_module
         if trainer.state.fn == TrainerFn.FITTING:
             source = Path(str(trainer.ckpt_path)).resolve()
             state = checkpoint["callbacks"].get(self.state_key, {})
@@ -66,7 +65,6 @@ class LastCheckpoint(_RunCheckpoint):
         super().__init__(path, save_on_train_epoch_end=True)
 
     def _resume(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
-        del state, writes
         # A run that is resumed in its own folder has a last one before it writes its next.
         if source.parent == self.path.parent and self.path.is_file():
             self.best_model_path = str(self.path)

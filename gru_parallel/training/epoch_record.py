@@ -86,7 +86,6 @@ class EpochRecord(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Take over the state of a checkpoint, unless it is only tested."""
-        del pl_module
         state = checkpoint["callbacks"].get(self.state_key)
         if state is None or trainer.state.fn != TrainerFn.FITTING:
             return
@@ -95,12 +94,10 @@ class EpochRecord(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock, also for an epoch that is resumed."""
-        del trainer, pl_module
         self._start = perf_counter()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin an epoch."""
-        del pl_module
         self._begin(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
@@ -108,14 +105,12 @@ class EpochRecord(pl.Callback):
 
         It is the one after a checkpoint of the last batch of an epoch.
         """
-        del args, kwargs
         self._begin(trainer)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Record the rate of the step: after the batch it is already that of the next one."""
-        del trainer, pl_module
         self._rate = optimizer.param_groups[0]["lr"]
 
     def on_train_batch_end(
@@ -127,7 +122,6 @@ class EpochRecord(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Add the loss of the batch."""
-        del pl_module, batch_idx
         assert isinstance(outputs, Mapping)
         # Lightning has divided it by the number of accumulated batches.
         loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
@@ -137,7 +131,6 @@ class EpochRecord(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report a validation within an epoch; one at its end is reported with the epoch."""
-        del pl_module
         if trainer.sanity_checking:
             return
         named = trainer.callback_metrics.items()
@@ -151,7 +144,6 @@ class EpochRecord(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Report the epoch."""
-        del pl_module
         self._report(trainer, is_end=True)
 
     def _begin(self, trainer: pl.Trainer) -> None:

@@ -67,7 +67,6 @@ class StopAtInterrupt(pl.Callback):
 
         Lightning saves the handlers after this, and restores these at its end.
         """
-        del pl_module, stage
         if _is_one_of_many(trainer):
             self._take_over(trainer)
 
@@ -76,24 +75,20 @@ class StopAtInterrupt(pl.Callback):
 
         Not in on_fit_start: after that, Lightning replaces the handler of SIGTERM.
         """
-        del pl_module
         self._take_over(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """Record the step, to see whether the batch ends with one."""
-        del args, kwargs
         self._step = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """Stop here, if asked to, unless gradients are being accumulated or the epoch ends."""
-        del args, kwargs
         is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if trainer.global_step > self._step and not is_last and self._is_wanted(trainer):
             self._stop(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """Stop here, if asked to, unless gradients are being accumulated."""
-        del args, kwargs
         if trainer.sanity_checking or trainer.global_step == self._step:
             return
         if self._is_wanted(trainer):
@@ -107,7 +102,6 @@ class StopAtInterrupt(pl.Callback):
 
         It would assume that one saved at the end of a batch is complete.
         """
-        del trainer, pl_module
         if not self._rewinds:
             return
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
@@ -128,18 +122,15 @@ class StopAtInterrupt(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop here, if asked to, and leave out the test."""
-        del pl_module
         if self._is_wanted(trainer):
             self._stop(trainer)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take over the signals; Lightning restores them at the end of the test."""
-        del pl_module
         self._take_over(trainer)
 
     def on_test_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """Stop here, if asked to."""
-        del args, kwargs
         if self._is_wanted(trainer):
             number = self._agreed_number(trainer)
             raise InterruptedRunError(
@@ -182,7 +173,6 @@ class StopAtInterrupt(pl.Callback):
             trainer._signal_connector.received_sigterm = False
 
     def _record(self, number: int, frame: FrameType | None) -> None:
-        del frame
         self._number = self._number or number
 
     def _record_first(self, number: int, frame: FrameType | None) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from torch import Tensor
 from torch.optim import Optimizer
 
 from gru_parallel.run_folder import RunFolder
@@ -44,12 +43,10 @@ class MetricsFile(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Record the step that the run is resumed from."""
-        del trainer, pl_module
         self._last_step = checkpoint["global_step"]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the header and the rows that are kept."""
-        del pl_module
         if not trainer.is_global_zero:
             return
         rows = self._kept_rows(trainer.ckpt_path)
@@ -60,19 +57,10 @@ class MetricsFile(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Record the rate of the step: after the batch it is already that of the next one."""
-        del trainer, pl_module
         self._rate = optimizer.param_groups[0]["lr"]
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Tensor | Mapping[str, Any] | None,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """Write a row when Lightning logs one."""
-        del pl_module, outputs, batch, batch_idx
         step = trainer.global_step
         # While gradients are accumulated, several batches end at one step.
         if step == self._last_step or step % self.every_n_steps != 0:

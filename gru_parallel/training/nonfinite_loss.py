@@ -34,7 +34,6 @@ class StopAtNonFiniteLoss(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Keep the batch, to examine it if its loss is not finite."""
-        del trainer, pl_module, batch_idx
         self._batch = batch
 
     def on_before_backward(
@@ -46,7 +45,6 @@ class StopAtNonFiniteLoss(pl.Callback):
             NonFiniteLossError: it is NaN or infinite; the message names step, stage and last good
                 checkpoint.
         """
-        del pl_module
         if not torch.isfinite(loss):
             raise self._error(trainer, loss, f"at step {trainer.global_step + 1}")
 
@@ -56,7 +54,6 @@ class StopAtNonFiniteLoss(pl.Callback):
         Raises:
             NonFiniteLossError: it is NaN or infinite.
         """
-        del pl_module
         loss = trainer.callback_metrics.get("val/loss")
         if loss is not None and not torch.isfinite(loss) and not trainer.sanity_checking:
             raise self._error(trainer, loss, f"in the validation after step {trainer.global_step}")

@@ -104,8 +104,7 @@ class ProcessStrategy(PipelineStrategy):
     def model_to_device(self) -> None:
         """Put this rank's stages on its device, and have the metrics sum up over all ranks."""
         super().model_to_device()
-        assert self.lightning_module is not None
-        for metric in self.lightning_module.modules():
+        for metric in self.module.modules():
             if isinstance(metric, Metric):
                 # By itself it would wait where nobody sees that it does, and for whom.
                 gather_states(metric, self._gather_state)
@@ -150,9 +149,8 @@ class ProcessStrategy(PipelineStrategy):
             UsageError: a callback needs all weights at once.
         """
         # The first moment at which the module's own callbacks are there, too.
-        module = self.lightning_module
-        assert module is not None
-        check_callbacks(module.trainer.callbacks)  # type: ignore[attr-defined]  # Lightning's
+        assert self.lightning_module is not None
+        check_callbacks(self.lightning_module.trainer.callbacks)  # type: ignore[attr-defined]  # Lightning's
         super().setup_environment()
 
     def setup_optimizers(self, trainer: Any) -> None:
@@ -170,14 +168,12 @@ class ProcessStrategy(PipelineStrategy):
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Return the whole module's state on rank 0."""
-        assert self.lightning_module is not None
-        return whole_state_dict(self.lightning_module, self.ranks, self._members)
+        return whole_state_dict(self.module, self.ranks, self._members)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return the state over all weights on rank 0, by their names."""
-        assert self.lightning_module is not None
         own = super().optimizer_state(optimizer)
-        return whole_optimizer_state(own, self.lightning_module, self.ranks, self._members)
+        return whole_optimizer_state(own, self.module, self.ranks, self._members)
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: _PATH, storage_options: Any | None = None
@@ -190,7 +186,6 @@ class ProcessStrategy(PipelineStrategy):
         self, checkpoint_path: _PATH, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Open a checkpoint without reading it whole: each rank takes its own part."""
-        del weights_only
         saved = read_checkpoint(checkpoint_path)
         # The rest is kept as it is, and the file may be replaced while this run trains.
         return {
@@ -200,9 +195,7 @@ class ProcessStrategy(PipelineStrategy):
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Load this rank's weights."""
-        del strict
-        assert self.lightning_module is not None
-        load_own_state(self.lightning_module, checkpoint["state_dict"])
+        load_own_state(self.module, checkpoint["state_dict"])
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Load the states of this rank's weights."""
@@ -214,8 +207,7 @@ class ProcessStrategy(PipelineStrategy):
 
     def numbered_names(self, optimizer: Optimizer) -> Keys:
         """Return the names of all ranks' weights; all ranks call this together."""
-        assert self.lightning_module is not None
-        return names_of_all(self.names_in(optimizer), self.lightning_module, self.ranks)
+        return names_of_all(self.names_in(optimizer), self.module, self.ranks)
 
     def on_exception(self, exception: BaseException) -> None:
         """Tell the other ranks that this one fails, unless all end alike."""

@@ -78,7 +78,6 @@ class StepClock(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Start the clock."""
-        del pl_module, batch, batch_idx
         if self._n_seen == self._n_warm_up:
             # The first steps count only if there are no others.
             self._step_ms, self._samples_per_s, self._kept = [], [], []
@@ -97,7 +96,6 @@ class StepClock(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Stop the clock."""
-        del outputs, batch_idx
         seconds = perf_counter() - self._start
         n_samples = n_rows_of(trainer, batch)
         pl_module.log("samples/s", n_samples / seconds, prog_bar=True, batch_size=n_samples)

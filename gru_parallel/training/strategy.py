@@ -60,6 +60,12 @@ class PipelineStrategy(SingleDeviceStrategy):
         self.engine.open()
         module.use_engine(self.engine)
 
+    @property
+    def module(self) -> SeriesModule:
+        """What is trained, tested, or predicted with."""
+        assert isinstance(self.lightning_module, SeriesModule)
+        return self.lightning_module
+
     def make_engine(self, module: SeriesModule) -> PipelineEngine:
         """Create the engine that runs the module's model."""
         return ThreadEngine(module.model, self.plan, module.loss, seed=module.seed)
@@ -68,7 +74,6 @@ class PipelineStrategy(SingleDeviceStrategy):
         self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0
     ) -> Any:
         """Leave the batch where it is: each stage fetches what it needs, cell by cell."""
-        del device, dataloader_idx
         return batch
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
@@ -84,8 +89,7 @@ class PipelineStrategy(SingleDeviceStrategy):
 
     def names_in(self, optimizer: Optimizer) -> Keys:
         """Return the names of an optimiser's weights."""
-        assert self.lightning_module is not None
-        return names_in(optimizer, self.lightning_module)
+        return names_in(optimizer, self.module)
 
     def numbered_names(self, optimizer: Optimizer) -> Keys:
         """Return the names of the weights that a state without names has by number."""
@@ -96,9 +100,7 @@ class PipelineStrategy(SingleDeviceStrategy):
         if self.engine is not None:
             self.engine.close()
             self.engine = None
-            module = self.lightning_module
-            assert isinstance(module, SeriesModule)
-            module.use_engine(None)
+            self.module.use_engine(None)
         super().teardown()
 
 

@@ -44,12 +44,9 @@ def load_own_state(module: nn.Module, saved: Mapping[str, Any]) -> None:
 
 
 def names_of_all(own: Keys, module: nn.Module, ranks: Ranks) -> Keys:
-    """Return the names of all ranks' weights in each group, in the order of the module's weights.
+    """Return the names of all ranks' weights in each group, in the module's order.
 
-    Args:
-        own: those of this rank's.
-        module: whose weights these are.
-        ranks: of the run; all of them call this together.
+    All ranks call this together, each with the names of its own.
     """
     place = {name: place for place, name in enumerate(name_weights(module).values())}
     groups = zip(*ranks.gather(own, WHAT), strict=True)
