@@ -18,17 +18,18 @@ def lazily(
 
     Args:
         package: its full name.
-        modules: from the names that it gives to the module of the package that has each.
+        modules: from each module of the package to the names that are taken from it.
     """
+    module_of = {name: module for module, names in modules.items() for name in names.split()}
 
     def get(name: str) -> Any:
-        if name not in modules:
+        if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{modules[name]}"), name)
+        value = getattr(import_module(f"{package}.{module_of[name]}"), name)
         setattr(sys.modules[package], name, value)
         return value
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *modules})
+        return sorted({*vars(sys.modules[package]), *module_of})
 
-    return get, names, sorted(modules)
+    return get, names, sorted(module_of)

@@ -75,66 +75,45 @@ def _may_be_time(value: Any) -> bool:
     return isinstance(value, str | dict) and not is_negative
 
 
-AT_LEAST_0 = Rule("is out of range; use 0 or more.", lambda value: value >= 0)
-Count = Annotated[
-    int, Rule("is not positive; use a whole number of at least 1.", lambda value: value >= 1)
-]
+AT_LEAST_0 = Rule("is out of range; use 0 or more.", lambda v: v >= 0)
+AT_LEAST_1 = Rule("is not positive; use a whole number of at least 1.", lambda v: v >= 1)
+_SHARE = Rule(
+    "is not a valid share; use one from 0.0 to 1.0, or a whole number of batches.",
+    lambda v: not isinstance(v, float) or v <= 1,
+)
+_TIME = "days, hours, minutes and seconds, 00:02:30:00 or {hours: 2, minutes: 30}"
+
+Count = Annotated[int, AT_LEAST_1]
+PartOfBatches = Annotated[int | float, AT_LEAST_0, _SHARE]
 RunLength = Annotated[
-    int,
-    Rule(
-        "is not a length of a run; use a whole number of at least 1, or -1 for no limit.",
-        lambda value: value == -1 or value >= 1,
-    ),
+    int, Rule("is not a length; use at least 1, or -1 for no limit.", lambda v: v == -1 or v >= 1)
 ]
-PartOfBatches = Annotated[
-    int | float,
-    Rule(
-        "is not a share of the batches; use a share from 0.0 to 1.0, or a whole number of batches.",
-        lambda value: not isinstance(value, float) or 0 <= value <= 1,
-    ),
-    Rule("is not a number of batches; use 0 or more.", lambda value: value >= 0),
-]
-Time = Annotated[
-    Any,
-    Rule(
-        "is not a time; use days, hours, minutes and seconds, 00:02:30:00 or"
-        " {hours: 2, minutes: 30}.",
-        _may_be_time,
-    ),
-]
+Time = Annotated[Any, Rule(f"is not a time; use {_TIME}.", _may_be_time)]
 Interval = Annotated[
     Any,
     Rule(
-        "has the wrong type; give a share of an epoch, a whole number of batches, or a time,"
-        " 00:01:00:00 or {hours: 1}.",
-        lambda value: not isinstance(value, bool | list),
+        f"has the wrong type; give a share of an epoch, a number of batches, or {_TIME}.",
+        lambda v: not isinstance(v, bool | list),
     ),
-    Rule(
-        "is not positive; use a number above 0.",
-        lambda value: not isinstance(value, int | float) or value > 0,
-    ),
-    Rule(
-        "is not a share of an epoch; use a share from 0.0 to 1.0, or a whole number of batches.",
-        lambda value: not isinstance(value, float) or value <= 1,
-    ),
+    Rule("is not positive; use a number above 0.", lambda v: isinstance(v, str | dict) or v > 0),
+    _SHARE,
 ]
 Directions = Annotated[
     Any,
     Rule(
         "has the wrong type; give true or false, or one of them for each block in brackets.",
-        lambda value: all(isinstance(each, bool) for each in one_per_block(value)),
+        lambda v: all(isinstance(each, bool) for each in one_per_block(v)),
     ),
 ]
 Policies = Annotated[
     Any,
     Rule(
-        f"is not a valid choice; use one of {', '.join(POLICIES)}, or one of them for each block"
-        " in brackets.",
-        lambda value: all(each in POLICIES for each in one_per_block(value)),
+        f"is not valid; use one of {', '.join(POLICIES)}, or one for each block in brackets.",
+        lambda v: all(each in POLICIES for each in one_per_block(v)),
     ),
     Rule(
         "needs windows that bring an h_0 of their own, which no file does; use another policy, or"
         " train from Python with batches that have an 'h_0'.",
-        lambda value: "given" not in one_per_block(value),
+        lambda v: "given" not in one_per_block(v),
     ),
 ]

@@ -21,7 +21,9 @@ from gru_parallel.config.rules import (
     Time,
     one_of,
 )
-from gru_parallel.config.rules import as_written as as_written
+from gru_parallel.config.rules import (
+    as_written as as_written,
+)
 
 
 @dataclass
@@ -77,11 +79,7 @@ class ModelConfig:
     layers_per_block: Count
     hidden_size: Count
     dropout: Annotated[
-        float,
-        Rule(
-            "is not a probability below 1; use 0 <= model.dropout < 1.",
-            lambda value: 0 <= value < 1,
-        ),
+        float, Rule("is out of range; use 0 <= model.dropout < 1.", lambda v: 0 <= v < 1)
     ]
     bidirectional: Directions
     h_0: Policies
@@ -120,10 +118,7 @@ class ProcessesConfig(EngineConfig):
     """conf/engine/processes.yaml."""
 
     data_parallel: Count
-    timeout_s: Annotated[
-        float,
-        Rule("is not a time; use a number of seconds above 0.", lambda value: value > 0),
-    ]
+    timeout_s: Annotated[float, Rule("is not positive; use seconds above 0.", lambda v: v > 0)]
 
 
 @dataclass
@@ -143,19 +138,10 @@ class TrainerConfig:
     val_check_interval: Interval
     check_val_every_n_epoch: Count | None
     num_sanity_val_steps: Annotated[
-        int,
-        Rule(
-            "is not a number of batches; use 0 or more, or -1 for all.", lambda value: value >= -1
-        ),
+        int, Rule("is out of range; use 0 or more, or -1 for all.", lambda v: v >= -1)
     ]
     limit_train_batches: (
-        Annotated[
-            PartOfBatches,
-            Rule(
-                "leaves no batch to train on; use a number above 0, or leave it out.",
-                lambda value: value != 0,
-            ),
-        ]
+        Annotated[PartOfBatches, Rule("leaves no batch; use a number above 0.", lambda v: v != 0)]
         | None
     )
     limit_val_batches: PartOfBatches | None
@@ -163,11 +149,7 @@ class TrainerConfig:
     limit_predict_batches: PartOfBatches | None
     overfit_batches: PartOfBatches
     fast_dev_run: Annotated[
-        int | bool,
-        Rule(
-            "is not a number of batches; use true, or a whole number of at least 1.",
-            lambda value: value >= 0,
-        ),
+        int | bool, Rule("is out of range; use true, or a number of batches.", lambda v: v >= 0)
     ]
     deterministic: Annotated[bool | str, one_of(True, False, "warn")] | None
     benchmark: bool | None

@@ -16,12 +16,10 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         {
-            "Batch": "windows",
-            "SeriesDataModule": "datamodule",
-            "Share": "share",
-            "Table": "table",
-            "WindowDataset": "windows",
-            "load_tables": "files",
-            "tables_from_arrays": "table",
+            "datamodule": "SeriesDataModule",
+            "files": "load_tables",
+            "share": "Share",
+            "table": "Table tables_from_arrays",
+            "windows": "Batch WindowDataset",
         },
     )

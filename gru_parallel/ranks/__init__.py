@@ -5,9 +5,15 @@ from typing import TYPE_CHECKING
 from gru_parallel.lazy import lazily
 
 if TYPE_CHECKING:
-    from gru_parallel.ranks.agreement import check_alike as check_alike
-    from gru_parallel.ranks.agreement import check_one_gpu_per_rank as check_one_gpu_per_rank
-    from gru_parallel.ranks.agreement import gpu_identity as gpu_identity
+    from gru_parallel.ranks.agreement import (
+        check_alike as check_alike,
+    )
+    from gru_parallel.ranks.agreement import (
+        check_one_gpu_per_rank as check_one_gpu_per_rank,
+    )
+    from gru_parallel.ranks.agreement import (
+        gpu_identity as gpu_identity,
+    )
     from gru_parallel.ranks.launch import Launch as Launch
     from gru_parallel.ranks.rank_error import RankError as RankError
     from gru_parallel.ranks.ranks import Ranks as Ranks
@@ -16,12 +22,9 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         {
-            "Launch": "launch",
-            "RankError": "rank_error",
-            "Ranks": "ranks",
-            "check_alike": "agreement",
-            "check_one_gpu_per_rank": "agreement",
-            "gpu_identity": "agreement",
-            "join": "ranks",
+            "agreement": "check_alike check_one_gpu_per_rank gpu_identity",
+            "launch": "Launch",
+            "rank_error": "RankError",
+            "ranks": "Ranks join",
         },
     )

@@ -11,7 +11,7 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         {
-            "PipelineStrategy": "strategy",
-            "SeriesModule": "module",
+            "module": "SeriesModule",
+            "strategy": "PipelineStrategy",
         },
     )
