@@ -6,12 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from gru_parallel.app.command_line import (
-    CommandLine,
-    read_command_line,
-    refuse_flags,
-    with_home,
-)
+from gru_parallel.app.command_line import read_command_line, refuse_flags, with_home
 from gru_parallel.app.hydra_run import Load, Prepared, run_hydra
 from gru_parallel.app.outcome import INTERRUPTED, USAGE_ERROR, fail, own_warnings
 from gru_parallel.app.run_folder import check_free, named_folder
@@ -50,7 +45,9 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:
         launch = Launch.from_environment()
         line = read_command_line(arguments)
         if not line.runs:
-            _check_shown(line)
+            # A shell asks for completions while a setting is being typed.
+            if "--shell-completion" not in line.flags:
+                compose_config(line.overrides)
         elif line.is_sweep:
             _check_no_sweep(launch)
             check_sweep(line.overrides)
@@ -76,12 +73,6 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:
         is_quiet = launch is not None and launch.local_rank > 0
         return USAGE_ERROR if is_quiet else fail(error, USAGE_ERROR)
     return run_hydra(line.arguments, prepared, load)
-
-
-def _check_shown(line: CommandLine) -> None:
-    """Check the settings of which Hydra shows something."""
-    if "--shell-completion" not in line.flags:
-        compose_config(line.overrides)
 
 
 def _check_launch(config: Config, launch: Launch | None) -> None:

@@ -91,9 +91,7 @@ def verify(arguments: Sequence[str]) -> int:
     def read(overrides: Sequence[str]) -> Settings:
         composed = OmegaConf.create(read_values(overrides, known))
         check_references(composed)
-        settings = read_section("", Settings, composed)
-        settings.check()
-        return settings
+        return read_section("", Settings, composed)
 
     def show(settings: Settings) -> int:
         from gru_parallel.app.verify import show

@@ -27,10 +27,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from torch.utils.tensorboard import SummaryWriter
 
-from gru_parallel.config.rules import as_written
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.config.targets import check_arguments, check_known, find_target
 from gru_parallel.errors import UsageError
+from gru_parallel.rules import as_written
 from gru_parallel.training.process_strategy import check_callbacks
 
 _CHANGES = "would change a setting of the run behind its back; leave it out, and try values in"

@@ -14,10 +14,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gru_parallel.assembly.length import RunLength
 from gru_parallel.config.check_training import TOTAL_STEPS, is_plateau
-from gru_parallel.config.rules import as_written
 from gru_parallel.config.schema import Config
 from gru_parallel.config.targets import check_arguments, find_target
 from gru_parallel.errors import UsageError
+from gru_parallel.rules import as_written
 
 if TYPE_CHECKING:
     # With Lightning, which nothing here needs.

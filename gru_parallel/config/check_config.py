@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from gru_parallel.config.rules import as_written, one_per_block
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.errors import UsageError
 from gru_parallel.placement.grid import check_chunks
+from gru_parallel.rules import as_written, one_per_block
 
 
 def check_config(config: Config) -> None:

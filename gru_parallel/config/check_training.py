@@ -11,9 +11,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from gru_parallel.choices import hint
-from gru_parallel.config.rules import as_written
 from gru_parallel.config.schema import Config, TrainerConfig
 from gru_parallel.errors import UsageError
+from gru_parallel.rules import as_written
 
 INTERVALS = ("step", "epoch")
 PLATEAU = "ReduceLROnPlateau"

@@ -18,14 +18,10 @@ from omegaconf.errors import (
 
 from gru_parallel.config.check_config import check_config
 from gru_parallel.config.check_training import check_training
-from gru_parallel.config.rules import as_written, check_rules
-from gru_parallel.config.schema import (
-    FREE_SECTIONS,
-    SCHEMAS,
-    Config,
-)
+from gru_parallel.config.schema import FREE_SECTIONS, SCHEMAS, Config
 from gru_parallel.config.types import in_words
 from gru_parallel.errors import UsageError
+from gru_parallel.rules import SEED, as_written, check_rules
 
 Section = TypeVar("Section")
 
@@ -180,11 +176,8 @@ def _wrong_type(name: str, schema: type[Any], section: DictConfig, key: str) -> 
 
 
 def _read_seed(seed: Any) -> int:
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise UsageError(
-            f"seed={as_written(seed)} is not a valid seed; use a whole number from 0 to"
-            f" {2**32 - 1}."
-        )
+    if not isinstance(seed, int) or isinstance(seed, bool) or not SEED.holds(seed):
+        raise UsageError(f"seed={as_written(seed)} {SEED.otherwise}")
     return seed
 
 

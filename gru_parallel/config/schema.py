@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gru_parallel.config.rules import (
+from gru_parallel.rules import (
     AT_LEAST_0,
+    SEED,
     Count,
     Directions,
     Interval,
@@ -21,7 +22,7 @@ from gru_parallel.config.rules import (
     Time,
     one_of,
 )
-from gru_parallel.config.rules import (
+from gru_parallel.rules import (
     as_written as as_written,
 )
 
@@ -53,7 +54,7 @@ class Lorenz96Config(DataConfig):
     n_channels: int
     forcing: float
     dt: float
-    seed: int
+    seed: Annotated[int, SEED]
 
 
 @dataclass

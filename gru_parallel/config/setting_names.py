@@ -12,10 +12,10 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, Node, OmegaConf
 
 from gru_parallel.choices import hint, meant
-from gru_parallel.config.rules import as_written
 from gru_parallel.config.schema import FREE_SECTIONS
 from gru_parallel.config.targets import arguments_of, find_target
 from gru_parallel.errors import UsageError
+from gru_parallel.rules import as_written
 
 _NOT_OF_THE_TRAINER = {
     **dict.fromkeys(

@@ -11,9 +11,9 @@ from typing import Any, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from gru_parallel.choices import meant
-from gru_parallel.config.rules import as_written
 from gru_parallel.config.types import fits, in_words
 from gru_parallel.errors import UsageError
+from gru_parallel.rules import as_written
 
 _NOT_ARGUMENTS = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_")
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import cycle, islice
+from typing import Annotated
 
-from gru_parallel.errors import UsageError, check_positive
+from gru_parallel.rules import SEED, Count, Rule, one_of
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
 """The promise: how far apart results may be, relative to the largest entry."""
+
+
+Lengths = Annotated[
+    list[int],
+    Rule(
+        "is not a list of lengths; give whole numbers of at least 1, as in lengths=[12,7,3].",
+        lambda v: len(v) > 0 and min(v) >= 1,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -26,13 +36,13 @@ class Settings:
         seed: of weights, sequences and states.
     """
 
-    num_layers: int = 4
-    hidden_size: int = 16
-    lengths: list[int] = field(default_factory=lambda: [12, 7, 3])
-    batch_size: int = 5
-    dtype: str = "float64"
+    num_layers: Annotated[int, Rule("cannot be cut; use 2 or more.", lambda v: v >= 2)] = 4
+    hidden_size: Count = 16
+    lengths: Lengths = field(default_factory=lambda: [12, 7, 3])
+    batch_size: Count = 5
+    dtype: Annotated[str, one_of(*TOLERANCE)] = "float64"
     devices: list[str] | None = None
-    seed: int = 0
+    seed: Annotated[int, SEED] = 0
 
     @property
     def tolerance(self) -> float:
@@ -48,28 +58,3 @@ class Settings:
     def lengths_of_rows(self) -> tuple[int, ...]:
         """Time steps of each sequence of the batch."""
         return tuple(islice(cycle(self.lengths), self.batch_size))
-
-    def check(self) -> None:
-        """Check the settings.
-
-        Raises:
-            UsageError: a number is too small, or the dtype is unknown.
-        """
-        if self.num_layers < 2:
-            raise UsageError(f"num_layers={self.num_layers} cannot be cut; use 2 or more.")
-        for name in ("hidden_size", "batch_size"):
-            check_positive(name, getattr(self, name))
-        if not self.lengths or min(self.lengths) < 1:
-            raise UsageError(
-                f"lengths={_show(self.lengths)} is not a list of lengths; give whole numbers of at"
-                " least 1, as in lengths=[12,7,3]."
-            )
-        if self.dtype not in TOLERANCE:
-            choices = ", ".join(TOLERANCE)
-            raise UsageError(f"dtype={self.dtype} is not a valid choice; use one of {choices}.")
-        if not 0 <= self.seed < 2**32:
-            raise UsageError(f"seed={self.seed} is not a valid seed; use 0 to {2**32 - 1}.")
-
-
-def _show(values: list[int]) -> str:
-    return f"[{','.join(map(str, values))}]"

@@ -77,6 +77,9 @@ def _may_be_time(value: Any) -> bool:
 
 AT_LEAST_0 = Rule("is out of range; use 0 or more.", lambda v: v >= 0)
 AT_LEAST_1 = Rule("is not positive; use a whole number of at least 1.", lambda v: v >= 1)
+SEED = Rule(
+    f"is not a valid seed; use a whole number from 0 to {2**32 - 1}.", lambda v: 0 <= v < 2**32
+)
 _SHARE = Rule(
     "is not a valid share; use one from 0.0 to 1.0, or a whole number of batches.",
     lambda v: not isinstance(v, float) or v <= 1,
