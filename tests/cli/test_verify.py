@@ -14,6 +14,7 @@ from gru_parallel.dropin.halves import Halves
 from gru_parallel.model import Block, Start
 from gru_parallel.model.hidden import given
 from gru_parallel.report.units import format_difference
+from gru_parallel.schedule import Cell
 from gru_parallel.stage import block_section
 from gru_parallel.stage.block_section import BlockSection
 from gru_parallel.stage.stage_pass import StagePass
@@ -75,15 +76,14 @@ def test_the_numbers_shown_are_the_measured_ones(verify_command: RunCommand) -> 
 
 
 def forget_between_chunks(patch: pytest.MonkeyPatch) -> None:
-    original = BlockSection._entering
+    original: Callable[..., Any] = BlockSection._run
 
-    def entering(self: BlockSection, cell: tuple[int, int]) -> list[Tensor]:
-        states = original(self, cell)
-        if cell[1] == 0:
-            return states
-        return [torch.zeros_like(h).requires_grad_() for h in states]
+    def run(self: BlockSection, cell: Cell, x: Tensor, h_in: list[Tensor]) -> Any:
+        if cell.chunk > 0:
+            h_in[:] = [torch.zeros_like(h).requires_grad_() for h in h_in]
+        return original(self, cell, x, h_in)
 
-    patch.setattr(BlockSection, "_entering", entering)
+    patch.setattr(BlockSection, "_run", run)
 
 
 def forget_between_batches(patch: pytest.MonkeyPatch) -> None:
