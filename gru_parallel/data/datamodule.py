@@ -1,4 +1,4 @@
-"""Series as Lightning wants them: with what the Trainer has done in its checkpoints."""
+"""Series as a LightningDataModule, whose position is saved in the Trainer's checkpoints."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from gru_parallel.data.series_data import SeriesData
 
 
 class SeriesDataModule(SeriesData, LightningDataModule):
-    """The data of a forecasting run, for Lightning's Trainer; all but that is `SeriesData`'s."""
+    """The data of a forecasting run for Lightning's Trainer; see `SeriesData`."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the data: columns, targets, rows and scale of each part."""
+        """Return the record of the data for a checkpoint, see `DataRecord`."""
         return self.record.state()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Check that training goes on with the data that it began with.
+        """Check that training resumes with the same data.
 
         Raises:
             UsageError: the data differs.
@@ -27,16 +27,16 @@ class SeriesDataModule(SeriesData, LightningDataModule):
             DataRecord.from_state(state_dict).check_same(self.record)
 
     def train_dataloader(self) -> ResumableLoader:
-        """Training windows, from the place on that the Trainer has come to in its epoch."""
+        """Training windows, from the Trainer's position in the epoch on."""
         loader = super().train_dataloader()
         n_batches = len(loader)
         loader.n_batches_done = lambda: self._n_batches_done(n_batches)
         return loader
 
     def _n_batches_done(self, n_batches: int) -> int:
-        """Batches of the present epoch that the Trainer has finished: all, where it was cut short.
+        """Number of batches of this epoch that the Trainer has finished: all, if it was cut short.
 
-        `processed` is the count by which Lightning, too, decides what to run again.
+        Lightning, too, decides by the count `processed` what to run again.
         """
         if self.trainer is None:
             return 0

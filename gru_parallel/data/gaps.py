@@ -1,9 +1,8 @@
-"""Fills gaps part by part, so that none shows what a later part holds: data.missing=interpolate.
+"""Fills gaps part by part, so that none shows what is in a later part: data.missing=interpolate.
 
 In the training part a gap is filled with a straight line between its neighbours there. Validation
-and test rows stand for rows that come in one after another, so there a gap repeats the last value
-known before it, which may lie in an earlier part: a window never holds, in the place of a gap, what
-it is to forecast.
+and test rows stand for rows that arrive one after another, so there a gap repeats the last value
+known before it, which may be in an earlier part: no window has, in a gap, what it is to forecast.
 
     rows        training           | validation        | test
     values      1    .    3    .   | .    6    .       | .    9
@@ -24,7 +23,7 @@ Values = NDArray[np.float64]
 def fill_gaps(
     values: Values, columns: Sequence[str], parts: Mapping[str, Sequence[SeriesPart]]
 ) -> Values:
-    """Fill what is NaN in the training, validation and test parts.
+    """Fill the NaN in the training, validation and test parts.
 
     Args:
         values: all series, one after another, array of shape `(rows, columns)`.
@@ -32,9 +31,9 @@ def fill_gaps(
         parts: for "training", "validation" and "test", the rows of each series.
 
     Returns:
-        Array of the same shape, finite in all parts. A training series keeps its first and last
-        value beyond its ends; a validation or test series of which nothing is known yet has the
-        mean of the training rows.
+        Array of the same shape, finite in all parts. Before the first and after the last value of a
+        training series, these are repeated; before the first value of a validation or test series,
+        there is the mean of the training rows.
 
     Raises:
         UsageError: a column has no value in the training rows of a series.
@@ -44,7 +43,7 @@ def fill_gaps(
     filled = values.copy()
     for part in parts["training"]:
         rows = slice(part.rows.start, part.rows.stop)
-        filled[rows] = _drawn_through(values[rows], columns, part.series)
+        filled[rows] = _interpolated(values[rows], columns, part.series)
     training = [filled[part.rows.start : part.rows.stop] for part in parts["training"]]
     mean = np.concatenate(training).mean(axis=0)
     for part in (*parts["validation"], *parts["test"]):
@@ -53,16 +52,16 @@ def fill_gaps(
     return filled
 
 
-def _drawn_through(values: Values, columns: Sequence[str], series: str) -> Values:
-    """Straight lines between the known values of each column, level before and after them."""
+def _interpolated(values: Values, columns: Sequence[str], series: str) -> Values:
+    """Each column with straight lines between its known values, and level before and after."""
     filled = values.copy()
     for name, column in zip(columns, filled.T, strict=True):
         is_gap = np.isnan(column)
         if is_gap.all():
-            of = f" of series {series!r}" if series else ""
+            of_series = f" of series {series!r}" if series else ""
             raise UsageError(
                 f"data.missing=interpolate cannot fill column {name!r}, which has no value in the "
-                f"training part{of}; leave it out with data.columns, or change data.split."
+                f"training part{of_series}; leave it out with data.columns, or change data.split."
             )
         known = np.flatnonzero(~is_gap)
         column[:] = np.interp(np.arange(len(column)), known, column[known])
@@ -70,7 +69,7 @@ def _drawn_through(values: Values, columns: Sequence[str], series: str) -> Value
 
 
 def _repeated(values: Values, at_first: Values) -> Values:
-    """The last known value of each column, and `at_first` where there is none yet."""
+    """Each column with its last known value in gaps, and `at_first` before there is one."""
     rows = np.arange(len(values))[:, None]
     last_known = np.maximum.accumulate(np.where(np.isnan(values), -1, rows), axis=0)
     repeated = np.take_along_axis(values, np.maximum(last_known, 0), axis=0)

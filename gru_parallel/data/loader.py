@@ -1,7 +1,6 @@
 """The training loader: its order depends on (seed, epoch) alone, and it can be resumed."""
 
 import os
-from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -17,25 +16,32 @@ from gru_parallel.errors import UsageError
 class EpochSampler(Sampler[int]):
     """Numbers of the items to fetch, in an order that depends on (seed, epoch) alone."""
 
-    def __init__(self, n_items: int, seed: int) -> None:
+    def __init__(self, n_items: int, seed: int, *, draws: bool) -> None:
         """Start at epoch 0.
 
         Args:
             n_items: number of items per epoch.
             seed: of the order, not negative.
+            draws: whether the order is drawn here. If not, the items are those of `StreamBatches`,
+                which draws their order itself and counts them through all epochs.
         """
         self.n_items = n_items
         self.seed = seed
         self.epoch = 0
+        self._draws = draws
         self._n_miscounted_epochs = 0
 
     def __len__(self) -> int:
         """Number of items per epoch."""
         return self.n_items
 
-    @abstractmethod
     def __iter__(self) -> Iterator[int]:
         """The numbers of this epoch."""
+        if self._draws:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n_items)
+            return iter(order.tolist())
+        first = self.epoch * self.n_items
+        return iter(range(first, first + self.n_items))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; the Trainer calls this before each."""
@@ -49,24 +55,6 @@ class EpochSampler(Sampler[int]):
         """
         self._n_miscounted_epochs += self.epoch - epoch
         self.epoch = epoch
-
-
-class ShuffledWindows(EpochSampler):
-    """Every window once, in an order drawn from (seed, epoch)."""
-
-    def __iter__(self) -> Iterator[int]:
-        """The windows of this epoch."""
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.n_items)
-        return iter(order.tolist())
-
-
-class BatchesOfEpoch(EpochSampler):
-    """The batches of an epoch as `StreamBatches`, which draws their order, numbers them."""
-
-    def __iter__(self) -> Iterator[int]:
-        """The batches of this epoch."""
-        first = self.epoch * self.n_items
-        return iter(range(first, first + self.n_items))
 
 
 class ResumableLoader(DataLoader[Batch]):

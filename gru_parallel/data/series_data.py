@@ -12,12 +12,7 @@ from torch.utils.data import DataLoader
 
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.gaps import fill_gaps
-from gru_parallel.data.loader import (
-    BatchesOfEpoch,
-    ResumableLoader,
-    ShuffledWindows,
-    leave_signals_to_trainer,
-)
+from gru_parallel.data.loader import EpochSampler, ResumableLoader, leave_signals_to_trainer
 from gru_parallel.data.parts import check_alike, split_tables
 from gru_parallel.data.record import DataRecord, PartRecord
 from gru_parallel.data.share import ALL_ROWS, Share, SharedWindows
@@ -31,28 +26,28 @@ from gru_parallel.errors import UsageError, check_positive
 ORDERS = ("shuffled", "streams")
 
 _N_EVALUATION_ROWS = 8
-"""Rows worth cutting streams for in evaluation, where whole ones carry states furthest."""
+"""In evaluation, streams are cut to fill only so many rows: whole ones carry states furthest."""
 
 
 class SeriesData:
     """The data of a forecasting run, of one series or of several.
 
     A batch is a dict of float32 tensors: `x`, shape `(batch, input_length, n_channels)`; `y`, shape
-    `(batch, n_target_steps, n_targets)`; and `anchor`, shape `(batch, 1, n_targets)`, which added
-    to `y` or to a forecast gives standardised values. Training windows come shuffled, all others in
-    the order of time; a last batch that is smaller is kept.
+    `(batch, n_target_steps, n_targets)`; and `anchor`, shape `(batch, 1, n_targets)`, to be
+    added to `y` or a forecast for standardised values. Training windows are shuffled, all others
+    are in the order of time; a smaller last batch is kept.
 
-    Where windows may be shorter than `input_length`, a batch also has `lengths`, int64 and of shape
-    `(batch,)`: the rows of each window that are real. `x`, and with the task "every_step" `y`, are
-    then as long as the longest window of the batch; behind a window's end they hold zeros.
+    If windows may be shorter than `input_length`, a batch also has `lengths`, int64 and of shape
+    `(batch,)`: the number of real rows of each window. `x`, and with the task "every_step" `y`, are
+    then as long as the longest window of the batch; after a window's end they are zero.
 
     With the order "streams", a batch also has `reset`, bool, and `index`, int64, both of shape
-    `(batch,)`: which rows do not go on where they were in the batch before, and the place of each
-    window in `dataset`. See `StreamBatches`. In training, streams are cut where there are fewer
-    than `batch_size`; in evaluation they stay whole, unless there are fewer than 8.
+    `(batch,)`: which rows do not continue the batch before, and the index of each window in
+    `dataset`, see `StreamBatches`. In training, streams are cut if there are fewer than
+    `batch_size`; in evaluation only if there are fewer than 8.
 
-    With a `share`, all this is said of the batches that replicas make up together; a loader gives
-    the rows of its share, possibly none, as long as the longest window among them.
+    With a `share`, this describes the batches of all replicas together; a loader returns the rows
+    of its share, possibly none, as long as the longest window among them.
     """
 
     def __init__(
@@ -82,28 +77,28 @@ class SeriesData:
         Args:
             tables: the series, or several with the same columns and targets; gaps in them (NaN) are
                 filled part by part, see `fill_gaps`.
-            input_length: rows that go into the model.
-            horizon: rows ahead that it forecasts.
-            batch_size: windows a batch, in training and in evaluation.
+            input_length: number of input rows.
+            horizon: rows ahead that are forecast.
+            batch_size: windows per batch, in training and in evaluation.
             split: fractions or counts of the training, validation and test parts.
-            split_by: "time" splits the rows of each series, "series" the series as wholes.
-            min_input_length: rows that have to go in at the beginning of a series, where there are
-                no `input_length` yet; None asks for all of them.
-            order: "shuffled", or "streams": each row goes on where it was, see above; that needs
-                the centre "none".
+            split_by: "time" splits the rows of each series, "series" gives whole series to a part.
+            min_input_length: number of input rows at least, where a series has only just begun;
+                None for `input_length`.
+            order: "shuffled", or "streams", in which each row continues the batch before, see
+                above; that needs the centre "none".
             stride: rows from one training window to the next.
             eval_stride: the same for validation, test and prediction.
             task: "window" or "every_step", see `WindowShape`.
             centre: "last" or "none", see `WindowDataset`.
-            look_back: whether the inputs of a validation or test window may lie in the part before.
-            season_length: rows of a season for the seasonal baseline, or None for none.
+            look_back: whether inputs of a validation or test window may be in the part before.
+            season_length: rows of a season, for the seasonal baseline; None for none.
             seed: of the order of training windows, not negative.
-            num_workers: processes that fetch batches; 0 fetches in this one, and is fast.
+            num_workers: processes that fetch batches; 0 fetches in this one, which is fast.
             pin_memory: whether batches are put into pinned memory, for copies to a GPU.
-            share: which rows of each batch the loaders give, to one of several replicas.
+            share: the rows of each batch that the loaders return, for one of several replicas.
 
         Raises:
-            UsageError: a setting does not do, or does not fit the series.
+            UsageError: a setting is not valid, or does not fit the series.
         """
         super().__init__()
         check_positive("data.batch_size", batch_size)
@@ -136,12 +131,14 @@ class SeriesData:
             check_stride("data.stride", stride, self.shape)
             check_stride("data.eval_stride", eval_stride, self.shape)
         self._loader_options: dict[str, Any] = {
+            # A stream's item is a whole batch.
+            "batch_size": None if order == "streams" else batch_size,
             "num_workers": num_workers,
             "persistent_workers": num_workers > 0,
             "worker_init_fn": leave_signals_to_trainer,
             "pin_memory": pin_memory,
             "collate_fn": _already_a_batch,
-            # A loader draws a number each time it is iterated: not from everybody's generator.
+            # A loader draws a number each time it is iterated: not from the global generator.
             "generator": torch.Generator(),
         }
         self._standardizer: Standardizer | None = None
@@ -158,30 +155,15 @@ class SeriesData:
         return len(self.tables[0].targets)
 
     @property
-    def input_length(self) -> int:
-        """Rows that go into the model."""
-        return self.shape.input_length
-
-    @property
-    def horizon(self) -> int:
-        """Rows ahead that are forecast."""
-        return self.shape.horizon
-
-    @property
-    def n_target_steps(self) -> int:
-        """Number of target rows of a window: `horizon`, or `input_length` at every step."""
-        return self.shape.n_target_steps
-
-    @property
     def standardizer(self) -> Standardizer:
-        """The means and scales, from the training rows of all series, and from them alone."""
+        """The means and scales of the training rows of all series."""
         if self._standardizer is None:
             self._standardizer = Standardizer.fit(self._rows_of("training"))
         return self._standardizer
 
     @cached_property
     def record(self) -> DataRecord:
-        """What tells this data from other data."""
+        """What distinguishes this data from other data."""
         first = self.tables[0]
         parts = {part: PartRecord.of(self._rows_of(part)) for part in self.parts}
         return DataRecord(list(first.columns), list(first.targets), parts)
@@ -190,7 +172,7 @@ class SeriesData:
         """Standardise all series and cut all windows; a second call does nothing.
 
         Args:
-            stage: what comes next, by Lightning's name; all of it takes the same data.
+            stage: Lightning's name of what comes next; all have the same data.
 
         Raises:
             UsageError: the season is longer than the rows before the first test window.
@@ -219,27 +201,9 @@ class SeriesData:
 
     def train_dataloader(self) -> ResumableLoader:
         """Training windows, in an order that depends on the seed and the epoch alone."""
-        windows = self.dataset("training")
-        if self.order == "streams":
-            batches = StreamBatches(
-                windows,
-                self.batch_size,
-                self._seed,
-                n_filled=self.batch_size,
-                share=self.share,
-            )
-            return ResumableLoader(
-                batches,
-                sampler=BatchesOfEpoch(len(batches), self._seed),
-                batch_size=None,
-                **self._loader_options,
-            )
-        return ResumableLoader(
-            SharedWindows(windows, self.batch_size, self.share),
-            sampler=ShuffledWindows(len(windows), self._seed),
-            batch_size=self.batch_size,
-            **self._loader_options,
-        )
+        batches = self._batches("training", self.batch_size, self._seed)
+        sampler = EpochSampler(len(batches), self._seed, draws=self.order == "shuffled")
+        return ResumableLoader(batches, sampler=sampler, **self._loader_options)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation windows, oldest first, or in streams."""
@@ -250,36 +214,37 @@ class SeriesData:
         return self._evaluation_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Batch]:
-        """The test windows again: forecasts that can be held against what came."""
+        """The test windows again, so that forecasts can be compared with what came."""
         return self.test_dataloader()
 
     def n_evaluation_batches(self, part: str) -> int:
-        """Number of batches, those of all replicas, in which a part is evaluated."""
+        """Number of batches of all replicas in which a part is evaluated."""
         return len(self._evaluation_loader(part))
 
     def evaluation_windows(self, part: str, n_batches: int) -> Tensor:
-        """Say which windows come in the first batches when a part is evaluated.
+        """Return the windows of the first batches when a part is evaluated.
 
         Args:
             part: "validation" or "test".
-            n_batches: how many of the part's batches; 0 for none.
+            n_batches: number of batches.
 
         Returns:
-            Their indices in `dataset(part)`, those of all replicas, int64 of shape `(windows,)`.
+            Their indices in `dataset(part)`, for all replicas, int64 of shape `(windows,)`.
         """
-        if self.order == "streams":
-            return self._streams_in_evaluation(part).first_windows(n_batches)
-        return torch.arange(min(n_batches * self.batch_size, len(self.dataset(part))))
+        batches = self._batches(part, _N_EVALUATION_ROWS)
+        if isinstance(batches, StreamBatches):
+            return batches.first_windows(n_batches)
+        return torch.arange(min(n_batches * self.batch_size, len(batches)))
 
     def baselines(self, part: str = "test", chosen: Tensor | None = None) -> dict[str, Score]:
-        """Score the forecasts that take no training.
+        """Score the forecasts that need no training.
 
         Args:
             part: "training", "validation" or "test".
             chosen: indices of the windows to score, shape `(windows,)`; None for all of the part.
 
         Returns:
-            Errors of "repeat_last" and, where there is a season length, of "seasonal_naive".
+            Errors of "repeat_last" and, with a season length, of "seasonal_naive".
 
         Raises:
             UsageError: the season reaches back to before the series began.
@@ -291,7 +256,7 @@ class SeriesData:
         return scores
 
     def inverse(self, values: Tensor) -> Tensor:
-        """Bring forecasts back to the units of the series.
+        """Convert forecasts back to the units of the series.
 
         Args:
             values: standardised values of the targets, the anchor already added, shape
@@ -306,24 +271,23 @@ class SeriesData:
         return torch.from_numpy(units).to(values)
 
     def _rows_of(self, part: str) -> NDArray[np.float64]:
-        """Join the rows that a part has of all series, in the units of the series."""
+        """The rows of a part in all series, in the units of the series."""
         return _joined([self._values[of.rows.start : of.rows.stop] for of in self.parts[part]])
 
     def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
-        if self.order == "streams":
-            batches = self._streams_in_evaluation(part)
-            return DataLoader(batches, batch_size=None, **self._loader_options)
-        shared = SharedWindows(self.dataset(part), self.batch_size, self.share)
-        return DataLoader(shared, batch_size=self.batch_size, **self._loader_options)
+        return DataLoader(self._batches(part, _N_EVALUATION_ROWS), **self._loader_options)
 
-    def _streams_in_evaluation(self, part: str) -> StreamBatches:
-        return StreamBatches(
-            self.dataset(part), self.batch_size, n_filled=_N_EVALUATION_ROWS, share=self.share
-        )
+    def _batches(
+        self, part: str, n_filled: int, seed: int | None = None
+    ) -> StreamBatches | SharedWindows:
+        windows = self.dataset(part)
+        if self.order == "streams":
+            return StreamBatches(windows, self.batch_size, seed, n_filled, self.share)
+        return SharedWindows(windows, self.batch_size, self.share)
 
 
 def _joined(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    # One array stays as it is: numpy sums a copy of another memory layout in another order.
+    # One array is not copied: numpy would sum another memory layout in another order.
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 

@@ -28,10 +28,10 @@ def error_of(**options: Any) -> str:
 
 def test_it_says_what_the_model_has_to_fit() -> None:
     module = data()
-    sizes = (module.n_channels, module.n_targets, module.input_length, module.horizon)
+    sizes = (module.n_channels, module.n_targets, module.shape.input_length, module.shape.horizon)
     assert sizes == (3, 2, 6, 4)
-    assert module.n_target_steps == 4
-    assert data(task="every_step", centre="none").n_target_steps == 6
+    assert module.shape.n_target_steps == 4
+    assert data(task="every_step", centre="none").shape.n_target_steps == 6
 
 
 @pytest.mark.parametrize("task", ["window", "every_step"])
@@ -48,7 +48,7 @@ def test_batches_have_the_shapes_that_were_promised(task: str) -> None:
             n = len(batch["x"])
             assert set(batch) == {"x", "y", "anchor"}
             assert batch["x"].shape == (n, 6, 3)
-            assert batch["y"].shape == (n, module.n_target_steps, 2)
+            assert batch["y"].shape == (n, module.shape.n_target_steps, 2)
             assert batch["anchor"].shape == (n, 1, 2)
             assert {tensor.dtype for tensor in batch.values()} == {torch.float32}
             n_windows += n

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from gru_parallel.data.datamodule import SeriesDataModule
-from gru_parallel.data.loader import ShuffledWindows
+from gru_parallel.data.loader import EpochSampler
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
@@ -102,7 +102,7 @@ def trained(order: str = "shuffled", **flags: Any) -> Seen:
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int) -> list[int]:
-        sampler = ShuffledWindows(100, seed)
+        sampler = EpochSampler(100, seed, draws=True)
         sampler.set_epoch(epoch)
         return list(sampler)
 

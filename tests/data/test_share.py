@@ -134,7 +134,7 @@ def test_an_empty_share_has_the_shapes_and_types_of_a_full_one(kind: str) -> Non
     full, *_, empty = module.train_dataloader()
     shapes = {
         "x": (0, 6, N_CHANNELS),
-        "y": (0, module.n_target_steps, N_TARGETS),
+        "y": (0, module.shape.n_target_steps, N_TARGETS),
         "anchor": (0, 1, N_TARGETS),
         "lengths": (0,),
         "reset": (0,),
