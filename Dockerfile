@@ -24,6 +24,7 @@ WORKDIR /opt/gru_parallel
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY gru_parallel gru_parallel
 COPY conf conf
+COPY docs docs
 # The second line fails the build if pip has replaced the base's torch by one without CUDA, or by one installed elsewhere.
 RUN python -m pip install --constraint constraints.txt . && \
     python -c "import torch; assert torch.version.cuda and not torch.__file__.startswith('/opt/venv'), torch.__file__"

@@ -36,7 +36,9 @@ install: $(INSTALLED) ## Make .venv and install the project in it, with the test
 
 .PHONY: train
 train: $(INSTALLED) ## Train; for instance ARGS="model.num_layers=8 schedule=gpipe"
-	@$(PY) -m gru_parallel.train $(ARGS)
+	@$(VENV)/bin/gru-parallel train $(ARGS)
+	@echo 'Next, a deeper stack:    $(VENV)/bin/gru-parallel train model.num_layers=8'
+	@echo 'or a series of your own: $(VENV)/bin/gru-parallel train data=csv data.path=FILE.csv'
 
 .PHONY: test
 test: $(INSTALLED) ## Run the ordinary tests
@@ -62,7 +64,7 @@ check: $(INSTALLED_DEV) ## Check format, lint, types and layers
 	$(VENV)/bin/lint-imports --no-logo
 
 .PHONY: format
-format: $(INSTALLED_DEV) ## Format the code and mend what ruff can mend
+format: $(INSTALLED_DEV) ## Format the code and fix what ruff can fix
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 

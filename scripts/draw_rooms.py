@@ -21,7 +21,7 @@ KINDS = {
     "": ("neither", "#D8F0E6", "#00795A"),
 }
 STEP_X, STEP_Y = 42, 38  # from a room to the next, in pixels
-BOX_WIDTH, BOX_HEIGHT = 112, 27
+BOX_HEIGHT = 27
 MARGIN = 14
 LINE_X = 20  # from a box's left edge to the line that leaves it downwards
 
@@ -82,9 +82,9 @@ def kind(rooms: Sequence[str], imports: dict[str, set[str]]) -> str:
 
 
 def drawn(rows: list[list[str]], pairs: set[tuple[int, int]], kinds: list[str]) -> str:
-    width = 2 * MARGIN + (len(rows) - 1) * STEP_X + BOX_WIDTH
-    height = 2 * MARGIN + (len(rows) - 1) * STEP_Y + BOX_HEIGHT
     names = [", ".join(rooms) for rooms in rows]
+    width = max(left(row) + box_width(name) for row, name in enumerate(names)) + MARGIN
+    height = 2 * MARGIN + (len(rows) - 1) * STEP_Y + BOX_HEIGHT
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" font-family="Helvetica, Arial, sans-serif">',
@@ -100,6 +100,10 @@ def drawn(rows: list[list[str]], pairs: set[tuple[int, int]], kinds: list[str]) 
 
 def left(row: int) -> int:
     return MARGIN + row * STEP_X
+
+
+def box_width(name: str) -> int:
+    return max(112, 7 * len(name) + 20)
 
 
 def middle(row: int) -> float:
@@ -133,8 +137,9 @@ def dots(pairs: set[tuple[int, int]], names: list[str]) -> Iterator[str]:
 def boxes(names: list[str], kinds: list[str]) -> Iterator[str]:
     yield '<g font-size="13.5" text-anchor="middle">'
     for row, (name, kind) in enumerate(zip(names, kinds, strict=True)):
-        yield box(left(row), middle(row) - BOX_HEIGHT / 2, BOX_WIDTH, BOX_HEIGHT, kind)
-        yield f'<text x="{left(row) + BOX_WIDTH / 2}" y="{middle(row) + 4.5}">{name}</text>'
+        width = box_width(name)
+        yield box(left(row), middle(row) - BOX_HEIGHT / 2, width, BOX_HEIGHT, kind)
+        yield f'<text x="{left(row) + width / 2}" y="{middle(row) + 4.5}">{name}</text>'
     yield "</g>"
 
 

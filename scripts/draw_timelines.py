@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.image import imsave
+from numpy.typing import NDArray
+
 from gru_parallel.placement import Grid, Plan, StagePlan
 from gru_parallel.planning import predict
-from gru_parallel.report.timeline_picture import draw_timeline
+from gru_parallel.report.timeline_picture import timeline_figure
 from gru_parallel.schedule import Timeline
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
@@ -12,24 +17,20 @@ PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 N_STAGES = 4
 FORWARD_MS, BACKWARD_MS = 16.0, 32.0  # of one stage, for the whole batch and window
 DEVICES = [f"cuda:{stage}" for stage in range(N_STAGES)]
+DOTS_PER_INCH = 150
 
 
 def main() -> None:
-    PICTURES.mkdir(parents=True, exist_ok=True)
     uncut = step_of("gpipe", n_micro_batches=1, n_chunks=1)
-    draw(uncut, "one_chunk", "4 stages, time uncut: only one works at a time")
-    # On the time scale of the uncut one, so that the picture shows how much sooner the step ends.
-    draw(
-        step_of("gpipe", n_micro_batches=1, n_chunks=16),
-        "sixteen_chunks",
-        "The same 4 stages, time cut into 16 chunks: all work at once",
-        until_ms=uncut.step_ms,
+    cut = step_of("gpipe", n_micro_batches=1, n_chunks=16)
+    interleaved = step_of("one_f_one_b", n_micro_batches=4, n_chunks=4)
+    save(
+        "time_cut",
+        drawn(uncut, "4 stages, time uncut: only one works at a time"),
+        # On the time scale of the uncut one, to show how much sooner the step ends.
+        drawn(cut, "The same 4 stages, time cut into 16 chunks: all work at once", uncut.step_ms),
     )
-    draw(
-        step_of("one_f_one_b", n_micro_batches=4, n_chunks=4),
-        "one_f_one_b",
-        "1F1B: 4 stages, 4 micro-batches x 4 chunks",
-    )
+    save("one_f_one_b", drawn(interleaved, "1F1B: 4 stages, 4 micro-batches x 4 chunks"))
 
 
 def step_of(schedule: str, n_micro_batches: int, n_chunks: int) -> Timeline:
@@ -38,10 +39,20 @@ def step_of(schedule: str, n_micro_batches: int, n_chunks: int) -> Timeline:
     return predict(plan, [(FORWARD_MS, BACKWARD_MS)] * N_STAGES)
 
 
-def draw(timeline: Timeline, name: str, title: str, until_ms: float | None = None) -> None:
+def drawn(timeline: Timeline, title: str, until_ms: float | None = None) -> NDArray[np.uint8]:
+    figure = timeline_figure(timeline, title, DEVICES, until_ms)
+    figure.set_dpi(DOTS_PER_INCH)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
+
+
+def save(name: str, *timelines: NDArray[np.uint8]) -> None:
+    """Write timelines into one file, one below the other."""
     path = PICTURES / f"{name}.png"
-    draw_timeline(timeline, path, title, DEVICES, until_ms)
-    print(f"docs/pictures/{path.name}: step {timeline.step_ms:g} ms, bubble {timeline.bubble:.1%}")
+    # The file would name matplotlib's version, and so change with it.
+    imsave(path, np.vstack(timelines), metadata={"Software": None})
+    print(f"docs/pictures/{path.name}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import gru_parallel
 from scripts import draw_rooms, list_files
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,18 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
             target = page.parent / path if path else page
             assert target.exists(), link
             assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_of_code_that_a_page_names_exist(page: Path) -> None:
+    for path in re.findall(r"`([\w.-]+/[\w./-]+\.(?:py|sh))`", page.read_text()):
+        assert any((folder / path).is_file() for folder in (ROOT, ROOT / "gru_parallel")), path
+
+
+def test_the_page_on_the_api_lists_the_public_names() -> None:
+    names, _ = (ROOT / "docs" / "api.md").read_text().split("## Extension points")
+
+    assert set(re.findall(r"^\| `(\w+)` \|", names, re.MULTILINE)) == set(gru_parallel.__all__)
 
 
 def test_the_list_of_files_is_up_to_date() -> None:

@@ -1,10 +1,16 @@
-"""The examples run, and what they show is so."""
+"""The examples run, those printed in the documentation too, and what they show is so."""
 
+import re
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
 
 from tests.rank_processes import start
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 
 
 def run_example(name: str) -> list[str]:
@@ -35,3 +41,40 @@ def test_the_training_loop_ends_with_predictions_and_is_the_same_with_a_process_
     assert last == "predictions: (64, 24, 1)"
     assert first.stderr == second.stderr == second.stdout == ""
     assert first.stdout.splitlines() == [row.partition("  bubble")[0] for row in rows] + [last]
+
+
+def python_of(page: str) -> list[str]:
+    """The blocks of Python on a page of the documentation, as printed."""
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+def run_block(code: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(code, names)
+    return names
+
+
+def test_the_readmes_drop_in_trains_as_printed_and_goes_to_nn_gru_and_back() -> None:
+    drop_in, _ = python_of("README.md")
+
+    names = run_block(drop_in)
+
+    assert type(names["one"]) is nn.GRU
+    output, _ = names["one"](names["x"])
+    torch.testing.assert_close(names["gru"](names["x"])[0], output)
+    torch.testing.assert_close(names["again"](names["x"])[0], output)
+
+
+def test_the_readmes_whole_model_trains_and_forecasts_as_printed(no_thread_left: None) -> None:
+    _, whole = python_of("README.md")
+
+    names = run_block(whole)
+
+    assert names["forecast"].shape == (64, 24, 1)
+    assert all(weight.grad is not None for weight in names["model"].parameters())
+
+
+def test_the_python_of_the_page_on_the_api_runs_as_printed() -> None:
+    (with_lightning,) = python_of("docs/api.md")
+
+    run_block(with_lightning)

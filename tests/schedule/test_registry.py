@@ -19,13 +19,14 @@ from gru_parallel.schedule.naive import naive
 def test_an_unknown_name_gets_the_nearest_and_all_real_ones(name: str, nearest: str) -> None:
     with pytest.raises(
         UsageError,
-        match=rf"schedule\.name={name} .*did you mean {nearest}\?.*gpipe, one_f_one_b, naive",
+        match=rf"schedule\.name={name} .*did you mean {nearest}\?.*{', '.join(SCHEDULES)}",
     ):
         build_schedule(name, 2, 2, 2)
 
 
 def test_a_name_near_to_none_gets_the_real_ones() -> None:
-    with pytest.raises(UsageError, match="is not a schedule; use one of gpipe, one_f_one_b, naive"):
+    names = ", ".join(SCHEDULES)
+    with pytest.raises(UsageError, match=f"is not a schedule; use one of {names}"):
         build_schedule("zzz", 2, 2, 2)
 
 
@@ -52,7 +53,7 @@ def test_only_naive_runs_one_cell_at_a_time() -> None:
     assert forward_only(build_schedule("naive", 2, 1, 1)).one_at_a_time
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", ["gpipe", "one_f_one_b", "naive"])
 def test_forward_only_runs_every_cell_in_ascending_order(name: str) -> None:
     assert draw_lists(forward_only(build_schedule(name, 2, 2, 2)).actions) == (
         "stage 0 | 0F0.0 0F0.1 0F1.0 0F1.1\nstage 1 | 1F0.0 1F0.1 1F1.0 1F1.1"
