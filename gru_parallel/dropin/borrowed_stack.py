@@ -10,12 +10,21 @@ from threading import RLock
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.dropin.halves import Gradients, Halves, Passes
-from gru_parallel.engine.stages import make_stages
-from gru_parallel.model import GRUStack
+from gru_parallel.engine.inline import Inline
+from gru_parallel.engine.stages import lowered_schedule, make_stages
+from gru_parallel.engine.workers import Workers
+from gru_parallel.model import GRUStack, Windows
 from gru_parallel.model.private import make_private
 from gru_parallel.placement.plan import Plan
+from gru_parallel.schedule import Op, segments_of
+from gru_parallel.stage.cells import Cells, over_the_batch
+from gru_parallel.stage.ends import OutputSection
+from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import StageModules
+from gru_parallel.stage.stage_pass import StagePass
+
+Passes = Sequence[StagePass]
+"""Of each stage over a batch that has been run forward: they hold what B needs."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,9 @@ class Loan:
 
 
 class BorrowedStack:
-    """The pipeline of an `nn.GRU` whose parameters stay its own. Threads take turns with it.
+    """The pipeline of an `nn.GRU` whose parameters stay its own, F now and B later.
+
+    Threads take turns with it.
 
     Args:
         gru: whose layers they are.
@@ -74,48 +85,94 @@ class BorrowedStack:
         ranges = [slice(placed.blocks.start, placed.blocks.stop) for placed in plan.stages]
         modules = [StageModules(None, blocks[own], states[own], None) for own in ranges]
         self._stages = make_stages(plan, modules)
-        self._halves = Halves(plan, self._stages, in_thread=in_thread)
+        self._plan = plan
+        self._runner = Inline() if in_thread else Workers(self._stages)
         self._loans: list[Loan] = []
         # Reentrant: a checkpoint runs F again in the midst of B.
         self._turn = RLock()
 
     def forward(
         self,
-        x: Tensor,
-        h_0: Tensor,
-        lengths: Tensor | None,
+        windows: Windows,
         weights: Sequence[Tensor],
         *,
         training: bool,
         seed: int,
         gradients: bool,
     ) -> tuple[Passes, Tensor, Tensor]:
-        """Run F of a batch with weights of the moment; see `Halves.forward`.
+        """Run F of a batch.
 
         Args:
-            x: inputs, shape (batch, time, input_size).
-            h_0: states that enter, shape (n_states, batch, hidden_size).
-            lengths: time steps of each row, shape (batch,); None where all are whole.
-            weights: of the module, in the order of `nn.GRU`. Parameters move to their stages.
+            windows: inputs x of shape (batch, time, input_size), lengths and h_0.
+            weights: of the module at this moment, in the order of `nn.GRU`. Parameters move to
+                their stages.
             training: whether there is dropout.
             seed: of dropout.
             gradients: whether B is to follow.
+
+        Returns:
+            passes: what B needs; the two tensors are no part of it.
+            y: outputs of the last layer, (time, batch, features), zero after a row's end.
+            h_n: last states, shape (n_states, batch, hidden_size).
+
+        Raises:
+            Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
+        x, grid = windows.x, self._plan.grid
+        # Sequences come in any length: a short one is cut into its steps.
+        n_chunks = min(grid.n_chunks, x.shape[1])
         with self._turn:
             loans = self._loans
             if len(loans) != len(weights) or not all(map(Loan.holds, loans, weights)):
                 self._borrow(weights)
             if self._stack.training != training:
                 self._stack.train(training)
-            wants_dx = x.requires_grad
-            return self._halves.forward(
-                x, h_0, lengths, seed=seed, gradients=gradients, wants_dx=wants_dx
+            spec = PassSpec(
+                Purpose.DIFFERENTIATE,
+                windows,
+                Cells.cut(len(x), x.shape[1], grid.n_micro_batches, n_chunks, windows.lengths),
+                segments_of(n_chunks, None),
+                seed=seed,
+                wants_dx=x.requires_grad,
             )
+            passes = [StagePass(stage, spec) for stage in self._stages]
+            lowered = lowered_schedule(self._plan, self._stages, spec.cells, Op.F)
+            self._runner.run(passes, lowered, gradients=gradients)
+            end = passes[-1].head
+            assert isinstance(end, OutputSection)
+            y = over_the_batch(end.outputs, spec.cells)
+            end.outputs.clear()
+            return passes, y, torch.cat([each.h_n().to(y.device) for each in passes])
 
-    def backward(self, passes: Passes, dy: Tensor | None, dh_n: Tensor | None) -> Gradients:
-        """Run B of a batch; see `Halves.backward`."""
+    def backward(
+        self, passes: Passes, dy: Tensor | None, dh_n: Tensor | None
+    ) -> list[Tensor | None]:
+        """Run B of a batch, once or more often.
+
+        Args:
+            passes: what F left.
+            dy: gradient of the outputs, shape (time, batch, features); None for none.
+            dh_n: gradient of the last states, shape (n_states, batch, hidden_size); None for none.
+
+        Returns:
+            The gradients of x, h_0 and each weight in the order of the stages; None where one was
+            not wanted, or there is none.
+
+        Raises:
+            Exception: what failed on a stage, with a note that names stage, device, action, cell.
+        """
+        spec, h_0 = passes[0].spec, passes[0].spec.windows.h_0
         with self._turn:
-            return self._halves.backward(passes, dy, dh_n)
+            for each in passes:
+                each.give_gradients(None if dy is None else dy.transpose(0, 1), dh_n)
+            lowered = lowered_schedule(self._plan, self._stages, spec.cells, Op.B)
+            self._runner.run(passes, lowered, gradients=True)
+            dx = dh_0 = None
+            if spec.wants_dx:
+                dx = over_the_batch(passes[0].dx, spec.cells).transpose(0, 1)
+            if h_0 is not None and h_0.requires_grad:
+                dh_0 = torch.cat([each.dh_0().to(h_0.device) for each in passes])
+            return [dx, dh_0, *(g for each in passes for g in each.weight_gradients())]
 
     def _borrow(self, weights: Sequence[Tensor]) -> None:
         """Let the blocks compute with these weights, each on its stage's device.

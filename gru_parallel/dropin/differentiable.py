@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gru_parallel.dropin.borrowed_stack import BorrowedStack
-from gru_parallel.dropin.halves import Passes
+from gru_parallel.dropin.borrowed_stack import BorrowedStack, Passes
+from gru_parallel.model import Windows
 
 CPU = torch.device("cpu")
 
@@ -34,9 +34,7 @@ class Arrived:
 
 def run(
     stack: BorrowedStack,
-    x: Tensor,
-    h_0: Tensor,
-    lengths: Tensor | None,
+    windows: Windows,
     weights: Sequence[Tensor],
     *,
     training: bool,
@@ -46,9 +44,7 @@ def run(
 
     Args:
         stack: what runs.
-        x: inputs, shape (batch, time, input_size).
-        h_0: states that enter, shape (n_states, batch, hidden_size).
-        lengths: time steps of each row, shape (batch,); None where all are whole.
+        windows: inputs x of shape (batch, time, input_size), lengths and h_0.
         weights: of the stack, in the order of `nn.GRU`.
         training: whether there is dropout.
         seed: of dropout.
@@ -59,13 +55,16 @@ def run(
 
     Both are on the device of `x`. A second derivative is refused with a RuntimeError.
     """
-    gradients = torch.is_grad_enabled() and any(t.requires_grad for t in (x, h_0, *weights))
+    x, h_0 = windows.x, windows.h_0
+    assert h_0 is not None
+    inputs = (x, h_0, *weights)
+    gradients = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     passes, y, h_n = stack.forward(
-        x, h_0, lengths, weights, training=training, seed=seed, gradients=gradients
+        windows, weights, training=training, seed=seed, gradients=gradients
     )
     if gradients:
         arrived = Arrived()
-        token = _token(stack, passes, arrived, (x, h_0, *weights))
+        token = _token(stack, passes, arrived, inputs)
         y, h_n = _outputs(arrived, (y, h_n), token)
     return y.to(x.device), h_n.to(x.device)
 
@@ -115,8 +114,7 @@ class _Back(torch.autograd.Function):
             )
         # Raises where backward has been before, without retain_graph=True.
         _ = ctx.saved_tensors
-        gradients = ctx.stack.backward(ctx.found.pop(), dy, dh_n)
-        found: list[Tensor | None] = [gradients.x, gradients.h_0, *gradients.weights]
+        found: list[Tensor | None] = ctx.stack.backward(ctx.found.pop(), dy, dh_n)
         placed = [None if g is None else g.to(d) for g, d in zip(found, ctx.devices, strict=True)]
         # This node is on no stream, so autograd would not wait for what is still queued; and what
         # was queued reads tensors that end here.

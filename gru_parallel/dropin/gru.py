@@ -13,6 +13,7 @@ from gru_parallel.dropin.differentiable import run
 from gru_parallel.engine.context import REMEDY, refuse_what_looks_inside
 from gru_parallel.engine.devices import default_devices, existing_devices
 from gru_parallel.errors import UsageError, in_other_words
+from gru_parallel.model.windows import Windows
 from gru_parallel.placement import Grid, ModelSpec, Plan, block_costs, cut_stack
 from gru_parallel.planning import check_reverse_devices, make_plan, plan_from_device_map
 from gru_parallel.schedule import SCHEDULES
@@ -186,7 +187,8 @@ class GRU(nn.GRU):
             seed = int(torch.randint(2**62, (), device="cpu"))
         weights = self._weights()
         stack = self._pipeline(str(weights[0].device))
-        return run(stack, x, h_0, lengths, weights, training=self.training, seed=seed)
+        windows = Windows(x, lengths=lengths, h_0=h_0)
+        return run(stack, windows, weights, training=self.training, seed=seed)
 
     def _run_in_one_piece(self, input: Tensor, h_0: Tensor) -> tuple[Tensor, Tensor]:
         """Run as `nn.GRU` does, where the weights may lie on several devices."""

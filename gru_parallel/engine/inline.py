@@ -9,32 +9,18 @@ from gru_parallel.engine.context import CallerContext, apart_from_checkpoints
 from gru_parallel.engine.interpreter import Interpreter
 from gru_parallel.engine.workers import QueueChannel
 from gru_parallel.schedule import Schedule, Timeline
-from gru_parallel.stage.stage import Stage
 from gru_parallel.stage.stage_pass import StagePass
 
 
 class Inline:
-    """Does what `Workers` do, for a single stage, without a thread.
-
-    Args:
-        stages: the one stage.
-    """
-
-    def __init__(self, stages: Sequence[Stage]) -> None:
-        (self._stage,) = stages
-
-    def open(self) -> None:
-        """Do nothing: there is no thread to start."""
-
-    def close(self) -> None:
-        """Do nothing: there is no thread to end."""
+    """Does what `Workers` do, for a single stage, without a thread."""
 
     def run(
         self, passes: Sequence[StagePass], lowered: Schedule, *, gradients: bool, wait: bool = False
     ) -> Timeline:
         """Run the stage's list; see `Workers.run`."""
         (stage_pass,) = passes
-        lane = self._stage.lane
+        lane = stage_pass.stage.lane
         context = CallerContext.capture({lane.device})
         interpreter = Interpreter(stage_pass, QueueChannel(1), [lane.device], wait=wait)
         stream = context.streams.get(lane.device)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gru_parallel.dropin.halves import Halves
+from gru_parallel.dropin.borrowed_stack import BorrowedStack
 from gru_parallel.model import Block, Start
 from gru_parallel.model.hidden import given
 from gru_parallel.report.units import format_difference
@@ -101,8 +101,10 @@ def give_h_0_to_blocks_that_want_zeros(patch: pytest.MonkeyPatch) -> None:
 
 
 def lose_the_gradient_of_h_n(patch: pytest.MonkeyPatch) -> None:
-    original: Callable[..., Any] = Halves.backward
-    patch.setattr(Halves, "backward", lambda self, half, dy, _: original(self, half, dy, None))
+    original: Callable[..., Any] = BorrowedStack.backward
+    patch.setattr(
+        BorrowedStack, "backward", lambda self, half, dy, _: original(self, half, dy, None)
+    )
 
 
 def give_what_is_no_number(patch: pytest.MonkeyPatch) -> None:

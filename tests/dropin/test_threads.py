@@ -126,7 +126,7 @@ def test_an_error_of_backward_reaches_the_caller_and_the_graph_can_be_tried_agai
         raise ZeroDivisionError("by nothing")
 
     with monkeypatch.context() as patch:
-        patch.setattr("gru_parallel.stage.block_section.BlockSection.differentiate", fail)
+        patch.setattr("gru_parallel.stage.gradients.SectionGradients.of_inputs", fail)
         refused = refusal(lambda: loss.backward(retain_graph=True))
     assert refused == (ZeroDivisionError, "by nothing")
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.dropin import halves
+from gru_parallel.dropin import borrowed_stack
 from gru_parallel.engine import pipeline
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import BidirectionalBlock, Windows
@@ -65,7 +65,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[ref[StagePass]]:
         made.append(ref(new))
         return new
 
-    for module in (pipeline, halves):
+    for module in (pipeline, borrowed_stack):
         monkeypatch.setattr(module, "StagePass", make)
     return made
 
