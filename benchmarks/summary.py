@@ -153,7 +153,7 @@ def ideal_step_ms(plan: Plan, cells_ms: Sequence[Mapping[Action, float]]) -> flo
 
     Args:
         plan: what was measured.
-        cells_ms: the durations of every F and B, one mapping a step.
+        cells_ms: the durations of every F and B, one mapping per step.
 
     Returns:
         The length of the step, in ms.

@@ -72,5 +72,5 @@ def make_subject(case: Case) -> WholeSubject | PipelineSubject:
 
 
 def _batch(n_steps: int) -> tuple[Tensor, Tensor]:
-    """Draw sequences, (batch, time, channels), and a target a step, (batch, time, 1)."""
+    """Draw sequences, (batch, time, channels), and one target per step, (batch, time, 1)."""
     return torch.randn(BATCH_SIZE, n_steps, N_CHANNELS), torch.randn(BATCH_SIZE, n_steps, 1)

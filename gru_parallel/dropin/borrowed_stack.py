@@ -83,7 +83,7 @@ class BorrowedStack:
             make_private(module)
         blocks, states = self._stack.gru_blocks, self._stack.state_slices
         ranges = [slice(placed.blocks.start, placed.blocks.stop) for placed in plan.stages]
-        modules = [StageModules(None, blocks[own], states[own], None) for own in ranges]
+        modules = [StageModules(None, blocks[here], states[here], None) for here in ranges]
         self._stages = make_stages(plan, modules)
         self._plan = plan
         self._runner = Inline() if in_thread else Workers(self._stages)
@@ -189,8 +189,8 @@ class BorrowedStack:
             # One piece of memory for each call of cuDNN, before anything shares it.
             part._flat_weights = list(placed)
             part.flatten_parameters()
-            for name, weight, own in zip(names, lent, placed, strict=True):
-                leaf = own.detach().requires_grad_(weight.requires_grad)
+            for name, weight, moved in zip(names, lent, placed, strict=True):
+                leaf = moved.detach().requires_grad_(weight.requires_grad)
                 setattr(part, name, leaf)
                 parameter = weight if isinstance(weight, nn.Parameter) else None
                 self._loans.append(Loan(parameter, leaf))

@@ -42,10 +42,10 @@ class GRU(nn.GRU):
     Beside the arguments of `nn.GRU`:
 
     Args:
-        blocks: layers a block; the block is what has a device.
-        device_map: a device a block, or ranges of blocks (see `parse_device_map`); "auto" spreads
-            the blocks over every accelerator, or over a logical CPU device a core. None stays
-            where the parameters are, in the caller's own thread.
+        blocks: layers per block; the block is what has a device.
+        device_map: one device per block, or ranges of blocks (see `parse_device_map`); "auto"
+            spreads the blocks over every accelerator, or over one logical CPU device per core. None
+            stays where the parameters are, in the caller's own thread.
         n_micro_batches: slices of the batch.
         n_chunks: slices of time; a shorter sequence is cut into its steps. 8 with a device map, 1
             without.
@@ -292,8 +292,8 @@ def _copy(gru: nn.GRU, kind: type[Any], **extras: Any) -> Any:
     device = gru.all_weights[0][0].device
     for name in (name for names in gru._all_weights for name in names):
         weight = getattr(gru, name)
-        own = weight.detach().to(device, copy=True)
-        setattr(copy, name, nn.Parameter(own, requires_grad=weight.requires_grad))
+        copied = weight.detach().to(device, copy=True)
+        setattr(copy, name, nn.Parameter(copied, requires_grad=weight.requires_grad))
     # As new: else the first call would think that all weights have changed.
     copy._init_flat_weights()
     return copy.train(gru.training)

@@ -1,4 +1,4 @@
-"""Assistant: a second device that works beside a stage's own, on half of a bidirectional layer."""
+"""Assistant: a second device that works beside a stage's home, on half of a bidirectional layer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from gru_parallel.engine.context import CallerContext
 from gru_parallel.stage.lane import Lane, Packet
 from gru_parallel.stage.second_device import Found, Work
 
-Packets = list[Packet | None]
+Sent = list[Packet | None]
 
 
 class Assistant:
-    """Runs work on a device of its own, in a thread of its own.
+    """Runs work on a second device, in a thread of its own.
 
     Args:
         name: of the device, for the thread.
@@ -57,40 +57,40 @@ class Assistant:
         self,
         work: Work,
         tensors: Sequence[Tensor | None],
-        own: Lane,
+        home: Lane,
         meanwhile: Callable[[], Found],
     ) -> tuple[Found, list[Tensor | None]]:
         """See `SecondDevice.beside`."""
-        begun = self._begin(work, tensors, own)
+        begun = self._begin(work, tensors, home)
         try:
             found = meanwhile()
-            return found, _receive(begun.result(), own)
+            return found, _receive(begun.result(), home)
         finally:
             wait([begun])
             # An error of the work has a traceback that holds this frame, which must not hold it.
             del begun
 
-    def _begin(self, work: Work, tensors: Sequence[Tensor | None], own: Lane) -> Future[Packets]:
+    def _begin(self, work: Work, tensors: Sequence[Tensor | None], home: Lane) -> Future[Sent]:
         assert self._thread is not None
-        taken = _send(tensors, own, self.lane)
-        context = CallerContext.capture({own.device, self.lane.device})
+        taken = _send(tensors, home, self.lane)
+        context = CallerContext.capture({home.device, self.lane.device})
         recording = torch.is_grad_enabled()
 
-        def run() -> Packets:
+        def run() -> Sent:
             stream = context.streams.get(self.lane.device)
             with (
                 context.taken_over(gradients=recording),
                 context.observed(),
                 self.lane.step(stream),
             ):
-                return _send(work(_receive(taken, self.lane)), self.lane, own)
+                return _send(work(_receive(taken, self.lane)), self.lane, home)
 
         return self._thread.submit(run)
 
 
-def _send(tensors: Sequence[Tensor | None], lane: Lane, target: Lane) -> Packets:
+def _send(tensors: Sequence[Tensor | None], lane: Lane, target: Lane) -> Sent:
     return [None if t is None else lane.send(t, target.device) for t in tensors]
 
 
-def _receive(packets: Packets, lane: Lane) -> list[Tensor | None]:
+def _receive(packets: Sent, lane: Lane) -> list[Tensor | None]:
     return [None if packet is None else lane.receive(packet) for packet in packets]

@@ -108,9 +108,9 @@ class BorrowedModel:
             stage.modules = modules[stage.index]
         for stage in self._own_stages:
             stage.modules = stand_ins.of_stage(stage, stage.modules)
-        own = [stage.modules for stage in self._own_stages]
-        self._weights = stand_ins.weights(leaf for modules in own for leaf in modules.weights())
-        made = (part for modules in own for top in modules.all_modules for part in top.modules())
+        here = [stage.modules for stage in self._own_stages]
+        self._weights = stand_ins.weights(leaf for modules in here for leaf in modules.weights())
+        made = (part for modules in here for top in modules.all_modules for part in top.modules())
         self._model = model if stand_ins.are_lasting else None
         self._is_watched = _has_any_global_hook()
         # What was made must not change either, as by a forward that sets an attribute.

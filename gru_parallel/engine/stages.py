@@ -44,12 +44,12 @@ def make_stages(
         Stage(
             index,
             placed.device_text,
-            own,
+            modules_here,
             make_lane(device or torch_device(placed.device)),
             is_last=index == plan.n_stages - 1,
             second_device=_second_device(placed),
         )
-        for index, (placed, own) in enumerate(zip(plan.stages, modules, strict=True))
+        for index, (placed, modules_here) in enumerate(zip(plan.stages, modules, strict=True))
     ]
 
 
@@ -70,12 +70,13 @@ def modules_of_stages(model: StackModel, plan: Plan) -> list[StageModules]:
     carries = model.gru.carries
     modules = []
     for index, placed in enumerate(plan.stages):
-        own, after = placed.blocks, blocks[placed.blocks.stop : placed.blocks.stop + 1]
+        here = slice(placed.blocks.start, placed.blocks.stop)
+        after = blocks[here.stop : here.stop + 1]
         modules.append(
             StageModules(
                 encoder=model.encoder if index == 0 else None,
-                blocks=blocks[own.start : own.stop],
-                states=states[own.start : own.stop],
+                blocks=blocks[here],
+                states=states[here],
                 head=None if after else model.head,
                 gives_state=any(block.h_0 == "previous" for block in after),
                 carries=carries,

@@ -52,21 +52,21 @@ class StandIns:
         Raises:
             UsageError: a module cannot be stood in for.
         """
-        own = stage.lane.device
+        device = stage.lane.device
 
         def block(module: Block) -> Block:
             of_reverse = set() if stage.second_device is None else set(module.reverse_parts)
-            other = own if stage.second_device is None else stage.second_device.lane.device
+            other = device if stage.second_device is None else stage.second_device.lane.device
             # What stands twice in a stack, or in a block, is two, with gradients of their own.
-            return self._make(module, lambda part: other if part in of_reverse else own, None)
+            return self._make(module, lambda part: other if part in of_reverse else device, None)
 
         shared: dict[nn.Module, nn.Module] = {}
         encoder, head = modules.encoder, modules.head
         return replace(
             modules,
-            encoder=None if encoder is None else self._make(encoder, lambda _: own, shared),
+            encoder=None if encoder is None else self._make(encoder, lambda _: device, shared),
             blocks=tuple(block(each) for each in modules.blocks),
-            head=None if head is None else self._make(head, lambda _: own, shared),
+            head=None if head is None else self._make(head, lambda _: device, shared),
         )
 
     def weights(self, leaves: Iterable[Tensor]) -> list[Tensor]:
@@ -87,13 +87,13 @@ class StandIns:
             self.are_lasting = False
         _run_hooks_before(module)
         kind: type[M] = type_before_parametrizations(module)
-        own = kind.__new__(kind)
+        stand_in = kind.__new__(kind)
         if made is not None:
-            made[module] = own
+            made[module] = stand_in
         weights = _weights_of(module)
         device = device_of(module)
         leaves = {name: self._leaf(weight, device) for name, weight in weights.items()}
-        own.__dict__.update(
+        stand_in.__dict__.update(
             {name: value for name, value in module.__dict__.items() if name not in weights},
             _parameters={**dict.fromkeys(module._parameters), **leaves},
             _modules={
@@ -107,18 +107,20 @@ class StandIns:
         )
         if not module._forward_hooks and _has_any_global_hook():
             # Hooks for the calls of all modules there are would see the pieces, too.
-            make_private(own)
-        if isinstance(own, nn.RNNBase):
-            for name in set(own._flat_weights_names) & set(module.__dict__):
+            make_private(stand_in)
+        if isinstance(stand_in, nn.RNNBase):
+            for name in set(stand_in._flat_weights_names) & set(module.__dict__):
                 # A forward that makes its weight itself can set it anew.
-                own.__dict__[name] = own._parameters.pop(name)
-            flat = [leaves[name] for name in own._flat_weights_names]
+                stand_in.__dict__[name] = stand_in._parameters.pop(name)
+            flat = [leaves[name] for name in stand_in._flat_weights_names]
             # References too, or else it would think them new, and ask again at every cell.
-            own.__dict__.update(_flat_weights=flat, _flat_weight_refs=[*map(weakref.ref, flat)])
+            stand_in.__dict__.update(
+                _flat_weights=flat, _flat_weight_refs=[*map(weakref.ref, flat)]
+            )
             if not all(isinstance(weight, nn.Parameter) for weight in weights.values()):
                 # Made anew for this call, they are not yet in one piece of memory.
-                own.flatten_parameters()
-        return own
+                stand_in.flatten_parameters()
+        return stand_in
 
     def _leaf(self, weight: Tensor, device: torch.device) -> Tensor:
         # It was moved, or stages share it.

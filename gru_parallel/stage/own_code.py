@@ -36,10 +36,10 @@ def check_forwards(model: StackModel, *, is_cut: bool) -> None:
         *((b, BidirectionalBlock, ("forward", "run_direction", "join")) for b in both_ways),
     ]
     for module, kind, methods in never:
-        own = next((name for name in methods if not _has_method_of(module, kind, name)), None)
-        if own is not None:
+        name = next((name for name in methods if not _has_method_of(module, kind, name)), None)
+        if name is not None:
             raise UsageError(
-                f"{type(module).__name__} has a {own} of its own, which a pipeline does not call:"
+                f"{type(module).__name__} has a {name} of its own, which a pipeline does not call:"
                 f" it runs what a {kind.__name__} is made of. Put what it does into the encoder,"
                 " the head or a module around the model."
             )
@@ -58,8 +58,8 @@ def check_forwards(model: StackModel, *, is_cut: bool) -> None:
 
 def has_own_forward(block: Block) -> bool:
     """Whether a block computes by a class of the caller's own."""
-    own = any(not _has_method_of(block, GRUBlock, name) for name in ("forward", "drop"))
-    return own or any(map(has_own_computation, block.gru_parts))
+    methods = (_has_method_of(block, GRUBlock, name) for name in ("forward", "drop"))
+    return not all(methods) or any(map(has_own_computation, block.gru_parts))
 
 
 def has_own_computation(part: nn.GRU) -> bool:
@@ -107,8 +107,7 @@ def _hook_refused(kind: str, name: str, part: nn.Module, problem: str) -> UsageE
 
 
 def _has_method_of(module: nn.Module, kind: type[nn.Module], name: str) -> bool:
-    own = type(module)
-    return name not in module.__dict__ and getattr(own, name) is getattr(kind, name)
+    return name not in module.__dict__ and getattr(type(module), name) is getattr(kind, name)
 
 
 def _pipelined_parts(model: StackModel) -> Iterator[tuple[str, nn.Module]]:

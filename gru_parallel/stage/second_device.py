@@ -36,7 +36,7 @@ class SecondDevice(Protocol):
         self,
         work: Work,
         tensors: Sequence[Tensor | None],
-        own: Lane,
+        home: Lane,
         meanwhile: Callable[[], Found],
     ) -> tuple[Found, list[Tensor | None]]:
         """Do work on the device and something else in the calling thread, at once.
@@ -44,7 +44,7 @@ class SecondDevice(Protocol):
         Args:
             work: what to do, in the state of the calling thread.
             tensors: what it takes, on the calling stage's device.
-            own: lane of the calling stage, to which the results come back.
+            home: lane of the calling stage, to which the results come back.
             meanwhile: what the calling thread does.
 
         Returns:

@@ -47,7 +47,7 @@ class StageModules:
         states: for each block, where its states are in h_0 and h_n of the whole stack.
         head: only on the last stage, if there is one.
         gives_state: whether the next stage starts from the h_n of this one's last block.
-        carries: whether a block of the stack goes on from where the batch before left it.
+        carries: whether a block of the stack starts from where the batch before left it.
     """
 
     encoder: nn.Module | None
@@ -142,9 +142,9 @@ class Stage:
             states: by use, over all blocks of the stack, shape (n_states, batch, hidden_size).
         """
         # Copies: a checkpoint's states may lie in its file.
-        own = self.modules.state_slice
+        states_here = self.modules.state_slice
         self.carried = {
-            use: whole[own].to(self.lane.device, copy=True) for use, whole in states.items()
+            use: whole[states_here].to(self.lane.device, copy=True) for use, whole in states.items()
         }
 
     def place(self, modules: StageModules) -> None:
