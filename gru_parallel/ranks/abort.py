@@ -13,13 +13,10 @@ TAG = 0x6F6666
 
 
 def abort(group: dist.ProcessGroup) -> None:
-    """End all operations that wait in a group, now and later, with an error.
+    """End all operations that wait in a group of this rank, now and later, with an error.
 
     NCCL has a call for this. Gloo has none, and none of its waits can be ended from outside. But
     a wait that times out closes the group's connections, which wakes all others on them.
-
-    Args:
-        group: one that this rank is a member of.
     """
     peers = [rank for rank in dist.get_process_group_ranks(group) if rank != dist.get_rank()]
     if not peers:

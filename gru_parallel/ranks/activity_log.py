@@ -6,21 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
-from gru_parallel.ranks.report import PublishedActivity
-
-
-class Activity(NamedTuple):
-    """What a thread does: in words, whether it waits for other ranks, and since when."""
-
-    what: str
-    waits: bool
-    since: float
-
-    def published(self, n_beats: int = 0) -> PublishedActivity:
-        """Return what other ranks see of it."""
-        return PublishedActivity(self.what, self.waits, time.monotonic() - self.since, n_beats)
+from gru_parallel.ranks.report import Activity
 
 
 class ActivityLog:
@@ -75,11 +62,8 @@ class ActivityLog:
 
     def of_rank(self) -> Activity:
         """Return what the rank does: of all that has not ended, what began last."""
-        return max([self._latest, *self._all_waits()], key=lambda activity: activity.since)
+        return max([self._latest, *tuple(self._waits.values())], key=lambda one: one.since)
 
     def longest_wait(self) -> Activity | None:
         """Return the wait that began first; None while no thread waits."""
-        return min(self._all_waits(), key=lambda activity: activity.since, default=None)
-
-    def _all_waits(self) -> list[Activity]:
-        return list(self._waits.values())
+        return min(tuple(self._waits.values()), key=lambda one: one.since, default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 
@@ -12,6 +13,8 @@ from gru_parallel.errors import UsageError
 from gru_parallel.ranks.ranks import Ranks
 
 LONGEST_VALUE = 80
+
+Value = TypeVar("Value")
 
 
 def check_alike(ranks: Ranks, facts: Mapping[str, str]) -> None:
@@ -42,12 +45,8 @@ def check_one_gpu_per_rank(ranks: Ranks, gpu: str | None) -> None:
     Raises:
         UsageError: on every rank, if two share one.
     """
-    sharing = defaultdict(list)
-    for rank, name in enumerate(ranks.gather(gpu, "the GPUs of all ranks")):
-        if name is not None:
-            sharing[name].append(rank)
-    for name, those in sharing.items():
-        if len(those) > 1:
+    for name, those in _holders(ranks.gather(gpu, "the GPUs of all ranks")).items():
+        if name is not None and len(those) > 1:
             raise UsageError(
                 f"NCCL needs a GPU for each rank, and {_ranks(those)} share {name}; start with "
                 "--nproc-per-node of at most the number of GPUs of the machine, and let one rank "
@@ -56,21 +55,17 @@ def check_one_gpu_per_rank(ranks: Ranks, gpu: str | None) -> None:
 
 
 def gpu_identity(device: torch.device) -> str | None:
-    """Return a name of a GPU that is unique over all machines; None on the CPU.
-
-    Args:
-        device: of this rank.
-    """
+    """Return a name of a rank's GPU that is unique over all machines; None on the CPU."""
     if device.type != "cuda":
         return None
     return f"the GPU {torch.cuda.get_device_properties(device).uuid} of {socket.gethostname()}"
 
 
 def _difference(name: str, values: Sequence[str | None]) -> str:
-    holders = defaultdict(list)
-    for rank, value in enumerate(values):
-        holders[value].append(rank)
-    start = _first_difference([value for value in holders if value is not None])
+    holders = _holders(values)
+    texts = [value for value in holders if value is not None]
+    letters = enumerate(zip(*texts, strict=False))
+    start = next((at for at, those in letters if len(set(those)) > 1), min(map(len, texts)))
     have = "; ".join(
         f"{_ranks(those)}: {_around(value, start)}" for value, those in holders.items()
     )
@@ -80,11 +75,12 @@ def _difference(name: str, values: Sequence[str | None]) -> str:
     )
 
 
-def _first_difference(values: Sequence[str]) -> int:
-    for index, letters in enumerate(zip(*values, strict=False)):
-        if len(set(letters)) > 1:
-            return index
-    return min(map(len, values))
+def _holders(values: Sequence[Value]) -> dict[Value, list[int]]:
+    """Return the ranks that have each value."""
+    holders = defaultdict(list)
+    for rank, value in enumerate(values):
+        holders[value].append(rank)
+    return holders
 
 
 def _around(value: str | None, index: int) -> str:

@@ -27,16 +27,13 @@ class Groups:
         self._n_made: Counter[tuple[int, ...]] = Counter()
 
     def make(self, members: Sequence[int], backend: str | None = None) -> dist.ProcessGroup:
-        """Make a group.
-
-        Args:
-            members: the ranks in it, this one among them, in the same order on all.
-            backend: "gloo" or "nccl"; None for that of the default group.
-        """
+        """Make a group of this rank and others; arguments as for `Ranks.new_group`."""
         key = tuple(members)
-        number = _number(f"{key} {self._n_made[key]}")
+        name = f"{key} {self._n_made[key]}"
         self._n_made[key] += 1
         world = dist.distributed_c10d._world
+        # No count of groups will reach such a number, and no other name has it.
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16])
         count, world.group_count = world.group_count, number
         try:
             group = dist.new_group(list(members), timeout=self._timeout, backend=backend)
@@ -44,8 +41,3 @@ class Groups:
             world.group_count = count
         assert isinstance(group, dist.ProcessGroup)
         return group
-
-
-def _number(name: str) -> int:
-    """Return a number that no count of groups will reach and that no other name has."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:16])

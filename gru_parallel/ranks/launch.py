@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gru_parallel.errors import UsageError
@@ -39,13 +41,7 @@ class Launch:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Launch | None:
-        """Read what the launcher told this process.
-
-        Args:
-            environment: the variables of the process.
-
-        Returns:
-            The launch; None where no launcher started this process.
+        """Read what the launcher told this process; None where no launcher started it.
 
         Raises:
             UsageError: some of the variables are missing, are not numbers, or are out of range.
@@ -58,7 +54,7 @@ class Launch:
                 f"A rank needs {', '.join(NEEDED)} in its environment; "
                 f"{', '.join(missing)} is missing: {REMEDY.format(names=', '.join(missing))}."
             )
-        world_size = _number(environment, "WORLD_SIZE", 1, None)
+        world_size = _number(environment, "WORLD_SIZE", 1)
         local_world_size = _number(environment, "LOCAL_WORLD_SIZE", 1, world_size, default=1)
         return cls(
             rank=_number(environment, "RANK", 0, world_size - 1),
@@ -67,7 +63,7 @@ class Launch:
             local_world_size=local_world_size,
             master_addr=environment["MASTER_ADDR"],
             master_port=_number(environment, "MASTER_PORT", 1, 65535),
-            attempt=_number(environment, "TORCHELASTIC_RESTART_COUNT", 0, None, default=0),
+            attempt=_number(environment, "TORCHELASTIC_RESTART_COUNT", 0, default=0),
             uses_agent_store=environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
         )
 
@@ -86,19 +82,16 @@ def _number(
     environment: Mapping[str, str],
     name: str,
     lowest: int,
-    highest: int | None,
+    highest: float = math.inf,
     default: int | None = None,
 ) -> int:
     text = environment.get(name)
     if not text and default is not None:
         return default
-    try:
-        number = int(text or "")
-    except ValueError:
-        number = None
-    if number is None or number < lowest or (highest is not None and number > highest):
-        allowed = f"of {lowest} or more" if highest is None else f"from {lowest} to {highest}"
-        raise UsageError(
-            f"{name} must be a whole number {allowed}; it is {text!r}: {REMEDY.format(names=name)}."
-        )
-    return number
+    with suppress(ValueError):
+        if lowest <= (number := int(text or "")) <= highest:
+            return number
+    allowed = f"of {lowest} or more" if highest == math.inf else f"from {lowest} to {highest}"
+    raise UsageError(
+        f"{name} must be a whole number {allowed}; it is {text!r}: {REMEDY.format(names=name)}."
+    )

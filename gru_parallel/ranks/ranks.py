@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -17,9 +16,8 @@ from torch._C._distributed_c10d import PrefixStore, Store
 
 from gru_parallel.ranks.groups import Groups
 from gru_parallel.ranks.launch import Launch
-from gru_parallel.ranks.rank_error import RankError
 from gru_parallel.ranks.rendezvous import meet, open_store, store_client
-from gru_parallel.ranks.report import Report
+from gru_parallel.ranks.report import RankError, Report
 from gru_parallel.ranks.watch import Watch
 
 MARGIN_S = 10.0
@@ -50,7 +48,7 @@ def join(launch: Launch, *, timeout_s: float) -> Ranks:
     prefix = f"gru_parallel/{rendezvous.name}"
     watch_store = PrefixStore(f"{prefix}/watch", store_client(launch, timeout_s))
     watch = Watch(launch, watch_store, timeout_s)
-    ranks = Ranks(launch, root, watch, timeout_s=timeout_s, n_before=rendezvous.n_before)
+    ranks = Ranks(launch, root, watch, timeout_s, rendezvous.n_before)
     try:
         ranks._connect(PrefixStore(f"{prefix}/groups", root))
     except BaseException as error:
@@ -65,29 +63,26 @@ class Ranks:
     All ranks call `gather`, `broadcast`, `sum`, `any`, `all` and `barrier`, in the same order.
     In every method, `what` says in words what this rank waits for.
 
-    Args:
-        launch: of this process.
-        store: of the run, shared by all attempts.
-        watch: watches the other ranks; not started.
-        timeout_s: how long a rank may wait for another.
-        n_before: how often ranks have met at this store before.
-
     Attributes:
-        launch: see above.
-        timeout_s: see above.
+        launch: of this process.
+        rank: of this process, from 0.
+        world_size: number of ranks.
+        is_first: whether this is rank 0.
         is_restart: whether the launcher has restarted the ranks after a failure.
     """
 
     def __init__(
-        self, launch: Launch, store: Store, watch: Watch, *, timeout_s: float, n_before: int = 0
+        self, launch: Launch, store: Store, watch: Watch, timeout_s: float, n_before: int
     ) -> None:
         self.launch = launch
-        self.timeout_s = timeout_s
+        self.rank, self.world_size = launch.rank, launch.world_size
+        self.is_first = self.rank == 0
         # A store that rank 0 hosts does not know earlier attempts; a launcher that restarts its
         # ranks because another machine's failed does not count one.
         self.is_restart = n_before > 0 or launch.attempt > 0
         self._store = store
         self._watch = watch
+        self._group_timeout = timedelta(seconds=timeout_s + MARGIN_S)
         self._groups = Groups(self._group_timeout)
         self._control: Group | None = None
         self._ended = False
@@ -103,7 +98,8 @@ class Ranks:
                 world_size=self.world_size,
                 timeout=self._group_timeout,
             )
-            self.abort_on_failure(_default_group())
+            assert dist.group.WORLD is not None
+            self.abort_on_failure(dist.group.WORLD)
             everyone = range(self.world_size)
             self._control = self._groups.make(everyone, "gloo")
             self.abort_on_failure(self._control)
@@ -112,52 +108,21 @@ class Ranks:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is None:
             self.close()
         else:
             self.fail(error)
 
-    @property
-    def rank(self) -> int:
-        """Of this process, from 0."""
-        return self.launch.rank
-
-    @property
-    def world_size(self) -> int:
-        """Number of ranks."""
-        return self.launch.world_size
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this is rank 0."""
-        return self.rank == 0
-
     def gather(self, thing: Any, what: str) -> list[Any]:
-        """Return the objects of all ranks, in their order, on every rank.
-
-        Args:
-            thing: this rank's object; it can be pickled.
-            what: this rank waits for.
-        """
+        """Return the objects of all ranks, which can be pickled, in their order, on every rank."""
         things: list[Any] = [None] * self.world_size
         with self.waiting(what):
             dist.all_gather_object(things, thing, group=self._control)
         return things
 
     def broadcast(self, thing: Any, what: str, source: int = 0) -> Any:
-        """Return one rank's object on every rank.
-
-        Args:
-            thing: the source's object, which can be pickled; ignored on other ranks.
-            what: this rank waits for.
-            source: the rank that sends it.
-        """
+        """Return the source's object, which can be pickled, on every rank; no other counts."""
         things = [thing if self.rank == source else None]
         with self.waiting(what):
             dist.broadcast_object_list(things, source, group=self._control)
@@ -166,9 +131,7 @@ class Ranks:
     def sum(self, tensor: Tensor, what: str) -> Tensor:
         """Return the sum over all ranks, added in their order: bit for bit the same on all.
 
-        Args:
-            tensor: this rank's, small and on the CPU, of the same shape and dtype on all ranks.
-            what: this rank waits for.
+        The tensors are small, on the CPU, and of the same shape and dtype on all ranks.
         """
         parts = [torch.empty_like(tensor) for _ in range(self.world_size)]
         with self.waiting(what):
@@ -191,13 +154,7 @@ class Ranks:
         self.all(True, what)
 
     def send(self, thing: Any, to: int, what: str) -> None:
-        """Send a large object to one rank, which calls `receive` at the same time.
-
-        Args:
-            thing: it can be pickled.
-            to: the rank that receives it.
-            what: this rank waits for.
-        """
+        """Send a large object that can be pickled to a rank, which calls `receive` meanwhile."""
         written = io.BytesIO()
         pickle.dump(thing, written, protocol=pickle.HIGHEST_PROTOCOL)
         whole = torch.frombuffer(written.getbuffer(), dtype=torch.uint8)
@@ -207,12 +164,7 @@ class Ranks:
                 dist.send(piece, to, group=self._control)
 
     def receive(self, source: int, what: str) -> Any:
-        """Receive an object that another rank sends to this one.
-
-        Args:
-            source: the rank that sends it.
-            what: this rank waits for.
-        """
+        """Receive an object that another rank sends to this one."""
         n_bytes = torch.empty(1, dtype=torch.int64)
         with self.waiting(what):
             dist.recv(n_bytes, source, group=self._control)
@@ -237,8 +189,7 @@ class Ranks:
     def abort_on_failure(self, group: Group) -> None:
         """Abort a group when a rank fails, and give it the timeout of this run.
 
-        Args:
-            group: made elsewhere (by a device mesh, say); this rank is a member.
+        It was made elsewhere (by a device mesh, say), and this rank is a member.
         """
         dist.distributed_c10d._set_pg_timeout(self._group_timeout, group)
         self._watch.abort_on_failure(group)
@@ -248,19 +199,12 @@ class Ranks:
         self._watch.log.record(what)
 
     def doing(self, what: str) -> AbstractContextManager[None]:
-        """Record what this rank does inside the context.
-
-        Args:
-            what: it does, as a sentence.
-        """
+        """Record, as a sentence, what this rank does inside the context."""
         return self._watch.log.doing(what)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
         """Wait for other ranks inside the context; an error of communication becomes a RankError.
-
-        Args:
-            what: this rank waits for.
 
         Raises:
             RankError: another rank failed, ended or stopped answering.
@@ -276,11 +220,7 @@ class Ranks:
                 raise self._rank_error(error) from error
 
     def explain(self, error: BaseException) -> BaseException:
-        """Return the RankError that caused an error of communication, or else the error itself.
-
-        Args:
-            error: raised by anything that this rank did.
-        """
+        """Return the RankError that caused an error of communication, or else the error itself."""
         if isinstance(error, RankError) or not _is_of_communication(error):
             return error
         return self._rank_error(error)
@@ -288,8 +228,7 @@ class Ranks:
     def fail(self, error: BaseException) -> None:
         """Tell all others that this rank failed, and abort all groups of this process.
 
-        Args:
-            error: the reason. A RankError is not reported: another rank has failed.
+        A RankError is not reported: another rank has failed.
         """
         if self._ended:
             return
@@ -299,12 +238,9 @@ class Ranks:
         self._watch.stop()
 
     def shared_text(self, key: str, make: Callable[[], str]) -> str:
-        """Return a text that all ranks and all attempts of one launcher share.
+        """Return the text under a key that all ranks and all attempts of one launcher share.
 
-        Args:
-            key: of the text.
-            make: makes the text where there is none yet. Several ranks may call it; the first
-                text counts.
+        Where there is none yet, several ranks may make one; the first text counts.
         """
         name = f"gru_parallel/shared/{key}"
         with self.waiting(f"the store's {key}"):
@@ -332,21 +268,11 @@ class Ranks:
         self._watch.say_goodbye()
         dist.destroy_process_group()
 
-    @property
-    def _group_timeout(self) -> timedelta:
-        return timedelta(seconds=self.timeout_s + MARGIN_S)
-
     def _rank_error(self, error: BaseException) -> RankError:
         activity = self._watch.log.of_thread()
         if not self._watch.failure_known.wait(REPORT_WITHIN_S if self.world_size > 1 else 0):
-            self._watch.submit(lambda: Report.cut_off(self.rank, activity.published(), error))
+            self._watch.submit(lambda: Report.cut_off(self.rank, activity, error))
         return RankError(self._watch.message(activity))
-
-
-def _default_group() -> Group:
-    group = dist.group.WORLD
-    assert group is not None
-    return group
 
 
 def _is_of_communication(error: BaseException) -> bool:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from threading import Thread
+from typing import NamedTuple
 from uuid import uuid4
 
 from torch._C._distributed_c10d import Store, TCPStore
 
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks.launch import Launch
-from gru_parallel.ranks.rank_error import RankError
+from gru_parallel.ranks.report import RankError
 
 LONGEST_WAIT_S = 300.0
 """Machines start at different times, but no rank waits longer than this for the others."""
@@ -28,27 +29,14 @@ CONNECT_MARGIN_S = 1.0
 def open_store(launch: Launch, timeout_s: float) -> TCPStore:
     """Open the store of a run; rank 0 hosts it, unless the launcher does.
 
-    Args:
-        launch: of this process.
-        timeout_s: how long to wait for the host.
-
-    Returns:
-        The store.
-
     Raises:
         UsageError: rank 0 cannot host it at this address.
-        RankError: no store answers at this address.
+        RankError: no store answers at this address within `timeout_s`.
     """
     if not launch.hosts_store:
         return store_client(launch, timeout_s)
     try:
-        return TCPStore(
-            launch.master_addr,
-            launch.master_port,
-            is_master=True,
-            wait_for_workers=False,
-            timeout=timedelta(seconds=patience_s(timeout_s)),
-        )
+        return _store(launch, patience_s(timeout_s), is_host=True)
     except RuntimeError as error:
         raise UsageError(
             f"Rank 0 must be able to host the store of the run at {launch.address}, but cannot "
@@ -82,14 +70,7 @@ def _connect(launch: Launch, patience: float) -> TCPStore:
 
     def connect() -> None:
         try:
-            store = TCPStore(
-                launch.master_addr,
-                launch.master_port,
-                is_master=False,
-                wait_for_workers=False,
-                timeout=timedelta(seconds=patience),
-            )
-            connecting.set_result(store)
+            connecting.set_result(_store(launch, patience, is_host=False))
         except RuntimeError as error:
             connecting.set_exception(error)
 
@@ -98,6 +79,16 @@ def _connect(launch: Launch, patience: float) -> TCPStore:
         return connecting.result(patience + CONNECT_MARGIN_S)
     except TimeoutError:
         raise RuntimeError("no store answers there") from None
+
+
+def _store(launch: Launch, patience: float, *, is_host: bool) -> TCPStore:
+    return TCPStore(
+        launch.master_addr,
+        launch.master_port,
+        is_master=is_host,
+        wait_for_workers=False,
+        timeout=timedelta(seconds=patience),
+    )
 
 
 @dataclass(frozen=True)
@@ -135,35 +126,29 @@ def meet(store: Store, launch: Launch, timeout_s: float) -> Rendezvous:
     end = time.monotonic() + patience + HOST_STAYS_S * launch.hosts_store
     participant = _Participant(store, launch)
     try:
-        is_only = participant.register()
-        rendezvous = participant.poll() if is_only else None
-        while is_only and rendezvous is None and time.monotonic() < end:
+        participant.register()
+        while (rendezvous := participant.poll()) is None and time.monotonic() < end:
             time.sleep(POLL_S)
-            rendezvous = participant.poll()
-        missing = participant.missing() if is_only and rendezvous is None else []
+        if rendezvous is not None:
+            return rendezvous
+        missing = participant.missing()
     except RuntimeError as error:
         raise RankError(
             f"lost the store of the run at {launch.address} before all {launch.world_size} ranks "
             f"had registered there ({_first_line(error)})"
         ) from error
-    if not is_only:
-        raise UsageError(
-            f"Each rank must be one process, and another has registered at {launch.address} as "
-            f"rank {launch.rank}; start each rank once, and give every run another MASTER_PORT."
-        )
-    if rendezvous is None:
-        who = (
-            f"{launch.world_size - len(missing)} of {launch.world_size} ranks have registered at "
-            f"{launch.address} within {patience:g} s, without rank {', '.join(map(str, missing))}"
-            if missing
-            else f"rank 0 has not registered at {launch.address} within {patience:g} s"
-        )
-        raise RankError(f"{who}; {_remedy(launch, timeout_s)}.")
-    return rendezvous
+    where = f"at {launch.address} within {patience:g} s"
+    n_there = launch.world_size - len(missing)
+    who = (
+        f"{n_there} of {launch.world_size} ranks have registered {where}, without rank "
+        f"{', '.join(map(str, missing))}"
+        if missing
+        else f"rank 0 has not registered {where}"
+    )
+    raise RankError(f"{who}; {_remedy(launch, timeout_s)}.")
 
 
-@dataclass(frozen=True)
-class _Invitation:
+class _Invitation(NamedTuple):
     """Written by rank 0: the name of a rendezvous, and the tokens of those who are invited."""
 
     name: str
@@ -181,15 +166,17 @@ class _Participant:
         self._invitations: list[_Invitation] = []
         self._accepted: _Invitation | None = None
 
-    def register(self) -> bool:
-        """Register this process; return whether it is the only one of this rank."""
-        key = _registered(self._launch.rank)
-        if self._launch.uses_agent_store:
+    def register(self) -> None:
+        """Register this process; refuse to be another one of the same rank."""
+        key, launch = _registered(self._launch.rank), self._launch
+        if launch.uses_agent_store:
             # A process that registered before has ended: launchers restart ranks only after that.
             self._store.set(key, self._token)
-            return True
-        found: bytes = self._store.compare_set(key, "", self._token)
-        return found.decode() == self._token
+        elif self._store.compare_set(key, "", self._token).decode() != self._token:
+            raise UsageError(
+                f"Each rank must be one process, and another has registered at {launch.address} as "
+                f"rank {launch.rank}; start each rank once, and give every run another MASTER_PORT."
+            )
 
     def poll(self) -> Rendezvous | None:
         """Invite or accept where this rank can; return the rendezvous once it is complete."""
@@ -224,12 +211,12 @@ class _Participant:
             return
         invitation = _Invitation(f"{self._token}.{len(self._invitations)}", tokens)
         self._invitations.append(invitation)
-        self._store.set("invitation", json.dumps(asdict(invitation)))
+        self._store.set("invitation", json.dumps(invitation))
 
     def _accept(self) -> None:
         if not self._store.check(["invitation"]):
             return
-        invitation = _Invitation(**json.loads(self._store.get("invitation")))
+        invitation = _Invitation(*json.loads(self._store.get("invitation")))
         rank = self._launch.rank
         if invitation != self._accepted and invitation.tokens[rank] == self._token:
             self._store.set(_accepted(invitation, rank), "yes")

@@ -3,44 +3,51 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+import time
+from typing import NamedTuple
 
 LONGEST_ERROR = 2000
 LONGEST_ACTIVITY = 300
 
 
-@dataclass(frozen=True)
-class PublishedActivity:
-    """What a rank does, as the others see it.
+class RankError(RuntimeError):
+    """A rank cannot continue because another rank failed, ended or went silent.
+
+    The message names that rank, what it did, and what this one was doing.
+    """
+
+
+class Activity(NamedTuple):
+    """What a thread or a rank does.
 
     Attributes:
         what: it does, in words.
-        waits: whether it waits for others.
-        for_s: how long it has been at this, in seconds.
-        n_beats: grows about once a second while the process runs.
+        waits: whether it waits for other ranks.
+        since: when it began, in seconds of this process's monotonic clock.
+        n_beats: of another rank: grows about once a second while its process runs.
     """
 
     what: str
     waits: bool
-    for_s: float = 0.0
+    since: float
     n_beats: int = 0
 
     def __str__(self) -> str:
         return f"waiting: {self.what}" if self.waits else self.what
 
     def to_json(self) -> str:
-        """Return the text for the store."""
-        return json.dumps(asdict(self) | {"what": self.what[:LONGEST_ACTIVITY]})
+        """Return the text for the store: how long instead of since when, for clocks differ."""
+        for_s = time.monotonic() - self.since
+        return json.dumps([self.what[:LONGEST_ACTIVITY], self.waits, for_s, self.n_beats])
 
     @classmethod
-    def from_json(cls, text: bytes) -> PublishedActivity:
+    def from_json(cls, text: bytes) -> Activity:
         """Read the store's text."""
-        return cls(**json.loads(text))
+        what, waits, for_s, n_beats = json.loads(text)
+        return cls(what, waits, time.monotonic() - for_s, n_beats)
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What happened to a rank.
 
     Attributes:
@@ -54,35 +61,26 @@ class Report:
     is_gone: bool = False
 
     @classmethod
-    def failed(cls, rank: int, activity: PublishedActivity, error: BaseException) -> Report:
+    def failed(cls, rank: int, activity: Activity, error: BaseException) -> Report:
         """A rank raised an error."""
         return cls(rank, f"rank {rank} failed while {activity}: {described(error)}")
 
     @classmethod
-    def ended(cls, rank: int, activity: PublishedActivity | None) -> Report:
+    def ended(cls, rank: int, activity: Activity | None) -> Report:
         """A rank's process is gone, and left no report."""
-        return cls(
-            rank,
-            f"rank {rank} ended without a report (killed, or its machine is gone){_seen(activity)}",
-            is_gone=True,
-        )
+        how = "without a report (killed, or its machine is gone)"
+        return cls(rank, f"rank {rank} ended {how}{_seen(activity)}", is_gone=True)
 
     @classmethod
-    def silent(cls, rank: int, timeout_s: float, activity: PublishedActivity | None) -> Report:
+    def silent(cls, rank: int, timeout_s: float, activity: Activity | None) -> Report:
         """A rank kept another one waiting for too long."""
-        return cls(
-            rank,
-            f"rank {rank} has not answered for engine.timeout_s={timeout_s:g} s{_seen(activity)}",
-        )
+        limit = f"engine.timeout_s={timeout_s:g} s"
+        return cls(rank, f"rank {rank} has not answered for {limit}{_seen(activity)}")
 
     @classmethod
-    def all_wait(
-        cls, rank: int, timeout_s: float, activities: dict[int, PublishedActivity]
-    ) -> Report:
+    def all_wait(cls, rank: int, timeout_s: float, activities: dict[int, Activity]) -> Report:
         """A rank waited for too long, and all others waited, too."""
-        whats = "; ".join(
-            f"rank {other} {activity}" for other, activity in sorted(activities.items())
-        )
+        whats = "; ".join(f"rank {other} {what}" for other, what in sorted(activities.items()))
         return cls(
             rank,
             f"rank {rank} got no answer for engine.timeout_s={timeout_s:g} s, "
@@ -90,7 +88,7 @@ class Report:
         )
 
     @classmethod
-    def cut_off(cls, rank: int, activity: PublishedActivity, error: BaseException) -> Report:
+    def cut_off(cls, rank: int, activity: Activity, error: BaseException) -> Report:
         """A rank lost its connection to another, for no reason that any rank reported."""
         return cls(
             rank,
@@ -103,23 +101,12 @@ class Report:
         """The store is gone, or does not answer."""
         return cls(0, f"{host} {what}, and with it the store of the run at {address}")
 
-    def to_json(self) -> str:
-        """Return the text for the store."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: bytes) -> Report:
-        """Read the store's text."""
-        fields: dict[str, Any] = json.loads(text)
-        return cls(**fields)
-
 
 def described(error: BaseException) -> str:
     """Return an error's type, message and notes."""
-    text = f"{type(error).__name__}: {error}"
-    notes = [str(note) for note in getattr(error, "__notes__", ())]
-    return "\n".join([text, *notes])[:LONGEST_ERROR]
+    notes = getattr(error, "__notes__", ())
+    return "\n".join([f"{type(error).__name__}: {error}", *map(str, notes)])[:LONGEST_ERROR]
 
 
-def _seen(activity: PublishedActivity | None) -> str:
+def _seen(activity: Activity | None) -> str:
     return "" if activity is None else f"; it was last seen while {activity}"

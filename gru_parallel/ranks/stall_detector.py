@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from gru_parallel.ranks.report import PublishedActivity, Report
+from gru_parallel.ranks.report import Activity, Report
 
 STALLED_AFTER_S = 2.5
 """A process whose beats have not grown for this long has stopped."""
 
 
 class StallDetector:
-    """Observes the other ranks while this one waits.
-
-    Args:
-        since: when the observation began.
-    """
+    """Observes the other ranks while this one waits, from a time on."""
 
     def __init__(self, since: float) -> None:
         self._since = since
-        self._seen: dict[int, PublishedActivity | None] = {}
+        self._seen: dict[int, Activity | None] = {}
         self._changed: dict[int, float] = {}
 
-    def observe(self, rank: int, activity: PublishedActivity | None, now: float) -> None:
+    def observe(self, rank: int, activity: Activity | None, now: float) -> None:
         """Record what a rank has published; None if nothing yet."""
         if rank not in self._seen or _n_beats(activity) != _n_beats(self._seen[rank]):
             self._changed[rank] = now
@@ -31,24 +27,18 @@ class StallDetector:
         return now - self._since > STALLED_AFTER_S
 
     def judge(self, judge: int, timeout_s: float, now: float) -> Report:
-        """Find the rank that keeps the others waiting.
-
-        Args:
-            judge: the rank that asks.
-            timeout_s: how long it has waited.
-            now: the time.
-        """
+        """Find the rank that keeps the others waiting, for a judge that has waited too long."""
         stopped = [r for r, changed in self._changed.items() if now - changed > STALLED_AFTER_S]
         if stopped:
             longest = min(stopped, key=lambda rank: self._changed[rank])
             return Report.silent(longest, timeout_s, self._seen[longest])
         known = {rank: activity for rank, activity in self._seen.items() if activity is not None}
-        busy = {rank: activity for rank, activity in known.items() if not activity.waits}
+        busy = [rank for rank, activity in known.items() if not activity.waits]
         if busy:
-            longest = max(busy, key=lambda rank: busy[rank].for_s)
-            return Report.silent(longest, timeout_s, busy[longest])
+            longest = min(busy, key=lambda rank: known[rank].since)
+            return Report.silent(longest, timeout_s, known[longest])
         return Report.all_wait(judge, timeout_s, known)
 
 
-def _n_beats(activity: PublishedActivity | None) -> int:
+def _n_beats(activity: Activity | None) -> int:
     return 0 if activity is None else activity.n_beats

@@ -8,6 +8,7 @@ notices that the store does not answer, and ends a process that has not ended by
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -19,9 +20,9 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import Store
 
 from gru_parallel.ranks.abort import abort
-from gru_parallel.ranks.activity_log import Activity, ActivityLog
+from gru_parallel.ranks.activity_log import ActivityLog
 from gru_parallel.ranks.launch import Launch
-from gru_parallel.ranks.report import PublishedActivity, Report
+from gru_parallel.ranks.report import Activity, Report
 from gru_parallel.ranks.ring import Ring
 from gru_parallel.ranks.stall_detector import StallDetector
 
@@ -80,11 +81,7 @@ class Watch:
             self._threads.append(thread)
 
     def join_ring(self, group: dist.ProcessGroup) -> None:
-        """Watch the next rank's process, too.
-
-        Args:
-            group: a Gloo group over all ranks, for the ring alone.
-        """
+        """Watch the next rank's process, too; the ring has a Gloo group of all ranks for itself."""
         if self._others:
             self._ring = Ring(group, self._report_lost)
 
@@ -97,14 +94,13 @@ class Watch:
     def fail(self, error: BaseException) -> None:
         """Tell the others that this rank failed, unless another failed first."""
         self._failed_itself = not self.failure_known.is_set()
-        activity = self.log.of_thread().published()
+        activity = self.log.of_thread()
         self.submit(lambda: Report.failed(self._launch.rank, activity, error))
 
     def submit(self, make: Callable[[], Report]) -> None:
         """Put a report into the store, unless it has one; returns once a report is known.
 
-        Args:
-            make: makes the report, in the thread that polls the store.
+        The report is made in the thread that polls the store.
         """
         if self.failure_known.is_set():
             return
@@ -115,11 +111,7 @@ class Watch:
             self._accept(make())
 
     def message(self, here: Activity) -> str:
-        """Return what happened to which rank, and what this one was doing.
-
-        Args:
-            here: what this one was doing.
-        """
+        """Return what happened to which rank, and what this one was doing here."""
         assert self._report is not None
         verb = "was waiting" if here.waits else "was busy"
         return f"{self._report.happened}; rank {self._launch.rank} {verb}: {here.what}"
@@ -183,13 +175,17 @@ class Watch:
 
     def _poll(self) -> None:
         if self._to_submit is not None:
-            text = self._store.compare_set("report", "", self._to_submit().to_json())
-            self._accept(Report.from_json(text))
+            self._put(self._to_submit())
         elif self._store.check(["report"]):
-            self._accept(Report.from_json(self._store.get("report")))
+            self._accept(Report(*json.loads(self._store.get("report"))))
         else:
             self._publish()
             self._look_for_stalls()
+
+    def _put(self, report: Report) -> None:
+        """Put a report into the store, unless it has one; accept the one that it has then."""
+        found = self._store.compare_set("report", "", json.dumps(report))
+        self._accept(Report(*json.loads(found)))
 
     def _publish(self) -> None:
         now = time.monotonic()
@@ -197,8 +193,8 @@ class Watch:
             return
         self._last_beat = now
         self._n_beats += 1
-        activity = self.log.of_rank().published(self._n_beats)
-        self._store.set(_key(self._launch.rank), activity.to_json())
+        activity = self.log.of_rank()._replace(n_beats=self._n_beats)
+        self._store.set(f"activity/{self._launch.rank}", activity.to_json())
 
     def _look_for_stalls(self) -> None:
         """Observe the others while this rank waits, and judge once it has waited for too long."""
@@ -211,14 +207,11 @@ class Watch:
         for rank in self._others:
             self._detector.observe(rank, self._last_seen(rank), now)
         if now - wait.since > self._timeout_s and self._detector.can_judge(now):
-            report = self._detector.judge(self._launch.rank, self._timeout_s, now)
-            text = self._store.compare_set("report", "", report.to_json())
-            self._accept(Report.from_json(text))
+            self._put(self._detector.judge(self._launch.rank, self._timeout_s, now))
 
-    def _last_seen(self, rank: int) -> PublishedActivity | None:
-        if not self._store.check([_key(rank)]):
-            return None
-        return PublishedActivity.from_json(self._store.get(_key(rank)))
+    def _last_seen(self, rank: int) -> Activity | None:
+        key = f"activity/{rank}"
+        return Activity.from_json(self._store.get(key)) if self._store.check([key]) else None
 
     def _without_store(self, what: str) -> Report:
         host = "the launcher" if self._launch.uses_agent_store else "rank 0"
@@ -251,7 +244,3 @@ class Watch:
         print(f"gru_parallel: rank {self._launch.rank}: {self.message(here)}", file=sys.stderr)
         sys.stderr.flush()
         os._exit(1)
-
-
-def _key(rank: int) -> str:
-    return f"activity/{rank}"

@@ -1,4 +1,4 @@
-from gru_parallel.ranks.report import PublishedActivity as Seen
+from gru_parallel.ranks.report import Activity as Seen
 from gru_parallel.ranks.stall_detector import STALLED_AFTER_S, StallDetector
 
 
@@ -16,8 +16,8 @@ def judged(first: dict[int, Seen | None], later: dict[int, Seen | None]) -> str:
 
 def test_a_rank_whose_beats_stop_does_not_run() -> None:
     said = judged(
-        {1: Seen("2F0.3", waits=True, n_beats=7), 2: Seen("3F0.3", waits=False, n_beats=7)},
-        {1: Seen("2F0.3", waits=True, n_beats=7), 2: Seen("3F0.3", waits=False, n_beats=9)},
+        {1: Seen("2F0.3", True, 0.0, n_beats=7), 2: Seen("3F0.3", False, 0.0, n_beats=7)},
+        {1: Seen("2F0.3", True, 0.0, n_beats=7), 2: Seen("3F0.3", False, 0.0, n_beats=9)},
     )
 
     assert said == (
@@ -29,9 +29,9 @@ def test_where_all_run_it_is_the_rank_that_has_been_busy_for_longest() -> None:
     said = judged(
         {},
         {
-            1: Seen("1F0.3", waits=False, for_s=1.0, n_beats=9),
-            2: Seen("2F0.3", waits=False, for_s=9.0, n_beats=9),
-            3: Seen("3F0.3", waits=True, for_s=10.0, n_beats=9),
+            1: Seen("1F0.3", waits=False, since=9.0, n_beats=9),
+            2: Seen("2F0.3", waits=False, since=1.0, n_beats=9),
+            3: Seen("3F0.3", waits=True, since=0.0, n_beats=9),
         },
     )
 
@@ -41,7 +41,7 @@ def test_where_all_run_it_is_the_rank_that_has_been_busy_for_longest() -> None:
 
 
 def test_where_every_rank_waits_all_are_named() -> None:
-    said = judged({}, {2: Seen("b", waits=True), 1: Seen("a", waits=True)})
+    said = judged({}, {2: Seen("b", True, 0.0), 1: Seen("a", True, 0.0)})
 
     assert said == (
         "rank 0 got no answer for engine.timeout_s=10 s, and every other rank waits too: "
