@@ -23,6 +23,7 @@ def test_a_quick_run_measures_every_kind_of_variant() -> None:
     assert "2 rounds" in done.stdout
 
 
+@pytest.mark.long
 def test_a_quick_run_of_unequal_lengths_measures_nn_gru_and_the_drop_in() -> None:
     done = run("packed", "--quick")
     assert done.returncode == 0, done.stderr

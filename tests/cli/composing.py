@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 _READ: dict[tuple[object, ...], Any] = {}
@@ -40,10 +41,18 @@ def compose_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compose = ConfigLoaderImpl.load_configuration
     composed: dict[tuple[object, ...], Any] = {}
 
-    def load(loader: ConfigLoaderImpl, **arguments: Any) -> Any:
-        key = tuple(map(str, arguments.items()))
+    def load(
+        loader: ConfigLoaderImpl,
+        config_name: str,
+        overrides: list[str],
+        run_mode: RunMode,
+        **options: Any,
+    ) -> Any:
+        # hydra.main adds it to what the command has composed before, and sets it anyway.
+        overrides = [text for text in overrides if text != "hydra.mode=RUN"]
+        key = (config_name, *overrides, run_mode)
         if key not in composed:
-            composed[key] = compose(loader, **arguments)
+            composed[key] = compose(loader, config_name, overrides, run_mode, **options)
         return copy.deepcopy(composed[key])
 
     monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", load)
