@@ -1,4 +1,4 @@
-"""The folder of a run: the names of what is in it, and whether a run holds it."""
+"""The folder of a run: the names of its files, and whether it belongs to a run."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class RunFolder:
 
     @property
     def is_taken(self) -> bool:
-        """Whether a run holds the folder: from its first checkpoint on, or once it is complete."""
+        """Whether a run has the folder: from its first checkpoint on, or once it is complete."""
         return self.last.is_file() or self._is_complete()
 
     def _is_complete(self) -> bool:
-        """Whether a run came to its end here: one that was stopped or failed may begin anew."""
+        """Whether a run has ended here: one that was interrupted or failed may begin anew."""
         try:
             ended = json.loads(self.summary.read_text(encoding="utf-8")).get("ended")
         except (OSError, ValueError, AttributeError):

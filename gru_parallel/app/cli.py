@@ -1,4 +1,4 @@
-"""From a command line to a run: what can be said without torch is said before it is imported."""
+"""From a command line to a run; checks that do not need torch come before it is imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from gru_parallel.app.command_line import read_command_line, refuse_flags, with_home
 from gru_parallel.app.hydra_run import Load, Prepared, run_hydra
-from gru_parallel.app.outcome import INTERRUPTED, USAGE_ERROR, fail, own_warnings
+from gru_parallel.app.outcome import INTERRUPTED, USAGE_ERROR, data_warnings, fail
 from gru_parallel.app.run_folder import check_free, named_folder
 from gru_parallel.config.overrides import check_sweep, compose_config, setting_called
 from gru_parallel.config.read_config import read_config
@@ -32,7 +32,7 @@ def run_under_hydra(arguments: Sequence[str], load: Load[Prepared]) -> int:
         The exit status: 2 for a usage error.
     """
     try:
-        with own_warnings():
+        with data_warnings():
             return _prepare_and_run(with_home(arguments), load)
     except KeyboardInterrupt:
         return fail("Stopped by Ctrl-C.", INTERRUPTED)
@@ -56,11 +56,11 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:
             config = read_config(compose_config(line.overrides))
             _check_launch(config, launch)
             if launch is not None and launch.local_rank > 0:
-                # The first rank of each machine says it for all.
+                # The first rank of each machine prints it for all.
                 warnings.simplefilter("ignore", DataWarning)
             folder = named_folder(line.overrides)
             if launch is not None and isinstance(config.engine, ProcessesConfig):
-                # With torch, which a run in one process does without until it is prepared.
+                # It imports torch, which a run in one process does not need until it is prepared.
                 from gru_parallel.app.together import run_as_rank
 
                 return run_as_rank(list(line.overrides), launch, config.engine, load)
@@ -69,19 +69,19 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:
             prepare, _ = load()
             prepared = prepare(config, None)
     except UsageError as error:
-        # All ranks of a machine have the same command line, and one says what is wrong with it.
+        # All ranks of a machine have the same command line, and one reports what is wrong with it.
         is_quiet = launch is not None and launch.local_rank > 0
         return USAGE_ERROR if is_quiet else fail(error, USAGE_ERROR)
     return run_hydra(line.arguments, prepared, load)
 
 
 def _check_launch(config: Config, launch: Launch | None) -> None:
-    """Refuse an engine that does not go with how this process was started."""
+    """Refuse an engine that does not fit the way this process was started."""
     n_ranks = 1 if launch is None else launch.world_size
     if isinstance(config.engine, ProcessesConfig):
         if launch is None:
             raise UsageError(
-                "engine=processes has a process for each stage, which torchrun starts:"
+                "engine=processes has one process per stage, which torchrun starts:"
                 " torchrun --nproc-per-node 4 -m gru_parallel.train engine=processes ..., or"
                 " scripts/slurm.sh under SLURM."
             )
@@ -93,7 +93,7 @@ def _check_launch(config: Config, launch: Launch | None) -> None:
 
 
 def _check_no_sweep(launch: Launch | None) -> None:
-    """Refuse a sweep where many processes were started."""
+    """Refuse a sweep if many processes were started."""
     if launch is not None and launch.world_size > 1:
         raise UsageError(
             f"A sweep is many runs, and {launch.world_size} processes were started for one; leave"
@@ -108,7 +108,7 @@ def run_in_place(
     show: Callable[[Settings], int],
     find: Callable[[str], str | None] = setting_called,
 ) -> int:
-    """Run a program that only prints: no folder is made, and nothing is written.
+    """Run a program that only prints: no folder is created, and nothing is written.
 
     Args:
         arguments: the command line without the program.
@@ -116,7 +116,7 @@ def run_in_place(
         read: reads the overrides; raises UsageError for what cannot work.
         show: checks what only torch or Lightning knows, works out and prints; returns the exit
             status.
-        find: from a name to the full name of the setting that could be meant.
+        find: from a name to the full name of the setting that may be meant.
 
     Returns:
         The exit status: 2 for a usage error.
@@ -127,7 +127,7 @@ def run_in_place(
         return 0
     try:
         refuse_flags(overrides, find)
-        with own_warnings():
+        with data_warnings():
             return show(read(overrides))
     except UsageError as error:
         return fail(error, USAGE_ERROR)

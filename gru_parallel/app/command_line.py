@@ -1,4 +1,4 @@
-"""Takes a command line apart: flags, which Hydra knows, and overrides."""
+"""Splits a command line into flags, which Hydra knows, and overrides."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ class CommandLine:
 
     @property
     def runs(self) -> bool:
-        """Whether anything is run, and not only shown."""
+        """Whether something is run, and not only shown."""
         return set(self.flags) <= {"--run", "--multirun"}
 
     @property
     def arguments(self) -> list[str]:
-        """The whole of it again, flags first: between overrides, Hydra does not understand them."""
+        """All of it, flags first: Hydra does not understand them between overrides."""
         return [*self.flags, *self.overrides]
 
 
 def read_command_line(arguments: Sequence[str]) -> CommandLine:
-    """Tell flags from overrides.
+    """Separate flags from overrides.
 
     Args:
         arguments: the command line without the program.
 
     Raises:
-        UsageError: there is no such flag, or it would need another config than ours.
+        UsageError: there is no such flag, or it would need another config.
     """
     parser = get_args_parser()
     parser.exit_on_error = False
@@ -84,9 +84,9 @@ def read_command_line(arguments: Sequence[str]) -> CommandLine:
 
 
 def with_home(arguments: Sequence[str]) -> list[str]:
-    """Put the home folder in place of a ~ with which a value begins.
+    """Replace a ~ at the beginning of a value by the home folder.
 
-    A shell does so only where a whole word begins with it, and Hydra does not read it.
+    A shell does so only at the beginning of a word, and Hydra does not.
     """
     home = re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", str(Path.home()))
     return [re.sub(r"(?<=[=,\[])~(?=[/,\]]|$)", lambda _: home, text) for text in arguments]
@@ -97,7 +97,7 @@ def refuse_flags(arguments: Sequence[str], find: Callable[[str], str | None]) ->
 
     Args:
         arguments: the command line without the program.
-        find: from a name to the full name of the setting that could be meant.
+        find: from a name to the full name of the setting that may be meant.
 
     Raises:
         UsageError: there is one.
@@ -120,7 +120,7 @@ def refuse_flags(arguments: Sequence[str], find: Callable[[str], str | None]) ->
 
 
 def _no_flag(flag: str, arguments: Sequence[str], find: Callable[[str], str | None]) -> str:
-    """Say what to write instead of a flag that there is not."""
+    """Tell what to write instead of a flag that does not exist."""
     name, _, value = flag.lstrip("-").partition("=")
     found = find(name)
     if found is None:

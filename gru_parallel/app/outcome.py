@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and what it says of errors and of the data."""
+"""How a command ends: its exit status, and how it prints errors and warnings of the data."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def fail(message: object, status: int) -> int:
 
 
 @contextmanager
-def own_warnings() -> Iterator[None]:
-    """Print what is to be known of the data as errors are printed, in one line."""
+def data_warnings() -> Iterator[None]:
+    """Print warnings of the data as errors are printed, in one line."""
     show = warnings.showwarning
 
     def show_warning(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:

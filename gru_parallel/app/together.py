@@ -1,4 +1,4 @@
-"""Many ranks as one run: one folder, one config and one plan for all, and each error said once."""
+"""Many ranks as one run: one folder, config and plan for all, and each error reported once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run_as_rank(
 def _run_together(arguments: list[str], ranks: Ranks, load: Load[Prepared]) -> int:
     common = common_arguments(arguments, ranks)
     prepared: Prepared | None = None
-    own_problem: str | None = None
+    problem: str | None = None
     try:
         composed = compose_config(common)
         check_same_run(composed, ranks)
@@ -63,8 +63,8 @@ def _run_together(arguments: list[str], ranks: Ranks, load: Load[Prepared]) -> i
         prepare, _ = load()
         prepared = prepare(config, ranks)
     except UsageError as error:
-        own_problem = str(error)
-    problem, is_speaker = first_problem(own_problem, ranks)
+        problem = str(error)
+    problem, is_speaker = first_problem(problem, ranks)
     if problem is None and prepared is not None:
         try:
             prepared.check_together(ranks)
@@ -76,10 +76,10 @@ def _run_together(arguments: list[str], ranks: Ranks, load: Load[Prepared]) -> i
 
 
 def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
-    """Return the overrides of all ranks of a run: theirs, and what makes them one run.
+    """Return the overrides of all ranks of a run: those given, and those that make them one run.
 
-    The folder is that of the launcher's first attempt; a later attempt is resumed from the
-    last checkpoint that the run has written into it. The first rank alone writes what Hydra writes.
+    The folder is that of the launcher's first attempt; a later attempt is resumed from the last
+    checkpoint that the run has written there. Only the first rank writes Hydra's files.
 
     Args:
         arguments: overrides, as on the command line.
@@ -88,27 +88,27 @@ def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
     folder = Path(ranks.shared_text("folder", lambda: str(run_folder(arguments))))
     common = [*arguments, f"hydra.run.dir={quoted(str(folder))}"]
     last = RunFolder(folder).last
-    if _is_own(last, ranks):
-        # What it began with is in the checkpoint.
+    if _is_of_this_run(last, ranks):
+        # The weights that it began with are in the checkpoint.
         common += ["init_from=null", f"ckpt_path={quoted(str(last))}"]
     if not ranks.is_first:
         common.append("hydra.output_subdir=null")
     return common
 
 
-def _is_own(last: Path, ranks: Ranks) -> bool:
+def _is_of_this_run(last: Path, ranks: Ranks) -> bool:
     """Whether an earlier attempt of this run has written its last checkpoint."""
     before = ranks.shared_text("last checkpoint before the run", lambda: _stamp(last))
-    # A store that ends with the attempt has nothing to remember.
+    # A store that ends with the attempt cannot tell.
     is_new = _stamp(last) != before or not ranks.launch.uses_agent_store
-    # The launchers of several machines count attempts each for itself.
+    # The launchers of several machines count attempts separately.
     is_restart = ranks.any(ranks.is_restart, "whether the run is resumed")
-    # The first rank's word counts: a file system may show the file to others later.
+    # The first rank decides: a file system may show the file to others later.
     return bool(ranks.broadcast(is_restart and is_new and last.is_file(), "the last checkpoint"))
 
 
 def _stamp(path: Path) -> str:
-    """Return what tells a file from the one that replaces it; empty where there is none."""
+    """Return what distinguishes a file from one that replaces it; empty if there is no file."""
     try:
         status = path.stat()
     except OSError:
@@ -120,7 +120,7 @@ def check_same_run(composed: DictConfig, ranks: Ranks) -> None:
     """Check that all ranks run the same versions with the same config.
 
     Raises:
-        UsageError: they do not; names what differs.
+        UsageError: they do not; the message names what differs.
     """
     versions = {"gru_parallel": __version__, "torch": torch.__version__}
     settings = by_full_name(OmegaConf.to_container(composed))
@@ -135,8 +135,8 @@ def first_problem(problem: str | None, ranks: Ranks) -> tuple[str | None, bool]:
         ranks: of the run.
 
     Returns:
-        problem: this rank's, or else the first of any rank's; None where no rank has one.
-        is_speaker: whether this rank is the first that has this problem, and says so.
+        problem: this rank's, or else the first of any rank; None if no rank has one.
+        is_speaker: whether this rank is the first with this problem, and prints it.
     """
     problems = ranks.gather(problem, "all ranks to prepare the run")
     found = [each for each in problems if each is not None]

@@ -45,10 +45,10 @@ from gru_parallel.training.step_clock import StepClock
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that has passed every check and has not begun.
+    """A run that has passed all checks and has not begun.
 
     Attributes:
-        tested: indices of the test windows that it will be tested on; of none for no test.
+        tested: indices of the windows that it will be tested on; empty for no test.
         baselines: errors on these windows, by name.
     """
 
@@ -63,11 +63,11 @@ class Prepared:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes and speaks for all."""
+        """Whether this process writes and prints for all."""
         return self.ranks is None or self.ranks.is_first
 
     def check_together(self, ranks: Ranks) -> None:
-        """Check what only all ranks together can see.
+        """Check what only all ranks together can check.
 
         Raises:
             UsageError: on all of them, if they have other plans or data, or share a GPU.
@@ -80,14 +80,14 @@ class Prepared:
 
 
 def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
-    """Build all that a run needs and that can be checked before it.
+    """Build and check all that a run needs, before it begins.
 
     Args:
         config: the run's settings.
-        ranks: of the run, if this process is one of many; nothing here waits for another.
+        ranks: of the run, if this process is one of many; nothing here waits for other ranks.
 
     Raises:
-        UsageError: a setting, the data or the checkpoint to begin from cannot work.
+        UsageError: a setting, the data or the checkpoint cannot work.
     """
     quieten_lightning()
     check_trainer(config)
@@ -116,10 +116,10 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
 
 
 def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
-    """Train and test in `folder`, and print and write what came out; returns the exit status."""
+    """Train and test in `folder`, print and write the results, and return the exit status."""
     console = Console(quiet=not prepared.is_first)
     planned, files = prepared.planned, RunFolder(folder)
-    # Not before: settings may name the folder, which Hydra has now made.
+    # Not before: settings may refer to the folder, which Hydra has now created.
     prepared.module.config = plain(prepared.config)
     console.print(plan_table(planned))
     if prepared.start.words:
@@ -128,7 +128,7 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
         resolved = OmegaConf.to_yaml(composed, resolve=True)
         files.config.write_text(resolved, encoding="utf-8")
         files.plan.write_text(planned.plan.to_json() + "\n", encoding="utf-8")
-        # That of a run that is resumed here: it tells how a run has ended.
+        # Of a run that is resumed here: it would tell that this one has ended.
         files.summary.unlink(missing_ok=True)
     return _Running(prepared, files, console).train_and_test()
 
@@ -137,9 +137,9 @@ class _Running:
     """A run that has begun.
 
     Args:
-        prepared: what it consists of.
-        folder: that it writes into.
-        console: that it speaks on.
+        prepared: its parts.
+        folder: to write into.
+        console: to print on.
     """
 
     def __init__(self, prepared: Prepared, folder: RunFolder, console: Console) -> None:
@@ -147,7 +147,7 @@ class _Running:
         self._folder = folder
         self._console = console
         self._clock = StepClock()
-        # What stands in a file or a pipe cannot be drawn over.
+        # A progress bar in a file or a pipe cannot be redrawn.
         is_live = sys.stdout.isatty() and console.is_interactive
         shows_progress = is_live and prepared.config.trainer.enable_progress_bar
         self._trainer = build_trainer(
@@ -181,7 +181,7 @@ class _Running:
             self._summarise("interrupted", reason)
             return fail(reason, TERMINATED)
         except (SystemExit, KeyboardInterrupt) as error:
-            # Lightning ends with an exit at a Ctrl-C that nobody has taken over.
+            # At a Ctrl-C that has no handler, Lightning exits.
             self._summarise("interrupted", "Stopped by Ctrl-C.")
             raise KeyboardInterrupt from error
         ended = "completed" if stopped_early is None else "stopped early"
@@ -191,7 +191,7 @@ class _Running:
         return 0
 
     def _test(self) -> dict[str, float] | None:
-        """Return the metrics of the best model, or of the last; None where no test is wanted."""
+        """Return the metrics of the best model, or of the last; None for no test."""
         if not len(self._prepared.tested):
             return None
         best, _ = written_checkpoints(self._trainer)
@@ -202,7 +202,7 @@ class _Running:
     def _summarise(
         self, ended: str, reason: str | None, metrics: dict[str, float] | None = None
     ) -> Summary:
-        """Say what the run came to, and write it on the first rank."""
+        """Return the summary of the run, and write the result on the first rank."""
         prepared, trainer, clock = self._prepared, self._trainer, self._clock
         shown = clock.typical
         best = best_validation(trainer)
@@ -238,7 +238,7 @@ class _Running:
         return summary
 
     def _report(self, summary: Summary) -> None:
-        # Made from the folder, as at any later time.
+        # From the folder, as at any later time.
         draw_step(RunResult.read(self._folder.path), self._folder.timeline)
         if summary.best_epoch is not None:
             self._say(f"Best epoch: {summary.best_epoch}, val/loss {summary.validation_loss:.4g}")

@@ -1,4 +1,4 @@
-"""Callbacks and loggers: checked before the run, and made from their settings."""
+"""Callbacks and loggers: checked before the run, and created from their settings."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _NEEDS_LOGGER = (LearningRateMonitor, DeviceStatsMonitor, ThroughputMonitor)
 
 
 def make_callbacks(config: Config) -> list[Callback]:
-    """Make the callbacks of the settings; raises a UsageError if one cannot be made, or is none."""
+    """Create the callbacks of the settings; raises a UsageError if one is not a valid callback."""
     return _make("callbacks", config.callbacks, Callback)
 
 
 def make_loggers(config: Config) -> list[Logger]:
-    """Make the loggers of the settings; raises a UsageError if one cannot be made, or is none."""
+    """Create the loggers of the settings; raises a UsageError if one is not a valid logger."""
     return _make("logger", config.logger, Logger)
 
 
@@ -59,10 +59,10 @@ def check_callbacks_and_loggers(config: Config) -> list[Callback]:
     """Check callbacks and loggers before the run.
 
     Returns:
-        The callbacks; none where they need the folder of the run, which is not there yet.
+        The callbacks; none if they need the folder of the run, which is not there yet.
 
     Raises:
-        UsageError: one cannot be made, cannot be used here, or is not installed.
+        UsageError: one cannot be created, cannot be used here, or is not installed.
     """
     sections: tuple[tuple[str, DictConfig, type[Any]], ...] = (
         ("callbacks", config.callbacks, Callback),
@@ -108,7 +108,7 @@ def _check_use(name: str, target: Any, settings: DictConfig, config: Config) -> 
 
 
 def _check_kind(name: str, settings: DictConfig, target: Any, kind: type[Any]) -> None:
-    """Check that a class is of a kind; what a function makes, only making it shows."""
+    """Check that a class is of a kind; what a function returns is only known when it is called."""
     is_other = isinstance(target, type) and not issubclass(target, kind)
     if is_other or isabstract(target):
         raise UsageError(
@@ -118,7 +118,7 @@ def _check_kind(name: str, settings: DictConfig, target: Any, kind: type[Any]) -
 
 
 def _check_logger(name: str, kind: type[Logger], settings: DictConfig) -> None:
-    """Check what loggers find only in the run: arguments that they pass on, and their folder."""
+    """Check what loggers check only in the run: arguments that they pass on, and their folder."""
     _check_installed(name, kind, settings)
     _check_folder(name, settings)
     if issubclass(kind, TensorBoardLogger):
@@ -143,7 +143,7 @@ def _check_logger(name: str, kind: type[Logger], settings: DictConfig) -> None:
 
 
 def _check_installed(name: str, kind: type[Logger], settings: DictConfig) -> None:
-    """Check that what a logger writes to is installed, which Lightning looks at in making it."""
+    """Check that the package a logger needs is installed, which Lightning does when creating it."""
     module = vars(sys.modules[kind.__module__]).values()
     if all(requirement for requirement in module if isinstance(requirement, RequirementCache)):
         return
@@ -156,12 +156,12 @@ def _check_installed(name: str, kind: type[Logger], settings: DictConfig) -> Non
         raise UsageError(
             f"{name} ({settings._target_}) needs a package that is not installed: {reason}"
         ) from error
-    except Exception:  # noqa: BLE001  # made without the folder of the run, others may fail
+    except Exception:  # noqa: BLE001  # without the folder of the run, others may fail
         pass
 
 
 def _check_folder(name: str, settings: DictConfig) -> None:
-    """Check that the folder that a logger writes to can be made."""
+    """Check that the folder of a logger can be created."""
     if not _is_known(settings) or not isinstance(settings.get("save_dir"), str):
         return
     if not settings.save_dir:
@@ -178,7 +178,7 @@ def _check_folder(name: str, settings: DictConfig) -> None:
 
 
 def _is_known(section: DictConfig) -> bool:
-    """Say whether all settings have their values, before there is a folder of the run to name."""
+    """Whether all settings have their values, before there is a folder of the run to refer to."""
     try:
         OmegaConf.to_container(section, resolve=True)
     except InterpolationResolutionError:
@@ -187,7 +187,7 @@ def _is_known(section: DictConfig) -> bool:
 
 
 def _make(name: str, section: DictConfig, kind: type[Any]) -> list[Any]:
-    """Make the parts of a section, each of them a `kind`."""
+    """Create the parts of a section, each of them a `kind`."""
     parts = []
     for key, settings in section.items():
         setting, target = f"{name}.{key!s}", settings["_target_"]

@@ -1,4 +1,4 @@
-"""How long a run is: its batches, steps and epochs, known before it begins."""
+"""The length of a run in batches, steps and epochs, known before it begins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RunLength:
     Attributes:
         n_steps: of the optimiser; None for a run without a known end.
         n_epochs: of the run; None likewise.
-        n_test_batches: that the test will take, the first ones; 0 where there is to be no test.
+        n_test_batches: number of batches that are tested, the first ones; 0 for no test.
     """
 
     n_steps: int | None
@@ -26,12 +26,12 @@ class RunLength:
 
 
 def run_length(config: Config, data: SeriesData, done: Progress | None = None) -> RunLength:
-    """Work out how long a run is, and whether its batches are as many as its settings ask for.
+    """Compute the length of a run, and check that it has as many batches as its settings ask for.
 
     Args:
         config: the run's settings.
         data: of the run.
-        done: how far the checkpoint is that the run is resumed from.
+        done: progress of the checkpoint that the run is resumed from.
 
     Raises:
         UsageError: a limit leaves no batch, or a validation comes after more batches than an epoch
@@ -61,7 +61,7 @@ def run_length(config: Config, data: SeriesData, done: Progress | None = None) -
 
 
 def _limited(name: str, n_batches: int, part: str, trainer: TrainerConfig) -> int:
-    """Return how many batches a limit leaves."""
+    """Return the number of batches within a limit."""
     limit = getattr(trainer, f"limit_{name}_batches")
     setting = f"trainer.limit_{name}_batches"
     if trainer.overfit_batches and name != "test":
@@ -96,7 +96,7 @@ def _n_steps_and_epochs(
 ) -> tuple[int | None, int | None]:
     n_epochs = trainer.max_epochs
     if n_epochs is None:
-        # Lightning's own default where nothing ends a run.
+        # Lightning's default if nothing else ends a run.
         n_epochs = 1000 if trainer.max_steps == -1 and not trainer.max_time else -1
     n_accumulated = trainer.accumulate_grad_batches
     n_steps = steps_of_run(n_batches, n_accumulated, n_epochs, trainer.max_steps, done)

@@ -1,4 +1,4 @@
-"""Refuses a model or a series that this machine's memory cannot hold, before it is made."""
+"""Refuses a model or a series that does not fit this machine's memory, before it is created."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _BYTES = {"64-true": 8, "64": 8, 64: 8}
 def check_memory(config: Config, n_ranks: int = 1) -> None:
     """Check that this machine has the memory for the weights, and on CPUs for their gradients.
 
-    All weights are drawn in this machine's memory, wherever they go then. Activations are left out:
-    how many live at once, the schedule decides. So what is asked for is more, and never less.
+    All weights are drawn in this machine's memory, wherever they are moved then. Activations are
+    not counted, as the schedule decides how many are kept at once: the run may need more.
 
     Args:
         config: the run's settings.
-        n_ranks: of a replica, which share the weights out.
+        n_ranks: number of ranks of a replica, which divide the weights.
 
     Raises:
-        UsageError: there is less than that.
+        UsageError: it does not have it.
     """
     there = memory_bytes()
     hidden, n_layers = config.model.hidden_size, config.model.num_layers
-    # Between two layers: the first one's input may be narrower, a bidirectional layer is larger.
+    # A lower bound: the first layer's input may be narrower, a bidirectional layer is larger.
     n_weights = (n_layers - 1) * N_GATES * hidden * (2 * hidden + 2) + N_GATES * hidden * hidden
     on_cpu = not torch.accelerator.is_available()
     n_bytes = _BYTES.get(config.trainer.precision, 4) * (2 if on_cpu else 1)
@@ -49,7 +49,7 @@ def check_series_memory(n_steps: int, n_channels: int) -> None:
     """Check that this machine has the memory for a generated series.
 
     Raises:
-        UsageError: it does not.
+        UsageError: it does not have it.
     """
     there, asked = memory_bytes(), 8 * n_steps * n_channels
     if there is not None and asked > there:
@@ -61,7 +61,7 @@ def check_series_memory(n_steps: int, n_channels: int) -> None:
 
 
 def memory_bytes() -> int | None:
-    """Return the memory that this process may have at most; None where that is not known."""
+    """Return the memory that this process may have at most; None if it is not known."""
     try:
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):

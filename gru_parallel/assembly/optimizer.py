@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     # With Lightning, which nothing here needs.
     from gru_parallel.training.module import MakeOptimizer, MakeScheduler
 
-# What a class of torch's or of the user's raises where its arguments cannot work.
+# What a class of torch or of the user raises if its arguments cannot work.
 _FAULTS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 
 _SHORTEST_TRIAL = 100
-"""Moves of a plateau that are tried, however short the run: enough for its patience to end."""
+"""Steps of a plateau schedule that are tried, however short the run: more than its patience."""
 
 _LONGEST_TRIAL = 10_000
-"""Moves of a schedule that are tried one by one; they take about a tenth of a second."""
+"""Steps of a schedule that are tried one by one; they take about a tenth of a second."""
 
 
 def check_optimizer(config: Config) -> None:
-    """Make an optimiser and a schedule for nothing: a wrong argument is found before the run.
+    """Create an optimiser and a schedule on trial, to find wrong arguments before the run.
 
     Raises:
-        UsageError: one of them cannot be made.
+        UsageError: one of them cannot be created.
     """
     optimizer = _any_optimizer(config)
     _try_step(config, optimizer)
@@ -52,10 +52,10 @@ def check_optimizer(config: Config) -> None:
 
 
 def check_rates(config: Config, length: RunLength) -> None:
-    """Go through the rates of the whole run, without the run.
+    """Check the rates of the whole run.
 
     Raises:
-        UsageError: the schedule fails on the way, or gives a rate that is none.
+        UsageError: the schedule fails, or a rate is negative or not finite.
     """
     make_scheduler = scheduler_maker(config.lr_scheduler)
     if make_scheduler is None:
@@ -70,7 +70,7 @@ def check_rates(config: Config, length: RunLength) -> None:
         n_moves = max(n_moves, _SHORTEST_TRIAL)
     n_tried = _LONGEST_TRIAL if n_moves is None else min(n_moves, _LONGEST_TRIAL)
     with warnings.catch_warnings():
-        # Of the optimiser, which takes no step here.
+        # torch warns that the optimiser takes no steps.
         warnings.simplefilter("ignore")
         try:
             for move in range(n_tried):
@@ -91,7 +91,7 @@ def check_rates(config: Config, length: RunLength) -> None:
 
 
 def optimizer_maker(section: DictConfig) -> MakeOptimizer:
-    """Return what makes the optimiser of the settings, from parameters."""
+    """Return a function that creates the optimiser of the settings from parameters."""
 
     def make(parameters: list[nn.Parameter]) -> Optimizer:
         optimizer: Optimizer = _make("optimizer", section, parameters, Optimizer)
@@ -101,7 +101,7 @@ def optimizer_maker(section: DictConfig) -> MakeOptimizer:
 
 
 def scheduler_maker(section: DictConfig) -> MakeScheduler | None:
-    """Return what makes the schedule of the rate, from an optimiser; None where there is none."""
+    """Return a function that creates the schedule of the rate from an optimiser; None for none."""
     if section.get("_target_") is None:
         return None
 
@@ -118,9 +118,9 @@ def _any_optimizer(config: Config) -> Optimizer:
 
 
 def _try_step(config: Config, optimizer: Optimizer) -> None:
-    """Take a step: some arguments an optimiser refuses only then."""
+    """Take a step, because some wrong arguments are refused only then."""
     if config.optimizer.get("capturable") and torch.accelerator.is_available():
-        # On no CPU, and to take up an accelerator here would be the wrong one for some ranks.
+        # It does not work on a CPU, and which accelerator this rank has is not known here.
         return
     weight = optimizer.param_groups[0]["params"][0]
     weight.grad = torch.zeros_like(weight)
@@ -159,7 +159,7 @@ def _make(
 ) -> Any:
     """Call the section's class, a `kind`, with `subject` and the section's other settings.
 
-    Settings whose value is one of `words` are replaced by what the word stands for.
+    A setting whose value is one of `words` gets the value of that word.
     """
     make = find_target(name, section)
     others = _not_arguments(section)
@@ -187,7 +187,7 @@ def _make(
 
 
 def _not_arguments(section: DictConfig) -> tuple[str, ...]:
-    """Return the settings of a section that are not for its class."""
+    """Return the settings of a section that are not arguments of its class."""
     return ("interval", "monitor") if is_plateau(section) else ("interval",)
 
 
@@ -198,7 +198,7 @@ def _settings(section: DictConfig) -> dict[str, Any]:
 
 
 def _given(name: str, section: DictConfig) -> str:
-    """Name the class and its arguments as they were given."""
+    """Describe the class and its arguments as they were given."""
     given = ", ".join(
         f"{name}.{key}={as_written(value)}"
         for key, value in _settings(section).items()

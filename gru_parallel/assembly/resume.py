@@ -24,10 +24,10 @@ SAME = (
     "data.horizon",
     "data.centre",
 )
-"""Settings that say what is learned, and that neither weights nor data show in every case."""
+"""Settings that define what is learned, and that weights and data do not always show."""
 
 _COMPARED = ("seed", "data", "model", "optimizer", "lr_scheduler", "trainer")
-"""What of a config makes the numbers of a run."""
+"""The sections of a config that the numbers of a run depend on."""
 
 
 def check_resume(
@@ -42,10 +42,10 @@ def check_resume(
         data: of the run.
 
     Returns:
-        How far the checkpoint is; and what a person should know of the resumed run.
+        The progress of the checkpoint, and what a person should know about the resumed run.
 
     Raises:
-        UsageError: the task, the data or the optimiser is another; names the first difference.
+        UsageError: the task, the data or the optimiser differs; it names the first difference.
     """
     given, init = f"ckpt_path={config.ckpt_path}", f"init_from={config.ckpt_path}"
     before, now = by_full_name(saved.get("config", {})), by_full_name(plain(config, _COMPARED))
@@ -64,14 +64,14 @@ def check_resume(
     except UsageError as error:
         raise in_other_words(error, {"ckpt_path": given, "init_from=...": init}) from error
     loaders = saved["loops"]["fit_loop"]["state_dict"]
-    for place in loaders.get("combined_loader", []):
-        # Refuses a place in the middle of an epoch of other batches.
-        data.train_dataloader().load_state_dict(place)
+    for position in loaders.get("combined_loader", []):
+        # It refuses one in the middle of an epoch of other batches.
+        data.train_dataloader().load_state_dict(position)
     return done, _words(done, config, _changes(before, now))
 
 
 def _words(done: Progress, config: Config, changes: Sequence[str]) -> str:
-    """Say where a run is resumed, whether anything is left to train, and what has changed."""
+    """Describe what a run is resumed from, whether anything is left to train, and what differs."""
     steps, epochs = _count(done.steps, "step"), _count(done.epochs, "epoch")
     words = f"Resumed from {config.ckpt_path}, which has done {epochs} and {steps}"
     for limit, number in (("max_epochs", done.epochs), ("max_steps", done.steps)):
@@ -105,7 +105,7 @@ def _check_end(done: Progress, config: Config) -> None:
 
 
 def _check_optimizer(saved: Mapping[str, Any], module: SeriesModule) -> None:
-    """Check that the optimiser is the checkpoint's, and finds the states that it needs."""
+    """Check that the optimiser is that of the checkpoint, which has the states it needs."""
     before = Beginning(**saved["beginning"])
     optimizer = module.make_optimizer([nn.Parameter(torch.zeros(2, 2))])
     check_same_optimizer(before, optimizer)
@@ -113,7 +113,7 @@ def _check_optimizer(saved: Mapping[str, Any], module: SeriesModule) -> None:
     if not states or not before.optimizer.startswith("torch.optim."):
         return
     needed, found = _states_of(optimizer), set(next(iter(states.values())))
-    # SGD looks whether its momentum is there.
+    # SGD works without its momentum's state.
     missing = sorted(needed - found) if found else []
     if missing:
         changed = [
@@ -151,7 +151,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _one(value: Any) -> Any:
-    """Take a list of one value for all blocks as that value."""
+    """Return the value of a list whose entries are all the same."""
     is_one = isinstance(value, list) and len(set(map(str, value))) == 1
     return value[0] if is_one else value
 

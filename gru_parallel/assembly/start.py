@@ -1,4 +1,4 @@
-"""Where a run begins: new, from a checkpoint (ckpt_path), or from its weights alone (init_from)."""
+"""Where a run begins: new, from a checkpoint (ckpt_path), or only from its weights (init_from)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gru_parallel.errors import UsageError
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.resume import Progress
-from gru_parallel.training.whole_state import load_own_state
+from gru_parallel.training.whole_state import load_part
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Start:
     """Where a run begins.
 
     Attributes:
-        ckpt_path: of the checkpoint that it is resumed from, wherever it runs; None for a new run.
-        done: how far that checkpoint is.
-        words: what a person should know of it; empty for nothing.
+        ckpt_path: absolute, of the checkpoint that it is resumed from; None for a new run.
+        done: progress of that checkpoint.
+        words: what a person should know about it; may be empty.
     """
 
     ckpt_path: Path | None = None
@@ -33,11 +33,11 @@ class Start:
 
 
 def build_start(config: Config, module: SeriesModule, data: SeriesDataModule) -> Start:
-    """Check where the run begins, and put weights to begin with into the module.
+    """Check where the run begins, and load initial weights into the module.
 
     Args:
         config: the run's settings.
-        module: of the run; one of many ranks takes its own part.
+        module: of the run; each of many ranks loads its part.
         data: of the run.
 
     Raises:
@@ -45,11 +45,11 @@ def build_start(config: Config, module: SeriesModule, data: SeriesDataModule) ->
     """
     if config.ckpt_path is not None:
         saved = _read("ckpt_path", config.ckpt_path, module)
-        # Hydra may change the folder.
+        # Absolute, because Hydra may change the working folder.
         return Start(config.ckpt_path.absolute(), *check_resume(saved, config, module, data))
     if config.init_from is not None:
         saved = _read("init_from", config.init_from, module)
-        load_own_state(module, saved["state_dict"])
+        load_part(module, saved["state_dict"])
         return Start(words=_say_init(saved, config.init_from, data))
     return Start()
 
@@ -57,18 +57,18 @@ def build_start(config: Config, module: SeriesModule, data: SeriesDataModule) ->
 def _read(setting: str, path: Path, module: SeriesModule) -> dict[str, Any]:
     """Open a checkpoint, and check that it has all weights of the model and no others."""
     saved = read_checkpoint(path, setting)
-    weights, own_weights = saved["state_dict"], module.state_dict()
+    weights, expected = saved["state_dict"], module.state_dict()
     unfit = f"{setting}={path} does not fit the model:"
     remedy = "set model.* and data.* as in the config.yaml of the run that wrote it."
-    for name, own in own_weights.items():
+    for name, weight in expected.items():
         if name not in weights:
             raise UsageError(f"{unfit} it has no {name}; {remedy}")
-        if weights[name].shape != own.shape:
+        saved_shape, shape = tuple(weights[name].shape), tuple(weight.shape)
+        if saved_shape != shape:
             raise UsageError(
-                f"{unfit} {name} has shape {tuple(weights[name].shape)} in it, {tuple(own.shape)}"
-                f" in the model; {remedy}"
+                f"{unfit} {name} has shape {saved_shape} in it, {shape} in the model; {remedy}"
             )
-    extra = sorted(weights.keys() - own_weights.keys())
+    extra = sorted(weights.keys() - expected.keys())
     if extra:
         raise UsageError(f"{unfit} the model has no {extra[0]}; {remedy}")
     return saved

@@ -47,7 +47,7 @@ def build_trainer(
     shows_progress: bool,
     listeners: Sequence[Listener] = (),
 ) -> pl.Trainer:
-    """Make the Trainer of a run.
+    """Create the Trainer of a run.
 
     Args:
         config: the run's settings.
@@ -55,20 +55,20 @@ def build_trainer(
         folder: of the run; checkpoints, metrics, loggers and profiles go into it.
         clock: times the training steps.
         data: of the run.
-        ranks: of the run; None where there is but this process.
-        shows_progress: whether there may be a progress bar; one of the user's own stays.
-        listeners: are told what the run has come to, epoch by epoch.
+        ranks: of the run; None if this is the only process.
+        shows_progress: whether there may be a progress bar; one in the settings stays.
+        listeners: are called with the results of each epoch.
 
     Returns:
         The Trainer.
     """
     arguments = asdict(config.trainer)
-    own = make_callbacks(config)
-    if not shows_progress and not any(isinstance(callback, ProgressBar) for callback in own):
+    given = make_callbacks(config)
+    if not shows_progress and not any(isinstance(callback, ProgressBar) for callback in given):
         arguments["enable_progress_bar"] = False
     metrics = MetricsFile(folder.metrics, config.trainer.log_every_n_steps)
     callbacks: list[Callback] = [
-        *own,
+        *given,
         clock,
         StopAtNonFiniteLoss(plan),
         EpochRecord([metrics.write_epoch, *listeners]),
@@ -76,7 +76,7 @@ def build_trainer(
         StopAtInterrupt(folder.last),
     ]
     if config.trainer.enable_checkpointing:
-        # Without validation there is nothing to be best at.
+        # Without validation no checkpoint is the best.
         if config.trainer.validates:
             callbacks.append(BestCheckpoint(folder.best))
         callbacks.append(LastCheckpoint(folder.last))
@@ -90,14 +90,14 @@ def build_trainer(
         strategy = ProcessStrategy(plan, ranks, data_parallel=config.data_parallel, rows=rows)
     device = strategy.root_device
     if config.trainer.profiler is not None:
-        # By its name alone it would write where Lightning's log goes, which is nowhere here.
+        # By name, it would write where Lightning's log goes, which is nowhere here.
         arguments["profiler"] = _PROFILERS[config.trainer.profiler](folder.path, "profile")
     return pl.Trainer(
         **arguments,
         accelerator="cpu" if device.type == "cpu" else "gpu" if device.type == "cuda" else "auto",
         devices=1,
         strategy=strategy,
-        # What a launcher has told this process is the strategy's business.
+        # What a launcher told this process is up to the strategy.
         plugins=LightningEnvironment(),
         callbacks=callbacks,
         logger=loggers,
@@ -106,7 +106,7 @@ def build_trainer(
 
 
 def quieten_lightning() -> None:
-    """Leave out what Lightning says to everybody, whatever the run."""
+    """Suppress what Lightning prints in every run."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     for message in (
         "The '.*' does not have many workers",

@@ -1,7 +1,7 @@
 """The state of an optimiser in a checkpoint: by the names of weights, not by their numbers.
 
 The names are those of the module's state dict, so those of `nn.GRU`: what a checkpoint says does
-not depend on how many weights an optimiser has, or in which order.
+not depend on how many weights an optimiser has, nor on their order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def name_weights(module: nn.Module) -> dict[Tensor, str]:
     # Shared weights go by the first of their names.
     entries = reversed(module.state_dict(keep_vars=True).items())
     names = {value: name for name, value in entries if isinstance(value, nn.Parameter)}
-    return {weight: names.get(weight, own) for own, weight in module.named_parameters()}
+    return {weight: names.get(weight, name) for name, weight in module.named_parameters()}
 
 
 def names_in(optimizer: Optimizer, module: nn.Module) -> Keys:
@@ -35,7 +35,7 @@ def names_in(optimizer: Optimizer, module: nn.Module) -> Keys:
 
 
 def by_name(state: Mapping[str, Any], names: Keys) -> dict[str, Any]:
-    """Put names in the place of the numbers of an optimiser's state; one by names stays."""
+    """Replace the numbers in an optimiser's state by names; one by names stays as it is."""
     numbers = list(chain.from_iterable(group["params"] for group in state["param_groups"]))
     if any(isinstance(number, str) for number in numbers):
         return dict(state)
@@ -45,15 +45,15 @@ def by_name(state: Mapping[str, Any], names: Keys) -> dict[str, Any]:
 
 
 def part_for(names: Keys, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Take from a state by names what is for some of its weights, in their order.
+    """Take the part of a state by names that belongs to some weights, in their order.
 
-    Torch loads what this returns: it goes by the order of the weights, whatever they are called.
+    torch can load it: it goes by the order of the weights, whatever their names.
 
     Raises:
         UsageError: the state is of an optimiser that lacks one of the weights.
     """
-    for settings, own in zip(state["param_groups"], names, strict=True):
-        missing = [name for name in own if name not in settings["params"]]
+    for settings, group in zip(state["param_groups"], names, strict=True):
+        missing = [name for name in group if name not in settings["params"]]
         if missing:
             raise UsageError(
                 f"The checkpoint's optimiser has no weight {missing[0]} in its group, and this"
@@ -67,4 +67,4 @@ def part_for(names: Keys, state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _grouped(state: Mapping[str, Any], names: Keys) -> list[dict[str, Any]]:
     groups = zip(state["param_groups"], names, strict=True)
-    return [{**settings, "params": list(own)} for settings, own in groups]
+    return [{**settings, "params": list(group)} for settings, group in groups]

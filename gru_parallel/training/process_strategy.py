@@ -1,4 +1,4 @@
-"""The Lightning strategy of one rank of many, each of which runs stages of its own."""
+"""The Lightning strategy of one rank of many, each of which runs some stages."""
 
 from __future__ import annotations
 
@@ -27,27 +27,23 @@ from gru_parallel.training.module import SeriesModule
 from gru_parallel.training.optimizer_state import Keys
 from gru_parallel.training.strategy import PipelineStrategy
 from gru_parallel.training.whole_state import (
-    load_own_state,
+    load_part,
     names_of_all,
     whole_optimizer_state,
     whole_state_dict,
 )
 
-TAKEN_APART = ("state_dict", "optimizer_states")
-"""The parts of a checkpoint of which each rank copies its own."""
+IN_PARTS = ("state_dict", "optimizer_states")
+"""The entries of a checkpoint of which each rank copies only its part."""
 
 ALL_WEIGHTS_AT_ONCE = (ModelPruning, StochasticWeightAveraging, WeightAveraging)
-"""Callbacks that look at all weights."""
+"""Callbacks that need all weights."""
 
 Thing = TypeVar("Thing")
 
 
 def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
-    """Refuse callbacks that cannot work where each rank has weights of its own.
-
-    Raises:
-        UsageError: there is one.
-    """
+    """Raise a UsageError if a callback needs all weights, of which each rank has only some."""
     for callback in callbacks:
         if isinstance(callback, ALL_WEIGHTS_AT_ONCE):
             raise UsageError(
@@ -59,12 +55,12 @@ def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
 class ProcessStrategy(PipelineStrategy):
     """Runs a `SeriesModule` over the ranks of a run: replicas of a plan, each rank with its stages.
 
-    To Lightning, every rank is a single device; what ranks must agree on, it asks the strategy.
-    Every rank keeps its own weights and their optimiser states; rank 0 writes checkpoints, which
-    are those of one process.
+    To Lightning, every rank is a single device, and the strategy decides what ranks must agree on.
+    Every rank keeps its weights and their optimiser states; rank 0 writes checkpoints, which are
+    those of one process.
 
     Args:
-        plan: which blocks make which stage; each of its devices stands for a rank.
+        plan: which blocks make which stage; each of its devices stands for one rank.
         ranks: of the run.
         data_parallel: number of replicas.
         rows: of a batch of all replicas, those that come here; None for all.
@@ -82,14 +78,14 @@ class ProcessStrategy(PipelineStrategy):
         self.local_rank = ranks.launch.local_rank
         self._data_parallel = data_parallel
         self._rows = rows
-        self._made: ProcessEngine | None = None
-        # A replica holds the whole state between its ranks; the first one's are those that save.
+        self._kept_engine: ProcessEngine | None = None
+        # The ranks of a replica together have the whole state; those of the first one save it.
         self._members = RankMap(plan, data_parallel, ranks.world_size).ranks(0)
 
     def make_engine(self, module: SeriesModule) -> PipelineEngine:
-        """Make the engine once: its process groups serve training, test and prediction alike."""
-        if self._made is None or self._made.model is not module.model:
-            self._made = ProcessEngine(
+        """Create the engine once: its process groups serve training, test and prediction."""
+        if self._kept_engine is None or self._kept_engine.model is not module.model:
+            self._kept_engine = ProcessEngine(
                 module.model,
                 self.plan,
                 module.loss,
@@ -98,25 +94,25 @@ class ProcessStrategy(PipelineStrategy):
                 rows=self._rows,
                 seed=module.seed,
             )
-            self._made.free_other_stages()
-        return self._made
+            self._kept_engine.free_other_stages()
+        return self._kept_engine
 
     def model_to_device(self) -> None:
         """Put this rank's stages on its device, and have the metrics sum up over all ranks."""
         super().model_to_device()
         for metric in self.module.modules():
             if isinstance(metric, Metric):
-                # By itself it would wait where nobody sees that it does, and for whom.
+                # By itself it would wait without anyone knowing that it does, and for whom.
                 gather_states(metric, self._gather_state)
 
     @property
     def is_global_zero(self) -> bool:
-        """Whether this rank writes, logs and shows for all."""
+        """Whether this rank writes, logs and prints for all."""
         return self.ranks.is_first
 
     def barrier(self, *args: Any, **kwargs: Any) -> None:
-        """Wait until all ranks have come here."""
-        self.ranks.barrier(f"all ranks to come to {args[0] if args else 'the same place'}")
+        """Wait until all ranks have called this."""
+        self.ranks.barrier(f"all ranks to reach {args[0] if args else 'the same point'}")
 
     def broadcast(self, obj: Thing, src: int = 0) -> Thing:
         """Return one rank's object on every rank."""
@@ -148,13 +144,13 @@ class ProcessStrategy(PipelineStrategy):
         Raises:
             UsageError: a callback needs all weights at once.
         """
-        # The first moment at which the module's own callbacks are there, too.
+        # Only now are the module's callbacks there, too.
         assert self.lightning_module is not None
         check_callbacks(self.lightning_module.trainer.callbacks)  # type: ignore[attr-defined]  # Lightning's
         super().setup_environment()
 
     def setup_optimizers(self, trainer: Any) -> None:
-        """Make the optimiser of this rank's weights.
+        """Create the optimiser of this rank's weights.
 
         Raises:
             UsageError: it needs all weights at once.
@@ -172,8 +168,8 @@ class ProcessStrategy(PipelineStrategy):
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return the state over all weights on rank 0, by their names."""
-        own = super().optimizer_state(optimizer)
-        return whole_optimizer_state(own, self.module, self.ranks, self._members)
+        here = super().optimizer_state(optimizer)
+        return whole_optimizer_state(here, self.module, self.ranks, self._members)
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: _PATH, storage_options: Any | None = None
@@ -185,24 +181,24 @@ class ProcessStrategy(PipelineStrategy):
     def load_checkpoint(
         self, checkpoint_path: _PATH, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Open a checkpoint without reading it whole: each rank takes its own part."""
+        """Open a checkpoint without reading all of it: each rank takes its part."""
         saved = read_checkpoint(checkpoint_path)
-        # The rest is kept as it is, and the file may be replaced while this run trains.
+        # The rest is copied, because the file may be replaced while this run trains.
         return {
-            name: part if name in TAKEN_APART else tree_map_only(Tensor, torch.clone, part)
+            name: part if name in IN_PARTS else tree_map_only(Tensor, torch.clone, part)
             for name, part in saved.items()
         }
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Load this rank's weights."""
-        load_own_state(self.module, checkpoint["state_dict"])
+        load_part(self.module, checkpoint["state_dict"])
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Load the states of this rank's weights."""
         super().load_optimizer_state_dict(checkpoint)
         for optimizer in self.optimizers:
             for state in optimizer.state.values():
-                # The file may be written over while this run trains.
+                # The file may be overwritten while this run trains.
                 state |= tree_map_only(Tensor, torch.clone, state)
 
     def numbered_names(self, optimizer: Optimizer) -> Keys:
@@ -210,7 +206,7 @@ class ProcessStrategy(PipelineStrategy):
         return names_of_all(self.names_in(optimizer), self.module, self.ranks)
 
     def on_exception(self, exception: BaseException) -> None:
-        """Tell the other ranks that this one fails, unless all end alike."""
+        """Tell the other ranks that this one failed, unless all end in the same way."""
         if not isinstance(exception, EndOfRunError):
             self.ranks.fail(exception)
 

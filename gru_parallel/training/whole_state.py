@@ -1,4 +1,4 @@
-"""The state of all ranks together, as one process would have it: for checkpoints."""
+"""The state of all ranks as one process would have it, for checkpoints."""
 
 from __future__ import annotations
 
@@ -16,73 +16,73 @@ WHAT = "the state of all ranks, for a checkpoint"
 
 
 def whole_state_dict(module: nn.Module, ranks: Ranks, members: Sequence[int]) -> dict[str, Any]:
-    """Bring a module's state together on rank 0.
+    """Gather a module's state on rank 0.
 
     Args:
-        module: its weights that other ranks have are on the meta device.
+        module: weights of other ranks are on the meta device.
         ranks: of the run; all members call this together.
-        members: the ranks that have the whole state between them, rank 0 first.
+        members: the ranks that together have the whole state, rank 0 first.
 
     Returns:
-        The whole state on rank 0, on the CPU; elsewhere the rank's own part.
+        The whole state on rank 0, on the CPU; on other ranks their part.
     """
-    own = {name: _on_cpu(value) for name, value in module.state_dict().items() if _is_here(value)}
-    found = dict(own)
-    for part in _parts(own, ranks, members):
+    here = {name: _on_cpu(value) for name, value in module.state_dict().items() if _is_here(value)}
+    found = dict(here)
+    for part in _parts(here, ranks, members):
         found |= part
     return {name: found[name] for name in module.state_dict() if name in found}
 
 
-def load_own_state(module: nn.Module, saved: Mapping[str, Any]) -> None:
-    """Load the part of a whole state that is this rank's.
+def load_part(module: nn.Module, saved: Mapping[str, Any]) -> None:
+    """Load this rank's part of a whole state.
 
     Raises:
         RuntimeError: as from `load_state_dict`.
     """
-    own = {name for name, value in module.state_dict().items() if _is_here(value)}
-    module.load_state_dict({name: saved[name] for name in own if name in saved}, strict=False)
+    here = {name for name, value in module.state_dict().items() if _is_here(value)}
+    module.load_state_dict({name: saved[name] for name in here if name in saved}, strict=False)
 
 
-def names_of_all(own: Keys, module: nn.Module, ranks: Ranks) -> Keys:
+def names_of_all(here: Keys, module: nn.Module, ranks: Ranks) -> Keys:
     """Return the names of all ranks' weights in each group, in the module's order.
 
-    All ranks call this together, each with the names of its own.
+    All ranks call this together, each with the names of its weights.
     """
-    place = {name: place for place, name in enumerate(name_weights(module).values())}
-    groups = zip(*ranks.gather(own, WHAT), strict=True)
-    return [sorted(set(chain.from_iterable(group)), key=place.__getitem__) for group in groups]
+    order = {name: index for index, name in enumerate(name_weights(module).values())}
+    groups = zip(*ranks.gather(here, WHAT), strict=True)
+    return [sorted(set(chain.from_iterable(group)), key=order.__getitem__) for group in groups]
 
 
 def whole_optimizer_state(
-    own: Mapping[str, Any], module: nn.Module, ranks: Ranks, members: Sequence[int]
+    here: Mapping[str, Any], module: nn.Module, ranks: Ranks, members: Sequence[int]
 ) -> dict[str, Any]:
-    """Bring an optimiser's state together on rank 0, as one optimiser over all weights has it.
+    """Gather an optimiser's state on rank 0, as one optimiser of all weights would have it.
 
     Args:
-        own: the state of this rank's weights, by name.
+        here: the state of this rank's weights, by name.
         module: whose weights these are.
         ranks: of the run; all of them call this together.
-        members: the ranks that have the whole state between them, rank 0 first.
+        members: the ranks that together have the whole state, rank 0 first.
 
     Returns:
-        The whole state on rank 0, on the CPU; elsewhere something with the rank's own part.
+        The whole state on rank 0, on the CPU; on other ranks something with their part.
     """
-    names = names_of_all([group["params"] for group in own["param_groups"]], module, ranks)
-    state = tree_map_only(Tensor, _on_cpu, own["state"])
+    names = names_of_all([group["params"] for group in here["param_groups"]], module, ranks)
+    state = tree_map_only(Tensor, _on_cpu, here["state"])
     for part in _parts(state, ranks, members):
         state |= part
-    groups = zip(own["param_groups"], names, strict=True)
+    groups = zip(here["param_groups"], names, strict=True)
     whole = [{**settings, "params": of_group} for settings, of_group in groups]
     return part_for(names, {"state": state, "param_groups": whole})
 
 
-def _parts(own: Any, ranks: Ranks, members: Sequence[int]) -> Iterator[Any]:
-    """Hand every member's part to rank 0, one after the other."""
+def _parts(here: Any, ranks: Ranks, members: Sequence[int]) -> Iterator[Any]:
+    """Send every member's part to rank 0, one after the other."""
     for member in members[1:]:
         if ranks.is_first:
             yield ranks.receive(member, WHAT)
         elif ranks.rank == member:
-            ranks.send(own, 0, WHAT)
+            ranks.send(here, 0, WHAT)
 
 
 def _is_here(value: Any) -> bool:

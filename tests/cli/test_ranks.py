@@ -374,7 +374,7 @@ def assert_refused(ended: EndedAlone, said: str) -> None:
 def test_processes_without_a_launcher_are_refused(train_command: RunCommand) -> None:
     ended = train_command(*SMALL, "engine=processes")
 
-    assert_refused(ended, "engine=processes has a process for each stage, which torchrun starts: ")
+    assert_refused(ended, "engine=processes has one process per stage, which torchrun starts: ")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from torch.optim import SGD, Adam, Optimizer
 from gru_parallel.ranks import Ranks
 from gru_parallel.training.optimizer_state import by_name, names_in, part_for
 from gru_parallel.training.whole_state import (
-    load_own_state,
+    load_part,
     names_of_all,
     whole_optimizer_state,
     whole_state_dict,
@@ -138,7 +138,7 @@ def test_replicas_of_the_first_ranks_send_nothing() -> None:
 def test_a_rank_loads_its_own_part_of_a_whole_state() -> None:
     model, whole = part_of(1), make_model(seed=1).state_dict()
 
-    load_own_state(model, whole)
+    load_part(model, whole)
 
     for name, weight in model.state_dict().items():
         assert weight.is_meta == name.startswith(("0", "2"))
@@ -181,7 +181,7 @@ def test_ranks_resume_from_the_state_of_one_optimiser_over_all_weights(
 
     def work(ranks: Ranks, rank: int) -> nn.Module:
         model = part_of(rank, seed=rank + 1)
-        load_own_state(model, weights)
+        load_part(model, weights)
         own = make_optimizer(model)
         names = names_in(own, model)
         names_of_numbers = names_of_all(names, model, ranks)
