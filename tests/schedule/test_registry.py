@@ -53,7 +53,7 @@ def test_only_naive_runs_one_cell_at_a_time() -> None:
     assert forward_only(build_schedule("naive", 2, 1, 1)).one_at_a_time
 
 
-@pytest.mark.parametrize("name", ["gpipe", "one_f_one_b", "naive"])
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_forward_only_runs_every_cell_in_ascending_order(name: str) -> None:
     assert draw_lists(forward_only(build_schedule(name, 2, 2, 2)).actions) == (
         "stage 0 | 0F0.0 0F0.1 0F1.0 0F1.1\nstage 1 | 1F0.0 1F0.1 1F1.0 1F1.1"
