@@ -68,3 +68,9 @@ def test_imports_are_found_in_every_form(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(draw_rooms, "PACKAGE", tmp_path)
 
     assert set(draw_rooms.imported("room")) == {"a.b", "c.d", "e.f.g"}
+
+
+def test_the_changelog_says_each_change_once() -> None:
+    openings = [line[:40] for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line]
+
+    assert len(openings) == len(set(openings)), "a line stands there in two wordings"
