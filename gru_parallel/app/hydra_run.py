@@ -1,4 +1,4 @@
-"""Runs a program under Hydra, which makes the folder of the run."""
+"""Runs a program under Hydra, which creates the folder of the run."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 
 class PreparedRun(Protocol):
-    """A run that has passed every check that one process can make."""
+    """A run that has passed all checks of one process."""
 
     def check_together(self, ranks: Ranks) -> None:
-        """Check what only all ranks together can see.
+        """Check what only all ranks together can check.
 
         Raises:
             UsageError: on all of them.
@@ -76,7 +76,7 @@ def run_hydra(arguments: Sequence[str], prepared: Prepared | None, load: Load[Pr
         is_in_task = True
         try:
             folder = Path(HydraConfig.get().runtime.output_dir)
-            # Paths are relative to where the command was given, though Hydra may have left it.
+            # Paths are relative to where the command was given, even if Hydra has left it.
             with chdir(HydraConfig.get().runtime.cwd):
                 config = read_config(composed)
                 check_free(as_given(folder), config.ckpt_path, sweep=is_sweep)
@@ -96,14 +96,14 @@ def run_hydra(arguments: Sequence[str], prepared: Prepared | None, load: Load[Pr
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        # First: that a config is missing, is an OSError to Hydra, too.
+        # First, because to Hydra a missing config is an OSError, too.
         if is_in_task:
             raise
         return fail(_fault_of_hydra(error, arguments), USAGE_ERROR)
     except OSError as error:
         if is_in_task:
             raise
-        # Outside of the task, Hydra makes the folder of the run and writes into it.
+        # Outside of the task, Hydra creates the folder of the run and writes into it.
         setting = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
         return fail(
             f"{setting} gives no folder that can be written to ({error.strerror}:"
@@ -116,12 +116,12 @@ def run_hydra(arguments: Sequence[str], prepared: Prepared | None, load: Load[Pr
 
 
 def as_given(folder: Path) -> Path:
-    """Name a folder from the current one, if it is in it."""
+    """Return a folder relative to the current one, if it is inside it."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def _fault_of_hydra(error: Exception, arguments: Sequence[str]) -> str:
-    """Say what is wrong with the settings of Hydra itself, which it reads when it begins."""
+    """Tell what is wrong with the settings of Hydra, which it reads when it begins."""
     key = str(getattr(error, "full_key", None) or "hydra")
     given = next((text for text in arguments if text.startswith(f"{key}=")), key)
     reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

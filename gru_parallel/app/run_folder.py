@@ -1,4 +1,4 @@
-"""Refuses a folder for a run that cannot be meant: one that another run holds, or none at all."""
+"""Refuses an unsuitable folder for a run: one of another run, or none at all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def named_folder(overrides: Sequence[str], *, sweep: bool = False) -> Path | Non
     if not named:
         return None
     try:
-        # A sweep gives other settings many values.
+        # A sweep gives other settings several values.
         folder = hydra_setting(named if sweep else overrides, setting)
     except OmegaConfBaseException:
         return None

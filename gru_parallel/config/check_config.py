@@ -1,4 +1,4 @@
-"""Refuses values of a config that do not go together."""
+"""Refuses values of a config that contradict each other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gru_parallel.rules import as_written, one_per_block
 
 
 def check_config(config: Config) -> None:
-    """Check values that have to go together; what each has to be, the schema says.
+    """Check values that depend on each other; the schema has the rules for single ones.
 
     Raises:
         UsageError: two do not.

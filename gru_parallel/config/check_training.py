@@ -48,7 +48,7 @@ def check_training(config: Config) -> None:
 
 
 def needs_lightning(config: Config) -> bool:
-    """Say whether something is set that only Lightning can judge."""
+    """Whether something is set that only Lightning can check."""
     trainer = config.trainer
     asked = (trainer.max_time, trainer.val_check_interval, config.callbacks, config.logger)
     is_counted_in_epochs = trainer.check_val_every_n_epoch is not None
@@ -116,7 +116,7 @@ def _check_scheduler(config: Config) -> None:
 
 
 def is_plateau(scheduler: DictConfig) -> bool:
-    """Say whether the schedule of the learning rate watches a metric."""
+    """Whether the schedule of the learning rate watches a metric."""
     return str(scheduler.get("_target_")).endswith(PLATEAU)
 
 
@@ -143,8 +143,8 @@ def _check_metric(name: str, metric: Any, config: Config) -> None:
 
 
 def _may_log(metric: str, config: Config) -> bool:
-    """Say whether something takes part that may log this metric of its own."""
-    # With a logger comes a monitor of the learning rate.
+    """Whether a callback or logger may log this metric itself."""
+    # With a logger there is also a monitor of the learning rate.
     if config.logger and metric.startswith("lr-"):
         return True
     targets = [
@@ -184,7 +184,7 @@ def _check_patience(name: str, settings: DictConfig) -> None:
 
 
 def _check_mode(name: str, settings: DictConfig, monitor: Any) -> None:
-    """Refuse what would take the largest error for the best."""
+    """Refuse settings by which the largest error would count as the best."""
     if settings.get("mode") == "max" and monitor in ("train/loss", *_LOGGED_IN_VALIDATION):
         raise UsageError(
             f"{name}.mode=max takes {monitor} for the better the more it grows, and it is an error;"

@@ -1,4 +1,4 @@
-"""Where conf/ and docs/ stand: in the package in a wheel, beside it in a checkout."""
+"""Where conf/ and docs/ are: inside the package in a wheel, beside it in a checkout."""
 
 from __future__ import annotations
 

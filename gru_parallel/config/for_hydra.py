@@ -1,4 +1,4 @@
-"""Overrides as Hydra has to be given them, so that it reads them as they were meant."""
+"""Overrides in the form in which Hydra reads them as they were meant."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 _GIVES_NAMES = re.compile(r"\+{0,2}data\.(columns|series_column|target|time_column)=")
-# Hydra takes 1_1 for 11, 1e3 for 1000.0, and True for a switch.
+# Hydra reads 1_1 as 11, 1e3 as 1000.0, and True as a bool.
 _NO_TEXT = re.compile(
     r"(?<=[=\[, ])([+-]?\.?\d[\w.+-]*|[+-]?(?:inf|nan)|true|false)(?=[,\] ]|$)", re.I
 )
@@ -14,7 +14,7 @@ _GIVES_DEVICE_MAP = re.compile(r"\+{0,2}placement\.device_map=")
 
 
 def for_hydra(overrides: Sequence[str]) -> list[str]:
-    """Quote names of columns, and have each device map replace the one that stood in its place.
+    """Quote names of columns, and have each device map replace the one before.
 
     Hydra reads a name that looks like a number or a switch as one. It merges a device map into the
     one before: ranges of blocks not at all into a list, and into other ranges only if they are the

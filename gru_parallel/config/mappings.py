@@ -1,4 +1,4 @@
-"""Mappings in overrides and files: no key twice."""
+"""Checks that no mapping in overrides and files has a key twice."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def check_files(folder: Path) -> None:
                 )
 
 
-# The one in C is ten times as fast, where PyYAML has been built with it.
+# The one in C is ten times as fast, if PyYAML was built with it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -89,7 +89,7 @@ def _mappings_in(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
 
 
 def _first_again(keys: Sequence[Hashable]) -> int | None:
-    """Return the index of the first key that was there before."""
+    """Return the index of the first key that repeats an earlier one."""
     seen: set[Hashable] = set()
     for index, key in enumerate(keys):
         if key in seen:

@@ -1,4 +1,4 @@
-"""Reads the overrides before Hydra does, to say in one line what is wrong with them."""
+"""Reads the overrides before Hydra does, to report in one line what is wrong with them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
         overrides: as on the command line, such as "model.num_layers=8".
 
     Returns:
-        The config, its own sections only.
+        The config, without the section of Hydra.
 
     Raises:
         UsageError: an override cannot be read, would be a sweep, or names no setting or option; or
@@ -71,13 +71,13 @@ def hydra_setting(overrides: Sequence[str], name: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Quote a value of an override, whatever characters are in it."""
+    """Quote a value of an override, whatever its characters."""
     escaped = text.replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def search_in(folder: Path) -> str:
-    """Return the override that adds a folder of configs to ours."""
+    """Return the override that adds a folder of configs."""
     return f"{_SEARCH_PATH}=[{quoted(f'file://{folder.resolve()}')}]"
 
 
@@ -94,7 +94,7 @@ def check_sweep(overrides: Sequence[str]) -> None:
 
 
 def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any]:
-    """Read overrides of settings that stand in no config.
+    """Read overrides of settings that are in no config file.
 
     Args:
         overrides: as on the command line, such as "num_layers=8".
@@ -122,14 +122,14 @@ def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any
 
 
 def setting_called(name: str) -> str | None:
-    """Return the full name of the setting that is called this, or nearly this."""
+    """Return the full name of the setting with this name, or a similar one."""
     known = list(_settings(()))
     last = {full.rpartition(".")[2]: full for full in reversed(known)}
     return name if name in known else last.get(name) or meant(name, known, cutoff=0.8)
 
 
 def _values(override: Override) -> list[Override]:
-    """Return an override for each value that the sweep gives a setting."""
+    """Return one override for each value that the sweep gives a setting."""
     if not override.is_sweep_override():
         return [override]
     key, _, value = str(override.input_line).partition("=")
@@ -178,10 +178,10 @@ def _check_names(overrides: Sequence[Sequence[Override]]) -> None:
 
 
 def _folders(search_path: Sequence[Override]) -> list[Path]:
-    """Return the folders of configs that the overrides add to ours."""
+    """Return the folders of configs that the overrides add."""
     values = [value for override in search_path for value in _as_list(override.value())]
     texts = [str(value).strip("\"'") for value in values]
-    # Those in packages are Hydra's to find.
+    # Hydra finds those in packages.
     return [Path(text.removeprefix("file://")) for text in texts if not text.startswith("pkg://")]
 
 
@@ -195,7 +195,7 @@ def _compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
             return compose(CONFIG_NAME, for_hydra(overrides), return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
-        # Of some faults the message says nothing but where they are.
+        # For some faults the message only tells where they are.
         cause = str(error.__cause__ or "").partition("\n")[0]
         raise UsageError(
             f"{reason}: {cause}" if cause and cause not in reason else reason
@@ -231,12 +231,12 @@ def _check_no_sweep(override: Override, or_else: str = "") -> None:
 
 @cache
 def _settings(options: tuple[str, ...], with_hydra: bool = False) -> Mapping[str, Any]:
-    """Return all settings that there are with these options of the groups, by full name."""
+    """Return all settings that exist with these options of the groups, by full name."""
     return full_names(_compose(options, with_hydra))
 
 
 def _check_hydra(override: Override) -> None:
-    """Check what an override says of Hydra's own settings: what it sets, and what it refers to."""
+    """Check an override of Hydra's settings: what it sets, and what it refers to."""
     if override.key_or_group.partition(".")[0] == "hydra":
         _check_key_of_hydra(override.key_or_group)
     for key in _REFERENCE_TO_HYDRA.findall(str(override.input_line)):

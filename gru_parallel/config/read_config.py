@@ -63,14 +63,14 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
     """Read one section of a config.
 
     Args:
-        name: of the section; "" for settings that stand in none.
+        name: of the section; "" for settings outside of sections.
         schema: a dataclass with the section's settings.
         section: what is set.
 
     Raises:
         UsageError: a key is unknown; a value has the wrong type, is not given, or breaks a rule.
     """
-    # With references to other sections, which the schema knows nothing of, followed.
+    # With references to other sections resolved, which the schema does not know.
     section = DictConfig(OmegaConf.to_container(section, resolve=True))
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), section)
@@ -80,7 +80,7 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
     except MissingMandatoryValue as error:
         raise UsageError(_missing(name, schema, section)) from error
     except ValidationError as error:
-        # For an entry of a list, the full key goes on after the name of the setting: split[0].
+        # For an entry of a list, the full key continues after the name of the setting: split[0].
         key = re.split(r"[.\[]", str(error.full_key))[0]
         raise UsageError(_wrong_type(name, schema, section, key)) from error
     assert isinstance(read, schema)
@@ -89,7 +89,7 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
 
 
 def check_references(config: DictConfig) -> None:
-    """Check that every ${reference} leads to a value, as far as one can know before the run.
+    """Check that every ${reference} leads to a value, as far as is known before the run.
 
     Raises:
         UsageError: one does not.
@@ -140,7 +140,7 @@ def _check_sections(composed: DictConfig) -> None:
 
 
 def _schema(group: str, section: DictConfig) -> type[Any]:
-    """Return the schema of a section, by its name where there are several."""
+    """Return the schema of a section, by its name if there are several."""
     schemas = SCHEMAS[group]
     if "" in schemas:
         return schemas[""]

@@ -124,7 +124,7 @@ class ProcessesConfig(EngineConfig):
 
 @dataclass
 class TrainerConfig:
-    """conf/trainer: the arguments of Lightning's Trainer that a run leaves to its user."""
+    """conf/trainer: the arguments of Lightning's Trainer that a user may set."""
 
     max_epochs: RunLength | None
     min_epochs: Count | None
@@ -155,7 +155,7 @@ class TrainerConfig:
     deterministic: Annotated[bool | str, one_of(True, False, "warn")] | None
     benchmark: bool | None
     inference_mode: bool
-    # PyTorch's would need hooks on modules, which a pipeline does not call as wholes.
+    # PyTorch's profiler needs hooks on modules, which a pipeline does not call as a whole.
     profiler: Annotated[str, one_of("simple", "advanced")] | None
     detect_anomaly: bool
     enable_checkpointing: bool
@@ -170,14 +170,14 @@ class TrainerConfig:
 
     @property
     def is_endless(self) -> bool:
-        """Whether no number of epochs or steps ends the run."""
+        """Whether the run has no limit of epochs or steps."""
         no_epochs = self.max_epochs == -1 or (self.max_epochs is None and bool(self.max_time))
         return no_epochs and self.max_steps == -1 and not self.fast_dev_run
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that a run needs to know, checked.
+    """All settings of a run, checked.
 
     Attributes:
         optimizer: `_target_` and the arguments of an optimiser.
@@ -244,7 +244,7 @@ SCHEMAS: dict[str, dict[str, type[Any]]] = {
     "schedule": {"": ScheduleConfig},
     "trainer": {"": TrainerConfig},
 }
-"""What each section holds, by its name where that decides."""
+"""The schema of each section, by its name if there are several."""
 
 FREE_SECTIONS = ("optimizer", "lr_scheduler", "callbacks", "logger")
-"""Sections whose keys are the arguments of somebody else's classes."""
+"""Sections whose keys are the arguments of classes outside of this library."""

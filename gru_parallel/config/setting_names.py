@@ -1,4 +1,4 @@
-"""Which settings and options there are, and what a wrong name could have been meant for."""
+"""Which settings and options there are, and which one a wrong name may have meant."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _NOT_OF_THE_TRAINER = {
 }
 """Arguments of Lightning's Trainer that are not settings, and why."""
 
-# Arguments that every optimiser and every schedule of the rate is given.
+# Arguments that every optimiser and every schedule of the rate gets.
 _N_GIVEN = {"optimizer": 1, "lr_scheduler": 1}
 
 
 @dataclass(frozen=True)
 class Names:
-    """What the overrides of a run can name.
+    """The names that the overrides of a run may use.
 
     Attributes:
         settings: every setting by its full name, with its value, in each of the runs of a sweep.
@@ -59,7 +59,7 @@ class Names:
 
     @cached_property
     def top(self) -> list[str]:
-        """Names of the sections, and of the settings that stand in none."""
+        """Names of the sections, and of the settings outside of sections."""
         return [name for name in self.settings if "." not in name]
 
     def check_option(self, override: Override) -> None:
@@ -82,7 +82,7 @@ class Names:
             )
 
     def check_key(self, override: Override) -> None:
-        """Check that an override names a setting, and one that may be set, added or taken away.
+        """Check that an override names a setting, and one that may be set, added or removed.
 
         Raises:
             UsageError: it does not.
@@ -107,7 +107,7 @@ class Names:
         raise UsageError(f"{key} is not a setting; {self.remedy(key)}")
 
     def remedy(self, key: str) -> str:
-        """Say what could have been meant: a setting of the same section, or else any."""
+        """Suggest what may have been meant: a setting of the same section, or else any other."""
         section, _, name = key.partition(".")
         siblings = [each for each in self.settings if each.startswith(f"{section}.")]
         if siblings:
@@ -119,7 +119,7 @@ class Names:
         return f"did you mean {near}?" if near else f"there are {', '.join(siblings or self.top)}."
 
     def _check_deletion(self, key: str) -> None:
-        """Refuse to have taken away what a run needs: all but arguments of other people's."""
+        """Refuse to remove what a run needs: all but arguments of classes of others."""
         if key in self.groups:
             options = list(self.groups[key])
             instead = "none" if "none" in options else "|".join(options)
@@ -140,7 +140,7 @@ class Names:
             )
 
     def _check_argument(self, key: str) -> None:
-        """Say how an argument of somebody else's class is added that stands in no file of ours."""
+        """Tell how to add an argument of a class of others that no config file has."""
         part, _, name = key.rpartition(".")
         target = self.settings.get(f"{part}._target_")
         if key.partition(".")[0] not in FREE_SECTIONS or target is None:
@@ -166,7 +166,7 @@ class Names:
         )
 
     def _owner(self, key: str) -> str | None:
-        """Return the option of the key's group that has the key, such as data=csv for data.path."""
+        """Return the option of the key's group that has it, such as data=csv for data.path."""
         group, _, name = key.partition(".")
         first = name.partition(".")[0]
         if f"{group}.{first}" in self.settings:
@@ -178,7 +178,7 @@ class Names:
 
 
 def options_of_groups(folders: Sequence[Path]) -> dict[str, dict[str, Path]]:
-    """Return the files of the options by option, by config group, of all folders of configs."""
+    """Return the files of the options, by config group and option, of all folders of configs."""
     groups: dict[str, dict[str, Path]] = {}
     for folder in folders:
         for path in sorted(folder.glob("*/*.yaml")):

@@ -1,4 +1,4 @@
-"""Finds what a setting _target_ names, a class or a function, and which arguments it takes."""
+"""Finds the class or function that a setting _target_ names, and its arguments."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def find_target(name: str, settings: Any) -> Any:
 
 
 def arguments_of(make: Callable[..., Any], n_given: int = 0) -> list[Parameter] | None:
-    """Return what a class or a function takes by name; None where that cannot be known.
+    """Return the names of the arguments of a class or function; None if they are not known.
 
     Args:
         make: the class or function.
@@ -150,7 +150,7 @@ def _check_needed(name: str, settings: DictConfig, parameters: Sequence[Paramete
 
 
 def _is_known(settings: DictConfig, key: str) -> bool:
-    """Say whether a reference leads to a value, before there is a folder of the run to name."""
+    """Whether a reference leads to a value, before there is a folder of the run to refer to."""
     try:
         _ = settings[key]
     except Exception:  # noqa: BLE001  # a resolver may raise whatever it likes

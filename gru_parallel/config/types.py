@@ -1,4 +1,4 @@
-"""Types as the settings have them: what fits one, and how one is said in words."""
+"""The types of settings: what fits one, and how to describe one in words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLURALS: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "names"
 
 
 def in_words(hint: Any) -> str:
-    """Say in words what an annotated type takes."""
+    """Describe in words what an annotated type takes."""
     hints = _alternatives(hint)
     words: list[str] = []
     for each in hints:
@@ -33,7 +33,7 @@ def in_words(hint: Any) -> str:
 
 
 def _several(kinds: tuple[Any, ...]) -> str:
-    """Say what a list or a tuple of these kinds has, and how many where that is fixed."""
+    """Describe a list or a tuple of these kinds, with its length if that is fixed."""
     if len(kinds) == 1:
         return _PLURALS.get(kinds[0], "values")
     return "values" if ... in kinds or not kinds else f"{len(kinds)} values"
@@ -53,7 +53,7 @@ def _alternatives(hint: Any) -> tuple[Any, ...]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Say whether a value may be of an annotated type; where one cannot tell, it may."""
+    """Whether a value may be of an annotated type; if that is not known, it may."""
     if get_origin(hint) in (Union, UnionType):
         return any(fits(value, each) for each in get_args(hint))
     if get_origin(hint) is Literal:
@@ -74,7 +74,7 @@ def fits(value: Any, hint: Any) -> bool:
     if isinstance(hint, type) and isinstance(value, bool | int | float | str | NoneType):
         if issubclass(hint, PurePath):
             return isinstance(value, str)
-        # Of these one cannot tell: a value may stand for one of them, or be one by what it can do.
+        # Not known: a value may stand for one of these, or be one by its methods.
         is_loose = issubclass(hint, Enum) or getattr(hint, "_is_protocol", False)
         return is_loose or hint in type(value).__mro__
     return True
