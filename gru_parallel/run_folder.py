@@ -38,13 +38,12 @@ class RunFolder:
 
     @property
     def is_taken(self) -> bool:
-        """Whether a run has the folder: from its first checkpoint on, or once it is complete."""
-        return self.last.is_file() or self._is_complete()
-
-    def _is_complete(self) -> bool:
-        """Whether a run has ended here: one that was interrupted or failed may begin anew."""
+        """Whether a run holds the folder: from its first checkpoint on, or once it is complete."""
+        if self.last.is_file():
+            return True
         try:
             ended = json.loads(self.summary.read_text(encoding="utf-8")).get("ended")
         except (OSError, ValueError, AttributeError):
             return False
+        # A run that was stopped or failed before its first checkpoint may begin anew.
         return ended not in ("interrupted", "failed")

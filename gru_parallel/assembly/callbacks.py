@@ -45,16 +45,6 @@ _UNFIT = {
 _NEEDS_LOGGER = (LearningRateMonitor, DeviceStatsMonitor, ThroughputMonitor)
 
 
-def make_callbacks(config: Config) -> list[Callback]:
-    """Create the callbacks of the settings; raises a UsageError if one is not a valid callback."""
-    return _make("callbacks", config.callbacks, Callback)
-
-
-def make_loggers(config: Config) -> list[Logger]:
-    """Create the loggers of the settings; raises a UsageError if one is not a valid logger."""
-    return _make("logger", config.logger, Logger)
-
-
 def check_callbacks_and_loggers(config: Config) -> list[Callback]:
     """Check callbacks and loggers before the run.
 
@@ -76,7 +66,7 @@ def check_callbacks_and_loggers(config: Config) -> list[Callback]:
             _check_use(f"{name}.{key!s}", target, settings, config)
     if not _is_known(config.callbacks):
         return []
-    callbacks = make_callbacks(config)
+    callbacks = make_parts("callbacks", config.callbacks, Callback)
     if isinstance(config.engine, ProcessesConfig):
         check_callbacks(callbacks)
     return callbacks
@@ -186,8 +176,12 @@ def _is_known(section: DictConfig) -> bool:
     return True
 
 
-def _make(name: str, section: DictConfig, kind: type[Any]) -> list[Any]:
-    """Create the parts of a section, each of them a `kind`."""
+def make_parts(name: str, section: DictConfig, kind: type[Any]) -> list[Any]:
+    """Make the parts of a section, each of them a `kind`.
+
+    Raises:
+        UsageError: one cannot be made, or is another kind.
+    """
     parts = []
     for key, settings in section.items():
         setting, target = f"{name}.{key!s}", settings["_target_"]

@@ -11,12 +11,12 @@ import lightning.pytorch as pl
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
 from gru_parallel.assembly.callbacks import (
     check_callbacks_and_loggers,
-    make_callbacks,
-    make_loggers,
+    make_parts,
 )
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
@@ -63,7 +63,7 @@ def build_trainer(
         The Trainer.
     """
     arguments = asdict(config.trainer)
-    given = make_callbacks(config)
+    given = make_parts("callbacks", config.callbacks, Callback)
     if not shows_progress and not any(isinstance(callback, ProgressBar) for callback in given):
         arguments["enable_progress_bar"] = False
     metrics = MetricsFile(folder.metrics, config.trainer.log_every_n_steps)
@@ -80,7 +80,7 @@ def build_trainer(
         if config.trainer.validates:
             callbacks.append(BestCheckpoint(folder.best))
         callbacks.append(LastCheckpoint(folder.last))
-    loggers = make_loggers(config)
+    loggers = make_parts("logger", config.logger, Logger)
     if loggers:
         callbacks.append(LearningRateMonitor(logging_interval="step"))
     if ranks is None:

@@ -114,15 +114,9 @@ class EpochRecord(pl.Callback):
         self._rate = optimizer.param_groups[0]["lr"]
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Tensor | Mapping[str, Any] | None,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the loss of the batch."""
-        assert isinstance(outputs, Mapping)
         # Lightning has divided it by the number of accumulated batches.
         loss = outputs["loss"].detach() * trainer.accumulate_grad_batches
         self._pending.append((loss, n_rows_of(trainer, batch)))

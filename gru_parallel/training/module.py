@@ -121,7 +121,6 @@ class SeriesModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        del batch_idx
         step = self.trainer.fit_loop.total_batch_idx
         loss = self._engine.train_step(windows_of(batch), step)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(batch["x"]))
@@ -129,17 +128,14 @@ class SeriesModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count a validation batch in `val/loss`, `val/mse`, `val/mae`."""
-        del batch_idx
         self._measure("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count a test batch in `test/loss`, `test/mse`, `test/mae`."""
-        del batch_idx
         self._measure("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the batch's predictions in the units of the series."""
-        del batch_idx
         prediction = self._predict(batch)
         standardised = prediction + batch["anchor"][: len(prediction)].to(prediction.device)
         # A data module that standardised the series can bring forecasts back to its units.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median, median_low
 from time import perf_counter
 from typing import Any
 
 import lightning.pytorch as pl
-from torch import Tensor
 
 from gru_parallel.schedule import Timeline
 from gru_parallel.training.strategy import engine_of, n_rows_of
@@ -88,12 +86,7 @@ class StepClock(pl.Callback):
         self._start = perf_counter()
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Tensor | Mapping[str, Any] | None,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stop the clock."""
         seconds = perf_counter() - self._start

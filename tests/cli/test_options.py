@@ -122,7 +122,7 @@ def test_optimisers_and_losses_go_together(
 
     losses = losses_of(ended)
     assert len(losses) == 3
-    state = checkpoint_of(ended)["optimizer_states"][0]["state"][0]
+    state = checkpoint_of(ended)["optimizer_states"][0]["state"]["model.gru.weight_ih_l0"]
     assert ("momentum_buffer" in state) == (optimizer == "sgd")
 
 
