@@ -41,12 +41,12 @@ class BareCells:
             The loss, and the gradient of each parameter in the model's order.
         """
         plan = self._plan
-        cells = Cells.cut(x.shape[0], x.shape[1], plan.n_micro_batches, plan.n_chunks)
+        cells = Cells.cut(x.shape[0], x.shape[1], plan.grid.n_micro_batches, plan.grid.n_chunks)
         spec = PassSpec(
             Purpose.TRAIN,
             Windows(x, y),
             cells,
-            segments_of(plan.n_chunks, None),
+            segments_of(plan.grid.n_chunks, None),
             self._loss,
             self._loss.count(y),
         )
@@ -66,5 +66,7 @@ class BareCells:
 
 def merged_order(plan: Plan) -> tuple[Action, ...]:
     """List all F and B of a step as they begin in the pipeline, each stage's in its own order."""
-    schedule = build_schedule(plan.schedule, plan.n_stages, plan.n_micro_batches, plan.n_chunks)
+    schedule = build_schedule(
+        plan.grid.schedule, plan.n_stages, plan.grid.n_micro_batches, plan.grid.n_chunks
+    )
     return tuple(event.action for event in simulate(schedule, lambda _: 1.0).events)

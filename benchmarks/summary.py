@@ -159,7 +159,9 @@ def ideal_step_ms(plan: Plan, cells_ms: Sequence[Mapping[Action, float]]) -> flo
         The length of the step, in ms.
     """
     cost_ms = {action: median(cells[action] for cells in cells_ms) for action in cells_ms[0]}
-    schedule = build_schedule(plan.schedule, plan.n_stages, plan.n_micro_batches, plan.n_chunks)
+    schedule = build_schedule(
+        plan.grid.schedule, plan.n_stages, plan.grid.n_micro_batches, plan.grid.n_chunks
+    )
     return simulate(schedule, cost_ms.__getitem__).step_ms
 
 

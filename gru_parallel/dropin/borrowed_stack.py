@@ -69,7 +69,7 @@ class BorrowedStack:
             gru.input_size,
             gru.hidden_size,
             gru.num_layers,
-            plan.layers_per_block,
+            plan.grid.layers_per_block,
             dropout=gru.dropout,
             bias=gru.bias,
             bidirectional=gru.bidirectional,

@@ -104,11 +104,11 @@ def lowered_schedule(
     """
     barriers = frozenset(stage.index for stage in stages if stage.modules.is_barrier)
     return _lowered(
-        plan.schedule,
+        plan.grid.schedule,
         len(stages),
         cells.n_micro_batches,
         cells.n_chunks,
-        plan.truncate,
+        plan.grid.truncate,
         barriers,
         only,
     )

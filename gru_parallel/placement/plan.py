@@ -85,31 +85,6 @@ class Plan:
         _require_contiguous(self.stages, self.n_blocks)
 
     @property
-    def layers_per_block(self) -> int:
-        """See `Grid`."""
-        return self.grid.layers_per_block
-
-    @property
-    def schedule(self) -> str:
-        """See `Grid`."""
-        return self.grid.schedule
-
-    @property
-    def n_micro_batches(self) -> int:
-        """See `Grid`."""
-        return self.grid.n_micro_batches
-
-    @property
-    def n_chunks(self) -> int:
-        """See `Grid`."""
-        return self.grid.n_chunks
-
-    @property
-    def truncate(self) -> int | None:
-        """See `Grid`."""
-        return self.grid.truncate
-
-    @property
     def n_stages(self) -> int:
         """The number of stages."""
         return len(self.stages)

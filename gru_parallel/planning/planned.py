@@ -76,7 +76,7 @@ class Planned:
         Weights, gradients, both Adam moments, and the activations of as many cells as the schedule
         keeps at once.
         """
-        n_cells = self.plan.n_micro_batches * self.plan.n_chunks
+        n_cells = self.plan.grid.n_micro_batches * self.plan.grid.n_chunks
         return tuple(
             cost.weight_bytes
             + cost.activation_bytes * self.timeline.peak_activations(stage) // n_cells

@@ -44,17 +44,17 @@ def predict(
     def cost_ms(action: Action) -> float:
         way = 0 if action.op is Op.F else 1
         share = held.get(action.stage, (0.0, 0.0))[way]
-        micro_batch_ms = stage_times_ms[action.stage][way] / plan.n_micro_batches
-        last = plan.n_chunks - 1 if action.op is Op.F else 0
+        micro_batch_ms = stage_times_ms[action.stage][way] / plan.grid.n_micro_batches
+        last = plan.grid.n_chunks - 1 if action.op is Op.F else 0
         at_once = share if action.chunk == last else 0.0
-        return micro_batch_ms * ((1 - share) / plan.n_chunks + at_once)
+        return micro_batch_ms * ((1 - share) / plan.grid.n_chunks + at_once)
 
     schedule = build_schedule(
-        plan.schedule,
+        plan.grid.schedule,
         plan.n_stages,
-        plan.n_micro_batches,
-        plan.n_chunks,
-        plan.truncate,
+        plan.grid.n_micro_batches,
+        plan.grid.n_chunks,
+        plan.grid.truncate,
         frozenset(held),
     )
     return simulate(schedule, cost_ms)

@@ -95,10 +95,11 @@ class ProcessEngine(PipelineEngine):
         if self._replica_group is not None:
             ranks.abort_on_failure(self._replica_group)
         self._replicas = Replicas(ranks, self._replica_group, stages)
-        grid = Cells.cut(plan.n_micro_batches, plan.n_chunks, plan.n_micro_batches, plan.n_chunks)
+        sizes = plan.grid.n_micro_batches, plan.grid.n_chunks
+        smallest = Cells.cut(*sizes, *sizes)
         rank_of_stage = rank_map.rank_of_each_stage(self._replica)
         backend = "nccl" if self.device.type == "cuda" else "gloo"
-        lowered = lowered_schedule(plan, all_stages, grid)
+        lowered = lowered_schedule(plan, all_stages, smallest)
         self._peer_groups = PeerGroups(ranks, rank_of_stage, lowered, backend)
         self._peer_groups.connect(ranks, self.device)
         self._replicas.connect(self.device)
@@ -238,7 +239,7 @@ class ProcessEngine(PipelineEngine):
 
     @property
     def _first_micro_batch(self) -> int:
-        return self._replica * self.plan.n_micro_batches
+        return self._replica * self.plan.grid.n_micro_batches
 
     def _count(self, n_elements: int) -> int:
         if self._replica_group is None:

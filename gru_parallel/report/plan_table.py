@@ -57,14 +57,14 @@ def _span(layers: range) -> str:
 
 
 def _caption(planned: Planned) -> list[Text]:
-    plan, timeline = planned.plan, planned.timeline
+    plan, grid, timeline = planned.plan, planned.plan.grid, planned.timeline
     lines = [
-        f"schedule: {plan.schedule}, {_count(plan.n_micro_batches, 'micro-batch', 'es')} x "
-        f"{_count(plan.n_chunks, 'chunk')}",
+        f"schedule: {grid.schedule}, {_count(grid.n_micro_batches, 'micro-batch', 'es')} x "
+        f"{_count(grid.n_chunks, 'chunk')}",
         f"predicted: step {format_ms(timeline.step_ms)}, bubble {format_percent(timeline.bubble)}",
     ]
-    if plan.truncate is not None:
-        lines.append(f"gradients of the state cut every {_count(plan.truncate, 'chunk')}")
+    if grid.truncate is not None:
+        lines.append(f"gradients of the state cut every {_count(grid.truncate, 'chunk')}")
     lines += _barriers(planned)
     lines += _shared_devices(plan)
     if planned.idle_devices:

@@ -42,7 +42,7 @@ def draw_step(result: RunResult, path: Path | str) -> None:
     summary = result.summary
     if result.measured is None or summary.timeline_step_ms is None or summary.step_ms is None:
         return
-    title = f"Training step {summary.timeline_step:,}, {result.plan.schedule}"
+    title = f"Training step {summary.timeline_step:,}, {result.plan.grid.schedule}"
     note = (
         f"with the optimiser {format_ms(summary.timeline_step_ms)};"
         f" median of {summary.timed_steps:,} steps {format_ms(summary.step_ms)}"

@@ -77,6 +77,6 @@ def test_the_cases_are_enough_to_judge_by(cases: tuple[Case, ...]) -> None:
 
 
 def test_only_truncation_cuts_the_gradient() -> None:
-    assert Case(Kind.PIPELINE, 1_000).plan.truncate is None
+    assert Case(Kind.PIPELINE, 1_000).plan.grid.truncate is None
     plan = Case(Kind.TRUNCATED, 1_000).plan
-    assert (plan.truncate, plan.n_chunks, plan.devices) == (1, 10, ("cpu:0", "cpu:1"))
+    assert (plan.grid.truncate, plan.grid.n_chunks, plan.devices) == (1, 10, ("cpu:0", "cpu:1"))

@@ -2,6 +2,7 @@ import pytest
 
 from benchmarks.rank_variants import EngineVariant, PeerVariant, Runner
 from benchmarks.shapes import Shape
+from gru_parallel.placement import Grid
 
 SHAPE = Shape(hidden_size=8, batch_size=12, n_steps=5, num_layers=4)
 
@@ -36,5 +37,5 @@ def test_the_peer_needs_micro_batches_of_one_size(n_micro_batches: int, fits: bo
 def test_the_plan_of_an_engine_cuts_the_layers_into_even_stages() -> None:
     plan = EngineVariant(Runner.THREADS, "one_f_one_b", 2, 5).plan(SHAPE)
     assert plan.devices == ("cpu:0", "cpu:1")
-    assert (plan.schedule, plan.n_micro_batches, plan.n_chunks) == ("one_f_one_b", 2, 5)
+    assert plan.grid == Grid(1, "one_f_one_b", 2, 5)
     assert [list(plan.stage_layers(stage)) for stage in (0, 1)] == [[0, 1], [2, 3]]

@@ -12,7 +12,7 @@ def test_layers_are_shared_out_evenly_over_two_logical_cpus() -> None:
     plan = Pipeline(n_micro_batches=1, n_chunks=8).plan(Shape(128, 32, 96, 4))
     assert plan.devices == ("cpu:0", "cpu:1")
     assert [list(plan.stage_layers(stage)) for stage in (0, 1)] == [[0, 1], [2, 3]]
-    assert (plan.n_micro_batches, plan.n_chunks) == (1, 8)
+    assert (plan.grid.n_micro_batches, plan.grid.n_chunks) == (1, 8)
 
 
 @pytest.mark.parametrize(("n_cells", "bubble"), [((1, 1), 1 / 2), ((1, 4), 1 / 5), ((2, 3), 1 / 7)])

@@ -78,7 +78,7 @@ def test_help_of_training_names_the_command_and_its_settings(
     result = command("train", ["--help"])
 
     assert result.returncode == 0
-    assert "gru_parallel.train" in result.stdout
+    assert "gru-parallel train" in result.stdout
     assert "input_length: 48" in result.stdout
     assert Path(result.stdout.splitlines()[0].rpartition(" ")[2]).is_file()
     assert list(tmp_path.iterdir()) == []

@@ -53,7 +53,7 @@ def test_the_plan_of_a_run_is_the_one_that_the_plan_command_prints(
         ("cpu:0", 3),
         ("cpu:1", 1),
     ]
-    assert (plan.schedule, plan.n_micro_batches, plan.n_chunks) == ("gpipe", 1, 4)
+    assert (plan.grid.schedule, plan.grid.n_micro_batches, plan.grid.n_chunks) == ("gpipe", 1, 4)
     table = plan_command(*overrides).out
     assert "cpu:1" in table
     assert table in ended.out

@@ -145,7 +145,7 @@ def gradients_overlap(ranks: Ranks) -> list[bool]:
         started.set()
         return exchange(*tensors, **options)
 
-    n_micro_batches = OVERLAPPING.plan.n_micro_batches
+    n_micro_batches = OVERLAPPING.plan.grid.n_micro_batches
 
     def hold_up(cell: Cell, x: Tensor) -> None:
         # Micro-batches are numbered over all replicas.
