@@ -104,7 +104,6 @@ class Cells:
             raise UsageError("A batch of 0 windows cannot be run; give at least one window.")
         n_parts = min(n_micro_batches, batch_size)
         if lengths is None:
-            check_chunks(n_chunks, n_steps)
             return _whole(batch_size, n_steps, n_parts, n_chunks)
         lengths = torch.as_tensor(lengths, device="cpu")
         check_lengths(lengths, batch_size, n_steps)
@@ -229,6 +228,7 @@ class Cells:
 @lru_cache(64)
 def _whole(batch_size: int, n_steps: int, n_micro_batches: int, n_chunks: int) -> Cells:
     """The cells of a batch of whole rows, of which each batch of an epoch has the same."""
+    check_chunks(n_chunks, n_steps)
     chunks = _slices(split_sizes(n_steps, n_chunks))
     rows = _slices(split_sizes(batch_size, n_micro_batches))
     return Cells(batch_size, n_steps, rows, (chunks,) * n_micro_batches)
