@@ -151,7 +151,8 @@ def _schema(group: str, section: DictConfig) -> type[Any]:
             f"{group}.name={as_written(name)} is not a valid {kind}; use one of"
             f" {', '.join(schemas)}."
         )
-    if any(field.name not in section for field in fields(schemas[name])):
+    # To OmegaConf, a key whose value is still missing (???) is not in a section.
+    if not {field.name for field in fields(schemas[name])} <= set(map(str, section)):
         raise UsageError(
             f"{group}.name={name} is only the name of an option; choose it, with all its settings,"
             f" by {group}={name}."
