@@ -45,13 +45,7 @@ class RunResult:
 
     @classmethod
     def read(cls, folder: Path | str) -> RunResult:
-        """Read the result of a run that has ended.
-
-        Args:
-            folder: of the run.
-
-        Returns:
-            The result; times of its timelines are rounded to ns, and begin at 0.
+        """Read the result of a run that has ended; times are rounded to ns, and begin at 0.
 
         Raises:
             UsageError: the folder lacks a file, or holds one that no run wrote.

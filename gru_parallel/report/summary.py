@@ -66,12 +66,7 @@ class Summary:
 
 
 def write_summary(summary: Summary, path: Path | str) -> None:
-    """Write the summary as strict JSON: NaN and infinite numbers become null.
-
-    Args:
-        summary: the run's result.
-        path: the JSON file to write.
-    """
+    """Write the summary as strict JSON: NaN and infinite numbers become null."""
     text = json.dumps(_strict(asdict(summary)), indent=2, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -85,15 +80,10 @@ def read_summary(path: Path | str) -> Summary:
 
 
 def results_table(summary: Summary) -> Table:
-    """Show the test metrics beside those of the baselines, the best of each in bold.
+    """Show the test metrics of a run beside those of the baselines, the best of each in bold.
 
-    Args:
-        summary: the result of a run that was tested.
-
-    Returns:
-        A table with one row for the model and each baseline, and one column per test metric. An
-        error that is unknown or not finite is never the best. The title tells if not all windows
-        were tested.
+    The table has one row for the model and each baseline, and one column per test metric. An error
+    that is unknown or not finite is never the best. The title tells if not all windows were tested.
     """
     metrics = summary.test_metrics or {}
     table = Table(title=Text(_title(summary), style="bold"), box=box.SIMPLE_HEAD)

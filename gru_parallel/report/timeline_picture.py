@@ -48,32 +48,11 @@ def draw_step(result: RunResult, path: Path | str) -> None:
         f" median of {summary.timed_steps:,} steps {format_ms(summary.step_ms)}"
     )
     devices = [stage.device_text for stage in result.plan.stages]
-    draw_timeline(result.measured, path, title, devices, note=note)
+    save_figure(timeline_figure(result.measured, title, devices, note=note), path)
 
 
-def draw_timeline(
-    timeline: Timeline,
-    path: Path | str,
-    title: str,
-    device_names: Sequence[str],
-    until_ms: float | None = None,
-    note: str = "",
-) -> None:
-    """Draw a timeline into a PNG file; equal timelines make equal files.
-
-    Args:
-        timeline: what ran when. Sends and receives are not drawn: a stage waits meanwhile.
-        path: the PNG file to write.
-        title: the picture's first line.
-        device_names: the device of each stage.
-        until_ms: where the time axis ends, in ms, so that pictures can share a scale; the end of
-            the step if None.
-        note: a remark, in small letters at the top right.
-
-    Raises:
-        ValueError: there is not one device name for each stage.
-    """
-    figure = timeline_figure(timeline, title, device_names, until_ms, note)
+def save_figure(figure: Figure, path: Path | str) -> None:
+    """Write a PNG file; equal timelines make equal files."""
     # The file would name matplotlib's version, and so depend on it.
     figure.savefig(path, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
 
@@ -85,7 +64,15 @@ def timeline_figure(
     until_ms: float | None = None,
     note: str = "",
 ) -> Figure:
-    """Draw a timeline into a figure; arguments are those of `draw_timeline`.
+    """Draw a timeline into a figure.
+
+    Args:
+        timeline: what ran when. Sends and receives are not drawn: a stage waits meanwhile.
+        title: the picture's first line.
+        device_names: the device of each stage.
+        until_ms: where the time axis ends, in ms, so that pictures can share a scale; the end of
+            the step if None.
+        note: a remark, in small letters at the top right.
 
     Returns:
         A figure of one pair of axes, stage 0 at the top, time in ms from the first start.
@@ -229,13 +216,10 @@ def _label(event: Event) -> str:
     return f"{event.action.micro_batch}.{event.action.chunk}"
 
 
-def _width_points(axes: Axes, event: Event) -> float:
-    left_ms, right_ms = axes.get_xlim()
-    axes_inches = axes.get_position().width * _WIDTH_INCHES
-    return event.duration_ms / (right_ms - left_ms) * axes_inches * _POINTS_PER_INCH
-
-
 def _usual_width_points(axes: Axes, events: Sequence[Event]) -> float:
     """The width that nine in ten cells have at least: a few thin ones do not count."""
-    widths = sorted(_width_points(axes, event) for event in events)
-    return widths[len(widths) // 10] if widths else 0.0
+    left_ms, right_ms = axes.get_xlim()
+    axes_inches = axes.get_position().width * _WIDTH_INCHES
+    durations_ms = sorted(event.duration_ms for event in events) or [0.0]
+    usual_ms = durations_ms[len(durations_ms) // 10]
+    return usual_ms / (right_ms - left_ms) * axes_inches * _POINTS_PER_INCH

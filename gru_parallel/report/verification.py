@@ -31,39 +31,26 @@ def cuts_heading(settings: Settings) -> Text:
 
 def cuts_tables(cuts: Sequence[Cut], settings: Settings) -> Iterator[Table]:
     """Show the cuts three times: by where, by how, and by what is cut; at most 80 columns wide."""
-    yield _cuts_table(
-        cuts,
-        settings,
+    columns: tuple[dict[str, Callable[[Cut], str]], ...] = (
         {
             "blocks of": lambda cut: _layers(cut.placement.layers_per_block),
             "stages on": lambda cut: _devices(cut.placement.device_map),
         },
-    )
-    yield _cuts_table(
-        cuts,
-        settings,
         {
             "schedule": lambda cut: cut.schedule,
             "cut into": lambda cut: f"{cut.n_micro_batches} x {cut.n_chunks} cells",
         },
-    )
-    yield _cuts_table(
-        cuts,
-        settings,
         {
             "directions": lambda cut: "both" if cut.kind.bidirectional else "one",
             "sequences": lambda cut: _steps(cut.kind.lengths, settings),
         },
     )
+    for labels in columns:
+        yield _cuts_table(cuts, settings, labels)
 
 
 def starts_tables(answers: Sequence[Answer], settings: Settings) -> Iterator[Table]:
-    """Show the answers about h_0: of several `nn.GRU`s, and of this library's blocks.
-
-    Args:
-        answers: grouped by what they are made of.
-        settings: of sizes and the promise.
-    """
+    """Show the answers about h_0, in a table for each thing that they are made of in turn."""
     each = layers_each(settings.num_layers)
     several = f"{settings.num_layers // each} GRUs of {_layers(each)}"
     titles = {
@@ -92,13 +79,7 @@ def starts_tables(answers: Sequence[Answer], settings: Settings) -> Iterator[Tab
 
 
 def verdict(cuts: Sequence[Cut], answers: Sequence[Answer], tolerance: float) -> Text:
-    """The last line: whether all promises are kept, or else the worst cut and the first answer.
-
-    Args:
-        cuts: every cut.
-        answers: every answer about h_0.
-        tolerance: how far apart results may be that should be equal.
-    """
+    """The last line: whether all promises are kept, or else the worst cut and the first answer."""
     broken_cuts = [cut for cut in cuts if not cut.is_kept(tolerance)]
     broken_answers = [answer for answer in answers if not answer.is_kept(tolerance)]
     if not broken_cuts and not broken_answers:

@@ -101,8 +101,8 @@ def run_blocks(
     layers_each: int,
     policies: Sequence[str],
     batches: Sequence[Sequences],
-    h_0: Tensor | None = None,
-    learned: Tensor | None = None,
+    h_0: Tensor | None,
+    learned: Tensor | None,
 ) -> Found:
     """Run this library's blocks, spread over devices and cut into micro-batches and chunks.
 

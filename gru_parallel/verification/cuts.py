@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from torch import nn
-
 from gru_parallel.dropin.gru import GRU
 from gru_parallel.schedule import SCHEDULES
 from gru_parallel.verification.devices import device_pools
 from gru_parallel.verification.difference import Differences, compare
-from gru_parallel.verification.sequences import draw_gru, draw_sequences, run, shorten
+from gru_parallel.verification.sequences import draw_gru, draw_sequences, run
 from gru_parallel.verification.settings import Settings
 
 GRIDS = ((1, 1), (1, 4), (2, 5))
@@ -74,15 +72,21 @@ def measure_cuts(settings: Settings) -> Iterator[Cut]:
     """Compare every way to cut with one `nn.GRU` of the same weights."""
     for kind in kinds(settings):
         whole = draw_gru(settings, bidirectional=kind.bidirectional)
-        sequences = draw_sequences(settings, bidirectional=kind.bidirectional)
-        if kind.lengths is not None:
-            sequences = shorten(sequences, kind.lengths)
+        sequences = draw_sequences(settings, bidirectional=kind.bidirectional, lengths=kind.lengths)
         expected = run(whole, sequences)
-        for placement, schedule, grid in product(
+        for placement, schedule, (n_micro_batches, n_chunks) in product(
             placements(settings, bidirectional=kind.bidirectional), SCHEDULES, GRIDS
         ):
-            actual = run(_cut(whole, placement, schedule, grid), sequences)
-            yield Cut(kind, placement, schedule, *grid, compare(actual, expected))
+            cut = GRU.from_torch(
+                whole,
+                blocks=placement.layers_per_block,
+                device_map=placement.device_map,
+                schedule=schedule,
+                n_micro_batches=n_micro_batches,
+                n_chunks=n_chunks,
+            )
+            found = compare(run(cut, sequences), expected)
+            yield Cut(kind, placement, schedule, n_micro_batches, n_chunks, found)
 
 
 def kinds(settings: Settings) -> list[Kind]:
@@ -107,16 +111,3 @@ def placements(settings: Settings, *, bidirectional: bool) -> Iterator[Placement
 def spread(devices: list[str], n_blocks: int) -> tuple[str, ...]:
     """Spread blocks evenly over devices, in order."""
     return tuple(devices[block * len(devices) // n_blocks] for block in range(n_blocks))
-
-
-def _cut(whole: nn.GRU, placement: Placement, schedule: str, grid: tuple[int, int]) -> GRU:
-    n_micro_batches, n_chunks = grid
-    device_map = placement.device_map
-    return GRU.from_torch(
-        whole,
-        blocks=placement.layers_per_block,
-        device_map=None if device_map is None else list(device_map),
-        schedule=schedule,
-        n_micro_batches=n_micro_batches,
-        n_chunks=n_chunks,
-    )

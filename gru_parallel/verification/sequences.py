@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -65,15 +65,13 @@ def draw_gru(settings: Settings, *, bidirectional: bool = False) -> nn.GRU:
 
 
 def draw_sequences(
-    settings: Settings, *, bidirectional: bool = False, number: int = 0
+    settings: Settings,
+    *,
+    bidirectional: bool = False,
+    lengths: tuple[int, ...] | None = None,
+    number: int = 0,
 ) -> Sequences:
-    """Draw whole sequences, all as long as the longest.
-
-    Args:
-        settings: sizes, precision and seed.
-        bidirectional: whether the GRU is.
-        number: of the batch, for several of the same settings.
-    """
+    """Draw a batch for a GRU of these sizes and directions: of one number always the same."""
     generator = torch.Generator().manual_seed(settings.seed + number + 1)
     n_directions = 2 if bidirectional else 1
 
@@ -87,20 +85,14 @@ def draw_sequences(
         h_0=draw(*states),
         dy=draw(*steps, settings.hidden_size * n_directions),
         dh_n=draw(*states),
+        lengths=lengths,
     )
 
 
-def shorten(sequences: Sequences, lengths: tuple[int, ...]) -> Sequences:
-    """Shorten each sequence to its length."""
-    return replace(sequences, lengths=lengths)
-
-
 def run(gru: nn.Module, sequences: Sequences) -> Results:
-    """Run a batch forward and backward.
+    """Run a batch forward and backward through `nn.GRU`, or a module that is called as it is.
 
-    Args:
-        gru: `nn.GRU`, or a module that is called as it is.
-        sequences: the batch; if lengths are unequal, it is passed as a `PackedSequence`.
+    A batch with lengths is passed as a `PackedSequence`.
     """
     x = sequences.x.clone().requires_grad_()
     h_0 = sequences.h_0.clone().requires_grad_()

@@ -91,14 +91,13 @@ class _Case:
         names = [name for name, _ in self.whole.named_parameters()]
         return Found(found.output, dict(zip(names, found.gradients.values(), strict=True)))
 
-    def blocks(self, first: str, later: str) -> Found:
-        policies = self.policies(first, later)
-        return run_blocks(
-            self.whole, self.settings, self.each, policies, [self.batch], self.batch.h_0
-        )
-
-    def policies(self, first: str, later: str) -> list[str]:
-        return [first] + [later] * (self.settings.num_layers // self.each - 1)
+    def blocks(
+        self, first: str, later: str, *after: Sequences, learned: Tensor | None = None
+    ) -> Found:
+        policies = [first] + [later] * (self.settings.num_layers // self.each - 1)
+        h_0 = self.batch.h_0 if first in ("given", "zeros") else None
+        batches = (self.batch, *after)
+        return run_blocks(self.whole, self.settings, self.each, policies, batches, h_0, learned)
 
 
 def _plain_answers(case: _Case) -> Iterator[Answer]:
@@ -129,10 +128,7 @@ def _learned_answer(case: _Case) -> Answer:
     one = case.one(h_0)
     learned = {f"h_0_l{k}": state for k, state in enumerate(gradient(states))}
     expected = Found(one.output, one.gradients | learned)
-    policies = case.policies("learned", "learned")
-    found = run_blocks(
-        case.whole, case.settings, case.each, policies, [case.batch], learned=states.detach()
-    )
+    found = case.blocks("learned", "learned", learned=states.detach())
     return _answer("blocks", "learned", "a parameter", found, expected)
 
 
@@ -140,8 +136,7 @@ def _carry_answer(case: _Case) -> Answer:
     after = draw_sequences(case.settings, number=1)
     _, h_n = case.whole(case.batch.x)
     expected = run_plain(case.whole, after, h_n.detach())
-    policies = case.policies("carry", "carry")
-    found = run_blocks(case.whole, case.settings, case.each, policies, [case.batch, after])
+    found = case.blocks("carry", "carry", after)
     return _answer("blocks", "carry", "its last h_n, detached", found, expected)
 
 

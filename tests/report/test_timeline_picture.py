@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from matplotlib.image import imread
 from gru_parallel.report.timeline_picture import (
     COLOURS,
     IDLE_COLOUR,
-    draw_timeline,
+    save_figure,
     timeline_figure,
 )
 from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
@@ -25,6 +25,10 @@ Simulated = Callable[..., Timeline]
 Bar = tuple[int, str, float, float]  # stage, colour, start and end in ms
 
 DEVICES = [f"cuda:{index}" for index in range(8)]
+
+
+def draw(timeline: Timeline, devices: Sequence[str], path: Path) -> None:
+    save_figure(timeline_figure(timeline, "a step", devices), path)
 
 
 def axes_of(figure: Figure) -> Axes:
@@ -203,7 +207,7 @@ def test_heading_and_rows_lie_inside_the_picture(simulated: Simulated, n_stages:
 
 def test_the_file_is_a_png_with_all_colours_in_it(tmp_path: Path, simulated: Simulated) -> None:
     path = tmp_path / "timeline.png"
-    draw_timeline(simulated(2, 1, 8), path, "a step", DEVICES[:2])
+    draw(simulated(2, 1, 8), DEVICES[:2], path)
 
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     pixels = np.rint(imread(path)[..., :3] * 255).astype(int).reshape(-1, 3)
@@ -215,7 +219,7 @@ def test_thousands_of_thin_cells_still_show_their_colours(
     tmp_path: Path, simulated: Simulated
 ) -> None:
     path = tmp_path / "timeline.png"
-    draw_timeline(simulated(1, 8, 256), path, "a step", DEVICES[:1])
+    draw(simulated(1, 8, 256), DEVICES[:1], path)
 
     pixels = np.rint(imread(path)[..., :3] * 255).astype(int)
     middle = pixels[pixels.shape[0] // 2]
@@ -231,10 +235,9 @@ def test_equal_timelines_give_equal_files_also_from_other_threads(
 ) -> None:
     timeline = simulated(2, 1, 4)
     paths = [tmp_path / f"{number}.png" for number in range(3)]
-    draw_timeline(timeline, paths[0], "a step", DEVICES[:2])
+    draw(timeline, DEVICES[:2], paths[0])
     workers = [
-        threading.Thread(target=draw_timeline, args=(timeline, path, "a step", DEVICES[:2]))
-        for path in paths[1:]
+        threading.Thread(target=draw, args=(timeline, DEVICES[:2], path)) for path in paths[1:]
     ]
     for worker in workers:
         worker.start()
@@ -245,21 +248,22 @@ def test_equal_timelines_give_equal_files_also_from_other_threads(
 
 
 def test_a_timeline_without_events_is_an_empty_picture(tmp_path: Path) -> None:
-    draw_timeline(Timeline(2, ()), tmp_path / "timeline.png", "a step", DEVICES[:2])
+    draw(Timeline(2, ()), DEVICES[:2], tmp_path / "timeline.png")
 
     assert (tmp_path / "timeline.png").stat().st_size > 0
 
 
-def test_one_device_name_is_needed_for_each_stage(tmp_path: Path, simulated: Simulated) -> None:
+def test_one_device_name_is_needed_for_each_stage(simulated: Simulated) -> None:
     with pytest.raises(ValueError, match="3 device names for 2 stages"):
-        draw_timeline(simulated(2, 1, 1), tmp_path / "timeline.png", "a step", DEVICES[:3])
+        timeline_figure(simulated(2, 1, 1), "a step", DEVICES[:3])
 
 
 def test_drawing_leaves_pyplot_and_torch_alone(tmp_path: Path) -> None:
     code = (
-        "import sys; from gru_parallel.report.timeline_picture import draw_timeline; "
+        "import sys; from gru_parallel.report.timeline_picture import save_figure; "
+        "from gru_parallel.report.timeline_picture import timeline_figure; "
         "from gru_parallel.schedule import Timeline; "
-        "draw_timeline(Timeline(1, ()), sys.argv[1], 'a step', ['cpu:0']); "
+        "save_figure(timeline_figure(Timeline(1, ()), 'a step', ['cpu:0']), sys.argv[1]); "
         "print({'matplotlib.pyplot', 'torch'} & sys.modules.keys())"
     )
     done = subprocess.run(
