@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 Command = Callable[[Sequence[str]], int]
 """From the command line without the program to the exit status."""
 
-PLAN_HELP = """python -m gru_parallel.plan [setting=value ...]
+PLAN_HELP = """gru-parallel plan [setting=value ...]
 
 Prints the plan that a run with these settings would have, and trains nothing. The devices that it
-names need not exist here. `python -m gru_parallel.train --help` lists the settings."""
+names need not exist here. `gru-parallel train --help` lists the settings."""
 
-VERIFY_HELP = """python -m gru_parallel.verify [setting=value ...]
+VERIFY_HELP = """gru-parallel verify [setting=value ...]
 
 Makes one nn.GRU, cuts it in every way (blocks of 1, 2, ... layers, stages on devices, schedules,
 micro-batches, chunks, one direction and both, equal and unequal lengths), and shows how far

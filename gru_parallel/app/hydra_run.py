@@ -100,6 +100,12 @@ def run_hydra(arguments: Sequence[str], prepared: Prepared | None, load: Load[Pr
         if is_in_task:
             raise
         return fail(_fault_of_hydra(error, arguments), USAGE_ERROR)
+    except BrokenPipeError:
+        if is_in_task:
+            raise
+        # Whoever read a help text has had enough; Python would complain when it flushes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         if is_in_task:
             raise

@@ -1,5 +1,6 @@
 """`gru-parallel` runs any of the commands, and `--version` and `--help` say what there is."""
 
+import subprocess
 import sys
 
 import pytest
@@ -51,3 +52,14 @@ def test_a_command_gets_its_settings(
 
     assert status == 0
     assert "schedule: gpipe" in out
+
+
+def test_who_reads_only_the_beginning_of_a_help_text_gets_no_error() -> None:
+    command = [sys.executable, "-m", "gru_parallel.train", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert (process.returncode, said) == (0, b"")

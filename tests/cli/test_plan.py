@@ -69,7 +69,7 @@ def test_help_says_what_the_command_does(flag: str, plan_command: RunCommand) ->
     ended = plan_command(flag)
 
     assert ended.status == 0
-    assert ended.out.startswith("python -m gru_parallel.plan [setting=value ...]")
+    assert ended.out.startswith("gru-parallel plan [setting=value ...]")
 
 
 def test_help_of_training_names_the_command_and_its_settings(

@@ -208,7 +208,7 @@ def test_help_names_every_setting_and_its_default(verify_command: RunCommand) ->
     ended = verify_command("--help")
 
     assert ended.status == 0
-    assert ended.out.startswith("python -m gru_parallel.verify [setting=value ...]")
+    assert ended.out.startswith("gru-parallel verify [setting=value ...]")
     defaults = Settings()
     for name in ("num_layers", "hidden_size", "batch_size", "dtype", "seed"):
         assert f"\n{name}={getattr(defaults, name)} " in ended.out
