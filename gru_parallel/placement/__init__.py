@@ -2,7 +2,7 @@
 
 from gru_parallel.placement.cluster import Cluster, Device
 from gru_parallel.placement.cost import LayerCost, block_costs, gru_layer_cost, linear_cost
-from gru_parallel.placement.device_map import parse_device_map
+from gru_parallel.placement.device_map import parse_device_map, spread
 from gru_parallel.placement.grid import Grid
 from gru_parallel.placement.model_spec import BlockSpec, ModelSpec, cut_stack
 from gru_parallel.placement.partition import partition
@@ -23,4 +23,5 @@ __all__ = [
     "linear_cost",
     "parse_device_map",
     "partition",
+    "spread",
 ]

@@ -3,7 +3,7 @@
 It only counts: how long a layer takes depends on its device, which cluster.py knows.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import reduce
 from operator import add
 
@@ -39,14 +39,8 @@ class LayerCost:
 
     def __add__(self, after: "LayerCost") -> "LayerCost":
         """Add the cost of the layers that follow."""
-        return LayerCost(
-            forward_flops=self.forward_flops + after.forward_flops,
-            backward_flops=self.backward_flops + after.backward_flops,
-            n_parameters=self.n_parameters + after.n_parameters,
-            activation_bytes=self.activation_bytes + after.activation_bytes,
-            reverse_forward_flops=self.reverse_forward_flops + after.reverse_forward_flops,
-            is_barrier=self.is_barrier or after.is_barrier,
-        )
+        sums = LayerCost(*map(add, astuple(self), astuple(after)))
+        return replace(sums, is_barrier=self.is_barrier or after.is_barrier)
 
     @property
     def total_flops(self) -> float:
@@ -68,7 +62,7 @@ def gru_layer_cost(
     bidirectional: bool = False,
     is_barrier: bool = False,
 ) -> LayerCost:
-    """Estimate the cost of one layer of `nn.GRU`, in float32.
+    """Estimate the cost of one layer of `nn.GRU`, in float32, for a whole batch and window.
 
     Only the two matrix products of the gates count as work: with x of shape (time, batch,
     input_size), they multiply by weights of shapes (3 * hidden_size, input_size) and
@@ -78,18 +72,7 @@ def gru_layer_cost(
     Kept for backward are, for each step and sample, the layer's input and seven times hidden_size
     of gates, states and intermediate results. That is what `nn.GRU` saves on the CPU: 8 *
     hidden_size where input_size equals hidden_size. A bidirectional layer counts as two layers,
-    each with its own order of the input.
-
-    Args:
-        input_size: width of the input.
-        hidden_size: width of the hidden state.
-        n_steps: time steps of the window.
-        batch_size: samples of the batch.
-        bidirectional: whether the layer runs in both directions of time.
-        is_barrier: whether the layer is a barrier in time; a bidirectional one always is.
-
-    Returns:
-        The layer's cost for the whole batch and the whole window.
+    each with its own order of the input, and is always a barrier in time.
     """
     n_directions = 2 if bidirectional else 1
     n_rows = n_steps * batch_size
@@ -110,14 +93,8 @@ def gru_layer_cost(
 def linear_cost(in_features: int, out_features: int, n_rows: int) -> LayerCost:
     """Estimate the cost of an `nn.Linear` in float32, as encoders and heads use it.
 
-    Args:
-        in_features: width of the input.
-        out_features: width of the output.
-        n_rows: rows that it is applied to: batch x time steps for an encoder or a head at every
-            step, batch for a head at the end of the window.
-
-    Returns:
-        The layer's cost for all rows. F keeps the input.
+    It is applied to batch x time steps rows by an encoder or a head at every step, to batch rows by
+    a head at the end of the window. F keeps the input.
     """
     n_weights = in_features * out_features
     forward_flops = 2.0 * n_weights * n_rows
@@ -132,13 +109,7 @@ def linear_cost(in_features: int, out_features: int, n_rows: int) -> LayerCost:
 def block_costs(model: ModelSpec, n_steps: int, batch_size: int) -> tuple[LayerCost, ...]:
     """Estimate the cost of each block, the encoder's with the first and the head's with the last.
 
-    Args:
-        model: the model.
-        n_steps: time steps of the window.
-        batch_size: samples of the batch.
-
-    Returns:
-        The cost of each block, in order.
+    It is that of a batch of windows of `n_steps`.
     """
     n_rows = n_steps * batch_size
     costs = [

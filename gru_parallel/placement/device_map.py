@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import TypeGuard
 
 from gru_parallel.errors import UsageError
 from gru_parallel.placement.plan import StagePlan
@@ -45,113 +46,116 @@ def parse_device_map(
         UsageError: the map has the wrong form or length, a block twice or not at all, a device that
             does not exist, or one that returns after another.
     """
-    if isinstance(device_map, Mapping):
-        entries = _read_ranges(device_map, n_blocks)
-    elif isinstance(device_map, Sequence) and not isinstance(device_map, str | bytes):
-        entries = _read_list(device_map, n_blocks)
-    else:
-        raise _not_a_map(device_map, n_blocks)
-    stages = tuple(
-        _read_stage(device_map, blocks, device, available, check_exists)
-        for blocks, device in entries
-    )
-    merged = _merge(stages)
-    _refuse_return(device_map, merged)
+    shown = _show(device_map)
+    try:
+        if shown in ("", "[]", "{}"):
+            raise UsageError(
+                f"is empty, but the model has {_count(n_blocks)}; write one entry per block, or"
+                " leave it out to have the blocks placed for you."
+            )
+        if isinstance(device_map, Mapping):
+            entries = _read_ranges(device_map, n_blocks)
+        elif _is_list(device_map):
+            entries = _read_list(device_map, n_blocks)
+        else:
+            raise _not_a_map(device_map, n_blocks)
+        stages = tuple(
+            _read_stage(blocks, device, available, check_exists) for blocks, device in entries
+        )
+        merged = _merge(stages)
+        _refuse_return(merged)
+    except UsageError as error:
+        raise UsageError(f"placement.device_map={shown} {error}") from None
     return merged if merge else stages
 
 
+def spread(devices: Sequence[str], n_blocks: int) -> tuple[str, ...]:
+    """Spread blocks evenly over devices, in order: the device of each block."""
+    return tuple(devices[block * len(devices) // n_blocks] for block in range(n_blocks))
+
+
+# The messages of errors below continue what `parse_device_map` puts before them.
+
+
+def _is_list(device_map: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(device_map, Sequence) and not isinstance(device_map, str | bytes)
+
+
 def _read_list(device_map: Sequence[object], n_blocks: int) -> list[tuple[range, object]]:
-    if not device_map:
-        raise _empty(device_map, n_blocks)
     if len(device_map) != n_blocks:
         entries = "1 entry" if len(device_map) == 1 else f"{len(device_map)} entries"
-        raise _error(
-            device_map,
+        raise UsageError(
             f"has {entries}, but the model has {_count(n_blocks)}; write one entry per block, "
-            "that is, one for each model.layers_per_block layers.",
+            "that is, one for each model.layers_per_block layers."
         )
     return [(range(block, block + 1), device) for block, device in enumerate(device_map)]
 
 
 def _read_ranges(device_map: Mapping[object, object], n_blocks: int) -> list[tuple[range, object]]:
-    if not device_map:
-        raise _empty(device_map, n_blocks)
-    entries = [
-        (_read_range(device_map, key, n_blocks), device) for key, device in device_map.items()
-    ]
+    entries = [(_read_range(key, n_blocks), device) for key, device in device_map.items()]
     entries.sort(key=lambda entry: (entry[0].start, entry[0].stop))
     next_block = 0
-    for blocks, _ in entries:
+    # With an empty range at the end, because blocks may be missing there, too.
+    for blocks in (*(blocks for blocks, _ in entries), range(n_blocks, n_blocks)):
         if blocks.start < next_block:
-            raise _error(
-                device_map, f"names block {blocks.start} more than once; name each block once."
-            )
-        _refuse_gap(device_map, range(next_block, blocks.start))
+            raise UsageError(f"names block {blocks.start} more than once; name each block once.")
+        if missing := range(next_block, blocks.start):
+            raise UsageError(f"gives no device to {_blocks(missing)}; name every block once.")
         next_block = blocks.stop
-    _refuse_gap(device_map, range(next_block, n_blocks))
     return entries
 
 
-def _read_range(device_map: Mapping[object, object], key: object, n_blocks: int) -> range:
+def _read_range(key: object, n_blocks: int) -> range:
     is_key = isinstance(key, str | int) and not isinstance(key, bool)
     match = BLOCK_RANGE.fullmatch(str(key)) if is_key else None
     if match is None:
-        raise _error(
-            device_map, f"has the key {key!r}; write a block or a range of blocks, like 3 or 0-3."
-        )
+        raise UsageError(f"has the key {key!r}; write a block or a range of blocks, like 3 or 0-3.")
     first = int(match["first"])
     last = first if match["last"] is None else int(match["last"])
     if last < first:
-        raise _error(device_map, f"has the range {key} backwards; write {last}-{first}.")
+        raise UsageError(f"has the range {key} backwards; write {last}-{first}.")
     if last >= n_blocks:
-        raise _error(
-            device_map,
+        raise UsageError(
             f"names block {last}, but the model has {_count(n_blocks)}; "
-            f"name {_blocks(range(n_blocks))} only.",
+            f"name {_blocks(range(n_blocks))} only."
         )
     return range(first, last + 1)
 
 
 def _read_stage(
-    device_map: object, blocks: range, device: object, available: Sequence[str], check_exists: bool
+    blocks: range, device: object, available: Sequence[str], check_exists: bool
 ) -> StagePlan:
     both = device.split("+") if isinstance(device, str) else [device]
-    names = [_read_device(device_map, one, available, check_exists) for one in both]
+    names = [_read_device(one, available, check_exists) for one in both]
     if len(names) > 2 or len(set(names)) < len(names):
-        raise _error(
-            device_map,
+        raise UsageError(
             f"has the device {device!r}; write one device, or two different ones for the two "
-            "directions of a bidirectional block, like cuda:0+cuda:1.",
+            "directions of a bidirectional block, like cuda:0+cuda:1."
         )
     reverse = names[1] if len(names) == 2 else None
     return StagePlan(names[0], blocks.start, len(blocks), reverse)
 
 
-def _read_device(
-    device_map: object, device: object, available: Sequence[str], check_exists: bool
-) -> str:
+def _read_device(device: object, available: Sequence[str], check_exists: bool) -> str:
     if isinstance(device, str) and device.isdecimal():
         # One of the two in 0+1.
         device = int(device)
     if isinstance(device, int) and not isinstance(device, bool):
         if 0 <= device < len(available):
             return available[device]
-        raise _error(
-            device_map,
+        raise UsageError(
             f"has the device number {device}, which does not exist; count from 0 in "
-            f"{_list_devices(available)}, or write a name.",
+            f"{_list_devices(available)}, or write a name."
         )
     match = DEVICE_NAME.fullmatch(device) if isinstance(device, str) else None
     if match is None:
-        raise _error(
-            device_map,
-            f"has the device {device!r}; write a name like cuda:0 or cpu:1, or a number like 0.",
+        raise UsageError(
+            f"has the device {device!r}; write a name like cuda:0 or cpu:1, or a number like 0."
         )
     name = f"{match['kind']}:{int(match['index'] or 0)}"
     if check_exists and name not in available:
-        raise _error(
-            device_map,
-            f"names {name}, which does not exist; use one of {_list_devices(available)}.",
+        raise UsageError(
+            f"names {name}, which does not exist; use one of {_list_devices(available)}."
         )
     return name
 
@@ -161,76 +165,43 @@ def _merge(stages: Sequence[StagePlan]) -> tuple[StagePlan, ...]:
     return tuple(replace(run[0], n_blocks=sum(stage.n_blocks for stage in run)) for run in runs)
 
 
-def _refuse_return(device_map: object, stages: Sequence[StagePlan]) -> None:
+def _refuse_return(stages: Sequence[StagePlan]) -> None:
     seen: set[str] = set()
+    returning: list[str] = []
+    texts = []
     for stage in stages:
         again = [device for device in stage.devices if device in seen]
-        if again:
-            raise _error(
-                device_map,
-                f"returns to {again[0]} after another device: {_describe(stages)}; "
-                "give each device consecutive blocks.",
-            )
+        texts.append(f"{_blocks(stage.blocks)} on {stage.device_text}{' again' if again else ''}")
+        returning += again
         seen.update(stage.devices)
-
-
-def _describe(stages: Sequence[StagePlan]) -> str:
-    texts = []
-    seen: set[str] = set()
-    for stage in stages:
-        again = "" if seen.isdisjoint(stage.devices) else " again"
-        texts.append(f"{_blocks(stage.blocks)} on {stage.device_text}{again}")
-        seen.update(stage.devices)
-    return ", ".join(texts)
-
-
-def _refuse_gap(device_map: object, missing: range) -> None:
-    if missing:
-        raise _error(device_map, f"gives no device to {_blocks(missing)}; name every block once.")
+    if returning:
+        raise UsageError(
+            f"returns to {returning[0]} after another device: {', '.join(texts)}; "
+            "give each device consecutive blocks."
+        )
 
 
 def _not_a_map(device_map: object, n_blocks: int) -> UsageError:
     if not isinstance(device_map, str | int) or isinstance(device_map, bool):
-        return _error(
-            device_map,
+        return UsageError(
             f"is of type {type(device_map).__name__}; write a list of one device per block, like "
-            "[cuda:0,cuda:1], or ranges of blocks, like {0-3:cuda:0,4-7:cuda:1}.",
+            "[cuda:0,cuda:1], or ranges of blocks, like {0-3:cuda:0,4-7:cuda:1}."
         )
-    if device_map == "":
-        return _empty(device_map, n_blocks)
     devices = [device.strip() for device in str(device_map).split(",")]
-    return _error(
-        device_map,
+    example = spread(devices, n_blocks)
+    if n_blocks > LONGEST_EXAMPLE:
+        example = (example[0], "...", example[-1])
+    return UsageError(
         f"has no brackets; write one entry per block, for {_count(n_blocks)} as in "
-        f"placement.device_map={_example(devices, n_blocks)}.",
+        f"placement.device_map=[{','.join(example)}]."
     )
-
-
-def _example(devices: Sequence[str], n_blocks: int) -> str:
-    """Write the device map that spreads the devices evenly over the blocks."""
-    spread = [devices[block * len(devices) // n_blocks] for block in range(n_blocks)]
-    if n_blocks <= LONGEST_EXAMPLE:
-        return f"[{','.join(spread)}]"
-    return f"[{spread[0]},...,{spread[-1]}]"
-
-
-def _empty(device_map: object, n_blocks: int) -> UsageError:
-    return _error(
-        device_map,
-        f"is empty, but the model has {_count(n_blocks)}; "
-        "write one entry per block, or leave it out to have the blocks placed for you.",
-    )
-
-
-def _error(device_map: object, rest: str) -> UsageError:
-    return UsageError(f"placement.device_map={_show(device_map)} {rest}")
 
 
 def _show(device_map: object) -> str:
     if isinstance(device_map, Mapping):
         text = "{" + ",".join(f"{key}:{device}" for key, device in device_map.items()) + "}"
-    elif isinstance(device_map, Sequence) and not isinstance(device_map, str | bytes):
-        text = "[" + ",".join(str(device) for device in device_map) + "]"
+    elif _is_list(device_map):
+        text = "[" + ",".join(map(str, device_map)) + "]"
     else:
         text = str(device_map)
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."

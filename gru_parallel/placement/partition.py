@@ -53,14 +53,8 @@ def _best_cut(
 ) -> Cut[Value]:
     """Find the cut of least value and, among equals, of the lexicographically least sizes.
 
-    Args:
-        weights: the items.
-        n_parts: number of parts.
-        join: value of a part, given its sum, together with the parts after it, given their value.
-        nothing: value of no parts at all.
-
-    Returns:
-        The value of the best cut, and the sizes of its parts.
+    `join` gives the value of a part, given its sum, together with the parts after it, given their
+    value; `nothing` is the value of no parts at all.
     """
     sums = list(accumulate(weights, initial=0))
 

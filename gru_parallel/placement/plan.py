@@ -121,12 +121,6 @@ class Plan:
     def from_json(cls, text: str) -> "Plan":
         """Read a plan that `to_json` wrote, in this version or in the first one.
 
-        Args:
-            text: the JSON.
-
-        Returns:
-            The plan.
-
         Raises:
             UsageError: the text is not JSON, of another version, lacks a key, has one too many,
                 holds a value of the wrong type, or describes an impossible plan.

@@ -18,16 +18,8 @@ def make_plan(
     """Cut the blocks into as many stages as there are devices, the slowest as fast as can be.
 
     The devices are assumed to be equally fast. Where there are more devices than blocks, the last
-    ones stay idle.
-
-    Args:
-        block_costs: cost of each block, with the encoder in the first and the head in the last.
-        devices: their names, in the order in which they are used.
-        num_layers: layers of the whole stack.
-        grid: how the stack and its batches are cut.
-
-    Returns:
-        The plan with the smallest largest sum of forward and backward operations of a stage.
+    ones stay idle. Of all plans that use the devices in their order, this one has the smallest
+    largest sum of forward and backward operations of a stage.
 
     Raises:
         ValueError: the number of costs is not the number of blocks.

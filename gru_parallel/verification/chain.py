@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from gru_parallel.engine import ThreadEngine, existing_devices
 from gru_parallel.model import GRUStack, StackModel, StepHead, SumLoss, Windows
-from gru_parallel.placement import Grid
+from gru_parallel.placement import Grid, spread
 from gru_parallel.planning import plan_from_device_map
-from gru_parallel.verification.cuts import spread
 from gru_parallel.verification.devices import device_pools
 from gru_parallel.verification.sequences import INPUT_SIZE, Sequences, gradient
 from gru_parallel.verification.settings import Settings

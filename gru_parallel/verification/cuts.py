@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from gru_parallel.dropin.gru import GRU
+from gru_parallel.placement import spread
 from gru_parallel.schedule import SCHEDULES
 from gru_parallel.verification.devices import device_pools
 from gru_parallel.verification.difference import Differences, compare
@@ -106,8 +107,3 @@ def placements(settings: Settings, *, bidirectional: bool) -> Iterator[Placement
                 yield Placement(layers_per_block, spread(pool[:n_stages], n_blocks))
             if bidirectional and len(pool) >= 2:
                 yield Placement(layers_per_block, ("+".join(pool[:2]),) * n_blocks)
-
-
-def spread(devices: list[str], n_blocks: int) -> tuple[str, ...]:
-    """Spread blocks evenly over devices, in order."""
-    return tuple(devices[block * len(devices) // n_blocks] for block in range(n_blocks))

@@ -4,8 +4,9 @@ from itertools import product
 
 import pytest
 
+from gru_parallel.placement import spread
 from gru_parallel.schedule import SCHEDULES
-from gru_parallel.verification.cuts import GRIDS, kinds, measure_cuts, placements, spread
+from gru_parallel.verification.cuts import GRIDS, kinds, measure_cuts, placements
 from gru_parallel.verification.settings import Settings
 from gru_parallel.verification.starts import layers_each
 
