@@ -1,4 +1,4 @@
-"""BorrowedStack: stages whose blocks compute with the weights of somebody else's module."""
+"""BorrowedStack: stages whose blocks compute with the weights of the caller's module."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ class Loan:
     """A weight that the blocks compute with.
 
     Attributes:
-        weight: of the module; None where something stands in for the parameter, and is new at each
-            call.
+        weight: of the module; None where a parametrization computes it, at each call.
         leaf: what the blocks have in its place.
     """
 
@@ -210,7 +209,7 @@ class BorrowedStack:
 
 
 def _on(device: torch.device, weight: Tensor) -> Tensor:
-    """Move a parameter, or copy what stands in for one, to a device, if it is not there."""
+    """Move a parameter, or copy a computed weight, to a device, if it is not there."""
     if not isinstance(weight, nn.Parameter):
         return weight.detach().to(device)
     if weight.device != device:

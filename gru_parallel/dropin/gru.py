@@ -241,7 +241,7 @@ class GRU(nn.GRU):
             extras: `blocks`, `device_map`, `n_micro_batches`, `n_chunks`, `schedule`.
 
         Raises:
-            TypeError: it is no `nn.GRU`.
+            TypeError: it is not an `nn.GRU`.
         """
         copy: Self = _copy(gru, cls, **extras)
         return copy

@@ -42,6 +42,6 @@ class Channel(Protocol):
         """Wake every waiting stage with `Aborted`, and tell the others when they begin an action.
 
         Args:
-            error: what a stage failed with; None where somebody else ends the step.
+            error: what a stage failed with; None if the caller ends the step.
         """
         ...

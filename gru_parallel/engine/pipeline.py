@@ -31,10 +31,10 @@ class PipelineEngine:
     """Trains and evaluates a model cut into stages, each with a device and one worker thread.
 
     Each call runs the model as it is at that moment: modules may be replaced, frozen or
-    parametrized in between, as long as the blocks remain as many as the plan's. What works on each
-    time step of each row alone may stand before and after the stack, and is cut with it. An encoder
-    that looks further, or is not known not to (see `looks_beyond`), runs on whole batches in the
-    caller's thread, on the first stage's device, before the pipeline; a head that does is refused.
+    parametrized in between, as long as the number of blocks is that of the plan. Modules before and
+    after the stack that work on each time step of each row alone are cut with it. An encoder that
+    may look further (see `looks_beyond`) runs on whole batches, in the caller's thread and on the
+    first stage's device, before the pipeline; a head that may look further is refused.
 
     Opens itself at the first call; `close` ends the threads, and a later call opens it again.
     Usable as a context manager. Python threads that call one engine take turns.
@@ -276,7 +276,7 @@ class PipelineEngine:
         return head.total
 
     def _no_predictions(self, x: Tensor) -> Tensor:
-        """Return what stands for predictions where none come out: those of no rows."""
+        """Return the predictions of a process in which none come out: those of no rows."""
         head = self.model.head
         time = (x.shape[1],) if head.every_step else ()
         return x.new_zeros(0, *time, *head.output_shape, device=self._stages[-1].lane.device)

@@ -59,7 +59,7 @@ def with_gradients(
     Args:
         loss: a scalar.
         sources: the tensors that the gradients belong to, with whatever history they have; one
-            that stands there twice gets the sum.
+            that occurs twice gets the sum.
         gradients: one for each source, of its shape and device; None where there is none.
         read: tensors that must not be changed in place before `backward`.
 
@@ -68,7 +68,7 @@ def with_gradients(
         without `retain_graph`, or where a tensor of `read` has been changed; and a second
         derivative is refused with a RuntimeError.
     """
-    # One without a gradient is no source: its hooks would be called with nothing.
+    # Those without a gradient are left out: their hooks would be called with None.
     pairs = [(s, g) for s, g in zip(sources, gradients, strict=True) if g is not None]
     return _release(loss, [g for _, g in pairs], read, *(s for s, _ in pairs))
 

@@ -23,19 +23,19 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class StandIns:
-    """What the stages compute with in one call.
+    """What the stages compute with.
 
-    Weights are read from the caller's modules once, as those give them at that moment: parameters,
-    what a parametrization makes, what a hook before `forward` sets. A stand-in is a copy of a
-    module that shares all with it but its weights: in their place it has leaves that share their
-    memory. B differentiates by the leaves, and what it finds for a leaf is then handed to the
-    weight that it stands for, once, and by it to whatever the weight is made of, by the caller's
-    own autograd. So hooks of parameters, shared weights and parametrizations are no business of a
-    pipeline's.
+    Weights are read from the caller's modules once, as they are at that moment: parameters, what a
+    parametrization computes, what a hook before `forward` sets. A stand-in is a copy of a module
+    that shares everything with it except the weights; in their place it has leaves that share their
+    memory. B differentiates by the leaves. The gradient of a leaf is then given, once, to the
+    weight that it stands for, and the caller's autograd passes it on to whatever the weight was
+    computed from. So a pipeline has no special case for hooks of parameters, shared weights and
+    parametrizations.
 
     Attributes:
         are_lasting: whether another call can compute with the same ones, if the modules stay as
-            they are: no weight is made anew at each call, or is a copy on another device.
+            they are: no weight is computed at each call, or is a copy on another device.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class StandIns:
         def block(module: Block) -> Block:
             of_reverse = set() if stage.second_device is None else set(module.reverse_parts)
             other = device if stage.second_device is None else stage.second_device.lane.device
-            # What stands twice in a stack, or in a block, is two, with gradients of their own.
+            # A module that occurs twice in a stack, or in a block, gets two, with a gradient each.
             return self._make(module, lambda part: other if part in of_reverse else device, None)
 
         shared: dict[nn.Module, nn.Module] = {}
@@ -71,7 +71,7 @@ class StandIns:
 
     def weights(self, leaves: Iterable[Tensor]) -> list[Tensor]:
         """Return the weights that leaves stand for."""
-        # What is no leaf, as a state that a hook has made without a gradient, stands for itself.
+        # A tensor that is not a leaf, such as a state set by a hook, stands for itself.
         return [self._weights.get(leaf, leaf) for leaf in leaves]
 
     def _make(self, module: M, device_of: DeviceOf, made: dict[nn.Module, nn.Module] | None) -> M:
@@ -125,7 +125,7 @@ class StandIns:
     def _leaf(self, weight: Tensor, device: torch.device) -> Tensor:
         # It was moved, or stages share it.
         self.are_lasting = self.are_lasting and weight.device == device
-        # A prediction may be asked for in inference mode, and a training step come next.
+        # The first call may be a prediction in inference mode, and the next a training step.
         with torch.inference_mode(mode=False):
             weight = weight.to(device)
             leaf = weight.detach()

@@ -61,7 +61,7 @@ class Workers:
             return
         self._process = os.getpid()
         self._intra_op_threads = torch.get_num_threads()
-        # Workers know only their queue, so whoever is dropped unclosed still ends them.
+        # Threads know only their queue, so Workers that are dropped unclosed still end them.
         self._finalizer = weakref.finalize(self, _stop, self._jobs)
         try:
             self._start()

@@ -135,7 +135,7 @@ class BidirectionalSection:
         handed = outer[cells.n_chunks - 1].state
         dh_n = handed if dh_n is None else dh_n if handed is None else dh_n + handed
         dx, dh_in = self._run_back(layers, dy, dh_n)
-        # Where the state is learned, that is where its gradient goes; else to whoever gave it.
+        # The gradient goes to the weight if the state is learned, otherwise to whatever gave it.
         (dh_0,) = self._of_joined.of_inputs([h_in], [dh_in], [h_in])
         self.states.dh_0[micro_batch] = [dh_0]
         if not self._wants_dx:

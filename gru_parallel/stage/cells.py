@@ -206,7 +206,7 @@ class Cells:
         What lies after a row's end comes as zero, even where it is NaN.
         """
         (rows, steps), runs = self.place(cell), self.runs(cell)
-        # Not x[rows, steps], which is no slice where it is all of x: a vmap over B knows slices.
+        # Not x[rows, steps], which is not a slice where it is all of x: a vmap over B needs slices.
         piece = _narrow(x, 0, rows) if isinstance(rows, slice) else x[rows]
         piece = _narrow(piece, 1, steps)
         if runs is not None:

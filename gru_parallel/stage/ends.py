@@ -138,7 +138,7 @@ class HeadSection:
 
 
 class OutputSection:
-    """The outputs of the blocks themselves, for whoever back-propagates from them later.
+    """The outputs of the blocks themselves, for a caller that back-propagates from them later.
 
     Attributes:
         outputs: by cell, shape (time, rows, features).
@@ -164,7 +164,7 @@ class OutputSection:
 
 
 def place(cells: Cells, cell: Cell, *, every_step: bool) -> Place:
-    """Say where a cell's predictions, and targets, stand in a batch, (batch, [time,] ...)."""
+    """Return the index of a cell's predictions, and targets, in a batch, (batch, [time,] ...)."""
     if every_step:
         return cells.place(cell)
     first, stop = cells.ended(cell)

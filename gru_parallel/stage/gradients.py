@@ -14,7 +14,7 @@ from gru_parallel.stage.spec import PassSpec, Purpose
 class SectionGradients:
     """The gradients of one section: those of its inputs cell by cell, and those of its weights.
 
-    B asks for the first, and cannot wait; W, the second, can be asked for when B has been through.
+    B needs the first at once. W, the second, can be asked for at any time after B.
 
     Args:
         weights: the tensors that are differentiated by; those that need no gradient get none.

@@ -23,7 +23,7 @@ def check_forwards(model: StackModel, *, is_cut: bool) -> None:
     """Refuse a `forward` of the caller's own that a pipeline would not call, or not as a whole.
 
     Args:
-        model: encoder and head are seen to elsewhere.
+        model: of the caller; its encoder and head are checked in pieces.py.
         is_cut: whether there is more than one cell.
 
     Raises:
@@ -46,7 +46,7 @@ def check_forwards(model: StackModel, *, is_cut: bool) -> None:
     parts = [(part, nn.GRU) for block in model.gru.gru_blocks for part in block.gru_parts]
     blocks = [(block, GRUBlock) for block in model.gru.gru_blocks if block.n_directions == 1]
     for module, kind in (*parts, *blocks) if is_cut else ():
-        # Where one object's forward was replaced, no stand-in can be made of it.
+        # If the forward of one object was replaced, making its stand-in is refused.
         is_own = "forward" not in module.__dict__ and not has_forward_of(module, kind)
         if is_own and not is_declared(module):
             raise UsageError(
@@ -73,7 +73,7 @@ def refuse_hooks(model: StackModel, *, is_cut: bool) -> None:
     Hooks on parameters are called once a step, as always.
 
     Args:
-        model: whose encoder is seen to elsewhere.
+        model: of the caller; its encoder is checked in pieces.py.
         is_cut: whether there is more than one cell.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What may stand before and after the stack when a batch is cut: encoders and heads."""
+"""What may come before and after the stack when a batch is cut: encoders and heads."""
 
 from __future__ import annotations
 

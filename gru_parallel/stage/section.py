@@ -1,7 +1,7 @@
 """Section: a part of a stage that runs in one way. What goes from one to the next is a parcel.
 
-A stage is a row of sections. What one gives out, the next takes in, cell by cell; where a barrier
-in time stands, a section keeps cells until it can continue.
+A stage is a row of sections. What one gives out, the next takes in, cell by cell; at a
+barrier in time, a section keeps cells until it can continue.
 """
 
 from __future__ import annotations
