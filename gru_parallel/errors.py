@@ -27,6 +27,11 @@ def in_other_words(error: UsageError, names: Mapping[str, str]) -> UsageError:
     return UsageError(message)
 
 
+def counted(number: int, noun: str, plural: str = "s") -> str:
+    """Say how many there are, as in `1 block` and `2 blocks`."""
+    return f"{number} {noun}{'' if number == 1 else plural}"
+
+
 def check_positive(setting: str, value: object) -> None:
     """Raise a UsageError that names the setting if a size is not a whole number of at least 1."""
     # bool is an int to Python, and `true` is no size.

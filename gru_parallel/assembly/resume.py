@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from gru_parallel.config.schema import Config, as_written, by_full_name, plain
 from gru_parallel.data import SeriesDataModule
-from gru_parallel.errors import UsageError, in_other_words
+from gru_parallel.errors import UsageError, counted, in_other_words
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.resume import Beginning, Progress, check_same_optimizer
 
@@ -72,7 +72,7 @@ def check_resume(
 
 def _words(done: Progress, config: Config, changes: Sequence[str]) -> str:
     """Describe what a run is resumed from, whether anything is left to train, and what differs."""
-    steps, epochs = _count(done.steps, "step"), _count(done.epochs, "epoch")
+    steps, epochs = counted(done.steps, "step"), counted(done.epochs, "epoch")
     words = f"Resumed from {config.ckpt_path}, which has done {epochs} and {steps}"
     for limit, number in (("max_epochs", done.epochs), ("max_steps", done.steps)):
         at_most = getattr(config.trainer, limit)
@@ -99,7 +99,7 @@ def _check_end(done: Progress, config: Config) -> None:
     max_epochs = config.trainer.max_epochs
     if isinstance(max_epochs, int) and 0 <= max_epochs < done.epochs:
         raise UsageError(
-            f"ckpt_path has done {_count(done.epochs, 'epoch')}, more than trainer.max_epochs="
+            f"ckpt_path has done {counted(done.epochs, 'epoch')}, more than trainer.max_epochs="
             f"{max_epochs}; set it to at least {done.epochs}, which only tests, or to more."
         )
 
@@ -158,7 +158,3 @@ def _one(value: Any) -> Any:
 
 def _setting(name: str, value: Any) -> str:
     return f"{name}={as_written(value)}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

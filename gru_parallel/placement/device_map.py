@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TypeGuard
 
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import UsageError, counted
 from gru_parallel.placement.plan import StagePlan
 
 DEVICE_NAME = re.compile(r"(?P<kind>[a-z]+)(?::(?P<index>[0-9]+))?")
@@ -50,8 +50,8 @@ def parse_device_map(
     try:
         if shown in ("", "[]", "{}"):
             raise UsageError(
-                f"is empty, but the model has {_count(n_blocks)}; write one entry per block, or"
-                " leave it out to have the blocks placed for you."
+                f"is empty, but the model has {counted(n_blocks, 'block')}; write one entry per"
+                " block, or leave it out to have the blocks placed for you."
             )
         if isinstance(device_map, Mapping):
             entries = _read_ranges(device_map, n_blocks)
@@ -83,10 +83,10 @@ def _is_list(device_map: object) -> TypeGuard[Sequence[object]]:
 
 def _read_list(device_map: Sequence[object], n_blocks: int) -> list[tuple[range, object]]:
     if len(device_map) != n_blocks:
-        entries = "1 entry" if len(device_map) == 1 else f"{len(device_map)} entries"
+        entries = "entry" if len(device_map) == 1 else "entries"
         raise UsageError(
-            f"has {entries}, but the model has {_count(n_blocks)}; write one entry per block, "
-            "that is, one for each model.layers_per_block layers."
+            f"has {len(device_map)} {entries}, but the model has {counted(n_blocks, 'block')};"
+            " write one entry per block, that is, one for each model.layers_per_block layers."
         )
     return [(range(block, block + 1), device) for block, device in enumerate(device_map)]
 
@@ -100,7 +100,7 @@ def _read_ranges(device_map: Mapping[object, object], n_blocks: int) -> list[tup
         if blocks.start < next_block:
             raise UsageError(f"names block {blocks.start} more than once; name each block once.")
         if missing := range(next_block, blocks.start):
-            raise UsageError(f"gives no device to {_blocks(missing)}; name every block once.")
+            raise UsageError(f"gives no device to {named_blocks(missing)}; name every block once.")
         next_block = blocks.stop
     return entries
 
@@ -116,8 +116,8 @@ def _read_range(key: object, n_blocks: int) -> range:
         raise UsageError(f"has the range {key} backwards; write {last}-{first}.")
     if last >= n_blocks:
         raise UsageError(
-            f"names block {last}, but the model has {_count(n_blocks)}; "
-            f"name {_blocks(range(n_blocks))} only."
+            f"names block {last}, but the model has {counted(n_blocks, 'block')}; "
+            f"name {named_blocks(range(n_blocks))} only."
         )
     return range(first, last + 1)
 
@@ -171,7 +171,8 @@ def _refuse_return(stages: Sequence[StagePlan]) -> None:
     texts = []
     for stage in stages:
         again = [device for device in stage.devices if device in seen]
-        texts.append(f"{_blocks(stage.blocks)} on {stage.device_text}{' again' if again else ''}")
+        where = f"{named_blocks(stage.blocks)} on {stage.device_text}"
+        texts.append(f"{where} again" if again else where)
         returning += again
         seen.update(stage.devices)
     if returning:
@@ -192,7 +193,7 @@ def _not_a_map(device_map: object, n_blocks: int) -> UsageError:
     if n_blocks > LONGEST_EXAMPLE:
         example = (example[0], "...", example[-1])
     return UsageError(
-        f"has no brackets; write one entry per block, for {_count(n_blocks)} as in "
+        f"has no brackets; write one entry per block, for {counted(n_blocks, 'block')} as in "
         f"placement.device_map=[{','.join(example)}]."
     )
 
@@ -207,11 +208,8 @@ def _show(device_map: object) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
-def _count(n_blocks: int) -> str:
-    return "1 block" if n_blocks == 1 else f"{n_blocks} blocks"
-
-
-def _blocks(blocks: range) -> str:
+def named_blocks(blocks: range) -> str:
+    """Name consecutive blocks, as in `block 3` and `blocks 0-3`."""
     first, last = blocks[0], blocks[-1]
     return f"block {first}" if first == last else f"blocks {first}-{last}"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gru_parallel.errors import UsageError
 from gru_parallel.placement.cost import LayerCost
-from gru_parallel.placement.device_map import parse_device_map
+from gru_parallel.placement.device_map import named_blocks, parse_device_map
 from gru_parallel.placement.grid import Grid
 from gru_parallel.placement.partition import partition
 from gru_parallel.placement.plan import Plan, StagePlan
@@ -70,10 +70,8 @@ def check_reverse_devices(plan: Plan, bidirectional: Sequence[bool]) -> None:
     for stage in plan.stages:
         if stage.reverse_device is None or any(bidirectional[block] for block in stage.blocks):
             continue
-        first, last = stage.blocks[0], stage.blocks[-1]
-        blocks = f"block {first}" if first == last else f"blocks {first}-{last}"
         raise UsageError(
-            f"placement.device_map gives {blocks} two devices, {stage.device_text}, which only a"
-            " bidirectional block can use, one for each direction; give it one device, or set"
-            " model.bidirectional."
+            f"placement.device_map gives {named_blocks(stage.blocks)} two devices,"
+            f" {stage.device_text}, which only a bidirectional block can use, one for each"
+            " direction; give it one device, or set model.bidirectional."
         )

@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gru_parallel.errors import counted
 from gru_parallel.placement import Plan
 from gru_parallel.planning import Planned
 from gru_parallel.report.units import format_bytes, format_ms, format_percent
@@ -59,22 +60,18 @@ def _span(layers: range) -> str:
 def _caption(planned: Planned) -> list[Text]:
     plan, grid, timeline = planned.plan, planned.plan.grid, planned.timeline
     lines = [
-        f"schedule: {grid.schedule}, {_count(grid.n_micro_batches, 'micro-batch', 'es')} x "
-        f"{_count(grid.n_chunks, 'chunk')}",
+        f"schedule: {grid.schedule}, {counted(grid.n_micro_batches, 'micro-batch', 'es')} x "
+        f"{counted(grid.n_chunks, 'chunk')}",
         f"predicted: step {format_ms(timeline.step_ms)}, bubble {format_percent(timeline.bubble)}",
     ]
     if grid.truncate is not None:
-        lines.append(f"gradients of the state cut every {_count(grid.truncate, 'chunk')}")
+        lines.append(f"gradients of the state cut every {counted(grid.truncate, 'chunk')}")
     lines += _barriers(planned)
     lines += _shared_devices(plan)
     if planned.idle_devices:
         lines.append(f"idle, without a stage: {', '.join(planned.idle_devices)}")
     # Text, because rich would take what is in brackets or between colons for its markup.
     return [Text(line) for line in lines]
-
-
-def _count(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def _barriers(planned: Planned) -> list[str]:

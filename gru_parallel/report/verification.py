@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gru_parallel.errors import counted
 from gru_parallel.report.units import format_difference
 from gru_parallel.verification.cuts import Cut
 from gru_parallel.verification.difference import largest_of_each
@@ -33,7 +34,7 @@ def cuts_tables(cuts: Sequence[Cut], settings: Settings) -> Iterator[Table]:
     """Show the cuts three times: by where, by how, and by what is cut; at most 80 columns wide."""
     columns: tuple[dict[str, Callable[[Cut], str]], ...] = (
         {
-            "blocks of": lambda cut: _layers(cut.placement.layers_per_block),
+            "blocks of": lambda cut: counted(cut.placement.layers_per_block, "layer"),
             "stages on": lambda cut: _devices(cut.placement.device_map),
         },
         {
@@ -52,7 +53,7 @@ def cuts_tables(cuts: Sequence[Cut], settings: Settings) -> Iterator[Table]:
 def starts_tables(answers: Sequence[Answer], settings: Settings) -> Iterator[Table]:
     """Show the answers about h_0, in a table for each thing that they are made of in turn."""
     each = layers_each(settings.num_layers)
-    several = f"{settings.num_layers // each} GRUs of {_layers(each)}"
+    several = f"{settings.num_layers // each} GRUs of {counted(each, 'layer')}"
     titles = {
         "nn.GRU": (f"{several}, one after the other", "later ones begin with"),
         "blocks": (f"{several} as blocks of gru_parallel", "model.h_0"),
@@ -131,10 +132,6 @@ def _cuts_table(
     return table
 
 
-def _layers(number: int) -> str:
-    return "1 layer" if number == 1 else f"{number} layers"
-
-
 def _steps(lengths: tuple[int, ...] | None, settings: Settings) -> str:
     if lengths is None:
         return f"{settings.n_steps} steps"
@@ -152,7 +149,8 @@ def _where(cut: Cut) -> str:
     directions = "both directions" if cut.kind.bidirectional else "one direction"
     lengths = "whole" if cut.kind.lengths is None else "unequal"
     return (
-        f"{directions}, {lengths} sequences, blocks of {_layers(cut.placement.layers_per_block)},"
+        f"{directions}, {lengths} sequences,"
+        f" blocks of {counted(cut.placement.layers_per_block, 'layer')},"
         f" {_devices(cut.placement.device_map)}, {cut.schedule},"
         f" {cut.n_micro_batches} x {cut.n_chunks} cells"
     )
