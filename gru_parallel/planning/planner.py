@@ -58,20 +58,15 @@ def plan_from_device_map(
 
 
 def check_reverse_devices(plan: Plan, bidirectional: Sequence[bool]) -> None:
-    """Refuse a second device where there is no second direction.
-
-    Args:
-        plan: the plan.
-        bidirectional: for each block, whether it runs in both directions of time.
+    """Refuse a second device where there is no second direction; `bidirectional` is by block.
 
     Raises:
         UsageError: a stage names two devices and has no bidirectional block.
     """
     for stage in plan.stages:
-        if stage.reverse_device is None or any(bidirectional[block] for block in stage.blocks):
-            continue
-        raise UsageError(
-            f"placement.device_map gives {named_blocks(stage.blocks)} two devices,"
-            f" {stage.device_text}, which only a bidirectional block can use, one for each"
-            " direction; give it one device, or set model.bidirectional."
-        )
+        if stage.reverse_device and not any(bidirectional[block] for block in stage.blocks):
+            raise UsageError(
+                f"placement.device_map gives {named_blocks(stage.blocks)} two devices,"
+                f" {stage.device_text}, which only a bidirectional block can use, one for each"
+                " direction; give it one device, or set model.bidirectional."
+            )

@@ -18,11 +18,7 @@ Value = TypeVar("Value")
 
 
 def check_alike(ranks: Ranks, facts: Mapping[str, str]) -> None:
-    """Check that all ranks have the same value of each fact.
-
-    Args:
-        ranks: all of them call this.
-        facts: this rank's values, by name.
+    """Check that all ranks, each of which calls this, have the same facts: values by name.
 
     Raises:
         UsageError: on every rank, if they differ; it names the first fact that differs.
@@ -36,11 +32,7 @@ def check_alike(ranks: Ranks, facts: Mapping[str, str]) -> None:
 
 
 def check_one_gpu_per_rank(ranks: Ranks, gpu: str | None) -> None:
-    """Check that no two ranks share a GPU.
-
-    Args:
-        ranks: all of them call this.
-        gpu: a name of this rank's GPU that is unique over all machines; None on the CPU.
+    """Check that no two ranks, each of which calls this with its `gpu_identity`, share a GPU.
 
     Raises:
         UsageError: on every rank, if two share one.

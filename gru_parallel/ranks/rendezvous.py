@@ -105,17 +105,12 @@ class Rendezvous:
 
 
 def meet(store: Store, launch: Launch, timeout_s: float) -> Rendezvous:
-    """Wait until every rank has registered at the store.
+    """Wait until every rank has registered at the store of the run, for `timeout_s` at most.
 
     A launcher's store outlives the ranks, and the launchers of several machines count their
     restarts separately. So every process registers with a new token. Rank 0 invites the processes
     that it finds, and the rendezvous is complete once all that were invited have accepted. A
     process that has ended accepts nothing, so rank 0 invites anew when another has replaced it.
-
-    Args:
-        store: of the run.
-        launch: of this process.
-        timeout_s: how long to wait for the others.
 
     Raises:
         UsageError: another process has registered as this rank.

@@ -16,13 +16,9 @@ from gru_parallel.report.units import format_bytes, format_ms, format_percent
 def plan_table(planned: Planned) -> Table:
     """Show the plan, one row per stage, and the predicted step below; at most 80 columns wide.
 
-    Args:
-        planned: the plan, with its costs and devices.
-
-    Returns:
-        A table of stage, device, layers, parameters, memory and predicted time of one step; the
-        caption has the schedule, the predicted step time and bubble, barriers in time, and devices
-        that idle or carry several stages.
+    The columns are stage, device, layers, parameters, memory and predicted time of one step. The
+    caption has the schedule, the predicted step time and bubble, barriers in time, and devices that
+    idle or carry several stages.
     """
     plan, costs, memory_bytes = planned.plan, planned.stage_costs, planned.stage_memory_bytes
     table = Table(

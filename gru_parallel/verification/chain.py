@@ -110,12 +110,9 @@ def run_blocks(
         settings: sizes and devices.
         layers_each: layers of each block, a divisor of those of `whole`.
         policies: where the state of each block comes from.
-        batches: run one after the other.
+        batches: run one after the other; the last one's results are returned.
         h_0: for blocks whose policy is `given`, shape (num_layers, batch, hidden_size).
         learned: for blocks whose policy is `learned`, shape (num_layers, hidden_size).
-
-    Returns:
-        The results of the last batch.
     """
     stack = GRUStack(
         INPUT_SIZE,
