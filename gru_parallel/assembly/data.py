@@ -13,6 +13,7 @@ from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.data.series_data import SeriesData
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
+from gru_parallel.model.head import HEADS
 
 Data = TypeVar("Data", bound=SeriesData)
 
@@ -39,7 +40,7 @@ def build_data(config: Config, kind: type[Data], replica: int = 0) -> Data:
         min_input_length=data.min_input_length,
         order=data.order,
         stride=data.stride,
-        task=config.model.head,
+        task="every_step" if HEADS[config.model.head].every_step else "window",
         centre=data.centre,
         season_length=data.season_length,
         seed=config.seed,

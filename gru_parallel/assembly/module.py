@@ -10,7 +10,8 @@ from torch import nn
 from gru_parallel.assembly.model_spec import model_spec
 from gru_parallel.assembly.optimizer import check_optimizer, optimizer_maker, scheduler_maker
 from gru_parallel.config.schema import Config
-from gru_parallel.model import LOSSES, GRUStack, StackModel, StepHead, WindowHead
+from gru_parallel.model import LOSSES, GRUStack, StackModel
+from gru_parallel.model.head import HEADS
 from gru_parallel.training import SeriesModule
 
 
@@ -67,11 +68,8 @@ def _build_model(
         h_0=model.h_0,
         kept_blocks=kept_blocks,
     )
-    head: WindowHead | StepHead
-    if spec.every_step:
-        head = StepHead(last.output_size, n_targets)
-    else:
-        head = WindowHead(last.output_size, (config.data.horizon, n_targets))
+    kind = HEADS[model.head]
+    head = kind.for_forecast(last.output_size, config.data.horizon, n_targets)
     if kept_blocks is not None and len(spec.blocks) - 1 not in kept_blocks:
         head.to("meta")
     return StackModel(encoder, stack, head)

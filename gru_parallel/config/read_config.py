@@ -152,9 +152,12 @@ def _schema(group: str, section: DictConfig) -> type[Any]:
             f" {', '.join(schemas)}."
         )
     # To OmegaConf, a key whose value is still missing (???) is not in a section.
-    if not {field.name for field in fields(schemas[name])} <= set(map(str, section)):
+    given = set(map(str, section))
+    missing = [field.name for field in fields(schemas[name]) if field.name not in given]
+    if missing:
         raise UsageError(
-            f"{group}.name={name} is only the name of an option; choose it, with all its settings,"
+            f"{group}.name={name} is only the name of an option, without its"
+            f" {', '.join(missing)}; choose it, with all its settings,"
             f" by {group}={name}."
         )
     return schemas[name]

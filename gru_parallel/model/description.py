@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gru_parallel.model.head import Head, StepHead, WindowHead
+from gru_parallel.model.head import HEADS, Head
 from gru_parallel.model.stack import GRUStack
 from gru_parallel.model.stack_model import StackModel
 
@@ -45,9 +45,10 @@ def model_from(description: Mapping[str, Any]) -> StackModel:
     encoder, head = dict(description["encoder"]), dict(description["head"])
     n_channels = encoder.pop("in_features", None)
     first = nn.Identity() if n_channels is None else nn.Linear(n_channels, **encoder)
+    # Checkpoints did not always have the name.
     every_step = head.pop("every_step")
-    last: Head = StepHead(**head) if every_step else WindowHead(**head)
-    return StackModel(first, GRUStack(**description["stack"]), last).to(
+    kind: Any = HEADS[head.pop("name", "every_step" if every_step else "window")]
+    return StackModel(first, GRUStack(**description["stack"]), kind(**head)).to(
         _TYPES[description["dtype"]]
     )
 
@@ -65,14 +66,12 @@ def _describe_encoder(encoder: nn.Module) -> dict[str, Any] | None:
     }
 
 
-def _describe_head(head: nn.Module) -> dict[str, Any] | None:
-    if type(getattr(head, "linear", None)) is not nn.Linear:
+def _describe_head(head: Head) -> dict[str, Any] | None:
+    name = next((name for name, kind in HEADS.items() if type(head) is kind), None)
+    if name is None or type(head.linear) is not nn.Linear:
         return None
-    if type(head) is WindowHead:
-        shape: dict[str, Any] = {"output_shape": tuple(head.output_shape)}
-    elif type(head) is StepHead:
-        (n_outputs,) = head.output_shape
-        shape = {"n_outputs": n_outputs}
-    else:
-        return None
-    return {"every_step": head.every_step, "hidden_size": head.linear.in_features, **shape}
+    shape: dict[str, Any] = {"output_shape": tuple(head.output_shape)}
+    if head.every_step:
+        shape = {"n_outputs": head.output_shape[0]}
+    described = {"name": name, "every_step": head.every_step}
+    return {**described, "hidden_size": head.linear.in_features, **shape}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -25,6 +26,11 @@ class WindowHead(nn.Module):
         super().__init__()
         self.output_shape = output_shape
         self.linear = nn.Linear(hidden_size, prod(output_shape))
+
+    @classmethod
+    def for_forecast(cls, hidden_size: int, horizon: int, n_targets: int) -> Self:
+        """Make a head that forecasts each target for `horizon` steps: (horizon, n_targets)."""
+        return cls(hidden_size, (horizon, n_targets))
 
     def forward(self, y: Tensor) -> Tensor:
         """Predict from a chunk that ends the window.
@@ -58,6 +64,12 @@ class StepHead(nn.Module):
         self.output_shape = (n_outputs,)
         self.linear = nn.Linear(hidden_size, n_outputs)
 
+    @classmethod
+    def for_forecast(cls, hidden_size: int, horizon: int, n_targets: int) -> Self:
+        """Make a head that forecasts each target, at every step `horizon` steps ahead of it."""
+        del horizon
+        return cls(hidden_size, n_targets)
+
     def forward(self, y: Tensor) -> Tensor:
         """Predict at every step of a chunk.
 
@@ -72,3 +84,6 @@ class StepHead(nn.Module):
 
 
 Head = WindowHead | StepHead
+
+HEADS: dict[str, type[Head]] = {"window": WindowHead, "every_step": StepHead}
+"""The heads by the name that the settings and checkpoints have for them."""

@@ -97,8 +97,8 @@ def check_head(head: Head, cells: Cells, *, is_whole: bool) -> None:
     raise UsageError(
         f"The head runs on the pieces of a batch, but {beyond} in it may look beyond one time step"
         " of one row, or draws random numbers. Use one micro-batch, one replica and whole windows"
-        " (and one chunk, unless the head is a WindowHead), or, if each prediction depends on its"
-        f" own row and step alone, {DECLARE}."
+        " (and one chunk, unless the head keeps WindowHead.forward), or, if each prediction depends"
+        f" on its own row and step alone, {DECLARE}."
     )
 
 

@@ -58,3 +58,12 @@ def test_what_is_not_of_this_library_is_not_described() -> None:
 
     assert describe(encoder) is None
     assert describe(head) is None
+
+
+@pytest.mark.parametrize("kind", ["without encoder", "an encoder without bias"])
+def test_a_description_without_the_name_of_the_head_is_read(kind: str) -> None:
+    description = describe(MODELS[kind])
+    assert description is not None
+    del description["head"]["name"]
+
+    assert str(model_from(description)) == str(MODELS[kind])

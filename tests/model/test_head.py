@@ -3,7 +3,10 @@
 import pytest
 import torch
 
+from gru_parallel.config.overrides import compose_config
+from gru_parallel.config.read_config import read_config
 from gru_parallel.model import StepHead, WindowHead
+from gru_parallel.model.head import HEADS
 
 
 @pytest.mark.parametrize("output_shape", [(5, 2), (10,), (1, 1)])
@@ -34,3 +37,16 @@ def test_a_step_head_gives_a_prediction_a_step_batch_first() -> None:
 def test_heads_say_whether_they_predict_every_step() -> None:
     assert StepHead(6, 4).every_step
     assert not WindowHead(6, (4,)).every_step
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head_forecasts_all_targets(name: str) -> None:
+    head = HEADS[name].for_forecast(6, horizon=5, n_targets=2)
+
+    shape = (3, 7, 2) if head.every_step else (3, 5, 2)
+    assert head(torch.randn(7, 3, 6)).shape == shape
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head_is_a_setting(name: str) -> None:
+    assert read_config(compose_config([f"model.head={name}"])).model.head == name
