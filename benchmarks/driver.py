@@ -86,7 +86,7 @@ def go_on(rounds: Sequence[Round], limits: Limits, elapsed_s: float, in_rounds_s
         rounds: those run so far, at least one.
         limits: how long to measure.
         elapsed_s: time taken so far.
-        in_rounds_s: the part of it that the rounds took; the next one is taken to be average.
+        in_rounds_s: the part of it that the rounds took; the next one is assumed to be average.
     """
     if len(undisturbed(rounds)) >= limits.n_rounds or len(rounds) >= limits.max_rounds:
         return False

@@ -59,7 +59,7 @@ class EngineVariant:
         return own if self.n_chunks == 1 and own.is_possible else None
 
     def fits(self, shape: Shape) -> bool:
-        """Whether a step of this shape has a row a micro-batch and a time step a chunk."""
+        """Whether a step of this shape has one row per micro-batch and one time step per chunk."""
         return self.n_micro_batches <= shape.batch_size and self.n_chunks <= shape.n_steps
 
     def plan(self, shape: Shape) -> Plan:

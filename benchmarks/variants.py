@@ -67,7 +67,7 @@ class Pipeline:
         return (N_STAGES - 1) / (self.n_micro_batches * self.n_chunks + N_STAGES - 1)
 
     def fits(self, shape: Shape) -> bool:
-        """Whether a step of this shape has a row a micro-batch and a time step a chunk."""
+        """Whether a step of this shape has one row per micro-batch and one time step per chunk."""
         return self.n_micro_batches <= shape.batch_size and self.n_chunks <= shape.n_steps
 
     def plan(self, shape: Shape) -> Plan:
@@ -134,7 +134,7 @@ class DropIn:
         return f"gru_parallel.GRU {where} M={self.n_micro_batches} C={self.n_chunks}"
 
     def fits(self, shape: Shape) -> bool:
-        """Whether a step of this shape has a row a micro-batch and a time step a chunk."""
+        """Whether a step of this shape has one row per micro-batch and one time step per chunk."""
         return self.n_micro_batches <= shape.batch_size and self.n_chunks <= shape.n_steps
 
     def device_map(self, num_layers: int) -> list[str] | None:

@@ -19,7 +19,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 """How far a result may be off, relative to the largest entry of what it is compared with."""
 
 CUTS_OF_4 = ([4], [2, 2], [1, 3], [3, 1], [1, 1, 1, 1])
-"""Blocks a stage: every kind of device map of four blocks."""
+"""Blocks per stage: every kind of device map of four blocks."""
 
 
 def build_model(

@@ -10,9 +10,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import Self
 
@@ -193,8 +195,19 @@ def rank_environment(rank: int, n_ranks: int, port: int) -> dict[str, str]:
     }
 
 
+FIRST_PORT, PORTS_OF_A_WORKER, N_WORKERS = 20_000, 1_500, 8
+
+
 def free_port() -> int:
-    """Return a port that nothing listens at now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """Return a port that nothing listens at now.
+
+    Below those that the system gives out by itself, and from a range of its own for each process
+    that shares the tests, so that none of them is taken before the ranks come to it.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + worker % N_WORKERS * PORTS_OF_A_WORKER
+    for port in SystemRandom().sample(range(first, first + PORTS_OF_A_WORKER), PORTS_OF_A_WORKER):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"every port from {first} on is in use")

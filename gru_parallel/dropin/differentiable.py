@@ -123,7 +123,7 @@ class _Back(torch.autograd.Function):
 
 
 class _Outputs(torch.autograd.Function):
-    """Gives the outputs out; its backward takes their gradients down for `_Back`."""
+    """Gives out the outputs; its backward keeps their gradients for `_Back`."""
 
     @staticmethod
     def forward(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import is_
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
@@ -110,11 +111,11 @@ class BorrowedModel:
             stage.modules = stand_ins.of_stage(stage, stage.modules)
         here = [stage.modules for stage in self._own_stages]
         self._weights = stand_ins.weights(leaf for modules in here for leaf in modules.weights())
-        made = (part for modules in here for top in modules.all_modules for part in top.modules())
+        parts = (part for modules in here for top in modules.all_modules for part in top.modules())
         self._model = model if stand_ins.are_lasting else None
         self._is_watched = _has_any_global_hook()
-        # What was made must not change either, as by a forward that sets an attribute.
-        self._contents = [(part, _contents_of(part)) for part in (*model.modules(), *made)]
+        # The stand-ins must not change either, as by a forward that sets an attribute.
+        self._contents = [(part, _contents_of(part)) for part in (*model.modules(), *parts)]
         self._forms = [(weight, _form_of(weight)) for weight in model.parameters()]
 
     def _is_as_before(self, model: StackModel) -> bool:
@@ -154,20 +155,19 @@ class BorrowedModel:
 
 
 def _contents_of(part: nn.Module) -> list[object]:
-    """List what a module consists of; compared by identity."""
+    """List what a module consists of, names included; compared by identity."""
     kind = type(part)
-    return [
-        *part.__dict__.values(),
-        *part._parameters.values(),
-        *part._modules.values(),
-        *part._forward_hooks.values(),
-        *part._forward_pre_hooks.values(),
-        *part._backward_hooks.values(),
-        *part._backward_pre_hooks.values(),
-        *(value for p in part._parameters.values() if p is not None for value in vars(p).values()),
-        kind,
-        kind.forward,
+    found: list[Mapping[Any, object]] = [
+        vars(part),
+        part._parameters,
+        part._modules,
+        part._forward_hooks,
+        part._forward_pre_hooks,
+        part._backward_hooks,
+        part._backward_pre_hooks,
+        *(vars(weight) for weight in part._parameters.values() if weight is not None),
     ]
+    return [kind, kind.forward, *(each for d in found for pair in d.items() for each in pair)]
 
 
 def _form_of(weight: Tensor) -> tuple[object, ...]:

@@ -74,30 +74,32 @@ class StandIns:
         # A tensor that is not a leaf, such as a state set by a hook, stands for itself.
         return [self._weights.get(leaf, leaf) for leaf in leaves]
 
-    def _make(self, module: M, device_of: DeviceOf, made: dict[nn.Module, nn.Module] | None) -> M:
-        if made is not None and module in made:
-            return cast(M, made[module])
+    def _make(self, module: M, device_of: DeviceOf, shared: dict[nn.Module, nn.Module] | None) -> M:
+        if shared is not None and module in shared:
+            return cast(M, shared[module])
         if "forward" in module.__dict__ or isinstance(module, torch.jit.ScriptModule):
             raise UsageError(
                 f"The forward of a {type(module).__name__} was replaced, or compiled to a script,"
                 " and reads its own weights, not those of a pipeline; write a class with that"
                 " forward instead."
             )
-        if is_parametrized(module) or module._forward_pre_hooks or module._forward_hooks:
-            self.are_lasting = False
         _run_hooks_before(module)
         kind: type[M] = type_before_parametrizations(module)
         stand_in = kind.__new__(kind)
-        if made is not None:
-            made[module] = stand_in
+        if shared is not None:
+            shared[module] = stand_in
         weights = _weights_of(module)
+        are_parameters = all(isinstance(weight, nn.Parameter) for weight in weights.values())
+        # Nothing tells when another tensor changes, and its leaf may be in other memory.
+        has_hooks = module._forward_pre_hooks or module._forward_hooks
+        self.are_lasting = self.are_lasting and are_parameters and not has_hooks
         device = device_of(module)
         leaves = {name: self._leaf(weight, device) for name, weight in weights.items()}
         stand_in.__dict__.update(
             {name: value for name, value in module.__dict__.items() if name not in weights},
             _parameters={**dict.fromkeys(module._parameters), **leaves},
             _modules={
-                name: child and self._make(child, device_of, made)
+                name: child and self._make(child, device_of, shared)
                 for name, child in module._modules.items()
                 if not (name == "parametrizations" and is_parametrized(module))
             },
@@ -117,7 +119,7 @@ class StandIns:
             stand_in.__dict__.update(
                 _flat_weights=flat, _flat_weight_refs=[*map(weakref.ref, flat)]
             )
-            if not all(isinstance(weight, nn.Parameter) for weight in weights.values()):
+            if not are_parameters:
                 # Made anew for this call, they are not yet in one piece of memory.
                 stand_in.flatten_parameters()
         return stand_in
@@ -145,11 +147,11 @@ def _weights_of(module: nn.Module) -> dict[str, Tensor]:
         module._update_flat_weights()
         weights = cast(list[Tensor], module._flat_weights)
         flat = dict(zip(module._flat_weights_names, weights, strict=True))
-    made = list(getattr(module, "parametrizations", {})) if is_parametrized(module) else []
+    computed = list(getattr(module, "parametrizations", {})) if is_parametrized(module) else []
     found: dict[str, Tensor] = {
         name: weight for name, weight in module._parameters.items() if weight is not None
     }
-    found |= {name: getattr(module, name) for name in made if name not in flat}
+    found |= {name: getattr(module, name) for name in computed if name not in flat}
     if module._forward_pre_hooks:
         # What a hook before forward sets in the place of a parameter.
         found |= {
@@ -187,9 +189,9 @@ class _NoInputs(tuple[()]):
 
     def __new__(cls, refusal: UsageError) -> Self:
         """Make one, with what it says."""
-        made = super().__new__(cls)
-        made.refusal = refusal
-        return made
+        stand_in = super().__new__(cls)
+        stand_in.refusal = refusal
+        return stand_in
 
     def _refuse(self, *_: object) -> NoReturn:
         raise self.refusal

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 Value = TypeVar("Value", int, tuple[int, int])
-Cut = tuple[Value, tuple[int, ...]]
+Partial = tuple[Value, tuple[int, ...]]
 
 
 def partition(costs: Sequence[float], n_parts: int) -> tuple[int, ...]:
@@ -50,7 +50,7 @@ def partition(costs: Sequence[float], n_parts: int) -> tuple[int, ...]:
 
 def _best_cut(
     weights: Sequence[int], n_parts: int, join: Callable[[int, Value], Value], nothing: Value
-) -> Cut[Value]:
+) -> Partial[Value]:
     """Find the cut of least value and, among equals, of the lexicographically least sizes.
 
     `join` gives the value of a part, given its sum, together with the parts after it, given their
@@ -58,11 +58,11 @@ def _best_cut(
     """
     sums = list(accumulate(weights, initial=0))
 
-    def put_before(first: int, stop: int, rest: Cut[Value]) -> Cut[Value]:
+    def put_before(first: int, stop: int, rest: Partial[Value]) -> Partial[Value]:
         return join(sums[stop] - sums[first], rest[0]), (stop - first, *rest[1])
 
     # After k rounds, best[first] is the best cut of the items from `first` on into k parts.
-    best: dict[int, Cut[Value]] = {len(weights): (nothing, ())}
+    best: dict[int, Partial[Value]] = {len(weights): (nothing, ())}
     for _ in range(n_parts):
         best = {
             first: min(put_before(first, stop, best[stop]) for stop in best if stop > first)

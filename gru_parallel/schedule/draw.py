@@ -12,15 +12,15 @@ def draw_lists(
 ) -> str:
     """Draw the stages' lists, the n-th action of each in column n.
 
-    Lists that cannot run have no time yet, so a column here is a place in a list, not a time.
+    Lists that cannot run have no time yet, so a column here is a position in a list, not a time.
 
     Args:
-        actions: one list of actions a stage.
-        marked: (stage, place in its list) of the actions to mark, like >1B0.2<. Columns far
+        actions: one list of actions per stage.
+        marked: (stage, position in its list) of the actions to mark, like >1B0.2<. Columns far
             from all of them are left out; without marks, all columns are there.
 
     Returns:
-        One line a stage.
+        One line per stage.
     """
     rows = [
         [f">{action}<" if (stage, slot) in marked else str(action) for slot, action in enumerate(r)]

@@ -19,7 +19,7 @@ from gru_parallel.schedule import Cell
 Rows = slice | Tensor
 """Rows of the batch: in a row, or by number where the batch had to be sorted."""
 
-Place = tuple[Rows, slice] | tuple[Rows]
+Index = tuple[Rows, slice] | tuple[Rows]
 """An index into a batch: rows and steps, or rows alone."""
 
 
@@ -157,7 +157,7 @@ class Cells:
     def n_active(self, cell: Cell) -> int:
         """Rows that run in a cell, the first ones of their micro-batch; 0 if it is empty."""
         if self.lengths is None:
-            return self.n_rows(cell[0])
+            return self.n_rows(cell.micro_batch)
         return next(iter(self.batch_sizes(cell)), 0)
 
     def ended(self, cell: Cell) -> tuple[int, int]:
@@ -188,7 +188,7 @@ class Cells:
             return slice(rows.start + first, rows.start + stop)
         return rows[first:stop]
 
-    def place(self, cell: Cell) -> tuple[Rows, slice]:
+    def index_of(self, cell: Cell) -> tuple[Rows, slice]:
         """Name the rows and steps of a cell in the batch."""
         micro_batch, chunk = cell
         return self.in_batch(micro_batch, 0, self.n_active(cell)), self.steps[micro_batch][chunk]
@@ -205,7 +205,7 @@ class Cells:
 
         What lies after a row's end comes as zero, even where it is NaN.
         """
-        (rows, steps), runs = self.place(cell), self.runs(cell)
+        (rows, steps), runs = self.index_of(cell), self.runs(cell)
         # Not x[rows, steps], which is not a slice where it is all of x: a vmap over B needs slices.
         piece = _narrow(x, 0, rows) if isinstance(rows, slice) else x[rows]
         piece = _narrow(piece, 1, steps)
@@ -239,7 +239,7 @@ def over_the_batch(pieces: dict[Cell, Tensor], cells: Cells) -> Tensor:
     some = next(iter(pieces.values()))
     whole = some.new_zeros(cells.n_steps, cells.batch_size, some.shape[2])
     for cell, piece in pieces.items():
-        whole.transpose(0, 1)[cells.place(cell)] = piece.transpose(0, 1)
+        whole.transpose(0, 1)[cells.index_of(cell)] = piece.transpose(0, 1)
     return whole
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gru_parallel.model.head import Head, StepHead, WindowHead
 from gru_parallel.schedule import Cell
-from gru_parallel.stage.cells import Cells, Place
+from gru_parallel.stage.cells import Cells, Index
 from gru_parallel.stage.gradients import SectionGradients, leaf
 from gru_parallel.stage.lane import Lane
 from gru_parallel.stage.section import Parcel
@@ -59,10 +59,10 @@ class HeadSection:
         lane: of the stage.
 
     Attributes:
-        predictions: by cell, batch first, of the rows of `place`; but in training.
+        predictions: by cell, batch first, of the rows of `index_of`; but in training.
         total: the batch's loss so far, a scalar; in training.
         finite: whether all predictions so far are finite; kept up to date where that is checked.
-        dy: by cell, the gradient of the targets of its `place`; where it was wanted.
+        dy: by cell, the gradient of the targets of its `index_of`; where it was wanted.
     """
 
     def __init__(self, spec: PassSpec, head: Head, lane: Lane) -> None:
@@ -124,7 +124,7 @@ class HeadSection:
         spec = self._spec
         assert spec.loss is not None
         assert spec.windows.y is not None
-        where = place(spec.cells, cell, every_step=self._head.every_step)
+        where = index_of(spec.cells, cell, every_step=self._head.every_step)
         target = self._lane.fetch(spec.windows.y[where])
         target = source = leaf(target) if spec.wants_dy else target
         if runs is not None:
@@ -163,19 +163,19 @@ class OutputSection:
         return [Parcel(parcel.cell, self.gradients_of_outputs.get(parcel.cell))]
 
 
-def place(cells: Cells, cell: Cell, *, every_step: bool) -> Place:
+def index_of(cells: Cells, cell: Cell, *, every_step: bool) -> Index:
     """Return the index of a cell's predictions, and targets, in a batch, (batch, [time,] ...)."""
     if every_step:
-        return cells.place(cell)
+        return cells.index_of(cell)
     first, stop = cells.ended(cell)
-    return (cells.in_batch(cell[0], first, stop),)
+    return (cells.in_batch(cell.micro_batch, first, stop),)
 
 
 def targets_gradient(section: HeadSection, y: Tensor, cells: Cells) -> Tensor:
     """Put the gradients of the cells' targets together, zero where nothing is predicted."""
     whole = torch.zeros_like(y)
     for cell, piece in section.dy.items():
-        whole[place(cells, cell, every_step=section.every_step)] = piece.to(y.device)
+        whole[index_of(cells, cell, every_step=section.every_step)] = piece.to(y.device)
     return whole
 
 
@@ -194,5 +194,5 @@ def assemble(predictions: dict[Cell, Tensor], cells: Cells, head: Head) -> Tenso
     time = (cells.n_steps,) if head.every_step else ()
     whole = some.new_zeros(cells.batch_size, *time, *head.output_shape)
     for cell, prediction in predictions.items():
-        whole[place(cells, cell, every_step=head.every_step)] = prediction
+        whole[index_of(cells, cell, every_step=head.every_step)] = prediction
     return whole

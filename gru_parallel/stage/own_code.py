@@ -29,11 +29,11 @@ def check_forwards(model: StackModel, *, is_cut: bool) -> None:
     Raises:
         UsageError: there is one.
     """
-    both_ways = [block for block in model.gru.gru_blocks if block.n_directions == 2]
+    two_way = [block for block in model.gru.gru_blocks if block.n_directions == 2]
     never: list[tuple[nn.Module, type[nn.Module], tuple[str, ...]]] = [
         (model, StackModel, ("forward", "run", "__call__")),
         (model.gru, GRUStack, ("forward", "__call__")),
-        *((b, BidirectionalBlock, ("forward", "run_direction", "join")) for b in both_ways),
+        *((b, BidirectionalBlock, ("forward", "run_direction", "join")) for b in two_way),
     ]
     for module, kind, methods in never:
         name = next((name for name in methods if not _has_method_of(module, kind, name)), None)

@@ -16,11 +16,7 @@ Found = TypeVar("Found")
 
 
 class SecondDevice(Protocol):
-    """Runs work on a device of its own while the stage does something else.
-
-    Attributes:
-        lane: of the device.
-    """
+    """Runs work on a device of its own while the stage does something else."""
 
     lane: Lane
 

@@ -18,8 +18,6 @@ from gru_parallel.stage.section import Parcel, Section
 from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import Stage
 
-StatesOfMicroBatch = Callable[[States, int], Sequence[Tensor | None]]
-
 
 class StagePass:
     """Runs F and B of a batch's cells through a stage, with exact back-propagation through time.
@@ -197,7 +195,7 @@ class StagePass:
         micro_batches = range(self.spec.cells.n_micro_batches)
         return starmap(Cell, product(micro_batches, self.spec.segments.backward_order))
 
-    def _over_the_batch(self, of: StatesOfMicroBatch) -> Tensor:
+    def _over_the_batch(self, of: Callable[[States, int], Sequence[Tensor | None]]) -> Tensor:
         modules, cells = self.stage.modules, self.spec.cells
         block = modules.blocks[0]
         shape = (modules.n_states, cells.batch_size, block.hidden_size)

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrizations
 
 from gru_parallel.engine.stand_ins import StandIns
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.model import StackModel, Windows
+from gru_parallel.model import StackModel, WindowHead, Windows
 from tests.builders import MSE, WIDTH, build_model, gradients_of, make_batch, make_plan
 
 
@@ -98,6 +98,51 @@ def test_a_change_is_seen_at_the_next_call(change: Callable[[StackModel], None])
     torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=0)
     for name, gradient in gradients_of(whole).items():
         torch.testing.assert_close(gradients_of(model)[name], gradient, rtol=1e-10, atol=1e-13)
+
+
+class Scaled(WindowHead):
+    """Multiplies by an attribute, whatever its name."""
+
+    stepwise = True
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Predict, and scale."""
+        factor = self.factor if hasattr(self, "factor") else -self.other
+        return super().forward(y) * factor
+
+
+def test_a_new_name_for_the_same_thing_is_a_change() -> None:
+    model = build_model()
+    model.head = Scaled(8, (5, 2)).double()
+    factor = 2.5
+    model.head.factor = factor
+    with ThreadEngine(model, make_plan((2, 2), "gpipe", 1, 2), MSE) as engine:
+        before = engine.predict(Windows(make_batch()[0]))
+        del model.head.factor
+        model.head.other = factor
+        after = engine.predict(Windows(make_batch()[0]))
+    assert torch.equal(after, -before)
+
+
+@pytest.mark.parametrize("kind", ["buffer", "tensor"])
+def test_a_weight_that_is_no_parameter_is_asked_for_at_each_call(kind: str) -> None:
+    model, whole = build_model(), build_model()
+    for each in (model, whole):
+        part = each.gru.gru_blocks[1].gru_parts[0]
+        weight = part.weight_hh_l0.detach().clone()
+        del part.weight_hh_l0
+        if kind == "buffer":
+            part.register_buffer("weight_hh_l0", weight)
+        else:
+            part.weight_hh_l0 = weight
+    x, y = make_batch()
+    with ThreadEngine(model, make_plan((2, 2), "gpipe", 1, 2), MSE) as engine:
+        step(engine)
+        for each in (model, whole):
+            each.gru.gru_blocks[1].gru_parts[0].weight_hh_l0.data = weight * 0.5
+        loss = step(engine)
+    expected = nn.functional.mse_loss(whole(x), y)
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=0)
 
 
 def test_a_weight_that_is_made_anew_is_asked_for_at_each_call() -> None:

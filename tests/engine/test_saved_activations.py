@@ -63,7 +63,7 @@ class Kept:
 
 @pytest.fixture
 def ledgers(monkeypatch: pytest.MonkeyPatch) -> dict[int, Ledger]:
-    """A ledger a stage, filled by every `StagePass.forward` from now on."""
+    """One ledger per stage, filled by every `StagePass.forward` from now on."""
     found: dict[int, Ledger] = {}
     forward = StagePass.forward
 

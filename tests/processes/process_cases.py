@@ -35,7 +35,7 @@ class Case:
         blocks: blocks of each stage.
         schedule: by name.
         grid: micro-batches and chunks.
-        devices: of the stages; None for a rank a stage.
+        devices: of the stages; None for one rank per stage.
         truncate: see `Plan`.
         model: options of `build_model`.
         batch_sizes: rows of the batches that are trained on, one after the other.

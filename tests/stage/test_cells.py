@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gru_parallel.errors import UsageError
+from gru_parallel.schedule import Cell
 from gru_parallel.stage.cells import Cells, split_sizes
-from gru_parallel.stage.ends import place
+from gru_parallel.stage.ends import index_of
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
@@ -30,7 +31,7 @@ def test_cells_hold_every_row_and_step_once_and_none_is_empty(
 
     for micro_batch in range(cells.n_micro_batches):
         for chunk in range(cells.n_chunks):
-            rows, steps = cells.place((micro_batch, chunk))
+            rows, steps = cells.index_of(Cell(micro_batch, chunk))
             assert isinstance(rows, slice)
             assert rows.stop > rows.start
             assert steps.stop > steps.start
@@ -51,7 +52,7 @@ def test_ragged_pieces_are_as_even_as_they_can_be() -> None:
 def test_a_cell_of_x_comes_time_first_and_contiguous() -> None:
     x = torch.arange(5 * 7 * 3).view(5, 7, 3)
 
-    cell = Cells.cut(5, 7, 2, 3).inputs(x, (1, 1))
+    cell = Cells.cut(5, 7, 2, 3).inputs(x, Cell(1, 1))
 
     assert cell.shape == (2, 2, 3)
     assert cell.is_contiguous()
@@ -62,8 +63,8 @@ def test_targets_are_cut_in_time_only_where_there_is_one_a_step() -> None:
     y = torch.arange(5 * 7 * 2).view(5, 7, 2)
     cells = Cells.cut(5, 7, 2, 3)
 
-    assert torch.equal(y[place(cells, (1, 2), every_step=True)], y[3:5, 5:7])
-    assert torch.equal(y[place(cells, (1, 2), every_step=False)], y[3:5])
+    assert torch.equal(y[index_of(cells, Cell(1, 2), every_step=True)], y[3:5, 5:7])
+    assert torch.equal(y[index_of(cells, Cell(1, 2), every_step=False)], y[3:5])
 
 
 def test_more_chunks_than_steps_is_an_error_that_names_the_setting() -> None:

@@ -1,4 +1,4 @@
-"""metrics.csv has a row a step, and each loss in full."""
+"""metrics.csv has one row per step, and each loss in full."""
 
 import csv
 from functools import partial

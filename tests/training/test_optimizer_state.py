@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from gru_parallel.errors import UsageError
+from gru_parallel.training.optimizer_state import by_name
 from tests.builders import make_plan
 from tests.runs import Run, SaveAfter, adamw, assert_bit_for_bit, fit, make_module
 
@@ -101,7 +102,10 @@ def test_a_weight_in_another_group_than_before_is_refused(tmp_path: Path) -> Non
     second["params"].append(first["params"].pop(2))
     torch.save(saved, path)
 
-    with pytest.raises(UsageError, match=r"has no weight model\.gru\.weight_hh_l0 in its group"):
+    with pytest.raises(
+        UsageError,
+        match=r"for instance model\.\S+ is not in the same group\); train the weights that it",
+    ):
         train(in_two_groups, ckpt_path=path)
 
 
@@ -114,3 +118,21 @@ def test_the_tests_above_would_see_moments_at_the_wrong_weights(tmp_path: Path) 
     torch.save(saved, path)
 
     assert not torch.equal(train(ckpt_path=path).losses, train().losses[N_BEFORE:])
+
+
+@pytest.mark.parametrize("form", ["by name", "by number"])
+@pytest.mark.parametrize(("saved", "now"), [("all", "some"), ("some", "all")])
+def test_an_optimiser_of_other_weights_is_refused(form: str, saved: str, now: str) -> None:
+    names = {"all": [["w", "u", "v"]], "some": [["w", "u"]]}
+    keys = names[saved] if form == "by name" else [list(range(len(names[saved][0])))]
+    state = {"state": {}, "param_groups": [{"lr": 0.1, "params": keys[0]}]}
+
+    with pytest.raises(UsageError, match=r"this run's groups of \d.*init_from="):
+        by_name(state, names[now])
+
+
+def test_an_optimiser_of_other_groups_is_refused() -> None:
+    state = {"state": {}, "param_groups": [{"lr": 0.1, "params": [0, 1]}]}
+
+    with pytest.raises(UsageError, match=r"has groups of 2 weights and this run's groups of 1, 1"):
+        by_name(state, [["w"], ["u"]])
