@@ -2,20 +2,20 @@
 #
 #   PYTHON=python3.12       the Python that .venv is made from (3.11 to 3.13); it matters the first time only
 #   ARGS="..."              passed to the command that the target runs
-#   WORKERS=2               how many processes share the tests of `make test` and `make test-long`; 0 for one, without xdist
+#   WORKERS=3               how many processes share the tests of `make test` and `make test-long`; 0 for one, without xdist
 #   TORCH_ARGS="..."        passed to pip when it installs torch, to choose another build of it: for instance --index-url
 #                           with the address that PyTorch's installation page gives for CPU builds
 
 PYTHON ?= python3
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 TORCH_ARGS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# Whole files, because what several tests of a file share would otherwise be made in every worker.
+# Three on two cores, because tests of ranks mostly wait. Whole files, because what several tests of a file share would otherwise be made in every worker.
 SHARED := --numprocesses $(WORKERS) --dist loadfile
 
 # A stamp is written when an installation has succeeded, so one that was interrupted is started again.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -196,10 +197,12 @@ def rank_environment(rank: int, n_ranks: int, port: int) -> dict[str, str]:
 
 
 FIRST_PORT, PORTS_OF_A_WORKER, N_WORKERS = 20_000, 1_500, 8
+_GIVEN: set[int] = set()
+_TURN = Lock()
 
 
 def free_port() -> int:
-    """Return a port that nothing listens at now.
+    """Return a port that nothing listens at now, another one at each call.
 
     Below those that the system gives out by itself, and from a range of its own for each process
     that shares the tests, so that none of them is taken before the ranks come to it.
@@ -207,6 +210,10 @@ def free_port() -> int:
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     first = FIRST_PORT + worker % N_WORKERS * PORTS_OF_A_WORKER
     for port in SystemRandom().sample(range(first, first + PORTS_OF_A_WORKER), PORTS_OF_A_WORKER):
+        with _TURN:
+            if port in _GIVEN:
+                continue
+            _GIVEN.add(port)
         with socket.socket() as tried, suppress(OSError):
             tried.bind(("127.0.0.1", port))
             return port
