@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import is_
 from typing import Any
 
@@ -20,7 +20,50 @@ from gru_parallel.placement.plan import Plan
 from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.own_code import check_forwards, refuse_hooks, refuse_hooks_never_called
 from gru_parallel.stage.pieces import check_head, encode_whole, why_uncut
-from gru_parallel.stage.stage import Stage, put_on
+from gru_parallel.stage.stage import Stage, StageModules, put_on
+
+N_LOOKS = 2
+"""Looks that are remembered: a run goes to and fro between training and evaluation."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was found in a model, and made for the stages, when it was last looked at.
+
+    Attributes:
+        model: of the caller.
+        modules: what each stage runs: stand-ins on the stages of this process.
+        weights: of the stages of this process, in their order, with the history they have.
+        is_encoded_first: whether the encoder runs on whole batches, before the pipeline.
+        is_watched: whether hooks for the calls of all modules were there.
+        contents: of each module, stand-ins included: a forward may set an attribute.
+        forms: of each weight.
+        cuts: that the model was checked for.
+    """
+
+    model: StackModel
+    modules: Sequence[StageModules]
+    weights: list[Tensor]
+    is_encoded_first: bool
+    is_watched: bool
+    contents: Sequence[tuple[nn.Module, list[object]]]
+    forms: Sequence[tuple[Tensor, tuple[object, ...]]]
+    cuts: set[tuple[bool, ...]]
+
+    def holds(self, model: StackModel) -> bool:
+        """Whether nothing has changed in the model since."""
+        if model is not self.model or _has_any_global_hook() != self.is_watched:
+            return False
+        for part, before in self.contents:
+            now = _contents_of(part)
+            if len(now) != len(before) or not all(map(is_, now, before)):
+                return False
+        return all(_form_of(weight) == before for weight, before in self.forms)
+
+    def has_weights_of(self, other: Look) -> bool:
+        """Whether both found the same weights, in the same memory."""
+        here, there = ([(id(w), form) for w, form in look.forms] for look in (self, other))
+        return here == there
 
 
 class BorrowedModel:
@@ -45,13 +88,7 @@ class BorrowedModel:
         self._own_stages = own_stages
         self._n_replicas = n_replicas
         self._said: str | None = None
-        self._weights: list[Tensor] = []
-        self._is_encoded_first = False
-        self._model: StackModel | None = None
-        self._is_watched = False
-        self._contents: list[tuple[nn.Module, list[object]]] = []
-        self._forms: list[tuple[Tensor, tuple[object, ...]]] = []
-        self._checked: set[tuple[bool, ...]] = set()
+        self._looks: list[Look] = []
 
     def place(self, model: StackModel) -> None:
         """Move every module to the device of its stage."""
@@ -83,55 +120,54 @@ class BorrowedModel:
         tensors = (tensor for some in ((windows.x,), model.parameters()) for tensor in some)
         refuse_what_looks_inside(tensors, "A pipeline", "train in one piece.")
         cut = (training, cells.n_micro_batches > 1, cells.n_chunks > 1, cells.lengths is None)
-        if not self._is_as_before(model):
-            self._checked.clear()
-        if cut not in self._checked:
-            self._look(model, cells, training=training)
-            self._checked.add(cut)
-        return self._weights, self._encode(model.encoder, windows)
+        look = next((look for look in self._looks if look.holds(model)), None)
+        if look is None or cut not in look.cuts:
+            self._check(model, cells, training=training)
+            look = look or self._look(model)
+            look.cuts.add(cut)
+        for stage, modules in zip(self._stages, look.modules, strict=True):
+            stage.modules = modules
+        return look.weights, self._encode(look, windows)
 
-    def _look(self, model: StackModel, cells: Cells, *, training: bool) -> None:
-        """Check the model, and make what the stages compute with, as far as it has changed."""
-        modules = modules_of_stages(model, self._plan)
+    def _check(self, model: StackModel, cells: Cells, *, training: bool) -> None:
+        """Refuse a model that does not go with the plan, or with a batch that is cut so."""
+        modules_of_stages(model, self._plan)
         check_forwards(model, is_cut=cells.is_cut)
         refuse_hooks_never_called(model)
         if training:
             refuse_hooks(model, is_cut=cells.is_cut)
         check_head(model.head, cells, is_whole=self._n_replicas == 1)
-        if self._checked:
-            # Looked at before, for a batch that was cut otherwise.
-            return
-        self._is_encoded_first = self._encodes_whole_batches(model.encoder)
-        if self._is_encoded_first:
+
+    def _look(self, model: StackModel) -> Look:
+        """Make what the stages compute with; remember it for as long as the model stays so."""
+        modules = modules_of_stages(model, self._plan)
+        is_encoded_first = self._encodes_whole_batches(model.encoder)
+        if is_encoded_first:
             modules[0] = replace(modules[0], encoder=None)
         stand_ins = StandIns()
-        for stage in self._stages:
-            stage.modules = modules[stage.index]
         for stage in self._own_stages:
-            stage.modules = stand_ins.of_stage(stage, stage.modules)
-        here = [stage.modules for stage in self._own_stages]
-        self._weights = stand_ins.weights(leaf for modules in here for leaf in modules.weights())
-        parts = (part for modules in here for top in modules.all_modules for part in top.modules())
-        self._model = model if stand_ins.are_lasting else None
-        self._is_watched = _has_any_global_hook()
-        # The stand-ins must not change either, as by a forward that sets an attribute.
-        self._contents = [(part, _contents_of(part)) for part in (*model.modules(), *parts)]
-        self._forms = [(weight, _form_of(weight)) for weight in model.parameters()]
+            modules[stage.index] = stand_ins.of_stage(stage, modules[stage.index])
+        here = [modules[stage.index] for stage in self._own_stages]
+        parts = (part for each in here for top in each.all_modules for part in top.modules())
+        look = Look(
+            model,
+            modules,
+            stand_ins.weights(leaf for each in here for leaf in each.weights()),
+            is_encoded_first,
+            _has_any_global_hook(),
+            [(part, _contents_of(part)) for part in (*model.modules(), *parts)],
+            [(weight, _form_of(weight)) for weight in model.parameters()],
+            set(),
+        )
+        # Others may hold weights that the model no longer has.
+        others = [other for other in self._looks if other.has_weights_of(look)]
+        self._looks = [look, *others][:N_LOOKS] if stand_ins.are_lasting else []
+        return look
 
-    def _is_as_before(self, model: StackModel) -> bool:
-        """Whether nothing has changed in the model since it was last looked at."""
-        if model is not self._model or _has_any_global_hook() != self._is_watched:
-            return False
-        for part, before in self._contents:
-            now = _contents_of(part)
-            if len(now) != len(before) or not all(map(is_, now, before)):
-                return False
-        return all(_form_of(weight) == before for weight, before in self._forms)
-
-    def _encode(self, encoder: nn.Module, windows: Windows) -> Tensor:
+    def _encode(self, look: Look, windows: Windows) -> Tensor:
         """Run an encoder that cannot be cut; return what is left for the first stage to do."""
-        stage = self._own_stages[0]
-        if not (self._is_encoded_first and stage.is_first):
+        stage, encoder = self._own_stages[0], look.model.encoder
+        if not (look.is_encoded_first and stage.is_first):
             return windows.x
         put_on(encoder, stage.lane.device)
         return encode_whole(encoder, windows.x, windows.lengths, stage.lane.device)

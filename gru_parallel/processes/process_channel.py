@@ -16,11 +16,11 @@ from gru_parallel.engine.workers import QueueChannel
 from gru_parallel.errors import ScheduleError
 from gru_parallel.processes.outbox import Outbox
 from gru_parallel.processes.peer_groups import PeerGroups
-from gru_parallel.processes.transfer_shapes import TransferShapes
 from gru_parallel.ranks import Ranks
 from gru_parallel.schedule import Action, Op, Schedule
 from gru_parallel.stage.lane import Packet
 from gru_parallel.stage.stage import Stage
+from gru_parallel.stage.transfer_shapes import TransferShapes
 
 N_AHEAD = 2
 """Receives that are posted before their turn, in each direction, with Gloo.

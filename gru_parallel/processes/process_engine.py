@@ -20,13 +20,13 @@ from gru_parallel.processes.outbox import Outbox
 from gru_parallel.processes.peer_groups import PeerGroups
 from gru_parallel.processes.process_channel import ProcessChannel
 from gru_parallel.processes.replicas import Replicas
-from gru_parallel.processes.transfer_shapes import TransferShapes, types_out
 from gru_parallel.processes.world import check_shared_weights, device_of_rank
 from gru_parallel.ranks import Ranks
 from gru_parallel.schedule import Timeline
 from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage_pass import StagePass
+from gru_parallel.stage.transfer_shapes import TransferShapes, types_out
 
 
 class ProcessEngine(PipelineEngine):

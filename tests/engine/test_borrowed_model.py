@@ -1,5 +1,7 @@
 """A model is looked at once, and again as soon as anything in it has changed."""
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,6 +51,29 @@ def test_a_model_that_stays_as_it_is_is_looked_at_once() -> None:
             # Cut otherwise, it is checked again, and the stand-ins stay.
             engine.predict(Windows(make_batch()[0], lengths=torch.tensor([7, 7, 6, 3, 1])))
     assert len(made) == 1
+
+
+def test_training_and_evaluation_by_turns_are_looked_at_once_each() -> None:
+    model = build_model(dropout=0.5)
+    with looks() as made, ThreadEngine(model, make_plan((2, 2), "gpipe", 2, 2), MSE) as engine:
+        for _ in range(3):
+            model.train()
+            step(engine)
+            model.eval()
+            engine.predict(Windows(make_batch()[0]))
+    assert len(made) == 2
+
+
+def test_looks_at_weights_that_are_gone_are_forgotten() -> None:
+    model = build_model()
+    with ThreadEngine(model, make_plan((2, 2), "gpipe", 2, 2), MSE) as engine:
+        step(engine)
+        gone = weakref.ref(model.head.linear.bias)
+        model.eval()
+        replace_weight(model)
+        step(engine)
+        gc.collect()
+        assert gone() is None
 
 
 def set_new_memory(model: StackModel) -> None:

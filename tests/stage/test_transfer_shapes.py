@@ -12,9 +12,9 @@ from gru_parallel.engine.stages import modules_of_stages
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.engine.workers import QueueChannel
 from gru_parallel.model import Windows
-from gru_parallel.processes.transfer_shapes import TransferShapes, types_out
 from gru_parallel.schedule import Action, partner
 from gru_parallel.stage.cells import Cells
+from gru_parallel.stage.transfer_shapes import TransferShapes, types_out
 from tests.builders import MSE, TOLERANCE, build_model, make_plan
 from tests.processes.process_cases import FOUR_STAGES, ONE_PIPELINE, SEED, Case
 
