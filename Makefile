@@ -88,6 +88,10 @@ bench-memory: $(INSTALLED) ## Measure the memory of a step as the sequence grows
 bench-processes: $(INSTALLED) ## Measure threads, processes and torch.distributed.pipelining
 	@$(PY) -m benchmarks processes $(ARGS)
 
+.PHONY: bench-gpu
+bench-gpu: $(INSTALLED) ## Measure the pipeline against nn.GRU on GPUs, at most 8 minutes
+	@$(PY) -m benchmarks gpu $(ARGS)
+
 .PHONY: fingerprints
 fingerprints: $(INSTALLED) ## Hash losses and weights of small runs; ARGS="--against FILE" compares
 	@$(PY) -m benchmarks fingerprints $(ARGS)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmarks.benchmark import Benchmark
 from benchmarks.fingerprints import FINGERPRINTS
-from benchmarks.machine import this_machine
+from benchmarks.gpu.command import GPU
 from benchmarks.memory.command import MEMORY
 from benchmarks.packed import PACKED
 from benchmarks.processes import PROCESSES
@@ -27,7 +27,7 @@ from benchmarks.speed import SPEED
 from benchmarks.step_trace import TRACE
 from gru_parallel.errors import UsageError
 
-BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED, MEMORY, PROCESSES)
+BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED, MEMORY, PROCESSES, GPU)
 TOOLS = (FINGERPRINTS, TRACE)
 
 
@@ -90,7 +90,7 @@ def _measure(benchmark: Benchmark[Any], options: argparse.Namespace) -> None:
         benchmark=benchmark.name,
         date=datetime.now(UTC).date().isoformat(),
         command=" ".join([*words, benchmark.repeat_with(options)]).strip(),
-        machine=this_machine(),
+        machine=benchmark.machine(options),
         numbers=tuple(benchmark.measure(options, console)),
     )
     print_report(results, benchmark.tables(results.numbers), console)

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 
+from benchmarks.machine import Machine, this_machine
 from benchmarks.tables import TextTable
 
 Numbers = TypeVar("Numbers")
@@ -34,6 +35,11 @@ class Benchmark(ABC, Generic[Numbers]):
     @abstractmethod
     def repeat_with(self, options: Namespace) -> str:
         """Return the options that repeat a measurement, --quick aside."""
+
+    def machine(self, options: Namespace) -> Machine:
+        """Describe the machine that this runs on, as far as the numbers depend on it."""
+        del options
+        return this_machine()
 
     @abstractmethod
     def measure(self, options: Namespace, console: Console) -> Iterable[Numbers]:

@@ -20,12 +20,14 @@ class Machine:
         n_cores: logical processors that the run could use.
         system: operating system and architecture.
         versions: of Python and the packages that matter.
+        cards: models of the GPUs that ran.
     """
 
     processor: str
     n_cores: int
     system: str
     versions: dict[str, str]
+    cards: tuple[str, ...] = ()
 
 
 def this_machine() -> Machine:

@@ -17,6 +17,9 @@ SCHEDULES = {"gpipe": ScheduleGPipe, "one_f_one_b": Schedule1F1B}
 """The peer's schedules by the names that this library gives them."""
 
 
+CPU = torch.device("cpu")
+
+
 class PeerStage(nn.Module):
     """Consecutive layers of an `nn.GRU` as a stage of the peer.
 
@@ -67,13 +70,21 @@ class Peer:
         schedule: by its name in this library.
         n_micro_batches: slices of the batch.
         n_rows: of the batch.
+        device: of this rank.
     """
 
-    def __init__(self, stage: PeerStage, schedule: str, n_micro_batches: int, n_rows: int) -> None:
+    def __init__(
+        self,
+        stage: PeerStage,
+        schedule: str,
+        n_micro_batches: int,
+        n_rows: int,
+        device: torch.device = CPU,
+    ) -> None:
         def loss(prediction: Tensor, target: Tensor) -> Tensor:
             return functional.mse_loss(prediction, target, reduction="sum") / n_rows
 
-        own = PipelineStage(stage, dist.get_rank(), dist.get_world_size(), torch.device("cpu"))
+        own = PipelineStage(stage, dist.get_rank(), dist.get_world_size(), device)
         self._is_last = own.is_last
         self._schedule = SCHEDULES[schedule](own, n_micro_batches, loss, scale_grads=False)
 

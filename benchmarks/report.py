@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +17,11 @@ def machine_line(results: Results[Any]) -> str:
     machine = results.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     cores = f"{machine.n_cores} logical processors"
-    return f"{results.date}; {machine.processor}, {cores}, {machine.system}; {versions}."
+    where = f"{machine.processor}, {cores}, {machine.system}"
+    if machine.cards:
+        names = Counter(machine.cards).items()
+        where = f"{', '.join(f'{n} x {name}' for name, n in names)}; {where}"
+    return f"{results.date}; {where}; {versions}."
 
 
 def print_report(results: Results[Any], tables: Iterable[TextTable], console: Console) -> None:

@@ -53,9 +53,13 @@ class Results(Generic[Numbers]):
             benchmark=entries["benchmark"],
             date=entries["date"],
             command=entries["command"],
-            machine=Machine(**entries["machine"]),
+            machine=_read_machine(entries["machine"]),
             numbers=tuple(benchmark.read(numbers) for numbers in entries["numbers"]),
         )
+
+
+def _read_machine(entries: dict[str, Any]) -> Machine:
+    return Machine(**{**entries, "cards": tuple(entries.get("cards", ()))})
 
 
 def result_path(name: str) -> Path:

@@ -22,13 +22,13 @@ class Verdict:
         shape: the size of the step.
         target: what is asked, in words.
         measured: the number that decides, in words, with the variant that it comes from.
-        met: whether it is enough.
+        met: whether it is enough; None where it was not measured.
     """
 
     shape: Shape
     target: str
     measured: str
-    met: bool
+    met: bool | None
 
 
 def min_speedup(shape: Shape) -> float | None:

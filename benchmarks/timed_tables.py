@@ -25,11 +25,12 @@ def timed_words(row: Row) -> tuple[str, ...]:
     )
 
 
+_MET = {True: "met", False: "MISSED", None: ""}
+
+
 def targets_table(verdicts: Sequence[Verdict]) -> TextTable:
     """Show which targets were met."""
-    rows = tuple(
-        (str(v.shape), v.target, v.measured, "met" if v.met else "MISSED") for v in verdicts
-    )
+    rows = tuple((str(v.shape), v.target, v.measured, _MET[v.met]) for v in verdicts)
     return TextTable("Targets", ("shape", "target", "measured", ""), rows, of_text=True)
 
 

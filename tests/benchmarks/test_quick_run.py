@@ -42,6 +42,16 @@ def test_a_quick_run_of_processes_measures_both_engines_and_the_peer() -> None:
 
 
 @pytest.mark.long
+def test_a_quick_run_for_gpus_measures_graphs_stages_and_the_peer_on_the_cpu() -> None:
+    done = run("gpu", "--quick", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    for name in ("nn.GRU: ", "S=2 C=4 on 2 GPUs, in graphs: ", "torch pipelining S=2 M=4"):
+        assert name in done.stdout
+    for why_not in ("Error", "out of memory", "it died", "Left out"):
+        assert why_not not in done.stdout
+
+
+@pytest.mark.long
 @pytest.mark.skipif(not CLEAR_REFS.exists(), reason="only Linux counts resident memory")
 def test_a_quick_run_of_memory_shows_it_with_and_without_truncation() -> None:
     done = run("memory", "--quick")

@@ -1,0 +1,108 @@
+"""The command from its options to its tables, with the processes stood in for."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.gpu import command
+from benchmarks.gpu.budget import Budget
+from benchmarks.gpu.cards import Cards
+from benchmarks.gpu.cases import Case, Way
+from benchmarks.gpu.command import Crews
+from benchmarks.gpu.measure import measure
+from benchmarks.gpu.numbers import Reading
+from gru_parallel.errors import UsageError
+from tests.benchmarks.gpu_numbers import EAGER
+
+PEER_MS = 7.0
+
+
+class Inline:
+    """A crew without processes; of the peer, which needs some, it makes a reading up."""
+
+    made: ClassVar[list["Inline"]] = []
+    answers: ClassVar[list[Reading | str | None]] = []
+
+    def __init__(self, devices: Sequence[str], seconds: float, n_ranks: int) -> None:
+        self.devices, self.seconds, self.n_ranks = devices, seconds, n_ranks
+        self.is_stopped = False
+        self.made.append(self)
+
+    def wait_until_ready(self) -> bool:
+        return True
+
+    def measure(self, case: Case, timeout_s: float) -> Reading | str | None:
+        assert not self.is_stopped
+        if self.answers:
+            return self.answers.pop(0)
+        if case.way is Way.PEER:
+            return Reading((PEER_MS,), (PEER_MS,))
+        return measure(case, self.devices, self.seconds)
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
+@pytest.fixture(autouse=True)
+def inline(monkeypatch: pytest.MonkeyPatch) -> type[Inline]:
+    monkeypatch.setattr(Inline, "made", [])
+    monkeypatch.setattr(Inline, "answers", [])
+    monkeypatch.setattr(command, "Crew", Inline)
+    return Inline
+
+
+@pytest.mark.usefixtures("no_thread_left")
+def test_a_quick_run_on_the_cpu_measures_every_way_that_a_cpu_has(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["gpu", "--quick", "--device", "cpu"]) == 0
+
+    out = capsys.readouterr().out
+    for name in ("nn.GRU", "S=1 C=4, in graphs", "S=2 C=4 on one GPU, without graphs"):
+        assert f"{name}: " in out
+    for name in ("S=2 C=4 on 2 GPUs", "predicted, not measured", "torch pipelining S=2 M=2"):
+        assert name in out
+    assert {crew.n_ranks for crew in Inline.made} == {1, 2}
+    assert all(crew.is_stopped for crew in Inline.made)
+
+
+def test_without_time_everything_is_left_out_and_said_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["gpu", "--quick", "--device", "cpu", "--minutes", "0"]) == 0
+
+    assert "Left out for want of time: 31 of 31 cases" in capsys.readouterr().out
+    assert not Inline.made
+
+
+def test_without_a_gpu_the_command_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(kind: str) -> Cards:
+        raise UsageError(f"no {kind}")
+
+    monkeypatch.setattr(command, "cards_of", none)
+    assert main(["gpu"]) == 2
+    assert "no cuda" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "n_crews"),
+    [
+        (None, "it died, or took more than 1 s", 2),
+        ("RuntimeError: CUDA error", "RuntimeError: CUDA error", 2),
+        ("out of memory", "out of memory", 1),
+    ],
+)
+def test_after_a_failure_the_next_case_gets_a_process_that_works(
+    answer: str | None, words: str, n_crews: int
+) -> None:
+    reading = Reading((1.0,), (1.0,))
+    Inline.answers = [answer, reading]
+    with Crews(("cuda:0",), 0.0) as crews:
+        assert crews.measure(EAGER, Budget(1.0, lambda: 0.0)) == words
+        assert crews.measure(EAGER, Budget(1.0, lambda: 0.0)) == reading
+
+    assert len(Inline.made) == n_crews
