@@ -2,13 +2,14 @@
 #
 #   PYTHON=python3.12       the Python that .venv is made from (3.11 to 3.13); it matters the first time only
 #   ARGS="..."              passed to the command that the target runs
-#   WORKERS=3               how many processes share the tests of `make test` and `make test-long`; 0 for one, without xdist
+#   WORKERS=3               how many processes share the tests of `make test` and `make test-long`, 6 those of `make test-gpu`;
+#                           0 for one, without xdist
 #   TORCH_ARGS="..."        passed to pip when it installs torch, to choose another build of it: for instance --index-url
 #                           with the address that PyTorch's installation page gives for CPU builds
 
 PYTHON ?= python3
 ARGS ?=
-WORKERS ?= 3
+WORKERS ?= $(if $(filter test-gpu,$(MAKECMDGOALS)),6,3)
 TORCH_ARGS ?=
 
 VENV := .venv
@@ -52,9 +53,12 @@ test-long: $(INSTALLED) ## Run the tests that take minutes, and the whole grids 
 test-kill: $(INSTALLED) ## Kill and suspend ranks of runs at random moments, again and again
 	$(PY) -m pytest -m kill $(ARGS)
 
+# Six, because tests mostly wait for kernels to be queued. One that hangs in CUDA cannot be interrupted, only ended with its process.
+# Only the files that have such tests, since every process would read all of them.
 .PHONY: test-gpu
 test-gpu: $(INSTALLED) ## Run the tests that need a GPU
-	$(PY) -m pytest -m gpu $(ARGS)
+	$(PY) -m pytest -m gpu --numprocesses $(WORKERS) --dist loadgroup --timeout-method thread \
+		$$(grep -rl --include='test_*.py' 'mark\.gpu' tests) $(ARGS)
 
 .PHONY: check
 check: $(INSTALLED_DEV) ## Check format, lint, types and layers

@@ -128,14 +128,17 @@ def check_trainer(config: Config) -> None:
     callbacks = check_callbacks_and_loggers(config)
     arguments = asdict(config.trainer) | {"profiler": None}
     try:
-        pl.Trainer(
-            **arguments,
-            callbacks=callbacks,
-            logger=False,
-            accelerator="cpu",
-            devices=1,
-            plugins=LightningEnvironment(),
-        )
+        with warnings.catch_warnings():
+            # It warns of what a CPU has not, such as float16; that of the run warns for itself.
+            warnings.simplefilter("ignore")
+            pl.Trainer(
+                **arguments,
+                callbacks=callbacks,
+                logger=False,
+                accelerator="cpu",
+                devices=1,
+                plugins=LightningEnvironment(),
+            )
     except (
         AttributeError,
         ModuleNotFoundError,

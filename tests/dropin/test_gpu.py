@@ -1,6 +1,7 @@
 """The drop-in on CUDA: the same numbers, streams waited for, no thread that waits for itself."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,12 +11,16 @@ from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.checkpoint import checkpoint
 
+from gru_parallel.dropin import gru as dropin
+from gru_parallel.planning import plan_from_device_map
 from tests.dropin.twins import assert_same, gradients, make_twins, make_x, weighted_sum
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("no_tf32")]
 
+TWO_STAGES = "two stages on one GPU"
 PLACEMENTS: dict[str, dict[str, Any]] = {
     "one GPU": {"device_map": ["cuda:0", "cuda:0"]},
+    TWO_STAGES: {"device_map": ["cuda:0", "cuda:0"]},
     "one block": {"blocks": 2, "device_map": ["cuda:0"]},
     "GPU, then CPU": {"device_map": ["cuda:0", "cpu:0"]},
     "CPU, then GPU": {"device_map": ["cpu:0", "cuda:0"]},
@@ -25,7 +30,9 @@ PLACEMENTS: dict[str, dict[str, Any]] = {
 }
 CUT: dict[str, Any] = {"n_micro_batches": 2, "n_chunks": 3}
 EVERY_PLACEMENT = pytest.mark.parametrize("placement", PLACEMENTS)
-ON_THE_GPU = pytest.mark.parametrize("placement", ["one GPU", "GPU, then CPU", "two GPUs"])
+ON_THE_GPU = pytest.mark.parametrize(
+    "placement", ["one GPU", TWO_STAGES, "GPU, then CPU", "two GPUs"]
+)
 
 SLEEP_CYCLES = 20_000_000
 """Ten milliseconds at 2 GHz, which no GPU exceeds by much."""
@@ -38,6 +45,14 @@ def no_tf32() -> Iterator[None]:
     torch.backends.cudnn.allow_tf32 = False
     yield
     torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.fixture(autouse=True)
+def stages_of_their_own(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave blocks on one device apart, where that is the placement: a drop-in merges them."""
+    if "placement" in request.fixturenames and request.getfixturevalue("placement") == TWO_STAGES:
+        apart = partial(plan_from_device_map, merge=False)
+        monkeypatch.setattr(dropin, "plan_from_device_map", apart)
 
 
 def make_placed(placement: str, **options: Any) -> tuple[nn.GRU, nn.GRU]:

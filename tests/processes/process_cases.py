@@ -265,6 +265,15 @@ TWO_GPUS = {
 }
 """Two ranks, once as one pipeline and once as two."""
 
+ALONE = {
+    kind: {
+        "two stages": Case(devices=(f"{kind}:0",) * 2, lengths=RAGGED, model=CARRY),
+        "one stage": Case((4,), devices=(f"{kind}:0",), grid=(1, 3)),
+    }
+    for kind in ("cpu", "cuda")
+}
+"""One rank with a device for all of its stages, by the device's kind."""
+
 CASES_OF_WORLD: dict[int, dict[str, Case]] = {
     2: ONE_PIPELINE | REPLICAS_OF_ONE_RANK,
     4: FOUR_STAGES | REPLICAS | FOUR_REPLICAS | {"dropping": DROPPING},

@@ -1,8 +1,9 @@
 """What a rank of test_processes.py runs: all cases of its world, and at last a stage that fails.
 
-    python -m tests.processes.process_world FOLDER [gpu]
+    python -m tests.processes.process_world FOLDER [KIND]
 
-Each rank leaves what came out of each case in the folder. With `gpu` it runs those for GPUs alone.
+Each rank leaves what came out of each case in the folder. With a kind of device, `cpu` or `cuda`,
+it runs those cases alone that need no more than one of them for each rank.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from tests.engine.patches import before_each_cell, failing_backward, failing_for
 from tests.engine.twists import ACROSS_STAGES, OF_RANKS, OF_REPLICAS, Seen, twisted
 from tests.engine.twists import train as train_twisted
 from tests.processes.process_cases import (
+    ALONE,
     CASES_OF_WORLD,
     SEED,
     TERMS,
@@ -222,32 +224,52 @@ def fail(ranks: Ranks, devices: tuple[str, str]) -> None:
         engine.train_step(Windows(**case.batch(0, rows)))
 
 
-def main(folder: Path, *, on_gpus: bool) -> None:
-    torch.set_num_threads(1)
+def main_of_devices(folder: Path, kind: str) -> None:
+    """Run the cases of one rank, or of two with a GPU each."""
+    with join(launched(), timeout_s=TIMEOUT_S) as ranks:
+        for name, case in (ALONE[kind] if ranks.world_size == 1 else TWO_GPUS).items():
+            torch.save(run(case, ranks), path_of(folder, name, ranks.rank))
+        print("failing")
+        if ranks.world_size == 2:
+            fail(ranks, ("cuda:0", "cuda:1"))
+
+
+def launched() -> Launch:
+    """Return what the launcher has told this process."""
     launch = Launch.from_environment()
     assert launch is not None
-    with join(launch, timeout_s=TIMEOUT_S) as ranks:
+    return launch
+
+
+def main(folder: Path) -> None:
+    """Run the cases of a world of CPUs."""
+    with join(launched(), timeout_s=TIMEOUT_S) as ranks:
 
         def keep(name: str, found: Any) -> None:
             torch.save(found, path_of(folder, name, ranks.rank))
 
-        for name, case in (TWO_GPUS if on_gpus else CASES_OF_WORLD[ranks.world_size]).items():
+        for name, case in CASES_OF_WORLD[ranks.world_size].items():
             keep(name, run(case, ranks))
-        if not on_gpus and ranks.world_size < 6:
+        if ranks.world_size < 6:
             for name in OF_RANKS if ranks.world_size == 2 else OF_REPLICAS:
                 keep(f"twist {name}", run_twisted(name, ranks))
             keep("refusals", refusals(ranks))
-        if not on_gpus and ranks.world_size == 2:
+        if ranks.world_size == 2:
             keep("overlap", gradients_overlap(ranks))
-        if not on_gpus and ranks.world_size > 2:
+        if ranks.world_size > 2:
             keep("ordered sum", ordered_sum())
-        if not on_gpus and ranks.world_size == 4:
+        if ranks.world_size == 4:
             # The last: all that is imported and set up at a first step is there.
             keep("memory", memory_of_a_large_model(ranks))
         print("failing")
         if ranks.world_size < 6:
-            fail(ranks, ("cuda:0", "cuda:1") if on_gpus else ("cpu:0", "cpu:1"))
+            fail(ranks, ("cpu:0", "cpu:1"))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), on_gpus="gpu" in sys.argv[2:])
+    torch.set_num_threads(1)
+    folder, *kinds = sys.argv[1:]
+    if kinds:
+        main_of_devices(Path(folder), *kinds)
+    else:
+        main(Path(folder))

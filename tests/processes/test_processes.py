@@ -22,6 +22,7 @@ from gru_parallel.stage.cells import Cells
 from tests.builders import MSE, TOLERANCE, make_plan, relative_error
 from tests.engine.twists import ACROSS_STAGES, OF_RANKS, OF_REPLICAS, Seen, train_plainly
 from tests.processes.process_cases import (
+    ALONE,
     DROPPING,
     FOUR_REPLICAS,
     FOUR_STAGES,
@@ -45,6 +46,9 @@ LATEST_END_S = 10.0
 
 
 ALMOST = 1e-11
+
+ONE_WORLD = pytest.mark.xdist_group("ranks with GPUs")
+"""Makes one worker take all of these tests where they are not shared by files: their fixture."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,13 @@ def six(worlds: dict[int, Future[World]]) -> World:
 def two_gpus(tmp_path_factory: pytest.TempPathFactory) -> World:
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")
-    return run_world(2, tmp_path_factory.mktemp("two_gpus"), "gpu")
+    return run_world(2, tmp_path_factory.mktemp("two_gpus"), "cuda")
+
+
+@pytest.fixture(scope="module")
+def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """One rank, on a device of the kind that the test is parametrized with."""
+    return run_world(1, tmp_path_factory.mktemp("alone"), request.param)
 
 
 def merged(outcomes: list[Outcome]) -> Numbers:
@@ -208,7 +218,18 @@ def check_same_bits(outcomes: list[Outcome], expected_outcomes: list[Outcome]) -
     assert [name for name in expected if not torch.equal(found[name], expected[name])] == []
 
 
+@pytest.mark.parametrize(
+    "alone", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, ONE_WORLD])], indirect=True
+)
+def test_one_rank_runs_all_stages_on_its_device(
+    alone: World, request: pytest.FixtureRequest
+) -> None:
+    for name, case in ALONE[request.node.callspec.params["alone"]].items():
+        check_replicas(case, alone.outcomes(name))
+
+
 @pytest.mark.gpu
+@ONE_WORLD
 @pytest.mark.parametrize("name", TWO_GPUS)
 def test_ranks_with_a_gpu_each_train_as_one_model_does(name: str, two_gpus: World) -> None:
     check_replicas(TWO_GPUS[name], two_gpus.outcomes(name))
@@ -280,6 +301,7 @@ def test_a_failing_stage_ends_the_other_replica_too(four: World) -> None:
 
 
 @pytest.mark.gpu
+@ONE_WORLD
 def test_a_failing_stage_ends_the_rank_with_a_gpu_that_waits_for_it(two_gpus: World) -> None:
     waiting, failing = two_gpus.ended
 
