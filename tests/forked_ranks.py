@@ -1,12 +1,14 @@
-"""Ranks that are forked from one process, which has imported torch and Lightning for all of them.
+"""Processes that are forked from one, which has imported for all of them what they need.
 
-That saves seconds a rank. The process is a fork server of multiprocessing's, which has no threads.
+That saves seconds for each of them. The process is a fork server of multiprocessing's, which has no
+threads.
 """
 
 from __future__ import annotations
 
 import gc
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import sys
 import threading
@@ -15,16 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    [
-        "gru_parallel.plan",
-        "gru_parallel.train",
-        "gru_parallel.training.process_strategy",
-        "gru_parallel.verify",
-        "lightning.pytorch",
-        "torchmetrics",
-    ]
-)
+SERVER.set_forkserver_preload(["tests.preloaded"])
+ROOT = Path(__file__).parents[1]
 POLL_S = 0.02
 
 # multiprocessing asks about all of its processes whenever it starts one, and an exit status can be
@@ -33,10 +27,10 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 class ForkedRank:
-    """A rank as a process of its own.
+    """A rank, or a run without any, as a process of its own.
 
     Args:
-        environment: all of its variables.
+        environment: all of its variables; RANK is not among them where it is no rank.
         work: what it does; a function of a module, or a `partial` of one.
         folder: where it begins, and writes what it prints, into `out` and `err`.
     """
@@ -47,6 +41,7 @@ class ForkedRank:
         arguments = (dict(environment), work, folder)
         self._process = SERVER.Process(target=_be_rank, args=arguments, daemon=True)
         with _ONE_AT_A_TIME:
+            _ensure_server()
             self._process.start()
 
     def poll(self) -> int | None:
@@ -54,10 +49,11 @@ class ForkedRank:
         with _ONE_AT_A_TIME:
             return self._process.exitcode
 
-    def signal(self, number: int) -> None:
-        """Send it a signal."""
+    def signal(self, number: int, *, to_its_group: bool = False) -> None:
+        """Send it a signal, or all of the group of processes that it leads."""
         assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        send = os.killpg if to_its_group else os.kill
+        send(self._process.pid, number)
 
     def kill(self) -> int:
         """Kill it if it still runs, and return its exit status."""
@@ -77,6 +73,18 @@ def wait_for_all(ranks: Sequence[ForkedRank], end: float) -> bool:
     return True
 
 
+def _ensure_server() -> None:
+    """Start the server unless it runs; it finds the tests wherever it is started."""
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(ROOT)
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if path is not None:
+            os.environ["PYTHONPATH"] = path
+
+
 def _be_rank(environment: Mapping[str, str], work: Callable[[], object], folder: Path) -> None:
     # The server has done neither for it.
     import torch
@@ -93,7 +101,7 @@ def _be_rank(environment: Mapping[str, str], work: Callable[[], object], folder:
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # text
     torch.set_num_threads(1)
     # Lightning has read it when it was imported, before this process was a rank.
-    rank_zero_only.rank = int(environment["RANK"])
+    rank_zero_only.rank = int(environment.get("RANK", 0))
     try:
         work()
     except Exception:  # noqa: BLE001 - it ends here, as a program of its own would

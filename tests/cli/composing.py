@@ -7,33 +7,36 @@ of a small run.
 from __future__ import annotations
 
 import copy
-import os
+import pickle
 from typing import Any
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.types import RunMode
-from omegaconf import OmegaConf
 
-_READ: dict[tuple[object, ...], Any] = {}
-"""What is in files of configs, by path, time of the last change and size."""
+_OF_THE_PACKAGE = {"hydra", "main", "schema"}
+"""Where configs come from unless a test has a folder of its own, whose files may change."""
+
+_LOADED: dict[tuple[object, ...], bytes] = {}
+"""Configs by name and by where they come from."""
 
 
-def read_files_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the file of a config read again only when it has changed."""
-    load = OmegaConf.load
+def load_configs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each config of conf/ loaded once for all tests."""
+    load = ConfigRepository.load_config
 
-    def read(file: Any) -> Any:
-        if isinstance(file, str | os.PathLike):
-            return load(file)
-        status = os.fstat(file.fileno())
-        key = (file.name, status.st_mtime_ns, status.st_size)
-        if key not in _READ:
-            _READ[key] = load(file)
-        return copy.deepcopy(_READ[key])
+    def load_once(repository: ConfigRepository, config_path: str) -> Any:
+        sources = repository.get_sources()
+        if {source.provider for source in sources} != _OF_THE_PACKAGE:
+            return load(repository, config_path)
+        key = (config_path, *(source.path for source in sources))
+        if key not in _LOADED:
+            _LOADED[key] = pickle.dumps(load(repository, config_path))
+        return pickle.loads(_LOADED[key])
 
-    monkeypatch.setattr(OmegaConf, "load", read)
+    monkeypatch.setattr(ConfigRepository, "load_config", load_once)
 
 
 def compose_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -56,3 +58,13 @@ class Stop(_Harm):
 
     def do(self) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
+
+
+class Wait(_Harm):
+    """Writes a file, and waits until it is gone."""
+
+    def do(self) -> None:
+        waits = Path("waits")
+        waits.touch()
+        while waits.exists():
+            time.sleep(0.01)

@@ -14,7 +14,8 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 from gru_parallel.app import commands as own
-from tests.cli.composing import compose_once, read_files_once
+from gru_parallel.app import train
+from tests.cli.composing import compose_once, load_configs_once
 
 SMALL = (
     "data.n_steps=260",
@@ -50,6 +51,9 @@ class Ended:
 
 RunCommand = Callable[..., Ended]
 
+NO_PICTURE = b""
+"""What timeline.png holds unless it is asked for: to draw it takes a sixth of a small run."""
+
 _WRITTEN: dict[tuple[str, ...], dict[str, bytes]] = {}
 
 
@@ -57,14 +61,15 @@ def commands(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> tuple[RunCommand, RunCommand, RunCommand]:
     """Return train, plan and verify as functions of their overrides, run in `folder`."""
-
-    read_files_once(monkeypatch)
+    load_configs_once(monkeypatch)
 
     def end(status: int, run_folder: Path) -> Ended:
         printed = capsys.readouterr()
         return Ended(status, printed.out, printed.err, run_folder)
 
-    def run_train(*overrides: str, run: str = "run", flags: tuple[str, ...] = ()) -> Ended:
+    def run_train(
+        *overrides: str, run: str = "run", flags: tuple[str, ...] = (), draws: bool = False
+    ) -> Ended:
         arguments = [*flags, *overrides, f"hydra.run.dir={run}"]
         # Hydra reads it, and hydra_run changes it.
         monkeypatch.setattr(sys, "argv", ["train", *arguments])
@@ -75,6 +80,8 @@ def commands(
         capsys.readouterr()
         with monkeypatch.context() as patch:
             compose_once(patch)
+            if not draws:
+                patch.setattr(train, "draw_step", lambda _, path: path.write_bytes(NO_PICTURE))
             status = own.run("train", arguments)
         return end(status, folder / run)
 

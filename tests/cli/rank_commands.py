@@ -13,9 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from torch.distributed import TCPStore
 
 from gru_parallel.app import commands, together
+from tests.cli.composing import compose_once, load_configs_once
 from tests.cli.in_process import SMALL
 from tests.forked_ranks import ForkedRank
 from tests.rank_processes import free_port, rank_environment
@@ -146,7 +148,11 @@ def run_command(world: World, folder: Path) -> None:
         rows = (f"{row % 7},{row % 5}" for row in range(world.n_rows[rank]))
         Path("series.csv").write_text("\n".join(["a,b", *rows]))
     together.__version__ = world.versions[rank]
-    sys.exit(commands.run("train", [*world.arguments[rank], f"hydra.run.dir={folder / 'run'}"]))
+    with pytest.MonkeyPatch.context() as patch:
+        load_configs_once(patch)
+        compose_once(patch)
+        arguments = [*world.arguments[rank], f"hydra.run.dir={folder / 'run'}"]
+        sys.exit(commands.run("train", arguments))
 
 
 def harm(world: World, ranks: Sequence[ForkedRank], folder: Path, end: float) -> None:

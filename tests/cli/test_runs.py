@@ -91,7 +91,8 @@ def test_the_summary_says_what_the_run_came_to(train_command: RunCommand) -> Non
 
 
 def test_the_pictures_show_every_cell_of_every_stage(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "placement.device_map=[0,0,1,1]", "schedule.n_micro_batches=2")
+    settings = [*SMALL, "placement.device_map=[0,0,1,1]", "schedule.n_micro_batches=2"]
+    ended = train_command(*settings, draws=True)
 
     trace = json.loads((ended.folder / "trace.json").read_text())
 

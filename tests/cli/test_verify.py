@@ -1,7 +1,7 @@
 """The verify command: green as it stands, red when a promise is broken, honest in its numbers."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gru_parallel.app import verify
 from gru_parallel.dropin.borrowed_stack import BorrowedStack
 from gru_parallel.model import Block, Start
 from gru_parallel.model.hidden import given
@@ -18,20 +19,32 @@ from gru_parallel.schedule import Cell
 from gru_parallel.stage import block_section
 from gru_parallel.stage.block_section import BlockSection
 from gru_parallel.stage.stage_pass import StagePass
-from gru_parallel.verification.cuts import measure_cuts
-from gru_parallel.verification.difference import largest_of_each
+from gru_parallel.verification import cuts
+from gru_parallel.verification.cuts import Cut
+from gru_parallel.verification.difference import Differences, largest_of_each
 from gru_parallel.verification.settings import Settings
-from gru_parallel.verification.starts import measure_starts
+from gru_parallel.verification.starts import Answer
 from tests.cli.in_process import RunCommand
 
 SMALL = ("num_layers=2", "hidden_size=3", "lengths=[6,4]", "batch_size=3")
-SMALL_SETTINGS = Settings(num_layers=2, hidden_size=3, lengths=[6, 4], batch_size=3)
+
+
+@pytest.fixture
+def one_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has every cut made into ragged cells only, which spares most of the time."""
+    monkeypatch.setattr(cuts, "GRIDS", ((2, 5),))
 
 
 @pytest.mark.usefixtures("no_thread_left")
+@pytest.mark.parametrize("measures", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_the_defaults_keep_every_promise_in_80_columns_and_lines(
-    verify_command: RunCommand,
+    measures: bool, monkeypatch: pytest.MonkeyPatch, verify_command: RunCommand
 ) -> None:
+    if not measures:
+        # Where cuts are only shown, and not made.
+        monkeypatch.setattr(cuts, "run", lambda *_: None)
+        monkeypatch.setattr(cuts, "compare", lambda *_: Differences(0.0, *[1e-16] * 4))
+
     ended = verify_command()
 
     assert ended.status == 0, ended.out
@@ -46,33 +59,58 @@ def test_the_defaults_keep_every_promise_in_80_columns_and_lines(
 
 
 @pytest.mark.parametrize(
-    "settings", [("dtype=float32", "lengths=[5]"), ("num_layers=3", "lengths=[1,3]")]
+    "settings", [(), ("dtype=float32", "lengths=[5]"), ("num_layers=3", "lengths=[1,3]")]
 )
 def test_every_promise_is_kept_with_other_settings(
-    settings: tuple[str, ...], verify_command: RunCommand
+    settings: tuple[str, ...], one_grid: None, verify_command: RunCommand
 ) -> None:
     ended = verify_command(*SMALL, *settings)
 
     assert ended.status == 0, ended.out
 
 
-def test_the_numbers_shown_are_the_measured_ones(verify_command: RunCommand) -> None:
-    lines = [line.split() for line in verify_command(*SMALL).out.splitlines()]
+def test_the_numbers_shown_are_the_measured_ones(
+    monkeypatch: pytest.MonkeyPatch, verify_command: RunCommand
+) -> None:
+    monkeypatch.setattr(cuts, "GRIDS", ((1, 4), (2, 5)))
+    measured: list[Cut | Answer] = []
+    for name in ("measure_cuts", "measure_starts"):
+        monkeypatch.setattr(verify, name, noted(getattr(verify, name), measured))
+
+    lines = [line.split() for line in verify_command(*SMALL, "lengths=[3]").out.splitlines()]
 
     def of(schedule: str, grid: tuple[int, int]) -> list[str]:
         found = (
-            cut.differences
-            for cut in measure_cuts(SMALL_SETTINGS)
-            if cut.schedule == schedule and (cut.n_micro_batches, cut.n_chunks) == grid
+            each.differences
+            for each in measured
+            if isinstance(each, Cut)
+            and each.schedule == schedule
+            and (each.n_micro_batches, each.n_chunks) == grid
         )
         return list(map(format_difference, astuple(largest_of_each(found))))
 
     assert ["naive", "2", "x", "5", "cells", *of("naive", (2, 5)), "yes"] in lines
-    for answer in measure_starts(SMALL_SETTINGS):
-        measured = map(format_difference, (answer.output, answer.gradients))
+    assert ["gpipe", "1", "x", "4", "cells", *of("gpipe", (1, 4)), "yes"] in lines
+    answers = [each for each in measured if isinstance(each, Answer)]
+    assert answers
+    for answer in answers:
+        shown = map(format_difference, (answer.output, answer.gradients))
         should = "equal" if answer.should_equal else "differ"
         row = f"{answer.start} {answer.against}".split()
-        assert [*row, *measured, should, "yes"] in lines
+        assert [*row, *shown, should, "yes"] in lines
+
+
+def noted(
+    measure: Callable[[Settings], Iterator[Any]], into: list[Any]
+) -> Callable[[Settings], Iterator[Any]]:
+    """Measure, and keep what is found."""
+
+    def measure_and_note(settings: Settings) -> Iterator[Any]:
+        for found in measure(settings):
+            into.append(found)
+            yield found
+
+    return measure_and_note
 
 
 def forget_between_chunks(patch: pytest.MonkeyPatch) -> None:
@@ -126,6 +164,7 @@ def test_a_broken_promise_ends_it_with_status_1_and_says_which(
     break_it: Callable[[pytest.MonkeyPatch], None],
     says: str,
     monkeypatch: pytest.MonkeyPatch,
+    one_grid: None,
     verify_command: RunCommand,
 ) -> None:
     break_it(monkeypatch)
@@ -185,7 +224,7 @@ def test_a_setting_that_cannot_work_is_refused(name: str, verify_command: RunCom
         assert fragment in ended.err
 
 
-def test_devices_are_used_in_their_order(verify_command: RunCommand) -> None:
+def test_devices_are_used_in_their_order(one_grid: None, verify_command: RunCommand) -> None:
     ended = verify_command(*SMALL, "lengths=[3]", "devices=[cpu:3,cpu:1]")
 
     assert ended.status == 0, ended.out
