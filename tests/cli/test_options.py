@@ -213,7 +213,9 @@ def test_the_deep_experiment_can_be_planned_for_gpus_that_are_elsewhere(
 ) -> None:
     ranges = "0-3: cuda:0, 4-7: cuda:1, 8-11: cuda:2, 12-15: cuda:3"
 
-    ended = plan_command("experiment=deep", f"placement.device_map={{{ranges}}}")
+    ended = plan_command(
+        "experiment=deep", "data.n_steps=20000", f"placement.device_map={{{ranges}}}"
+    )
 
     assert ended.status == 0, ended.err
     assert "cuda:3" in ended.out

@@ -15,7 +15,7 @@ from gru_parallel.training.best_and_last import (
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, Run, fit, make_data, make_module, sgd
 
-PLAN = make_plan([2, 2], n_micro_batches=2, n_chunks=3)
+PLAN = make_plan([2, 2], n_chunks=2)
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
 

@@ -24,11 +24,11 @@ from tests.runs import (
     make_module,
 )
 
-PLAN = make_plan([2, 2], n_micro_batches=2, n_chunks=3)
+PLAN = make_plan([2, 2], n_chunks=2)
 OTHER_PLACEMENTS = {
     "in the same placement": PLAN,
-    "on one stage": make_plan([4], n_micro_batches=2, n_chunks=3),
-    "on four stages": make_plan([1, 1, 1, 1], n_micro_batches=2, n_chunks=3),
+    "on one stage": make_plan([4], n_chunks=2),
+    "on four stages": make_plan([1, 1, 1, 1], n_chunks=2),
 }
 
 

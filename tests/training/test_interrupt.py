@@ -18,7 +18,7 @@ from tests.builders import make_plan
 from tests.interrupts import DEFAULT_HANDLERS, SendSignal, restore_handlers
 from tests.runs import Run, adamw, fit, make_data, make_module
 
-PLAN = make_plan([2, 2], n_micro_batches=2, n_chunks=3)
+PLAN = make_plan([2, 2], n_chunks=2)
 
 
 NAMES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGUSR1": "SIGUSR1"}

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, fit
 
-PLAN = make_plan([1, 2, 1], "one_f_one_b", n_micro_batches=3, n_chunks=4)
+PLAN = make_plan([2, 2], n_chunks=2)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

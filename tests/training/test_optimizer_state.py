@@ -14,7 +14,7 @@ from gru_parallel.training.optimizer_state import by_name
 from tests.builders import make_plan
 from tests.runs import Run, SaveAfter, adamw, assert_bit_for_bit, fit, make_module
 
-PLAN = make_plan([2, 2], n_micro_batches=2, n_chunks=3)
+PLAN = make_plan([2, 2], n_chunks=2)
 N_BEFORE = 7
 """Batches before the checkpoint: it is written in an epoch."""
 

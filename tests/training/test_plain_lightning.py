@@ -76,11 +76,11 @@ def test_training_through_the_pipeline_is_plain_lightning_training(
         "precision": precision,
         "gradient_clip_val": 0.2,
         "accumulate_grad_batches": 2,
-        "max_epochs": 3,
+        "max_epochs": 2,
     }
     stages = [1, 2, 1] if layers_per_block == 1 else [1, 1]
     plan = make_plan(
-        stages, n_micro_batches=3, n_chunks=4, num_layers=4, layers_per_block=layers_per_block
+        stages, n_micro_batches=2, n_chunks=2, num_layers=4, layers_per_block=layers_per_block
     )
     module = make_module(make_optimizer, layers_per_block=layers_per_block)
 

@@ -21,7 +21,7 @@ from gru_parallel.training.resume import Progress, steps_of_run
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, Run, SaveAfter, fit, make_data, make_module
 
-PLAN = make_plan([2, 2], n_micro_batches=2, n_chunks=3)
+PLAN = make_plan([2, 2], n_chunks=2)
 adamw: Callable[..., Optimizer] = partial(AdamW, lr=1e-2)
 
 

@@ -18,7 +18,7 @@ from gru_parallel.training import SeriesModule
 from tests.builders import make_plan
 from tests.runs import Run, assert_same_run, fit, make_module
 
-PLAN = make_plan([1, 2, 1], "one_f_one_b", n_micro_batches=3, n_chunks=4)
+PLAN = make_plan([2, 2], n_chunks=2)
 
 
 def cosine(optimizer: Any, n_steps: int) -> Any:
@@ -79,7 +79,7 @@ CASES = {
     "overfit_batches": Case(overfit_batches=1),
     "max_steps": Case(max_epochs=-1, max_steps=7),
     "val_check_interval": Case(val_check_interval=2),
-    "detect_anomaly": Case(detect_anomaly=True),
+    "detect_anomaly": Case(detect_anomaly=True, max_epochs=1),
     "64-true": Case(precision="64-true"),
 }
 NO_EFFECT = ("detect_anomaly",)
