@@ -25,6 +25,7 @@ from gru_parallel.verification.difference import Differences, largest_of_each
 from gru_parallel.verification.settings import Settings
 from gru_parallel.verification.starts import Answer
 from tests.cli.in_process import RunCommand
+from tests.verification.no_cut import make_no_cut
 
 SMALL = ("num_layers=2", "hidden_size=3", "lengths=[6,4]", "batch_size=3")
 
@@ -41,9 +42,7 @@ def test_the_defaults_keep_every_promise_in_80_columns_and_lines(
     measures: bool, monkeypatch: pytest.MonkeyPatch, verify_command: RunCommand
 ) -> None:
     if not measures:
-        # Where cuts are only shown, and not made.
-        monkeypatch.setattr(cuts, "run", lambda *_: None)
-        monkeypatch.setattr(cuts, "compare", lambda *_: Differences(0.0, *[1e-16] * 4))
+        make_no_cut(monkeypatch, Differences(0.0, *[1e-16] * 4))
 
     ended = verify_command()
 

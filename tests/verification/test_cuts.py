@@ -6,10 +6,11 @@ import pytest
 
 from gru_parallel.placement import spread
 from gru_parallel.schedule import SCHEDULES
-from gru_parallel.verification import cuts
 from gru_parallel.verification.cuts import GRIDS, kinds, measure_cuts, placements
+from gru_parallel.verification.difference import Differences
 from gru_parallel.verification.settings import Settings
 from gru_parallel.verification.starts import layers_each
+from tests.verification.no_cut import make_no_cut
 
 SMALL = Settings(num_layers=3, hidden_size=2, lengths=[4, 2], batch_size=3, devices=["cpu:0"])
 
@@ -17,9 +18,7 @@ SMALL = Settings(num_layers=3, hidden_size=2, lengths=[4, 2], batch_size=3, devi
 def test_every_kind_is_cut_by_every_schedule_and_grid_at_every_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # How far each is from one nn.GRU, test_verify.py sees.
-    monkeypatch.setattr(cuts, "run", lambda *_: None)
-    monkeypatch.setattr(cuts, "compare", lambda *_: None)
+    make_no_cut(monkeypatch, Differences(0.0, 0.0, 0.0, 0.0, 0.0))
     found = [
         (cut.kind, cut.placement, cut.schedule, (cut.n_micro_batches, cut.n_chunks))
         for cut in measure_cuts(SMALL)
