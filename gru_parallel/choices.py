@@ -6,6 +6,9 @@ from difflib import get_close_matches
 POLICIES = ("zeros", "given", "learned", "carry", "previous")
 """Where the state comes from that enters a block: model.h_0."""
 
+HEAD_TASKS = {"window": "window", "every_step": "every_step"}
+"""From the name of each head, model.head, to what it predicts: `WindowShape.task`."""
+
 
 def meant(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the known name that is nearest to an unknown one; None where none is near."""

@@ -23,6 +23,7 @@ from gru_parallel.assembly.start import Start, build_start
 from gru_parallel.assembly.trainer import build_trainer, check_trainer, quieten_lightning
 from gru_parallel.config.schema import Config, plain
 from gru_parallel.data import SeriesDataModule
+from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.planning import Planned, RankMap, ranks_per_replica
 from gru_parallel.processes.world import device_of_rank
@@ -95,7 +96,8 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     if ranks is not None:
         n_ranks = ranks_per_replica(config.data_parallel, ranks.world_size)
         replica = ranks.rank // n_ranks
-    data = build_data(config, SeriesDataModule, replica)
+    has_accelerator = accelerator_kind() is not None
+    data = build_data(config, SeriesDataModule, replica, has_accelerator)
     check_memory(config, n_ranks or 1)
     planned = build_plan(
         config, data.n_channels, data.n_targets, check_exists=True, n_ranks=n_ranks

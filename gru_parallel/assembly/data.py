@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import torch
-
 from gru_parallel.assembly.memory import check_series_memory
+from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.config.schema import Config, CsvConfig
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.lorenz96 import lorenz96_table
-from gru_parallel.data.series_data import SeriesData
+from gru_parallel.data.series_outline import SeriesOutline
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
-from gru_parallel.model.head import HEADS
 
-Data = TypeVar("Data", bound=SeriesData)
+Data = TypeVar("Data", bound=SeriesOutline)
 
 
-def build_data(config: Config, kind: type[Data], replica: int = 0) -> Data:
+def build_data(
+    config: Config, kind: type[Data], replica: int = 0, pin_memory: bool = False
+) -> Data:
     """Load or generate the series and check that they yield windows.
 
     Args:
         config: the run's settings.
-        kind: what to make of them: `SeriesData`, or `SeriesDataModule` for Lightning.
+        kind: what to make of them: `SeriesOutline`, or `SeriesDataModule` for Lightning.
         replica: of the pipeline, whose share of each batch is wanted.
+        pin_memory: whether batches are put into pinned memory, for copies to a GPU.
 
     Raises:
         UsageError: the file or a setting of the data cannot work.
@@ -40,12 +41,12 @@ def build_data(config: Config, kind: type[Data], replica: int = 0) -> Data:
         min_input_length=data.min_input_length,
         order=data.order,
         stride=data.stride,
-        task="every_step" if HEADS[config.model.head].every_step else "window",
+        task=HEAD_TASKS[config.model.head],
         centre=data.centre,
         season_length=data.season_length,
         seed=config.seed,
         num_workers=data.num_workers,
-        pin_memory=torch.accelerator.is_available(),
+        pin_memory=pin_memory,
         share=Share(replica, config.data_parallel),
     )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gru_parallel.config.schema import Config, TrainerConfig
-from gru_parallel.data.series_data import SeriesData
+from gru_parallel.data.series_outline import SeriesOutline
 from gru_parallel.errors import UsageError
-from gru_parallel.training.resume import Progress, steps_of_run
+from gru_parallel.training.progress import Progress, steps_of_run
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class RunLength:
     n_test_batches: int
 
 
-def run_length(config: Config, data: SeriesData, done: Progress | None = None) -> RunLength:
+def run_length(config: Config, data: SeriesOutline, done: Progress | None = None) -> RunLength:
     """Compute the length of a run, and check that it has as many batches as its settings ask for.
 
     Args:
@@ -38,12 +38,12 @@ def run_length(config: Config, data: SeriesData, done: Progress | None = None) -
             has, or a step of the optimiser takes more.
     """
     trainer = config.trainer
-    n_test_batches = data.n_evaluation_batches("test")
+    n_test_batches = data.n_batches("test")
     if trainer.fast_dev_run:
         n_batches = int(trainer.fast_dev_run)
         n_steps = -(-n_batches // trainer.accumulate_grad_batches)
         return RunLength(n_steps, 1, min(n_batches, n_test_batches))
-    n_batches = _limited("train", len(data.train_dataloader()), "training", trainer)
+    n_batches = _limited("train", data.n_batches("training"), "training", trainer)
     if trainer.accumulate_grad_batches > n_batches:
         raise UsageError(
             f"trainer.accumulate_grad_batches={trainer.accumulate_grad_batches} exceeds the"
@@ -51,7 +51,7 @@ def run_length(config: Config, data: SeriesData, done: Progress | None = None) -
             f" trainer.accumulate_grad_batches <= {n_batches}, or a smaller data.batch_size."
         )
     if trainer.validates:
-        _limited("val", len(data.val_dataloader()), "validation", trainer)
+        _limited("val", data.n_batches("validation"), "validation", trainer)
         _check_interval(trainer, n_batches)
     if trainer.limit_test_batches == 0:
         n_test_batches = 0

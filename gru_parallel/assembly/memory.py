@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
-
 from gru_parallel.config.schema import Config
+from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.errors import UsageError
 from gru_parallel.placement.cost import N_GATES
 from gru_parallel.report.units import format_bytes
@@ -33,7 +32,7 @@ def check_memory(config: Config, n_ranks: int = 1) -> None:
     hidden, n_layers = config.model.hidden_size, config.model.num_layers
     # A lower bound: the first layer's input may be narrower, a bidirectional layer is larger.
     n_weights = (n_layers - 1) * N_GATES * hidden * (2 * hidden + 2) + N_GATES * hidden * hidden
-    on_cpu = not torch.accelerator.is_available()
+    on_cpu = accelerator_kind() is None
     n_bytes = _BYTES.get(config.trainer.precision, 4) * (2 if on_cpu else 1)
     asked = n_weights * n_bytes // n_ranks
     if there is not None and asked > there:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.config.schema import Config
-from gru_parallel.model.head import HEADS
 from gru_parallel.placement import ModelSpec, cut_stack
 
 
@@ -19,7 +19,8 @@ def model_spec(config: Config, n_channels: int, n_targets: int) -> ModelSpec:
         UsageError: model.bidirectional or model.h_0 does not fit the blocks.
     """
     model = config.model
-    has_encoder, every_step = model.encoder == "linear", HEADS[model.head].every_step
+    has_encoder = model.encoder == "linear"
+    every_step = HEAD_TASKS[model.head] == "every_step"
     return ModelSpec(
         cut_stack(
             model.hidden_size if has_encoder else n_channels,

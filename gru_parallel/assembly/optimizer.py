@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gru_parallel.assembly.length import RunLength
-from gru_parallel.config.check_training import TOTAL_STEPS, is_plateau
+from gru_parallel.config.check_training import TOTAL_STEPS, has_schedule, is_plateau
 from gru_parallel.config.schema import Config
 from gru_parallel.config.targets import check_arguments, find_target
 from gru_parallel.errors import UsageError
@@ -102,7 +102,7 @@ def optimizer_maker(section: DictConfig) -> MakeOptimizer:
 
 def scheduler_maker(section: DictConfig) -> MakeScheduler | None:
     """Return a function that creates the schedule of the rate from an optimiser; None for none."""
-    if section.get("_target_") is None:
+    if not has_schedule(section):
         return None
 
     def make(optimizer: Optimizer, n_steps: int) -> LRScheduler:

@@ -11,6 +11,7 @@ from gru_parallel.engine.devices import (
     existing_devices_of_ranks,
 )
 from gru_parallel.placement import Cluster, Grid, block_costs
+from gru_parallel.placement.device_map import has_numbers
 from gru_parallel.planning import Planned, check_reverse_devices, make_plan, plan_from_device_map
 
 
@@ -50,9 +51,12 @@ def build_plan(
         devices = default_devices() if n_ranks is None else devices_of_ranks(n_ranks)
         plan = make_plan(costs, devices, num_layers, grid)
     else:
+        existing: tuple[str, ...] = ()
+        if check_exists or has_numbers(placement.device_map):
+            existing = existing_devices() if n_ranks is None else existing_devices_of_ranks(n_ranks)
         plan = plan_from_device_map(
             placement.device_map,
-            existing_devices() if n_ranks is None else existing_devices_of_ranks(n_ranks),
+            existing,
             num_layers=num_layers,
             grid=grid,
             merge=placement.merge,

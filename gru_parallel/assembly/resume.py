@@ -13,7 +13,8 @@ from gru_parallel.config.schema import Config, as_written, by_full_name, plain
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError, counted, in_other_words
 from gru_parallel.training import SeriesModule
-from gru_parallel.training.resume import Beginning, Progress, check_same_optimizer
+from gru_parallel.training.progress import Progress
+from gru_parallel.training.resume import Beginning, check_same_optimizer
 
 SAME = (
     "model.loss",

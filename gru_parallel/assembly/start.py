@@ -13,7 +13,7 @@ from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.checkpoint_file import read_checkpoint
-from gru_parallel.training.resume import Progress
+from gru_parallel.training.progress import Progress
 from gru_parallel.training.whole_state import load_part
 
 

@@ -75,7 +75,7 @@ def _check_ends(trainer: TrainerConfig) -> None:
 def _check_scheduler(config: Config) -> None:
     scheduler = config.lr_scheduler
     unused = [key for key in scheduler if key not in ("_target_", "interval", "monitor")]
-    if scheduler.get("_target_") is None and unused:
+    if not has_schedule(scheduler) and unused:
         raise UsageError(
             f"lr_scheduler.{unused[0]!s} has no schedule that would take it; choose one, as in"
             " lr_scheduler=cosine, or leave it out."
@@ -113,6 +113,11 @@ def _check_scheduler(config: Config) -> None:
             "trainer.check_val_every_n_epoch=null validates without regard to epochs, and a"
             " plateau looks at the end of each; use a whole number of at least 1."
         )
+
+
+def has_schedule(scheduler: DictConfig) -> bool:
+    """Whether the learning rate has a schedule, and does not stay as it is."""
+    return scheduler.get("_target_") is not None
 
 
 def is_plateau(scheduler: DictConfig) -> bool:

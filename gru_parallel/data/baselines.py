@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import WindowDataset, WindowRows
 from gru_parallel.errors import UsageError, check_positive
 
@@ -76,8 +77,18 @@ def _has_season(dataset: WindowDataset, windows: Tensor, period: int) -> bool:
 
 def _season_before(dataset: WindowDataset, rows: WindowRows, period: int) -> Tensor:
     """The newest rows that are whole seasons before the targets and known by then."""
-    n_seasons_back = (dataset.shape.leads + period - 1) // period
+    n_seasons_back = (_leads(dataset.shape) + period - 1) // period
     return rows.targets - n_seasons_back * period
+
+
+def _leads(shape: WindowShape) -> Tensor:
+    """Rows from the newest input that each target may use to the target.
+
+    Of shape `(horizon,)`, or `(1,)` with the task "every_step", where all are the same.
+    """
+    if shape.task == "window":
+        return torch.arange(1, shape.horizon + 1)
+    return torch.tensor([shape.horizon])
 
 
 def _score(dataset: WindowDataset, chosen: Tensor | None, period: int) -> Score:
@@ -85,7 +96,7 @@ def _score(dataset: WindowDataset, chosen: Tensor | None, period: int) -> Score:
     for some in _pieces(dataset, chosen):
         rows = dataset.rows_of(some)
         source = _season_before(dataset, rows, period)
-        last_known = rows.targets - dataset.shape.leads
+        last_known = rows.targets - _leads(dataset.shape)
         source = torch.where(source < rows.series_starts, last_known, source)
         truth = dataset.target_values[rows.targets].double()
         errors = dataset.target_values[source] - truth

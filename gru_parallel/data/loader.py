@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-from gru_parallel.data.streams import StreamBatches
+from gru_parallel.data.stream_batches import StreamBatches
 from gru_parallel.data.windows import Batch
 from gru_parallel.errors import UsageError
 

@@ -24,14 +24,9 @@ import heapq
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset
 
-from gru_parallel.data.share import ALL_ROWS, Share
 from gru_parallel.data.window_shape import WindowShape
-from gru_parallel.data.windows import Batch, WindowDataset
 from gru_parallel.errors import UsageError
 
 Integers = NDArray[np.intp]
@@ -72,13 +67,18 @@ class Streams:
     step: int
 
     @classmethod
-    def of(cls, windows: WindowDataset) -> "Streams":
-        """Chain the windows of each series."""
-        step = windows.shape.input_length // windows.stride
-        n_windows = windows.n_windows_by_series.numpy()
+    def of(cls, n_windows: Integers, shape: WindowShape, stride: int) -> "Streams":
+        """Chain the windows of each series.
+
+        Args:
+            n_windows: number of windows of each series, array of shape `(series,)`.
+            shape: extent of a window.
+            stride: rows from one window to the next.
+        """
+        step = shape.input_length // stride
         starts = np.cumsum(n_windows) - n_windows
         n_streams = np.minimum(n_windows, step)
-        phase = _count_up(n_streams)
+        phase = count_up(n_streams)
         # The ceiling of what is left of the series' windows from this phase on, over the step.
         of_stream = -((phase - np.repeat(n_windows, n_streams)) // step)
         return cls(np.repeat(starts, n_streams) + phase, of_stream, step)
@@ -108,92 +108,27 @@ class Streams:
         return Streams(first, np.diff(pieces_at, append=n_windows), self.step)
 
 
-class StreamBatches(Dataset[Batch]):
-    """The batches of a part in the order of its streams; item `i` is a whole batch.
+@dataclass(frozen=True)
+class StreamRows:
+    """The streams of a part in the rows of its batches.
 
-    A batch is what `WindowDataset` makes of its windows, and two more tensors of shape `(batch,)`:
-    `reset`, bool, tells which rows begin another stream; `index`, int64, is that of each window.
-
-    With `n = len(self)`, items 0 to n - 1 are the batches of epoch 0, n to 2n - 1 those of epoch 1,
-    and so on: an item depends on its number alone, whatever process fetches it.
+    Attributes:
+        row_of_rank: the row of each stream, the longest streams first, array of shape `(streams,)`.
+        batch_ends: number of windows up to the end of each batch, array of shape `(batches,)`.
     """
 
-    def __init__(
-        self,
-        windows: WindowDataset,
-        batch_size: int,
-        seed: int | None = None,
-        n_filled: int = 1,
-        share: Share = ALL_ROWS,
-    ) -> None:
-        """Assign the streams to the rows of a batch.
+    row_of_rank: Integers
+    batch_ends: Integers
 
-        Args:
-            windows: all windows of the part.
-            batch_size: rows of a batch, at most.
-            seed: of the order of the streams, drawn for each epoch; None keeps their order.
-            n_filled: rows to fill even if streams have to be cut, see `Streams.cut`.
-            share: which rows of each batch to fetch.
-
-        Raises:
-            UsageError: the stride does not divide the windows' length, or there are more shares
-                than rows.
-        """
-        check_stride("data.stride", windows.stride, windows.shape)
-        self.windows = windows
-        self.batch_size = batch_size
-        self._seed = seed
-        self._rows = share.rows(batch_size)
-        self._streams = Streams.of(windows).cut(min(n_filled, batch_size))
-        self._begins = torch.zeros(len(windows), dtype=torch.bool)
-        self._begins[torch.from_numpy(self._streams.first)] = True
-        lengths = np.sort(self._streams.n_windows)[::-1]
-        self._row_of_rank = _assign(lengths, batch_size)
+    @classmethod
+    def of(cls, streams: Streams, batch_size: int) -> "StreamRows":
+        """Assign the streams to the rows of batches of at most `batch_size` rows."""
+        lengths = np.sort(streams.n_windows)[::-1]
+        row_of_rank = _assign(lengths, batch_size)
         # Each epoch fills the rows to the same height, so all have the same number of batches.
-        heights = np.bincount(self._row_of_rank, weights=lengths).astype(np.intp)
+        heights = np.bincount(row_of_rank, weights=lengths).astype(np.intp)
         n_rows_by_batch = (heights > np.arange(heights[0])[:, None]).sum(axis=1)
-        self._batch_ends = np.cumsum(n_rows_by_batch)
-        self._epoch, self._order = 0, self._order_of(0)
-
-    def __len__(self) -> int:
-        """Number of batches of an epoch."""
-        return len(self._batch_ends)
-
-    def __getitem__(self, number: int) -> Batch:
-        """The share of one batch, numbered from the first of epoch 0."""
-        epoch, batch = divmod(number, len(self))
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._order_of(epoch)
-        start = 0 if batch == 0 else self._batch_ends[batch - 1]
-        whole = self._order[start : self._batch_ends[batch]]
-        index = torch.from_numpy(whole[self._rows])
-        reset = self._begins[index]
-        return {**self.windows.__getitems__(index), "reset": reset, "index": index}
-
-    def first_windows(self, n_batches: int) -> Tensor:
-        """The windows of the first batches of epoch 0, in all shares."""
-        end = self._batch_ends[n_batches - 1] if n_batches > 0 else 0
-        return torch.from_numpy(self._order_of(0)[:end])
-
-    def _order_of(self, epoch: int) -> Integers:
-        """All windows in the order of an epoch, batch after batch, row after row."""
-        streams = self._streams
-        n_streams = len(streams.first)
-        shuffled = np.arange(n_streams)
-        turn = np.arange(n_streams)
-        if self._seed is not None:
-            random = np.random.default_rng([self._seed, epoch])
-            shuffled, turn = random.permutation(n_streams), random.permutation(n_streams)
-        # Streams of one length are exchanged at random, and so are the streams of one row.
-        by_rank = shuffled[np.argsort(-streams.n_windows[shuffled], kind="stable")]
-        ranks = np.lexsort((turn, self._row_of_rank))
-        in_turn, row = by_rank[ranks], self._row_of_rank[ranks]
-        n_windows = streams.n_windows[in_turn]
-        window = np.repeat(streams.first[in_turn], n_windows)
-        window = window + _count_up(n_windows) * streams.step
-        row = np.repeat(row, n_windows)
-        batch = _count_up(np.bincount(row))
-        return window[np.lexsort((row, batch))]
+        return cls(row_of_rank, np.cumsum(n_rows_by_batch))
 
 
 def _assign(lengths: Integers, n_rows: int) -> Integers:
@@ -218,7 +153,7 @@ def _assign(lengths: Integers, n_rows: int) -> Integers:
     return np.argsort(longest_first)[row_of]
 
 
-def _count_up(lengths: Integers) -> Integers:
+def count_up(lengths: Integers) -> Integers:
     """Count from 0 to each length in turn: (3, 2) gives 0, 1, 2, 0, 1."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)

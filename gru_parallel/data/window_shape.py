@@ -2,9 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from gru_parallel.errors import UsageError, check_positive
 
 TASKS = ("window", "every_step")
@@ -58,16 +55,6 @@ class WindowShape:
     def n_target_steps(self) -> int:
         """Number of target rows of a window of full length."""
         return self.horizon if self.task == "window" else self.input_length
-
-    @property
-    def leads(self) -> Tensor:
-        """Rows from the newest input that each target may use to the target.
-
-        Of shape `(horizon,)`, or `(1,)` with the task "every_step", where all are the same.
-        """
-        if self.task == "window":
-            return torch.arange(1, self.horizon + 1)
-        return torch.tensor([self.horizon])
 
     def first_end(self, part_start: int, oldest_input: int) -> int:
         """The row after the last input of the first window that is possible.

@@ -8,7 +8,7 @@ from functools import cache
 import torch
 
 from gru_parallel.engine.assistant import Assistant
-from gru_parallel.engine.devices import torch_device
+from gru_parallel.engine.torch_device import torch_device
 from gru_parallel.errors import UsageError
 from gru_parallel.model import StackModel
 from gru_parallel.placement import Plan, StagePlan

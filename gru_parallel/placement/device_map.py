@@ -4,7 +4,7 @@ Knows only the names of devices that it is given.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TypeGuard
@@ -67,6 +67,19 @@ def parse_device_map(
     except UsageError as error:
         raise UsageError(f"placement.device_map={shown} {error}") from None
     return merged if merge else stages
+
+
+def has_numbers(device_map: object) -> bool:
+    """Whether a device map has a number for a device, which says nothing without `available`."""
+    devices: Iterable[object] = ()
+    if isinstance(device_map, Mapping):
+        devices = device_map.values()
+    elif _is_list(device_map):
+        devices = device_map
+    return any(
+        isinstance(device, int) or any(part.isdecimal() for part in str(device).split("+"))
+        for device in devices
+    )
 
 
 def spread(devices: Sequence[str], n_blocks: int) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ from gru_parallel.engine.engine import Engine, WholeEngine, steps_that_run
 from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.training.metrics import MeanLoss
 from gru_parallel.training.module_description import arguments_from, describe_module
-from gru_parallel.training.resume import Beginning, Progress, resume, steps_of_run
+from gru_parallel.training.progress import Progress, steps_of_run
+from gru_parallel.training.resume import Beginning, resume
 
 Batch = dict[str, Tensor]
 """x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to.

@@ -7,7 +7,6 @@ epochs has the rates of one that was that long from the start.
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping
 from copy import deepcopy
@@ -18,6 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gru_parallel.errors import UsageError
+from gru_parallel.training.progress import Progress
 
 Scheduler = LRScheduler | ReduceLROnPlateau
 
@@ -56,63 +56,6 @@ class Beginning:
             {} if scheduler is None else deepcopy(scheduler.state_dict()),
             interval,
         )
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a checkpoint's run has come.
-
-    Attributes:
-        steps: of the optimiser.
-        epochs: whose last batch is done.
-        batches: done of the epoch after these.
-    """
-
-    steps: int
-    epochs: int
-    batches: int
-
-    @classmethod
-    def of(cls, checkpoint: Mapping[str, Any]) -> Progress:
-        """Read it from what Lightning writes."""
-        loop = checkpoint["loops"]["fit_loop"]
-        epochs = loop["epoch_progress"]["current"]
-        batches = loop["epoch_loop.batch_progress"]
-        n_epochs, n_batches = epochs["processed"], batches["current"]["processed"]
-        is_in_epoch = epochs["started"] > n_epochs
-        # A validation, and a checkpoint in it, comes between the last batch and the epoch's end.
-        if is_in_epoch and batches["is_last_batch"]:
-            n_epochs += 1
-        if not is_in_epoch or batches["is_last_batch"]:
-            n_batches = 0
-        return cls(checkpoint["global_step"], n_epochs, n_batches)
-
-
-def steps_of_run(
-    n_batches: float,
-    batches_per_step: int,
-    max_epochs: int,
-    max_steps: int,
-    done: Progress | None = None,
-) -> int:
-    """Return the number of optimiser steps in a whole run, -1 for a run without an end.
-
-    Args:
-        n_batches: of an epoch.
-        batches_per_step: number of batches whose gradients are accumulated for one step.
-        max_epochs: where the run ends; -1 for no limit.
-        max_steps: where it ends at the latest; -1 for no limit.
-        done: progress of the checkpoint that the run is resumed from; its steps count as they
-            were, whatever its batches.
-    """
-    if max_epochs == -1 or math.isinf(n_batches):
-        return max_steps
-    steps_per_epoch = math.ceil(n_batches / batches_per_step)
-    n_steps = steps_per_epoch * max(max_epochs, 1)
-    if done is not None:
-        n_steps -= steps_per_epoch * done.epochs + done.batches // batches_per_step
-        n_steps += done.steps
-    return n_steps if max_steps == -1 else min(n_steps, max_steps)
 
 
 def resume(

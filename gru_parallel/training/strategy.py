@@ -10,9 +10,9 @@ import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
 
-from gru_parallel.engine.devices import torch_device
 from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.engine.torch_device import torch_device
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.training.checkpoint_file import CheckpointFile

@@ -1,7 +1,9 @@
 """Whoever mistypes a setting is told at once: before torch, Lightning and pandas are imported."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from gru_parallel.engine.devices import is_cpu_build
 from tests.imports import heavy_imports
 
 
@@ -43,8 +45,26 @@ def test_a_wrong_setting_and_help_need_no_heavy_library() -> None:
     assert found == []
 
 
-def test_a_plan_of_the_built_in_series_needs_torch_alone() -> None:
-    assert imports_of(["plan"]) == ["numpy", "torch"]
+def test_a_plan_of_the_built_in_series_asks_torch_for_devices_alone() -> None:
+    named = "placement.device_map={0-1: cpu:0, 2-3: cuda:7}"
+    streams = ["data.order=streams", "data.centre=none", "data.stride=96"]
+
+    assert imports_of(["plan", named], ["plan", named, *streams, "model.head=every_step"]) == [
+        "numpy"
+    ]
+    assert imports_of(["plan"]) == (["numpy"] if is_cpu_build() else ["numpy", "torch"])
+
+
+def test_a_plan_of_a_file_needs_pandas_and_no_torch(tmp_path: Path) -> None:
+    file = tmp_path / "series.csv"
+    file.write_text("a\n" + "".join(f"{row % 7}.5\n" for row in range(1000)))
+    named = "placement.device_map=[cpu:0,cpu:1,cpu:2,cpu:3]"
+
+    assert imports_of(["plan", "data=csv", f"data.path={file}", named]) == ["numpy", "pandas"]
+
+
+def test_a_plan_asks_torch_what_a_schedule_of_the_rate_does() -> None:
+    assert "torch" in imports_of(["plan", "lr_scheduler=cosine"])
 
 
 def test_a_plan_asks_lightning_what_it_alone_knows() -> None:

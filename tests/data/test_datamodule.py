@@ -135,7 +135,7 @@ def test_the_windows_of_the_first_batches_are_those_that_an_evaluation_sees(
         data(tables_from_arrays(arrays), **options, share=Share(index, n_shares))
         for index in range(n_shares)
     ]
-    n_batches = modules[0].n_evaluation_batches("test")
+    n_batches = modules[0].n_batches("test")
     assert n_batches >= 2
 
     seen: list[torch.Tensor] = []

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gru_parallel.data.parts import SeriesPart
+from gru_parallel.data.window_ends import window_ends
 from gru_parallel.data.window_shape import WindowShape
-from gru_parallel.data.windows import WindowDataset, window_ends
+from gru_parallel.data.windows import WindowDataset
 from gru_parallel.errors import UsageError
 
 # Two series, of 6 and 5 rows; each row holds its number, from 1 so that no row looks like padding.

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gru_parallel.data.parts import SeriesPart
-from gru_parallel.data.streams import StreamBatches, Streams
+from gru_parallel.data.stream_batches import StreamBatches
+from gru_parallel.data.streams import Streams
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import Batch, WindowDataset
 from gru_parallel.errors import UsageError
@@ -22,6 +23,10 @@ def windows_of(series_lengths: Sequence[int], shape: WindowShape, stride: int) -
     ]
     rows = np.arange(float(ends[-1]))[:, None]
     return WindowDataset(rows, [0], parts, shape, stride=stride, centre="none")
+
+
+def streams_of(windows: WindowDataset) -> Streams:
+    return Streams.of(windows.n_windows_by_series.numpy(), windows.shape, windows.stride)
 
 
 def epoch_of(batches: StreamBatches, epoch: int = 0) -> list[Batch]:
@@ -80,12 +85,12 @@ def test_several_streams_are_cut_where_rows_of_one_length_end() -> None:
 
 def test_streams_that_fill_the_rows_are_not_cut() -> None:
     windows = windows_of([13, 25], WindowShape(4, 1), stride=4)
-    streams = Streams.of(windows)
+    streams = streams_of(windows)
     assert streams.cut(2) is streams
 
 
 def test_no_row_is_filled_with_a_single_window() -> None:
-    streams = Streams.of(windows_of([21], WindowShape(4, 1), stride=4))
+    streams = streams_of(windows_of([21], WindowShape(4, 1), stride=4))
     assert streams.cut(5).n_windows.tolist() == [2, 3]
 
 
@@ -130,7 +135,7 @@ def test_cut_streams_keep_the_rows_filled(
 ) -> None:
     windows = windows_of(series_lengths, WindowShape(4, 1), stride)
     n_rows = min(batch_size, len(windows) // 2)
-    if n_rows <= len(Streams.of(windows).first):
+    if n_rows <= len(streams_of(windows).first):
         return
     batches = StreamBatches(windows, batch_size, n_filled=batch_size)
     assert len(batches[0]["x"]) >= n_rows
@@ -209,7 +214,7 @@ def test_each_window_comes_once_and_each_row_goes_on_where_it_was(
         series_of_rows = series
     assert all(batches[0]["reset"])
     # Reset where no window of the part ends where this one begins, and where a stream was cut.
-    n_whole = len(Streams.of(windows).first)
+    n_whole = len(streams_of(windows).first)
     n_reset = int(sum(batch["reset"].sum() for batch in batches))
     assert n_whole <= n_reset < n_whole + n_filled
     ends = set(windows.rows_of(range(len(windows))).ends.flatten().tolist())

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from gru_parallel.data.parts import SeriesPart
 from gru_parallel.data.split import split
+from gru_parallel.data.window_ends import window_ends
 from gru_parallel.data.window_shape import WindowShape
-from gru_parallel.data.windows import WindowDataset, window_ends
+from gru_parallel.data.windows import WindowDataset
 from gru_parallel.errors import UsageError
 
 # Column 0 holds the number of each row, column 1 a hundred times as much.

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.model import StepHead, WindowHead
@@ -48,5 +49,6 @@ def test_every_head_forecasts_all_targets(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_every_head_is_a_setting(name: str) -> None:
+def test_every_head_is_a_setting_that_says_its_task(name: str) -> None:
+    assert HEAD_TASKS[name] == ("every_step" if HEADS[name].every_step else "window")
     assert read_config(compose_config([f"model.head={name}"])).model.head == name

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from gru_parallel.errors import UsageError
-from gru_parallel.training.resume import Progress, steps_of_run
+from gru_parallel.training.progress import Progress, steps_of_run
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, Run, SaveAfter, fit, make_data, make_module
 

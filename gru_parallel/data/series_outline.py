@@ -1,0 +1,146 @@
+"""Series in outline: checked, and cut into parts, windows and batches, of which none is made.
+
+Without torch, so that the plan of a run does not wait for it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gru_parallel.data.gaps import fill_gaps
+from gru_parallel.data.parts import check_alike, split_tables
+from gru_parallel.data.share import ALL_ROWS, Share
+from gru_parallel.data.streams import StreamRows, Streams, check_level, check_stride
+from gru_parallel.data.table import Table
+from gru_parallel.data.window_ends import window_ends
+from gru_parallel.data.window_shape import WindowShape, check_centre
+from gru_parallel.errors import UsageError, check_positive
+
+ORDERS = ("shuffled", "streams")
+
+_N_EVALUATION_ROWS = 8
+"""In evaluation, streams are cut to fill only so many rows: whole ones carry states furthest."""
+
+
+class SeriesOutline:
+    """The data of a forecasting run before a batch is made of it; `SeriesData` makes them."""
+
+    def __init__(
+        self,
+        tables: Table | Sequence[Table],
+        *,
+        input_length: int,
+        horizon: int,
+        batch_size: int,
+        split: Sequence[float] = (0.7, 0.1, 0.2),
+        split_by: str = "time",
+        min_input_length: int | None = None,
+        order: str = "shuffled",
+        stride: int = 1,
+        eval_stride: int = 1,
+        task: str = "window",
+        centre: str = "last",
+        look_back: bool = True,
+        season_length: int | None = None,
+        seed: int = 0,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        share: Share = ALL_ROWS,
+    ) -> None:
+        """Check the settings against the series.
+
+        Args:
+            tables: the series, or several with the same columns and targets; gaps in them (NaN) are
+                filled part by part, see `fill_gaps`.
+            input_length: number of input rows.
+            horizon: rows ahead that are forecast.
+            batch_size: windows per batch, in training and in evaluation.
+            split: fractions or counts of the training, validation and test parts.
+            split_by: "time" splits the rows of each series, "series" gives whole series to a part.
+            min_input_length: number of input rows at least, where a series has only just begun;
+                None for `input_length`.
+            order: "shuffled", or "streams", in which each row continues the batch before, see
+                above; that needs the centre "none".
+            stride: rows from one training window to the next.
+            eval_stride: the same for validation, test and prediction.
+            task: "window" or "every_step", see `WindowShape`.
+            centre: "last" or "none", see `WindowDataset`.
+            look_back: whether inputs of a validation or test window may be in the part before.
+            season_length: rows of a season, for the seasonal baseline; None for none.
+            seed: of the order of training windows, not negative.
+            num_workers: processes that fetch batches; 0 fetches in this one, which is fast.
+            pin_memory: whether batches are put into pinned memory, for copies to a GPU.
+            share: the rows of each batch that the loaders return, for one of several replicas.
+
+        Raises:
+            UsageError: a setting is not valid, or does not fit the series.
+        """
+        super().__init__()
+        check_positive("data.batch_size", batch_size)
+        share.rows(batch_size)
+        check_positive("data.eval_stride", eval_stride)
+        if season_length is not None:
+            check_positive("data.season_length", season_length)
+        check_centre(centre, task)
+        if order not in ORDERS:
+            raise UsageError(f"data.order={order} is unknown; use one of {', '.join(ORDERS)}.")
+        self.tables = (tables,) if isinstance(tables, Table) else tuple(tables)
+        check_alike(self.tables)
+        self.shape = WindowShape(input_length, horizon, task, min_input_length)
+        self.parts = split_tables(self.tables, split, split_by)
+        self.order = order
+        self.season_length = season_length
+        self.batch_size = batch_size
+        self.share = share
+        self._seed = seed
+        self._centre = centre
+        self._look_back = look_back
+        self._num_workers = num_workers
+        self._pin_memory = pin_memory
+        self._strides = {"training": stride, "validation": eval_stride, "test": eval_stride}
+        self._n_windows = {
+            part: [
+                len(window_ends(self.shape, of_series, part, stride_of_part, look_back))
+                for of_series in self.parts[part]
+            ]
+            for part, stride_of_part in self._strides.items()
+        }
+        values = joined([table.values for table in self.tables])
+        self._values = fill_gaps(values, self.tables[0].columns, self.parts)
+        if order == "streams":
+            check_level(centre)
+            check_stride("data.stride", stride, self.shape)
+            check_stride("data.eval_stride", eval_stride, self.shape)
+
+    @property
+    def n_channels(self) -> int:
+        """Number of input columns."""
+        return len(self.tables[0].columns)
+
+    @property
+    def n_targets(self) -> int:
+        """Number of columns to forecast."""
+        return len(self.tables[0].targets)
+
+    def n_batches(self, part: str) -> int:
+        """Number of batches of all replicas that the "training", "validation" or "test" part has.
+
+        In training, in each epoch.
+        """
+        n_windows = self._n_windows[part]
+        if self.order == "shuffled":
+            return -(-sum(n_windows) // self.batch_size)
+        streams = Streams.of(np.array(n_windows), self.shape, self._strides[part])
+        rows = StreamRows.of(streams.cut(self._n_filled(part)), self.batch_size)
+        return len(rows.batch_ends)
+
+    def _n_filled(self, part: str) -> int:
+        """Number of rows that streams are cut to fill."""
+        return self.batch_size if part == "training" else min(_N_EVALUATION_ROWS, self.batch_size)
+
+
+def joined(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Join the rows of arrays."""
+    # One array is not copied: numpy would sum another memory layout in another order.
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -1,0 +1,38 @@
+"""What is known of the data before a batch is made of it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gru_parallel.data import SeriesDataModule, tables_from_arrays
+from gru_parallel.data.series_outline import SeriesOutline
+
+TABLES = tables_from_arrays(np.split(np.arange(400.0)[:, None] % 7, [150, 230]), targets="x0")
+
+CUTS: dict[str, dict[str, Any]] = {
+    "shuffled": {},
+    "with a stride": {"stride": 5},
+    "short windows": {"min_input_length": 2},
+    "every step": {"task": "every_step"},
+    "streams": {"order": "streams", "stride": 3},
+    "streams by series": {"order": "streams", "split": (1, 1, 1), "split_by": "series"},
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("batch_size", [1, 7, 16, 1000])
+def test_as_many_batches_are_counted_as_the_loaders_have(cut: str, batch_size: int) -> None:
+    how: dict[str, Any] = {
+        "input_length": 6,
+        "horizon": 2,
+        "batch_size": batch_size,
+        "centre": "none",
+        **CUTS[cut],
+    }
+    outline, module = SeriesOutline(TABLES, **how), SeriesDataModule(TABLES, **how)
+
+    counted = [outline.n_batches(part) for part in ("training", "validation", "test")]
+    loaders = (module.train_dataloader(), module.val_dataloader(), module.test_dataloader())
+    assert counted == [len(loader) for loader in loaders]
+    assert counted == [len(list(loader)) for loader in loaders]
