@@ -21,7 +21,7 @@ RUN python3 -m venv --system-site-packages --without-pip /opt/venv
 ENV PATH=/opt/venv/bin:${PATH}
 
 WORKDIR /opt/gru_parallel
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt LICENSE ./
 COPY gru_parallel gru_parallel
 COPY conf conf
 COPY docs docs

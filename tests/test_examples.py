@@ -74,6 +74,12 @@ def test_the_readmes_whole_model_trains_and_forecasts_as_printed(no_thread_left:
     assert all(weight.grad is not None for weight in names["model"].parameters())
 
 
+def test_the_drop_in_of_the_packages_description_runs_as_printed() -> None:
+    (drop_in,) = python_of("docs/package.md")
+
+    assert type(run_block(drop_in)["one"]) is nn.GRU
+
+
 def test_the_python_of_the_page_on_the_api_runs_as_printed() -> None:
     (with_lightning,) = python_of("docs/api.md")
 
