@@ -2,41 +2,80 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
+
+from gru_parallel.model import autocast
+
+
+class Call(NamedTuple):
+    """A call of the recurrent operator: the shape of x, and the type of all that it took in."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
 
 
 @contextmanager
-def refuse_what_cudnn_refuses() -> Iterator[list[tuple[int, ...]]]:
-    """Have torch's GRU operator take only what it takes on a GPU; yields the shapes of its inputs.
+def refuse_what_cudnn_refuses() -> Iterator[list[Call]]:
+    """Have torch's GRU operator take only what it takes on a GPU; yields the calls.
 
-    Of these, a CPU minds none: x and h_0 that are no views, weights in one type with them, at least
-    one time step, and training mode where there may be a backward.
+    Of these, a CPU minds none: x and h_0 that are no views, weights in one type with them and, in
+    16 bits, in one piece of memory, at least one time step, and training mode where there may be a
+    backward. And as on a GPU, what comes in under autocast is cast to float16, whatever type was
+    asked for.
     """
-    shapes: list[tuple[int, ...]] = []
+    calls: list[Call] = []
     gru: Callable[..., tuple[Tensor, Tensor]] = torch._VF.gru
 
     def strict(
         x: Tensor, h_0: Tensor, weights: list[Tensor], *options: Any
     ) -> tuple[Tensor, Tensor]:
+        tensors = (x, h_0, *weights)
+        if has_torch_function(tensors):
+            found: tuple[Tensor, Tensor] = handle_torch_function(
+                strict, tensors, x, h_0, weights, *options
+            )
+            return found
         _, _, dropout, train, _, batch_first = options
         assert isinstance(weights, list | tuple), "a packed sequence"
         assert x.is_contiguous(), "rnn: x is not contiguous"
         assert h_0.is_contiguous(), "rnn: hx is not contiguous"
         assert x.shape[1 if batch_first else 0] > 0, "Expected sequence length to be larger than 0"
-        tensors = (x, h_0, *weights)
-        if not torch.is_autocast_enabled("cpu"):
-            assert len({tensor.dtype for tensor in tensors}) == 1, (
-                "input and parameter types differ"
-            )
+        if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
+            half = [tensor.half() for tensor in tensors]
+            calls.append(Call(tuple(x.shape), torch.float16))
+            with torch.autocast("cpu", enabled=False):
+                return gru(half[0], half[1], half[2:], *options)
+        assert len({tensor.dtype for tensor in tensors}) == 1, "input and parameter types differ"
+        if x.dtype.itemsize == 2:
+            pieces = {weight.untyped_storage().data_ptr() for weight in weights}
+            assert len(pieces) == 1, "RNN module weights are not part of single contiguous chunk"
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             assert train, "cudnn RNN backward can only be called in training mode"
         assert dropout == 0.0, "a dropout of cuDNN's own"
-        shapes.append(tuple(x.shape))
+        calls.append(Call(tuple(x.shape), x.dtype))
         return gru(x, h_0, weights, *options)
 
-    with patch.object(torch._VF, "gru", strict), patch.object(torch, "gru", strict):
-        yield shapes
+    with (
+        patch.object(torch._VF, "gru", strict),
+        patch.object(torch, "gru", strict),
+        patch.object(torch, "cudnn_is_acceptable", lambda tensor: tensor.numel() > 0),
+        patch.object(torch, "_cudnn_rnn_flatten_weight", _put_in_a_row),
+        patch.object(autocast, "get_cudnn_mode", lambda mode: mode),
+    ):
+        yield calls
+
+
+def _put_in_a_row(
+    weights: list[Tensor], per_layer: int, input_size: int, mode: str, *sizes: int, **options: Any
+) -> None:
+    """Put weights into one piece of memory, as cuDNN does: each tensor stays the same object."""
+    assert (mode, not options["batch_first"], len(weights) % per_layer) == ("GRU", True, 0)
+    assert weights[0].shape == (3 * sizes[0], input_size)
+    row = torch.cat([weight.detach().flatten() for weight in weights])
+    for weight, piece in zip(weights, row.split([w.numel() for w in weights]), strict=True):
+        weight.data = piece.view_as(weight)

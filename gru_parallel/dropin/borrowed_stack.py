@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import RLock
 
 import torch
 from torch import Tensor, nn
 
+from gru_parallel.engine.context import autocast_of
 from gru_parallel.engine.inline import Inline
 from gru_parallel.engine.stages import lowered_schedule, make_stages
 from gru_parallel.engine.workers import Workers
 from gru_parallel.model import GRUStack, Windows
+from gru_parallel.model.autocast import computing_type, flatten
 from gru_parallel.model.private import make_private
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import Op, segments_of
@@ -121,9 +123,12 @@ class BorrowedStack:
         # Sequences come in any length: a short one is cut into its steps.
         n_chunks = min(grid.n_chunks, x.shape[1])
         with self._turn:
+            asked = autocast_of(device for stage in self._stages for device in stage.devices)
             loans = self._loans
-            if len(loans) != len(weights) or not all(map(Loan.holds, loans, weights)):
-                self._borrow(weights)
+            holds = all(map(Loan.holds, loans, weights)) and len(loans) == len(weights)
+            # Copies in another type are made at each call: B of the call before may need its own.
+            if not holds or any(dtype is not None for dtype in asked.values()):
+                self._borrow(weights, asked)
             if self._stack.training != training:
                 self._stack.train(training)
             spec = PassSpec(
@@ -173,23 +178,26 @@ class BorrowedStack:
                 dh_0 = torch.cat([each.dh_0().to(h_0.device) for each in passes])
             return [dx, dh_0, *(g for each in passes for g in each.weight_gradients())]
 
-    def _borrow(self, weights: Sequence[Tensor]) -> None:
+    def _borrow(self, weights: Sequence[Tensor], asked: Mapping[str, torch.dtype | None]) -> None:
         """Let the blocks compute with these weights, each on its stage's device.
 
         They get leaves of their own that share the weights' memory: B differentiates by those, so
         that what hangs on a weight, a hook or a parametrization, is left to the caller's autograd.
+        Where autocast asks for another type, the leaves are copies in that type.
         """
         rest = iter(weights)
         self._loans = []
         for part, device in self._parts():
             names = part._flat_weights_names
             lent = [next(rest) for _ in names]
+            dtype = computing_type(lent[0].dtype, asked[device.type])
             placed = [_on(device, weight) for weight in lent]
+            cast = [p if p.dtype == dtype else p.detach().to(dtype) for p in placed]
             # One piece of memory for each call of cuDNN, before anything shares it.
-            part._flat_weights = list(placed)
-            part.flatten_parameters()
-            for name, weight, moved in zip(names, lent, placed, strict=True):
-                leaf = moved.detach().requires_grad_(weight.requires_grad)
+            flatten(part, cast)
+            part._flat_weights = list(cast)
+            for name, weight, own in zip(names, lent, cast, strict=True):
+                leaf = own.detach().requires_grad_(weight.requires_grad)
                 setattr(part, name, leaf)
                 parameter = weight if isinstance(weight, nn.Parameter) else None
                 self._loans.append(Loan(parameter, leaf))

@@ -100,7 +100,7 @@ class _Back(torch.autograd.Function):
         ctx: Any, stack: BorrowedStack, arrived: Arrived, found: list[Passes], *inputs: Tensor
     ) -> Tensor:
         ctx.stack, ctx.arrived, ctx.found = stack, arrived, found
-        ctx.devices = [tensor.device for tensor in inputs]
+        ctx.forms = [(tensor.device, tensor.dtype) for tensor in inputs]
         ctx.save_for_backward(torch.empty(0))
         return torch.zeros((), device=CPU)
 
@@ -115,7 +115,7 @@ class _Back(torch.autograd.Function):
         # Raises where backward has been before, without retain_graph=True.
         _ = ctx.saved_tensors
         found: list[Tensor | None] = ctx.stack.backward(ctx.found.pop(), dy, dh_n)
-        placed = [None if g is None else g.to(d) for g, d in zip(found, ctx.devices, strict=True)]
+        placed = [None if g is None else g.to(*f) for g, f in zip(found, ctx.forms, strict=True)]
         # This node is on no stream, so autograd would not wait for what is still queued; and what
         # was queued reads tensors that end here.
         _wait_for([dy, dh_n, *found, *placed])

@@ -13,6 +13,7 @@ from gru_parallel.dropin.differentiable import run
 from gru_parallel.engine.context import REMEDY, refuse_what_looks_inside
 from gru_parallel.engine.devices import default_devices, existing_devices
 from gru_parallel.errors import UsageError, in_other_words
+from gru_parallel.model.autocast import GRUsAsAsked
 from gru_parallel.model.windows import Windows
 from gru_parallel.placement import Grid, ModelSpec, Plan, block_costs, cut_stack
 from gru_parallel.planning import check_reverse_devices, make_plan, plan_from_device_map
@@ -52,12 +53,12 @@ class GRU(nn.GRU):
         schedule: "gpipe", "one_f_one_b" or "naive": the order of the slices.
 
     Differs from `nn.GRU` in this: dropout draws other random numbers, the same ones on every device
-    map and in every schedule, for given `n_micro_batches` and `n_chunks`; it can be differentiated
-    once, not twice, and not forward; it cannot be scripted, traced, exported or transformed by
-    `torch.func`, and `torch.compile` breaks its graph there; a checkpoint without
-    `use_reentrant=True` around it saves no memory; it does not run where tensors kept for backward
-    may change (`allow_mutation_on_saved_tensors`) or must have no hooks. What it cannot do it
-    refuses.
+    map and in every schedule, for given `n_micro_batches` and `n_chunks`; under autocast outputs
+    and h_n have the type that was asked for; it can be differentiated once, not twice, and not
+    forward; it cannot be scripted, traced, exported or transformed by `torch.func`, and
+    `torch.compile` breaks its graph there; a checkpoint without `use_reentrant=True` around it
+    saves no memory; it does not run where tensors kept for backward may change
+    (`allow_mutation_on_saved_tensors`) or must have no hooks. What it cannot do it refuses.
 
     Two tools need a word. With a device map `torch.profiler` shows the operations of all devices
     with `experimental_config=_ExperimentalConfig(profile_all_threads=True)` only, and
@@ -194,7 +195,8 @@ class GRU(nn.GRU):
         """Run as `nn.GRU` does, where the weights may lie on several devices."""
         weights = [weight.to(input.device) for weight in self._weights()]
         options = (self.bias, self.num_layers, self.dropout, self.training, self.bidirectional)
-        y, h_n = torch.gru(input, h_0.contiguous(), weights, *options, self.batch_first)
+        with GRUsAsAsked(input.device.type):
+            y, h_n = torch.gru(input, h_0.contiguous(), weights, *options, self.batch_first)
         return y, h_n
 
     def _pipeline(self, where: str) -> BorrowedStack:

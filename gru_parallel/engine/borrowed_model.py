@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from operator import is_
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from gru_parallel.engine.context import refuse_what_looks_inside
+from gru_parallel.engine.context import autocast_of, refuse_what_looks_inside
 from gru_parallel.engine.stages import modules_of_stages
 from gru_parallel.engine.stand_ins import StandIns
 from gru_parallel.errors import UsageError
@@ -32,6 +33,8 @@ class Look:
 
     Attributes:
         model: of the caller.
+        asked: by autocast, on each kind of device.
+        stand_ins: what made the stages' modules.
         modules: what each stage runs: stand-ins on the stages of this process.
         weights: of the stages of this process, in their order, with the history they have.
         is_encoded_first: whether the encoder runs on whole batches, before the pipeline.
@@ -42,6 +45,8 @@ class Look:
     """
 
     model: StackModel
+    asked: Mapping[str, torch.dtype | None]
+    stand_ins: StandIns
     modules: Sequence[StageModules]
     weights: list[Tensor]
     is_encoded_first: bool
@@ -50,9 +55,13 @@ class Look:
     forms: Sequence[tuple[Tensor, tuple[object, ...]]]
     cuts: set[tuple[bool, ...]]
 
-    def holds(self, model: StackModel) -> bool:
-        """Whether nothing has changed in the model since."""
-        if model is not self.model or _has_any_global_hook() != self.is_watched:
+    def holds(self, model: StackModel, asked: Mapping[str, torch.dtype | None]) -> bool:
+        """Whether nothing has changed since, in the model or in what autocast asks for."""
+        if (
+            model is not self.model
+            or asked != self.asked
+            or _has_any_global_hook() != self.is_watched
+        ):
             return False
         for part, before in self.contents:
             now = _contents_of(part)
@@ -86,6 +95,7 @@ class BorrowedModel:
         self._plan = plan
         self._stages = stages
         self._own_stages = own_stages
+        self._devices = {device for stage in own_stages for device in stage.devices}
         self._n_replicas = n_replicas
         self._said: str | None = None
         self._looks: list[Look] = []
@@ -120,10 +130,13 @@ class BorrowedModel:
         tensors = (tensor for some in ((windows.x,), model.parameters()) for tensor in some)
         refuse_what_looks_inside(tensors, "A pipeline", "train in one piece.")
         cut = (training, cells.n_micro_batches > 1, cells.n_chunks > 1, cells.lengths is None)
-        look = next((look for look in self._looks if look.holds(model)), None)
+        asked = autocast_of(self._devices)
+        look = next((look for look in self._looks if look.holds(model, asked)), None)
+        if look is not None and look.stand_ins.copies:
+            look.stand_ins.renew()
         if look is None or cut not in look.cuts:
             self._check(model, cells, training=training)
-            look = look or self._look(model)
+            look = look or self._look(model, asked)
             look.cuts.add(cut)
         for stage, modules in zip(self._stages, look.modules, strict=True):
             stage.modules = modules
@@ -138,19 +151,21 @@ class BorrowedModel:
             refuse_hooks(model, is_cut=cells.is_cut)
         check_head(model.head, cells, is_whole=self._n_replicas == 1)
 
-    def _look(self, model: StackModel) -> Look:
+    def _look(self, model: StackModel, asked: Mapping[str, torch.dtype | None]) -> Look:
         """Make what the stages compute with; remember it for as long as the model stays so."""
         modules = modules_of_stages(model, self._plan)
         is_encoded_first = self._encodes_whole_batches(model.encoder)
         if is_encoded_first:
             modules[0] = replace(modules[0], encoder=None)
-        stand_ins = StandIns()
+        stand_ins = StandIns(asked)
         for stage in self._own_stages:
             modules[stage.index] = stand_ins.of_stage(stage, modules[stage.index])
         here = [modules[stage.index] for stage in self._own_stages]
         parts = (part for each in here for top in each.all_modules for part in top.modules())
         look = Look(
             model,
+            asked,
+            stand_ins,
             modules,
             stand_ins.weights(leaf for each in here for leaf in each.weights()),
             is_encoded_first,

@@ -32,14 +32,14 @@ class CallerContext:
     """The caller's autocast, inference mode, current streams, and what watches its operations.
 
     Attributes:
-        autocast: for each device type, whether autocast is on and to which type.
+        autocast: for each kind of device, the type that autocast asks for; None where it is off.
         cache: whether autocast keeps its casts.
         inference: whether inference mode is on.
         streams: the current stream of each accelerator in use.
         modes: the dispatch modes that see its operations.
     """
 
-    autocast: dict[str, tuple[bool, torch.dtype]]
+    autocast: dict[str, torch.dtype | None]
     cache: bool
     inference: bool
     streams: dict[torch.device, torch.Stream]
@@ -50,14 +50,16 @@ class CallerContext:
     def capture(
         cls, devices: Iterable[torch.device], tensors: Iterable[Tensor | None] = ()
     ) -> CallerContext:
-        """Record the state of the calling thread, as far as `devices` and `tensors` need it."""
-        devices = {*devices, *(t.device for t in tensors if t is not None and not t.is_meta)}
-        types = {"cpu"} | {device.type for device in devices}
+        """Record the state of the calling thread, as far as `devices` and `tensors` need it.
+
+        Args:
+            devices: that the pipeline computes on.
+            tensors: of the batch, wherever they are.
+        """
+        computing = set(devices)
+        devices = {*computing, *(t.device for t in tensors if t is not None and not t.is_meta)}
         return cls(
-            autocast={
-                kind: (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
-                for kind in sorted(types)
-            },
+            autocast=autocast_of([torch.device("cpu")]) | autocast_of(computing),
             cache=torch.is_autocast_cache_enabled(),
             inference=torch.is_inference_mode_enabled(),
             streams={
@@ -84,8 +86,8 @@ class CallerContext:
     def taken_over(self, *, gradients: bool) -> Iterator[None]:
         """Put the calling thread into this state; `gradients` says whether autograd records."""
         with ExitStack() as stack:
-            for kind, (enabled, dtype) in self.autocast.items():
-                if enabled:
+            for kind, dtype in self.autocast.items():
+                if dtype is not None:
                     cast = torch.autocast(kind, dtype=dtype, cache_enabled=self.cache)
                     stack.enter_context(cast)
             # B runs in the worker itself. In autograd's one thread for a GPU it would wait for ever
@@ -95,6 +97,26 @@ class CallerContext:
                 stack.enter_context(torch.inference_mode())
             stack.enter_context(torch.set_grad_enabled(gradients))
             yield
+
+
+def autocast_of(devices: Iterable[torch.device]) -> dict[str, torch.dtype | None]:
+    """Return what autocast asks for in a pipeline over some devices.
+
+    Where it is on for one kind of device, such as that of the last stage, which is the only one
+    that Lightning sees, all kinds follow: stages compute in the type of what they hand over.
+
+    Args:
+        devices: of the pipeline.
+
+    Returns:
+        For each kind of device, the type; None where autocast is off.
+    """
+    found = {
+        kind: torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        for kind in sorted({device.type for device in devices})
+    }
+    some = next((dtype for dtype in found.values() if dtype is not None), None)
+    return {kind: some if dtype is None else dtype for kind, dtype in found.items()}
 
 
 def refuse_what_looks_inside(

@@ -69,7 +69,7 @@ def with_gradients(
         derivative is refused with a RuntimeError.
     """
     # Those without a gradient are left out: their hooks would be called with None.
-    pairs = [(s, g) for s, g in zip(sources, gradients, strict=True) if g is not None]
+    pairs = [(s, g.to(s.dtype)) for s, g in zip(sources, gradients, strict=True) if g is not None]
     return _release(loss, [g for _, g in pairs], read, *(s for s, _ in pairs))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NoReturn, Self, TypeVar, cast
 
@@ -14,7 +14,8 @@ from torch.nn.modules.module import _has_any_global_hook
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from gru_parallel.errors import UsageError
-from gru_parallel.model import Block
+from gru_parallel.model import Block, has_forward_of
+from gru_parallel.model.autocast import computing_type, flatten
 from gru_parallel.model.private import make_private
 from gru_parallel.stage.stage import Stage, StageModules
 
@@ -33,14 +34,24 @@ class StandIns:
     computed from. So a pipeline has no special case for hooks of parameters, shared weights and
     parametrizations.
 
+    Where autocast asks for another type, the leaves of recurrent weights are copies in that type,
+    so that these are cast once per call and not once per cell.
+
+    Args:
+        asked: what autocast asks for on each kind of device; None where it is off.
+
     Attributes:
-        are_lasting: whether another call can compute with the same ones, if the modules stay as
-            they are: no weight is computed at each call, or is a copy on another device.
+        are_lasting: whether another call can compute with the same ones, once they are renewed, if
+            the modules stay as they are: no weight is computed at each call, or is a copy on
+            another device.
+        copies: leaves in another type, each with its weight.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Mapping[str, torch.dtype | None]) -> None:
         self.are_lasting = True
+        self._asked = asked
         self._weights: dict[Tensor, Tensor] = {}
+        self.copies: list[tuple[Tensor, Tensor]] = []
 
     def of_stage(self, stage: Stage, modules: StageModules) -> StageModules:
         """Make stand-ins for the modules of a stage, on its devices.
@@ -74,6 +85,12 @@ class StandIns:
         # A tensor that is not a leaf, such as a state set by a hook, stands for itself.
         return [self._weights.get(leaf, leaf) for leaf in leaves]
 
+    def renew(self) -> None:
+        """Bring copies up to date with their weights, in the memory that they have."""
+        leaves, weights = zip(*self.copies, strict=True)
+        with torch.inference_mode(mode=False), torch.no_grad():
+            torch._foreach_copy_(leaves, weights)
+
     def _make(self, module: M, device_of: DeviceOf, shared: dict[nn.Module, nn.Module] | None) -> M:
         if shared is not None and module in shared:
             return cast(M, shared[module])
@@ -94,7 +111,11 @@ class StandIns:
         has_hooks = module._forward_pre_hooks or module._forward_hooks
         self.are_lasting = self.are_lasting and are_parameters and not has_hooks
         device = device_of(module)
-        leaves = {name: self._leaf(weight, device) for name, weight in weights.items()}
+        # A forward of the caller's own may expect its weights in their own type.
+        is_cast = shared is None and isinstance(module, nn.GRU) and has_forward_of(module, nn.GRU)
+        leaves = {
+            name: self._leaf(weight, device, is_cast=is_cast) for name, weight in weights.items()
+        }
         stand_in.__dict__.update(
             {name: value for name, value in module.__dict__.items() if name not in weights},
             _parameters={**dict.fromkeys(module._parameters), **leaves},
@@ -119,23 +140,26 @@ class StandIns:
             stand_in.__dict__.update(
                 _flat_weights=flat, _flat_weight_refs=[*map(weakref.ref, flat)]
             )
-            if not are_parameters:
-                # Made anew for this call, they are not yet in one piece of memory.
-                stand_in.flatten_parameters()
+            if not are_parameters or flat[0].dtype != self._weights[flat[0]].dtype:
+                # Made anew, they are not yet in one piece of memory.
+                flatten(stand_in, flat)
         return stand_in
 
-    def _leaf(self, weight: Tensor, device: torch.device) -> Tensor:
+    def _leaf(self, weight: Tensor, device: torch.device, *, is_cast: bool) -> Tensor:
         # It was moved, or stages share it.
         self.are_lasting = self.are_lasting and weight.device == device
         # The first call may be a prediction in inference mode, and the next a training step.
         with torch.inference_mode(mode=False):
             weight = weight.to(device)
-            leaf = weight.detach()
+            asked = self._asked.get(device.type) if is_cast else None
+            leaf = weight.detach().to(computing_type(weight.dtype, asked))
         if isinstance(weight, nn.Parameter):
             leaf = nn.Parameter(leaf, weight.requires_grad)
             leaf.__dict__.update(weight.__dict__)
         leaf.requires_grad_(weight.requires_grad)
         self._weights[leaf] = weight
+        if leaf.dtype != weight.dtype:
+            self.copies.append((leaf, weight))
         return leaf
 
 

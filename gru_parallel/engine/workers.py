@@ -37,8 +37,7 @@ class Workers:
         self._stages = tuple(stages)
         self._devices = devices or [stage.lane.device for stage in stages]
         self._second_devices = [s.second_device for s in stages if s.second_device is not None]
-        lanes = [*(s.lane for s in stages), *(second.lane for second in self._second_devices)]
-        self._all_devices = {lane.device for lane in lanes}
+        self._all_devices = {device for stage in stages for device in stage.devices}
         self._jobs: list[SimpleQueue[Job | None]] = []
         self._threads: list[Thread] = []
         self._process = 0

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from gru_parallel.choices import POLICIES
 from gru_parallel.errors import ShapeError, UsageError
+from gru_parallel.model.autocast import GRUsAsAsked
 from gru_parallel.model.dropout import DropoutKey, dropout
 from gru_parallel.model.ragged import BatchSizes, segments
 
@@ -310,5 +311,10 @@ def run_gru(
 
 def _call(gru: nn.GRU, x: Tensor, h_0: Tensor) -> tuple[Tensor, Tensor]:
     # The only recurrent call. cuDNN refuses views, such as some rows of a state.
-    y, h_n = gru(x.contiguous(), h_0.contiguous())
+    x, h_0 = x.contiguous(), h_0.contiguous()
+    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+        y, h_n = gru(x, h_0)
+    else:
+        with GRUsAsAsked(x.device.type):
+            y, h_n = gru(x, h_0)
     return y, h_n

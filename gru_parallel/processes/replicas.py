@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gru_parallel.processes.ordered_sum import OrderedSum
 from gru_parallel.ranks import Ranks
+from gru_parallel.stage.gradients import sum_type
 from gru_parallel.stage.stage import Stage
 
 
@@ -21,8 +22,8 @@ class Ready:
     """The gradients of a stage, ready to be added up.
 
     Attributes:
-        rows: for each type of weights, their gradients in one row, and for each weight one more
-            number: how many replicas have a gradient.
+        rows: for each type of gradients, those of the weights in one row, and for each weight one
+            more number: how many replicas have a gradient.
         event: on an accelerator, of when they are computed; None on the CPU.
     """
 
@@ -125,7 +126,7 @@ def _event(device: torch.device) -> torch.Event | None:
 
 
 def _types(weights: Sequence[Tensor]) -> list[torch.dtype]:
-    return list(dict.fromkeys(weight.dtype for weight in weights))
+    return list(dict.fromkeys(map(sum_type, weights)))
 
 
 def _in_a_row(
@@ -134,8 +135,11 @@ def _in_a_row(
     """Join the gradients of each type into one row, padded with zeros to a multiple of numbers."""
     rows = []
     for dtype in _types(weights):
-        pairs = [(w, g) for w, g in zip(weights, gradients, strict=True) if w.dtype == dtype]
-        pieces = [torch.zeros_like(w).flatten() if g is None else g.flatten() for w, g in pairs]
+        pairs = [(w, g) for w, g in zip(weights, gradients, strict=True) if sum_type(w) == dtype]
+        pieces = [
+            torch.zeros_like(w, dtype=dtype).flatten() if g is None else g.flatten()
+            for w, g in pairs
+        ]
         found = pieces[0].new_tensor([float(g is not None) for _, g in pairs])
         n_numbers = sum(piece.numel() for piece in (*pieces, found))
         padding = pieces[0].new_zeros(-n_numbers % multiple)
@@ -146,7 +150,7 @@ def _in_a_row(
 def _taken_apart(weights: Sequence[Tensor], rows: Sequence[Tensor]) -> list[Tensor | None]:
     sums: dict[int, Tensor | None] = {}
     for dtype, row in zip(_types(weights), rows, strict=True):
-        indices = [i for i, weight in enumerate(weights) if weight.dtype == dtype]
+        indices = [i for i, weight in enumerate(weights) if sum_type(weight) == dtype]
         sizes = [*(weights[i].numel() for i in indices), len(indices)]
         *pieces, found, _ = row.split([*sizes, row.numel() - sum(sizes)])
         for i, piece, n_found in zip(indices, pieces, found.tolist(), strict=True):

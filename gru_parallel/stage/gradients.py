@@ -14,7 +14,8 @@ from gru_parallel.stage.spec import PassSpec, Purpose
 class SectionGradients:
     """The gradients of one section: those of its inputs cell by cell, and those of its weights.
 
-    B needs the first at once. W, the second, can be asked for at any time after B.
+    B needs the first at once. W, the second, can be asked for at any time after B. Sums over cells
+    have at least the precision of float32, whatever the cells compute in.
 
     Args:
         weights: the tensors that are differentiated by; those that need no gradient get none.
@@ -74,7 +75,10 @@ class SectionGradients:
         return list(found[: len(inputs)])
 
     def of_weights(self) -> list[Tensor | None]:
-        """Return the sum over the cells for each weight, in their order; None where none is."""
+        """Return the sum over the cells for each weight, in their order; None where none is.
+
+        Their types are those of `sum_type`.
+        """
         sums = iter(self._sums)
         return [next(sums) if weight.requires_grad else None for weight in self._weights]
 
@@ -112,13 +116,19 @@ class SectionGradients:
             if gradient is None:
                 continue
             if total is None:
-                self._sums[index] = gradient
+                self._sums[index] = gradient.to(sum_type(gradient))
+                self._is_new[index] = self._sums[index] is not gradient
             elif self._is_new[index]:
                 total.add_(gradient)
             else:
                 # autograd may have handed one tensor to several weights: the first sum is new.
                 self._sums[index] = total + gradient
                 self._is_new[index] = True
+
+
+def sum_type(weight: Tensor) -> torch.dtype:
+    """Return the type in which a weight's gradients are added up."""
+    return torch.promote_types(weight.dtype, torch.float32)
 
 
 def leaf(tensor: Tensor) -> Tensor:

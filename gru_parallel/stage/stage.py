@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from gru_parallel.model import Block
+from gru_parallel.model.autocast import flatten
 from gru_parallel.model.head import Head
 from gru_parallel.stage.lane import Lane
 from gru_parallel.stage.own_code import has_own_forward
@@ -135,6 +137,12 @@ class Stage:
     def __post_init__(self) -> None:
         self.is_first = self.index == 0
 
+    @property
+    def devices(self) -> list[torch.device]:
+        """The stage's device, and that of the reverse direction where it is another."""
+        second = self.second_device
+        return [self.lane.device, *([] if second is None else [second.lane.device])]
+
     def carry(self, states: Mapping[str, Tensor]) -> None:
         """Start the next batch from these states.
 
@@ -151,11 +159,14 @@ class Stage:
         """Move modules to the stage's device, and those of the reverse direction to theirs."""
         for module in modules.all_modules:
             put_on(module, self.lane.device)
-        if self.second_device is None:
-            return
         for block in modules.blocks:
-            for part in block.reverse_parts:
-                put_on(part, self.second_device.lane.device)
+            if self.second_device is not None:
+                for part in block.reverse_parts:
+                    put_on(part, self.second_device.lane.device)
+            if block.some_weight.dtype == torch.bfloat16:
+                # Others were made flat when they were moved.
+                for part in block.gru_parts:
+                    flatten(part, cast("list[Tensor]", part._flat_weights))
 
 
 def put_on(module: nn.Module, device: torch.device) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import torch
 from torch import Tensor
 
-from gru_parallel.model import GRUBlock
+from gru_parallel.model.autocast import computing_type
 from gru_parallel.schedule import Action, Op
 from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.stage import StageModules
@@ -24,7 +23,7 @@ class TransferShapes:
     Args:
         modules: of every stage, in order; of stages on other ranks only the form is read.
         cells: of the batch.
-        dtypes: of the outputs and states of a block, see `types_out`.
+        dtype: of the outputs and states of a block, see `types_out`.
         device: of the rank.
     """
 
@@ -32,12 +31,12 @@ class TransferShapes:
         self,
         modules: Sequence[StageModules],
         cells: Cells,
-        dtypes: tuple[torch.dtype, torch.dtype],
+        dtype: torch.dtype,
         device: torch.device,
     ) -> None:
         self._modules = modules
         self._cells = cells
-        self._dtypes = dtypes
+        self._dtype = dtype
         self._device = device
 
     def carries_tensor(self, action: Action) -> bool:
@@ -60,7 +59,7 @@ class TransferShapes:
         before = self._modules[boundary].blocks[-1]
         steps = self._cells.steps[action.micro_batch][action.chunk]
         shape = (steps.stop - steps.start, self._cells.n_active(action.cell), before.output_size)
-        tensor = torch.empty(shape, dtype=self._dtypes[0], device=self._device)
+        tensor = torch.empty(shape, dtype=self._dtype, device=self._device)
         return tensor, self.room_for_state(action)
 
     def room_for_state(self, action: Action) -> Tensor | None:
@@ -71,7 +70,7 @@ class TransferShapes:
             return None
         before = self._modules[boundary].blocks[-1]
         shape = (before.n_states, self._cells.n_rows(action.micro_batch), before.hidden_size)
-        return torch.zeros(shape, dtype=self._dtypes[1], device=self._device)
+        return torch.zeros(shape, dtype=self._dtype, device=self._device)
 
     def _hands_state(self, boundary: int) -> bool:
         return self._modules[boundary + 1].blocks[0].h_0 == "previous"
@@ -83,32 +82,13 @@ class TransferShapes:
         return boundary if 0 <= boundary < len(self._modules) - 1 else None
 
 
-def types_out(modules: StageModules, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
-    """Find the types of a block's outputs and states under the caller's autocast.
+def types_out(modules: StageModules, device: torch.device) -> torch.dtype:
+    """Return the type of what blocks give out, outputs and states: the one that they compute in.
 
     Args:
         modules: of a stage of this rank, for the type of the weights.
         device: that the blocks are on.
-
-    Returns:
-        The types of outputs and of states.
     """
-    enabled = torch.is_autocast_enabled(device.type)
-    cast = torch.get_autocast_dtype(device.type) if enabled else None
-    return _types_out(modules.blocks[0].some_weight.dtype, device, cast)
-
-
-@cache
-def _types_out(
-    weights: torch.dtype, device: torch.device, cast: torch.dtype | None
-) -> tuple[torch.dtype, torch.dtype]:
-    """Run a block of one unit to see: what autocast does to a GRU differs between devices."""
-    # On the meta device no random numbers are drawn, so that those of the run stay the same.
-    block = GRUBlock(1, 1, device="meta", dtype=weights).to_empty(device=device)
-    x = torch.zeros(1, 1, 1, dtype=weights, device=device)
-    with (
-        torch.no_grad(),
-        torch.autocast(device.type, dtype=cast, enabled=cast is not None, cache_enabled=False),
-    ):
-        y, h_n = block(x, torch.zeros_like(x))
-    return y.dtype, h_n.dtype
+    is_on = torch.is_autocast_enabled(device.type)
+    asked = torch.get_autocast_dtype(device.type) if is_on else None
+    return computing_type(modules.blocks[0].some_weight.dtype, asked)

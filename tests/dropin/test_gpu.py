@@ -251,6 +251,30 @@ def test_it_trains_under_autocast_with_a_scaler(placement: str) -> None:
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("asked", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+@ON_THE_GPU
+def test_under_autocast_it_computes_in_the_type_that_is_asked_for(
+    placement: str, device: str, asked: torch.dtype
+) -> None:
+    plain, ours = make_placed(placement, dtype=torch.float32)
+    x = make_x(dtype=torch.float32).requires_grad_()
+    with torch.autocast("cuda", asked):
+        y, h_n = ours(x.to(device))
+    (y.float().sum() + h_n.float().sum()).backward()
+
+    assert (y.dtype, h_n.dtype) == (asked, asked)
+    assert {weight.grad.dtype for weight in ours.parameters()} == {torch.float32}
+    assert_same([y.float(), h_n.float()], plain(x), tolerance=2**-5)
+    # A small gradient stays, as bfloat16 has the range of float32.
+    ours.zero_grad()
+    with torch.autocast("cuda", asked):
+        y, _ = ours(x.to(device))
+    (y.float().sum() * 1e-12).backward()
+    has_range = asked == torch.bfloat16
+    assert all(bool(weight.grad.any()) == has_range for weight in ours.parameters())
+
+
 def test_dropout_is_the_same_to_the_bit_however_one_gpu_is_cut() -> None:
     found = []
     for placement in ("one GPU", "one block"):

@@ -63,21 +63,6 @@ def autocast_switched_off_inside(gru: nn.GRU) -> object:
         return [y, h_n, y.dtype, h_n.dtype]
 
 
-def autocast_of_a_state_of_another_type(gru: nn.GRU) -> object:
-    gru.float()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        y, h_n = gru(make_x().bfloat16(), make_x(2, BATCH, HIDDEN).float())
-    return [y.dtype, h_n.dtype]
-
-
-def autocast_to_half(gru: nn.GRU) -> object:
-    gru.float()
-    with torch.autocast("cpu", dtype=torch.float16):
-        y, h_n = gru(make_x().float())
-    weighted_sum([y.float(), h_n.float()]).backward()
-    return [y.dtype, h_n.dtype, [p.grad.dtype for p in gru.parameters()]]
-
-
 def autocast_of_double(gru: nn.GRU) -> object:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y, h_n = gru(make_x())
@@ -179,8 +164,6 @@ def a_net_of_two(gru: nn.GRU) -> object:
 
 USES: tuple[Use, ...] = (
     autocast_switched_off_inside,
-    autocast_of_a_state_of_another_type,
-    autocast_to_half,
     autocast_of_double,
     tensors_of_a_class_of_ones_own,
     a_vector_times_the_jacobian,
@@ -206,6 +189,30 @@ def test_it_bears_around_it_what_nn_gru_bears(cut: str, use: Use) -> None:
     expected, actual = use(plain), use(ours)
 
     assert_same(actual, expected)
+
+
+@pytest.mark.parametrize("asked", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("of_state", [None, torch.float32, torch.bfloat16], ids=str)
+@TWO_CUTS
+def test_under_autocast_it_gives_out_its_type_and_gradients_as_they_were(
+    cut: str, of_state: torch.dtype | None, asked: torch.dtype
+) -> None:
+    plain, ours = (gru.float() for gru in make_twins(CUTS[cut]))
+    found = []
+    for gru, is_on in ((ours, True), (plain, False)):
+        x = make_x().float().requires_grad_()
+        h_0 = None if of_state is None else make_x(2, BATCH, HIDDEN).to(of_state).requires_grad_()
+        with torch.autocast("cpu", dtype=asked, enabled=is_on):
+            y, h_n = gru(x, h_0 if is_on or h_0 is None else h_0.float())
+        if is_on:
+            assert {y.dtype, h_n.dtype} == {asked}
+        weighted_sum([y.float(), h_n.float()]).backward()
+        inputs = [x] if h_0 is None else [x, h_0]
+        assert [t.grad.dtype for t in inputs if t.grad is not None] == [t.dtype for t in inputs]
+        assert {weight.grad.dtype for weight in gru.parameters()} == {torch.float32}
+        found.append([y.float(), h_n.float(), *(t.grad.float() for t in inputs), *gradients(gru)])
+
+    assert_same(*found, tolerance=2**-5)
 
 
 def windows_whose_state_is_not_detached(gru: nn.GRU) -> object:

@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -25,9 +25,9 @@ def looks() -> Iterator[list[None]]:
     made: list[None] = []
     make = StandIns.__init__
 
-    def counted(self: StandIns) -> None:
+    def counted(self: StandIns, asked: Mapping[str, torch.dtype | None]) -> None:
         made.append(None)
-        make(self)
+        make(self, asked)
 
     with patch.object(StandIns, "__init__", counted):
         yield made

@@ -174,7 +174,8 @@ def test_the_stages_wait_for_the_callers_stream_and_it_for_them() -> None:
     assert_close(actual, expected, 1e-12)
 
 
-def test_under_autocast_the_pipeline_equals_the_whole_model_under_autocast() -> None:
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_under_autocast_the_pipeline_equals_the_whole_model_under_autocast(placement: str) -> None:
     x, y = (tensor.cuda() for tensor in make_batch(dtype=torch.float32))
     whole = build_model(dtype=torch.float32).cuda()
     with torch.autocast("cuda", torch.bfloat16):
@@ -182,19 +183,37 @@ def test_under_autocast_the_pipeline_equals_the_whole_model_under_autocast() -> 
     expected.backward()
 
     types: set[torch.dtype] = set()
-    with make_engine(["cuda:0", "cuda:0"], dtype=torch.float32) as engine:
+    # On for one kind of device, it holds for all stages.
+    kind = PLACEMENTS[placement][-1].partition(":")[0]
+    with make_engine(PLACEMENTS[placement], dtype=torch.float32) as engine:
         note = before_each_cell(engine.model, 2, lambda _, x: types.add(x.dtype))
-        with torch.autocast("cuda", torch.bfloat16), note:
+        with torch.autocast(kind, torch.bfloat16), note:
             loss = engine.train_step(Windows(x, y))
+            predictions = engine.predict(Windows(x))
         loss.backward()
 
     # What crosses from stage to stage is bfloat16, and half the bytes.
-    assert types == {torch.bfloat16}
+    assert types == {predictions.dtype} == {torch.bfloat16}
     assert {p.grad.dtype for p in engine.model.parameters() if p.grad is not None} == {
         torch.float32
     }
     assert relative_error(loss, expected) <= 2**-6
     assert_gradients_close(gradients_of(engine.model), gradients_of(whole), 2**-5)
+
+
+@pytest.mark.parametrize("placement", ["one stage", "two stages on one GPU", "GPU, then CPU"])
+def test_bfloat16_has_the_range_that_float16_has_not(placement: str) -> None:
+    x, y = (tensor.cuda() for tensor in make_batch(dtype=torch.float32))
+    with make_engine(PLACEMENTS[placement], dtype=torch.float32) as engine:
+        with torch.no_grad():
+            engine.model.head.linear.weight.mul_(1e-6)
+        with torch.autocast("cuda", torch.bfloat16):
+            engine.train_step(Windows(x, y)).backward()
+            far = engine.predict(Windows(1e5 * x))
+
+    assert far.isfinite().all()
+    # In float16 what comes back from the head is 0.
+    assert all(g is not None and g.any() for g in gradients_of(engine.model).values())
 
 
 BITWISE = """

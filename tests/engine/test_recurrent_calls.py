@@ -12,8 +12,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import Windows
-from tests.builders import HIDDEN, MSE, build_model, make_batch, make_plan
-from tests.cudnn_stand_in import refuse_what_cudnn_refuses
+from tests.builders import HIDDEN, MSE, build_model, gradients_of, make_batch, make_plan
+from tests.cudnn_stand_in import Call, refuse_what_cudnn_refuses
 from tests.dropin.twins import CUTS, make_twins, make_x, weighted_sum
 from tests.dropin.twins import HIDDEN as WIDTH
 from tests.processes.process_cases import CARRY, PREVIOUS, RAGGED
@@ -51,21 +51,25 @@ def one_core() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def calls() -> Iterator[list[tuple[int, ...]]]:
-    """The shapes of the inputs of the calls, which a test has to make."""
-    with refuse_what_cudnn_refuses() as shapes:
-        yield shapes
-    assert shapes
+def calls() -> Iterator[list[Call]]:
+    """The recurrent calls, which a test has to make."""
+    with refuse_what_cudnn_refuses() as calls:
+        yield calls
+    assert calls
 
 
-def train_and_predict(engine: ThreadEngine | WholeEngine, lengths: Tensor | None) -> None:
+def train_and_predict(
+    engine: ThreadEngine | WholeEngine,
+    lengths: Tensor | None,
+    dtype: torch.dtype = torch.float64,
+) -> None:
     """Train on a batch and on a smaller one, and predict; what is carried goes from one on."""
     n_states = engine.model.gru.n_states
     for n_rows in (5, 3):
-        x, y = make_batch(n_rows)
+        x, y = make_batch(n_rows, dtype=dtype)
         beside: dict[str, Any] = {"lengths": None if lengths is None else lengths[:n_rows]}
         # A view, as of a state that is kept batch first.
-        h_0 = torch.randn(n_rows, n_states, HIDDEN, dtype=torch.float64).transpose(0, 1)
+        h_0 = torch.randn(n_rows, n_states, HIDDEN, dtype=dtype).transpose(0, 1)
         beside |= {"h_0": h_0.requires_grad_(), "reset": torch.arange(n_rows) == 1}
         engine.train_step(Windows(x, y, **beside)).backward()
         engine.predict(Windows(x, **beside))
@@ -80,6 +84,24 @@ def test_engines_call_as_cudnn_wants_it(blocks: str, start: str, lengths: Tensor
     plan = make_plan([2, 2], "one_f_one_b", 2, 3, **layers)
     with ThreadEngine(build_model(**options), plan, MSE) as engine:
         train_and_predict(engine, lengths)
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor(RAGGED)], ids=["whole", "ragged"])
+@pytest.mark.parametrize(("blocks", "start"), CASES)
+def test_under_autocast_every_call_is_in_the_type_that_was_asked_for(
+    blocks: str, start: str, lengths: Tensor | None, calls: list[Call]
+) -> None:
+    options = BLOCKS[blocks] | STARTS[start] | {"dtype": torch.float32}
+    plan = make_plan([4], "one_f_one_b", 2, 3, layers_per_block=options.get("layers_per_block", 1))
+    whole = WholeEngine(build_model(**options), MSE)
+    with ThreadEngine(build_model(**options), plan, MSE) as engine:
+        for each in (whole, engine):
+            with torch.autocast("cpu", torch.bfloat16):
+                train_and_predict(each, lengths, torch.float32)
+            gradients = gradients_of(each.model).values()
+            assert {g.dtype for g in gradients if g is not None} == {torch.float32}
+
+    assert {call.dtype for call in calls} == {torch.bfloat16}
 
 
 def packed(x: Tensor) -> Any:
@@ -120,3 +142,20 @@ def test_the_drop_in_calls_as_cudnn_wants_it(
     loss.backward()
     with torch.no_grad():
         ours.eval()(x, h_0)
+
+
+@pytest.mark.parametrize("gives_h_0", [False, True], ids=["zeros", "given"])
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("n_rows", [0, 4])
+def test_under_autocast_every_call_of_the_drop_in_is_in_its_type(
+    n_rows: int, cut: str, gives_h_0: bool, calls: list[Call]
+) -> None:
+    _, ours = make_twins({"blocks": 2, **CUTS[cut]}, num_layers=4, dtype=torch.float32)
+    x = make_x(5, n_rows, 3, dtype=torch.float32).requires_grad_()
+    h_0 = make_x(4, n_rows, WIDTH, dtype=torch.float32) if gives_h_0 else None
+    with torch.autocast("cpu", torch.bfloat16):
+        y, h_n = ours(x, h_0)
+    (y.float().sum() + h_n.float().sum()).backward()
+
+    assert {call.dtype for call in calls} == {torch.bfloat16}
+    assert {weight.grad.dtype for weight in ours.parameters()} == {torch.float32}
