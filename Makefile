@@ -19,6 +19,9 @@ PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --constr
 # Three on two cores, because tests of ranks mostly wait. Whole files, because what several tests of a file share would otherwise be made in every worker.
 SHARED := --numprocesses $(WORKERS) --dist loadfile
 
+# Where Python is told to write no bytecode, every process that the tests start would compile tests and package anew.
+test test-long: export PYTHONDONTWRITEBYTECODE :=
+
 # A stamp is written when an installation has succeeded, so one that was interrupted is started again.
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev

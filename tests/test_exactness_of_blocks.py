@@ -15,7 +15,6 @@ from gru_parallel.model import StackModel, Start, Windows
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import SCHEDULES
 from tests.builders import (
-    CUTS_OF_4,
     HIDDEN,
     MSE,
     Result,
@@ -98,8 +97,7 @@ GRIDS = {"uncut": (1, 1), "both ragged": (2, 3), "a cell a step and row": (5, 7)
 
 
 @every_nth(
-    4,
-    meet=3,
+    6,
     stack=STACKS,
     schedule=SCHEDULES,
     blocks=[[4], [2, 2], [1, 1, 1, 1]],
@@ -131,7 +129,7 @@ LENGTHS = {"spread": [1, 7, 3, 7, 2], "equal": [4, 4, 4, 4, 4], "one long": [1, 
 
 
 @every_nth(
-    4,
+    6,
     stack=["forward", "bidirectional in the middle", "previous"],
     lengths=LENGTHS,
     schedule=SCHEDULES,
@@ -287,7 +285,7 @@ def test_training_is_bit_for_bit_the_same_on_every_device_map(
         own = None if lengths is None else torch.tensor(lengths)
         seen = []
         with ThreadEngine(model, make_plan(blocks, schedule, 2, 3), MSE, seed=7) as engine:
-            for step in range(3):
+            for step in range(2):
                 x, y = make_batch(dtype=torch.float32, seed=step)
                 optimizer.zero_grad()
                 loss = engine.train_step(Windows(x, y, lengths=own), step=step)
@@ -296,7 +294,7 @@ def test_training_is_bit_for_bit_the_same_on_every_device_map(
                 seen.append(loss.detach())
         return [*seen, *(p.detach().clone() for p in model.parameters())]
 
-    first, *others = [train(blocks) for blocks in CUTS_OF_4]
+    first, *others = [train(blocks) for blocks in ([4], [1, 3], [1, 1, 1, 1])]
 
     for other in others:
         assert all(torch.equal(a, b) for a, b in zip(other, first, strict=True))
@@ -344,7 +342,7 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(cases())
 def test_any_stack_and_any_batch_in_a_pipeline_equal_one_piece(case: Case) -> None:
     every_step = case.model["every_step"]

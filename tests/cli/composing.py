@@ -6,10 +6,11 @@ of a small run.
 
 from __future__ import annotations
 
-import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
+import hydra.core.utils
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
@@ -42,7 +43,7 @@ def load_configs_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def compose_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each config composed once from here on: for one command, which changes no file."""
     compose = ConfigLoaderImpl.load_configuration
-    composed: dict[tuple[object, ...], Any] = {}
+    composed: dict[tuple[object, ...], bytes] = {}
 
     def load(
         loader: ConfigLoaderImpl,
@@ -55,9 +56,20 @@ def compose_once(monkeypatch: pytest.MonkeyPatch) -> None:
         overrides = [text for text in overrides if text != "hydra.mode=RUN"]
         key = (config_name, *overrides, run_mode)
         if key not in composed:
-            composed[key] = compose(loader, config_name, overrides, run_mode, **options)
-        return copy.deepcopy(composed[key])
+            found = compose(loader, config_name, overrides, run_mode, **options)
+            composed[key] = pickle.dumps(found)
+        return pickle.loads(composed[key])
 
     monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", load)
     # It would compose to see whether the config itself asks for a sweep, as none of ours does.
     monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
+
+
+def write_no_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the files empty that Hydra writes into .hydra: config.yaml of the run says as much."""
+
+    def touch(cfg: Any, filename: str, output_dir: Path) -> None:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        (output_dir / filename).touch()
+
+    monkeypatch.setattr(hydra.core.utils, "_save_config", touch)

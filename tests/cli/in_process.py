@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from hydra.core.hydra_config import HydraConfig
 
 from gru_parallel.app import commands as own
 from gru_parallel.app import train
-from tests.cli.composing import compose_once, load_configs_once
+from gru_parallel.assembly import data
+from gru_parallel.data.lorenz96 import lorenz96_table
+from tests.cli.composing import compose_once, load_configs_once, write_no_configs
 
 SMALL = (
     "data.n_steps=260",
@@ -54,6 +57,7 @@ RunCommand = Callable[..., Ended]
 NO_PICTURE = b""
 """What timeline.png holds unless it is asked for: to draw it takes a sixth of a small run."""
 
+_SERIES = cache(lorenz96_table)
 _WRITTEN: dict[tuple[str, ...], dict[str, bytes]] = {}
 
 
@@ -62,6 +66,7 @@ def commands(
 ) -> tuple[RunCommand, RunCommand, RunCommand]:
     """Return train, plan and verify as functions of their overrides, run in `folder`."""
     load_configs_once(monkeypatch)
+    monkeypatch.setattr(data, "lorenz96_table", _SERIES)
 
     def end(status: int, run_folder: Path) -> Ended:
         printed = capsys.readouterr()
@@ -80,6 +85,7 @@ def commands(
         capsys.readouterr()
         with monkeypatch.context() as patch:
             compose_once(patch)
+            write_no_configs(patch)
             if not draws:
                 patch.setattr(train, "draw_step", lambda _, path: path.write_bytes(NO_PICTURE))
             status = own.run("train", arguments)

@@ -30,7 +30,8 @@ SETTINGS = {
 def test_a_run_ends_well_and_is_the_same_on_every_device_map(
     settings: str, train_command: RunCommand
 ) -> None:
-    overrides = [*SMALL, *SETTINGS[settings], "model.dropout=0.1", "schedule.n_micro_batches=2"]
+    options = ["model.dropout=0.1", "schedule.n_micro_batches=2", "trainer.max_epochs=1"]
+    overrides = [*SMALL, *SETTINGS[settings], *options]
     one = train_command(*overrides, "placement.device_map=[0,0,0,0]")
     two = train_command(*overrides, "placement.device_map=[0,0,1,1]", run="two")
 
@@ -57,11 +58,11 @@ def test_bidirectional_blocks_run_on_two_devices_and_the_plan_says_so(
 
 def test_a_checkpoint_keeps_the_states_that_are_carried(train_command: RunCommand) -> None:
     overrides = [*SMALL, "model.h_0=carry", *STREAMS]
-    whole = train_command(*overrides, "trainer.max_epochs=3")
-    short = train_command(*overrides, run="short")
+    whole = train_command(*overrides)
+    short = train_command(*overrides, "trainer.max_epochs=1", run="short")
 
     last = short.folder / "checkpoints" / "last.ckpt"
-    resumed = train_command(*overrides, "trainer.max_epochs=3", f"ckpt_path={last}", run="resumed")
+    resumed = train_command(*overrides, f"ckpt_path={last}", run="resumed")
 
     assert checkpoint_of(short)["carried"]["training"].any()
     n_new = len(losses_of(resumed))

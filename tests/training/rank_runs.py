@@ -104,9 +104,13 @@ class Case:
         )
 
 
+ONE_EPOCH = {"max_epochs": 1}
+"""For what no second epoch adds anything to."""
+
+
 def flags(**options: Any) -> Case:
-    """Make a case of the standard module with options of the Trainer."""
-    return Case(options=options)
+    """Make a case of the standard module with options of the Trainer, for an epoch."""
+    return Case(options=options | ONE_EPOCH)
 
 
 def module_of(make_optimizer: Callable[..., Any] = sgd, **options: Any) -> SeriesModule:
@@ -154,8 +158,8 @@ ASKED_ANEW = replace(
 OVER_REPLICAS = RESUMED | {
     "clip by value": flags(gradient_clip_val=0.01, gradient_clip_algorithm="value"),
     "accumulate": flags(accumulate_grad_batches=2),
-    "bf16-mixed": Case(tolerance=5e-3, options={"precision": "bf16-mixed"}),
-    "64-true": Case(tolerance=1e-10, options={"precision": "64-true"}),
+    "bf16-mixed": Case(tolerance=5e-3, options={"precision": "bf16-mixed"} | ONE_EPOCH),
+    "64-true": Case(tolerance=1e-10, options={"precision": "64-true"} | ONE_EPOCH),
     "plateau": Case(
         partial(make_module, make_scheduler=plateau, schedule_interval="epoch"),
         options={"max_epochs": 3},
@@ -163,7 +167,9 @@ OVER_REPLICAS = RESUMED | {
     "early stopping": Case(make_callbacks=stop_after_three, options={"max_epochs": 6}),
     "carried and truncated": Case(CARRYING, STREAMS, truncate=1),
     "short windows, at every step": Case(
-        partial(module_of, every_step=True), partial(SHORT, task="every_step")
+        partial(module_of, every_step=True),
+        partial(SHORT, task="every_step"),
+        options=ONE_EPOCH,
     ),
 }
 
