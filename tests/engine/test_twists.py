@@ -8,6 +8,7 @@ from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import Windows
 from tests.builders import MSE, make_plan, relative_error
 from tests.engine.twists import TWISTS, Seen, train, train_plainly, twisted
+from tests.grids import every_nth
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
 
@@ -31,8 +32,8 @@ def assert_same(found: Seen, expected: Seen) -> None:
             assert relative_error(seen, wanted) <= 1e-11, name
 
 
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("twist", TWISTS)
+# Each twist in one stage and in several.
+@every_nth(2, meet=1, twist=TWISTS, cut=CUTS)
 def test_threads_train_as_plain_pytorch_does(twist: str, cut: str) -> None:
     with (
         twisted(twist) as (model, seen),
