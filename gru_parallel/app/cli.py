@@ -46,7 +46,7 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:
         line = read_command_line(arguments)
         if not line.runs:
             # A shell asks for completions while a setting is being typed.
-            if "--shell-completion" not in line.flags:
+            if line.overrides and "--shell-completion" not in line.flags:
                 compose_config(line.overrides)
         elif line.is_sweep:
             _check_no_sweep(launch)
