@@ -23,6 +23,22 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 THREADS_END_WITHIN_S = 5.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of the engines run once more, on recorded calls."""
+    parser.addoption(
+        "--graphs", action="store_true", help="record each call at once, and replay it"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record from the first call on, and on the CPU too, where that was asked for."""
+    if config.getoption("graphs"):
+        from gru_parallel.engine import graphs
+
+        graphs.BY_DEFAULT = frozenset({"cuda", "cpu"})
+        graphs.N_EAGER = 0
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests marked `gpu` where there is no CUDA GPU."""
     gpu_tests = [item for item in items if item.get_closest_marker("gpu")]

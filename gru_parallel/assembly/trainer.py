@@ -83,11 +83,14 @@ def build_trainer(
     loggers = make_parts("logger", config.logger, Logger)
     if loggers:
         callbacks.append(LearningRateMonitor(logging_interval="step"))
+    graphs = None if config.engine.graphs == "auto" else bool(config.engine.graphs)
     if ranks is None:
-        strategy = PipelineStrategy(plan)
+        strategy = PipelineStrategy(plan, graphs=graphs)
     else:
         rows = data.share.rows(config.data.batch_size)
-        strategy = ProcessStrategy(plan, ranks, data_parallel=config.data_parallel, rows=rows)
+        strategy = ProcessStrategy(
+            plan, ranks, data_parallel=config.data_parallel, rows=rows, graphs=graphs
+        )
     device = strategy.root_device
     if config.trainer.profiler is not None:
         # By name, it would write where Lightning's log goes, which is nowhere here.

@@ -113,6 +113,7 @@ class EngineConfig:
     """conf/engine/threads.yaml."""
 
     name: str
+    graphs: Annotated[bool | str, one_of("auto", True, False)]
 
 
 @dataclass

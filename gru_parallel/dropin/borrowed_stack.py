@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel.engine.context import autocast_of
+from gru_parallel.engine.graphs import Passes, graphs_for
 from gru_parallel.engine.inline import Inline
 from gru_parallel.engine.stages import lowered_schedule, make_stages
 from gru_parallel.engine.workers import Workers
@@ -18,15 +19,11 @@ from gru_parallel.model import GRUStack, Windows
 from gru_parallel.model.autocast import computing_type, flatten
 from gru_parallel.model.private import make_private
 from gru_parallel.placement.plan import Plan
-from gru_parallel.schedule import Op, segments_of
+from gru_parallel.schedule import Op, computed_only, segments_of
 from gru_parallel.stage.cells import Cells, over_the_batch
-from gru_parallel.stage.ends import OutputSection
 from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import StageModules
 from gru_parallel.stage.stage_pass import StagePass
-
-Passes = Sequence[StagePass]
-"""Of each stage over a batch that has been run forward: they hold what B needs."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,12 @@ class BorrowedStack:
         gru: whose layers they are.
         plan: how its layers are cut and placed.
         in_thread: whether the only stage runs in the caller's own thread.
+        graphs: whether calls are recorded and replayed; see `Graphs`.
     """
 
-    def __init__(self, gru: nn.GRU, plan: Plan, *, in_thread: bool) -> None:
+    def __init__(
+        self, gru: nn.GRU, plan: Plan, *, in_thread: bool, graphs: bool | None = None
+    ) -> None:
         self._stack = GRUStack(
             gru.input_size,
             gru.hidden_size,
@@ -88,6 +88,7 @@ class BorrowedStack:
         self._stages = make_stages(plan, modules)
         self._plan = plan
         self._runner = Inline() if in_thread else Workers(self._stages)
+        self._graphs = graphs_for(graphs, self._stages, self._stages, overlap=True)
         self._loans: list[Loan] = []
         # Reentrant: a checkpoint runs F again in the midst of B.
         self._turn = RLock()
@@ -139,13 +140,10 @@ class BorrowedStack:
                 seed=seed,
                 wants_dx=x.requires_grad,
             )
-            passes = [StagePass(stage, spec) for stage in self._stages]
+            passes = self._passes(spec, gradients=gradients)
             lowered = lowered_schedule(self._plan, self._stages, spec.cells, Op.F)
             self._runner.run(passes, lowered, gradients=gradients)
-            end = passes[-1].head
-            assert isinstance(end, OutputSection)
-            y = over_the_batch(end.outputs, spec.cells)
-            end.outputs.clear()
+            y = passes[-1].take_outputs()
             return passes, y, torch.cat([each.h_n().to(y.device) for each in passes])
 
     def backward(
@@ -166,6 +164,7 @@ class BorrowedStack:
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
         spec, h_0 = passes[0].spec, passes[0].spec.windows.h_0
+        passes.check_versions()
         with self._turn:
             for each in passes:
                 each.give_gradients(None if dy is None else dy.transpose(0, 1), dh_n)
@@ -177,6 +176,31 @@ class BorrowedStack:
             if h_0 is not None and h_0.requires_grad:
                 dh_0 = torch.cat([each.dh_0().to(h_0.device) for each in passes])
             return [dx, dh_0, *(g for each in passes for g in each.weight_gradients())]
+
+    def _passes(self, spec: PassSpec, *, gradients: bool) -> Passes:
+        """Make the passes of a call, or take what has been recorded of calls like it."""
+        if self._graphs is None:
+            return Passes(StagePass(stage, spec) for stage in self._stages)
+        # Weights that a parametrization computes are elsewhere at each call.
+        are_lasting = all(loan.weight is not None for loan in self._loans)
+        lasting = [[stage.modules for stage in self._stages]] if are_lasting else []
+
+        def record(passes: Sequence[StagePass]) -> None:
+            lists = lowered_schedule(self._plan, self._stages, spec.cells, Op.F)
+            self._runner.run(passes, computed_only(lists), gradients=gradients)
+            if not gradients:
+                return
+            y, h_n = passes[-1].take_outputs(), torch.cat([each.h_n() for each in passes])
+            for each in passes:
+                each.give_gradients(torch.zeros_like(y).transpose(0, 1), torch.zeros_like(h_n))
+            lists = lowered_schedule(self._plan, self._stages, spec.cells, Op.B)
+            self._runner.run(passes, computed_only(lists), gradients=True)
+
+        passes = self._graphs.passes(spec, lasting, record, gradients=gradients)
+        if self._graphs.why_not is None:
+            # Replays know nothing of versions.
+            passes.read = [(loan.leaf, loan.leaf._version) for loan in self._loans]
+        return passes
 
     def _borrow(self, weights: Sequence[Tensor], asked: Mapping[str, torch.dtype | None]) -> None:
         """Let the blocks compute with these weights, each on its stage's device.

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gru_parallel.dropin.borrowed_stack import BorrowedStack, Passes
+from gru_parallel.dropin.borrowed_stack import BorrowedStack
+from gru_parallel.engine.graphs import Passes
 from gru_parallel.model import Windows
 
 CPU = torch.device("cpu")

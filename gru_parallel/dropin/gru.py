@@ -51,6 +51,8 @@ class GRU(nn.GRU):
         n_chunks: slices of time; a shorter sequence is cut into its steps. 8 with a device map, 1
             without.
         schedule: "gpipe", "one_f_one_b" or "naive": the order of the slices.
+        graphs: whether calls are recorded as CUDA graphs and replayed; None where all stages are on
+            CUDA devices. Weights must then not be changed between a forward and its backward.
 
     Differs from `nn.GRU` in this: dropout draws other random numbers, the same ones on every device
     map and in every schedule, for given `n_micro_batches` and `n_chunks`; under autocast outputs
@@ -70,6 +72,8 @@ class GRU(nn.GRU):
 
     _stack: BorrowedStack | None = None
     _made_for: object = None
+    # Of a module that was pickled before there were any.
+    graphs: bool | None = None
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class GRU(nn.GRU):
         n_micro_batches: int = 1,
         n_chunks: int | None = None,
         schedule: str = "gpipe",
+        graphs: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -89,6 +94,7 @@ class GRU(nn.GRU):
             n_chunks = 1 if device_map is None else DEFAULT_CHUNKS
         self.n_chunks = n_chunks
         self.schedule = schedule
+        self.graphs = graphs
         # A map that cannot work is an error here, not at the first call.
         self._plan()
 
@@ -204,10 +210,11 @@ class GRU(nn.GRU):
         in_thread = self.device_map is None
         placed = (where if in_thread else None, str(self.device_map), self.blocks)
         cut = (self.n_micro_batches, self.n_chunks, self.schedule)
-        wanted = (self.dropout, *placed, *cut)
+        wanted = (self.dropout, *placed, *cut, self.graphs)
         stack = self._stack
         if stack is None or self._made_for != wanted:
-            stack = BorrowedStack(self, self._plan(where), in_thread=in_thread)
+            plan = self._plan(where)
+            stack = BorrowedStack(self, plan, in_thread=in_thread, graphs=self.graphs)
             self._stack, self._made_for = stack, wanted
         return stack
 
@@ -240,7 +247,7 @@ class GRU(nn.GRU):
 
         Args:
             gru: what to copy.
-            extras: `blocks`, `device_map`, `n_micro_batches`, `n_chunks`, `schedule`.
+            extras: `blocks`, `device_map`, `n_micro_batches`, `n_chunks`, `schedule`, `graphs`.
 
         Raises:
             TypeError: it is not an `nn.GRU`.

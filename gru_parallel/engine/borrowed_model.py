@@ -100,6 +100,11 @@ class BorrowedModel:
         self._said: str | None = None
         self._looks: list[Look] = []
 
+    @property
+    def lasting(self) -> list[Sequence[StageModules]]:
+        """What was made for the stages in this and other calls, with weights that stay in place."""
+        return [look.modules for look in self._looks]
+
     def place(self, model: StackModel) -> None:
         """Move every module to the device of its stage."""
         modules = modules_of_stages(model, self._plan)

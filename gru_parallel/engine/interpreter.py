@@ -12,6 +12,9 @@ from gru_parallel.schedule import Action, Cell, Event, Op
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
 
+NO_ROOM = Parcel(Cell(0, 0), None)
+"""For a result that is sent in new memory."""
+
 
 class Interpreter:
     """Runs a stage's list of actions: F and B on the pass, sends and receives on the channel.
@@ -90,10 +93,11 @@ class Interpreter:
             # The ring of a schedule that runs one cell at a time: only the order matters.
             self._channel.send(action, None)
             return
-        lane = self._stage.lane
-        target = self._devices[action.stage + (1 if action.op is Op.SEND_F else -1)]
-        state = None if parcel.state is None else lane.send(parcel.state, target)
-        self._channel.send(action, (lane.send(parcel.tensor, target), state))
+        lane, computed = self._stage.lane, Op.F if action.op is Op.SEND_F else Op.B
+        target = self._devices[action.stage + (1 if computed is Op.F else -1)]
+        room = self._pass.send_to.get((computed, action.cell), NO_ROOM)
+        state = None if parcel.state is None else lane.send(parcel.state, target, room.state)
+        self._channel.send(action, (lane.send(parcel.tensor, target, room.tensor), state))
 
     def _receive(self, action: Action) -> None:
         packets = self._channel.receive(action)

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from gru_parallel.engine.borrowed_model import BorrowedModel
 from gru_parallel.engine.engine import steps_that_run
+from gru_parallel.engine.graphs import graphs_for
 from gru_parallel.engine.ready_loss import gradients_of_inputs, with_gradients
 from gru_parallel.engine.stages import lowered_schedule
 from gru_parallel.engine.workers import Workers
 from gru_parallel.errors import ShapeError
 from gru_parallel.model import StackModel, Start, SumLoss, Windows
 from gru_parallel.placement.plan import Plan
-from gru_parallel.schedule import Op, Schedule, Timeline, segments_of
+from gru_parallel.schedule import Op, Schedule, Timeline, computed_only, segments_of
 from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.ends import HeadSection, assemble
 from gru_parallel.stage.spec import PassSpec, Purpose
@@ -48,6 +49,7 @@ class PipelineEngine:
         workers: of those that run in this process.
         own_stages: those that run in this process, in order; None for all.
         n_replicas: pipelines that share a batch.
+        graphs: whether calls are recorded and replayed; see `Graphs`.
 
     Attributes:
         measure: whether to wait for the device after each action. Times are the host's, so on an
@@ -72,6 +74,7 @@ class PipelineEngine:
         workers: Workers,
         own_stages: Sequence[Stage] | None = None,
         n_replicas: int = 1,
+        graphs: bool | None = None,
     ) -> None:
         self.model = model
         self.plan = plan
@@ -88,6 +91,7 @@ class PipelineEngine:
         self._turn = RLock()
         self._lists: tuple[tuple[object, ...], Schedule] | None = None
         self._borrowed = BorrowedModel(plan, stages, self._stages, n_replicas)
+        self._graphs = graphs_for(graphs, stages, self._stages)
 
     def open(self) -> None:
         """Move every stage to its device and start the workers; does nothing when they run."""
@@ -97,6 +101,8 @@ class PipelineEngine:
 
     def close(self) -> None:
         """End the workers; does nothing when they do not run."""
+        if self._graphs is not None:
+            self._graphs.forget()
         self._workers.close()
 
     def __enter__(self) -> Self:
@@ -248,11 +254,23 @@ class PipelineEngine:
         Raises:
             Exception: the first failure of a stage.
         """
-        passes = [StagePass(stage, spec) for stage in self._stages]
+        passes = self._passes(spec)
         lowered, training = self._lowered(spec), spec.purpose is Purpose.TRAIN
         timeline = self._workers.run(passes, lowered, gradients=training, wait=self.measure)
         self._record(passes, timeline)
         return passes
+
+    def _passes(self, spec: PassSpec) -> Sequence[StagePass]:
+        """Make the passes of a call, or take what has been recorded of calls like it."""
+        if self._graphs is None:
+            return [StagePass(stage, spec) for stage in self._stages]
+        lists, training = computed_only(self._lowered(spec)), spec.purpose is Purpose.TRAIN
+
+        def record(passes: Sequence[StagePass]) -> None:
+            self._workers.run(passes, lists, gradients=training)
+
+        lasting = self._borrowed.lasting
+        return self._graphs.passes(spec, lasting, record, gradients=training)
 
     @property
     def _first_micro_batch(self) -> int:

@@ -87,11 +87,11 @@ def gradients_of_inputs(
     """
     found: dict[str, Tensor] = {}
     if passes:
-        spec, head, h_0 = passes[0].spec, passes[-1].head, sources["h_0"]
+        spec, head, h_0, y = passes[0].spec, passes[-1].head, sources["h_0"], sources["y"]
         if spec.wants_dx and passes[0].dx:
             found["x"] = over_the_batch(passes[0].dx, spec.cells).transpose(0, 1)
-        if spec.wants_dy and isinstance(head, HeadSection) and spec.windows.y is not None:
-            found["y"] = targets_gradient(head, spec.windows.y, spec.cells)
+        if spec.wants_dy and isinstance(head, HeadSection) and y is not None:
+            found["y"] = targets_gradient(head, y, spec.cells)
         reads_h_0 = any(b.h_0 == "given" for each in passes for b in each.stage.modules.blocks)
         if h_0 is not None and h_0.requires_grad and reads_h_0:
             # Zeros for the states of stages elsewhere.

@@ -16,10 +16,19 @@ class ThreadEngine(PipelineEngine):
     """Runs all stages in this process; see `PipelineEngine`."""
 
     def __init__(
-        self, model: StackModel, plan: Plan, loss: SumLoss | None = None, *, seed: int = 0
+        self,
+        model: StackModel,
+        plan: Plan,
+        loss: SumLoss | None = None,
+        *,
+        seed: int = 0,
+        graphs: bool | None = None,
     ) -> None:
         stages = make_stages(plan, modules_of_stages(model, plan))
-        super().__init__(model, plan, loss, seed=seed, stages=stages, workers=Workers(stages))
+        workers = Workers(stages)
+        super().__init__(
+            model, plan, loss, seed=seed, stages=stages, workers=workers, graphs=graphs
+        )
 
     @property
     def carried(self) -> dict[str, Tensor]:

@@ -131,9 +131,8 @@ class Workers:
         """
         self.open()
         carrier = channel or QueueChannel(len(self._devices))
-        windows = passes[0].spec.windows
-        batch = (windows.x, windows.y, windows.h_0, windows.reset)
-        context = CallerContext.capture(self._all_devices, batch)
+        read = [tensor for stage_pass in passes for tensor in stage_pass.reads()]
+        context = CallerContext.capture(self._all_devices, read)
         finished: SimpleQueue[Outcome] = SimpleQueue()
         start = perf_counter()
 

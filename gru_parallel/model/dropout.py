@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -36,6 +36,55 @@ class DropoutKey:
         generator.manual_seed(int.from_bytes(digest, "little") >> 1)
         return generator
 
+    def mask(self, y: Tensor, layer: int, keep: float) -> Tensor:
+        """Draw what the outputs `y` of `layer` are multiplied by, for a probability to be kept."""
+        return self.draw(torch.empty_like(y, requires_grad=False), layer, keep)
+
+    def draw(self, mask: Tensor, layer: int, keep: float) -> Tensor:
+        """Draw a mask into memory that is there."""
+        mask.bernoulli_(keep, generator=self.generator(layer, mask.device))
+        # With a probability of 1 nothing is left to scale.
+        return mask.div_(keep) if keep > 0.0 else mask
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A mask that is drawn anew each time that what was recorded with it is replayed.
+
+    Attributes:
+        tensor: its memory.
+        key: what it was recorded for.
+        layer: index of the layer in the whole stack.
+        keep: probability to be kept.
+    """
+
+    tensor: Tensor
+    key: DropoutKey
+    layer: int
+    keep: float
+
+    def draw(self, seed: int, step: int) -> None:
+        """Draw it for a training step."""
+        replace(self.key, seed=seed, step=step).draw(self.tensor, self.layer, self.keep)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedKey(DropoutKey):
+    """Gives out masks that are still to be drawn, and lists them.
+
+    Attributes:
+        masks: that were given out.
+    """
+
+    masks: list[Mask] = field(default_factory=list)
+
+    def mask(self, y: Tensor, layer: int, keep: float) -> Tensor:
+        """Make room for a mask; see `DropoutKey`."""
+        tensor = torch.empty_like(y, requires_grad=False)
+        key = DropoutKey(self.seed, self.step, self.micro_batch, self.chunk)
+        self.masks.append(Mask(tensor, key, layer, keep))
+        return tensor
+
 
 def dropout(y: Tensor, probability: float, layer: int, key: DropoutKey | None) -> Tensor:
     """Zero entries of `y` with `probability` and scale the others, as `nn.Dropout` in training.
@@ -51,8 +100,4 @@ def dropout(y: Tensor, probability: float, layer: int, key: DropoutKey | None) -
     """
     if key is None:
         return functional.dropout(y, probability)
-    keep = 1.0 - probability
-    mask = torch.empty_like(y, requires_grad=False)
-    mask.bernoulli_(keep, generator=key.generator(layer, y.device))
-    # With a probability of 1 nothing is left to scale.
-    return y * (mask.div_(keep) if keep > 0.0 else mask)
+    return y * key.mask(y, layer, 1.0 - probability)

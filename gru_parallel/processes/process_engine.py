@@ -49,6 +49,7 @@ class ProcessEngine(PipelineEngine):
         rows: of a batch of all replicas, those that come here, for states that are carried from
             batch to batch; None for all.
         seed: of the run, for dropout.
+        graphs: whether calls are recorded and replayed; see `Graphs`.
 
     Attributes:
         mesh: of the ranks, its dimensions "dp" and "pp".
@@ -68,6 +69,7 @@ class ProcessEngine(PipelineEngine):
         data_parallel: int = 1,
         rows: slice | None = None,
         seed: int = 0,
+        graphs: bool | None = None,
     ) -> None:
         rank_map = RankMap(plan, data_parallel, ranks.world_size)
         self._replica = rank_map.replica(ranks.rank)
@@ -86,6 +88,7 @@ class ProcessEngine(PipelineEngine):
             workers=workers,
             own_stages=stages,
             n_replicas=data_parallel,
+            graphs=graphs,
         )
         self._ranks = ranks
         self._rows = slice(None) if rows is None else rows
@@ -186,7 +189,7 @@ class ProcessEngine(PipelineEngine):
         if self.measure:
             # So that all ranks measure times from the same moment.
             self._ranks.barrier("all ranks to begin a step that is timed")
-        passes = [StagePass(stage, spec) for stage in self._stages if spec.cells.batch_size > 0]
+        passes = self._passes(spec) if spec.cells.batch_size > 0 else []
         timeline = None
         if passes:
             timeline = self._run_passes(passes, spec)

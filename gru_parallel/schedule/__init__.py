@@ -2,7 +2,7 @@
 
 from gru_parallel.schedule.action import Action, Cell, Op, partner
 from gru_parallel.schedule.draw import draw_lists
-from gru_parallel.schedule.lower import lower
+from gru_parallel.schedule.lower import computed_only, lower
 from gru_parallel.schedule.registry import SCHEDULES, backward_only, build_schedule, forward_only
 from gru_parallel.schedule.schedule import Schedule, needs
 from gru_parallel.schedule.segments import Segments, segments_of
@@ -21,6 +21,7 @@ __all__ = [
     "Timeline",
     "backward_only",
     "build_schedule",
+    "computed_only",
     "draw_lists",
     "forward_only",
     "lower",

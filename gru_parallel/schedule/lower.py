@@ -40,6 +40,12 @@ def lower(schedule: Schedule) -> Schedule:
     )
 
 
+def computed_only(schedule: Schedule) -> Schedule:
+    """Leave the transfers out of a schedule again."""
+    of_stages = (tuple(a for a in stage if a.op.is_compute) for stage in schedule.actions)
+    return replace(schedule, actions=tuple(of_stages))
+
+
 def _around(action: Action, schedule: Schedule) -> Iterator[Action]:
     """One action of F, B or W between its transfers."""
     first, last = 0, schedule.n_stages - 1

@@ -12,10 +12,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Packet:
-    """A tensor on its way to another lane; not to be read before `ready`, if there is an event."""
+    """A tensor on its way to another lane.
+
+    Attributes:
+        tensor: not to be read before `ready`.
+        ready: None where it is there already.
+        is_kept: whether its memory is kept from step to step.
+    """
 
     tensor: Tensor
     ready: torch.Event | None = None
+    is_kept: bool = False
 
 
 class CPULane:
@@ -35,8 +42,10 @@ class CPULane:
         del caller
         yield
 
-    def send(self, tensor: Tensor, target: torch.device) -> Packet:
-        """Start moving `tensor` to `target`."""
+    def send(self, tensor: Tensor, target: torch.device, room: Tensor | None = None) -> Packet:
+        """Start moving `tensor` to `target`: into `room`, which is kept there, if there is one."""
+        if room is not None:
+            return Packet(fill(room, tensor), is_kept=True)
         return Packet(tensor.to(target))
 
     def receive(self, packet: Packet) -> Tensor:
@@ -81,8 +90,12 @@ class StreamLane:
             raise
         caller.wait_stream(self.compute)
 
-    def send(self, tensor: Tensor, target: torch.device) -> Packet:
-        """Start moving `tensor` to `target`, without holding up the computation."""
+    def send(self, tensor: Tensor, target: torch.device, room: Tensor | None = None) -> Packet:
+        """Start moving `tensor` to `target`; see `CPULane`. The computation is not held up."""
+        if room is not None:
+            self.copies.wait_stream(self.compute)
+            with self.copies:
+                return Packet(fill(room, tensor), self.copies.record_event(), is_kept=True)
         if tensor.device == target:
             return Packet(tensor, self.compute.record_event())
         self.copies.wait_stream(self.compute)
@@ -97,9 +110,10 @@ class StreamLane:
         """Make the lane's later work wait until the tensor is there."""
         if packet.ready is not None:
             self.compute.wait_event(packet.ready)
-        # The tensor's memory belongs to the stream that it was made on, which must not hand it out
-        # again before this lane has read it.
-        packet.tensor.record_stream(self.compute)
+        if not packet.is_kept:
+            # The tensor's memory belongs to the stream that it was made on, which must not hand it
+            # out again before this lane has read it.
+            packet.tensor.record_stream(self.compute)
         return packet.tensor
 
     def fetch(self, tensor: Tensor) -> Tensor:
@@ -112,6 +126,14 @@ class StreamLane:
 
 
 Lane = CPULane | StreamLane
+
+
+def fill(room: Tensor, tensor: Tensor) -> Tensor:
+    """Copy a tensor, on any device, into memory that is kept; return that."""
+    # The memory alone: autograd's count of versions is for what is not replayed. To the CPU the
+    # copy is waited for, since nothing else would say when it has come.
+    room.data.copy_(tensor, non_blocking=room.device.type != "cpu")
+    return room
 
 
 def make_lane(device: torch.device) -> Lane:

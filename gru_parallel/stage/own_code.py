@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from torch import nn
 
 from gru_parallel.errors import UsageError
 from gru_parallel.model import (
+    LOSSES,
     BidirectionalBlock,
     Block,
     GRUBlock,
     GRUStack,
     StackModel,
+    SumLoss,
     has_forward_of,
     is_declared,
 )
@@ -118,3 +120,24 @@ def _pipelined_parts(model: StackModel) -> Iterator[tuple[str, nn.Module]]:
             # How a weight is made is asked once a step.
             if "parametrizations" not in inner.split("."):
                 yield f"{name}.{inner}".rstrip("."), part
+
+
+def foreign_code(modules: Iterable[nn.Module], loss: SumLoss | None) -> str | None:
+    """Find code that is neither torch's nor this library's.
+
+    Args:
+        modules: that stages run.
+        loss: of the training; None for none.
+
+    Returns:
+        What has it; None where nothing has.
+    """
+    if loss is not None and LOSSES.get(loss.name) is not loss:
+        return f"The loss {loss.name}"
+    parts = (part for module in modules for part in module.modules())
+    return next((type(part).__name__ for part in parts if not _is_ours(part)), None)
+
+
+def _is_ours(part: nn.Module) -> bool:
+    home = type(part).forward.__module__.partition(".")[0]
+    return home in ("torch", __name__.partition(".")[0]) and "forward" not in part.__dict__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product, starmap
 
 import torch
@@ -10,13 +10,14 @@ from torch import Tensor
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.model import BidirectionalBlock, Start
-from gru_parallel.schedule import Cell
+from gru_parallel.schedule import Cell, Op
 from gru_parallel.stage.bidirectional_section import BidirectionalSection
 from gru_parallel.stage.block_section import BlockSection, States, WaitingSection
+from gru_parallel.stage.cells import over_the_batch
 from gru_parallel.stage.ends import EncoderSection, HeadSection, OutputSection
 from gru_parallel.stage.section import Parcel, Section
 from gru_parallel.stage.spec import PassSpec, Purpose
-from gru_parallel.stage.stage import Stage
+from gru_parallel.stage.stage import BlockGroup, Stage
 
 
 class StagePass:
@@ -30,6 +31,8 @@ class StagePass:
         peak_cells: the most cells whose activations were alive at once.
         finite: False where that was to be checked and an output is not finite.
         dx: by cell, the gradient of x, shape (time, rows, n_channels); where it was wanted.
+        send_to: by op (F or B) and cell, memory on another stage's device that its result is to be
+            copied into; where there is none, new memory is made.
         head: the section at the end of the last stage; None elsewhere.
     """
 
@@ -39,6 +42,7 @@ class StagePass:
         self.peak_cells = 0
         self.finite = True
         self.dx: dict[Cell, Tensor] = {}
+        self.send_to: Mapping[tuple[Op, Cell], Parcel] = {}
         self.states: list[States] = []
         self.head: HeadSection | OutputSection | None = None
         self._n_alive = 0
@@ -130,19 +134,23 @@ class StagePass:
         for section in self._sections:
             for gradients in section.gradients:
                 gradients.forget()
-        cells, fetch = self.spec.cells, self.stage.lane.fetch
         if isinstance(self.head, OutputSection):
-            grid = starmap(Cell, product(range(cells.n_micro_batches), range(cells.n_chunks)))
-            self.head.gradients_of_outputs = (
-                {} if dy is None else {cell: fetch(cells.inputs(dy, cell)) for cell in grid}
-            )
-        of_stage = None if dh_n is None else dh_n[self.stage.modules.state_slice]
+            self.head.gradients_of_outputs = {} if dy is None else self._cells_of(dy)
         for states, group in zip(self.states, self.stage.modules.groups, strict=True):
-            states.dh_n = {
-                m: [fetch(of_stage[of_block, rows]) for of_block in group.slices]
-                for m, rows in enumerate(cells.rows)
-                if of_stage is not None
-            }
+            states.dh_n = {} if dh_n is None else self._states_of(dh_n, group)
+
+    def reads(self) -> list[Tensor]:
+        """List the tensors of the batch, which may be on other devices than the stage's."""
+        windows = self.spec.windows
+        batch = (windows.x, windows.y, windows.h_0, windows.reset)
+        return [tensor for tensor in batch if tensor is not None]
+
+    def take_outputs(self) -> Tensor:
+        """Give up the outputs of the last stage, shape (time, batch, features)."""
+        assert isinstance(self.head, OutputSection)
+        y = over_the_batch(self.head.outputs, self.spec.cells)
+        self.head.outputs.clear()
+        return y
 
     def commit(self) -> None:
         """Let the next batch start from where this one ended, for blocks that carry their state."""
@@ -186,10 +194,21 @@ class StagePass:
 
     def _start(self) -> Start:
         """Return what the blocks of the stage may start from, over the whole batch."""
-        windows, carried = self.spec.windows, self.stage.carried.get(self.spec.purpose.value)
-        h_0 = None if windows.h_0 is None else windows.h_0[self.stage.modules.state_slice]
-        start = Start(h_0, carried, windows.reset)
-        return start if carried is None else start.for_rows(self.spec.cells.batch_size)
+        return start_of(self.stage, self.spec)
+
+    def _cells_of(self, dy: Tensor) -> dict[Cell, Tensor]:
+        """Cut the gradient of the outputs, shape (batch, time, features)."""
+        cells, fetch = self.spec.cells, self.stage.lane.fetch
+        grid = starmap(Cell, product(range(cells.n_micro_batches), range(cells.n_chunks)))
+        return {cell: fetch(cells.inputs(dy, cell)) for cell in grid}
+
+    def _states_of(self, dh_n: Tensor, group: BlockGroup) -> dict[int, list[Tensor | None]]:
+        """Cut the gradient of the whole stack's h_n, by micro-batch and block."""
+        of_stage, fetch = dh_n[self.stage.modules.state_slice], self.stage.lane.fetch
+        return {
+            m: [fetch(of_stage[of_block, rows]) for of_block in group.slices]
+            for m, rows in enumerate(self.spec.cells.rows)
+        }
 
     def _backward_order(self) -> Iterator[Cell]:
         micro_batches = range(self.spec.cells.n_micro_batches)
@@ -216,3 +235,11 @@ class StagePass:
         self.finite = self.finite and all(bool(y.isfinite().all()) for y in outputs)
         if isinstance(self.head, HeadSection):
             self.finite = self.finite and self.head.finite
+
+
+def start_of(stage: Stage, spec: PassSpec) -> Start:
+    """Return what the blocks of a stage may start a batch from, over the whole batch."""
+    windows, carried = spec.windows, stage.carried.get(spec.purpose.value)
+    h_0 = None if windows.h_0 is None else windows.h_0[stage.modules.state_slice]
+    start = Start(h_0, carried, windows.reset)
+    return start if carried is None else start.for_rows(spec.cells.batch_size)

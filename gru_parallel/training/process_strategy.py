@@ -64,15 +64,22 @@ class ProcessStrategy(PipelineStrategy):
         ranks: of the run.
         data_parallel: number of replicas.
         rows: of a batch of all replicas, those that come here; None for all.
+        graphs: see `PipelineStrategy`.
     """
 
     strategy_name = "gru_parallel_processes"
     is_one_of_many = True
 
     def __init__(
-        self, plan: Plan, ranks: Ranks, *, data_parallel: int = 1, rows: slice | None = None
+        self,
+        plan: Plan,
+        ranks: Ranks,
+        *,
+        data_parallel: int = 1,
+        rows: slice | None = None,
+        graphs: bool | None = None,
     ) -> None:
-        super().__init__(plan, device_of_rank(plan, ranks.launch))
+        super().__init__(plan, device_of_rank(plan, ranks.launch), graphs=graphs)
         self.ranks = ranks
         self.global_rank = ranks.rank
         self.local_rank = ranks.launch.local_rank
@@ -93,6 +100,7 @@ class ProcessStrategy(PipelineStrategy):
                 data_parallel=self._data_parallel,
                 rows=self._rows,
                 seed=module.seed,
+                graphs=self.graphs,
             )
             self._kept_engine.free_other_stages()
         return self._kept_engine

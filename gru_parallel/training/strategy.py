@@ -29,6 +29,7 @@ class PipelineStrategy(SingleDeviceStrategy):
     Args:
         plan: which blocks make which stage on which device, and how a batch is cut.
         device: that Lightning sees; None for the last stage's.
+        graphs: whether steps are recorded and replayed; None where all stages are on CUDA devices.
 
     Attributes:
         is_one_of_many: whether this process is one rank of many.
@@ -39,11 +40,18 @@ class PipelineStrategy(SingleDeviceStrategy):
     # Not is_distributed: for such a strategy, Lightning uses its distributed samplers.
     is_one_of_many = False
 
-    def __init__(self, plan: Plan, device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        device: torch.device | None = None,
+        *,
+        graphs: bool | None = None,
+    ) -> None:
         super().__init__(
             device=device or torch_device(plan.devices[-1]), checkpoint_io=CheckpointFile()
         )
         self.plan = plan
+        self.graphs = graphs
         self.node_rank = 0
         self.engine: PipelineEngine | None = None
 
@@ -68,7 +76,9 @@ class PipelineStrategy(SingleDeviceStrategy):
 
     def make_engine(self, module: SeriesModule) -> PipelineEngine:
         """Create the engine that runs the module's model."""
-        return ThreadEngine(module.model, self.plan, module.loss, seed=module.seed)
+        return ThreadEngine(
+            module.model, self.plan, module.loss, seed=module.seed, graphs=self.graphs
+        )
 
     def batch_to_device(
         self, batch: Any, device: torch.device | None = None, dataloader_idx: int = 0

@@ -1,0 +1,181 @@
+"""RecordedPass: a pass that is recorded once, cell by cell, and replayed for later batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from gru_parallel.model import Start, Windows
+from gru_parallel.model.dropout import Mask
+from gru_parallel.schedule import Cell, Op
+from gru_parallel.stage.cells import over_the_batch
+from gru_parallel.stage.ends import OutputSection
+from gru_parallel.stage.lane import Lane, fill
+from gru_parallel.stage.recorder import Recorder, Recording
+from gru_parallel.stage.section import Parcel
+from gru_parallel.stage.spec import PassSpec
+from gru_parallel.stage.stage import Stage
+from gru_parallel.stage.stage_pass import StagePass, start_of
+
+Key = tuple[Op, Cell]
+
+
+class RecordedPass(StagePass):
+    """Runs F and B of a stage on tensors that stay where they are, so that they can be recorded.
+
+    What comes in is copied into these tensors. What the sections of the pass have found after they
+    were recorded, gradients included, is in the memory that each replay writes anew.
+
+    Before `is_recorded` is set, F and B record, in the order of the stage's list, and do nothing;
+    after that they replay.
+
+    Args:
+        stage: whose blocks run.
+        spec: of a batch like those to come.
+        recorder: of the stage.
+        rooms: by op and cell, where what comes from other stages is to be put.
+
+    Attributes:
+        is_recorded: whether all is recorded.
+        send_to: by op (F or B) and cell, the room of the stage that gets the result, on its device;
+            what has none there is copied, for somebody who may read it late.
+    """
+
+    def __init__(
+        self, stage: Stage, spec: PassSpec, recorder: Recorder, rooms: Mapping[Key, Parcel]
+    ) -> None:
+        self.is_recorded = False
+        self._recorder = recorder
+        self._rooms = rooms
+        self._masks: list[Mask] = []
+        self._recordings: dict[Key, tuple[Recording, list[Mask], list[Parcel]]] = {}
+        self._to_copy: list[tuple[Tensor, Tensor | None]] = []
+        self._seed_and_step = spec.seed, spec.step
+        self._start_here = start_of(stage, spec)
+        spec = replace(spec, windows=self._windows_here(stage, spec.windows), masks=self._masks)
+        super().__init__(stage, spec)
+
+    def renew(self, spec: PassSpec) -> None:
+        """Get ready for the next batch, of which F of the first cell takes its copies."""
+        here, windows, start = self.spec.windows, spec.windows, start_of(self.stage, spec)
+        self._seed_and_step = spec.seed, spec.step
+        pairs = [(here.h_0, start.h_0), (self._start_here.carried, start.carried)]
+        pairs += [(here.x, windows.x)] if self.stage.is_first else []
+        pairs += [(here.y, windows.y)] if self.stage.is_last else []
+        self._to_copy = [(r, t.detach()) for r, t in pairs if r is not None and t is not None]
+
+    def forward(self, cell: Cell, received: Parcel | None) -> list[Parcel]:
+        """Record F of a cell, or do it again; see `StagePass`."""
+        return self._play(Op.F, cell, received, super().forward)
+
+    def backward(self, cell: Cell, received: Parcel | None) -> list[Parcel]:
+        """Record B of a cell, or do it again; see `StagePass`."""
+        return self._play(Op.B, cell, received, super().backward)
+
+    def weight_gradients(self) -> list[Tensor | None]:
+        """Return a copy of the gradient of each weight of the stage; see `StagePass`."""
+        found = super().weight_gradients()
+        there = [gradient for gradient in found if gradient is not None]
+        copies = [torch.empty_like(gradient) for gradient in there]
+        if there:
+            torch._foreach_copy_(copies, there)
+        rest = iter(copies)
+        return [None if gradient is None else next(rest) for gradient in found]
+
+    def give_gradients(self, dy: Tensor | None, dh_n: Tensor | None) -> None:
+        """Get ready for B; see `StagePass`. Where there is no gradient, B reads zeros."""
+        if not self.is_recorded:
+            super().give_gradients(dy, dh_n)
+            return
+        if isinstance(self.head, OutputSection):
+            found = {} if dy is None else self._cells_of(dy)
+            self._to_copy += [
+                (room, found.get(cell)) for cell, room in self.head.gradients_of_outputs.items()
+            ]
+        for states, group in zip(self.states, self.stage.modules.groups, strict=True):
+            of_states = {} if dh_n is None else self._states_of(dh_n, group)
+            for m, rooms in states.dh_n.items():
+                pairs = zip(rooms, of_states.get(m, [None for _ in rooms]), strict=True)
+                self._to_copy += [(room, dh) for room, dh in pairs if room is not None]
+
+    def reads(self) -> list[Tensor]:
+        """List what the next actions copy; see `StagePass`."""
+        return [tensor for _, tensor in self._to_copy if tensor is not None]
+
+    def take_outputs(self) -> Tensor:
+        """Copy the outputs of the last stage; see `StagePass`."""
+        assert isinstance(self.head, OutputSection)
+        return over_the_batch(self.head.outputs, self.spec.cells)
+
+    def _start(self) -> Start:
+        return self._start_here
+
+    def _play(
+        self,
+        op: Op,
+        cell: Cell,
+        received: Parcel | None,
+        work: Callable[[Cell, Parcel | None], list[Parcel]],
+    ) -> list[Parcel]:
+        if not self.is_recorded:
+            self._record((op, cell), work)
+            return []
+        recording, masks, results = self._recordings[op, cell]
+        self._take((op, cell), received)
+        for mask in masks:
+            mask.draw(*self._seed_and_step)
+        recording.replay()
+        return [self._given_out(op, result) for result in results]
+
+    def _record(self, key: Key, work: Callable[[Cell, Parcel | None], list[Parcel]]) -> None:
+        results: list[Parcel] = []
+        self._masks.clear()
+        recording = self._recorder.record(
+            lambda: results.extend(work(key[1], self._rooms.get(key)))
+        )
+        self._recordings[key] = recording, list(self._masks), results
+
+    def _take(self, key: Key, received: Parcel | None) -> None:
+        """Copy what has come to where it is read."""
+        own = self._rooms.get(key)
+        if own is not None and received is not None:
+            pairs = ((own.tensor, received.tensor), (own.state, received.state))
+            self._to_copy += [(room, came) for room, came in pairs if room is not None]
+        for room, tensor in self._to_copy:
+            if tensor is None:
+                room.data.zero_()
+            elif tensor is not room:
+                fill(room, tensor)
+        self._to_copy = []
+
+    def _given_out(self, op: Op, result: Parcel) -> Parcel:
+        if (op, result.cell) in self.send_to:
+            return result
+        copied = (None if t is None else t.clone() for t in (result.tensor, result.state))
+        return Parcel(result.cell, *copied)
+
+    def _windows_here(self, stage: Stage, windows: Windows) -> Windows:
+        """Make room for what the stage reads of a batch."""
+        start, lane = self._start_here, stage.lane
+        self._start_here = Start(
+            *(t if t is None else _room(t, lane) for t in (start.h_0, start.carried))
+        )
+        x, y = windows.x if stage.is_first else windows.x[:0], windows.y if stage.is_last else None
+        return Windows(
+            _room(x, lane), None if y is None else _room(y, lane), h_0=self._start_here.h_0
+        )
+
+
+def _room(tensor: Tensor, lane: Lane) -> Tensor:
+    """Make room for tensors like this one, on a stage's device."""
+    # A tensor that is made in inference mode could not be written to outside.
+    with torch.inference_mode(mode=False):
+        return torch.empty_like(
+            tensor,
+            device=lane.device,
+            requires_grad=tensor.requires_grad,
+            memory_format=torch.contiguous_format,
+        )

@@ -1,0 +1,89 @@
+"""Recorders: they record what a stage queues on its device, to have it done again at one call."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Protocol
+
+import torch
+
+from gru_parallel.stage.cpu_recorder import CPURecorder
+
+
+class Recording(Protocol):
+    """Work that has been recorded."""
+
+    def replay(self) -> None:
+        """Do the work again: the same operations, on the same memory."""
+        ...
+
+
+class Recorder(Protocol):
+    """Records work of one stage, piece by piece.
+
+    What is recorded in one order has to be replayed in this order: a piece may use the memory of
+    what pieces before it made and nothing needs any more. Tensors that the work makes stay where
+    they are; each replay writes them anew. Tensors that it reads have to stay where they are.
+    """
+
+    def record(self, work: Callable[[], None]) -> Recording:
+        """Record what `work` queues, without doing it.
+
+        Raises:
+            Exception: `work` did, or does what cannot be recorded, such as to wait for the device.
+        """
+        ...
+
+
+class CUDARecorder:
+    """Records CUDA graphs, in one memory pool.
+
+    Args:
+        device: of the stage.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def record(self, work: Callable[[], None]) -> Recording:
+        """See `Recorder`; the work has to be queued on the current stream, no default stream."""
+        graph = torch.cuda.CUDAGraph()
+        with _CAPTURING, torch.cuda.device(self._device), _no_word_of_empty_graphs():
+            # Other stages' threads may do as they like meanwhile.
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+            try:
+                work()
+            except BaseException:
+                _end_anyway(graph)
+                raise
+            graph.capture_end()
+        return graph
+
+
+_CAPTURING = Lock()
+"""Held by the one that captures: torch's allocator would mix up the memory of several."""
+
+
+def _end_anyway(graph: torch.cuda.CUDAGraph) -> None:
+    """End a capture that has failed, which says so once more."""
+    try:
+        graph.capture_end()
+    except RuntimeError:
+        return
+
+
+@contextmanager
+def _no_word_of_empty_graphs() -> Iterator[None]:
+    # At a barrier in time a stage only keeps a cell: there is nothing to queue.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The CUDA Graph is empty")
+        yield
+
+
+def make_recorder(device: torch.device) -> Recorder:
+    """Return a recorder for a device."""
+    return CUDARecorder(device) if device.type == "cuda" else CPURecorder(device)

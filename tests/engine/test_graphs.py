@@ -1,0 +1,349 @@
+"""Calls that are recorded and replayed come to the bits of calls that are not."""
+
+import gc
+import warnings
+import weakref
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gru_parallel.engine import graphs
+from gru_parallel.engine.pipeline import PipelineEngine
+from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.errors import UsageError
+from gru_parallel.model import StackModel, SumLoss, Windows
+from gru_parallel.stage.cpu_recorder import CPURecorder, CPURecording
+from tests.builders import HIDDEN, MSE, N_CHANNELS, build_model, make_batch, make_plan
+
+N_STEPS = 5
+
+
+@pytest.fixture(autouse=True)
+def from_the_second_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "N_EAGER", 1)
+
+
+def reason(engine: PipelineEngine) -> str | None:
+    """Why the last call was not replayed; None if it was."""
+    assert engine._graphs is not None
+    return engine._graphs.why_not
+
+
+def n_recorded(engine: PipelineEngine) -> int:
+    assert engine._graphs is not None
+    return len(engine._graphs._recorded)
+
+
+def train(engine: ThreadEngine, n_steps: int = N_STEPS, **extras: Any) -> list[Tensor]:
+    """Train a few steps with evaluations in between; return all that comes out."""
+    found = []
+    optimizer = torch.optim.Adam(engine.model.parameters(), 0.01)
+    for step in range(n_steps):
+        x, y = make_batch(seed=step, every_step=engine.model.head.every_step)
+        x, y = x.to(engine.model.encoder.weight), y.to(engine.model.encoder.weight)
+        optimizer.zero_grad()
+        loss = engine.train_step(Windows(x, y, **extras), step)
+        loss.backward()
+        nn.utils.clip_grad_norm_(engine.model.parameters(), 0.5)
+        found += [loss.detach(), *(p.grad.clone() for p in engine.model.parameters())]
+        optimizer.step()
+        engine.model.eval()
+        with torch.inference_mode():
+            found.append(engine.predict(Windows(x, **extras)).clone())
+        engine.model.train()
+    return found
+
+
+def both(
+    options: dict[str, Any], plan: dict[str, Any], **extras: Any
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Train without graphs, and with."""
+    results = []
+    for wanted in (False, True):
+        model = build_model(**options)
+        with ThreadEngine(model, make_plan(**plan), MSE, seed=3, graphs=wanted) as engine:
+            results.append(train(engine, **extras))
+            assert not wanted or reason(engine) is None
+    return results[0], results[1]
+
+
+def assert_same(left: list[Tensor], right: list[Tensor]) -> None:
+    assert len(left) == len(right)
+    assert all(map(torch.equal, left, right))
+
+
+PLAN = {"schedule": "one_f_one_b", "n_micro_batches": 2, "n_chunks": 3}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dropout": 0.5},
+        {"dropout": 0.5, "layers_per_block": 2},
+        {"h_0": "learned"},
+        {"h_0": "carry", "dropout": 0.3},
+        {"h_0": ["zeros", "previous", "carry", "previous"]},
+        {"bidirectional": True, "dropout": 0.4},
+        {"bidirectional": [True, False, True, False]},
+        {"every_step": True},
+        {"dtype": torch.float32},
+    ],
+    ids=str,
+)
+def test_models_of_every_kind(options: dict[str, Any]) -> None:
+    n_blocks = 4 // options.get("layers_per_block", 1)
+    plan = PLAN | {"blocks_of_stages": (n_blocks // 2, n_blocks // 2)}
+    plan |= {"layers_per_block": options.get("layers_per_block", 1)}
+    assert_same(*both(options, plan))
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"schedule": "gpipe", "n_micro_batches": 1, "n_chunks": 1, "blocks_of_stages": [4]},
+        {"schedule": "gpipe", "n_micro_batches": 3, "n_chunks": 2, "blocks_of_stages": [1, 2, 1]},
+        {"schedule": "naive", "n_micro_batches": 2, "n_chunks": 2},
+        {"schedule": "one_f_one_b", "n_micro_batches": 1, "n_chunks": 7, "truncate": 2},
+    ],
+    ids=str,
+)
+def test_every_schedule_and_cut(plan: dict[str, Any]) -> None:
+    assert_same(*both({"dropout": 0.2}, plan))
+
+
+def test_gradients_of_what_comes_in() -> None:
+    found: list[list[Tensor]] = [[], []]
+    for results, wanted in zip(found, (False, True), strict=True):
+        with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=wanted) as engine:
+            for step in range(N_STEPS):
+                x, y = (t.requires_grad_() for t in make_batch(seed=step))
+                h_0 = torch.full((4, 5, HIDDEN), 0.1 * step, dtype=x.dtype, requires_grad=True)
+                engine.train_step(Windows(x, y, h_0=h_0), step).backward()
+                results += [x.grad, y.grad, h_0.grad]
+            assert not wanted or reason(engine) is None
+    assert_same(*found)
+
+
+def test_steps_may_be_accumulated_before_one_backward() -> None:
+    found: list[list[Tensor]] = [[], []]
+    for results, wanted in zip(found, (False, True), strict=True):
+        model = build_model()
+        with ThreadEngine(model, make_plan(**PLAN), MSE, graphs=wanted) as engine:
+            losses = [engine.train_step(Windows(*make_batch(seed=s))) for s in range(4)]
+            torch.stack(losses).sum().backward()
+            results += [torch.stack(losses).detach(), *(p.grad for p in model.parameters())]
+    assert_same(*found)
+
+
+def test_weights_loaded_in_place_are_those_that_are_replayed() -> None:
+    other = build_model(seed=9).state_dict()
+    found: list[list[Tensor]] = [[], []]
+    for results, wanted in zip(found, (False, True), strict=True):
+        model = build_model()
+        with ThreadEngine(model, make_plan(**PLAN), MSE, graphs=wanted) as engine:
+            train(engine, 3)
+            model.load_state_dict(other)
+            results += train(engine, 2)
+    assert_same(*found)
+
+
+def replace_weight(model: StackModel) -> None:
+    model.head.linear.weight = nn.Parameter(torch.ones_like(model.head.linear.weight))
+
+
+def move_weight(model: StackModel) -> None:
+    part = model.gru.gru_blocks[1].gru_parts[0]
+    part.weight_hh_l0.data = torch.full_like(part.weight_hh_l0, 0.1)
+
+
+def freeze(model: StackModel) -> None:
+    model.gru.gru_blocks[0].requires_grad_(False)
+
+
+@pytest.mark.parametrize("change", [replace_weight, move_weight, freeze])
+def test_weights_that_are_replaced_or_moved_are_noticed(change: Any) -> None:
+    found: list[list[Tensor]] = [[], []]
+    for results, wanted in zip(found, (False, True), strict=True):
+        model = build_model()
+        with ThreadEngine(model, make_plan(**PLAN), MSE, graphs=wanted) as engine:
+            for step in range(3):
+                engine.train_step(Windows(*make_batch()), step)
+            change(model)
+            for step in range(3):
+                loss = engine.train_step(Windows(*make_batch()), step)
+                results.append(loss.detach())
+            loss.backward()
+            results += [p.grad for p in model.parameters() if p.grad is not None]
+            assert not wanted or (reason(engine) is None and n_recorded(engine) == 1)
+    assert_same(*found)
+
+
+def test_other_shapes_run_as_they_do_without_and_then_have_graphs_of_their_own() -> None:
+    sizes = [5, 5, 5, 2, 5, 2, 5, 2, 5]
+    found: list[list[Tensor]] = [[], []]
+    reasons = []
+    for results, wanted in zip(found, (False, True), strict=True):
+        with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=wanted) as engine:
+            for size in sizes:
+                results.append(engine.train_step(Windows(*make_batch(size))).detach())
+                reasons += [reason(engine)] if wanted else []
+    assert_same(*found)
+    assert [each is None for each in reasons] == [0, 1, 1, 0, 1, 1, 1, 1, 1]
+
+
+def test_no_more_kinds_are_recorded_than_stated() -> None:
+    with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True) as engine:
+        for size in [*range(2, 10)] * 4:
+            engine.train_step(Windows(*make_batch(size)))
+        assert n_recorded(engine) == graphs.N_KINDS
+        for _ in range(graphs.N_TO_REPLACE + 1):
+            engine.train_step(Windows(*make_batch(9)))
+        # One that is called again and again takes the place of another.
+        assert reason(engine) is None
+        assert n_recorded(engine) == graphs.N_KINDS
+
+
+def test_lengths_run_as_they_do_without() -> None:
+    lengths = torch.tensor([7, 5, 5, 3, 1])
+    extras = {"lengths": lengths}
+    found = []
+    for wanted in (False, True):
+        with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=wanted) as engine:
+            found.append(train(engine, **extras))
+            assert not wanted or "lengths" in str(reason(engine))
+    assert_same(*found)
+
+
+class Waiting(nn.Linear):
+    """Looks at its inputs, which nothing that is recorded can do."""
+
+    stepwise = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale what is large."""
+        return super().forward(x if x.abs().max().item() < 1e6 else x / 1e6)
+
+
+def with_waiting_encoder() -> StackModel:
+    model = build_model()
+    encoder = Waiting(N_CHANNELS, model.encoder.out_features).double()
+    encoder.load_state_dict(model.encoder.state_dict())
+    model.encoder = encoder
+    return model
+
+
+@pytest.fixture
+def by_default_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(graphs, "BY_DEFAULT", frozenset({"cpu"}))
+    return
+
+
+@pytest.mark.usefixtures("by_default_on_the_cpu")
+def test_code_of_the_users_own_is_not_recorded_by_default() -> None:
+    with ThreadEngine(with_waiting_encoder(), make_plan(**PLAN), MSE) as engine:
+        train(engine)
+        assert "Waiting may do what a replay would leave out" in str(reason(engine))
+    loss = SumLoss("mine", MSE.total, MSE.count)
+    with ThreadEngine(build_model(), make_plan(**PLAN), loss) as engine:
+        engine.train_step(Windows(*make_batch()))
+        assert "The loss mine" in str(reason(engine))
+
+
+@pytest.mark.usefixtures("by_default_on_the_cpu")
+def test_a_recording_that_fails_is_said_once_and_done_without() -> None:
+    with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=False) as engine:
+        expected = train(engine)
+    with (
+        patch.object(CPURecorder, "record", side_effect=RuntimeError("out of streams")),
+        ThreadEngine(build_model(), make_plan(**PLAN), MSE) as engine,
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.simplefilter("always")
+        found = train(engine)
+    assert_same(found, expected)
+    assert [str(w.message) for w in caught] == [
+        "The engine goes on without CUDA graphs, which are faster: recording a call failed:"
+        " RuntimeError: out of streams"
+    ]
+
+
+def test_a_recording_that_fails_is_an_error_where_graphs_were_asked_for() -> None:
+    with (
+        ThreadEngine(with_waiting_encoder(), make_plan(**PLAN), MSE, graphs=True) as engine,
+        pytest.raises(RuntimeError, match="waits for a result") as caught,
+    ):
+        train(engine)
+    assert any("engine.graphs=false goes without" in note for note in caught.value.__notes__)
+
+
+def test_a_second_device_is_refused_where_graphs_were_asked_for() -> None:
+    model = build_model(bidirectional=True)
+    plan = make_plan(devices=["cpu:0+cpu:1", "cpu:2"])
+    with pytest.raises(UsageError, match="second device"):
+        ThreadEngine(model, plan, MSE, graphs=True)
+    with ThreadEngine(model, plan, MSE) as engine:
+        assert engine._graphs is None
+
+
+def test_what_watches_operations_sees_all_of_them() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counts = []
+    with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True) as engine:
+        for watched in (False, False, True):
+            counter = FlopCounterMode(display=False)
+            if watched:
+                with counter:
+                    engine.train_step(Windows(*make_batch()))
+            else:
+                engine.train_step(Windows(*make_batch()))
+            counts.append(counter.get_total_flops())
+        assert "watches" in str(reason(engine))
+    assert counts[:2] == [0, 0]
+    assert counts[2] > 0
+
+
+def test_each_action_is_one_replay_and_a_step_allocates_no_more() -> None:
+    replayed: list[None] = []
+    replay = CPURecording.replay
+
+    def counted(self: CPURecording) -> None:
+        replayed.append(None)
+        replay(self)
+
+    with (
+        patch.object(CPURecording, "replay", counted),
+        ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True) as engine,
+    ):
+        for step in range(2):
+            engine.train_step(Windows(*make_batch()), step)
+        replayed.clear()
+        engine.train_step(Windows(*make_batch()), 2)
+    # F and B of 2 x 3 cells on 2 stages.
+    assert len(replayed) == 2 * 6 * 2
+
+
+def test_a_batch_is_not_kept_after_its_step() -> None:
+    with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True) as engine:
+        for step in range(4):
+            x, y = make_batch()
+            engine.train_step(Windows(x, y), step)
+        kept = weakref.ref(x), weakref.ref(y)
+        del x, y
+        gc.collect()
+        assert [ref() for ref in kept] == [None, None]
+
+
+def test_closing_gives_back_what_was_recorded() -> None:
+    engine = ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True)
+    train(engine, 3)
+    assert n_recorded(engine) > 0
+    engine.close()
+    assert n_recorded(engine) == 0
+    train(engine, 3)
+    assert n_recorded(engine) > 0
+    engine.close()

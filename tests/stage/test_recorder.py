@@ -1,0 +1,89 @@
+"""The stand-in for CUDA graphs does what they do, and refuses what they cannot."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gru_parallel.stage.cpu_recorder import CPURecorder
+
+CPU = torch.device("cpu")
+
+
+def test_nothing_is_done_before_a_replay() -> None:
+    x, total = torch.ones(3), torch.zeros(3)
+    made: list[Tensor] = []
+
+    def work() -> None:
+        made.append(x * 2)
+        total.add_(made[0])
+
+    recording = CPURecorder(CPU).record(work)
+    assert total.tolist() == [0, 0, 0]
+    assert made[0].isnan().all()
+    for n_replays in (1, 2):
+        recording.replay()
+        assert made[0].tolist() == [2, 2, 2]
+        assert total.tolist() == [2 * n_replays] * 3
+
+
+def test_a_replay_reads_the_memory_that_was_recorded() -> None:
+    x, part = torch.ones(4), []
+    recording = CPURecorder(CPU).record(lambda: part.append(x.view(2, 2).t()[1] + 1))
+    x.copy_(torch.tensor([1.0, 2, 3, 4]))
+    recording.replay()
+    assert part[0].tolist() == [3, 5]
+
+
+def test_backward_is_recorded_like_forward() -> None:
+    gru = nn.GRU(3, 4, 2)
+    x = torch.randn(5, 2, 3, requires_grad=True)
+    rooms: dict[str, Tensor] = {}
+    recorder = CPURecorder(CPU)
+
+    def forward() -> None:
+        rooms["y"], _ = gru(x)
+
+    def backward() -> None:
+        y = rooms["y"]
+        rooms["dx"], *rooms["dw"] = torch.autograd.grad(
+            y, [x, *gru.parameters()], torch.ones_like(y)
+        )
+
+    with torch.autograd.set_multithreading_enabled(False):
+        recordings = [recorder.record(forward), recorder.record(backward)]
+    with torch.no_grad():
+        x.data.normal_()
+        for weight in gru.parameters():
+            weight.normal_()
+    for recording in recordings:
+        recording.replay()
+    y, _ = gru(x)
+    expected = torch.autograd.grad(y, [x, *gru.parameters()], torch.ones_like(y))
+    assert torch.equal(rooms["y"], y)
+    for found, wanted in zip([rooms["dx"], *rooms["dw"]], expected, strict=True):
+        assert torch.equal(found, wanted)
+
+
+def test_what_waits_for_a_result_is_refused() -> None:
+    x = torch.ones(3)
+    for work in (lambda: x.sum().item(), lambda: bool((x > 0).all()), lambda: x[x > 0]):
+        with pytest.raises(RuntimeError, match="waits for a result"):
+            CPURecorder(CPU).record(work)
+
+
+def test_a_generator_is_refused() -> None:
+    generator = torch.Generator()
+    with pytest.raises(RuntimeError, match="draws from a generator"):
+        CPURecorder(CPU).record(lambda: torch.empty(3).bernoulli_(0.5, generator=generator))
+
+
+def test_a_failed_recording_leaves_what_was_there() -> None:
+    total = torch.zeros(3)
+
+    def work() -> None:
+        total.add_(1)
+        raise KeyError("no")
+
+    with pytest.raises(KeyError):
+        CPURecorder(CPU).record(work)
+    assert total.tolist() == [0, 0, 0]
