@@ -44,6 +44,8 @@ class Case:
         shares: rows of a full batch that each replica takes.
         frozen: the start of the names of weights that are not trained.
         autocast: whether blocks run in bfloat16.
+        graphs: whether ranks replay all calls but the first of a kind; what they are compared with
+            never does.
     """
 
     blocks: Sequence[int] = (2, 2)
@@ -58,6 +60,7 @@ class Case:
     shares: Sequence[int] = (5,)
     frozen: str | None = None
     autocast: bool = False
+    graphs: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -187,6 +190,10 @@ ONE_PIPELINE |= {
     "paired": Case((1, 1, 1, 1), "gpipe", (3, 4), devices=PAIRED, model=DROPOUT),
     "frozen first stage": Case(model=FLOAT32, frozen="gru.blocks.1."),
     "bfloat16": Case(model=FLOAT32, autocast=True),
+    "replayed": Case(model=DROPOUT, batch_sizes=(5, 5, 5), graphs=True),
+    "replayed, previous, paired": Case(
+        (1, 1, 1, 1), devices=PAIRED, model=PREVIOUS, batch_sizes=(5, 5, 5), graphs=True
+    ),
 }
 
 REPLICAS_OF_ONE_RANK = {
@@ -221,6 +228,7 @@ REPLICAS = {
         shares=(3, 2), batch_sizes=(2, 5, 4), model=CARRY
     ),
     "given h_0": Case(shares=(2, 3), gives_h_0=True),
+    "replayed": Case(shares=(3, 2), batch_sizes=(5, 5, 2, 5), model=CARRY, graphs=True),
     "frozen": Case(shares=(3, 2), batch_sizes=(5, 2), frozen="gru.blocks.1."),
     "two stages a rank": Case(
         (1, 1, 1, 1), devices=ALTERNATING, shares=(3, 2), batch_sizes=(5, 2), model=PREVIOUS

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from gru_parallel.engine import graphs
 from gru_parallel.errors import UsageError
 from gru_parallel.model import GRUStack, StackModel, WindowHead, Windows
 from gru_parallel.planning import RankMap
@@ -50,6 +51,8 @@ OVERLAP_WITHIN_S = 10.0
 OVERLAPPING = Case((2, 2), devices=("cpu:0", "cpu:0"), shares=(3, 2))
 LARGE_HIDDEN, LARGE_LAYERS = 512, 24
 
+graphs.N_EAGER = 1
+
 
 class Broken(Exception):
     """What a block is broken with."""
@@ -67,6 +70,7 @@ def make_engine(case: Case, ranks: Ranks) -> tuple[ProcessEngine, slice]:
         data_parallel=len(case.shares),
         rows=rows,
         seed=SEED,
+        graphs=case.graphs,
     )
     engine.free_other_stages()
     return engine, rows

@@ -1,0 +1,135 @@
+"""The drop-in on recorded calls: F and B apart, several calls at once, weights that change."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gru_parallel.dropin.gru import GRU
+from gru_parallel.engine import graphs
+from tests.dropin.twins import CUTS, make_twins, make_x
+
+
+@pytest.fixture(autouse=True)
+def from_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "N_EAGER", 0)
+
+
+def pair(cut: str = "two devices", **options: Any) -> tuple[GRU, GRU]:
+    """Make the same drop-in twice, without graphs and with."""
+    _, without = make_twins({**CUTS[cut], "graphs": False}, **options)
+    _, with_them = make_twins({**CUTS[cut], "graphs": True}, **options)
+    return without, with_them
+
+
+def is_replayed(gru: GRU) -> bool:
+    assert gru._stack is not None
+    assert gru._stack._graphs is not None
+    return gru._stack._graphs.why_not is None
+
+
+def assert_equal(left: list[Tensor | None], right: list[Tensor | None]) -> None:
+    assert len(left) == len(right)
+    for one, other in zip(left, right, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or other is None or torch.equal(one, other)
+
+
+def gradients(gru: GRU, x: Tensor, h_0: Tensor) -> list[Tensor | None]:
+    found = [x.grad, h_0.grad, *(weight.grad for weight in gru.parameters())]
+    gru.zero_grad()
+    return found
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("reads", ["y", "h_n", "both"])
+def test_forward_and_backward_come_to_the_same(cut: str, reads: str) -> None:
+    without, with_them = pair(cut, dropout=0.5)
+    for step in range(3):
+        found = []
+        for gru in (without, with_them):
+            torch.manual_seed(step)
+            x = make_x(seed=step).requires_grad_()
+            h_0 = torch.full((2, 3, 4), 0.1 * step, dtype=x.dtype, requires_grad=True)
+            y, h_n = gru(x, h_0)
+            loss = y.new_zeros(())
+            loss = loss if reads == "h_n" else loss + y.square().sum()
+            loss = loss if reads == "y" else loss + h_n.sum()
+            loss.backward()
+            found.append([y.detach(), h_n.detach(), *gradients(gru, x, h_0)])
+        assert_equal(*found)
+        assert is_replayed(with_them)
+
+
+def test_bidirectional_layers() -> None:
+    without, with_them = pair("in the caller's thread", bidirectional=True)
+    for step in range(2):
+        found = []
+        for gru in (without, with_them):
+            x = make_x(seed=step).requires_grad_()
+            y, h_n = gru(x)
+            (y.square().sum() + h_n.sum()).backward()
+            found.append([y.detach(), x.grad])
+        assert_equal(*found)
+
+
+def test_calls_that_overlap_keep_what_they_need() -> None:
+    found = []
+    for gru in pair():
+        inputs = [make_x(seed=seed).requires_grad_() for seed in range(6)]
+        outputs = [gru(x)[0] for x in inputs]
+        for y in outputs[::-1]:
+            y.square().sum().backward()
+        found.append([*(y.detach() for y in outputs), *(x.grad for x in inputs)])
+    assert_equal(*found)
+
+
+def test_a_backward_may_be_repeated() -> None:
+    found = []
+    for gru in pair():
+        x = make_x().requires_grad_()
+        for _ in range(2):
+            loss = gru(x)[0].square().sum()
+            loss.backward(retain_graph=True)
+            other = gru(make_x(seed=5))[0]
+            loss.backward()
+        found.append([x.grad, other.detach()])
+    assert_equal(*found)
+
+
+def test_outputs_stay_when_the_next_call_comes() -> None:
+    _, gru = pair()
+    with torch.no_grad():
+        first, _ = gru(make_x(seed=1))
+        kept = first.clone()
+        gru(make_x(seed=2))
+    assert is_replayed(gru)
+    assert torch.equal(first, kept)
+
+
+def test_a_weight_that_changes_between_forward_and_backward_is_refused() -> None:
+    _, gru = pair()
+    y, _ = gru(make_x())
+    with torch.no_grad():
+        gru.weight_hh_l0.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_weights_of_the_moment_are_used() -> None:
+    found = []
+    for gru in pair():
+        optimizer = torch.optim.SGD(gru.parameters(), 0.1)
+        results: list[Tensor | None] = []
+        for step in range(3):
+            optimizer.zero_grad()
+            y, _ = gru(make_x(seed=step))
+            y.square().sum().backward()
+            optimizer.step()
+            results.append(y.detach())
+        # As load_state_dict(assign=True) does: others, elsewhere.
+        gru.weight_ih_l1 = torch.nn.Parameter(torch.ones_like(gru.weight_ih_l1))
+        results.append(gru(make_x())[0].detach())
+        found.append(results)
+    assert_equal(*found)
