@@ -10,7 +10,8 @@ from gru_parallel.engine.devices import (
     existing_devices,
     existing_devices_of_ranks,
 )
-from gru_parallel.placement import Cluster, Grid, block_costs
+from gru_parallel.placement import Cluster, Grid, Plan, block_costs
+from gru_parallel.placement.cost import input_bytes
 from gru_parallel.placement.device_map import has_numbers
 from gru_parallel.planning import Planned, check_reverse_devices, make_plan, plan_from_device_map
 
@@ -39,7 +40,8 @@ def build_plan(
     num_layers = config.model.num_layers
     spec = model_spec(config, n_channels, n_targets)
     # Of the replica with the most rows.
-    costs = block_costs(spec, data.input_length, -(-data.batch_size // config.data_parallel))
+    sizes = data.input_length, -(-data.batch_size // config.data_parallel)
+    costs = block_costs(spec, *sizes)
     grid = Grid(
         config.model.layers_per_block,
         schedule.name,
@@ -64,4 +66,12 @@ def build_plan(
         )
         devices = plan.all_devices
     check_reverse_devices(plan, [block.bidirectional for block in spec.blocks])
-    return Planned(plan, costs, Cluster.of(devices))
+    kept_inputs = input_bytes(spec, *sizes) if _replays(config, plan) else None
+    return Planned(plan, costs, Cluster.of(devices), kept_inputs)
+
+
+def _replays(config: Config, plan: Plan) -> bool:
+    """Whether an engine with this plan records its steps and replays them."""
+    if config.engine.graphs == "auto":
+        return all(device.startswith("cuda") for device in plan.all_devices)
+    return bool(config.engine.graphs)

@@ -55,24 +55,23 @@ class Look:
     forms: Sequence[tuple[Tensor, tuple[object, ...]]]
     cuts: set[tuple[bool, ...]]
 
-    def holds(self, model: StackModel, asked: Mapping[str, torch.dtype | None]) -> bool:
-        """Whether nothing has changed since, in the model or in what autocast asks for."""
-        if (
-            model is not self.model
-            or asked != self.asked
-            or _has_any_global_hook() != self.is_watched
-        ):
-            return False
-        for part, before in self.contents:
-            now = _contents_of(part)
-            if len(now) != len(before) or not all(map(is_, now, before)):
-                return False
-        return all(_form_of(weight) == before for weight, before in self.forms)
-
     def has_weights_of(self, other: Look) -> bool:
         """Whether both found the same weights, in the same memory."""
         here, there = ([(id(w), form) for w, form in look.forms] for look in (self, other))
         return here == there
+
+
+def _holds(look: Look, model: StackModel, asked: Mapping[str, torch.dtype | None]) -> bool:
+    """Whether nothing has changed since, in the model or in what autocast asks for."""
+    if model is not look.model or asked != look.asked:
+        return False
+    if _has_any_global_hook() != look.is_watched:
+        return False
+    for part, before in look.contents:
+        now = _contents_of(part)
+        if len(now) != len(before) or not all(map(is_, now, before)):
+            return False
+    return all(_form_of(weight) == before for weight, before in look.forms)
 
 
 class BorrowedModel:
@@ -136,7 +135,7 @@ class BorrowedModel:
         refuse_what_looks_inside(tensors, "A pipeline", "train in one piece.")
         cut = (training, cells.n_micro_batches > 1, cells.n_chunks > 1, cells.lengths is None)
         asked = autocast_of(self._devices)
-        look = next((look for look in self._looks if look.holds(model, asked)), None)
+        look = next((look for look in self._looks if _holds(look, model, asked)), None)
         if look is not None and look.stand_ins.copies:
             look.stand_ins.renew()
         if look is None or cut not in look.cuts:

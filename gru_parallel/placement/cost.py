@@ -106,6 +106,12 @@ def linear_cost(in_features: int, out_features: int, n_rows: int) -> LayerCost:
     )
 
 
+def input_bytes(model: ModelSpec, n_steps: int, batch_size: int) -> tuple[int, ...]:
+    """Return the memory of each block's inputs, of a batch of windows of `n_steps`, in float32."""
+    n_rows = n_steps * batch_size
+    return tuple(n_rows * block.input_size * BYTES_PER_NUMBER for block in model.blocks)
+
+
 def block_costs(model: ModelSpec, n_steps: int, batch_size: int) -> tuple[LayerCost, ...]:
     """Estimate the cost of each block, the encoder's with the first and the head's with the last.
 

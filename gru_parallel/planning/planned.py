@@ -9,7 +9,7 @@ from functools import cached_property, reduce
 from operator import add
 
 from gru_parallel.placement.cluster import Cluster
-from gru_parallel.placement.cost import LayerCost
+from gru_parallel.placement.cost import COPIES_OF_A_PARAMETER, LayerCost
 from gru_parallel.placement.plan import Plan, StagePlan
 from gru_parallel.planning.predict import predict
 from gru_parallel.schedule.timeline import Timeline
@@ -25,6 +25,8 @@ class Planned:
         plan: which block runs where, and how a batch is cut.
         block_costs: of each block, encoder and head counted in.
         cluster: the devices that could be used; those of the plan are among them.
+        kept_inputs: for each block, the bytes of its inputs over the whole batch, if steps are
+            recorded and replayed; None if they are not.
 
     Raises:
         ValueError: there is not one cost for each block.
@@ -35,6 +37,7 @@ class Planned:
     plan: Plan
     block_costs: Sequence[LayerCost]
     cluster: Cluster
+    kept_inputs: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if len(self.block_costs) != self.plan.n_blocks:
@@ -74,13 +77,31 @@ class Planned:
         """The memory that each stage needs in a training step.
 
         Weights, gradients, both Adam moments, and the activations of as many cells as the schedule
-        keeps at once.
+        keeps at once; where steps are replayed, what `replay_bytes` says besides.
         """
         n_cells = self.plan.grid.n_micro_batches * self.plan.grid.n_chunks
         return tuple(
             cost.weight_bytes
             + cost.activation_bytes * self.timeline.peak_activations(stage) // n_cells
-            for stage, cost in enumerate(self.stage_costs)
+            + extra
+            for stage, (cost, extra) in enumerate(
+                zip(self.stage_costs, self.replay_bytes, strict=True)
+            )
+        )
+
+    @property
+    def replay_bytes(self) -> tuple[int, ...]:
+        """The memory that each stage needs besides, to replay recorded steps; 0 if it does not.
+
+        What comes in from both neighbours, of all cells, and a second copy of the gradients.
+        """
+        if self.kept_inputs is None:
+            return (0,) * self.plan.n_stages
+        of_stages = [self.kept_inputs[stage.blocks.start] for stage in self.plan.stages]
+        from_next = [*of_stages[1:], 0]
+        return tuple(
+            forward + backward + cost.weight_bytes // COPIES_OF_A_PARAMETER
+            for forward, backward, cost in zip(of_stages, from_next, self.stage_costs, strict=True)
         )
 
     @property

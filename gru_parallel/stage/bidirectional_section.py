@@ -15,7 +15,7 @@ from gru_parallel.model.bidirectional import FORWARD, REVERSE
 from gru_parallel.model.block import weights_of
 from gru_parallel.model.ragged import BatchSizes, batch_sizes_of
 from gru_parallel.schedule import Cell
-from gru_parallel.stage.block_section import States
+from gru_parallel.stage.block_section import States, dropout_key
 from gru_parallel.stage.gradients import SectionGradients, leaf
 from gru_parallel.stage.lane import Lane
 from gru_parallel.stage.own_code import has_own_computation
@@ -160,7 +160,7 @@ class BidirectionalSection:
         block = self._block
         ragged = self._ragged(micro_batch)
         # All chunks at once: the random numbers are those of the first cell.
-        key = self._spec.dropout_key(Cell(micro_batch, 0))
+        key = dropout_key(self._spec, Cell(micro_batch, 0))
         layers = []
         for k in range(block.num_layers):
             halves: dict[int, Half] = {}

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gru_parallel.model import Start
+from gru_parallel.model import DropoutKey, Start
+from gru_parallel.model.dropout import RecordedKey
 from gru_parallel.model.hidden import entering
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.gradients import SectionGradients, leaf
@@ -153,7 +154,7 @@ class BlockSection:
         if n_active == 0:
             return x.new_zeros(0, 0, self.states.blocks[-1].output_size), list(h_in)
         ragged = cells.ragged_sizes(cell)
-        key = spec.dropout_key(cell)
+        key = dropout_key(spec, cell)
         # A leaf itself could not be changed in place.
         y = x.clone() if self._group.is_own else x
         h_out = []
@@ -211,3 +212,9 @@ class WaitingSection:
             return []
         first, *others = self._gradients.pop(micro_batch)
         return [replace(first, state=self._inner.states.dh_0[micro_batch][0]), *others]
+
+
+def dropout_key(spec: PassSpec, cell: Cell) -> DropoutKey:
+    """Name the random numbers of a cell."""
+    numbers = spec.seed, spec.step, spec.first_micro_batch + cell.micro_batch, cell.chunk
+    return DropoutKey(*numbers) if spec.masks is None else RecordedKey(*numbers, spec.masks)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from gru_parallel.model import DropoutKey, SumLoss
-from gru_parallel.model.dropout import Mask, RecordedKey
+from gru_parallel.model import SumLoss
+from gru_parallel.model.dropout import Mask
 from gru_parallel.model.windows import Windows
-from gru_parallel.schedule import Cell, Segments
+from gru_parallel.schedule import Segments
 from gru_parallel.stage.cells import Cells
 
 
@@ -59,8 +59,3 @@ class PassSpec:
     wants_dx: bool = False
     wants_dy: bool = False
     masks: list[Mask] | None = None
-
-    def dropout_key(self, cell: Cell) -> DropoutKey:
-        """Name the random numbers of a cell."""
-        numbers = self.seed, self.step, self.first_micro_batch + cell.micro_batch, cell.chunk
-        return DropoutKey(*numbers) if self.masks is None else RecordedKey(*numbers, self.masks)

@@ -10,7 +10,7 @@ import torch
 from gru_parallel.engine.channel import Aborted
 from gru_parallel.engine.interpreter import Interpreter
 from gru_parallel.engine.workers import QueueChannel
-from gru_parallel.schedule import Action, Cell, Event
+from gru_parallel.schedule import Action, Cell, Event, Op
 from gru_parallel.stage.lane import CPULane
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
@@ -36,6 +36,7 @@ class ScriptedPass:
     lane: CountingLane = field(default_factory=CountingLane)
     seen: list[tuple[str, Cell, float]] = field(default_factory=list)
     error: Exception | None = None
+    send_to: dict[tuple[Op, Cell], Parcel] = field(default_factory=dict)
 
     @property
     def stage(self) -> "ScriptedPass":

@@ -138,3 +138,15 @@ def test_a_second_device_where_no_block_has_two_directions_is_refused() -> None:
         check_reverse_devices(plan(["cpu:0+cpu:1", "cpu:0+cpu:1"]), [False, False])
     with pytest.raises(UsageError, match="gives block 1 two devices"):
         check_reverse_devices(plan(["cpu:2", "cpu:0+cpu:1"]), [True, False])
+
+
+def test_replayed_steps_need_memory_for_what_comes_in_and_a_copy_of_the_gradients() -> None:
+    cost = replace(WORK, n_parameters=100)
+    made = plan(["cpu:0", "cpu:1", "cpu:2"], n_chunks=1)
+    eager = Planned(made, [cost] * 3, CLUSTER)
+    replayed = Planned(made, [cost] * 3, CLUSTER, kept_inputs=(10, 2000, 3000))
+
+    assert eager.replay_bytes == (0, 0, 0)
+    assert replayed.replay_bytes == (10 + 2000 + 400, 2000 + 3000 + 400, 3000 + 400)
+    added = zip(replayed.stage_memory_bytes, eager.stage_memory_bytes, strict=True)
+    assert tuple(more - less for more, less in added) == replayed.replay_bytes
