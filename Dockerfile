@@ -5,6 +5,11 @@
 #   docker run --rm --gpus all --user "$(id -u):$(id -g)" \
 #       --volume "$PWD/outputs:/runs/outputs" gru-parallel schedule=one_f_one_b trainer.max_epochs=5
 #
+# Ranks over NCCL, and data.num_workers, pass data through shared memory, of which Docker gives a container 64 MB:
+#   docker run --rm --gpus all --ipc=host --entrypoint python ... gru-parallel \
+#       -m torch.distributed.run --nproc-per-node 4 -m gru_parallel.train engine=processes
+# (torch.distributed.run is torchrun; the base's own torchrun starts a Python that does not have the project.)
+#
 # CUDA 13.0 needs an NVIDIA driver of the 580 series or newer. For an older driver choose another base, for instance
 #   docker build --build-arg BASE=pytorch/pytorch:2.13.0-cuda12.6-cudnn9-runtime --tag gru-parallel .
 # The base's torch must be the version in constraints.txt.
