@@ -16,7 +16,7 @@ from benchmarks.gpu.clock import Clock, make_clock, timed_steps
 from benchmarks.gpu.numbers import Reading
 from benchmarks.gpu.steps import n_warm_up
 from benchmarks.gpu.subjects import LoneStage, Subject, make_subject
-from gru_parallel.engine.devices import torch_device
+from gru_parallel.engine.torch_device import torch_device
 
 LAUNCHING = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpy", "cudaMemset")
 """How the names of the runtime's functions begin that give a GPU something to do."""

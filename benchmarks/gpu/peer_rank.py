@@ -14,7 +14,7 @@ from benchmarks.gpu.cases import SCHEDULE, Case
 from benchmarks.gpu.subjects import Subject, batch_on, dtype_of
 from benchmarks.peer import Peer, PeerStage
 from benchmarks.stopwatch import drop_gradients
-from gru_parallel.engine.devices import torch_device
+from gru_parallel.engine.torch_device import torch_device
 
 
 class PeerRank(Subject):

@@ -16,8 +16,8 @@ from benchmarks.gpu.cases import Case, Precision, Way
 from benchmarks.gpu.steps import MIN_STEPS
 from benchmarks.shapes import Shape
 from benchmarks.stopwatch import drop_gradients
-from gru_parallel.engine.devices import torch_device
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.engine.torch_device import torch_device
 from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead, Windows
 from gru_parallel.schedule import Cell, Op
 
