@@ -22,7 +22,6 @@ from benchmarks.machine import Machine, this_machine
 from benchmarks.tables import TextTable
 
 NO_TIME = "left out: it would not have ended in time"
-OUT_OF_MEMORY = "out of memory"
 CUDA_ONLY = (Way.NN_GRAPH, Way.LAUNCHES)
 """What a CPU cannot stand in for."""
 
@@ -122,8 +121,8 @@ class Crews:
                 return "its process did not start"
         patience_s = budget.patience_s(case)
         answer = self._crews[n_ranks].measure(case, patience_s)
-        if not isinstance(answer, Reading) and answer != OUT_OF_MEMORY:
-            # After most errors of CUDA's a process can do nothing more.
+        if not isinstance(answer, Reading):
+            # After most errors of CUDA's, in a capture above all, a process can do nothing more.
             self._stop(n_ranks)
         return f"it died, or took more than {patience_s:.0f} s" if answer is None else answer
 

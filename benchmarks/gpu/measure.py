@@ -15,7 +15,7 @@ from benchmarks.gpu.cases import Case, Way
 from benchmarks.gpu.clock import Clock, make_clock, timed_steps
 from benchmarks.gpu.numbers import Reading
 from benchmarks.gpu.steps import n_warm_up
-from benchmarks.gpu.subjects import LoneStage, Subject, make_subject
+from benchmarks.gpu.subjects import LoneStage, Subject, check_replayed, make_subject
 from gru_parallel.engine.torch_device import torch_device
 
 LAUNCHING = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpy", "cudaMemset")
@@ -55,6 +55,7 @@ def _measure(case: Case, devices: Sequence[str], clock: Clock, seconds: float) -
         for _ in range(n_warm_up(case.way)):
             subject.step()
         clock.wait()
+        check_replayed(subject.engine)
         if case.way is Way.LAUNCHES:
             return Reading(launches=count_launches(subject.step, clock))
         return _read(subject, clock, seconds)

@@ -30,9 +30,11 @@ class Subject(ABC):
 
     Attributes:
         meet: waits for the other ranks; None where there are none.
+        engine: of this library; None where it is not measured.
     """
 
     meet: Callable[[], object] | None = None
+    engine: ThreadEngine | None = None
 
     @abstractmethod
     def step(self) -> None:
@@ -141,10 +143,12 @@ class Pipeline(Subject):
         devices: of its stages.
     """
 
+    engine: ThreadEngine
+
     def __init__(self, case: Case, devices: Sequence[str]) -> None:
         self._model = stack_model(case.shape, dtype_of(case.precision))
         graphs = case.way is not Way.EAGER
-        self._engine = ThreadEngine(
+        self.engine = ThreadEngine(
             self._model, case.plan(devices), LOSSES["mse"], **graphs_option(graphs)
         )
         x, y = batch_on(case.shape, dtype_of(case.precision), devices[0], devices[-1])
@@ -155,7 +159,7 @@ class Pipeline(Subject):
         """See `Subject`."""
         drop_gradients(self._model.parameters())
         with self._autocast():
-            loss = self._engine.train_step(self._windows)
+            loss = self.engine.train_step(self._windows)
         loss.backward()
 
     def _autocast(self) -> AbstractContextManager[object]:
@@ -165,7 +169,7 @@ class Pipeline(Subject):
 
     def close(self) -> None:
         """See `Subject`."""
-        self._engine.close()
+        self.engine.close()
 
 
 class LoneStage(Subject):
@@ -179,6 +183,8 @@ class LoneStage(Subject):
         device: where.
     """
 
+    engine: ThreadEngine
+
     def __init__(self, case: Case, device: str) -> None:
         whole = case.shape
         layers = -(-whole.num_layers // case.n_stages)
@@ -186,7 +192,7 @@ class LoneStage(Subject):
         dtype = dtype_of(case.precision)
         self._model = stack_model(shape, dtype)
         plan = Case(case.way, shape, case.precision, 1, case.n_chunks).plan([device])
-        self._engine = ThreadEngine(self._model, plan, LOSSES["mse"], **graphs_option(True))
+        self.engine = ThreadEngine(self._model, plan, LOSSES["mse"], **graphs_option(True))
         self._n_chunks = case.n_chunks
         self._x, self._y = batch_on(shape, dtype, device, device)
         self._x.requires_grad_()
@@ -195,7 +201,7 @@ class LoneStage(Subject):
         """See `Subject`."""
         drop_gradients(self._model.parameters())
         self._x.grad = None
-        self._engine.train_step(Windows(self._x, self._y)).backward()
+        self.engine.train_step(Windows(self._x, self._y)).backward()
 
     def cells_ms(self) -> tuple[tuple[float, float], ...]:
         """Run some steps more, and wait for the device after each F and B.
@@ -203,11 +209,11 @@ class LoneStage(Subject):
         Returns:
             (F, B) of each chunk in ms, medians over the steps.
         """
-        self._engine.measure = True
+        self.engine.measure = True
         steps = []
         for _ in range(MIN_STEPS):
             self.step()
-            timeline = self._engine.timeline
+            timeline = self.engine.timeline
             assert timeline is not None
             steps.append(
                 {
@@ -215,7 +221,7 @@ class LoneStage(Subject):
                     for event in timeline.events
                 }
             )
-        self._engine.measure = False
+        self.engine.measure = False
 
         def median_ms(op: Op, chunk: int) -> float:
             return median(step[op, Cell(0, chunk)] for step in steps)
@@ -226,7 +232,7 @@ class LoneStage(Subject):
 
     def close(self) -> None:
         """See `Subject`."""
-        self._engine.close()
+        self.engine.close()
 
 
 def stack_model(shape: Shape, dtype: torch.dtype) -> StackModel:
@@ -245,3 +251,14 @@ def batch_on(shape: Shape, dtype: torch.dtype, first: str, last: str) -> tuple[T
 def graphs_option(graphs: bool) -> dict[str, bool]:
     """Return the argument of the engine that says whether to use graphs, if it has one."""
     return {"graphs": graphs} if "graphs" in signature(ThreadEngine).parameters else {}
+
+
+def check_replayed(engine: ThreadEngine | None) -> None:
+    """Check that an engine that uses graphs replayed its last call.
+
+    Raises:
+        RuntimeError: it ran without graphs.
+    """
+    graphs = getattr(engine, "_graphs", None)
+    if graphs is not None and graphs.why_not is not None:
+        raise RuntimeError(f"it ran without graphs: {graphs.why_not}")

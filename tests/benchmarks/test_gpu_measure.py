@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from benchmarks.gpu.crew import joined
 from benchmarks.gpu.measure import count_launches, measure
 from benchmarks.gpu.numbers import Reading
 from benchmarks.gpu.steps import MAX_STEPS, MIN_STEPS, RANK_STEPS
-from benchmarks.gpu.subjects import EAGER_STEPS, WholeGraph, WholeGRU
+from benchmarks.gpu.subjects import EAGER_STEPS, WholeGraph, WholeGRU, check_replayed
 
 CPUS = ("cpu:0", "cpu:1")
 ON_CPUS = [
@@ -43,6 +44,14 @@ def test_a_case_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(measuring, "make_subject", fail)
     assert measure(PLAIN, CPUS, 0.0) == "ValueError: by hand"
+
+
+def test_a_case_that_was_to_be_replayed_and_was_not_fails() -> None:
+    engine = SimpleNamespace(_graphs=SimpleNamespace(why_not="a hook"))
+    with pytest.raises(RuntimeError, match="it ran without graphs: a hook"):
+        check_replayed(engine)  # type: ignore[arg-type]  # a stand-in
+    engine._graphs.why_not = None
+    check_replayed(engine)  # type: ignore[arg-type]  # a stand-in
 
 
 def test_a_case_that_needs_too_much_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
