@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from socket import socket
 from time import monotonic
 
@@ -16,7 +16,6 @@ from benchmarks.loopback import rank_environment, reserve_port
 
 START_WITHIN_S = 60.0
 END_WITHIN_S = 5.0
-READY = "ready"
 
 
 def serve(
@@ -36,7 +35,7 @@ def serve(
 
     # A second thread of torch's would only wait for the first, by spinning.
     torch.set_num_threads(1)
-    connection.send(READY)
+    connection.send(Reading())
     try:
         while True:
             case: Case = connection.recv()
@@ -74,7 +73,7 @@ class Crew:
 
     def wait_until_ready(self) -> bool:
         """Wait until torch is imported; say whether it is."""
-        return self._receive(START_WITHIN_S) is not None
+        return isinstance(receive_all(self._ends, START_WITHIN_S), list)
 
     def measure(self, case: Case, timeout_s: float) -> Reading | str | None:
         """Have a case measured.
@@ -88,11 +87,10 @@ class Crew:
                 end.send(case)
         except OSError:
             return None
-        answers = self._receive(timeout_s)
-        if answers is None:
-            return None
-        words = [answer for answer in answers if isinstance(answer, str)]
-        return words[0] if words else joined([a for a in answers if isinstance(a, Reading)])
+        answers = receive_all(self._ends, timeout_s)
+        if answers is None or isinstance(answers, str):
+            return answers
+        return joined(answers)
 
     def stop(self) -> None:
         """End the processes; kill those that do not."""
@@ -106,18 +104,28 @@ class Crew:
         if self._holder is not None:
             self._holder.close()
 
-    def _receive(self, timeout_s: float) -> list[object] | None:
-        """Return an answer of each process, or None where one does not come."""
-        deadline = monotonic() + timeout_s
-        answers = []
-        for end in self._ends:
+
+def receive_all(ends: Sequence[Connection], timeout_s: float) -> list[Reading] | str | None:
+    """Return a reading from each end; words as soon as one says why there is none.
+
+    The others may then wait for that one for ever. None where one has closed, or an answer does not
+    come in time.
+    """
+    deadline = monotonic() + timeout_s
+    readings: dict[Connection, Reading] = {}
+    while waiting := [end for end in ends if end not in readings]:
+        there = wait(waiting, max(0.0, deadline - monotonic()))
+        if not there:
+            return None
+        for end in (end for end in waiting if end in there):
             try:
-                if not end.poll(max(0.0, deadline - monotonic())):
-                    return None
-                answers.append(end.recv())
+                answer: Reading | str = end.recv()
             except (EOFError, OSError):
                 return None
-        return answers
+            if isinstance(answer, str):
+                return answer
+            readings[end] = answer
+    return [readings[end] for end in ends]
 
 
 def n_ranks_of(case: Case) -> int:

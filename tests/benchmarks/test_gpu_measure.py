@@ -11,7 +11,6 @@ import torch
 from benchmarks.gpu import measure as measuring
 from benchmarks.gpu.cases import QUICK, Case, Precision, Way, cases
 from benchmarks.gpu.clock import CPUClock, CUDAClock, timed_steps
-from benchmarks.gpu.crew import joined
 from benchmarks.gpu.measure import count_launches, measure
 from benchmarks.gpu.numbers import Reading
 from benchmarks.gpu.steps import MAX_STEPS, MIN_STEPS, RANK_STEPS
@@ -71,11 +70,6 @@ def test_ranks_meet_before_each_of_a_fixed_number_of_steps() -> None:
     order: list[str] = []
     timed_steps(CPUClock(), lambda: order.append("step"), 0.0, lambda: order.append("meet"))
     assert order == ["meet", "step"] * RANK_STEPS
-
-
-def test_a_step_of_ranks_lasts_as_long_as_the_slowest() -> None:
-    one, other = Reading((1.0, 4.0), (0.5, 1.0), 7, 3), Reading((2.0, 3.0), (0.1, 2.0), 5, 4)
-    assert joined([one, other]) == Reading((2.0, 4.0), (0.5, 2.0), 7, 4)
 
 
 @pytest.mark.filterwarnings("ignore:CUDA is not available")
