@@ -83,6 +83,17 @@ def no_thread_left() -> Iterator[None]:
 
 
 @pytest.fixture
+def no_tf32() -> Iterator[None]:
+    """Let cuDNN compute float32 in float32."""
+    import torch
+
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.fixture
 def interrupts_raise() -> Iterator[None]:
     """Have Ctrl-C raise KeyboardInterrupt, which Python leaves out in background processes."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

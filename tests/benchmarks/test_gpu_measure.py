@@ -37,6 +37,20 @@ def test_a_case_is_read(case: Case) -> None:
     assert all(f_ms > 0 and b_ms > 0 for f_ms, b_ms in reading.cells_ms)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", cases(QUICK, 1), ids=lambda case: f"{case.precision}, {case.name}")
+def test_a_case_is_read_on_a_gpu(case: Case) -> None:
+    reading = measure(case, ("cuda:0",), 0.0)
+
+    assert isinstance(reading, Reading), reading
+    if case.way is Way.LAUNCHES:
+        assert reading.launches
+    else:
+        assert len(reading.steps_ms) == MIN_STEPS
+        assert reading.peak_bytes
+        assert reading.held_bytes is not None
+
+
 def test_a_case_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ValueError("by hand\nand more")

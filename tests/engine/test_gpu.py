@@ -4,7 +4,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -56,15 +56,6 @@ BLOCKS = {1: [4], 2: [2, 2], 3: [1, 2, 1], 4: [1, 1, 1, 1]}
 
 SLEEP_CYCLES = 20_000_000
 """Ten milliseconds at 2 GHz, which no GPU exceeds by much."""
-
-
-@pytest.fixture
-def no_tf32() -> Iterator[None]:
-    """Let cuDNN compute float32 in float32."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32 = before
 
 
 def make_engine(
@@ -305,10 +296,11 @@ def test_memory_does_not_grow_from_step_to_step() -> None:
     x, y = (tensor.cuda() for tensor in make_batch(16, 24))
     allocated = []
     with make_engine(["cuda:0"] * 4, "one_f_one_b", 4, 6) as engine:
-        for _ in range(5):
+        # The first few run as they are, and then one is recorded; the others are replayed.
+        for _ in range(10):
             engine.model.zero_grad()
             engine.train_step(Windows(x, y)).backward()
             torch.cuda.synchronize()
             allocated.append(torch.cuda.memory_allocated())
 
-    assert allocated[-1] <= allocated[1]
+    assert allocated[-1] <= allocated[5]
