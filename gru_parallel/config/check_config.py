@@ -9,6 +9,12 @@ from gru_parallel.errors import UsageError
 from gru_parallel.placement.grid import check_chunks
 from gru_parallel.rules import as_written, one_per_block
 
+ADAM_EPS = 1e-8
+"""The default of torch's Adam and of all that are like it."""
+
+LEAST_FLOAT16 = 2.0**-24
+"""The smallest number above 0 in float16."""
+
 
 def check_config(config: Config) -> None:
     """Check values that depend on each other; the schema has the rules for single ones.
@@ -21,6 +27,7 @@ def check_config(config: Config) -> None:
     _check_grid(config)
     _check_carry(config)
     _check_precision(config)
+    _check_eps(config)
 
 
 def _check_rate(config: Config) -> None:
@@ -48,6 +55,19 @@ def _check_precision(config: Config) -> None:
         raise UsageError(
             "trainer.precision=16-mixed scales the loss by what one process sees of the gradients,"
             " and with engine=processes each sees its own; use trainer.precision=bf16-mixed."
+        )
+
+
+def _check_eps(config: Config) -> None:
+    """Refuse an optimiser that would divide by 0, and so make weights NaN, in float16."""
+    eps = config.optimizer.get("eps", ADAM_EPS)
+    is_adam = "Adam" in str(config.optimizer.get("_target_"))
+    is_zero = isinstance(eps, int | float) and eps < LEAST_FLOAT16
+    if config.trainer.precision == "16-true" and is_adam and is_zero:
+        raise UsageError(
+            f"optimizer.eps={eps} is 0 in float16 (trainer.precision=16-true), and"
+            f" {config.optimizer['_target_']} divides by it; use +optimizer.eps=1e-4,"
+            " optimizer=sgd or trainer.precision=bf16-true."
         )
 
 

@@ -54,6 +54,9 @@ class PipelineEngine:
     Attributes:
         measure: whether to wait for the device after each action. Times are the host's, so on an
             accelerator only a timeline with `measure` shows the work and not its queueing.
+        loss_scale: by which the gradients of a step are multiplied while they are computed, and
+            divided again in `backward`; a power of two, which is exact. For float16, whose range is
+            small: set it to `GradScaler.get_scale()` before each step.
         timeline: what the last call did when; None before the first.
         n_rows: windows of the last batch trained on.
         peak_cells: for each stage of this process, the most cells whose activations were alive at
@@ -81,6 +84,7 @@ class PipelineEngine:
         self.loss = loss
         self.seed = seed
         self.measure = False
+        self.loss_scale = 1.0
         self.timeline: Timeline | None = None
         self.n_rows = 0
         self.peak_cells: tuple[int, ...] = ()
@@ -154,6 +158,7 @@ class PipelineEngine:
                 windows=replace(windows, x=encoded.detach(), y=y.detach()),
                 loss=self.loss,
                 n_elements=self._count(self.loss.count(predicted)),
+                loss_scale=self.loss_scale,
                 seed=self.seed,
                 step=step,
                 wants_dx=encoded.requires_grad,
@@ -168,6 +173,7 @@ class PipelineEngine:
                 [*weights, *inputs],
                 [*self._gradients(passes), *gradients],
                 read=[*(w for w in weights if w.dim() > 1), *inputs],
+                scale=spec.loss_scale,
             )
 
     def predict(self, windows: Windows) -> Tensor:

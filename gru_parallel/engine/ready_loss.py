@@ -22,8 +22,10 @@ class _Release(torch.autograd.Function):
         loss: Tensor,
         gradients: Sequence[Tensor],
         read: Sequence[Tensor],
+        scale: float,
         *sources: Tensor,
     ) -> Tensor:
+        ctx.scale = scale
         ctx.n_gradients = len(gradients)
         # Kept as autograd keeps any saved tensor: it lets go of them after a backward, says so at
         # a second one, and notices if what was read has been changed in place since.
@@ -38,9 +40,9 @@ class _Release(torch.autograd.Function):
                 "A pipeline's loss has first derivatives only; call backward without"
                 " create_graph=True."
             )
-        (scale,) = grad_outputs
+        scale = grad_outputs[0] / ctx.scale
         gradients = ctx.saved_tensors[: ctx.n_gradients]
-        return None, None, None, *(_times(gradient, scale) for gradient in gradients)
+        return None, None, None, None, *(_times(gradient, scale) for gradient in gradients)
 
 
 def with_gradients(
@@ -48,6 +50,7 @@ def with_gradients(
     sources: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
     read: Sequence[Tensor] = (),
+    scale: float = 1.0,
 ) -> Tensor:
     """Return `loss` with a history: its `backward` hands each source its gradient, scaled.
 
@@ -62,6 +65,7 @@ def with_gradients(
             that occurs twice gets the sum.
         gradients: one for each source, of its shape and device; None where there is none.
         read: tensors that must not be changed in place before `backward`.
+        scale: by which the gradients are too large.
 
     Returns:
         A scalar equal to `loss`. Its `backward` raises as that of any loss would: a second time
@@ -70,7 +74,7 @@ def with_gradients(
     """
     # Those without a gradient are left out: their hooks would be called with None.
     pairs = [(s, g.to(s.dtype)) for s, g in zip(sources, gradients, strict=True) if g is not None]
-    return _release(loss, [g for _, g in pairs], read, *(s for s, _ in pairs))
+    return _release(loss, [g for _, g in pairs], read, scale, *(s for s, _ in pairs))
 
 
 def gradients_of_inputs(

@@ -12,7 +12,9 @@ from gru_parallel.model.head import HEADS, Head
 from gru_parallel.model.stack import GRUStack
 from gru_parallel.model.stack_model import StackModel
 
-_TYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.bfloat16)}
+_TYPES = {
+    str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+}
 
 
 def describe(model: StackModel) -> dict[str, Any] | None:

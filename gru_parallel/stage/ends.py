@@ -115,7 +115,9 @@ class HeadSection:
             return [Parcel(cell, None)]
         y, target, loss = saved
         inputs = [y, target] if self._spec.wants_dy else [y]
-        dy, *of_target = self.gradients[0].of_inputs([loss], [None], inputs)
+        scale = self._spec.loss_scale
+        of_loss = None if scale == 1.0 else torch.full_like(loss, scale)
+        dy, *of_target = self.gradients[0].of_inputs([loss], [of_loss], inputs)
         if of_target and of_target[0] is not None:
             self.dy[cell] = of_target[0]
         return [Parcel(cell, dy)]

@@ -39,6 +39,7 @@ class PassSpec:
         segments: where back-propagation through time is cut.
         loss: what is minimised; None but in training.
         n_elements: what the loss is divided by.
+        loss_scale: what B multiplies gradients by, so that small ones are not 0 in float16.
         seed: of the run, for dropout.
         step: number of batches trained on before, for dropout.
         first_micro_batch: number of the first micro-batch in the whole batch, for dropout.
@@ -53,6 +54,7 @@ class PassSpec:
     segments: Segments
     loss: SumLoss | None = None
     n_elements: int = 0
+    loss_scale: float = 1.0
     seed: int = 0
     step: int = 0
     first_micro_batch: int = 0

@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch.optim import Optimizer
 
 from gru_parallel.engine.pipeline import PipelineEngine
@@ -85,6 +86,16 @@ class PipelineStrategy(SingleDeviceStrategy):
     ) -> Any:
         """Leave the batch where it is: each stage fetches what it needs, cell by cell."""
         return batch
+
+    def training_step(self, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
+        """Run a step whose gradients are scaled while they are computed, if they are to be.
+
+        Lightning's scaler multiplies the loss after the step, in which B has been.
+        """
+        scaler = getattr(self.precision_plugin, "scaler", None)
+        if self.engine is not None and scaler is not None:
+            self.engine.loss_scale = scaler.get_scale()
+        return super().training_step(*args, **kwargs)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return an optimiser's state, by the names of its weights."""

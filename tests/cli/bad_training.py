@@ -100,6 +100,10 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ["trainer.precision=transformer-engine"],
         ["transformer_engine", "pip install"],
     ),
+    "an eps that is 0 in float16": (
+        ["trainer.precision=16-true"],
+        ["optimizer.eps=1e-08", "16-true", "+optimizer.eps=1e-4", "optimizer=sgd"],
+    ),
     # What others decide.
     "callbacks of the trainer": (["+trainer.callbacks=[]"], ["trainer.callbacks", "+callbacks."]),
     "a logger of the trainer": (["trainer.logger=false"], ["trainer.logger", "logger=none"]),

@@ -20,11 +20,13 @@ from gru_parallel.stage.spec import PassSpec, Purpose
 from tests.builders import (
     HIDDEN,
     MSE,
+    SMALL_MSE,
     assert_gradients_close,
     build_model,
     gradients_of,
     make_batch,
     make_plan,
+    relative_error,
 )
 from tests.cudnn_stand_in import refuse_what_cudnn_refuses
 
@@ -203,3 +205,32 @@ def test_stages_on_all_kinds_of_device_follow_the_one_kind_that_is_cast(kind: st
 def test_kinds_with_types_of_their_own_keep_them() -> None:
     with autocast_on("cpu", torch.bfloat16), autocast_on("cuda", torch.float16):
         assert autocast_of([CPU, CUDA]) == {"cpu": torch.bfloat16, "cuda": torch.float16}
+
+
+def gradients_of_a_small_loss(dtype: torch.dtype | None, loss_scale: float) -> dict[str, Tensor]:
+    model = build_model(dtype=torch.float32)
+    x, y = make_batch(dtype=torch.float32)
+    plan = make_plan([1, 2, 1], "gpipe", 2, 2)
+    with ThreadEngine(model, plan, SMALL_MSE) as engine:
+        engine.loss_scale = loss_scale
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+            loss = engine.train_step(Windows(x, y))
+        loss.backward()
+    named = model.gru.named_parameters()
+    return {name: weight.grad for name, weight in named if weight.grad is not None}
+
+
+def test_a_scale_keeps_small_gradients_in_float16() -> None:
+    expected = gradients_of_a_small_loss(None, 1.0)
+    vanished = gradients_of_a_small_loss(torch.float16, 1.0)
+    kept = gradients_of_a_small_loss(torch.float16, 2.0**18)
+
+    assert not any(gradient.any() for gradient in vanished.values())
+    for name, gradient in expected.items():
+        assert relative_error(kept[name], gradient) <= 2**-5, name
+
+
+def test_a_scale_that_is_a_power_of_two_moves_no_bit_of_float32() -> None:
+    plain, scaled = (gradients_of_a_small_loss(None, scale) for scale in (1.0, 2.0**16))
+
+    assert all(torch.equal(scaled[name], gradient) for name, gradient in plain.items())

@@ -44,6 +44,17 @@ def test_gradients_are_scaled_by_what_is_done_to_the_loss(leaves: list[Tensor]) 
     assert grads_of(leaves) == [[0.5, 1], [1.5, 2, 2.5]]
 
 
+def test_gradients_that_come_too_large_are_handed_out_as_they_should_be(
+    leaves: list[Tensor],
+) -> None:
+    loss = with_gradients(torch.tensor(7.0), leaves, gradients(), scale=4.0)
+
+    loss.backward(retain_graph=True)
+    assert grads_of(leaves) == [[0.25, 0.5], [0.75, 1, 1.25]]
+    (4 * loss).backward()
+    assert grads_of(leaves) == [[1.25, 2.5], [3.75, 5, 6.25]]
+
+
 def test_several_losses_accumulate(leaves: list[Tensor]) -> None:
     for _ in range(2):
         with_gradients(torch.tensor(7.0), leaves, gradients()).backward()
