@@ -34,9 +34,10 @@ class PeerRank(Subject):
             options = {"backend": "nccl", "device_id": device}
         dist.init_process_group(**options)
         self.meet = dist.barrier
-        gru, head = nn.GRU(size, size, case.shape.num_layers), nn.Linear(size, 1)
-        stage = PeerStage(gru, case.plan(devices).stage_layers(rank), head)
-        self._stage = stage.to(device, dtype)
+        layers = case.plan(devices).stage_layers(rank)
+        with torch.device(device):
+            gru, head = nn.GRU(size, size, case.shape.num_layers), nn.Linear(size, 1)
+            self._stage = PeerStage(gru, layers, head).to(dtype)
         n_rows = case.shape.batch_size
         self._peer = Peer(self._stage, SCHEDULE, case.n_micro_batches, n_rows, device)
         self._x, self._y = batch_on(case.shape, dtype, devices[rank], devices[rank])

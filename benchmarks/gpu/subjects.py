@@ -11,7 +11,6 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from benchmarks.batch import draw_batch
 from benchmarks.gpu.cases import Case, Precision, Way
 from benchmarks.gpu.steps import MIN_STEPS
 from benchmarks.shapes import Shape
@@ -84,10 +83,9 @@ class WholeGRU(Subject):
 
     def __init__(self, case: Case, device: str) -> None:
         size, dtype = case.shape.hidden_size, dtype_of(case.precision)
-        gru = nn.GRU(size, size, case.shape.num_layers, batch_first=True)
-        self._gru, self._head = (
-            m.to(torch_device(device), dtype) for m in (gru, nn.Linear(size, 1))
-        )
+        with torch.device(torch_device(device)):
+            self._gru = nn.GRU(size, size, case.shape.num_layers, batch_first=True).to(dtype)
+            self._head = nn.Linear(size, 1).to(dtype)
         self.parameters = [*self._gru.parameters(), *self._head.parameters()]
         self._x, self._y = batch_on(case.shape, dtype, device, device)
 
@@ -146,7 +144,7 @@ class Pipeline(Subject):
     engine: ThreadEngine
 
     def __init__(self, case: Case, devices: Sequence[str]) -> None:
-        self._model = stack_model(case.shape, dtype_of(case.precision))
+        self._model = stack_model(case.shape, dtype_of(case.precision), devices[0])
         graphs = case.way is not Way.EAGER
         self.engine = ThreadEngine(
             self._model, case.plan(devices), LOSSES["mse"], **graphs_option(graphs)
@@ -190,7 +188,7 @@ class LoneStage(Subject):
         layers = -(-whole.num_layers // case.n_stages)
         shape = Shape(whole.hidden_size, whole.batch_size, whole.n_steps, layers)
         dtype = dtype_of(case.precision)
-        self._model = stack_model(shape, dtype)
+        self._model = stack_model(shape, dtype, device)
         plan = Case(case.way, shape, case.precision, 1, case.n_chunks).plan([device])
         self.engine = ThreadEngine(self._model, plan, LOSSES["mse"], **graphs_option(True))
         self._n_chunks = case.n_chunks
@@ -235,17 +233,21 @@ class LoneStage(Subject):
         self.engine.close()
 
 
-def stack_model(shape: Shape, dtype: torch.dtype) -> StackModel:
+def stack_model(shape: Shape, dtype: torch.dtype, device: str) -> StackModel:
     """Build the model of a pipeline: what `WholeGRU` has, in blocks of one layer."""
     size = shape.hidden_size
-    stack = GRUStack(size, size, shape.num_layers)
-    return StackModel(nn.Identity(), stack, WindowHead(size, (1,))).to(dtype)
+    with torch.device(torch_device(device)):
+        stack = GRUStack(size, size, shape.num_layers)
+        return StackModel(nn.Identity(), stack, WindowHead(size, (1,))).to(dtype)
 
 
 def batch_on(shape: Shape, dtype: torch.dtype, first: str, last: str) -> tuple[Tensor, Tensor]:
     """Draw a batch; return windows on the first device, and targets on the last."""
-    x, y = draw_batch(shape)
-    return x.to(torch_device(first), dtype), y.to(torch_device(last), dtype)
+    size = (shape.batch_size, shape.n_steps, shape.hidden_size)
+    # Not on the host, which takes seconds for the largest.
+    with torch.device(torch_device(first)):
+        x, y = torch.randn(size, dtype=dtype), torch.randn(shape.batch_size, 1, dtype=dtype)
+    return x, y.to(torch_device(last))
 
 
 def graphs_option(graphs: bool) -> dict[str, bool]:
