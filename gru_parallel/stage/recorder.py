@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Protocol
 
@@ -58,22 +58,23 @@ class CUDARecorder:
             try:
                 work()
             except BaseException:
-                _end_anyway(graph)
+                self._end_anyway(graph)
                 raise
             graph.capture_end()
         return graph
 
+    def _end_anyway(self, graph: torch.cuda.CUDAGraph) -> None:
+        """End a capture that has failed, which says so once more."""
+        with suppress(RuntimeError):
+            graph.capture_end()
+        # Before torch 2.13 that does not tell the allocator, which then keeps for ever what several
+        # streams have used (pytorch/pytorch#180395); where it knows already, it says so.
+        with suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(self._device.index, self._pool)
+
 
 _CAPTURING = Lock()
 """Held by the one that captures: torch's allocator would mix up the memory of several."""
-
-
-def _end_anyway(graph: torch.cuda.CUDAGraph) -> None:
-    """End a capture that has failed, which says so once more."""
-    try:
-        graph.capture_end()
-    except RuntimeError:
-        return
 
 
 @contextmanager

@@ -172,6 +172,22 @@ def test_a_capture_that_failed_leaves_a_gpu_that_works(
     assert_close(trained(True, {}, TWO_STAGES), trained(False, {}, TWO_STAGES))
 
 
+@pytest.mark.usefixtures("waits_in_forward")
+@pytest.mark.filterwarnings("ignore:The engine goes on without CUDA graphs")
+def test_memory_does_not_grow_after_a_capture_that_failed() -> None:
+    # Memory that several streams have used is the allocator's to keep while one captures.
+    allocated = []
+    with ThreadEngine(build_model(), make_plan(**TWO_STAGES), MSE) as engine:
+        for _ in range(2 * N_STEPS):
+            engine.model.zero_grad()
+            x, y = (tensor.cuda() for tensor in make_batch(16, 24))
+            engine.train_step(Windows(x, y)).backward()
+            torch.cuda.synchronize()
+            allocated.append(torch.cuda.memory_allocated())
+
+    assert allocated[-1] <= allocated[N_STEPS]
+
+
 def test_an_action_is_one_launch() -> None:
     x, y = (tensor.cuda() for tensor in make_batch())
     with ThreadEngine(build_model(), make_plan(**TWO_STAGES), MSE, graphs=True) as engine:

@@ -1,10 +1,14 @@
 """The stand-in for CUDA graphs does what they do, and refuses what they cannot."""
 
+from contextlib import nullcontext
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from gru_parallel.stage.cpu_recorder import CPURecorder
+from gru_parallel.stage.recorder import CUDARecorder
 
 CPU = torch.device("cpu")
 
@@ -87,3 +91,38 @@ def test_a_failed_recording_leaves_what_was_there() -> None:
     with pytest.raises(KeyError):
         CPURecorder(CPU).record(work)
     assert total.tolist() == [0, 0, 0]
+
+
+class FailedGraph:
+    """A capture that has failed says so once more at its end."""
+
+    def capture_begin(self, **_: Any) -> None:
+        """Begin."""
+
+    def capture_end(self) -> None:
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+
+@pytest.mark.parametrize("knows", [False, True])
+def test_the_allocator_hears_of_a_capture_that_failed(
+    knows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, object]] = []
+
+    def end(device: int, pool: object) -> None:
+        told.append((device, pool))
+        if knows:
+            raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FailedGraph)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
+
+    def work() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        CUDARecorder(torch.device("cuda", 1)).record(work)
+
+    assert told == [(1, "pool")]
