@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from inspect import signature
 from statistics import median
 
 import torch
@@ -146,9 +145,7 @@ class Pipeline(Subject):
     def __init__(self, case: Case, devices: Sequence[str]) -> None:
         self._model = stack_model(case.shape, dtype_of(case.precision), devices[0])
         graphs = case.way is not Way.EAGER
-        self.engine = ThreadEngine(
-            self._model, case.plan(devices), LOSSES["mse"], **graphs_option(graphs)
-        )
+        self.engine = ThreadEngine(self._model, case.plan(devices), LOSSES["mse"], graphs=graphs)
         x, y = batch_on(case.shape, dtype_of(case.precision), devices[0], devices[-1])
         self._windows = Windows(x, y)
         self._kind = torch_device(devices[0]).type if case.precision is Precision.MIXED else None
@@ -190,7 +187,7 @@ class LoneStage(Subject):
         dtype = dtype_of(case.precision)
         self._model = stack_model(shape, dtype, device)
         plan = Case(case.way, shape, case.precision, 1, case.n_chunks).plan([device])
-        self.engine = ThreadEngine(self._model, plan, LOSSES["mse"], **graphs_option(True))
+        self.engine = ThreadEngine(self._model, plan, LOSSES["mse"], graphs=True)
         self._n_chunks = case.n_chunks
         self._x, self._y = batch_on(shape, dtype, device, device)
         self._x.requires_grad_()
@@ -250,17 +247,12 @@ def batch_on(shape: Shape, dtype: torch.dtype, first: str, last: str) -> tuple[T
     return x, y.to(torch_device(last))
 
 
-def graphs_option(graphs: bool) -> dict[str, bool]:
-    """Return the argument of the engine that says whether to use graphs, if it has one."""
-    return {"graphs": graphs} if "graphs" in signature(ThreadEngine).parameters else {}
-
-
 def check_replayed(engine: ThreadEngine | None) -> None:
     """Check that an engine that uses graphs replayed its last call.
 
     Raises:
         RuntimeError: it ran without graphs.
     """
-    graphs = getattr(engine, "_graphs", None)
+    graphs = None if engine is None else engine._graphs
     if graphs is not None and graphs.why_not is not None:
         raise RuntimeError(f"it ran without graphs: {graphs.why_not}")
