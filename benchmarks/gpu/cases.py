@@ -115,7 +115,7 @@ class Sweep:
         targets: shapes that targets are set for, the most important first.
         widths: the same with other hidden sizes, the most important first.
         shallow: shapes with fewer layers.
-        long: shapes with more time steps.
+        long: shapes with more time steps, the most important first.
         chunks: numbers of chunks, ascending; the second is what predictions and several GPUs use.
         stages: numbers of stages, on one GPU and on several.
         n_micro_batches: of the peer.
@@ -172,6 +172,7 @@ def cases(sweep: Sweep, n_gpus: int) -> tuple[Case, ...]:
         *_of_targets(sweep),
         *_on_several(sweep, n_gpus),
         *_of_default(sweep.widths),
+        *_of_default(sweep.long[:1]),
         *_further_cuts(sweep),
         *_of_default(sweep.shallow),
         *_of_default(sweep.long),
