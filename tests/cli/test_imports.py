@@ -64,7 +64,7 @@ def test_a_plan_of_a_file_needs_pandas_and_no_torch(tmp_path: Path) -> None:
 
 
 def test_a_plan_asks_torch_what_a_schedule_of_the_rate_does() -> None:
-    assert "torch" in imports_of(["plan", "lr_scheduler=cosine"])
+    assert "torch" in imports_of(["plan", "lr_scheduler=cosine"], end_at="torch")
 
 
 def test_a_plan_asks_lightning_what_it_alone_knows() -> None:
