@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from operator import is_
 from threading import RLock
 
 import torch
@@ -25,30 +26,53 @@ from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import StageModules
 from gru_parallel.stage.stage_pass import StagePass
 
+N_BORROWED = 4
+"""How many sets of leaves are kept for replays: as many as there may be kinds of calls."""
+
 
 @dataclass(frozen=True)
-class Loan:
-    """A weight that the blocks compute with.
+class Borrowed:
+    """What the blocks have in the place of the weights of the caller's module.
 
     Attributes:
-        weight: of the module; None where a parametrization computes it, at each call.
-        leaf: what the blocks have in its place.
+        asked: by autocast, on each kind of device, at that time.
+        weights: of the module; None in the place of one that a parametrization computes.
+        forms: where each weight was, and in which form.
+        leaves: what the blocks have.
+        copies: leaves in another type, each with its weight.
+        modules: of the stages, with these leaves.
+        readers: calls whose B is to read them.
     """
 
-    weight: nn.Parameter | None
-    leaf: Tensor
+    asked: Mapping[str, torch.dtype | None]
+    weights: list[nn.Parameter | None]
+    forms: list[object]
+    leaves: list[Tensor]
+    copies: list[tuple[Tensor, Tensor]]
+    modules: list[StageModules]
+    readers: list[weakref.ref[Passes]] = field(default_factory=list)
 
-    def holds(self, weight: Tensor) -> bool:
-        """Whether the blocks would compute with this weight as it is now."""
+    def holds(self, weights: Sequence[Tensor], asked: Mapping[str, torch.dtype | None]) -> bool:
+        """Whether the blocks would compute with these weights as they are now."""
         return (
-            weight is self.weight
-            and weight.data_ptr() == self.leaf.data_ptr()
-            and weight.shape == self.leaf.shape
-            and weight.stride() == self.leaf.stride()
-            and weight.device == self.leaf.device
-            and weight.dtype == self.leaf.dtype
-            and weight.requires_grad == self.leaf.requires_grad
+            asked == self.asked
+            and len(weights) == len(self.weights)
+            and all(map(is_, weights, self.weights))
+            and [*map(_form, weights)] == self.forms
         )
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a call has still to read what the copies are now."""
+        self.readers[:] = [reader for reader in self.readers if reader() is not None]
+        return bool(self.copies and self.readers)
+
+    def renew(self) -> None:
+        """Bring copies up to date with their weights, in the memory that they have."""
+        if self.copies:
+            leaves, weights = zip(*self.copies, strict=True)
+            with torch.inference_mode(mode=False), torch.no_grad():
+                torch._foreach_copy_(leaves, weights)
 
 
 class BorrowedStack:
@@ -89,7 +113,7 @@ class BorrowedStack:
         self._plan = plan
         self._runner = Inline() if in_thread else Workers(self._stages)
         self._graphs = graphs_for(graphs, self._stages, self._stages, overlap=True)
-        self._loans: list[Loan] = []
+        self._borrowed: list[Borrowed] = []
         # Reentrant: a checkpoint runs F again in the midst of B.
         self._turn = RLock()
 
@@ -125,11 +149,7 @@ class BorrowedStack:
         n_chunks = min(grid.n_chunks, x.shape[1])
         with self._turn:
             asked = autocast_of(device for stage in self._stages for device in stage.devices)
-            loans = self._loans
-            holds = all(map(Loan.holds, loans, weights)) and len(loans) == len(weights)
-            # Copies in another type are made at each call: B of the call before may need its own.
-            if not holds or any(dtype is not None for dtype in asked.values()):
-                self._borrow(weights, asked)
+            borrowed = self._borrow(weights, asked)
             if self._stack.training != training:
                 self._stack.train(training)
             spec = PassSpec(
@@ -141,6 +161,8 @@ class BorrowedStack:
                 wants_dx=x.requires_grad,
             )
             passes = self._passes(spec, gradients=gradients)
+            if borrowed.copies and gradients:
+                borrowed.readers.append(weakref.ref(passes))
             lowered = lowered_schedule(self._plan, self._stages, spec.cells, Op.F)
             self._runner.run(passes, lowered, gradients=gradients)
             y = passes[-1].take_outputs()
@@ -181,9 +203,7 @@ class BorrowedStack:
         """Make the passes of a call, or take what has been recorded of calls like it."""
         if self._graphs is None:
             return Passes(StagePass(stage, spec) for stage in self._stages)
-        # Weights that a parametrization computes are elsewhere at each call.
-        are_lasting = all(loan.weight is not None for loan in self._loans)
-        lasting = [[stage.modules for stage in self._stages]] if are_lasting else []
+        lasting = [borrowed.modules for borrowed in self._borrowed if None not in borrowed.weights]
 
         def record(passes: Sequence[StagePass]) -> None:
             lists = lowered_schedule(self._plan, self._stages, spec.cells, Op.F)
@@ -199,37 +219,76 @@ class BorrowedStack:
         passes = self._graphs.passes(spec, lasting, record, gradients=gradients)
         if self._graphs.why_not is None:
             # Replays know nothing of versions.
-            passes.read = [(loan.leaf, loan.leaf._version) for loan in self._loans]
+            leaves = self._borrowed[0].leaves
+            passes.read = [(leaf, leaf._version) for leaf in leaves]
         return passes
 
-    def _borrow(self, weights: Sequence[Tensor], asked: Mapping[str, torch.dtype | None]) -> None:
+    def _borrow(
+        self, weights: Sequence[Tensor], asked: Mapping[str, torch.dtype | None]
+    ) -> Borrowed:
         """Let the blocks compute with these weights, each on its stage's device.
 
         They get leaves of their own that share the weights' memory: B differentiates by those, so
         that what hangs on a weight, a hook or a parametrization, is left to the caller's autograd.
-        Where autocast asks for another type, the leaves are copies in that type.
+        Where autocast asks for another type, the leaves are copies in that type, which are not
+        renewed before B of an earlier call has read them.
         """
+        kept = [borrowed for borrowed in self._borrowed if borrowed.holds(weights, asked)]
+        found = next((borrowed for borrowed in kept if not borrowed.is_read), None)
+        if found is None:
+            found = self._make_leaves(weights, asked)
+        elif found is not self._borrowed[0]:
+            self._hand_over(found)
+        others = [other for other in kept if other is not found]
+        self._borrowed = [found, *others][: 1 if self._graphs is None else N_BORROWED]
+        found.renew()
+        return found
+
+    def _make_leaves(
+        self, weights: Sequence[Tensor], asked: Mapping[str, torch.dtype | None]
+    ) -> Borrowed:
         rest = iter(weights)
-        self._loans = []
+        leaves: list[Tensor] = []
+        copies: list[tuple[Tensor, Tensor]] = []
         for part, device in self._parts():
-            names = part._flat_weights_names
-            lent = [next(rest) for _ in names]
-            dtype = computing_type(lent[0].dtype, asked[device.type])
+            lent = [next(rest) for _ in part._flat_weights_names]
             placed = [_on(device, weight) for weight in lent]
-            cast = [p if p.dtype == dtype else p.detach().to(dtype) for p in placed]
+            types = [computing_type(p.dtype, asked[device.type]) for p in placed]
+            cast = [
+                p if p.dtype == dtype else p.detach().to(dtype)
+                for p, dtype in zip(placed, types, strict=True)
+            ]
             # One piece of memory for each call of cuDNN, before anything shares it.
             flatten(part, cast)
-            part._flat_weights = list(cast)
-            for name, weight, own in zip(names, lent, cast, strict=True):
-                leaf = own.detach().requires_grad_(weight.requires_grad)
+            own = [
+                c.detach().requires_grad_(w.requires_grad) for c, w in zip(cast, lent, strict=True)
+            ]
+            copies += [(o, w) for o, w in zip(own, lent, strict=True) if o.dtype != w.dtype]
+            leaves += own
+        # What a stage has worked out about its modules goes by the weights that they had.
+        found = Borrowed(
+            asked,
+            [weight if isinstance(weight, nn.Parameter) else None for weight in weights],
+            [*map(_form, weights)],
+            leaves,
+            copies,
+            [replace(stage.modules) for stage in self._stages],
+        )
+        self._hand_over(found)
+        return found
+
+    def _hand_over(self, borrowed: Borrowed) -> None:
+        """Give the blocks their leaves."""
+        leaves = iter(borrowed.leaves)
+        for part, _ in self._parts():
+            names = part._flat_weights_names
+            part._flat_weights = [next(leaves) for _ in names]
+            for name, leaf in zip(names, part._flat_weights, strict=True):
                 setattr(part, name, leaf)
-                parameter = weight if isinstance(weight, nn.Parameter) else None
-                self._loans.append(Loan(parameter, leaf))
             # Or else nn.GRU would think them new at its next call, and move them once more.
             part._flat_weight_refs = [weakref.ref(getattr(part, name)) for name in names]
-        for stage in self._stages:
-            # What it has worked out about its modules goes by the weights that they had.
-            stage.modules = replace(stage.modules)
+        for stage, modules in zip(self._stages, borrowed.modules, strict=True):
+            stage.modules = modules
 
     def _parts(self) -> Iterator[tuple[nn.GRU, torch.device]]:
         """Each part in the order of the layers, and the device that it belongs on."""
@@ -248,3 +307,9 @@ def _on(device: torch.device, weight: Tensor) -> Tensor:
         # As a module moves: the parameter stays the optimiser's, its gradient goes with it.
         nn.ParameterList([weight]).to(device)
     return weight
+
+
+def _form(weight: Tensor) -> object:
+    """Say where and in which form a weight is."""
+    memory = weight.data_ptr(), weight.shape, weight.stride()
+    return *memory, weight.device, weight.dtype, weight.requires_grad

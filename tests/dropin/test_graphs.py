@@ -133,3 +133,23 @@ def test_weights_of_the_moment_are_used() -> None:
         results.append(gru(make_x())[0].detach())
         found.append(results)
     assert_equal(*found)
+
+
+def test_calls_under_autocast_replay_with_copies_that_follow_the_weights() -> None:
+    found = []
+    for gru in pair(dtype=torch.float32):
+        optimizer = torch.optim.SGD(gru.parameters(), 0.5)
+        results: list[Tensor | None] = []
+        for step in range(4):
+            x = make_x(seed=step, dtype=torch.float32).requires_grad_()
+            with torch.autocast("cpu", torch.bfloat16):
+                # The second call begins before B of the first, and reads the same weights.
+                y, other = gru(x)[0], gru(x * 2)[0]
+            assert y.dtype == torch.bfloat16
+            (y.float().square().sum() + other.float().sum()).backward()
+            results += [y.detach(), other.detach(), x.grad, *(w.grad for w in gru.parameters())]
+            optimizer.step()
+            optimizer.zero_grad()
+        found.append(results)
+    assert_equal(*found)
+    assert is_replayed(gru)
