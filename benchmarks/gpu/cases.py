@@ -210,9 +210,10 @@ def _on_several(sweep: Sweep, n_gpus: int) -> list[Case]:
         if s <= n_gpus
     ]
     ours = [
-        Case(way, *cut, sweep.many_chunks, n_gpus=cut[2])
+        Case(way, *cut, n_chunks, n_gpus=cut[2])
         for cut in cuts
-        for way in (Way.GRAPHS, Way.EAGER)
+        for way, chunks in ((Way.GRAPHS, sweep.chunks), (Way.EAGER, (sweep.many_chunks,)))
+        for n_chunks in chunks
     ]
     # After one another, and by number of ranks, because each number needs processes of its own.
     peers = [

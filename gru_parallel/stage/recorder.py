@@ -57,18 +57,18 @@ class CUDARecorder:
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
                 work()
+                graph.capture_end()
             except BaseException:
                 self._end_anyway(graph)
                 raise
-            graph.capture_end()
         return graph
 
     def _end_anyway(self, graph: torch.cuda.CUDAGraph) -> None:
-        """End a capture that has failed, which says so once more."""
+        """End a capture that has failed, which says so once more, and tell the allocator."""
         with suppress(RuntimeError):
             graph.capture_end()
-        # Before torch 2.13 that does not tell the allocator, which then keeps for ever what several
-        # streams have used (pytorch/pytorch#180395); where it knows already, it says so.
+        # In older torch (pytorch/pytorch#180395) the allocator has not heard of it, and then keeps
+        # for ever what several streams have used; where it has, it says so.
         with suppress(RuntimeError):
             torch._C._cuda_endAllocateToPool(self._device.index, self._pool)
 

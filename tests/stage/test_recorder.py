@@ -103,9 +103,10 @@ class FailedGraph:
         raise RuntimeError("operation failed due to a previous error during capture")
 
 
+@pytest.mark.parametrize("work_fails", [False, True])
 @pytest.mark.parametrize("knows", [False, True])
 def test_the_allocator_hears_of_a_capture_that_failed(
-    knows: bool, monkeypatch: pytest.MonkeyPatch
+    knows: bool, work_fails: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, object]] = []
 
@@ -120,9 +121,10 @@ def test_the_allocator_hears_of_a_capture_that_failed(
     monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
 
     def work() -> None:
-        raise ZeroDivisionError
+        if work_fails:
+            raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError if work_fails else RuntimeError):
         CUDARecorder(torch.device("cuda", 1)).record(work)
 
     assert told == [(1, "pool")]
