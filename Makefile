@@ -52,6 +52,15 @@ test: $(INSTALLED) ## Run the ordinary tests
 test-long: $(INSTALLED) ## Run the tests that take minutes, and the whole grids of others
 	$(PY) -m pytest -m long --timeout 1800 $(SHARED) $(ARGS)
 
+# Exactness, and what goes on around a step: with calls recorded at once and replayed by the CPU's stand-in for CUDA graphs.
+.PHONY: test-graphs
+test-graphs: $(INSTALLED) ## Run the tests of exactness on recorded calls
+	$(PY) -m pytest --graphs --timeout 600 $(SHARED) tests/test_exactness.py tests/test_exactness_of_blocks.py \
+		tests/engine/test_engine.py tests/engine/test_beyond_one_step.py tests/engine/test_changes_between_steps.py \
+		tests/engine/test_graph_around_a_step.py tests/engine/test_autocast.py tests/dropin/test_equals_nn_gru.py \
+		tests/dropin/test_dropout.py tests/dropin/test_packed.py tests/dropin/test_training_loops.py \
+		tests/dropin/test_reports_calls.py tests/dropin/test_reports_weights.py $(ARGS)
+
 .PHONY: test-kill
 test-kill: $(INSTALLED) ## Kill and suspend ranks of runs at random moments, again and again
 	$(PY) -m pytest -m kill $(ARGS)

@@ -82,7 +82,8 @@ class CPURecorder:
         """See `Recorder`."""
         recorded = _Recorded()
         try:
-            with recorded:
+            # Random numbers are drawn by the replays alone.
+            with torch.random.fork_rng(devices=()), recorded:
                 work()
         finally:
             recorded.undo()

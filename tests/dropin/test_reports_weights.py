@@ -549,6 +549,7 @@ REFUSED: tuple[Change, ...] = (
 )
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("change", REFUSED, ids=lambda change: change.__name__.replace("_", " "))
 @pytest.mark.parametrize("cut", ["in one piece", "two devices, 1F1B"])
 def test_what_nn_gru_refuses_to_have_done_to_its_weights_is_refused(
