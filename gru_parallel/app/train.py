@@ -24,6 +24,7 @@ from gru_parallel.assembly.trainer import build_trainer, check_trainer, quieten_
 from gru_parallel.config.schema import Config, plain
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.engine.devices import accelerator_kind
+from gru_parallel.engine.tf32 import tf32, uses_tf32
 from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.planning import Planned, RankMap, ranks_per_replica
 from gru_parallel.processes.world import device_of_rank
@@ -132,7 +133,8 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
         files.plan.write_text(planned.plan.to_json() + "\n", encoding="utf-8")
         # Of a run that is resumed here: it would tell that this one has ended.
         files.summary.unlink(missing_ok=True)
-    return _Running(prepared, files, console).train_and_test()
+    with tf32(prepared.config.engine.tf32):
+        return _Running(prepared, files, console).train_and_test()
 
 
 class _Running:
@@ -211,6 +213,7 @@ class _Running:
         progress = trainer.fit_loop.epoch_progress.current
         n_epochs: int = progress.started  # type: ignore[attr-defined]  # declared as a base class
         best_path, last_path = written_checkpoints(trainer)
+        on_cuda = any(name.startswith("cuda") for name in prepared.planned.plan.all_devices)
         summary = Summary(
             ended=ended,
             reason=reason,
@@ -232,6 +235,7 @@ class _Running:
             measured_bubble=None if shown is None else shown.timeline.bubble,
             best_checkpoint=best_path,
             last_checkpoint=last_path,
+            tf32=uses_tf32() if on_cuda else None,
         )
         if prepared.is_first:
             measured = None if shown is None else shown.timeline

@@ -114,6 +114,7 @@ class EngineConfig:
 
     name: str
     graphs: Annotated[bool | str, one_of("auto", True, False)]
+    tf32: bool | None
 
 
 @dataclass

@@ -41,6 +41,7 @@ class Summary:
         measured_bubble: idle share of that step.
         best_checkpoint: path of the best checkpoint, or None without one.
         last_checkpoint: path of the last checkpoint, or None without one.
+        tf32: whether GRUs of float32 use TF32, or None where no stage is on CUDA.
     """
 
     ended: str
@@ -63,6 +64,7 @@ class Summary:
     measured_bubble: float | None
     best_checkpoint: str | None = None
     last_checkpoint: str | None = None
+    tf32: bool | None = None
 
 
 def write_summary(summary: Summary, path: Path | str) -> None:

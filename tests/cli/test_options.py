@@ -2,13 +2,16 @@
 
 from math import cos, pi
 from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from gru_parallel.engine.tf32 import uses_tf32
 from tests.cli.in_process import (
     SMALL,
     Ended,
@@ -167,6 +170,26 @@ def test_another_precision_gives_other_losses(precision: str, train_command: Run
     pairs = list(zip(losses_of(ended), losses_of(plain), strict=True))
     assert all(float(one) == pytest.approx(float(other), rel=0.01) for one, other in pairs)
     assert any(one != other for one, other in pairs)
+
+
+def test_tf32_is_forbidden_for_a_run_and_no_longer(
+    train_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    fit = pl.Trainer.fit
+
+    def noted(trainer: pl.Trainer, *arguments: Any, **options: Any) -> None:
+        seen.append(uses_tf32())
+        fit(trainer, *arguments, **options)
+
+    monkeypatch.setattr(pl.Trainer, "fit", noted)
+    ended = train_command(*SMALL, "engine.tf32=false", "trainer.fast_dev_run=true")
+
+    assert ended.status == 0, ended.err
+    assert seen == [False]
+    assert uses_tf32()
+    # No stage was on CUDA.
+    assert summary_of(ended)["tf32"] is None
 
 
 def test_a_sweep_makes_a_run_a_value_and_goes_on_after_a_bad_one(
