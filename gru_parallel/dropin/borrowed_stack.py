@@ -17,7 +17,7 @@ from gru_parallel.engine.inline import Inline
 from gru_parallel.engine.stages import lowered_schedule, make_stages
 from gru_parallel.engine.workers import Workers
 from gru_parallel.model import GRUStack, Windows
-from gru_parallel.model.autocast import computing_type, flatten
+from gru_parallel.model.autocast import computing_type, flatten, renew
 from gru_parallel.model.private import make_private
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import Op, computed_only, segments_of
@@ -66,13 +66,6 @@ class Borrowed:
         """Whether a call has still to read what the copies are now."""
         self.readers[:] = [reader for reader in self.readers if reader() is not None]
         return bool(self.copies and self.readers)
-
-    def renew(self) -> None:
-        """Bring copies up to date with their weights, in the memory that they have."""
-        if self.copies:
-            leaves, weights = zip(*self.copies, strict=True)
-            with torch.inference_mode(mode=False), torch.no_grad():
-                torch._foreach_copy_(leaves, weights)
 
 
 class BorrowedStack:
@@ -241,7 +234,7 @@ class BorrowedStack:
             self._hand_over(found)
         others = [other for other in kept if other is not found]
         self._borrowed = [found, *others][: 1 if self._graphs is None else N_BORROWED]
-        found.renew()
+        renew(found.copies)
         return found
 
     def _make_leaves(
@@ -254,10 +247,12 @@ class BorrowedStack:
             lent = [next(rest) for _ in part._flat_weights_names]
             placed = [_on(device, weight) for weight in lent]
             types = [computing_type(p.dtype, asked[device.type]) for p in placed]
-            cast = [
-                p if p.dtype == dtype else p.detach().to(dtype)
-                for p, dtype in zip(placed, types, strict=True)
-            ]
+            # The first call may be a prediction in inference mode, and the next a training step.
+            with torch.inference_mode(mode=False):
+                cast = [
+                    p if p.dtype == dtype else p.detach().to(dtype)
+                    for p, dtype in zip(placed, types, strict=True)
+                ]
             # One piece of memory for each call of cuDNN, before anything shares it.
             flatten(part, cast)
             own = [

@@ -17,6 +17,7 @@ from gru_parallel.engine.stages import modules_of_stages
 from gru_parallel.engine.stand_ins import StandIns
 from gru_parallel.errors import UsageError
 from gru_parallel.model import StackModel, Windows
+from gru_parallel.model.autocast import renew
 from gru_parallel.placement.plan import Plan
 from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.own_code import check_forwards, refuse_hooks, refuse_hooks_never_called
@@ -34,7 +35,7 @@ class Look:
     Attributes:
         model: of the caller.
         asked: by autocast, on each kind of device.
-        stand_ins: what made the stages' modules.
+        copies: of weights in another type, each with its weight.
         modules: what each stage runs: stand-ins on the stages of this process.
         weights: of the stages of this process, in their order, with the history they have.
         is_encoded_first: whether the encoder runs on whole batches, before the pipeline.
@@ -46,7 +47,7 @@ class Look:
 
     model: StackModel
     asked: Mapping[str, torch.dtype | None]
-    stand_ins: StandIns
+    copies: Sequence[tuple[Tensor, Tensor]]
     modules: Sequence[StageModules]
     weights: list[Tensor]
     is_encoded_first: bool
@@ -136,8 +137,8 @@ class BorrowedModel:
         cut = (training, cells.n_micro_batches > 1, cells.n_chunks > 1, cells.lengths is None)
         asked = autocast_of(self._devices)
         look = next((look for look in self._looks if _holds(look, model, asked)), None)
-        if look is not None and look.stand_ins.copies:
-            look.stand_ins.renew()
+        if look is not None and look.copies:
+            renew(look.copies)
         if look is None or cut not in look.cuts:
             self._check(model, cells, training=training)
             look = look or self._look(model, asked)
@@ -169,7 +170,7 @@ class BorrowedModel:
         look = Look(
             model,
             asked,
-            stand_ins,
+            stand_ins.copies,
             modules,
             stand_ins.weights(leaf for each in here for leaf in each.weights()),
             is_encoded_first,

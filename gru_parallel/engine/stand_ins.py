@@ -41,10 +41,9 @@ class StandIns:
         asked: what autocast asks for on each kind of device; None where it is off.
 
     Attributes:
-        are_lasting: whether another call can compute with the same ones, once they are renewed, if
-            the modules stay as they are: no weight is computed at each call, or is a copy on
-            another device.
-        copies: leaves in another type, each with its weight.
+        are_lasting: whether another call can compute with the same ones, if the modules stay as
+            they are: no weight is computed at each call, or is a copy on another device.
+        copies: leaves in another type, each with its weight; to be renewed at each call.
     """
 
     def __init__(self, asked: Mapping[str, torch.dtype | None]) -> None:
@@ -84,12 +83,6 @@ class StandIns:
         """Return the weights that leaves stand for."""
         # A tensor that is not a leaf, such as a state set by a hook, stands for itself.
         return [self._weights.get(leaf, leaf) for leaf in leaves]
-
-    def renew(self) -> None:
-        """Bring copies up to date with their weights, in the memory that they have."""
-        leaves, weights = zip(*self.copies, strict=True)
-        with torch.inference_mode(mode=False), torch.no_grad():
-            torch._foreach_copy_(leaves, weights)
 
     def _make(self, module: M, device_of: DeviceOf, shared: dict[nn.Module, nn.Module] | None) -> M:
         if shared is not None and module in shared:

@@ -70,6 +70,18 @@ class GRUsAsAsked(TorchFunctionMode):
             return torch._VF.gru(*inputs, weights, *args[place + 1 :])  # type: ignore[call-overload]
 
 
+def renew(copies: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Bring copies in another type up to date, in the memory that they have.
+
+    Args:
+        copies: each with the weight that it is of.
+    """
+    if copies:
+        leaves, weights = zip(*copies, strict=True)
+        with torch.inference_mode(mode=False), torch.no_grad():
+            torch._foreach_copy_(leaves, weights)
+
+
 def flatten(rnn: nn.RNNBase, weights: Sequence[Tensor]) -> None:
     """Put recurrent weights into one piece of memory, in place, where cuDNN is to read them.
 

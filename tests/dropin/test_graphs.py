@@ -153,3 +153,20 @@ def test_calls_under_autocast_replay_with_copies_that_follow_the_weights() -> No
         found.append(results)
     assert_equal(*found)
     assert is_replayed(gru)
+
+
+def test_under_autocast_calls_that_overlap_keep_the_weights_that_they_had() -> None:
+    found = []
+    for gru in pair(dtype=torch.float32):
+        inputs = [make_x(seed=seed, dtype=torch.float32).requires_grad_() for seed in range(4)]
+        outputs = []
+        for x in inputs:
+            with torch.autocast("cpu", torch.bfloat16):
+                outputs.append(gru(x)[0].float())
+            with torch.no_grad():
+                for weight in gru.parameters():
+                    weight.mul_(0.9)
+        for y in outputs[::-1]:
+            y.square().sum().backward()
+        found.append([*(y.detach() for y in outputs), *(x.grad for x in inputs)])
+    assert_equal(*found)

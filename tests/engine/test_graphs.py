@@ -17,7 +17,7 @@ from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
 from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.stage.cpu_recorder import CPURecorder, CPURecording
-from tests.builders import HIDDEN, MSE, N_CHANNELS, build_model, make_batch, make_plan
+from tests.builders import HIDDEN, MSE, N_CHANNELS, SMALL_MSE, build_model, make_batch, make_plan
 
 N_STEPS = 5
 
@@ -113,6 +113,30 @@ def test_models_of_every_kind(options: dict[str, Any]) -> None:
 )
 def test_every_schedule_and_cut(plan: dict[str, Any]) -> None:
     assert_same(*both({"dropout": 0.2}, plan))
+
+
+@pytest.mark.parametrize("options", [{}, {"h_0": "learned", "dropout": 0.3}], ids=str)
+def test_under_autocast_weights_are_read_anew(options: dict[str, Any]) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_same(*both(options | {"dtype": torch.float32}, PLAN))
+
+
+def test_a_scale_of_the_loss_that_changes_is_used() -> None:
+    found = []
+    for wanted in (False, True):
+        model = build_model(dtype=torch.float32)
+        results = []
+        with ThreadEngine(model, make_plan(**PLAN), SMALL_MSE, graphs=wanted) as engine:
+            for exponent in (18, 18, 18, 19, 19, 19):
+                engine.loss_scale = 2.0**exponent
+                with torch.autocast("cpu", torch.float16):
+                    loss = engine.train_step(Windows(*make_batch(dtype=torch.float32)))
+                model.zero_grad()
+                loss.backward()
+                results += [p.grad.clone() for p in model.parameters() if p.grad is not None]
+            assert not wanted or reason(engine) is None
+        found.append(results)
+    assert_same(*found)
 
 
 def test_gradients_of_what_comes_in() -> None:
