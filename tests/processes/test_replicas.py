@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gru_parallel.engine.stages import make_stages, modules_of_stages
-from gru_parallel.processes.replicas import Replicas
+from gru_parallel.processes.replicas import Replicas, _in_a_row, _taken_apart
 from gru_parallel.ranks import Ranks
 from gru_parallel.stage.stage import Stage
 from tests.builders import build_model, make_plan
@@ -161,3 +161,19 @@ def test_one_replica_alone_adds_nothing_up(
     replicas_of(stages, None).add(stages[-1], gradients_of(stages, 2)[2])
 
     assert begun == {1: [], 2: []}
+
+
+def test_weights_of_16_bits_are_added_up_in_float32_whatever_a_replica_has_found() -> None:
+    # 256 + 1 is 256 in bfloat16.
+    weights = [torch.zeros(3, dtype=torch.bfloat16), torch.zeros(2, 2)]
+    found: list[Gradients] = [[torch.full((3,), 256.0), None], [torch.ones(3), None], [None, None]]
+
+    rows = [_in_a_row(weights, gradients, 2) for gradients in found]
+
+    assert {tuple((row.dtype, row.numel()) for row in each) for each in rows} == {
+        ((torch.float32, 10),)
+    }
+    total = _taken_apart(weights, [sum(each, torch.zeros(10)) for each in zip(*rows, strict=True)])
+    assert total[0] is not None
+    assert total[0].tolist() == [257.0] * 3
+    assert total[1] is None
