@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from gru_parallel.engine import borrowed_model, context
 from gru_parallel.engine.context import CallerContext, autocast_of
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
@@ -194,12 +195,27 @@ def test_stages_on_all_kinds_of_device_follow_the_one_kind_that_is_cast(kind: st
     with autocast_on(kind, torch.bfloat16):
         both = autocast_of([CUDA, CPU])
         alone = autocast_of([CUDA])
-        context = CallerContext.capture([CPU])
+        captured = CallerContext.capture([CPU])
 
     assert both == {"cpu": torch.bfloat16, "cuda": torch.bfloat16}
     # Where nothing runs on the kind that is cast, nothing is cast.
     assert alone == {"cuda": torch.bfloat16 if kind == "cuda" else None}
-    assert context.autocast == {"cpu": torch.bfloat16 if kind == "cpu" else None}
+    assert captured.autocast == {"cpu": torch.bfloat16 if kind == "cpu" else None}
+
+
+def test_a_stage_computes_in_the_type_of_the_others_where_its_own_kind_is_not_cast(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As on a CPU behind a GPU, with autocast on for the GPU.
+    for module in (context, borrowed_model):
+        monkeypatch.setattr(module, "autocast_of", lambda _: {"cpu": torch.bfloat16})
+    model = build_model(dtype=torch.float32)
+    with make_engine(model) as engine, refuse_what_cudnn_refuses() as calls:
+        step(engine, enabled=False)
+        predictions = engine.predict(Windows(make_batch(dtype=torch.float32)[0]))
+
+    assert {call.dtype for call in calls} == {predictions.dtype} == {torch.bfloat16}
+    assert {g.dtype for g in gradients_of(model).values() if g is not None} == {torch.float32}
 
 
 def test_kinds_with_types_of_their_own_keep_them() -> None:
