@@ -201,6 +201,7 @@ def test_under_autocast_a_loop_runs_as_with_nn_gru_under_autocast(
         assert_same(losses, expected, tolerance=2**-6)
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("cut", ["in one piece", "two devices"])
 def test_the_casts_of_autocast_do_not_pile_up(cut: str) -> None:
     model = make_model(CUTS[cut], dtype=torch.float32)
