@@ -10,6 +10,10 @@ HEAD_TASKS = {"window": "window", "every_step": "every_step"}
 """From the name of each head, model.head, to what it predicts: `WindowShape.task`."""
 
 
+AUTO = "auto"
+"""Leaves a choice to the planner: placement.device_map, schedule.n_chunks."""
+
+
 def meant(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the known name that is nearest to an unknown one; None where none is near."""
     return next(iter(get_close_matches(str(name), list(known), n=1, cutoff=cutoff)), None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from gru_parallel.choices import POLICIES
+from gru_parallel.choices import AUTO, POLICIES
 from gru_parallel.errors import UsageError
 
 
@@ -87,6 +87,13 @@ _SHARE = Rule(
 _TIME = "days, hours, minutes and seconds, 00:02:30:00 or {hours: 2, minutes: 30}"
 
 Count = Annotated[int, AT_LEAST_1]
+Chunks = Annotated[
+    Any,
+    Rule(
+        f"is not a number of chunks; use a whole number of at least 1, or {AUTO}.",
+        lambda v: v == AUTO or (isinstance(v, int) and not isinstance(v, bool) and v >= 1),
+    ),
+]
 PartOfBatches = Annotated[int | float, AT_LEAST_0, _SHARE]
 RunLength = Annotated[
     int, Rule("is not a length; use at least 1, or -1 for no limit.", lambda v: v == -1 or v >= 1)

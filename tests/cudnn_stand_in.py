@@ -17,16 +17,19 @@ class Call(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: torch.dtype
+    n_weights: int
 
 
 @contextmanager
-def refuse_what_cudnn_refuses() -> Iterator[list[Call]]:
+def refuse_what_cudnn_refuses(*, copies_weights: bool = False) -> Iterator[list[Call]]:
     """Have torch's GRU operator take only what it takes on a GPU; yields the calls.
 
-    Of these, a CPU minds none: x and h_0 that are no views, weights in one type with them and, in
-    16 bits, in one piece of memory, at least one time step, and training mode where there may be a
-    backward. And as on a GPU, what comes in under autocast is cast to float16, whatever type was
-    asked for.
+    Of these, a CPU minds none: x and h_0 that are no views, weights in one type with them and in
+    one piece of memory, at least one time step, and training mode where there may be a backward.
+    And as on a GPU, what comes in under autocast is cast to float16, whatever type was asked for.
+
+    Args:
+        copies_weights: whether weights that lie apart are taken, as cuDNN does with a warning.
     """
     calls: list[Call] = []
     gru: Callable[..., tuple[Tensor, Tensor]] = torch._VF.gru
@@ -47,27 +50,32 @@ def refuse_what_cudnn_refuses() -> Iterator[list[Call]]:
         assert x.shape[1 if batch_first else 0] > 0, "Expected sequence length to be larger than 0"
         if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
             half = [tensor.half() for tensor in tensors]
-            calls.append(Call(tuple(x.shape), torch.float16))
+            calls.append(Call(tuple(x.shape), torch.float16, len(weights)))
             with torch.autocast("cpu", enabled=False):
                 return gru(half[0], half[1], half[2:], *options)
         assert len({tensor.dtype for tensor in tensors}) == 1, "input and parameter types differ"
-        if x.dtype.itemsize == 2:
-            pieces = {weight.untyped_storage().data_ptr() for weight in weights}
-            assert len(pieces) == 1, "RNN module weights are not part of single contiguous chunk"
+        place = weights[0].untyped_storage().data_ptr()
+        for weight in weights if x.numel() > 0 and not copies_weights else ():
+            assert weight.data_ptr() == place, "weights are not part of single contiguous chunk"
+            place += weight.nbytes
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             assert train, "cudnn RNN backward can only be called in training mode"
         assert dropout == 0.0, "a dropout of cuDNN's own"
-        calls.append(Call(tuple(x.shape), x.dtype))
+        calls.append(Call(tuple(x.shape), x.dtype, len(weights)))
         return gru(x, h_0, weights, *options)
 
     with (
         patch.object(torch._VF, "gru", strict),
         patch.object(torch, "gru", strict),
-        patch.object(torch, "cudnn_is_acceptable", lambda tensor: tensor.numel() > 0),
+        patch.object(torch, "cudnn_is_acceptable", _is_acceptable),
         patch.object(torch, "_cudnn_rnn_flatten_weight", _put_in_a_row),
         patch.object(autocast, "get_cudnn_mode", lambda mode: mode),
     ):
         yield calls
+
+
+def _is_acceptable(tensor: Tensor) -> bool:
+    return tensor.numel() > 0 and not tensor.is_meta
 
 
 def _put_in_a_row(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gru_parallel.assembly.model_spec import model_spec
+from gru_parallel.choices import AUTO
 from gru_parallel.config.schema import Config
 from gru_parallel.engine.devices import (
     default_devices,
@@ -13,7 +16,13 @@ from gru_parallel.engine.devices import (
 from gru_parallel.placement import Cluster, Grid, Plan, block_costs
 from gru_parallel.placement.cost import input_bytes
 from gru_parallel.placement.device_map import has_numbers
-from gru_parallel.planning import Planned, check_reverse_devices, make_plan, plan_from_device_map
+from gru_parallel.planning import (
+    Planned,
+    check_reverse_devices,
+    default_chunks,
+    make_plan,
+    plan_from_device_map,
+)
 
 
 def build_plan(
@@ -42,14 +51,15 @@ def build_plan(
     # Of the replica with the most rows.
     sizes = data.input_length, -(-data.batch_size // config.data_parallel)
     costs = block_costs(spec, *sizes)
+    is_auto = schedule.n_chunks == AUTO
     grid = Grid(
         config.model.layers_per_block,
         schedule.name,
         schedule.n_micro_batches,
-        schedule.n_chunks,
+        1 if is_auto else schedule.n_chunks,
         schedule.truncate,
     )
-    if placement.device_map in (None, "auto"):
+    if placement.device_map in (None, AUTO):
         devices = default_devices() if n_ranks is None else devices_of_ranks(n_ranks)
         plan = make_plan(costs, devices, num_layers, grid)
     else:
@@ -65,6 +75,9 @@ def build_plan(
             check_exists=check_exists,
         )
         devices = plan.all_devices
+    if is_auto:
+        n_chunks = default_chunks(plan, data.input_length)
+        plan = replace(plan, grid=replace(grid, n_chunks=n_chunks))
     check_reverse_devices(plan, [block.bidirectional for block in spec.blocks])
     kept_inputs = input_bytes(spec, *sizes) if _replays(config, plan) else None
     return Planned(plan, costs, Cluster.of(devices), kept_inputs)

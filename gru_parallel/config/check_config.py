@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+from gru_parallel.choices import AUTO
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.errors import UsageError
 from gru_parallel.placement.grid import check_chunks
+from gru_parallel.planning.default_chunks import CPU_CHUNKS
 from gru_parallel.rules import as_written, one_per_block
 
 ADAM_EPS = 1e-8
@@ -82,11 +84,16 @@ def _check_carry(config: Config) -> None:
 def _check_grid(config: Config) -> None:
     schedule, data = config.schedule, config.data
     window = f"a window (data.input_length={data.input_length})"
-    check_chunks(schedule.n_chunks, data.input_length, window)
-    if schedule.truncate is not None and schedule.truncate >= schedule.n_chunks:
+    n_chunks = schedule.n_chunks
+    if n_chunks == AUTO:
+        # What it comes to where gradients are truncated.
+        n_chunks = min(CPU_CHUNKS, data.input_length)
+    check_chunks(n_chunks, data.input_length, window)
+    if schedule.truncate is not None and schedule.truncate >= n_chunks:
         raise UsageError(
-            f"schedule.truncate={schedule.truncate} cuts nothing: a window has schedule.n_chunks="
-            f"{schedule.n_chunks} chunks; use a smaller schedule.truncate, or leave it out."
+            f"schedule.truncate={schedule.truncate} cuts nothing: a window has {n_chunks} chunks"
+            f" (schedule.n_chunks={schedule.n_chunks}); use a smaller schedule.truncate, or leave"
+            " it out."
         )
     n_rows = data.batch_size // config.data_parallel
     if schedule.n_micro_batches > n_rows:

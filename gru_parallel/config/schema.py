@@ -13,6 +13,7 @@ from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.rules import (
     AT_LEAST_0,
     SEED,
+    Chunks,
     Count,
     Directions,
     Interval,
@@ -104,7 +105,7 @@ class ScheduleConfig:
 
     name: str
     n_micro_batches: Count
-    n_chunks: Count
+    n_chunks: Chunks
     truncate: Count | None
 
 

@@ -17,7 +17,8 @@ from gru_parallel.engine.inline import Inline
 from gru_parallel.engine.stages import lowered_schedule, make_stages
 from gru_parallel.engine.workers import Workers
 from gru_parallel.model import GRUStack, Windows
-from gru_parallel.model.autocast import computing_type, flatten, renew
+from gru_parallel.model.autocast import computing_type, renew
+from gru_parallel.model.flat_weights import compute_with, flatten_all
 from gru_parallel.model.private import make_private
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import Op, computed_only, segments_of
@@ -93,10 +94,6 @@ class BorrowedStack:
             bidirectional=gru.bidirectional,
             device="meta",
         )
-        for block in self._stack.gru_blocks:
-            for part in block.gru_parts:
-                # They compute with what they are lent.
-                part._parameters.clear()
         for module in self._stack.modules():
             make_private(module)
         blocks, states = self._stack.gru_blocks, self._stack.state_slices
@@ -145,6 +142,9 @@ class BorrowedStack:
             borrowed = self._borrow(weights, asked)
             if self._stack.training != training:
                 self._stack.train(training)
+            for gru in (gru for modules in borrowed.modules for gru in modules.grus):
+                # Those of joined blocks are no part of the stack.
+                gru.training = training
             spec = PassSpec(
                 Purpose.DIFFERENTIATE,
                 windows,
@@ -231,7 +231,7 @@ class BorrowedStack:
         if found is None:
             found = self._make_leaves(weights, asked)
         elif found is not self._borrowed[0]:
-            self._hand_over(found)
+            self._hand_over(found.leaves, found.modules)
         others = [other for other in kept if other is not found]
         self._borrowed = [found, *others][: 1 if self._graphs is None else N_BORROWED]
         renew(found.copies)
@@ -245,45 +245,37 @@ class BorrowedStack:
         copies: list[tuple[Tensor, Tensor]] = []
         for part, device in self._parts():
             lent = [next(rest) for _ in part._flat_weights_names]
-            placed = [_on(device, weight) for weight in lent]
+            placed = [_on(device, weight).detach() for weight in lent]
             types = [computing_type(p.dtype, asked[device.type]) for p in placed]
             # The first call may be a prediction in inference mode, and the next a training step.
             with torch.inference_mode(mode=False):
-                cast = [
-                    p if p.dtype == dtype else p.detach().to(dtype)
-                    for p, dtype in zip(placed, types, strict=True)
+                own = [
+                    p.to(dtype).requires_grad_(weight.requires_grad)
+                    for p, dtype, weight in zip(placed, types, lent, strict=True)
                 ]
-            # One piece of memory for each call of cuDNN, before anything shares it.
-            flatten(part, cast)
-            own = [
-                c.detach().requires_grad_(w.requires_grad) for c, w in zip(cast, lent, strict=True)
-            ]
             copies += [(o, w) for o, w in zip(own, lent, strict=True) if o.dtype != w.dtype]
             leaves += own
         # What a stage has worked out about its modules goes by the weights that they had.
-        found = Borrowed(
+        modules = [replace(stage.modules) for stage in self._stages]
+        self._hand_over(leaves, modules)
+        weight_of = dict(zip(leaves, weights, strict=True))
+        flatten_all((gru for each in modules for gru in each.grus), weight_of)
+        return Borrowed(
             asked,
             [weight if isinstance(weight, nn.Parameter) else None for weight in weights],
             [*map(_form, weights)],
             leaves,
             copies,
-            [replace(stage.modules) for stage in self._stages],
+            modules,
         )
-        self._hand_over(found)
-        return found
 
-    def _hand_over(self, borrowed: Borrowed) -> None:
+    def _hand_over(self, leaves: Sequence[Tensor], modules: Sequence[StageModules]) -> None:
         """Give the blocks their leaves."""
-        leaves = iter(borrowed.leaves)
+        rest = iter(leaves)
         for part, _ in self._parts():
-            names = part._flat_weights_names
-            part._flat_weights = [next(leaves) for _ in names]
-            for name, leaf in zip(names, part._flat_weights, strict=True):
-                setattr(part, name, leaf)
-            # Or else nn.GRU would think them new at its next call, and move them once more.
-            part._flat_weight_refs = [weakref.ref(getattr(part, name)) for name in names]
-        for stage, modules in zip(self._stages, borrowed.modules, strict=True):
-            stage.modules = modules
+            compute_with(part, [next(rest) for _ in part._flat_weights_names])
+        for stage, own in zip(self._stages, modules, strict=True):
+            stage.modules = own
 
     def _parts(self) -> Iterator[tuple[nn.GRU, torch.device]]:
         """Each part in the order of the layers, and the device that it belongs on."""

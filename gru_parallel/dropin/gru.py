@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from gru_parallel.choices import AUTO
 from gru_parallel.dropin.borrowed_stack import BorrowedStack
 from gru_parallel.dropin.differentiable import run
 from gru_parallel.engine.context import REMEDY, refuse_what_looks_inside
@@ -16,11 +17,13 @@ from gru_parallel.errors import UsageError, in_other_words
 from gru_parallel.model.autocast import GRUsAsAsked
 from gru_parallel.model.windows import Windows
 from gru_parallel.placement import Grid, ModelSpec, Plan, block_costs, cut_stack
-from gru_parallel.planning import check_reverse_devices, make_plan, plan_from_device_map
+from gru_parallel.planning import (
+    check_reverse_devices,
+    default_chunks,
+    make_plan,
+    plan_from_device_map,
+)
 from gru_parallel.schedule import SCHEDULES
-
-DEFAULT_CHUNKS = 8
-AUTO = "auto"
 
 _OWN_NAMES = {
     "placement.device_map": "device_map",
@@ -48,8 +51,8 @@ class GRU(nn.GRU):
             spreads the blocks over every accelerator, or over one logical CPU device per core. None
             stays where the parameters are, in the caller's own thread.
         n_micro_batches: slices of the batch.
-        n_chunks: slices of time; a shorter sequence is cut into its steps. 8 with a device map, 1
-            without.
+        n_chunks: slices of time; a shorter sequence is cut into its steps. By default 1 on one
+            accelerator or without a device map, as many as pay on several, 8 on CPUs.
         schedule: "gpipe", "one_f_one_b" or "naive": the order of the slices.
         graphs: whether calls are recorded as CUDA graphs and replayed; None where all stages are on
             CUDA devices. Weights must then not be changed between a forward and its backward.
@@ -90,13 +93,13 @@ class GRU(nn.GRU):
         self.blocks = blocks
         self.device_map = device_map
         self.n_micro_batches = n_micro_batches
-        if n_chunks is None:
-            n_chunks = 1 if device_map is None else DEFAULT_CHUNKS
-        self.n_chunks = n_chunks
+        self.n_chunks = 1 if n_chunks is None else n_chunks
         self.schedule = schedule
         self.graphs = graphs
         # A map that cannot work is an error here, not at the first call.
-        self._plan()
+        plan = self._plan()
+        if n_chunks is None and device_map is not None:
+            self.n_chunks = default_chunks(plan)
 
     @overload
     def forward(self, input: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]: ...

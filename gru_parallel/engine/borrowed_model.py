@@ -166,6 +166,7 @@ class BorrowedModel:
         for stage in self._own_stages:
             modules[stage.index] = stand_ins.of_stage(stage, modules[stage.index])
         here = [modules[stage.index] for stage in self._own_stages]
+        stand_ins.flatten(gru for each in here for gru in each.grus)
         parts = (part for each in here for top in each.all_modules for part in top.modules())
         look = Look(
             model,

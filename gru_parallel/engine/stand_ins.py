@@ -16,6 +16,7 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 from gru_parallel.errors import UsageError
 from gru_parallel.model import Block, has_forward_of
 from gru_parallel.model.autocast import computing_type, flatten
+from gru_parallel.model.flat_weights import flatten_all
 from gru_parallel.model.private import make_private
 from gru_parallel.stage.stage import Stage, StageModules
 
@@ -83,6 +84,10 @@ class StandIns:
         """Return the weights that leaves stand for."""
         # A tensor that is not a leaf, such as a state set by a hook, stands for itself.
         return [self._weights.get(leaf, leaf) for leaf in leaves]
+
+    def flatten(self, grus: Iterable[nn.GRU]) -> None:
+        """Put the weights of each recurrent call into one piece of memory, where it matters."""
+        flatten_all(grus, self._weights)
 
     def _make(self, module: M, device_of: DeviceOf, shared: dict[nn.Module, nn.Module] | None) -> M:
         if shared is not None and module in shared:

@@ -13,6 +13,7 @@ from gru_parallel.errors import UsageError
 from gru_parallel.model.bidirectional import BidirectionalBlock
 from gru_parallel.model.block import Block, GRUBlock
 from gru_parallel.model.dropout import DropoutKey
+from gru_parallel.model.flat_weights import flatten_all
 from gru_parallel.model.hidden import Start, entering
 from gru_parallel.model.nn_gru_names import names_of_stack
 from gru_parallel.model.ragged import BatchSizes
@@ -122,6 +123,9 @@ class GRUStack(nn.Module):
         start = start or Start(h_0)
         start.check(self.n_states, x.shape[1], self.hidden_size)
         start = start.for_rows(x.shape[1])
+        if not torch.compiler.is_compiling():
+            # A pipeline may have put weights together with those of other blocks.
+            flatten_all((part for block in self.gru_blocks for part in block.gru_parts), {})
         states: list[Tensor] = []
         everything = slice(None)
         for block, states_of_block in zip(self.gru_blocks, self.state_slices, strict=True):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import cast
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gru_parallel.model import Block
 from gru_parallel.model.autocast import flatten
 from gru_parallel.model.head import Head
+from gru_parallel.stage.joined_blocks import joined
 from gru_parallel.stage.lane import Lane
 from gru_parallel.stage.own_code import has_own_forward
 from gru_parallel.stage.second_device import SecondDevice
@@ -24,8 +25,8 @@ class BlockGroup:
     """Consecutive blocks of a stage that run as one section.
 
     Attributes:
-        blocks: a bidirectional one is alone; one that starts from the h_n of the block before is
-            the first.
+        blocks: that are called: a bidirectional one is alone; one that starts from the h_n of the
+            block before is the first.
         slices: for each block, which states of the stage are its own.
         weights: what the blocks are trained by.
         is_own: whether a block computes by a class of the caller's own.
@@ -84,18 +85,28 @@ class StageModules:
             else:
                 groups.append([block])
         after = [*(group[0].h_0 == "previous" for group in groups[1:]), self.gives_state]
-        ends = accumulate((block.n_states for block in self.blocks), initial=0)
+        are_own = [any(map(has_own_forward, group)) for group in groups]
+        called = [
+            tuple(group) if is_own else joined(group, last_alone=gives_state)
+            for group, is_own, gives_state in zip(groups, are_own, after, strict=True)
+        ]
+        ends = accumulate((block.n_states for block in chain(*called)), initial=0)
         slices = iter([slice(first, stop) for first, stop in pairwise(ends)])
         return tuple(
             BlockGroup(
-                tuple(group),
-                tuple(next(slices) for _ in group),
-                [weight for block in group for weight in block.weights()],
-                any(map(has_own_forward, group)),
+                blocks,
+                tuple(next(slices) for _ in blocks),
+                [weight for block in blocks for weight in block.weights()],
+                is_own,
                 gives_state,
             )
-            for group, gives_state in zip(groups, after, strict=True)
+            for blocks, is_own, gives_state in zip(called, are_own, after, strict=True)
         )
+
+    @property
+    def grus(self) -> Iterator[nn.GRU]:
+        """Each `nn.GRU` that is called."""
+        return (gru for group in self.groups for block in group.blocks for gru in block.gru_parts)
 
     @property
     def all_modules(self) -> list[nn.Module]:

@@ -72,6 +72,7 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["model.hidden_size=1000000"],
         ["model.hidden_size=1000000", "TiB of weights", "of memory"],
     ),
+    "chunks by a word": (["schedule.n_chunks=many"], ["schedule.n_chunks=many", "or auto"]),
     "zero chunks": (["schedule.n_chunks=0"], ["schedule.n_chunks=0", "at least 1"]),
     "no micro-batch": (["schedule.n_micro_batches=-1"], ["schedule.n_micro_batches=-1", "least 1"]),
     "an empty batch": (["data.batch_size=0"], ["data.batch_size=0", "at least 1"]),

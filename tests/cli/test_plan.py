@@ -55,6 +55,25 @@ def test_a_plan_shows_the_settings_it_was_made_with(plan_command: RunCommand) ->
     assert small.out != large.out
 
 
+@pytest.mark.parametrize(
+    ("settings", "n_chunks"),
+    [
+        ([], "8 chunks"),
+        (["data.input_length=5"], "5 chunks"),
+        (["placement.device_map=[cuda:0,cuda:0,cuda:0,cuda:0]"], "1 chunk "),
+        (["placement.device_map=[cuda:0,cuda:1,cuda:2,cuda:3]"], "14 chunks"),
+        (["placement.device_map={0-1: cuda:0, 2-3: cuda:1}", "schedule.truncate=2"], "8 chunks"),
+    ],
+)
+def test_the_plan_chooses_the_chunks(
+    settings: list[str], n_chunks: str, plan_command: RunCommand
+) -> None:
+    ended = plan_command("data.input_length=32", "schedule.n_chunks=auto", *settings)
+
+    assert ended.status == 0, ended.err
+    assert f"1 micro-batch x {n_chunks}" in ended.out
+
+
 def test_planning_as_a_process_of_its_own(command: Command, tmp_path: Path) -> None:
     result = command("plan", ["placement.device_map=[cuda:0,cuda:0,cuda:1,cuda:1]"])
 

@@ -13,6 +13,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.nn.utils.parametrizations import weight_norm
 
 from gru_parallel import GRU
+from gru_parallel.dropin import gru as module
 from tests.dropin.twins import (
     CUTS,
     TWO_CPUS,
@@ -301,6 +302,26 @@ def test_it_is_an_nn_gru_and_looks_like_one() -> None:
     assert_same(ours.all_weights, plain.all_weights)
     assert repr(ours).startswith(repr(plain)[:-1])
     assert "device_map=['cpu:0', 'cpu:1'], n_micro_batches=1, n_chunks=3" in repr(ours)
+
+
+@pytest.mark.parametrize(
+    ("device_map", "n_chunks"),
+    [
+        (None, 1),
+        (["cpu:0", "cpu:1"], 8),
+        (["cuda:0", "cuda:0"], 1),
+        (["cuda:0", "cuda:1"], 8),
+        ("auto", 1),
+    ],
+)
+def test_the_devices_decide_how_many_chunks_there_are(
+    device_map: Any, n_chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = ("cuda:0", "cuda:1")
+    monkeypatch.setattr(module, "existing_devices", lambda: (*gpus, "cpu:0", "cpu:1"))
+    monkeypatch.setattr(module, "default_devices", lambda: gpus[:1])
+    assert GRU(3, 4, 2, device_map=device_map).n_chunks == n_chunks
+    assert GRU(3, 4, 2, device_map=device_map, n_chunks=3).n_chunks == 3
 
 
 def test_a_weight_laid_out_anew_in_the_same_memory_is_seen() -> None:
