@@ -7,6 +7,7 @@ of a small run.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,36 @@ from hydra.types import RunMode
 _OF_THE_PACKAGE = {"hydra", "main", "schema"}
 """Where configs come from unless a test has a folder of its own, whose files may change."""
 
-_LOADED: dict[tuple[object, ...], bytes] = {}
-"""Configs by name and by where they come from."""
+_KEPT: dict[tuple[object, ...], bytes] = {}
+"""Configs, one by one and put together, by what they were made of."""
 
 
 def load_configs_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have each config of conf/ loaded once for all tests."""
+    """Have each config of conf/, and each choice of them, put together once for all tests.
+
+    What is left to do for a command are its own values.
+    """
     load = ConfigRepository.load_config
+    compose = ConfigLoaderImpl._compose_config_from_defaults_list
 
     def load_once(repository: ConfigRepository, config_path: str) -> Any:
-        sources = repository.get_sources()
-        if {source.provider for source in sources} != _OF_THE_PACKAGE:
-            return load(repository, config_path)
-        key = (config_path, *(source.path for source in sources))
-        if key not in _LOADED:
-            _LOADED[key] = pickle.dumps(load(repository, config_path))
-        return pickle.loads(_LOADED[key])
+        return _once(repository, (config_path,), lambda: load(repository, config_path))
+
+    def compose_once(loader: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> Any:
+        return _once(repo, tuple(map(repr, defaults)), lambda: compose(loader, defaults, repo))
 
     monkeypatch.setattr(ConfigRepository, "load_config", load_once)
+    monkeypatch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose_once)
+
+
+def _once(repository: Any, what: tuple[str, ...], make: Callable[[], Any]) -> Any:
+    sources = repository.get_sources()
+    if {source.provider for source in sources} != _OF_THE_PACKAGE:
+        return make()
+    key = (what, *(source.path for source in sources))
+    if key not in _KEPT:
+        _KEPT[key] = pickle.dumps(make())
+    return pickle.loads(_KEPT[key])
 
 
 def compose_once(monkeypatch: pytest.MonkeyPatch) -> None:
