@@ -248,11 +248,10 @@ def batch_on(shape: Shape, dtype: torch.dtype, first: str, last: str) -> tuple[T
 
 
 def check_replayed(engine: ThreadEngine | None) -> None:
-    """Check that an engine that uses graphs replayed its last call.
+    """Check that an engine that is to use graphs replayed its last call.
 
     Raises:
         RuntimeError: it ran without graphs.
     """
-    graphs = None if engine is None else engine._graphs
-    if graphs is not None and graphs.why_not is not None:
-        raise RuntimeError(f"it ran without graphs: {graphs.why_not}")
+    if engine is not None and engine.why_not_replayed is not None:
+        raise RuntimeError(f"it ran without graphs: {engine.why_not_replayed}")

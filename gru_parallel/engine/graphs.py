@@ -8,11 +8,13 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product, starmap
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gru_parallel.engine.context import modes_of_this_thread
+from gru_parallel.engine.tf32 import uses_tf32
 from gru_parallel.errors import UsageError
 from gru_parallel.schedule import Action, Cell, Op
 from gru_parallel.stage.own_code import foreign_code
@@ -126,6 +128,7 @@ class Graphs:
         self._recorded: list[Recorded] = []
         self._n_calls: dict[object, int] = {}
         self._failure: str | None = None
+        self._said: set[str] = set()
         self.why_not: str | None = None
 
     def passes(
@@ -203,11 +206,7 @@ class Graphs:
             self._failure = f"recording a call failed: {type(error).__name__}: {error}"
             self.why_not = self._failure
             self.forget()
-            warnings.warn(
-                f"The engine goes on without CUDA graphs, which are faster: {self._failure}",
-                RuntimeWarning,
-                stacklevel=6,
-            )
+            self._say(f"The engine goes on without CUDA graphs, which are faster: {self._failure}")
             return None
         for each in passes:
             each.is_recorded = True
@@ -250,6 +249,7 @@ class Graphs:
         windows, cells = spec.windows, spec.cells
         tensors = [windows.x, windows.y, windows.h_0]
         tensors += [stage.carried.get(spec.purpose.value) for stage in self._stages]
+        products: Any = torch.backends.cuda.matmul
         types = sorted({"cpu", *(stage.lane.device.type for stage in self._stages)})
         return (
             spec.purpose,
@@ -259,6 +259,7 @@ class Graphs:
             (spec.loss, spec.n_elements, spec.loss_scale, spec.first_micro_batch),
             (spec.wants_dx, spec.wants_dy),
             tuple((torch.is_autocast_enabled(t), torch.get_autocast_dtype(t)) for t in types),
+            (torch.backends.cudnn.enabled, uses_tf32(), products.fp32_precision),
             torch.is_inference_mode_enabled(),
             tuple(id(stage.modules) for stage in self._stages),
             tuple(block.training for stage in self._stages for block in stage.modules.blocks),
@@ -279,9 +280,20 @@ class Graphs:
             return "a weight is computed at each call, or lies elsewhere, or a module has hooks"
         tops = (module for modules in here for module in modules.all_modules)
         foreign = None if self._wanted else foreign_code(tops, spec.loss)
-        if foreign is not None:
-            return f"{foreign} may do what a replay would leave out; engine.graphs=true trusts it"
-        return None
+        if foreign is None:
+            return None
+        why_not = f"{foreign} may do what a replay would leave out"
+        self._say(
+            f"The engine goes without CUDA graphs, which are faster: {why_not}. If its forward does"
+            " the same at each call, use engine.graphs=true (graphs=True), else false."
+        )
+        return why_not
+
+    def _say(self, what: str) -> None:
+        """Warn, once."""
+        if what not in self._said:
+            self._said.add(what)
+            warnings.warn(what, RuntimeWarning, stacklevel=7)
 
 
 def graphs_for(

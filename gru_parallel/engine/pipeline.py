@@ -214,6 +214,11 @@ class PipelineEngine:
             passes = self._run(replace(spec, seed=self.seed, step=step))
             return next((each.stage.index for each in passes if not each.finite), None)
 
+    @property
+    def why_not_replayed(self) -> str | None:
+        """Why the last call was not replayed from CUDA graphs, as a clause; None if it was."""
+        return "graphs are off" if self._graphs is None else self._graphs.why_not
+
     def collect(self, predictions: Tensor) -> Tensor:
         """Return the predictions of all rows; see `Engine`."""
         return predictions

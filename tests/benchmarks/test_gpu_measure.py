@@ -60,10 +60,10 @@ def test_a_case_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_case_that_was_to_be_replayed_and_was_not_fails() -> None:
-    engine = SimpleNamespace(_graphs=SimpleNamespace(why_not="a hook"))
+    engine = SimpleNamespace(why_not_replayed="a hook")
     with pytest.raises(RuntimeError, match="it ran without graphs: a hook"):
         check_replayed(engine)  # type: ignore[arg-type]  # a stand-in
-    engine._graphs.why_not = None
+    engine.why_not_replayed = None
     check_replayed(engine)  # type: ignore[arg-type]  # a stand-in
 
 

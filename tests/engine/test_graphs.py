@@ -29,8 +29,7 @@ def from_the_second_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def reason(engine: PipelineEngine) -> str | None:
     """Why the last call was not replayed; None if it was."""
-    assert engine._graphs is not None
-    return engine._graphs.why_not
+    return engine.why_not_replayed
 
 
 def n_recorded(engine: PipelineEngine) -> int:
@@ -269,12 +268,15 @@ def by_default_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("by_default_on_the_cpu")
 def test_code_of_the_users_own_is_not_recorded_by_default() -> None:
     with ThreadEngine(with_waiting_encoder(), make_plan(**PLAN), MSE) as engine:
-        train(engine)
-        assert "Waiting may do what a replay would leave out" in str(reason(engine))
+        with pytest.warns(RuntimeWarning, match="use engine.graphs=true") as said:
+            train(engine)
+        assert len(said) == 1
+        assert "Waiting may do what a replay would leave out" in str(engine.why_not_replayed)
     loss = SumLoss("mine", MSE.total, MSE.count)
     with ThreadEngine(build_model(), make_plan(**PLAN), loss) as engine:
-        engine.train_step(Windows(*make_batch()))
-        assert "The loss mine" in str(reason(engine))
+        with pytest.warns(RuntimeWarning, match="The loss mine"):
+            engine.train_step(Windows(*make_batch()))
+        assert "The loss mine" in str(engine.why_not_replayed)
 
 
 @pytest.mark.usefixtures("by_default_on_the_cpu")
@@ -331,7 +333,7 @@ def test_what_watches_operations_sees_all_of_them() -> None:
     assert counts[2] > 0
 
 
-def test_each_action_is_one_replay_and_a_step_allocates_no_more() -> None:
+def test_each_action_is_one_replay_and_a_step_keeps_no_more_than_the_one_before() -> None:
     replayed: list[None] = []
     replay = CPURecording.replay
 
@@ -343,12 +345,14 @@ def test_each_action_is_one_replay_and_a_step_allocates_no_more() -> None:
         patch.object(CPURecording, "replay", counted),
         ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True) as engine,
     ):
-        for step in range(2):
+        n_tensors = []
+        for step in range(5):
+            replayed.clear()
             engine.train_step(Windows(*make_batch()), step)
-        replayed.clear()
-        engine.train_step(Windows(*make_batch()), 2)
+            n_tensors.append(sum(isinstance(each, Tensor) for each in gc.get_objects()))
     # F and B of 2 x 3 cells on 2 stages.
     assert len(replayed) == 2 * 6 * 2
+    assert n_tensors[-1] == n_tensors[-3]
 
 
 def test_a_batch_is_not_kept_after_its_step() -> None:
