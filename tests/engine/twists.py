@@ -190,6 +190,31 @@ def frozen(model: StackModel, seen: Seen) -> None:
     model.head.linear.bias.requires_grad_(False)
 
 
+class MinimalGRU(nn.GRU):
+    """A core of another kind: a GRU with a single gate."""
+
+    stepwise = True
+
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Run one layer over a piece of a sequence."""
+        assert hx is not None
+        h, outputs = hx[0], []
+        for of_step in nn.functional.linear(x, self.weight_ih_l0, self.bias_ih_l0):
+            of_state = nn.functional.linear(h, self.weight_hh_l0, self.bias_hh_l0)
+            gate, new = (of_step + of_state).chunk(3, dim=-1)[1:]
+            h = torch.lerp(new.tanh(), h, gate.sigmoid())
+            outputs.append(h)
+        return torch.stack(outputs), h.unsqueeze(0)
+
+
+def core_of_ones_own(model: StackModel, seen: Seen) -> None:
+    for block in (1, 2):
+        old = part_of(model, block)
+        new = MinimalGRU(old.input_size, old.hidden_size).to(old.weight_ih_l0)
+        new.load_state_dict(old.state_dict())
+        model.gru.gru_blocks[block].parts[0] = new
+
+
 TWISTS: dict[str, Twist] = {
     twist.__name__: twist
     for twist in (
@@ -212,6 +237,7 @@ TWISTS: dict[str, Twist] = {
         shared_by_all,
         shared_by_ends,
         frozen,
+        core_of_ones_own,
     )
 }
 ACROSS_STAGES = ("shared_by_all", "shared_by_ends")
