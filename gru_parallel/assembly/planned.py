@@ -13,6 +13,7 @@ from gru_parallel.engine.devices import (
     existing_devices,
     existing_devices_of_ranks,
 )
+from gru_parallel.errors import UsageError
 from gru_parallel.placement import Cluster, Grid, Plan, block_costs
 from gru_parallel.placement.cost import input_bytes
 from gru_parallel.placement.device_map import has_numbers
@@ -84,7 +85,17 @@ def build_plan(
 
 
 def _replays(config: Config, plan: Plan) -> bool:
-    """Whether an engine with this plan records its steps and replays them."""
+    """Whether an engine with this plan records its steps and replays them.
+
+    Raises:
+        UsageError: it is to, and a stage has a second device.
+    """
+    second = next((s.device_text for s in plan.stages if s.reverse_device is not None), None)
+    if config.engine.graphs is True and second is not None:
+        raise UsageError(
+            f"engine.graphs=true does not go with the second device of {second}, whose thread works"
+            " beside its stage; use engine.graphs=auto, or one device for each block."
+        )
     if config.engine.graphs == "auto":
         return all(device.startswith("cuda") for device in plan.all_devices)
     return bool(config.engine.graphs)

@@ -155,6 +155,15 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["placement.device_map=[cpu:0+cpu:1,cpu:2,cpu:2,cpu:2]"],
         ["placement.device_map", "block 0", "cpu:0+cpu:1", "model.bidirectional"],
     ),
+    "neither with graphs nor without": (["engine.graphs=maybe"], ["engine.graphs=maybe", "auto"]),
+    "graphs of a stage on two devices": (
+        [
+            "engine.graphs=true",
+            "model.bidirectional=true",
+            "placement.device_map=[cpu:0+cpu:1,cpu:0+cpu:1,cpu:2+cpu:3,cpu:2+cpu:3]",
+        ],
+        ["engine.graphs=true", "cpu:0+cpu:1", "engine.graphs=auto"],
+    ),
     "a device that does not exist": (
         ["placement.device_map=[cuda:7,cuda:7,cpu:0,cpu:0]"],
         ["placement.device_map=", "cuda:7", "cpu:0"],
