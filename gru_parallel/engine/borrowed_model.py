@@ -224,7 +224,12 @@ def _contents_of(part: nn.Module) -> list[object]:
         part._backward_pre_hooks,
         *(vars(weight) for weight in part._parameters.values() if weight is not None),
     ]
-    return [kind, kind.forward, *(each for d in found for pair in d.items() for each in pair)]
+    contents: list[object] = [kind, kind.forward]
+    for each in found:
+        # At every call: so not one by one.
+        contents += each.keys()
+        contents += each.values()
+    return contents
 
 
 def _form_of(weight: Tensor) -> tuple[object, ...]:
