@@ -41,7 +41,7 @@ class Look:
         is_encoded_first: whether the encoder runs on whole batches, before the pipeline.
         is_watched: whether hooks for the calls of all modules were there.
         contents: of each module, stand-ins included: a forward may set an attribute.
-        forms: of each weight.
+        forms: of each weight and buffer.
         cuts: that the model was checked for.
     """
 
@@ -177,7 +177,7 @@ class BorrowedModel:
             is_encoded_first,
             _has_any_global_hook(),
             [(part, _contents_of(part)) for part in (*model.modules(), *parts)],
-            [(weight, _form_of(weight)) for weight in model.parameters()],
+            [(each, _form_of(each)) for each in (*model.parameters(), *model.buffers())],
             set(),
         )
         # Others may hold weights that the model no longer has.
@@ -217,6 +217,7 @@ def _contents_of(part: nn.Module) -> list[object]:
     found: list[Mapping[Any, object]] = [
         vars(part),
         part._parameters,
+        part._buffers,
         part._modules,
         part._forward_hooks,
         part._forward_pre_hooks,

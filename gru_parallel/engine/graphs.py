@@ -213,6 +213,9 @@ class Graphs:
         return Recorded(kind, [stage.modules for stage in self._stages], passes, [])
 
     def _recording_passes(self, spec: PassSpec) -> list[RecordedPass]:
+        if not self._recorded:
+            # A pool ends with the last of its graphs, and cannot be used again.
+            self._recorders.clear()
         rooms = {stage.index: self._rooms(stage, spec) for stage in self._stages}
         passes = []
         for stage in self._stages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -80,7 +81,12 @@ class RecordedKey(DropoutKey):
 
     def mask(self, y: Tensor, layer: int, keep: float) -> Tensor:
         """Make room for a mask; see `DropoutKey`."""
-        tensor = torch.empty_like(y, requires_grad=False)
+        # Drawn before a replay, it must not lie where the replay itself puts something before it
+        # comes to the mask, as memory that is allocated while recording may. So another thread
+        # allocates it, which records nothing.
+        with ThreadPoolExecutor(1) as outside:
+            room = outside.submit(torch.empty_like, y.detach(), requires_grad=False)
+        tensor = room.result()
         key = DropoutKey(self.seed, self.step, self.micro_batch, self.chunk)
         self.masks.append(Mask(tensor, key, layer, keep))
         return tensor

@@ -7,6 +7,7 @@ read before a replay, and what waits for a result or draws from a generator is r
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -42,6 +43,12 @@ class Call:
         known = {_memory(t) for t in _tensors((args, kwargs))}
         self.made = [None if _memory(t) in known else _apart(t) for t in _tensors(made)]
 
+    def spoil(self) -> None:
+        """Fill what it gave out with NaN."""
+        for tensor in self.made:
+            if tensor is not None and tensor.is_floating_point():
+                tensor.fill_(torch.nan)
+
     def repeat(self) -> None:
         """Do it again, and put what it gives where the first result was."""
         if self._func.overloadpacket in _EMPTY:
@@ -64,6 +71,9 @@ class CPURecording:
     def replay(self) -> None:
         """Do the operations again; see `Recording`."""
         with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            # As if what comes early in a graph used the memory of what comes later.
+            for call in self._calls:
+                call.spoil()
             for call in self._calls:
                 call.repeat()
 
@@ -77,9 +87,12 @@ class CPURecorder:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._made: list[weakref.ref[CPURecording]] = []
 
     def record(self, work: Callable[[], None]) -> CPURecording:
         """See `Recorder`."""
+        if self._made and not any(made() is not None for made in self._made):
+            raise RuntimeError("All recordings are gone, and with them the pool of the recorder.")
         recorded = _Recorded()
         try:
             # Random numbers are drawn by the replays alone.
@@ -87,7 +100,9 @@ class CPURecorder:
                 work()
         finally:
             recorded.undo()
-        return CPURecording(recorded.calls)
+        recording = CPURecording(recorded.calls)
+        self._made.append(weakref.ref(recording))
+        return recording
 
 
 class _Recorded(TorchDispatchMode):
@@ -125,9 +140,7 @@ class _Recorded(TorchDispatchMode):
             for whole, before in self._before.values():
                 whole.copy_(before)
             for call in self.calls:
-                for tensor in call.made:
-                    if tensor is not None and tensor.is_floating_point():
-                        tensor.fill_(torch.nan)
+                call.spoil()
 
 
 def _refuse(func: Any, arguments: Any) -> None:

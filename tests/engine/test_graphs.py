@@ -375,3 +375,39 @@ def test_closing_gives_back_what_was_recorded() -> None:
     train(engine, 3)
     assert n_recorded(engine) > 0
     engine.close()
+
+
+def replace_buffer(model: StackModel) -> None:
+    model.encoder.scale = torch.full_like(model.encoder.scale, 3.0)
+
+
+def move_buffer(model: StackModel) -> None:
+    model.encoder.scale.data = torch.full_like(model.encoder.scale, 3.0)
+
+
+class Scaling(nn.Linear):
+    """Multiplies by a buffer."""
+
+    stepwise = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale."""
+        return super().forward(x) * self.scale
+
+
+@pytest.mark.parametrize("change", [replace_buffer, move_buffer])
+def test_buffers_that_are_replaced_or_moved_are_noticed(change: Any) -> None:
+    found: list[list[Tensor]] = [[], []]
+    for results, wanted in zip(found, (False, True), strict=True):
+        model = build_model()
+        encoder = Scaling(N_CHANNELS, model.encoder.out_features).double()
+        encoder.load_state_dict(model.encoder.state_dict())
+        encoder.register_buffer("scale", torch.ones(1, dtype=torch.float64))
+        model.encoder = encoder
+        with ThreadEngine(model, make_plan(**PLAN), MSE, graphs=wanted) as engine:
+            for step in range(6):
+                if step == 3:
+                    change(model)
+                results.append(engine.train_step(Windows(*make_batch()), step).detach())
+            assert not wanted or reason(engine) is None
+    assert_same(*found)

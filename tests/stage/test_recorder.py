@@ -68,6 +68,23 @@ def test_backward_is_recorded_like_forward() -> None:
         assert torch.equal(found, wanted)
 
 
+def test_what_is_made_is_spoilt_before_each_replay_as_in_a_pool() -> None:
+    made: list[Tensor] = []
+    recording = CPURecorder(CPU).record(lambda: made.append(torch.empty(3)))
+    made[0].fill_(1.0)
+    recording.replay()
+    assert made[0].isnan().all()
+
+
+def test_a_recorder_ends_with_the_last_of_its_recordings() -> None:
+    recorder = CPURecorder(CPU)
+    first = recorder.record(lambda: None)
+    recorder.record(lambda: None)
+    del first
+    with pytest.raises(RuntimeError, match="the pool of the recorder"):
+        recorder.record(lambda: None)
+
+
 def test_what_waits_for_a_result_is_refused() -> None:
     x = torch.ones(3)
     for work in (lambda: x.sum().item(), lambda: bool((x > 0).all()), lambda: x[x > 0]):
