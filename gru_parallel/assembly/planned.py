@@ -15,7 +15,7 @@ from gru_parallel.engine.devices import (
 )
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Cluster, Grid, Plan, block_costs
-from gru_parallel.placement.cost import input_bytes
+from gru_parallel.placement.cost import input_bytes, mask_bytes
 from gru_parallel.placement.device_map import has_numbers
 from gru_parallel.planning import (
     Planned,
@@ -80,8 +80,10 @@ def build_plan(
         n_chunks = default_chunks(plan, data.input_length)
         plan = replace(plan, grid=replace(grid, n_chunks=n_chunks))
     check_reverse_devices(plan, [block.bidirectional for block in spec.blocks])
-    kept_inputs = input_bytes(spec, *sizes) if _replays(config, plan) else None
-    return Planned(plan, costs, Cluster.of(devices), kept_inputs)
+    if not _replays(config, plan):
+        return Planned(plan, costs, Cluster.of(devices))
+    masks = mask_bytes(spec, *sizes) if config.model.dropout > 0 else ()
+    return Planned(plan, costs, Cluster.of(devices), input_bytes(spec, *sizes), masks)
 
 
 def _replays(config: Config, plan: Plan) -> bool:
@@ -97,5 +99,6 @@ def _replays(config: Config, plan: Plan) -> bool:
             " beside its stage; use engine.graphs=auto, or one device for each block."
         )
     if config.engine.graphs == "auto":
-        return all(device.startswith("cuda") for device in plan.all_devices)
+        is_truncated = plan.grid.truncate is not None
+        return not is_truncated and all(device.startswith("cuda") for device in plan.all_devices)
     return bool(config.engine.graphs)

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product, starmap
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -194,8 +195,10 @@ class Graphs:
         self, kind: object, spec: PassSpec, record: Callable[[Passes], None]
     ) -> Recorded | None:
         """Record a call; where that fails, say so once and record none any more."""
-        # What is freed during a recording would have to be waited for.
+        # What is freed during a recording would have to be waited for, and what the allocator keeps
+        # from earlier calls is of no use to the pool.
         gc.collect()
+        torch.cuda.empty_cache()
         try:
             passes = self._recording_passes(spec)
             record(Passes(passes))
@@ -265,6 +268,8 @@ class Graphs:
             (torch.backends.cudnn.enabled, uses_tf32(), products.fp32_precision),
             torch.is_inference_mode_enabled(),
             tuple(id(stage.modules) for stage in self._stages),
+            # Libraries have handles of their own in each thread, made at its first calls.
+            get_ident() if self._overlap else None,
             tuple(block.training for stage in self._stages for block in stage.modules.blocks),
         )
 
@@ -276,6 +281,8 @@ class Graphs:
             return "such a call is rare"
         if spec.cells.lengths is not None:
             return "the lengths of a batch are those of no other"
+        if spec.segments.n_segments > 1 and not self._wanted:
+            return "truncation saves memory, which a recording would take"
         if modes_of_this_thread() or torch.is_anomaly_enabled() or _hooks_on_saved_tensors():
             return "something watches each operation, or each tensor that is kept for backward"
         here = [stage.modules for stage in self._stages]

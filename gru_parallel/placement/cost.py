@@ -112,6 +112,17 @@ def input_bytes(model: ModelSpec, n_steps: int, batch_size: int) -> tuple[int, .
     return tuple(n_rows * block.input_size * BYTES_PER_NUMBER for block in model.blocks)
 
 
+def mask_bytes(model: ModelSpec, n_steps: int, batch_size: int) -> tuple[int, ...]:
+    """Return the memory of each block's masks of dropout, one after each layer but the last."""
+    n_rows = n_steps * batch_size
+    n_masks = [len(block.layers) for block in model.blocks]
+    n_masks[-1] -= 1
+    return tuple(
+        n * n_rows * block.output_size * BYTES_PER_NUMBER
+        for n, block in zip(n_masks, model.blocks, strict=True)
+    )
+
+
 def block_costs(model: ModelSpec, n_steps: int, batch_size: int) -> tuple[LayerCost, ...]:
     """Estimate the cost of each block, the encoder's with the first and the head's with the last.
 

@@ -27,6 +27,7 @@ class Planned:
         cluster: the devices that could be used; those of the plan are among them.
         kept_inputs: for each block, the bytes of its inputs over the whole batch, if steps are
             recorded and replayed; None if they are not.
+        kept_masks: for each block, the bytes of its masks of dropout, likewise; () for none.
 
     Raises:
         ValueError: there is not one cost for each block.
@@ -38,6 +39,7 @@ class Planned:
     block_costs: Sequence[LayerCost]
     cluster: Cluster
     kept_inputs: Sequence[int] | None = None
+    kept_masks: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         if len(self.block_costs) != self.plan.n_blocks:
@@ -93,16 +95,18 @@ class Planned:
     def replay_bytes(self) -> tuple[int, ...]:
         """The memory that each stage needs besides, to replay recorded steps; 0 if it does not.
 
-        What comes in from both neighbours, of all cells, and a second copy of the gradients.
+        What comes from both neighbours and goes to them, of all cells, the masks of dropout, and a
+        second copy of the gradients.
         """
         if self.kept_inputs is None:
             return (0,) * self.plan.n_stages
         of_stages = [self.kept_inputs[stage.blocks.start] for stage in self.plan.stages]
-        from_next = [*of_stages[1:], 0]
-        return tuple(
-            forward + backward + cost.weight_bytes // COPIES_OF_A_PARAMETER
-            for forward, backward, cost in zip(of_stages, from_next, self.stage_costs, strict=True)
-        )
+        # Outputs and their gradients lie on both sides of a boundary; the batch on one.
+        before = [of_stages[0], *(2 * n_bytes for n_bytes in of_stages[1:])]
+        after = [*(2 * n_bytes for n_bytes in of_stages[1:]), 0]
+        masks = [sum(self.kept_masks[s.blocks.start : s.blocks.stop]) for s in self.plan.stages]
+        gradients = [cost.weight_bytes // COPIES_OF_A_PARAMETER for cost in self.stage_costs]
+        return tuple(map(sum, zip(before, after, masks, gradients, strict=True)))
 
     @property
     def held_shares(self) -> dict[int, tuple[float, float]]:

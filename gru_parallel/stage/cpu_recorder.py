@@ -152,6 +152,9 @@ def _refuse(func: Any, arguments: Any) -> None:
 
 def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
     """The tensors that an operation writes to."""
+    if func.overloadpacket is torch.ops.aten.native_batch_norm:
+        # Its schema does not say that it writes the running statistics.
+        yield from _tensors(args[3:5])
     for index, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             given = args[index] if index < len(args) else kwargs.get(argument.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from types import FunctionType
 
 from torch import nn
 
@@ -139,5 +140,9 @@ def foreign_code(modules: Iterable[nn.Module], loss: SumLoss | None) -> str | No
 
 
 def _is_ours(part: nn.Module) -> bool:
-    home = type(part).forward.__module__.partition(".")[0]
-    return home in ("torch", __name__.partition(".")[0]) and "forward" not in part.__dict__
+    # A function that a module was given may be anybody's, such as an activation.
+    functions = [each for each in vars(part).values() if isinstance(each, FunctionType)]
+    return all(each.__module__.partition(".")[0] in _OUR_HOMES for each in (type(part), *functions))
+
+
+_OUR_HOMES = ("torch", __name__.partition(".")[0])

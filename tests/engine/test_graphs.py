@@ -15,8 +15,9 @@ from gru_parallel.engine import graphs
 from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
-from gru_parallel.model import StackModel, SumLoss, Windows
+from gru_parallel.model import DropoutKey, GRUBlock, StackModel, SumLoss, Windows
 from gru_parallel.stage.cpu_recorder import CPURecorder, CPURecording
+from gru_parallel.stage.own_code import foreign_code
 from tests.builders import HIDDEN, MSE, N_CHANNELS, SMALL_MSE, build_model, make_batch, make_plan
 
 N_STEPS = 5
@@ -411,3 +412,34 @@ def test_buffers_that_are_replaced_or_moved_are_noticed(change: Any) -> None:
                 results.append(engine.train_step(Windows(*make_batch()), step).detach())
             assert not wanted or reason(engine) is None
     assert_same(*found)
+
+
+@pytest.mark.usefixtures("by_default_on_the_cpu")
+def test_truncation_goes_without_by_default() -> None:
+    with ThreadEngine(build_model(), make_plan(**PLAN, truncate=1), MSE) as engine:
+        engine.train_step(Windows(*make_batch()))
+        assert "truncation saves memory" in str(engine.why_not_replayed)
+
+
+class Dropping(GRUBlock):
+    """Drops by a rule of its own."""
+
+    def drop(self, y: Tensor, layer: int, key: DropoutKey | None) -> Tensor:
+        """Keep everything."""
+        return y
+
+
+class Calling(nn.Linear):
+    """Does something around its forward."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call."""
+        return super().__call__(*args, **kwargs)
+
+
+def test_code_of_the_users_own_is_found_wherever_it_is() -> None:
+    activation = nn.TransformerEncoderLayer(4, 2, activation=lambda x: x)
+    for module in (Dropping(3, 4), Calling(3, 4), nn.Sequential(activation)):
+        assert foreign_code([module], None) is not None
+    for module in (build_model(), nn.TransformerEncoderLayer(4, 2)):
+        assert foreign_code([module], None) is None

@@ -147,6 +147,16 @@ def test_replayed_steps_need_memory_for_what_comes_in_and_a_copy_of_the_gradient
     replayed = Planned(made, [cost] * 3, CLUSTER, kept_inputs=(10, 2000, 3000))
 
     assert eager.replay_bytes == (0, 0, 0)
-    assert replayed.replay_bytes == (10 + 2000 + 400, 2000 + 3000 + 400, 3000 + 400)
+    assert replayed.replay_bytes == (
+        10 + 2 * 2000 + 400,
+        2 * 2000 + 2 * 3000 + 400,
+        2 * 3000 + 400,
+    )
+    masked = replace(replayed, kept_masks=(7, 7, 0))
+    assert [m - r for m, r in zip(masked.replay_bytes, replayed.replay_bytes, strict=True)] == [
+        7,
+        7,
+        0,
+    ]
     added = zip(replayed.stage_memory_bytes, eager.stage_memory_bytes, strict=True)
     assert tuple(more - less for more, less in added) == replayed.replay_bytes

@@ -145,3 +145,11 @@ def test_the_allocator_hears_of_a_capture_that_failed(
         CUDARecorder(torch.device("cuda", 1)).record(work)
 
     assert told == [(1, "pool")]
+
+
+def test_running_statistics_are_written_by_replays_alone() -> None:
+    norm = nn.BatchNorm1d(3)
+    recording = CPURecorder(CPU).record(lambda: norm(torch.ones(4, 3)))
+    assert norm.running_mean.tolist() == [0, 0, 0]
+    recording.replay()
+    assert norm.running_mean.tolist() == pytest.approx([0.1] * 3)
