@@ -18,6 +18,7 @@ from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.model import StackModel, Windows
 from gru_parallel.placement import Plan
 from tests.builders import HIDDEN, build_model, make_batch, make_plan
+from tests.engine.twists import OF_RANKS, OF_REPLICAS
 
 LEARNING_RATE = 0.1
 SEED = 7
@@ -46,6 +47,7 @@ class Case:
         autocast: whether blocks run in bfloat16.
         graphs: whether ranks replay all calls but the first of a kind; what they are compared with
             never does.
+        measured: whether one step more is taken, and timed.
     """
 
     blocks: Sequence[int] = (2, 2)
@@ -61,6 +63,7 @@ class Case:
     frozen: str | None = None
     autocast: bool = False
     graphs: bool = False
+    measured: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -121,7 +124,8 @@ class Outcome:
     Attributes:
         numbers: see `train`.
         nonfinite: see `first_nonfinite_stages`.
-        actions: for each stage, what the measured times of a step are of.
+        actions: for each stage, what the measured times of a step are of; none for a case that is
+            not measured.
         n_rows: of the last batch.
     """
 
@@ -162,7 +166,7 @@ ONE_PIPELINE |= {
     "more micro-batches than rows": Case(grid=(9, 2), model=DROPOUT),
     "every step": Case(model={"every_step": True, **DROPOUT}),
     "every step, ragged": Case(model={"every_step": True, **DROPOUT}, lengths=RAGGED),
-    "given h_0": Case(model=DROPOUT, gives_h_0=True),
+    "given h_0, whole": Case(model=DROPOUT, gives_h_0=True),
     "carried": Case(model={**CARRY, **DROPOUT}, batch_sizes=(5, 3, 5)),
     "carried, ragged, alternating": Case(
         (1, 1, 1, 1), devices=ALTERNATING, model=CARRY, lengths=RAGGED, batch_sizes=(5, 3, 5)
@@ -183,10 +187,12 @@ ONE_PIPELINE |= {
     "two devices a stage": Case(
         devices=("cpu:0+cpu:2", "cpu:1+cpu:3"), model={"bidirectional": True, **DROPOUT}
     ),
-    "truncated": Case(grid=(2, 5), truncate=2, model=DROPOUT),
+    "truncated": Case(grid=(2, 5), truncate=2, model=DROPOUT, measured=True),
     "truncated at every chunk, ragged": Case(grid=(2, 4), truncate=1, lengths=RAGGED),
-    "alternating": Case((1, 1, 1, 1), devices=ALTERNATING, model=DROPOUT),
-    "alternating, naive": Case((1, 1, 1, 1), "naive", devices=ALTERNATING, model=DROPOUT),
+    "alternating": Case((1, 1, 1, 1), devices=ALTERNATING, model=DROPOUT, measured=True),
+    "alternating, naive": Case(
+        (1, 1, 1, 1), "naive", devices=ALTERNATING, model=DROPOUT, measured=True
+    ),
     "paired": Case((1, 1, 1, 1), "gpipe", (3, 4), devices=PAIRED, model=DROPOUT),
     "frozen first stage": Case(model=FLOAT32, frozen="gru.blocks.1."),
     "bfloat16": Case(model=FLOAT32, autocast=True),
@@ -212,12 +218,12 @@ FOUR_STAGES = {
 """Four ranks and one replica."""
 
 REPLICAS = {
-    "unequal shares": Case(shares=(3, 2), batch_sizes=(5, 5)),
+    "unequal shares": Case(shares=(3, 2), batch_sizes=(5, 5), measured=True),
     "unequal shares, ragged, every step": Case(
         shares=(1, 4), lengths=RAGGED, batch_sizes=(5, 5), model={"every_step": True}
     ),
     "float32": Case(shares=(3, 2), lengths=RAGGED, model=FLOAT32),
-    "a last batch without a row for one": Case(shares=(3, 2), batch_sizes=(5, 4, 2)),
+    "a last batch without a row for one": Case(shares=(3, 2), batch_sizes=(5, 4, 2), measured=True),
     "a first batch without a row for one": Case(
         shares=(3, 2), batch_sizes=(1, 5, 2), model={"every_step": True}
     ),
@@ -229,7 +235,7 @@ REPLICAS = {
     ),
     "given h_0": Case(shares=(2, 3), gives_h_0=True),
     "replayed": Case(shares=(3, 2), batch_sizes=(5, 5, 2, 5), model=CARRY, graphs=True),
-    "frozen": Case(shares=(3, 2), batch_sizes=(5, 2), frozen="gru.blocks.1."),
+    "frozen": Case(shares=(3, 2), batch_sizes=(5, 2), frozen="gru.blocks.1.", measured=True),
     "two stages a rank": Case(
         (1, 1, 1, 1), devices=ALTERNATING, shares=(3, 2), batch_sizes=(5, 2), model=PREVIOUS
     ),
@@ -287,6 +293,50 @@ CASES_OF_WORLD: dict[int, dict[str, Case]] = {
     4: FOUR_STAGES | REPLICAS | FOUR_REPLICAS | {"dropping": DROPPING},
     6: THREE_REPLICAS,
 }
+"""By the number of ranks."""
+
+LONG = frozenset(
+    {
+        # Each schedule is left with one shape, and each shape with one schedule.
+        "gpipe, 2 x 3, whole",
+        "gpipe, 5 x 7, ragged",
+        "one_f_one_b, 1 x 1, whole",
+        "one_f_one_b, 2 x 3, whole",
+        "naive, 1 x 1, whole",
+        "naive, 5 x 7, ragged",
+        # What each of these has alone, others have together.
+        "every step",
+        "given h_0, whole",
+        "carried",
+        "previous",
+        "previous, ragged",
+        "bidirectional",
+        "truncated at every chunk, ragged",
+        "alternating",
+        "paired",
+        "four stages, naive",
+        "unequal shares, ragged, every step",
+        "float32",
+        "a last batch without a row for one",
+        "carried, and a first batch without a row for one",
+        "four replicas, 1 + 3",
+        *THREE_REPLICAS,
+    }
+)
+"""Cases for `make test-long` alone."""
+
+TWISTS_OF_WORLD = {2: OF_RANKS, 4: OF_REPLICAS, 6: ()}
+ORDINARY_TWISTS = {
+    2: (
+        "hooks_on_the_accumulation",
+        "optimiser_inside_backward",
+        "spectral_norm",
+        "shared_in_a_stage",
+        "frozen",
+    ),
+    4: ("hooks_that_clamp", "weight_norm"),
+}
+"""The others are for `make test-long` alone; the threads engine is tried on all of them."""
 
 
 def train(case: Case, engine: Engine, model: StackModel, rows: slice = slice(None)) -> Numbers:

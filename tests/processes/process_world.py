@@ -2,8 +2,9 @@
 
     python -m tests.processes.process_world FOLDER [KIND]
 
-Each rank leaves what came out of each case in the folder. With a kind of device, `cpu` or `cuda`,
-it runs those cases alone that need no more than one of them for each rank.
+Each rank leaves what came out of each case in the folder. With the kind `long`, it runs the cases
+of `make test-long`, too. With a kind of device, `cpu` or `cuda`, it runs those cases alone that
+need no more than one of them for each rank.
 """
 
 from __future__ import annotations
@@ -30,13 +31,16 @@ from gru_parallel.ranks import Launch, Ranks, join
 from gru_parallel.schedule import Cell
 from tests.builders import MSE, build_model, make_batch, make_plan
 from tests.engine.patches import before_each_cell, failing_backward, failing_forward
-from tests.engine.twists import ACROSS_STAGES, OF_RANKS, OF_REPLICAS, Seen, twisted
+from tests.engine.twists import ACROSS_STAGES, Seen, twisted
 from tests.engine.twists import train as train_twisted
 from tests.processes.process_cases import (
     ALONE,
     CASES_OF_WORLD,
+    LONG,
+    ORDINARY_TWISTS,
     SEED,
     TERMS,
+    TWISTS_OF_WORLD,
     TWO_GPUS,
     Case,
     Outcome,
@@ -44,6 +48,7 @@ from tests.processes.process_cases import (
     path_of,
     train,
 )
+from tests.rank_groups import groups_end_here
 
 TIMEOUT_S = 20.0
 OVERLAP_WITHIN_S = 10.0
@@ -80,17 +85,22 @@ def run(case: Case, ranks: Ranks) -> Outcome:
     engine, rows = make_engine(case, ranks)
     with engine:
         numbers = train(case, engine, engine.model, rows)
-        engine.measure = True
-        engine.train_step(Windows(**case.batch(len(case.batch_sizes) - 1, rows)))
-        timeline = engine.timeline
-        assert timeline is not None
-        actions = [
-            [str(event.action) for event in timeline.stage_events(stage)]
-            for stage in range(case.plan.n_stages)
-        ]
         n_rows = engine.n_rows
+        actions = measured_actions(case, engine, rows) if case.measured else []
         nonfinite = first_nonfinite_stages(case, engine, engine.model, rows)
     return Outcome({name: t.cpu() for name, t in numbers.items()}, nonfinite, actions, n_rows)
+
+
+def measured_actions(case: Case, engine: ProcessEngine, rows: slice) -> list[list[str]]:
+    """Take the last step once more; return, for each stage, what its measured times are of."""
+    engine.measure = True
+    engine.train_step(Windows(**case.batch(len(case.batch_sizes) - 1, rows)))
+    timeline = engine.timeline
+    assert timeline is not None
+    return [
+        [str(event.action) for event in timeline.stage_events(stage)]
+        for stage in range(case.plan.n_stages)
+    ]
 
 
 def run_twisted(name: str, ranks: Ranks) -> Seen:
@@ -245,35 +255,39 @@ def launched() -> Launch:
     return launch
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, *, also_long: bool) -> None:
     """Run the cases of a world of CPUs."""
     with join(launched(), timeout_s=TIMEOUT_S) as ranks:
+        n_ranks = ranks.world_size
 
         def keep(name: str, found: Any) -> None:
             torch.save(found, path_of(folder, name, ranks.rank))
 
-        for name, case in CASES_OF_WORLD[ranks.world_size].items():
-            keep(name, run(case, ranks))
-        if ranks.world_size < 6:
-            for name in OF_RANKS if ranks.world_size == 2 else OF_REPLICAS:
+        for name, case in CASES_OF_WORLD[n_ranks].items():
+            if also_long or name not in LONG:
+                with groups_end_here(ranks):
+                    keep(name, run(case, ranks))
+        for name in TWISTS_OF_WORLD[n_ranks] if also_long else ORDINARY_TWISTS[n_ranks]:
+            with groups_end_here(ranks):
                 keep(f"twist {name}", run_twisted(name, ranks))
+        if n_ranks < 6:
             keep("refusals", refusals(ranks))
-        if ranks.world_size == 2:
+        if n_ranks == 2:
             keep("overlap", gradients_overlap(ranks))
-        if ranks.world_size > 2:
+        if n_ranks > 2:
             keep("ordered sum", ordered_sum())
-        if ranks.world_size == 4:
+        if n_ranks == 4:
             # The last: all that is imported and set up at a first step is there.
             keep("memory", memory_of_a_large_model(ranks))
         print("failing")
-        if ranks.world_size < 6:
+        if n_ranks < 6:
             fail(ranks, ("cpu:0", "cpu:1"))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     folder, *kinds = sys.argv[1:]
-    if kinds:
+    if kinds in (["cpu"], ["cuda"]):
         main_of_devices(Path(folder), *kinds)
     else:
-        main(Path(folder))
+        main(Path(folder), also_long=kinds == ["long"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of_stages
@@ -20,18 +21,21 @@ from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Launch
 from gru_parallel.stage.cells import Cells
 from tests.builders import MSE, TOLERANCE, make_plan, relative_error
-from tests.engine.twists import ACROSS_STAGES, OF_RANKS, OF_REPLICAS, Seen, train_plainly
+from tests.engine.twists import ACROSS_STAGES, Seen, train_plainly
 from tests.processes.process_cases import (
     ALONE,
     DROPPING,
     FOUR_REPLICAS,
     FOUR_STAGES,
+    LONG,
     ONE_PIPELINE,
+    ORDINARY_TWISTS,
     REPLICAS,
     REPLICAS_OF_ONE_RANK,
     SEED,
     TERMS,
     THREE_REPLICAS,
+    TWISTS_OF_WORLD,
     TWO_GPUS,
     Case,
     Numbers,
@@ -79,28 +83,46 @@ def run_world(n_ranks: int, folder: Path, *options: str) -> World:
         return World(folder, processes.ends())
 
 
+Worlds = Mapping[int, Future[World]]
+"""By the number of their ranks."""
+
+
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Future[World]]]:
-    # All at once, because ranks wait for each other half of their time.
-    with ThreadPoolExecutor(3) as pool:
+def ordinary_worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
+    # Both at once, because ranks wait for each other half of their time.
+    with ThreadPoolExecutor() as pool:
+        yield {n: pool.submit(run_world, n, tmp_path_factory.mktemp(f"{n}_ranks")) for n in (2, 4)}
+
+
+@pytest.fixture(scope="module")
+def long_worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worlds]:
+    with ThreadPoolExecutor() as pool:
         yield {
-            n_ranks: pool.submit(run_world, n_ranks, tmp_path_factory.mktemp(f"{n_ranks}_ranks"))
-            for n_ranks in (2, 4, 6)
+            n: pool.submit(run_world, n, tmp_path_factory.mktemp(f"{n}_ranks"), "long")
+            for n in (2, 4, 6)
         }
 
 
-@pytest.fixture(scope="module")
-def pair(worlds: dict[int, Future[World]]) -> World:
+@pytest.fixture
+def worlds(request: pytest.FixtureRequest) -> Worlds:
+    """Those of `make test`, or of `make test-long` for a test of that."""
+    long = request.node.get_closest_marker("long")
+    worlds: Worlds = request.getfixturevalue("long_worlds" if long else "ordinary_worlds")
+    return worlds
+
+
+@pytest.fixture
+def pair(worlds: Worlds) -> World:
     return worlds[2].result()
 
 
-@pytest.fixture(scope="module")
-def four(worlds: dict[int, Future[World]]) -> World:
+@pytest.fixture
+def four(worlds: Worlds) -> World:
     return worlds[4].result()
 
 
-@pytest.fixture(scope="module")
-def six(worlds: dict[int, Future[World]]) -> World:
+@pytest.fixture
+def six(worlds: Worlds) -> World:
     return worlds[6].result()
 
 
@@ -115,6 +137,19 @@ def two_gpus(tmp_path_factory: pytest.TempPathFactory) -> World:
 def alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
     """One rank, on a device of the kind that the test is parametrized with."""
     return run_world(1, tmp_path_factory.mktemp("alone"), request.param)
+
+
+def cases(names: Iterable[str]) -> list[ParameterSet]:
+    """Have a test run on these cases, each in its kind of world."""
+    return [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in names]
+
+
+def twists_of_world(n_ranks: int) -> list[ParameterSet]:
+    """Have a test run on the twists of a world, each in its kind of world."""
+    return [
+        pytest.param(name, marks=[] if name in ORDINARY_TWISTS[n_ranks] else [pytest.mark.long])
+        for name in TWISTS_OF_WORLD[n_ranks]
+    ]
 
 
 def merged(outcomes: list[Outcome]) -> Numbers:
@@ -155,22 +190,22 @@ def check_close(outcomes: list[Outcome], expected: Numbers, tolerance: float) ->
         assert relative_error(found[name], wanted) <= tolerance, name
 
 
-@pytest.mark.parametrize("name", ONE_PIPELINE)
+@pytest.mark.parametrize("name", cases(ONE_PIPELINE))
 def test_two_ranks_train_bit_for_bit_as_threads_do(name: str, pair: World) -> None:
     check_one_replica(ONE_PIPELINE[name], pair.outcomes(name))
 
 
-@pytest.mark.parametrize("name", FOUR_STAGES)
+@pytest.mark.parametrize("name", cases(FOUR_STAGES))
 def test_four_ranks_train_bit_for_bit_as_threads_do(name: str, four: World) -> None:
     check_one_replica(FOUR_STAGES[name], four.outcomes(name))
 
 
-@pytest.mark.parametrize("name", REPLICAS_OF_ONE_RANK)
+@pytest.mark.parametrize("name", cases(REPLICAS_OF_ONE_RANK))
 def test_replicas_of_one_rank_train_as_one_model_does(name: str, pair: World) -> None:
     check_replicas(REPLICAS_OF_ONE_RANK[name], pair.outcomes(name))
 
 
-@pytest.mark.parametrize("name", REPLICAS)
+@pytest.mark.parametrize("name", cases(REPLICAS))
 def test_replicas_of_a_pipeline_train_as_one_model_does(name: str, four: World) -> None:
     check_replicas(REPLICAS[name], four.outcomes(name))
 
@@ -184,7 +219,7 @@ def test_replicas_drop_what_the_micro_batches_of_one_pipeline_drop(four: World) 
     check_close(four.outcomes("dropping"), expected, TOLERANCE[torch.float64])
 
 
-@pytest.mark.parametrize("name", THREE_REPLICAS)
+@pytest.mark.parametrize("name", cases(THREE_REPLICAS))
 def test_three_replicas_train_bit_for_bit_the_same_on_every_device_map(
     name: str, six: World
 ) -> None:
@@ -192,7 +227,7 @@ def test_three_replicas_train_bit_for_bit_the_same_on_every_device_map(
     check_same_bits(six.outcomes(name), six.outcomes(next(iter(THREE_REPLICAS))))
 
 
-@pytest.mark.parametrize("name", FOUR_REPLICAS)
+@pytest.mark.parametrize("name", cases(FOUR_REPLICAS))
 def test_four_replicas_train_bit_for_bit_the_same_on_every_device_map(
     name: str, four: World
 ) -> None:
@@ -200,7 +235,7 @@ def test_four_replicas_train_bit_for_bit_the_same_on_every_device_map(
     check_same_bits(four.outcomes(name), four.outcomes(next(iter(FOUR_REPLICAS))))
 
 
-@pytest.mark.parametrize("world", ["four", "six"])
+@pytest.mark.parametrize("world", ["four", pytest.param("six", marks=pytest.mark.long)])
 def test_a_sum_is_taken_in_the_order_of_the_ranks_wherever_in_the_row_it_stands(
     world: str, request: pytest.FixtureRequest
 ) -> None:
@@ -248,12 +283,14 @@ def test_every_rank_learns_which_stage_is_not_finite(name: str, four: World) -> 
     assert [outcome.nonfinite for outcome in four.outcomes(name)] == [[None, broken]] * 4
 
 
-@pytest.mark.parametrize("name", ["alternating", "alternating, naive", "truncated"])
+@pytest.mark.parametrize("name", cases(["alternating", "alternating, naive", "truncated"]))
 def test_measured_times_are_of_all_stages_on_all_ranks(name: str, pair: World) -> None:
     check_actions(ONE_PIPELINE[name], pair.outcomes(name))
 
 
-@pytest.mark.parametrize("name", ["unequal shares", "a last batch without a row for one"])
+@pytest.mark.parametrize(
+    "name", cases(["unequal shares", "frozen", "a last batch without a row for one"])
+)
 def test_measured_times_are_of_the_first_replica(name: str, four: World) -> None:
     check_actions(REPLICAS[name], four.outcomes(name))
 
@@ -383,14 +420,14 @@ def check_twisted(found: list[Seen], expected: Seen) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
-@pytest.mark.parametrize("twist", OF_RANKS)
+@pytest.mark.parametrize("twist", twists_of_world(2))
 def test_ranks_train_what_was_done_to_a_model_as_plain_pytorch_does(
     pair: World, twist: str
 ) -> None:
     check_twisted(pair.found(f"twist {twist}"), train_plainly(twist))
 
 
-@pytest.mark.parametrize("twist", OF_REPLICAS)
+@pytest.mark.parametrize("twist", twists_of_world(4))
 def test_replicas_train_what_was_done_to_a_model_as_plain_pytorch_does(
     four: World, twist: str
 ) -> None:
