@@ -5,7 +5,7 @@ Each rank writes what a run came to into its world's folder, as <run>.<rank>.pt.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from gru_parallel.training import SeriesModule
 from gru_parallel.training.process_strategy import ProcessStrategy
 from gru_parallel.training.strategy import PipelineStrategy
 from tests.builders import MSE, build_model, make_plan
+from tests.rank_groups import groups_end_here
 from tests.runs import BATCH_SIZE, Run, adamw, fit, make_data, make_module, make_trainer, sgd
 from tests.training import test_carried_and_ragged as carried_and_ragged
 from tests.training.test_checkpoints import SaveAfter, cosine, plateau
@@ -42,11 +43,13 @@ class World:
         n_replicas: how many.
         alone: who makes the same runs, and so the same checkpoints, in one process.
         cases: which of the runs they make.
+        in_make_test: the names of those that they make there; the others are for `make test-long`.
     """
 
     n_replicas: int
     alone: str
     cases: Mapping[str, Case]
+    in_make_test: Collection[str]
 
     @property
     def n_ranks(self) -> int:
@@ -192,8 +195,39 @@ EARLIER = "an earlier version"
 """Whose checkpoints have the state of the optimiser by number; it is otherwise that of threads."""
 
 WORLDS = {
-    "pipeline": World(1, "threads", CASES),
-    "replicas": World(2, "threads, whole batches", OVER_REPLICAS),
+    "pipeline": World(
+        1,
+        "threads",
+        CASES,
+        (
+            *RESUMED,
+            "clip by value",
+            "bf16-mixed",
+            "plateau",
+            "early stopping",
+            "short windows, at every step",
+            "everything after pipeline",
+            "carried states after threads",
+            f"everything after {EARLIER}",
+            "asked anew",
+            "evaluate streams",
+            "evaluate short windows, at every step",
+        ),
+    ),
+    "replicas": World(
+        2,
+        "threads, whole batches",
+        OVER_REPLICAS,
+        (
+            *RESUMED,
+            "early stopping",
+            "short windows, at every step",
+            "everything after threads, whole batches",
+            "carried states after replicas",
+            "evaluate streams",
+            "evaluate short windows",
+        ),
+    ),
 }
 
 
@@ -256,11 +290,12 @@ def load(path: Path) -> dict[str, Any]:
     return read
 
 
-def run_all(folder: Path, world: str) -> None:
-    """Run all cases, as a rank of a world."""
+def run_all(folder: Path, world: str, *, also_long: bool) -> None:
+    """Run the cases of `make test` as a rank of a world, or those of `make test-long`, too."""
     n_replicas, cases = WORLDS[world].n_replicas, WORLDS[world].cases
     with join(Launch.from_environment(), timeout_s=60) as ranks:
-        own = _OwnRank(ranks, n_replicas, folder / world)
+        wanted = None if also_long else WORLDS[world].in_make_test
+        own = _OwnRank(ranks, n_replicas, folder / world, wanted)
         for name, case in cases.items():
             path = checkpoint(folder, name, world)
             saves = [SaveAfter(N_BEFORE, path)] if name in RESUMED else []
@@ -273,26 +308,36 @@ def run_all(folder: Path, world: str) -> None:
         own.train(RESUMED["everything"], f"everything after {EARLIER}", ckpt_path=path)
         own.train(ASKED_ANEW, "asked anew", ckpt_path=checkpoint(folder, "everything", world))
         for name, case in EVALUATIONS.items():
-            own.evaluate(case, name)
+            own.evaluate(case, f"evaluate {name}")
 
 
 class _OwnRank:
-    """Runs cases and writes what they came to on this rank."""
+    """Runs cases, those that are wanted, and writes what they came to on this rank."""
 
-    def __init__(self, ranks: Ranks, n_replicas: int, folder: Path) -> None:
+    def __init__(
+        self, ranks: Ranks, n_replicas: int, folder: Path, wanted: Collection[str] | None
+    ) -> None:
         self._ranks = ranks
         self._n_replicas = n_replicas
         self._share = Share(
             RankMap(PLAN, n_replicas, ranks.world_size).replica(ranks.rank), n_replicas
         )
         self._folder = folder
+        self._wanted = wanted
 
     def train(self, case: Case, name: str, **options: Any) -> None:
-        run = case.train(self._strategy(case), self._share, **options)
-        self._write(RankRun.of(run), name)
+        if self._wants(name):
+            with groups_end_here(self._ranks):
+                run = case.train(self._strategy(case), self._share, **options)
+                self._write(RankRun.of(run), name)
 
     def evaluate(self, case: Case, name: str) -> None:
-        self._write(Evaluation.of(case, self._strategy(case), self._share), f"evaluate {name}")
+        if self._wants(name):
+            with groups_end_here(self._ranks):
+                self._write(Evaluation.of(case, self._strategy(case), self._share), name)
+
+    def _wants(self, name: str) -> bool:
+        return self._wanted is None or name in self._wanted
 
     def _strategy(self, case: Case) -> ProcessStrategy:
         return ProcessStrategy(

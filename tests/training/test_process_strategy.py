@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 import torch.distributed as dist
+from _pytest.mark import ParameterSet
 from lightning.pytorch.callbacks import (
     EMAWeightAveraging,
     ModelPruning,
@@ -52,16 +53,32 @@ METRICS_TOLERANCE = 1e-6
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the ranks of all worlds have written, and the checkpoints of threads beside it."""
-    written = tmp_path_factory.mktemp("ranks")
+def ordinary_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_worlds(tmp_path_factory.mktemp("ranks"), also_long=False)
+
+
+@pytest.fixture(scope="module")
+def long_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_worlds(tmp_path_factory.mktemp("ranks"), also_long=True)
+
+
+@pytest.fixture
+def folder(request: pytest.FixtureRequest) -> Path:
+    """Of the worlds of `make test`, or of `make test-long` for a test of that."""
+    long = request.node.get_closest_marker("long")
+    folder: Path = request.getfixturevalue("long_folder" if long else "ordinary_folder")
+    return folder
+
+
+def run_worlds(written: Path, *, also_long: bool) -> Path:
+    """Have the ranks of all worlds write a folder, and threads their checkpoints beside it."""
     for name in RESUMED:
         for world in WORLDS:
             path = checkpoint(written, name, WORLDS[world].alone)
             train_alone(world, name, callbacks=[SaveAfter(N_BEFORE, path)])
     saved = load(checkpoint(written, "everything", "threads"))
     write_by_number(saved, checkpoint(written, "everything", EARLIER))
-    ranks = [rank for world in WORLDS for rank in start_world(world, written)]
+    ranks = [rank for world in WORLDS for rank in start_world(world, written, also_long=also_long)]
     all_ended = wait_for_all(ranks, time.monotonic() + ALL_END_WITHIN_S)
     statuses = [rank.kill() for rank in ranks]
     said = "\n".join(path.read_text() for path in sorted(written.glob("*/rank */err")))
@@ -70,15 +87,37 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written
 
 
-def start_world(name: str, folder: Path) -> list[ForkedRank]:
+def start_world(name: str, folder: Path, *, also_long: bool) -> list[ForkedRank]:
     port = free_port()
+    work = partial(run_all, folder, name, also_long=also_long)
     ranks = []
     for rank in range(WORLDS[name].n_ranks):
         begins_in = folder / name / f"rank {rank}"
         begins_in.mkdir(parents=True)
         environment = os.environ | rank_environment(rank, WORLDS[name].n_ranks, port)
-        ranks.append(ForkedRank(environment, partial(run_all, folder, name), begins_in))
+        ranks.append(ForkedRank(environment, work, begins_in))
     return ranks
+
+
+def each(world: str, names: Iterable[str], run: str = "{}") -> list[ParameterSet]:
+    """Have a test run on cases of a world, by `make test` where the ranks make their run there."""
+    there = WORLDS[world].in_make_test
+    return [
+        pytest.param(name, marks=[] if run.format(name) in there else [pytest.mark.long])
+        for name in names
+    ]
+
+
+def each_resumed(world: str) -> list[ParameterSet]:
+    """Have a test run on all pairs of who wrote a checkpoint, and of which case it is."""
+    there = WORLDS[world].in_make_test
+    return [
+        pytest.param(
+            writer, name, marks=[] if f"{name} after {writer}" in there else [pytest.mark.long]
+        )
+        for writer in (world, WORLDS[world].alone)
+        for name in RESUMED
+    ]
 
 
 def train_alone(world: str, name: str, **options: Any) -> Run:
@@ -175,14 +214,14 @@ def from_checkpoint_on(run: RankRun) -> RankRun:
     )
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", each("pipeline", CASES))
 def test_a_run_over_ranks_is_that_of_threads_to_the_last_bit(name: str, folder: Path) -> None:
     run = together(runs_of_ranks(folder, "pipeline", name))
 
     assert_same_to_the_last_bit(run, run_of_threads(name))
 
 
-@pytest.mark.parametrize("name", OVER_REPLICAS)
+@pytest.mark.parametrize("name", each("replicas", OVER_REPLICAS))
 def test_a_run_over_replicas_is_that_of_one_device_on_whole_batches(
     name: str, folder: Path
 ) -> None:
@@ -191,8 +230,7 @@ def test_a_run_over_replicas_is_that_of_one_device_on_whole_batches(
     assert_close(run, run_on_whole_batches(name), CASES[name].tolerance)
 
 
-@pytest.mark.parametrize("name", RESUMED)
-@pytest.mark.parametrize("written_by", ["pipeline", "threads"])
+@pytest.mark.parametrize(("written_by", "name"), each_resumed("pipeline"))
 def test_ranks_resume_from_a_checkpoint_to_the_last_bit(
     written_by: str, name: str, folder: Path
 ) -> None:
@@ -216,8 +254,7 @@ def test_threads_resume_from_a_checkpoint_of_ranks_to_the_last_bit(name: str, fo
     assert_same_to_the_last_bit(RankRun.of(run), from_checkpoint_on(run_of_threads(name)))
 
 
-@pytest.mark.parametrize("name", RESUMED)
-@pytest.mark.parametrize("written_by", ["replicas", "threads, whole batches"])
+@pytest.mark.parametrize(("written_by", "name"), each_resumed("replicas"))
 def test_replicas_resume_from_a_checkpoint(written_by: str, name: str, folder: Path) -> None:
     run = replicas_together(runs_of_ranks(folder, "replicas", f"{name} after {written_by}"))
 
@@ -261,7 +298,7 @@ def test_a_checkpoint_of_ranks_is_that_of_threads(name: str, folder: Path) -> No
         torch.testing.assert_close(by_ranks[key], by_threads[key], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", EVALUATIONS)
+@pytest.mark.parametrize("name", each("pipeline", EVALUATIONS, "evaluate {}"))
 def test_ranks_measure_and_predict_what_threads_do_to_the_last_bit(name: str, folder: Path) -> None:
     case = EVALUATIONS[name]
     expected = Evaluation.of(case, PipelineStrategy(case.plan))
@@ -273,7 +310,7 @@ def test_ranks_measure_and_predict_what_threads_do_to_the_last_bit(name: str, fo
             assert torch.equal(batch, wanted)
 
 
-@pytest.mark.parametrize("name", EVALUATIONS)
+@pytest.mark.parametrize("name", each("replicas", EVALUATIONS, "evaluate {}"))
 def test_replicas_measure_and_predict_every_row_once_and_in_order(name: str, folder: Path) -> None:
     expected = Evaluation.of(EVALUATIONS[name], None)
 
