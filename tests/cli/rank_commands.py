@@ -41,8 +41,8 @@ BUSY = (
     "trainer.gradient_clip_val=0.1",
     "trainer.enable_progress_bar=true",
 )
-RESTARTED = (*BUSY, "trainer.max_epochs=4")
-KILL = "+callbacks.harm={_target_: tests.cli.harm.KillOnce, rank: 1, batch: 7}"
+RESTARTED = (*BUSY, "trainer.max_epochs=3")
+KILL = "+callbacks.harm={_target_: tests.cli.harm.KillOnce, rank: 1, batch: 4}"
 DIVERGING = ("optimizer=sgd", "optimizer.lr=1e30")
 FAIL = "+callbacks.harm={_target_: tests.cli.harm.Fail, rank: 1, batch: 4}"
 STOP_BEFORE_METRICS = (
@@ -118,6 +118,16 @@ WORLDS = {
     "stopped in a validation": alike(*STOP_BEFORE_METRICS, PATIENCE, stops=True),
     "stopped": alike(ENDLESS, PATIENCE, number=signal.SIGSTOP, stops=True),
 }
+
+LONG = (
+    "too many ranks",
+    "another version",
+    "a callback for all weights",
+    "raising",
+    "first killed",
+    "stopped",
+)
+"""Worlds for `make test-long` alone: what happens in them is tried without the command, too."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from tests.cli.rank_commands import (
     DIVERGING,
     KILL,
     LIMITED,
+    LONG,
     N_RANKS,
     RESTARTED,
     TIMEOUT_S,
@@ -94,13 +95,19 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder, of_restarted = (tmp_path_factory.mktemp(name) for name in ("worlds", "restarted"))
     with ThreadPoolExecutor(2) as pool:
         restarted = pool.submit(run_again_after_a_death, of_restarted)
-        worlds = pool.submit(run_worlds, list(WORLDS), folder)
+        worlds = pool.submit(run_worlds, [name for name in WORLDS if name not in LONG], folder)
         yield Running(worlds, folder, restarted, of_restarted)
 
 
 @pytest.fixture
 def worlds(running: Running) -> Worlds:
     return Worlds(running.folder_of_worlds, running.worlds.result())
+
+
+@pytest.fixture(scope="module")
+def long_worlds(tmp_path_factory: pytest.TempPathFactory) -> Worlds:
+    folder = tmp_path_factory.mktemp("long_worlds")
+    return Worlds(folder, run_worlds(LONG, folder))
 
 
 def rows_without_speed(path: Path) -> list[dict[str, str]]:
@@ -118,7 +125,9 @@ def names_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-def test_a_run_over_ranks_is_that_of_threads(worlds: Worlds, train_command: RunCommand) -> None:
+def test_a_run_over_ranks_is_that_of_threads_and_leaves_what_that_does_in_one_folder(
+    worlds: Worlds, train_command: RunCommand
+) -> None:
     ended, other = worlds.ends["busy"]
     threads = train_command(*THREADS, *BUSY)
 
@@ -131,14 +140,7 @@ def test_a_run_over_ranks_is_that_of_threads(worlds: Worlds, train_command: RunC
     measured = {"step_ms", "samples_per_s", "timeline_step", "timeline_step_ms", "measured_bubble"}
     own = measured | {"best_checkpoint", "last_checkpoint"}
     assert without(summary, own) == without(of_threads, own)
-
-
-def test_ranks_share_one_folder_with_all_that_threads_write(
-    worlds: Worlds, train_command: RunCommand
-) -> None:
-    threads = train_command(*THREADS, *BUSY)
-
-    assert names_in(worlds.folder / "busy" / "run") == names_in(threads.folder)
+    assert names_in(folder) == names_in(threads.folder)
     for rank in range(N_RANKS):
         assert names_in(worlds.folder / "busy" / str(rank)) == {"out", "err"}
 
@@ -191,8 +193,7 @@ def test_ranks_that_are_interrupted_leave_one_summary_that_says_so(worlds: World
     assert (interrupted.out, interrupted.err) == ("", "")
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_work_is_refused_by_all_ranks_and_said_once(name: str, worlds: Worlds) -> None:
+def check_refused(name: str, worlds: Worlds) -> None:
     ended = worlds.ends[name]
 
     assert [one.status for one in ended] == [2, 2]
@@ -200,6 +201,19 @@ def test_what_cannot_work_is_refused_by_all_ranks_and_said_once(name: str, world
     assert said.startswith(f"gru_parallel: {REFUSED[name]}")
     assert [one.out for one in ended] == ["", ""]
     assert not (worlds.folder / name / "run").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if name not in LONG])
+def test_what_cannot_work_is_refused_by_all_ranks_and_said_once(name: str, worlds: Worlds) -> None:
+    check_refused(name, worlds)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in REFUSED if name in LONG])
+def test_what_else_cannot_work_is_refused_by_all_ranks_and_said_once(
+    name: str, long_worlds: Worlds
+) -> None:
+    check_refused(name, long_worlds)
 
 
 def test_a_loss_that_is_not_finite_ends_all_ranks_as_it_ends_threads(
@@ -213,8 +227,11 @@ def test_a_loss_that_is_not_finite_ends_all_ranks_as_it_ends_threads(
     assert (first.err, other.err) == (threads.err, "")
 
 
-def test_a_rank_that_raises_ends_the_other_and_is_named_with_its_action(worlds: Worlds) -> None:
-    other, raising = worlds.ends["raising"]
+@pytest.mark.long
+def test_a_rank_that_raises_ends_the_other_and_is_named_with_its_action(
+    long_worlds: Worlds,
+) -> None:
+    other, raising = long_worlds.ends["raising"]
 
     assert (other.status, raising.status) == (1, 1)
     assert raising.err.rstrip().endswith("ValueError: the batch is odd")
@@ -264,14 +281,16 @@ def test_a_rank_killed_at_a_random_moment_ends_the_other_and_is_named(worlds: Wo
     check_killed(worlds)
 
 
+@pytest.mark.long
 def test_the_first_rank_killed_at_a_random_moment_ends_the_other_and_is_named(
-    worlds: Worlds,
+    long_worlds: Worlds,
 ) -> None:
-    check_first_killed(worlds)
+    check_first_killed(long_worlds)
 
 
-def test_a_rank_that_stops_answering_ends_the_other_and_is_named(worlds: Worlds) -> None:
-    check_stopped(worlds)
+@pytest.mark.long
+def test_a_rank_that_stops_answering_ends_the_other_and_is_named(long_worlds: Worlds) -> None:
+    check_stopped(long_worlds)
 
 
 def test_a_rank_that_is_stopped_while_metrics_are_added_up_is_named(worlds: Worlds) -> None:
