@@ -31,7 +31,8 @@ with join(Launch.from_environment(), timeout_s=float(os.environ["TIMEOUT_S"])) a
         if harm == "raise":
             raise ValueError("the batch is odd")
         while True:
-            pass
+            if harm != "spin":
+                time.sleep(0.01)
     if rank == 3:
         while True:
             time.sleep(0.01)
@@ -117,24 +118,38 @@ def test_a_stopped_rank_is_named_after_the_timeout(worlds: Worlds) -> None:
     )
 
 
-def test_a_rank_in_an_endless_loop_is_named_after_the_timeout(worlds: Worlds) -> None:
+def check_looping_named(ended: Ended) -> None:
     check_ends(
-        worlds["looping"].result()[:1],
+        [ended],
         "rank 1 has not answered for engine.timeout_s=5 s; it was last seen while stage 1 ran "
         "1F0.3",
         TIMEOUT_S + LATEST_END_S,
     )
 
 
-def test_a_rank_in_an_endless_loop_is_ended_too(worlds: Worlds) -> None:
-    looping = worlds["looping"].result()[1]
-
+def check_looping_ended(looping: Ended) -> None:
     assert looping.status == 1
     assert looping.after_s < TIMEOUT_S + LATEST_END_S
     assert looping.stderr == (
         "gru_parallel: rank 1: rank 1 has not answered for engine.timeout_s=5 s; it was last seen "
         "while stage 1 ran 1F0.3; rank 1 was busy: stage 1 ran 1F0.3\n"
     )
+
+
+def test_a_rank_in_an_endless_loop_is_named_after_the_timeout(worlds: Worlds) -> None:
+    check_looping_named(worlds["looping"].result()[0])
+
+
+def test_a_rank_in_an_endless_loop_is_ended_too(worlds: Worlds) -> None:
+    check_looping_ended(worlds["looping"].result()[1])
+
+
+@pytest.mark.long
+def test_a_rank_that_spins_in_an_endless_loop_is_named_and_ended_too() -> None:
+    other, spinning = survivors(2, 1, "spin", TIMEOUT_S)
+
+    check_looping_named(other)
+    check_looping_ended(spinning)
 
 
 def test_a_store_that_stopped_with_its_host_is_named(worlds: Worlds) -> None:
