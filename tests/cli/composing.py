@@ -1,7 +1,7 @@
 """Spares the commands in this process most of what Hydra composes again and again.
 
-A config is composed four times in a run, for a tenth of a second each: more than half of the time
-of a small run.
+A config is composed four times in a run, for a tenth of a second each, and read twice: more than
+half of the time of a small run.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ from typing import Any
 
 import hydra.core.utils
 import pytest
+from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from gru_parallel.config import read_config
 
 _OF_THE_PACKAGE = {"hydra", "main", "schema"}
 """Where configs come from unless a test has a folder of its own, whose files may change."""
 
 _KEPT: dict[tuple[object, ...], bytes] = {}
-"""Configs, one by one and put together, by what they were made of."""
+"""Configs, one by one and put together, and their sections, by what they were made of."""
 
 
 def load_configs_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +36,7 @@ def load_configs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     load = ConfigRepository.load_config
     compose = ConfigLoaderImpl._compose_config_from_defaults_list
+    choose = defaults_list._create_defaults_list
 
     def load_once(repository: ConfigRepository, config_path: str) -> Any:
         return _once(repository, (config_path,), lambda: load(repository, config_path))
@@ -39,15 +44,40 @@ def load_configs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def compose_once(loader: ConfigLoaderImpl, defaults: list[Any], repo: Any) -> Any:
         return _once(repo, tuple(map(repr, defaults)), lambda: compose(loader, defaults, repo))
 
+    def choose_once(repo: Any, config_name: str, overrides: Any, **options: Any) -> Any:
+        # What is chosen, and changed in place; the others are values of settings.
+        chosen = {name: kept for name, kept in vars(overrides).items() if "config" not in name}
+        what = (config_name, pickle.dumps((chosen, options)))
+        found, after = _once(
+            repo, what, lambda: (choose(repo, config_name, overrides, **options), chosen)
+        )
+        vars(overrides).update(after)
+        return found
+
     monkeypatch.setattr(ConfigRepository, "load_config", load_once)
+    monkeypatch.setattr(defaults_list, "_create_defaults_list", choose_once)
     monkeypatch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose_once)
 
 
-def _once(repository: Any, what: tuple[str, ...], make: Callable[[], Any]) -> Any:
+def read_sections_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each section with the same values read by its schema once for all tests."""
+    read = read_config.read_section
+
+    def read_once(name: str, schema: type[Any], section: Any) -> Any:
+        values = repr(OmegaConf.to_container(section, resolve=True))
+        return _kept((name, schema, values), lambda: read(name, schema, section))
+
+    monkeypatch.setattr(read_config, "read_section", read_once)
+
+
+def _once(repository: Any, what: tuple[object, ...], make: Callable[[], Any]) -> Any:
     sources = repository.get_sources()
     if {source.provider for source in sources} != _OF_THE_PACKAGE:
         return make()
-    key = (what, *(source.path for source in sources))
+    return _kept((what, *(source.path for source in sources)), make)
+
+
+def _kept(key: tuple[object, ...], make: Callable[[], Any]) -> Any:
     if key not in _KEPT:
         _KEPT[key] = pickle.dumps(make())
     return pickle.loads(_KEPT[key])

@@ -18,7 +18,12 @@ from gru_parallel.app import commands as own
 from gru_parallel.app import train
 from gru_parallel.assembly import data
 from gru_parallel.data.lorenz96 import lorenz96_table
-from tests.cli.composing import compose_once, load_configs_once, write_no_configs
+from tests.cli.composing import (
+    compose_once,
+    load_configs_once,
+    read_sections_once,
+    write_no_configs,
+)
 
 SMALL = (
     "data.n_steps=260",
@@ -66,6 +71,7 @@ def commands(
 ) -> tuple[RunCommand, RunCommand, RunCommand]:
     """Return train, plan and verify as functions of their overrides, run in `folder`."""
     load_configs_once(monkeypatch)
+    read_sections_once(monkeypatch)
     monkeypatch.setattr(data, "lorenz96_table", _SERIES)
 
     def end(status: int, run_folder: Path) -> Ended:
