@@ -175,9 +175,7 @@ def test_sequences_of_unequal_length_equal_each_of_them_alone(
         assert not (every_step and predictions[row, length:].any())
 
 
-@pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize("every_step", [False, True], ids=["window head", "step head"])
-@pytest.mark.parametrize("stack", STACKS)
+@every_nth(2, stack=STACKS, every_step=[False, True], lengths=LENGTHS)
 def test_one_piece_itself_equals_each_sequence_alone(
     stack: str, every_step: bool, lengths: str
 ) -> None:
@@ -342,9 +340,20 @@ def cases(draw: st.DrawFn) -> Case:
     )
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(cases())
 def test_any_stack_and_any_batch_in_a_pipeline_equal_one_piece(case: Case) -> None:
+    check(case)
+
+
+@pytest.mark.long
+@settings(max_examples=400)
+@given(cases())
+def test_so_do_many_more(case: Case) -> None:
+    check(case)
+
+
+def check(case: Case) -> None:
     every_step = case.model["every_step"]
     x, y = make_batch(*case.shape, every_step=every_step)
     whole = build_model(**case.model)

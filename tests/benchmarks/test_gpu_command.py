@@ -16,12 +16,17 @@ from benchmarks.gpu.numbers import Reading
 from gru_parallel.errors import UsageError
 from tests.benchmarks.gpu_numbers import EAGER
 
-PEER_MS = 7.0
+MADE_UP_MS = 7.0
 
 
 class Inline:
-    """A crew without processes; of the peer, which needs some, it makes a reading up."""
+    """A crew without processes; of the peer, which needs some, it makes a reading up.
 
+    Attributes:
+        measures: whether it does measure the others.
+    """
+
+    measures: ClassVar[bool] = True
     made: ClassVar[list["Inline"]] = []
     answers: ClassVar[list[Reading | str | None]] = []
 
@@ -37,8 +42,9 @@ class Inline:
         assert not self.is_stopped
         if self.answers:
             return self.answers.pop(0)
-        if case.way is Way.PEER:
-            return Reading((PEER_MS,), (PEER_MS,))
+        if case.way is Way.PEER or not self.measures:
+            cells = [(MADE_UP_MS, MADE_UP_MS)] * case.n_chunks if case.way is Way.STAGE else []
+            return Reading((MADE_UP_MS,), (MADE_UP_MS,), cells_ms=tuple(cells))
         return measure(case, self.devices, self.seconds)
 
     def stop(self) -> None:
@@ -53,10 +59,13 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> type[Inline]:
     return Inline
 
 
+@pytest.mark.parametrize("measures", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.usefixtures("no_thread_left")
 def test_a_quick_run_on_the_cpu_measures_every_way_that_a_cpu_has(
-    capsys: pytest.CaptureFixture[str],
+    measures: bool, inline: type[Inline], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    inline.measures = measures
+
     assert main(["gpu", "--quick", "--device", "cpu"]) == 0
 
     out = capsys.readouterr().out

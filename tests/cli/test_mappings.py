@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from gru_parallel.config import folders
 from gru_parallel.config.overrides import check_sweep, compose_config
 from gru_parallel.errors import UsageError
+from tests.cli.composing import load_configs_once
 from tests.cli.in_process import SMALL, RunCommand, losses_of
 
 ETTH1 = ("experiment=etth1", "data=lorenz96")
@@ -28,6 +29,11 @@ TWICE = {
     "in a list": ("+callbacks.mine={_target_: a.B, options: [{c: 1, c: 2}]}", "c"),
     "added by force": ("++placement.device_map={0-1: cpu:0, 0-1: cpu:1}", "0-1"),
 }
+
+
+@pytest.fixture(autouse=True)
+def configs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_configs_once(monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from gru_parallel.data.loader import EpochSampler
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
+from tests.grids import every_nth
 
 # Lightning 2.6 asks for torch's LeafSpec, which newer torch deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
@@ -130,26 +131,23 @@ def test_the_trainer_sets_the_epoch() -> None:
 
 
 LIMITS = [{"max_epochs": 4}, {"max_steps": 28, "max_epochs": -1}]
+MOMENTS: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "after the first step": ("on_train_batch_end", 1, {}),
+    "in the middle of an epoch": ("on_train_batch_end", 10, {}),
+    "after the last step of an epoch": ("on_train_batch_end", 14, {}),
+    "at the end of an epoch": ("on_train_epoch_end", 2, {}),
+    "after validation": ("on_validation_end", 2, {}),
+    "between validations": ("on_validation_end", 3, {"val_check_interval": 0.5}),
+    "limited, middle": ("on_train_batch_end", 7, {"limit_train_batches": 5}),
+    "limited, end": ("on_train_epoch_end", 2, {"limit_train_batches": 5}),
+}
 
 
-@pytest.mark.parametrize("order", ["shuffled", "streams"])
-@pytest.mark.parametrize("limit", LIMITS, ids=["max_epochs", "max_steps"])
-@pytest.mark.parametrize(
-    ("hook", "n", "flags"),
-    [
-        pytest.param("on_train_batch_end", 1, {}, id="after the first step"),
-        pytest.param("on_train_batch_end", 10, {}, id="in the middle of an epoch"),
-        pytest.param("on_train_batch_end", 14, {}, id="after the last step of an epoch"),
-        pytest.param("on_train_epoch_end", 2, {}, id="at the end of an epoch"),
-        pytest.param("on_validation_end", 2, {}, id="after validation"),
-        pytest.param("on_validation_end", 3, {"val_check_interval": 0.5}, id="between validations"),
-        pytest.param("on_train_batch_end", 7, {"limit_train_batches": 5}, id="limited, middle"),
-        pytest.param("on_train_epoch_end", 2, {"limit_train_batches": 5}, id="limited, end"),
-    ],
-)
+@every_nth(2, order=["shuffled", "streams"], limit=LIMITS, moment=MOMENTS)
 def test_a_resumed_run_sees_exactly_the_batches_not_yet_seen(
-    tmp_path: Path, order: str, limit: dict[str, int], hook: str, n: int, flags: dict[str, Any]
+    tmp_path: Path, order: str, limit: dict[str, int], moment: str
 ) -> None:
+    hook, n, flags = MOMENTS[moment]
     whole, resumed = Recorder(), Recorder()
     save = SaveAt(hook, n, tmp_path / "x.ckpt")
     fit(whole, data(order=order), save, **limit, **flags)
@@ -196,11 +194,12 @@ def together(of_shares: list[Seen]) -> Seen:
     return [[row for rows in shares for row in rows] for shares in zip(*of_shares, strict=True)]
 
 
-@pytest.mark.parametrize("order", ["shuffled", "streams"])
-@pytest.mark.parametrize(("n_before", "n_after"), [(2, 1), (1, 2), (2, 4), (4, 3)])
+@every_nth(2, meet=1, numbers=[(2, 1), (1, 2), (2, 4), (4, 3)], order=["shuffled", "streams"])
 def test_a_run_resumes_in_the_middle_of_an_epoch_with_other_replicas(
-    tmp_path: Path, order: str, n_before: int, n_after: int
+    tmp_path: Path, numbers: tuple[int, int], order: str
 ) -> None:
+    n_before, n_after = numbers
+
     def run(share: Share, *callbacks: Callback, checkpoint: Path | None = None) -> Seen:
         model = Recorder()
         fit(model, data(order=order, share=share), *callbacks, checkpoint=checkpoint, max_epochs=3)

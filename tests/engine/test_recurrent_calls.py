@@ -16,6 +16,7 @@ from tests.builders import HIDDEN, MSE, build_model, gradients_of, make_batch, m
 from tests.cudnn_stand_in import Call, refuse_what_cudnn_refuses
 from tests.dropin.twins import CUTS, make_twins, make_x, weighted_sum
 from tests.dropin.twins import HIDDEN as WIDTH
+from tests.grids import every_nth
 from tests.processes.process_cases import CARRY, PREVIOUS, RAGGED
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -39,6 +40,7 @@ CASES = [
     # A block starts from the h_n of one before with as many states.
     if (blocks, start) != ("both ways and one", "previous")
 ]
+LENGTHS = {"whole": None, "ragged": torch.tensor(RAGGED)}
 
 
 @pytest.fixture(autouse=True)
@@ -75,29 +77,29 @@ def train_and_predict(
         engine.predict(Windows(x, **beside))
 
 
-@pytest.mark.parametrize("lengths", [None, torch.tensor(RAGGED)], ids=["whole", "ragged"])
-@pytest.mark.parametrize(("blocks", "start"), CASES)
-def test_engines_call_as_cudnn_wants_it(blocks: str, start: str, lengths: Tensor | None) -> None:
+@every_nth(2, meet=1, case=CASES, lengths=LENGTHS)
+def test_engines_call_as_cudnn_wants_it(case: tuple[str, str], lengths: str) -> None:
+    blocks, start = case
     options = BLOCKS[blocks] | STARTS[start]
     layers = {"layers_per_block": options.get("layers_per_block", 1)}
-    train_and_predict(WholeEngine(build_model(**options), MSE), lengths)
+    train_and_predict(WholeEngine(build_model(**options), MSE), LENGTHS[lengths])
     plan = make_plan([2, 2], "one_f_one_b", 2, 3, **layers)
     with ThreadEngine(build_model(**options), plan, MSE) as engine:
-        train_and_predict(engine, lengths)
+        train_and_predict(engine, LENGTHS[lengths])
 
 
-@pytest.mark.parametrize("lengths", [None, torch.tensor(RAGGED)], ids=["whole", "ragged"])
-@pytest.mark.parametrize(("blocks", "start"), CASES)
+@every_nth(2, meet=1, case=CASES, lengths=LENGTHS)
 def test_under_autocast_every_call_is_in_the_type_that_was_asked_for(
-    blocks: str, start: str, lengths: Tensor | None, calls: list[Call]
+    case: tuple[str, str], lengths: str, calls: list[Call]
 ) -> None:
+    blocks, start = case
     options = BLOCKS[blocks] | STARTS[start] | {"dtype": torch.float32}
     plan = make_plan([4], "one_f_one_b", 2, 3, layers_per_block=options.get("layers_per_block", 1))
     whole = WholeEngine(build_model(**options), MSE)
     with ThreadEngine(build_model(**options), plan, MSE) as engine:
         for each in (whole, engine):
             with torch.autocast("cpu", torch.bfloat16):
-                train_and_predict(each, lengths, torch.float32)
+                train_and_predict(each, LENGTHS[lengths], torch.float32)
             gradients = gradients_of(each.model).values()
             assert {g.dtype for g in gradients if g is not None} == {torch.float32}
 
@@ -118,10 +120,13 @@ INPUTS: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("gives_h_0", [False, True], ids=["zeros", "given"])
-@pytest.mark.parametrize("bidirectional", [False, True], ids=["one way", "both ways"])
-@pytest.mark.parametrize("cut", ["in one piece", "in the caller's thread", "two devices, 1F1B"])
-@pytest.mark.parametrize("name", INPUTS)
+@every_nth(
+    2,
+    name=INPUTS,
+    cut=["in one piece", "in the caller's thread", "two devices, 1F1B"],
+    bidirectional=[False, True],
+    gives_h_0=[False, True],
+)
 def test_the_drop_in_calls_as_cudnn_wants_it(
     name: str, cut: str, bidirectional: bool, gives_h_0: bool
 ) -> None:

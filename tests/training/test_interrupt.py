@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -109,18 +110,33 @@ MOMENTS: dict[str, tuple[str, int, int, int, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "moment", "name"),
-    [
-        # A SIGTERM everywhere, because Lightning would do something of its own at it.
-        (scheduler, moment, "SIGTERM" if scheduler == "cosine" else "SIGINT")
-        for scheduler in ("cosine", "plateau")
-        for moment in MOMENTS
+WITH_PLATEAU = {
+    "at its last batch",
+    "in a validation",
+    "in the last validation",
+    "in the second validation of an epoch",
+    "after a validation",
+    "in a validation in an accumulation",
+}
+"""Where a schedule that a validation changes is ordinary, and elsewhere one that a step does."""
+
+
+def interruptions() -> list[Any]:
+    """Every schedule, moment and signal; each moment once is ordinary, the rest `long`."""
+    found = []
+    for scheduler, moment, name in product(("cosine", "plateau"), MOMENTS, NAMES):
         # A plateau needs a validation an epoch.
-        if scheduler == "cosine" or "no validation" not in moment
-    ]
-    + [("cosine", "in an epoch", name) for name in ("SIGINT", "SIGUSR1")],
-)
+        if scheduler == "plateau" and "no validation" in moment:
+            continue
+        # A SIGTERM everywhere, because Lightning would do something of its own at it.
+        is_ordinary = name == "SIGTERM" or moment == "in an epoch"
+        is_ordinary &= (scheduler == "plateau") == (moment in WITH_PLATEAU)
+        marks = [] if is_ordinary else [pytest.mark.long]
+        found.append(pytest.param(scheduler, moment, name, marks=marks))
+    return found
+
+
+@pytest.mark.parametrize(("scheduler", "moment", "name"), interruptions())
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     scheduler: str, moment: str, name: str, tmp_path: Path, no_thread_left: None
 ) -> None:

@@ -56,7 +56,7 @@ CASES = {
     "accumulate more than there is": Case(accumulate_grad_batches=9),
     "accumulate later": Case(make_callbacks=lambda: [GradientAccumulationScheduler({1: 2})]),
     "average from an epoch on": Case(
-        make_callbacks=lambda: [StochasticWeightAveraging(0.1, swa_epoch_start=1)], max_epochs=4
+        make_callbacks=lambda: [StochasticWeightAveraging(0.1, swa_epoch_start=1)], max_epochs=3
     ),
     "moving average": Case(make_callbacks=lambda: [EMAWeightAveraging(decay=0.5)]),
     "cosine": Case(partial(make_module, make_scheduler=cosine)),
@@ -65,7 +65,7 @@ CASES = {
         partial(make_module, make_scheduler=cosine), accumulate_grad_batches=2
     ),
     "plateau": Case(
-        partial(make_module, make_scheduler=plateau, schedule_interval="epoch"), max_epochs=4
+        partial(make_module, make_scheduler=plateau, schedule_interval="epoch"), max_epochs=3
     ),
     "early stopping": Case(
         # No epoch is good enough, so the run ends after the third of six.
