@@ -315,7 +315,6 @@ LONG = frozenset(
         "alternating",
         "paired",
         "four stages, naive",
-        "unequal shares, ragged, every step",
         "float32",
         "a last batch without a row for one",
         "carried, and a first batch without a row for one",

@@ -204,8 +204,6 @@ WORLDS = {
             "clip by value",
             "bf16-mixed",
             "plateau",
-            "early stopping",
-            "short windows, at every step",
             "everything after pipeline",
             "carried states after threads",
             f"everything after {EARLIER}",
