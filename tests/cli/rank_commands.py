@@ -123,6 +123,7 @@ LONG = (
     "too many ranks",
     "another version",
     "a callback for all weights",
+    "diverging",
     "raising",
     "first killed",
     "stopped",

@@ -216,10 +216,11 @@ def test_what_else_cannot_work_is_refused_by_all_ranks_and_said_once(
     check_refused(name, long_worlds)
 
 
+@pytest.mark.long
 def test_a_loss_that_is_not_finite_ends_all_ranks_as_it_ends_threads(
-    worlds: Worlds, train_command: RunCommand
+    long_worlds: Worlds, train_command: RunCommand
 ) -> None:
-    first, other = worlds.ends["diverging"]
+    first, other = long_worlds.ends["diverging"]
     threads = train_command(*THREADS, *DIVERGING)
 
     assert threads.status != 0
