@@ -58,7 +58,12 @@ def test_the_defaults_keep_every_promise_in_80_columns_and_lines(
 
 
 @pytest.mark.parametrize(
-    "settings", [(), ("dtype=float32", "lengths=[5]"), ("num_layers=3", "lengths=[1,3]")]
+    "settings",
+    [
+        pytest.param((), marks=pytest.mark.long),
+        ("dtype=float32", "lengths=[5]"),
+        ("num_layers=3", "lengths=[1,3]"),
+    ],
 )
 def test_every_promise_is_kept_with_other_settings(
     settings: tuple[str, ...], one_grid: None, verify_command: RunCommand

@@ -1,7 +1,7 @@
 """What a resumed run asks of optimiser and schedule is what it gets, at the step it is at."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tests.builders import make_plan
 from tests.runs import N_BATCHES, Run, SaveAfter, fit, make_data, make_module
 
 PLAN = make_plan([2, 2], n_chunks=2)
+N_EPOCHS = 3
 adamw: Callable[..., Optimizer] = partial(AdamW, lr=1e-2)
 
 
@@ -70,40 +71,47 @@ SCHEDULES = {
 }
 
 
+@cache
+def straight_run(name: str) -> Run:
+    """The run of all epochs that nothing interrupts."""
+    schedule, interval = SCHEDULES[name]
+    return train(N_EPOCHS, make_scheduler=schedule, interval=interval)
+
+
 @pytest.mark.parametrize("before", ["the same, shorter", "none"])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_has_the_rates_of_the_whole_run_from_the_checkpoint_on(
     name: str, before: str, tmp_path: Path
 ) -> None:
     schedule, interval = SCHEDULES[name]
-    straight = train(4, make_scheduler=schedule, interval=interval)
-    first = train(2, make_scheduler=None if before == "none" else schedule, interval=interval)
+    straight = straight_run(name)
+    first = train(1, make_scheduler=None if before == "none" else schedule, interval=interval)
 
-    rest = train(4, make_scheduler=schedule, interval=interval, ckpt_path=saved(first, tmp_path))
+    path = saved(first, tmp_path)
+    rest = train(N_EPOCHS, make_scheduler=schedule, interval=interval, ckpt_path=path)
 
-    assert rest.rates == straight.rates[2 * N_BATCHES :]
+    assert rest.rates == straight.rates[N_BATCHES:]
     assert group_of(rest)["betas"] == group_of(straight)["betas"]
 
 
 @pytest.mark.parametrize("name", ["one_cycle", "by epochs"])
 def test_so_it_has_in_the_middle_of_an_epoch(name: str, tmp_path: Path) -> None:
     schedule, interval = SCHEDULES[name]
-    straight = train(4, make_scheduler=schedule, interval=interval)
     path = tmp_path / "middle.ckpt"
     train(2, make_scheduler=schedule, interval=interval, callbacks=[SaveAfter(7, path)])
 
-    rest = train(4, make_scheduler=schedule, interval=interval, ckpt_path=path)
+    rest = train(N_EPOCHS, make_scheduler=schedule, interval=interval, ckpt_path=path)
 
-    assert rest.rates == straight.rates[7:]
+    assert rest.rates == straight_run(name).rates[7:]
 
 
 def test_so_it_has_under_any_strategy(tmp_path: Path) -> None:
-    straight = train(4, make_scheduler=cosine, plan=None)
-    first = train(2, make_scheduler=cosine, plan=None)
+    straight = train(N_EPOCHS, make_scheduler=cosine, plan=None)
+    first = train(1, make_scheduler=cosine, plan=None)
 
-    rest = train(4, make_scheduler=cosine, plan=None, ckpt_path=saved(first, tmp_path))
+    rest = train(N_EPOCHS, make_scheduler=cosine, plan=None, ckpt_path=saved(first, tmp_path))
 
-    assert rest.rates == straight.rates[2 * N_BATCHES :]
+    assert rest.rates == straight.rates[N_BATCHES:]
 
 
 def test_epochs_of_other_batches_count_as_the_steps_that_they_took(tmp_path: Path) -> None:
