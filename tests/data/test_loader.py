@@ -130,7 +130,7 @@ def test_the_trainer_sets_the_epoch() -> None:
     assert len({str(seen[epoch * N_BATCHES : (epoch + 1) * N_BATCHES]) for epoch in range(3)}) == 3
 
 
-LIMITS = [{"max_epochs": 4}, {"max_steps": 28, "max_epochs": -1}]
+LIMITS = {"max_epochs": {"max_epochs": 4}, "max_steps": {"max_steps": 28, "max_epochs": -1}}
 MOMENTS: dict[str, tuple[str, int, dict[str, Any]]] = {
     "after the first step": ("on_train_batch_end", 1, {}),
     "in the middle of an epoch": ("on_train_batch_end", 10, {}),
@@ -145,18 +145,19 @@ MOMENTS: dict[str, tuple[str, int, dict[str, Any]]] = {
 
 @every_nth(2, order=["shuffled", "streams"], limit=LIMITS, moment=MOMENTS)
 def test_a_resumed_run_sees_exactly_the_batches_not_yet_seen(
-    tmp_path: Path, order: str, limit: dict[str, int], moment: str
+    tmp_path: Path, order: str, limit: str, moment: str
 ) -> None:
     hook, n, flags = MOMENTS[moment]
+    flags = LIMITS[limit] | flags
     whole, resumed = Recorder(), Recorder()
     save = SaveAt(hook, n, tmp_path / "x.ckpt")
-    fit(whole, data(order=order), save, **limit, **flags)
-    fit(resumed, data(order=order), checkpoint=save.path, **limit, **flags)
+    fit(whole, data(order=order), save, **flags)
+    fit(resumed, data(order=order), checkpoint=save.path, **flags)
     assert 0 < save.n_seen < len(whole.seen)
     assert resumed.seen == whole.seen[save.n_seen :]
 
 
-@pytest.mark.parametrize("limit", LIMITS, ids=["max_epochs", "max_steps"])
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
 @pytest.mark.parametrize("n", [1, 2])
 def test_a_resumed_run_can_be_resumed_again(tmp_path: Path, limit: dict[str, int], n: int) -> None:
     first, second, third = Recorder(), Recorder(), Recorder()
@@ -170,7 +171,7 @@ def test_a_resumed_run_can_be_resumed_again(tmp_path: Path, limit: dict[str, int
     assert seen == first.seen
 
 
-@pytest.mark.parametrize("limit", LIMITS, ids=["max_epochs", "max_steps"])
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
 def test_a_batch_whose_step_failed_is_seen_again(tmp_path: Path, limit: dict[str, int]) -> None:
     failed, resumed = Recorder(fails_at=10), Recorder()
     with pytest.raises(KeyError, match="a failing step"):
