@@ -37,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
         graphs.BY_DEFAULT = frozenset({"cuda", "cpu"})
         graphs.N_EAGER = 0
+        # Where code of a test's own is the reason.
+        ignored = "ignore:The engine goes without CUDA graphs"
+        config.addinivalue_line("filterwarnings", ignored)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

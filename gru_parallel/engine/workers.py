@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -16,7 +17,8 @@ from gru_parallel.engine.channel import Aborted, Channel, HandOver
 from gru_parallel.engine.context import CallerContext
 from gru_parallel.engine.interpreter import Interpreter
 from gru_parallel.errors import ScheduleError
-from gru_parallel.schedule import Action, Event, Op, Schedule, Timeline, partner
+from gru_parallel.schedule import Action, Event, Op, Schedule, Timeline, partner, turns
+from gru_parallel.stage.recorded_pass import RecordedPass
 from gru_parallel.stage.stage import Stage
 from gru_parallel.stage.stage_pass import StagePass
 
@@ -115,6 +117,9 @@ class Workers:
     ) -> Timeline:
         """Have every worker run its stage's list.
 
+        Where all that is to be done is to replay what was recorded, and nothing is waited for, one
+        worker does it for all: threads that only queue work would wait for each other.
+
         Args:
             passes: of each stage over the batch.
             lowered: what each stage does, sends and receives included.
@@ -155,8 +160,31 @@ class Workers:
                 carrier.abort(error)
                 finished.put(error)
 
-        work_of_stages = [partial(work, stage_pass) for stage_pass in passes]
-        outcomes = _run_all(work_of_stages, self._jobs, finished, carrier)
+        def replay_all() -> None:
+            of_stage = {
+                each.stage.index: Interpreter(each, carrier, self._devices, wait=False)
+                for each in passes
+            }
+            try:
+                context.take_streams()
+                with context.taken_over(gradients=gradients), ExitStack() as steps:
+                    for each in passes:
+                        lane = each.stage.lane
+                        steps.enter_context(lane.step(context.streams.get(lane.device)))
+                    events: list[Event] = []
+                    for stage, actions in turns(lowered):
+                        of_stage[stage].lane.select()
+                        events += of_stage[stage].run(actions, start)
+                finished.put(events)
+            except BaseException as error:  # noqa: BLE001  # the caller's thread raises it again
+                finished.put(error)
+
+        are_replays = all(isinstance(each, RecordedPass) and each.is_recorded for each in passes)
+        if are_replays and channel is None and not wait and len(passes) > 1:
+            work_of_stages = [replay_all]
+        else:
+            work_of_stages = [partial(work, stage_pass) for stage_pass in passes]
+        outcomes = _run_all(work_of_stages, self._jobs[: len(work_of_stages)], finished, carrier)
         errors = (outcome for outcome in outcomes if isinstance(outcome, BaseException))
         error = next((error for error in errors if not isinstance(error, Aborted)), None)
         if error is not None:

@@ -6,7 +6,7 @@ from gru_parallel.schedule.lower import computed_only, lower
 from gru_parallel.schedule.registry import SCHEDULES, backward_only, build_schedule, forward_only
 from gru_parallel.schedule.schedule import Schedule, needs
 from gru_parallel.schedule.segments import Segments, segments_of
-from gru_parallel.schedule.simulate import simulate
+from gru_parallel.schedule.simulate import simulate, turns
 from gru_parallel.schedule.timeline import Event, Timeline
 from gru_parallel.schedule.validate import validate
 
@@ -29,5 +29,6 @@ __all__ = [
     "partner",
     "segments_of",
     "simulate",
+    "turns",
     "validate",
 ]

@@ -1,6 +1,8 @@
 """Run a schedule on given costs: when each action would start and end."""
 
 from collections.abc import Callable
+from functools import cache
+from itertools import groupby
 
 from gru_parallel.schedule.action import Action
 from gru_parallel.schedule.schedule import Schedule, needs
@@ -33,3 +35,17 @@ def simulate(schedule: Schedule, cost_ms: Callable[[Action], float]) -> Timeline
         events[action] = Event(action, start_ms, free_ms[action.stage])
     by_start = sorted(events.values(), key=lambda event: event.start_ms)
     return Timeline(schedule.n_stages, tuple(by_start))
+
+
+@cache
+def turns(schedule: Schedule) -> tuple[tuple[int, tuple[Action, ...]], ...]:
+    """Order what all stages do, for one that does it all: as if all F and B took the same time.
+
+    Returns:
+        Stages, by number, with the actions that are next there; no action comes before one that it
+        needs.
+    """
+    events = simulate(schedule, lambda action: float(action.op.is_compute)).events
+    actions = (event.action for event in events)
+    by_stage = groupby(actions, key=lambda action: action.stage)
+    return tuple((stage, tuple(of_stage)) for stage, of_stage in by_stage)

@@ -42,6 +42,9 @@ class CPULane:
         del caller
         yield
 
+    def select(self) -> None:
+        """Let the calling thread, which works for several lanes, queue on this one."""
+
     def send(self, tensor: Tensor, target: torch.device, room: Tensor | None = None) -> Packet:
         """Start moving `tensor` to `target`: into `room`, which is kept there, if there is one."""
         if room is not None:
@@ -89,6 +92,10 @@ class StreamLane:
                 caller.wait_stream(self.compute)
             raise
         caller.wait_stream(self.compute)
+
+    def select(self) -> None:
+        """Let the calling thread, which works for several lanes, queue on this one."""
+        torch.accelerator.set_stream(self.compute)
 
     def send(self, tensor: Tensor, target: torch.device, room: Tensor | None = None) -> Packet:
         """Start moving `tensor` to `target`; see `CPULane`. The computation is not held up."""

@@ -5,6 +5,7 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from functools import partial
+from threading import get_ident
 from typing import Any
 from unittest.mock import patch
 
@@ -340,11 +341,11 @@ def test_what_watches_operations_sees_all_of_them() -> None:
 
 
 def test_each_action_is_one_replay_and_a_step_keeps_no_more_than_the_one_before() -> None:
-    replayed: list[None] = []
+    replayed: list[int] = []
     replay = CPURecording.replay
 
     def counted(self: CPURecording) -> None:
-        replayed.append(None)
+        replayed.append(get_ident())
         replay(self)
 
     with (
@@ -359,6 +360,8 @@ def test_each_action_is_one_replay_and_a_step_keeps_no_more_than_the_one_before(
                 n_tensors.append(sum(isinstance(each, Tensor) for each in gc.get_objects()))
     # F and B of 2 x 2 cells on 2 stages.
     assert len(replayed) == 2 * 4 * 2
+    # One worker queues them all.
+    assert len(set(replayed)) == 1
     assert n_tensors[0] == n_tensors[1]
 
 

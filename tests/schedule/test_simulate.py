@@ -13,6 +13,7 @@ from gru_parallel.schedule import (
     lower,
     needs,
     simulate,
+    turns,
 )
 
 GRIDS = tuple(product((1, 2, 3, 4, 7), (1, 2, 3, 5, 8), (1, 2, 3, 6)))  # (S, M, C)
@@ -114,3 +115,23 @@ def test_one_stage_is_never_idle(name: str) -> None:
 def test_a_schedule_that_cannot_finish_is_refused(read_schedule: Callable[..., Schedule]) -> None:
     with pytest.raises(ScheduleError, match="deadlock"):
         simulate(read_schedule("0B0.0 0F0.0"), costs(1.0))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_turns_keep_each_list_and_come_after_what_they_need(name: str) -> None:
+    for sizes in ((1, 1, 1), (2, 1, 4), (3, 2, 3), (4, 3, 2)):
+        schedule = lower(build_schedule(name, *sizes))
+        done: set[Action] = set()
+        of_stages: list[list[Action]] = [[] for _ in schedule.actions]
+        for stage, actions in turns(schedule):
+            for action in actions:
+                assert done.issuperset(needs(action, schedule)), str(action)
+                done.add(action)
+                of_stages[stage].append(action)
+        assert [tuple(actions) for actions in of_stages] == [*schedule.actions]
+
+
+def test_turns_let_the_second_stage_begin_before_the_first_has_ended() -> None:
+    first, second, *_ = turns(lower(build_schedule("gpipe", 2, 1, 4)))
+    assert (first[0], second[0]) == (0, 1)
+    assert sum(action.op is Op.F for action in first[1]) < 4
