@@ -11,8 +11,9 @@ from threading import RLock
 import torch
 from torch import Tensor, nn
 
+from gru_parallel.engine.borrowed_model import form_of
 from gru_parallel.engine.context import autocast_of
-from gru_parallel.engine.graphs import Passes, graphs_for
+from gru_parallel.engine.graphs import N_KINDS, Passes, graphs_for
 from gru_parallel.engine.inline import Inline
 from gru_parallel.engine.stages import lowered_schedule, make_stages
 from gru_parallel.engine.workers import Workers
@@ -26,9 +27,6 @@ from gru_parallel.stage.cells import Cells, over_the_batch
 from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import StageModules
 from gru_parallel.stage.stage_pass import StagePass
-
-N_BORROWED = 4
-"""How many sets of leaves are kept for replays: as many as there may be kinds of calls."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Borrowed:
             asked == self.asked
             and len(weights) == len(self.weights)
             and all(map(is_, weights, self.weights))
-            and [*map(_form, weights)] == self.forms
+            and [*map(form_of, weights)] == self.forms
         )
 
     @property
@@ -233,7 +231,7 @@ class BorrowedStack:
         elif found is not self._borrowed[0]:
             self._hand_over(found.leaves, found.modules)
         others = [other for other in kept if other is not found]
-        self._borrowed = [found, *others][: 1 if self._graphs is None else N_BORROWED]
+        self._borrowed = [found, *others][: 1 if self._graphs is None else N_KINDS]
         renew(found.copies)
         return found
 
@@ -263,7 +261,7 @@ class BorrowedStack:
         return Borrowed(
             asked,
             [weight if isinstance(weight, nn.Parameter) else None for weight in weights],
-            [*map(_form, weights)],
+            [*map(form_of, weights)],
             leaves,
             copies,
             modules,
@@ -294,9 +292,3 @@ def _on(device: torch.device, weight: Tensor) -> Tensor:
         # As a module moves: the parameter stays the optimiser's, its gradient goes with it.
         nn.ParameterList([weight]).to(device)
     return weight
-
-
-def _form(weight: Tensor) -> object:
-    """Say where and in which form a weight is."""
-    memory = weight.data_ptr(), weight.shape, weight.stride()
-    return *memory, weight.device, weight.dtype, weight.requires_grad

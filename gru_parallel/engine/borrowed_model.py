@@ -72,7 +72,7 @@ def _holds(look: Look, model: StackModel, asked: Mapping[str, torch.dtype | None
         now = _contents_of(part)
         if len(now) != len(before) or not all(map(is_, now, before)):
             return False
-    return all(_form_of(weight) == before for weight, before in look.forms)
+    return all(form_of(weight) == before for weight, before in look.forms)
 
 
 class BorrowedModel:
@@ -177,7 +177,7 @@ class BorrowedModel:
             is_encoded_first,
             _has_any_global_hook(),
             [(part, _contents_of(part)) for part in (*model.modules(), *parts)],
-            [(each, _form_of(each)) for each in (*model.parameters(), *model.buffers())],
+            [(each, form_of(each)) for each in (*model.parameters(), *model.buffers())],
             set(),
         )
         # Others may hold weights that the model no longer has.
@@ -233,7 +233,7 @@ def _contents_of(part: nn.Module) -> list[object]:
     return contents
 
 
-def _form_of(weight: Tensor) -> tuple[object, ...]:
+def form_of(weight: Tensor) -> tuple[object, ...]:
     """Say where and in which form a weight is."""
     memory = weight.data_ptr(), weight.shape, weight.stride()
     return *memory, weight.device, weight.dtype, weight.requires_grad

@@ -7,7 +7,6 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product, starmap
 from threading import get_ident
 from typing import Any
 
@@ -239,14 +238,11 @@ class Graphs:
         coming = [] if stage.is_first else [(Op.F, Op.RECV_F)]
         if spec.purpose is not Purpose.PREDICT and not stage.is_last:
             coming.append((Op.B, Op.RECV_B))
-        cells = starmap(
-            Cell, product(range(spec.cells.n_micro_batches), range(spec.cells.n_chunks))
-        )
         # What is made in inference mode could not be written to outside.
         with torch.inference_mode(mode=False):
             return {
                 (op, cell): Parcel(cell, *shapes.room(Action(stage.index, receive, cell)))
-                for cell in cells
+                for cell in spec.cells.grid()
                 for op, receive in coming
             }
 

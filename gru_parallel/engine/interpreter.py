@@ -9,7 +9,6 @@ import torch
 
 from gru_parallel.engine.channel import Aborted, Channel
 from gru_parallel.schedule import Action, Cell, Event, Op
-from gru_parallel.stage.lane import Lane
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
 
@@ -43,11 +42,6 @@ class Interpreter:
         self._wait = wait
         self._received: dict[tuple[Op, Cell], Parcel] = {}
         self._to_send: dict[tuple[Op, Cell], Parcel] = {}
-
-    @property
-    def lane(self) -> Lane:
-        """Of the stage."""
-        return self._stage.lane
 
     def run(self, actions: Sequence[Action], clock_start: float) -> list[Event]:
         """Run the actions in their order.

@@ -141,50 +141,43 @@ class Workers:
         finished: SimpleQueue[Outcome] = SimpleQueue()
         start = perf_counter()
 
-        def work(stage_pass: StagePass) -> None:
-            interpreter = Interpreter(stage_pass, carrier, self._devices, wait=wait)
-            stage = stage_pass.stage
-            caller_stream = context.streams.get(stage.lane.device)
+        def work(passes_here: Sequence[StagePass], order: Turns) -> None:
+            workings = {each.stage.index: each for each in passes_here}
+            interpreters = {
+                index: Interpreter(each, carrier, self._devices, wait=wait)
+                for index, each in workings.items()
+            }
             try:
                 context.take_streams()
                 with (
                     context.taken_over(gradients=gradients),
                     context.observed(),
-                    stage.lane.step(caller_stream),
+                    ExitStack() as steps,
                 ):
-                    events = interpreter.run(lowered.actions[stage.index], start)
+                    for each in passes_here:
+                        lane = each.stage.lane
+                        steps.enter_context(lane.step(context.streams.get(lane.device)))
+                    events: list[Event] = []
+                    for index, actions in order:
+                        if len(passes_here) > 1:
+                            workings[index].stage.lane.select()
+                        events += interpreters[index].run(actions, start)
                     if then is not None:
-                        then(stage_pass)
+                        for each in passes_here:
+                            then(each)
                 finished.put(events)
             except BaseException as error:  # noqa: BLE001  # the caller's thread raises it again
                 carrier.abort(error)
                 finished.put(error)
 
-        def replay_all() -> None:
-            of_stage = {
-                each.stage.index: Interpreter(each, carrier, self._devices, wait=False)
-                for each in passes
-            }
-            try:
-                context.take_streams()
-                with context.taken_over(gradients=gradients), ExitStack() as steps:
-                    for each in passes:
-                        lane = each.stage.lane
-                        steps.enter_context(lane.step(context.streams.get(lane.device)))
-                    events: list[Event] = []
-                    for stage, actions in turns(lowered):
-                        of_stage[stage].lane.select()
-                        events += of_stage[stage].run(actions, start)
-                finished.put(events)
-            except BaseException as error:  # noqa: BLE001  # the caller's thread raises it again
-                finished.put(error)
-
         are_replays = all(isinstance(each, RecordedPass) and each.is_recorded for each in passes)
-        if are_replays and channel is None and not wait and len(passes) > 1:
-            work_of_stages = [replay_all]
+        if are_replays and channel is None and not wait:
+            work_of_workers = [partial(work, passes, turns(lowered))]
         else:
-            work_of_stages = [partial(work, stage_pass) for stage_pass in passes]
-        outcomes = _run_all(work_of_stages, self._jobs[: len(work_of_stages)], finished, carrier)
+            lists = [(each.stage.index, lowered.actions[each.stage.index]) for each in passes]
+            pairs = zip(passes, lists, strict=True)
+            work_of_workers = [partial(work, [each], [its_list]) for each, its_list in pairs]
+        outcomes = _run_all(work_of_workers, self._jobs[: len(work_of_workers)], finished, carrier)
         errors = (outcome for outcome in outcomes if isinstance(outcome, BaseException))
         error = next((error for error in errors if not isinstance(error, Aborted)), None)
         if error is not None:
@@ -196,6 +189,9 @@ class Workers:
         events = [e for outcome in outcomes if isinstance(outcome, list) for e in outcome]
         return Timeline(len(self._devices), tuple(events))
 
+
+Turns = Sequence[tuple[int, Sequence[Action]]]
+"""Stages by number, each with the actions that are next there."""
 
 Outcome = list[Event] | BaseException
 """How a stage's list ended: with its events, or with an error."""
@@ -270,7 +266,7 @@ def _stop(queues: Sequence[SimpleQueue[Job | None]]) -> None:
 
 
 def _run_all(
-    work_of_stages: Sequence[Job],
+    work_of_workers: Sequence[Job],
     queues: Sequence[SimpleQueue[Job | None]],
     finished: SimpleQueue[Outcome],
     channel: Channel,
@@ -281,7 +277,7 @@ def _run_all(
         The outcomes in the order in which the stages finished.
     """
     try:
-        for jobs, work in zip(queues, work_of_stages, strict=True):
+        for jobs, work in zip(queues, work_of_workers, strict=True):
             jobs.put(work)
         return [finished.get() for _ in queues]
     except BaseException:

@@ -67,7 +67,7 @@ class GRUsAsAsked(TorchFunctionMode):
             _, num_layers, _, _, bidirectional = args[place + 1 : place + 6]
             _flatten(weights, "GRU", weights[1].shape[1], 0, num_layers, bidirectional)
         with torch.autocast(self._kind, enabled=False):
-            return torch._VF.gru(*inputs, weights, *args[place + 1 :])  # type: ignore[call-overload]
+            return torch._VF.gru(*inputs, weights, *args[place + 1 :])  # type: ignore[call-overload]  # either form
 
 
 def renew(copies: Sequence[tuple[Tensor, Tensor]]) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, product, starmap
 
 import torch
 from torch import Tensor
@@ -132,6 +132,10 @@ class Cells:
     def n_chunks(self) -> int:
         """Chunks of each micro-batch; 0 where there is none."""
         return len(self.steps[0]) if self.steps else 0
+
+    def grid(self) -> Iterator[Cell]:
+        """All cells, micro-batch by micro-batch."""
+        return starmap(Cell, product(range(self.n_micro_batches), range(self.n_chunks)))
 
     def n_rows(self, micro_batch: int) -> int:
         """Rows of a micro-batch."""

@@ -199,8 +199,7 @@ class StagePass:
     def _cells_of(self, dy: Tensor) -> dict[Cell, Tensor]:
         """Cut the gradient of the outputs, shape (batch, time, features)."""
         cells, fetch = self.spec.cells, self.stage.lane.fetch
-        grid = starmap(Cell, product(range(cells.n_micro_batches), range(cells.n_chunks)))
-        return {cell: fetch(cells.inputs(dy, cell)) for cell in grid}
+        return {cell: fetch(cells.inputs(dy, cell)) for cell in cells.grid()}
 
     def _states_of(self, dh_n: Tensor, group: BlockGroup) -> dict[int, list[Tensor | None]]:
         """Cut the gradient of the whole stack's h_n, by micro-batch and block."""

@@ -1,11 +1,7 @@
 """The same numbers on CUDA: streams, copies between devices, autocast and measured times."""
 
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -33,6 +29,7 @@ from tests.builders import (
     run_engine,
     run_in_one_piece,
 )
+from tests.engine.bitwise import assert_says_the_same
 from tests.engine.patches import before_each_cell
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("no_thread_left", "no_tf32")]
@@ -227,22 +224,7 @@ print("the same")
 
 
 def test_training_is_bit_for_bit_the_same_on_every_map_of_one_gpu() -> None:
-    # cuBLAS, below cuDNN, reads this when it starts: without it an nn.GRU does not repeat itself.
-    environment = {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    root = Path(__file__).parents[2]
-
-    ended = subprocess.run(
-        [sys.executable, "-c", BITWISE],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100.0,
-    )
-
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.split("\n")[-2] == "the same"
+    assert_says_the_same(BITWISE)
 
 
 def test_measured_times_are_the_devices_and_others_the_hosts(

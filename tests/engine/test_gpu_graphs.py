@@ -1,9 +1,5 @@
 """CUDA graphs on a GPU: replays give the numbers of steps without, and a capture may fail."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +14,11 @@ from gru_parallel.schedule import SCHEDULES, Cell
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan, relative_error
+from tests.engine.bitwise import assert_says_the_same
 from tests.engine.test_graphs import reason, train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("no_thread_left", "no_tf32")]
 
-ROOT = Path(__file__).parents[2]
 N_STEPS = 6
 """Three run as they are, one is recorded, and two are replayed; so are the evaluations."""
 
@@ -97,21 +93,7 @@ print("the same")
 
 
 def test_replays_are_bit_for_bit_the_same() -> None:
-    # cuBLAS, below cuDNN, reads this when it starts: without it an nn.GRU does not repeat itself.
-    environment = {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-
-    ended = subprocess.run(
-        [sys.executable, "-c", BITWISE],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100.0,
-    )
-
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.split("\n")[-2] == "the same"
+    assert_says_the_same(BITWISE)
 
 
 def test_under_autocast_replays_give_the_numbers_of_steps_without() -> None:

@@ -195,7 +195,7 @@ class MinimalGRU(nn.GRU):
 
     stepwise = True
 
-    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # nothing packed
         """Run one layer over a piece of a sequence."""
         assert hx is not None
         h, outputs = hx[0], []
