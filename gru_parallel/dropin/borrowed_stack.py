@@ -68,7 +68,7 @@ class Borrowed:
 
 
 class BorrowedStack:
-    """The pipeline of an `nn.GRU` whose parameters stay its own, F now and B later.
+    """The pipeline of an `nn.GRU` whose parameters stay its own, F now, B and W later.
 
     Threads take turns with it.
 
@@ -143,13 +143,16 @@ class BorrowedStack:
             for gru in (gru for modules in borrowed.modules for gru in modules.grus):
                 # Those of joined blocks are no part of the stack.
                 gru.training = training
+            cells = Cells.cut(len(x), x.shape[1], grid.n_micro_batches, n_chunks, windows.lengths)
+            after = lowered_schedule(self._plan, self._stages, cells, Op.B)
             spec = PassSpec(
                 Purpose.DIFFERENTIATE,
                 windows,
-                Cells.cut(len(x), x.shape[1], grid.n_micro_batches, n_chunks, windows.lengths),
+                cells,
                 segments_of(n_chunks, None),
                 seed=seed,
                 wants_dx=x.requires_grad,
+                separates_weights=after.separates_weights,
             )
             passes = self._passes(spec, gradients=gradients)
             if borrowed.copies and gradients:
@@ -162,7 +165,7 @@ class BorrowedStack:
     def backward(
         self, passes: Passes, dy: Tensor | None, dh_n: Tensor | None
     ) -> list[Tensor | None]:
-        """Run B of a batch, once or more often.
+        """Run B and W of a batch, once or more often.
 
         Args:
             passes: what F left.

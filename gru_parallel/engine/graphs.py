@@ -145,8 +145,8 @@ class Graphs:
             spec: of the call.
             lasting: the modules of all stages, as they have been made for this and earlier calls,
                 whose weights stay in their memory.
-            record: has the workers go through the stages' lists of F and B, with passes that record
-                them.
+            record: has the workers go through the stages' lists of F, B and W, with passes that
+                record them.
             gradients: whether autograd records.
         """
         self.why_not = self._why_not(spec, lasting)

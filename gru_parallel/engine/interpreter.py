@@ -17,7 +17,7 @@ NO_ROOM = Parcel(Cell(0, 0), None)
 
 
 class Interpreter:
-    """Runs a stage's list of actions: F and B on the pass, sends and receives on the channel.
+    """Runs a stage's list of actions: F, B and W on the pass, sends and receives on the channel.
 
     Args:
         stage_pass: what computes.
@@ -87,6 +87,9 @@ class Interpreter:
         for parcel in self._pass.backward(action.cell, received):
             self._to_send[Op.SEND_B, parcel.cell] = parcel
 
+    def _weights(self, action: Action) -> None:
+        self._pass.weights(action.cell)
+
     def _send(self, action: Action) -> None:
         parcel = self._to_send.pop((action.op, action.cell), None)
         if parcel is None or parcel.tensor is None:
@@ -116,6 +119,7 @@ class Interpreter:
 _HANDLERS: dict[Op, Callable[[Interpreter, Action], None]] = {
     Op.F: Interpreter._forward,
     Op.B: Interpreter._backward,
+    Op.W: Interpreter._weights,
     Op.SEND_F: Interpreter._send,
     Op.SEND_B: Interpreter._send,
     Op.RECV_F: Interpreter._receive,

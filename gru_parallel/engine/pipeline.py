@@ -122,7 +122,7 @@ class PipelineEngine:
         self.close()
 
     def train_step(self, windows: Windows, step: int = 0) -> Tensor:
-        """Run F and B of a batch over all stages.
+        """Run F, B and W of a batch over all stages.
 
         Args:
             windows: the batch, with targets.
@@ -163,6 +163,7 @@ class PipelineEngine:
                 step=step,
                 wants_dx=encoded.requires_grad,
                 wants_dy=y.requires_grad,
+                separates_weights=self._lowered(spec).separates_weights,
             )
             passes = self._run(spec)
             sources = {"x": encoded, "y": y, "h_0": windows.h_0}

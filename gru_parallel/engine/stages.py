@@ -94,7 +94,7 @@ def lowered_schedule(
         plan: names the schedule.
         stages: of the plan; whose blocks are barriers in time is seen from them.
         cells: of the batch.
-        only: F or B, for one half of the step; None for both.
+        only: F, or B (and W with it), for one half of the step; None for both.
 
     Returns:
         The schedule, sends and receives included.

@@ -18,7 +18,8 @@ def predict(
     """Simulate one training step of a plan.
 
     Every cell is assumed to cost the same share of its stage's time: ragged cells, thinner matrix
-    products and transfers are left out, so this is the best that the plan can do.
+    products and transfers are left out, so this is the best that the plan can do. Where the
+    schedule separates B and W, each is half of backward.
 
     Args:
         plan: stages, schedule, and the number of micro-batches and chunks.
@@ -47,7 +48,9 @@ def predict(
         micro_batch_ms = stage_times_ms[action.stage][way] / plan.grid.n_micro_batches
         last = plan.grid.n_chunks - 1 if action.op is Op.F else 0
         at_once = share if action.chunk == last else 0.0
-        return micro_batch_ms * ((1 - share) / plan.grid.n_chunks + at_once)
+        cell_ms = micro_batch_ms * ((1 - share) / plan.grid.n_chunks + at_once)
+        is_half = schedule.separates_weights and action.op is not Op.F
+        return cell_ms / 2 if is_half else cell_ms
 
     schedule = build_schedule(
         plan.grid.schedule,

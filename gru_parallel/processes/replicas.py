@@ -71,7 +71,7 @@ class Replicas:
                 adding.wait().tolist()
 
     def add(self, stage: Stage, gradients: list[Tensor | None]) -> None:
-        """Start adding up the gradients of a stage, which has done its last B.
+        """Start adding up the gradients of a stage, which has done its last B and W.
 
         Args:
             stage: of this rank.

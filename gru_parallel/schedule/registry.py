@@ -1,5 +1,6 @@
 """The schedules by name, built and checked once for each (name, S, M, C)."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
@@ -13,10 +14,12 @@ from gru_parallel.schedule.schedule import Schedule
 from gru_parallel.schedule.segments import Segments
 from gru_parallel.schedule.truncated import ScheduleFunction, truncated
 from gru_parallel.schedule.validate import validate
+from gru_parallel.schedule.zero_bubble import zero_bubble
 
 SCHEDULES: dict[str, ScheduleFunction] = {
     "gpipe": gpipe,
     "one_f_one_b": one_f_one_b,
+    "zero_bubble": zero_bubble,
     "naive": naive,
 }
 
@@ -32,7 +35,7 @@ def build_schedule(
     truncate: int | None = None,
     barriers: frozenset[int] = frozenset(),
 ) -> Schedule:
-    """Build a training schedule of F and B; equal arguments give the same object.
+    """Build a training schedule of F, B and possibly W; equal arguments give the same object.
 
     Args:
         name: one of `SCHEDULES`.
@@ -80,19 +83,19 @@ def build_schedule(
 
 def forward_only(training: Schedule) -> Schedule:
     """Take the F of a training schedule, in its order: for evaluation and prediction."""
-    return _only(Op.F, training)
+    return _only({Op.F}, training)
 
 
 def backward_only(training: Schedule) -> Schedule:
-    """Take the B of a training schedule, in its order: it continues `forward_only`."""
-    return _only(Op.B, training)
+    """Take the B and W of a training schedule, in its order: it continues `forward_only`."""
+    return _only({Op.B, Op.W}, training)
 
 
-def _only(op: Op, training: Schedule) -> Schedule:
+def _only(ops: Collection[Op], training: Schedule) -> Schedule:
     return replace(
         training,
         actions=tuple(
-            tuple(action for action in stage if action.op is op) for stage in training.actions
+            tuple(action for action in stage if action.op in ops) for stage in training.actions
         ),
     )
 

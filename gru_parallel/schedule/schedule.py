@@ -39,8 +39,13 @@ class Schedule:
 
     @cached_property
     def has_forward(self) -> bool:
-        """Whether this runs F; a schedule of B alone continues one of F alone."""
+        """Whether this runs F; a schedule without F continues one of F alone."""
         return any(action.op is Op.F for stage in self.actions for action in stage)
+
+    @cached_property
+    def separates_weights(self) -> bool:
+        """Whether the weights' gradient is an action of its own, W; otherwise it is part of B."""
+        return any(action.op is Op.W for stage in self.actions for action in stage)
 
     @cached_property
     def is_lowered(self) -> bool:

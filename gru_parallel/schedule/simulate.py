@@ -39,7 +39,7 @@ def simulate(schedule: Schedule, cost_ms: Callable[[Action], float]) -> Timeline
 
 @cache
 def turns(schedule: Schedule) -> tuple[tuple[int, tuple[Action, ...]], ...]:
-    """Order what all stages do, for one that does it all: as if all F and B took the same time.
+    """Order what all stages do, for one that does it all: as if all F, B and W took as long.
 
     Returns:
         Stages, by number, with the actions that are next there; no action comes before one that it

@@ -1,9 +1,8 @@
 """What ran when, on which stage: simulated and measured runs are the same type."""
 
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from gru_parallel.schedule.action import Action, Op
+from gru_parallel.schedule.action import Action, Cell, Op
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +61,24 @@ class Timeline:
     def peak_activations(self, stage: int) -> int:
         """The largest number of cells whose activations a stage keeps at once.
 
-        A cell is kept from the start of its F to the end of its B. A cell without B, as in
-        evaluation, is not kept at all.
+        A cell is kept from the start of its F to the end of its B, or of its W where there is one:
+        W needs inputs and outputs of the cell's layers, and the gates' gradients that B leaves in
+        place of the gates. A cell without B, as in evaluation, is not kept at all.
         """
-        computed = [event.action for event in self.stage_events(stage)]
-        to_come_back = {action.cell for action in computed if action.op is Op.B}
-        return _most_alive(computed, to_come_back)
+        events = self.stage_events(stage)
+        return _most_alive([event.action for event in events if event.action.op.is_compute])
 
 
-def _most_alive(computed: list[Action], to_come_back: AbstractSet[tuple[int, int]]) -> int:
-    """Walk the actions of one stage, which never overlap, and count the F without their B."""
+def _most_alive(computed: list[Action]) -> int:
+    """Walk the actions of one stage, which never overlap, and count the cells that are kept."""
+    last: dict[Cell, Op] = {action.cell: action.op for action in computed}
     alive = most = 0
     for action in computed:
-        if action.op is Op.F and action.cell in to_come_back:
+        if last[action.cell] is Op.F:
+            continue
+        if action.op is Op.F:
             alive += 1
-        elif action.op is Op.B:
+        elif action.op is last[action.cell]:
             alive -= 1
         most = max(most, alive)
     return most

@@ -78,13 +78,18 @@ def _expected_actions(schedule: Schedule) -> Iterator[Action]:
 
 
 def _check_backward_order(schedule: Schedule) -> None:
-    for earlier, later, at in _neighbours(schedule, Op.B):
-        if _backward_position(later, schedule) < _backward_position(earlier, schedule):
-            rule = (
-                "B runs micro-batches in ascending and chunks in descending order (another order "
-                f"gives wrong gradients), but {later} comes after {earlier}"
-            )
-            raise _error(schedule, rule, at)
+    in_another_order = {
+        Op.B: "gives wrong gradients",
+        Op.W: "adds up to other bits on another placement",
+    }
+    for op, what_happens in in_another_order.items():
+        for earlier, later, at in _neighbours(schedule, op):
+            if _backward_position(later, schedule) < _backward_position(earlier, schedule):
+                rule = (
+                    f"{op} runs micro-batches in ascending and chunks in descending order (another"
+                    f" order {what_happens}), but {later} comes after {earlier}"
+                )
+                raise _error(schedule, rule, at)
 
 
 def _backward_position(action: Action, schedule: Schedule) -> tuple[int, int, int]:

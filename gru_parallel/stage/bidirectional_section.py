@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import torch
@@ -83,8 +83,11 @@ class BidirectionalSection:
         self._gives_state = group.gives_state
         self._lane = lane
         self._second_device = second_device
+        # W runs on the stage's lane, so what runs on another is not left to it.
+        in_b = replace(spec, separates_weights=False)
+        specs = {FORWARD: spec, REVERSE: spec if second_device is None else in_b}
         self._of_parts = [
-            [SectionGradients(weights_of(block.part(k, d)), spec) for d in DIRECTIONS]
+            [SectionGradients(weights_of(block.part(k, d)), specs[d]) for d in DIRECTIONS]
             for k in range(block.num_layers)
         ]
         self._of_joined = SectionGradients(block.other_weights(), spec)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import ScheduleError, UsageError
+from gru_parallel.schedule import Cell
 from gru_parallel.stage.spec import PassSpec, Purpose
 
 
 class SectionGradients:
     """The gradients of one section: those of its inputs cell by cell, and those of its weights.
 
-    B needs the first at once. W, the second, can be asked for at any time after B. Sums over cells
-    have at least the precision of float32, whatever the cells compute in.
+    B needs the first at once. W, the second, can wait: what B leaves for it is worked out when W of
+    the cell comes, or at once where the schedule has no W. Sums over cells have at least the
+    precision of float32, whatever the cells compute in.
 
     Args:
         weights: the tensors that are differentiated by; those that need no gradient get none.
@@ -29,12 +31,15 @@ class SectionGradients:
     def __init__(self, weights: Sequence[Tensor], spec: PassSpec) -> None:
         self.keep = spec.purpose is Purpose.DIFFERENTIATE
         self.is_trained = any(weight.requires_grad for weight in weights)
+        self._separates = spec.separates_weights
+        self._segments = spec.segments
         self._weights = weights
         self._trained = [weight for weight in weights if weight.requires_grad]
         self.forget()
 
     def forget(self) -> None:
         """Begin the sums over the cells anew."""
+        self._left: dict[Cell, list[Callable[[], None]]] = {}
         self._sums: list[Tensor | None] = [None for _ in self._trained]
         self._is_new = [False for _ in self._trained]
 
@@ -74,11 +79,43 @@ class SectionGradients:
         self._add(found[len(inputs) :])
         return list(found[: len(inputs)])
 
+    def leave(self, cell: Cell, work: Callable[[], None]) -> None:
+        """Keep work on the weights' gradients for W; where W is not separate, do it now.
+
+        Args:
+            cell: that the work belongs to.
+            work: adds what it finds to the sums.
+        """
+        if self._separates:
+            self._left.setdefault(cell, []).append(work)
+        else:
+            work()
+
+    def work_out(self, cell: Cell) -> None:
+        """Do the work that was left for W of a cell.
+
+        Behind a barrier in time B does nothing before the first chunk, so W of later ones may have
+        come too early: what they were to do is done here.
+        """
+        due = [left for left in self._left if self._position(left) <= self._position(cell)]
+        for left in due:
+            for work in self._left.pop(left):
+                work()
+
     def of_weights(self) -> list[Tensor | None]:
         """Return the sum over the cells for each weight, in their order; None where none is.
 
         Their types are those of `sum_type`.
+
+        Raises:
+            ScheduleError: work was left for a W that never came.
         """
+        if self._left:
+            left = ", ".join(map(str, self._left))
+            raise ScheduleError(
+                f"The weights' gradients lack the cells {left}: each B left work, and no W came; a"
+                " schedule with W runs it once for every cell, after its B."
+            )
         sums = iter(self._sums)
         return [next(sums) if weight.requires_grad else None for weight in self._weights]
 
@@ -109,6 +146,10 @@ class SectionGradients:
                     " get none; make it a parameter of the module that uses it, found by its name."
                 )
             nodes += [before for before, _ in node.next_functions]
+
+    def _position(self, cell: Cell) -> tuple[int, int, int]:
+        """Where a cell comes in the order of B, and of W."""
+        return cell.micro_batch, self._segments.of(cell.chunk), -cell.chunk
 
     def _add(self, found: Sequence[Tensor | None]) -> None:
         for index, gradient in enumerate(found):

@@ -24,13 +24,13 @@ Key = tuple[Op, Cell]
 
 
 class RecordedPass(StagePass):
-    """Runs F and B of a stage on tensors that stay where they are, so that they can be recorded.
+    """Runs F, B and W of a stage on tensors that stay where they are, so that they can be recorded.
 
     What comes in is copied into these tensors. What the sections of the pass have found after they
     were recorded, gradients included, is in the memory that each replay writes anew.
 
-    Before `is_recorded` is set, F and B record, in the order of the stage's list, and do nothing;
-    after that they replay.
+    Before `is_recorded` is set, F, B and W record, in the order of the stage's list, and do
+    nothing; after that they replay.
 
     Args:
         stage: whose blocks run.
@@ -74,6 +74,17 @@ class RecordedPass(StagePass):
     def backward(self, cell: Cell, received: Parcel | None) -> list[Parcel]:
         """Record B of a cell, or do it again; see `StagePass`."""
         return self._play(Op.B, cell, received, super().backward)
+
+    def weights(self, cell: Cell) -> None:
+        """Record W of a cell, or do it again; see `StagePass`."""
+        work_out = super().weights
+
+        def weights(cell: Cell, received: Parcel | None) -> list[Parcel]:
+            assert received is None
+            work_out(cell)
+            return []
+
+        self._play(Op.W, cell, None, weights)
 
     def weight_gradients(self) -> list[Tensor | None]:
         """Return a copy of the gradient of each weight of the stage; see `StagePass`."""

@@ -45,6 +45,7 @@ class PassSpec:
         first_micro_batch: number of the first micro-batch in the whole batch, for dropout.
         wants_dx: whether the gradient of x is wanted.
         wants_dy: whether the gradient of y is wanted.
+        separates_weights: whether W comes after B; otherwise B works out the weights' gradients.
         masks: of dropout, listed while the pass is recorded; None where it is not.
     """
 
@@ -60,4 +61,5 @@ class PassSpec:
     first_micro_batch: int = 0
     wants_dx: bool = False
     wants_dy: bool = False
+    separates_weights: bool = False
     masks: list[Mask] | None = None

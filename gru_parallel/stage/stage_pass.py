@@ -1,4 +1,4 @@
-"""StagePass: one pass of a stage over one batch: F and B of its cells. Knows no communication."""
+"""StagePass: one pass of a stage over one batch: F, B and W of its cells; no communication."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from gru_parallel.stage.stage import BlockGroup, Stage
 
 
 class StagePass:
-    """Runs F and B of a batch's cells through a stage, with exact back-propagation through time.
+    """Runs F, B and W of a batch's cells through a stage, with exact back-propagation through time.
 
     Args:
         stage: whose blocks run.
         spec: over what, and what for.
 
     Attributes:
-        peak_cells: the most cells whose activations were alive at once.
+        peak_cells: the most cells whose activations were alive at once, to the end of W if there
+            is one; see `Timeline.peak_activations`.
         finite: False where that was to be checked and an output is not finite.
         dx: by cell, the gradient of x, shape (time, rows, n_channels); where it was wanted.
         send_to: by op (F or B) and cell, memory on another stage's device that its result is to be
@@ -76,7 +77,7 @@ class StagePass:
         return parcels
 
     def backward(self, cell: Cell, received: Parcel | None) -> list[Parcel]:
-        """Run B on a cell: towards the inputs and, with it, the weights' gradient.
+        """Run B on a cell: towards the inputs and, where W is not separate, the weights' gradient.
 
         Args:
             cell: which one; micro-batches ascend, chunks descend (within their segment).
@@ -99,14 +100,27 @@ class StagePass:
         parcels = [Parcel(cell, None) if received is None else received]
         for section in reversed(self._sections):
             parcels = [out for parcel in parcels for out in section.backward(parcel)]
-        self._n_alive -= 1
+        if not self.spec.separates_weights:
+            self._n_alive -= 1
         if not self.stage.is_first:
             return parcels
         self.dx |= {p.cell: p.tensor for p in parcels if p.tensor is not None}
         return []
 
+    def weights(self, cell: Cell) -> None:
+        """Run W on a cell: work out what its B has left of the weights' gradients."""
+        with torch.no_grad(), torch.autocast(self.stage.lane.device.type, enabled=False):
+            for section in self._sections:
+                for gradients in section.gradients:
+                    gradients.work_out(cell)
+        self._n_alive -= 1
+
     def weight_gradients(self) -> list[Tensor | None]:
-        """Return the gradient of each weight of the stage, in the order of `Stage.weights`."""
+        """Return the gradient of each weight of the stage, in the order of `StageModules.weights`.
+
+        Raises:
+            ScheduleError: B of a cell has left some, and its W has not run.
+        """
         found = (gradients for section in self._sections for gradients in section.gradients)
         return [gradient for gradients in found for gradient in gradients.of_weights()]
 

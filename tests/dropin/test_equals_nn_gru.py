@@ -169,7 +169,7 @@ def test_other_types_are_as_in_nn_gru(cut: str, dtype: torch.dtype) -> None:
 
 
 def test_a_state_may_be_expanded_and_an_input_transposed() -> None:
-    plain, ours = make_twins(CUTS["two devices, 1F1B"])
+    plain, ours = make_twins(CUTS["two devices, zero bubble"])
     x, h_0 = make_x(3, 5, 3).transpose(0, 1), make_x(2, 1, 4).expand(2, 3, 4)
 
     assert_same(ours(x, h_0), plain(x, h_0))

@@ -67,7 +67,7 @@ MESSAGE_IS_TORCHS = {"input on no device", "input that is sparse", "state on no 
 
 
 @pytest.mark.parametrize("call", WRONG_CALLS)
-@pytest.mark.parametrize("cut", ["in one piece", "two devices, 1F1B"])
+@pytest.mark.parametrize("cut", ["in one piece", "two devices, zero bubble"])
 def test_a_wrong_call_is_refused_as_by_nn_gru(cut: str, call: str) -> None:
     plain, ours = make_twins(CUTS[cut])
     wanted, expected = refusal(lambda: WRONG_CALLS[call](plain))

@@ -467,7 +467,7 @@ def all_that_comes_of(gru: nn.GRU, use: Use) -> list[object]:
 
 
 @pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__.replace("_", " "))
-@pytest.mark.parametrize("cut", ["in the caller's thread", "two devices, 1F1B"])
+@pytest.mark.parametrize("cut", ["in the caller's thread", "two devices, zero bubble"])
 def test_a_way_to_call_it_gives_what_it_gives_with_nn_gru(cut: str, use: Use) -> None:
     plain, ours = make_twins(CUTS[cut])
 

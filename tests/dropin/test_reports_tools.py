@@ -30,7 +30,7 @@ from tests.dropin.twins import (
 
 Use = Callable[[nn.GRU], object]
 PRODUCTS = [torch.ops.aten.addmm.default, torch.ops.aten.mm.default]
-TWO_CUTS = pytest.mark.parametrize("cut", ["in one piece", "two devices, 1F1B"])
+TWO_CUTS = pytest.mark.parametrize("cut", ["in one piece", "two devices, zero bubble"])
 
 
 def name_of(use: Callable[..., object]) -> str:

@@ -464,7 +464,7 @@ CHANGES: tuple[Change, ...] = (
 # torch's own: the old forms are on their way out.
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.replace("_", " "))
-@pytest.mark.parametrize("cut", ["in one piece", "two devices, 1F1B"])
+@pytest.mark.parametrize("cut", ["in one piece", "two devices, zero bubble"])
 def test_what_is_done_to_weights_has_the_effect_that_it_has_on_nn_gru(
     cut: str, change: Change
 ) -> None:
@@ -496,7 +496,7 @@ OPTIMISERS: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
-@pytest.mark.parametrize("cut", ["in one piece", "two devices, 1F1B"])
+@pytest.mark.parametrize("cut", ["in one piece", "two devices, zero bubble"])
 def test_every_optimiser_takes_the_steps_that_it_takes_with_nn_gru(cut: str, name: str) -> None:
     found = [train(gru, 3, **dict(OPTIMISERS[name])) for gru in make_twins(CUTS[cut])]
 
@@ -551,7 +551,7 @@ REFUSED: tuple[Change, ...] = (
 
 @pytest.mark.eager
 @pytest.mark.parametrize("change", REFUSED, ids=lambda change: change.__name__.replace("_", " "))
-@pytest.mark.parametrize("cut", ["in one piece", "two devices, 1F1B"])
+@pytest.mark.parametrize("cut", ["in one piece", "two devices, zero bubble"])
 def test_what_nn_gru_refuses_to_have_done_to_its_weights_is_refused(
     cut: str, change: Change
 ) -> None:

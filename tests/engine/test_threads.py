@@ -171,7 +171,7 @@ FROZEN = {
 
 
 @pytest.mark.parametrize("frozen", FROZEN)
-@pytest.mark.parametrize("schedule", ["gpipe", "one_f_one_b", "naive"])
+@pytest.mark.parametrize("schedule", ["gpipe", "one_f_one_b", "zero_bubble", "naive"])
 def test_frozen_parameters_get_no_gradient_and_the_others_theirs(
     schedule: str, frozen: str, batch: tuple[Tensor, Tensor]
 ) -> None:

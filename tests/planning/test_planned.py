@@ -72,6 +72,7 @@ def test_devices_without_a_stage_idle() -> None:
     [
         ({"schedule": "gpipe"}, (16, 16)),
         ({"schedule": "one_f_one_b"}, (8, 4)),
+        ({"schedule": "zero_bubble"}, (8, 5)),
         ({"schedule": "naive"}, (4, 4)),
         ({"schedule": "one_f_one_b", "truncate": 1}, (2, 1)),
     ],

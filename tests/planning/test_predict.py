@@ -17,6 +17,34 @@ def test_the_time_of_a_stage_is_split_evenly_over_its_cells() -> None:
     assert (timeline.busy_ms(0), timeline.busy_ms(1)) == (24.0, 16.0)
 
 
+def test_where_the_weights_gradient_is_separate_it_takes_half_of_backward() -> None:
+    timeline = predict(plan("zero_bubble", 2, 1, 4), [(8.0, 16.0), (4.0, 16.0)])
+    durations = {(e.action.stage, e.action.op.value): e.duration_ms for e in timeline.events}
+    assert durations == {
+        (0, "F"): 2.0,
+        (0, "B"): 2.0,
+        (0, "W"): 2.0,
+        (1, "F"): 1.0,
+        (1, "B"): 2.0,
+        (1, "W"): 2.0,
+    }
+
+
+def test_held_work_is_held_in_the_weights_gradient_too() -> None:
+    timeline = predict(plan("zero_bubble", 1, 1, 2), [(8.0, 16.0)], {0: (1.0, 0.75)})
+    durations = {str(e.action): e.duration_ms for e in timeline.events}
+    assert durations["0B0.1"] == durations["0W0.1"] == 1.0
+    assert durations["0B0.0"] == durations["0W0.0"] == 7.0
+
+
+def test_with_one_micro_batch_zero_bubble_takes_two_thirds_of_the_bubble() -> None:
+    found = {
+        name: predict(plan(name, 2, 1, 4), [(4.0, 8.0)] * 2) for name in ("gpipe", "zero_bubble")
+    }
+    assert found["gpipe"].bubble == pytest.approx(1 / 5)
+    assert found["zero_bubble"].bubble == pytest.approx(1 / 7)
+
+
 @pytest.mark.parametrize(("n_chunks", "bubble"), [(1, 3 / 4), (16, 3 / 19)])
 def test_chunks_shrink_the_bubble_of_four_stages_from_75_to_16_percent(
     n_chunks: int, bubble: float

@@ -153,7 +153,7 @@ ONE_PIPELINE = {
     f"{schedule}, {n_micro_batches} x {n_chunks}, {name}": Case(
         blocks, schedule, (n_micro_batches, n_chunks), lengths=lengths, model=DROPOUT
     )
-    for schedule in ("gpipe", "one_f_one_b", "naive")
+    for schedule in ("gpipe", "one_f_one_b", "zero_bubble", "naive")
     for blocks, n_micro_batches, n_chunks, lengths, name in (
         ((2, 2), 1, 1, None, "whole"),
         ((3, 1), 2, 3, None, "whole"),

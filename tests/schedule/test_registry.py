@@ -6,6 +6,7 @@ from gru_parallel.schedule import (
     Action,
     Cell,
     Op,
+    backward_only,
     build_schedule,
     draw_lists,
     forward_only,
@@ -58,6 +59,22 @@ def test_forward_only_runs_every_cell_in_ascending_order(name: str) -> None:
     assert draw_lists(forward_only(build_schedule(name, 2, 2, 2)).actions) == (
         "stage 0 | 0F0.0 0F0.1 0F1.0 0F1.1\nstage 1 | 1F0.0 1F0.1 1F1.0 1F1.1"
     )
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_backward_only_is_what_forward_only_leaves_out(name: str) -> None:
+    whole = build_schedule(name, 2, 2, 2)
+    of_stages = zip(whole.actions, backward_only(whole).actions, strict=True)
+    for actions, rest in of_stages:
+        assert rest == tuple(action for action in actions if action.op is not Op.F)
+
+
+def test_only_zero_bubble_separates_the_weights_gradient() -> None:
+    schedules = [build_schedule(name, 2, 1, 1) for name in SCHEDULES]
+    separating = {schedule.name for schedule in schedules if schedule.separates_weights}
+    assert separating == {"zero_bubble"}
+    assert backward_only(build_schedule("zero_bubble", 2, 1, 1)).separates_weights
+    assert not forward_only(build_schedule("zero_bubble", 2, 1, 1)).separates_weights
 
 
 def test_a_new_schedule_that_is_wrong_does_not_get_built(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,5 +56,21 @@ def test_a_cell_is_kept_from_its_forward_to_the_end_of_its_backward() -> None:
     assert run.peak_activations(0) == 2
 
 
+def test_a_cell_is_kept_to_the_end_of_its_weights_gradient_where_that_is_separate() -> None:
+    run = timeline(
+        1,
+        ("0F0.0", 0.0, 1.0),
+        ("0B0.0", 1.0, 2.0),
+        ("0F1.0", 2.0, 3.0),
+        ("0W0.0", 3.0, 4.0),
+        ("0F2.0", 4.0, 5.0),
+        ("0B1.0", 5.0, 6.0),
+        ("0B2.0", 6.0, 7.0),
+        ("0W1.0", 7.0, 8.0),
+        ("0W2.0", 8.0, 9.0),
+    )
+    assert run.peak_activations(0) == 2
+
+
 def test_a_forward_without_backward_keeps_nothing() -> None:
     assert timeline(1, ("0F0.0", 0.0, 1.0), ("0F0.1", 1.0, 2.0)).peak_activations(0) == 0

@@ -63,6 +63,16 @@ def test_weights_gradients_after_their_backward_are_valid(read_schedule: Read) -
     validate(read_schedule("0F0.0 0F0.1 0B0.1 0B0.0 0W0.1 0W0.0"))
 
 
+def test_weights_gradients_in_another_order_than_backward_are_refused(read_schedule: Read) -> None:
+    message = error_of(read_schedule("0F0.0 0F0.1 0B0.1 0B0.0 0W0.0 0W0.1"))
+    assert "W runs micro-batches in ascending and chunks in descending order" in message
+    assert message.endswith("0W0.0 >0W0.1<")
+
+
+def test_a_weights_gradient_before_its_backward_is_refused(read_schedule: Read) -> None:
+    assert "0W0.0 waits for 0B0.0" in error_of(read_schedule("0F0.0 0W0.0 0B0.0"))
+
+
 def test_a_missing_action_is_shown_after_the_end_of_its_stage(read_schedule: Read) -> None:
     schedule = read_schedule("0F0.0 0F0.1 0B0.1 0B0.0", "1F0.0 1B0.1 1B0.0")
     assert error_of(schedule) == dedent("""\
