@@ -30,7 +30,10 @@ def main() -> None:
         # On the time scale of the uncut one, to show how much sooner the step ends.
         drawn(cut, "The same 4 stages, time cut into 16 chunks: all work at once", uncut.step_ms),
     )
+    filled = step_of("zero_bubble", n_micro_batches=4, n_chunks=4)
     save("one_f_one_b", drawn(interleaved, "1F1B: 4 stages, 4 micro-batches x 4 chunks"))
+    title = "Zero bubble: the same, with the weights' gradients where a stage would wait"
+    save("zero_bubble", drawn(filled, title, interleaved.step_ms))
 
 
 def step_of(schedule: str, n_micro_batches: int, n_chunks: int) -> Timeline:

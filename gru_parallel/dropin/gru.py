@@ -53,7 +53,7 @@ class GRU(nn.GRU):
         n_micro_batches: slices of the batch.
         n_chunks: slices of time; a shorter sequence is cut into its steps. By default 1 on one
             accelerator or without a device map, as many as pay on several, 8 on CPUs.
-        schedule: "gpipe", "one_f_one_b" or "naive": the order of the slices.
+        schedule: "gpipe", "one_f_one_b", "zero_bubble" or "naive": the order of the slices.
         graphs: whether calls are recorded as CUDA graphs and replayed; None where all stages are on
             CUDA devices. Weights must then not be changed between a forward and its backward.
 

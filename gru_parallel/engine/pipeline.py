@@ -163,7 +163,6 @@ class PipelineEngine:
                 step=step,
                 wants_dx=encoded.requires_grad,
                 wants_dy=y.requires_grad,
-                separates_weights=self._lowered(spec).separates_weights,
             )
             passes = self._run(spec)
             sources = {"x": encoded, "y": y, "h_0": windows.h_0}
@@ -274,9 +273,11 @@ class PipelineEngine:
 
     def _passes(self, spec: PassSpec) -> Sequence[StagePass]:
         """Make the passes of a call, or take what has been recorded of calls like it."""
+        lowered, training = self._lowered(spec), spec.purpose is Purpose.TRAIN
+        spec = replace(spec, separates_weights=lowered.separates_weights)
         if self._graphs is None:
             return [StagePass(stage, spec) for stage in self._stages]
-        lists, training = computed_only(self._lowered(spec)), spec.purpose is Purpose.TRAIN
+        lists = computed_only(lowered)
 
         def record(passes: Sequence[StagePass]) -> None:
             self._workers.run(passes, lists, gradients=training)

@@ -124,7 +124,7 @@ def test_the_test_metrics_are_those_of_the_best_checkpoint(train_command: RunCom
 @every_nth(
     3,
     meet=1,
-    schedule=["gpipe", "naive", "one_f_one_b"],
+    schedule=["gpipe", "naive", "one_f_one_b", "zero_bubble"],
     device_map=["[0,0,1,1]", "{0: cpu:3, 1-3: cpu:1}", "[0,1,2,3]"],
 )
 def test_the_device_map_does_not_change_a_run(
