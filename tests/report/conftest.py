@@ -9,16 +9,22 @@ from rich.table import Table
 
 from gru_parallel.schedule import Action, Op, Timeline, build_schedule, lower, simulate
 
-COST_MS = {Op.F: 1.0, Op.B: 2.0}
+COST_MS = {Op.F: 1.0, Op.B: 2.0, Op.W: 0.5}
 HAND_OVER_MS = 0.25
 
 
 @pytest.fixture
 def simulated() -> Callable[..., Timeline]:
-    """Simulate a gpipe step with F of 1 ms, B of 2 ms and, where lowered, hand-overs of 0.25."""
+    """Simulate a step with F of 1 ms, B of 2, W of 0.5 and, where lowered, hand-overs of 0.25."""
 
-    def run(n_stages: int, n_micro_batches: int, n_chunks: int, lowered: bool = False) -> Timeline:
-        schedule = build_schedule("gpipe", n_stages, n_micro_batches, n_chunks)
+    def run(
+        n_stages: int,
+        n_micro_batches: int,
+        n_chunks: int,
+        lowered: bool = False,
+        name: str = "gpipe",
+    ) -> Timeline:
+        schedule = build_schedule(name, n_stages, n_micro_batches, n_chunks)
         return simulate(lower(schedule) if lowered else schedule, cost_ms)
 
     def cost_ms(action: Action) -> float:

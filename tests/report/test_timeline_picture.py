@@ -61,11 +61,11 @@ def legend(axes: Axes) -> list[str]:
     return [text.get_text() for text in drawn.get_texts()]
 
 
-@pytest.mark.parametrize("lowered", [False, True])
+@pytest.mark.parametrize(("name", "lowered"), [("gpipe", True), ("zero_bubble", False)])
 def test_each_cell_is_a_bar_in_its_stages_row_and_its_ops_colour(
-    simulated: Simulated, lowered: bool
+    simulated: Simulated, name: str, lowered: bool
 ) -> None:
-    timeline = simulated(2, 1, 3, lowered=lowered)
+    timeline = simulated(2, 1, 3, lowered=lowered, name=name)
     drawn = bars(axes_of(timeline_figure(timeline, "a step", DEVICES[:2])))
 
     computed = [event for event in timeline.events if event.action.op.is_compute]

@@ -21,11 +21,11 @@ def read(path: Path) -> list[dict[str, Any]]:
     return events
 
 
-@pytest.mark.parametrize("first_ms", [0.0, 1_234.5])
+@pytest.mark.parametrize(("name", "first_ms"), [("gpipe", 0.0), ("zero_bubble", 1_234.5)])
 def test_the_trace_read_back_is_the_timeline(
-    tmp_path: Path, simulated: Simulated, first_ms: float
+    tmp_path: Path, simulated: Simulated, name: str, first_ms: float
 ) -> None:
-    timeline = simulated(3, 2, 4, lowered=True)
+    timeline = simulated(3, 2, 4, lowered=True, name=name)
     later = tuple(
         Event(event.action, event.start_ms + first_ms, event.end_ms + first_ms)
         for event in timeline.events
