@@ -100,9 +100,15 @@ bench-packed: $(INSTALLED) ## Measure gru_parallel.GRU against nn.GRU on unequal
 bench-memory: $(INSTALLED) ## Measure the memory of a step as the sequence grows
 	@$(PY) -m benchmarks memory $(ARGS)
 
-.PHONY: bench-processes
-bench-processes: $(INSTALLED) ## Measure threads, processes and torch.distributed.pipelining
-	@$(PY) -m benchmarks processes $(ARGS)
+# torchgpipe is old; where it does not install, it is left out. Without dependencies, so that torch stays as it is.
+.PHONY: bench-peers
+bench-peers: $(INSTALLED) ## Measure this library against all others that do its job, about 35 minutes
+	@$(PY) -c 'import torchgpipe' 2>/dev/null || $(PIP_INSTALL) --no-deps torchgpipe==0.0.7 || true
+	@$(PY) -m benchmarks peers $(ARGS)
+
+.PHONY: bench-cells
+bench-cells: $(INSTALLED) ## Measure CPU time on one thread against nn.GRU
+	@$(PY) -m benchmarks cells $(ARGS)
 
 .PHONY: bench-gpu
 bench-gpu: $(INSTALLED) ## Measure the pipeline against nn.GRU on GPUs, at most 8 minutes

@@ -19,7 +19,8 @@ from benchmarks.fingerprints import FINGERPRINTS
 from benchmarks.gpu.command import GPU
 from benchmarks.memory.command import MEMORY
 from benchmarks.packed import PACKED
-from benchmarks.processes import PROCESSES
+from benchmarks.peers.cells import CELLS
+from benchmarks.peers.command import PEERS
 from benchmarks.readme import write_section
 from benchmarks.report import markdown, print_report
 from benchmarks.results import Results, load, result_path, save
@@ -27,7 +28,7 @@ from benchmarks.speed import SPEED
 from benchmarks.step_trace import TRACE
 from gru_parallel.errors import UsageError
 
-BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED, MEMORY, PROCESSES, GPU)
+BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED, MEMORY, PEERS, CELLS, GPU)
 TOOLS = (FINGERPRINTS, TRACE)
 
 

@@ -11,10 +11,11 @@ from typing import TypeVar
 from benchmarks.machine_time import read_machine_time
 from benchmarks.samples import Round, ShapeRun
 from benchmarks.shapes import Shape
-from benchmarks.variants import Variant
+from benchmarks.variant import Variant
 from benchmarks.worker import Worker
 
 T = TypeVar("T")
+Choose = Callable[[Round], Sequence[Variant]]
 
 MAX_STOLEN = 0.02
 """A round that lost a larger share of the machine's time to other guests is left out."""
@@ -47,14 +48,17 @@ def measure(
     variants: Sequence[Variant],
     limits: Limits,
     on_round: Callable[[Sequence[Round]], None],
+    choose: Choose | None = None,
 ) -> ShapeRun:
-    """Measure every variant that fits a shape.
+    """Measure the variants that fit a shape.
 
     Args:
         shape: the size of the step.
         variants: what to measure; those that do not fit the shape are left out.
         limits: how long.
         on_round: called with all rounds so far after each of them.
+        choose: from a round in which every variant runs once, with its memory measured, those that
+            take part in all others; None for all, without such a round.
 
     Returns:
         All rounds, disturbed ones included.
@@ -65,12 +69,16 @@ def measure(
     start = monotonic()
     fitting = tuple(variant for variant in variants if variant.fits(shape))
     rounds: list[Round] = []
+    tried, chosen = None, fitting
     with _workers(fitting, shape) as workers:
+        if choose is not None:
+            tried = _run_round(fitting, workers, n_steps=1, with_memory=True)
+            chosen = tuple(choose(tried))
         begun = monotonic()
         while not rounds or go_on(rounds, limits, monotonic() - start, monotonic() - begun):
-            rounds.append(_run_round(rotated(fitting, len(rounds)), workers, limits.n_steps))
+            rounds.append(_run_round(rotated(chosen, len(rounds)), workers, limits.n_steps))
             on_round(rounds)
-    return ShapeRun(shape, fitting, tuple(rounds), limits.n_rounds)
+    return ShapeRun(shape, chosen, tuple(rounds), limits.n_rounds, tried)
 
 
 def rotated(items: Sequence[T], places: int) -> tuple[T, ...]:
@@ -94,14 +102,10 @@ def go_on(rounds: Sequence[Round], limits: Limits, elapsed_s: float, in_rounds_s
 
 
 def sharing(variants: Sequence[Variant]) -> list[tuple[Variant, ...]]:
-    """Tell which variants share a worker.
-
-    A variant of one process has a worker of its own. Those of several ranks share one by kind:
-    ranks watch over each other even while they have nothing to do, and many would be a disturbance.
-    """
+    """Tell which variants share a worker."""
     groups: dict[object, list[Variant]] = {}
     for variant in variants:
-        groups.setdefault(type(variant) if variant.n_ranks > 1 else variant, []).append(variant)
+        groups.setdefault(variant.worker, []).append(variant)
     return [tuple(group) for group in groups.values()]
 
 
@@ -124,10 +128,17 @@ def _workers(variants: Sequence[Variant], shape: Shape) -> Iterator[Mapping[Vari
 
 
 def _run_round(
-    variants: Sequence[Variant], workers: Mapping[Variant, Worker], n_steps: int
+    variants: Sequence[Variant],
+    workers: Mapping[Variant, Worker],
+    n_steps: int,
+    *,
+    with_memory: bool = False,
 ) -> Round:
     before, our_start = read_machine_time(), process_time()
-    turns = {variant: workers[variant].turn(variant, n_steps) for variant in variants}
+    turns = {
+        variant: workers[variant].turn(variant, n_steps, with_memory=with_memory)
+        for variant in variants
+    }
     ours_ms = (process_time() - our_start) * 1e3 + sum(turn.cpu_ms for turn in turns.values())
     after = read_machine_time()
     if before is None or after is None:

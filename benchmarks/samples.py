@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.machine_time import Share
 from benchmarks.shapes import Shape
-from benchmarks.variants import Variant
+from benchmarks.variant import Variant
 from gru_parallel.schedule import Action
 
 
@@ -53,10 +53,12 @@ class Turn:
     Attributes:
         steps: the measured ones.
         cpu_ms: CPU time of the whole turn, what was not measured included.
+        peak_bytes: of each process, what a step added to its memory at most; () if not measured.
     """
 
     steps: tuple[Step, ...]
     cpu_ms: float
+    peak_bytes: tuple[int, ...] = ()
 
 
 def join_turns(turns: Sequence[Turn]) -> Turn:
@@ -72,6 +74,7 @@ def join_turns(turns: Sequence[Turn]) -> Turn:
                 _join_steps(steps) for steps in zip(*(turn.steps for turn in turns), strict=True)
             ),
             sum(turn.cpu_ms for turn in turns),
+            tuple(peak for turn in turns for peak in turn.peak_bytes),
         )
     )
 
@@ -106,9 +109,12 @@ class ShapeRun:
         variants: what was measured.
         rounds: in order, disturbed ones included.
         wanted: undisturbed rounds asked for.
+        tried: the round in which every plan ran once, before those that were measured were chosen;
+            None where nothing was chosen.
     """
 
     shape: Shape
     variants: tuple[Variant, ...]
     rounds: tuple[Round, ...]
     wanted: int
+    tried: Round | None = None

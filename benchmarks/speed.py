@@ -9,7 +9,7 @@ from benchmarks.summary import Row, ShapeSummary
 from benchmarks.tables import TextTable
 from benchmarks.targets import MAX_ADDED_CPU, MAX_OVER_IDEAL, judge_all
 from benchmarks.timed import TimedBenchmark
-from benchmarks.timed_tables import TIMED_HEADINGS, rounds_note, targets_table, timed_words
+from benchmarks.timed_tables import TIMED_HEADINGS, marked, rounds_note, targets_table, timed_words
 from benchmarks.variants import Pipeline, WholeGRU
 
 HEADINGS = (
@@ -39,15 +39,11 @@ def _words(row: Row) -> tuple[str, ...]:
     return (
         *words,
         f"{numbers.bubble:.1%} ({numbers.ideal_bubble:.1%})",
-        _marked(f"{numbers.over_ideal:.2f}", numbers.over_ideal <= MAX_OVER_IDEAL),
+        marked(f"{numbers.over_ideal:.2f}", numbers.over_ideal <= MAX_OVER_IDEAL),
         f"{numbers.bare_cpu_ms:.1f}",
-        _marked(f"{numbers.added_cpu:+.1%}", numbers.added_cpu <= MAX_ADDED_CPU),
-        _marked(f"{numbers.engine_cpu:+.1%}", numbers.engine_cpu <= MAX_ADDED_CPU),
+        marked(f"{numbers.added_cpu:+.1%}", numbers.added_cpu <= MAX_ADDED_CPU),
+        marked(f"{numbers.engine_cpu:+.1%}", numbers.engine_cpu <= MAX_ADDED_CPU),
     )
-
-
-def _marked(words: str, met: bool) -> str:
-    return words if met else f"{words} !"
 
 
 SPEED = TimedBenchmark(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any, NamedTuple
@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from benchmarks.driver import undisturbed
 from benchmarks.samples import Round, ShapeRun, Step
 from benchmarks.shapes import Shape
-from benchmarks.variants import Pipeline, Variant
+from benchmarks.variant import Variant
+from benchmarks.variants import Pipeline
 from gru_parallel.placement import Plan
 from gru_parallel.schedule import Action, build_schedule, simulate
 
@@ -63,6 +64,8 @@ class Row:
         pipeline: None where the step was timed and nothing else.
         rounds_ms: wall time in each round kept, median of its steps, so that any two rows can be
             compared round by round; () in older results.
+        rounds_cpu_ms: CPU time in each round kept, likewise.
+        system: what ran it, without the plan; "" in older results.
     """
 
     name: str
@@ -73,11 +76,40 @@ class Row:
     speedup_high: float
     pipeline: PipelineNumbers | None
     rounds_ms: tuple[float, ...] = ()
+    rounds_cpu_ms: tuple[float, ...] = ()
+    system: str = ""
+
+    @property
+    def plan_name(self) -> str:
+        """How it cuts and orders the step."""
+        return self.name.removeprefix(self.system).strip()
 
     def speedup_over(self, other: Row) -> Quartiles:
         """Return the other's wall time over this one's, over the rounds that both come from."""
-        pairs = zip(other.rounds_ms, self.rounds_ms, strict=True)
-        return quartiles([theirs_ms / own_ms for theirs_ms, own_ms in pairs])
+        return _ratio(other.rounds_ms, self.rounds_ms)
+
+    def cpu_of(self, other: Row) -> Quartiles:
+        """Return this one's CPU time over the other's, over the rounds that both come from."""
+        return _ratio(self.rounds_cpu_ms, other.rounds_cpu_ms)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A plan that ran once.
+
+    Attributes:
+        system: what ran it.
+        plan_name: how it cut and ordered the step.
+        wall_ms: of the step.
+        cpu_ms: of the step.
+        peak_bytes: of each process, what a step added to its memory at most; () where unknown.
+    """
+
+    system: str
+    plan_name: str
+    wall_ms: float
+    cpu_ms: float
+    peak_bytes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -93,6 +125,7 @@ class ShapeSummary:
         stolen: share of the machine's time lost to other guests in each round run; () if unknown.
         others: share that other processes took, median of the rounds kept; None where unknown.
         disturbed: whether no round was undisturbed, so that the numbers come from disturbed ones.
+        tried: every plan, from the round in which the rows were chosen; () where none were.
     """
 
     shape: Shape
@@ -103,6 +136,7 @@ class ShapeSummary:
     stolen: tuple[float, ...]
     others: float | None
     disturbed: bool
+    tried: tuple[Tried, ...] = ()
 
 
 def summarise(run: ShapeRun) -> ShapeSummary:
@@ -126,6 +160,7 @@ def summarise(run: ShapeRun) -> ShapeSummary:
         stolen=tuple(r.stolen for r in run.rounds if r.stolen is not None),
         others=median(others) if others else None,
         disturbed=not kept,
+        tried=() if run.tried is None else tuple(_tried(run.tried)),
     )
 
 
@@ -135,6 +170,10 @@ def read_summary(entries: Mapping[str, Any]) -> ShapeSummary:
         "shape": Shape(**entries["shape"]),
         "rows": tuple(_read_row(row) for row in entries["rows"]),
         "stolen": tuple(entries["stolen"]),
+        "tried": tuple(
+            Tried(**{**tried, "peak_bytes": tuple(tried["peak_bytes"])})
+            for tried in entries.get("tried", ())
+        ),
     }
     return ShapeSummary(**{**entries, **changed})
 
@@ -144,6 +183,7 @@ def _read_row(entries: Mapping[str, Any]) -> Row:
     changed = {
         "pipeline": None if numbers is None else PipelineNumbers(**numbers),
         "rounds_ms": tuple(entries.get("rounds_ms", ())),
+        "rounds_cpu_ms": tuple(entries.get("rounds_cpu_ms", ())),
     }
     return Row(**{**entries, **changed})
 
@@ -180,7 +220,15 @@ def _row(variant: Variant, run: ShapeRun, rounds: Sequence[Round]) -> Row:
         if isinstance(variant, Pipeline)
         else None,
         rounds_ms=tuple(_round_ms(variant, r) for r in rounds),
+        rounds_cpu_ms=tuple(median(step.cpu_ms for step in r.turns[variant].steps) for r in rounds),
+        system=variant.system,
     )
+
+
+def _tried(only: Round) -> Iterator[Tried]:
+    for variant, turn in only.turns.items():
+        (step,) = turn.steps
+        yield Tried(variant.system, variant.plan_name, step.wall_ms, step.cpu_ms, turn.peak_bytes)
 
 
 def _pipeline_numbers(
@@ -215,6 +263,10 @@ def _speedups(variant: Variant, against: Variant, rounds: Sequence[Round]) -> li
 
 def _round_ms(variant: Variant, r: Round) -> float:
     return median(step.wall_ms for step in r.turns[variant].steps)
+
+
+def _ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Quartiles:
+    return quartiles([a / b for a, b in zip(numerators, denominators, strict=True)])
 
 
 def quartiles(values: Sequence[float]) -> Quartiles:

@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.benchmark import Benchmark, positive
-from benchmarks.driver import MAX_STOLEN, Limits, measure, undisturbed
+from benchmarks.driver import MAX_STOLEN, Choose, Limits, measure, undisturbed
 from benchmarks.samples import Round
 from benchmarks.shapes import Shape
 from benchmarks.summary import ShapeSummary, read_summary, summarise
 from benchmarks.tables import TextTable
-from benchmarks.variants import Variant
+from benchmarks.variant import Variant
 
 EXTRA_ROUNDS = 2
 """At most so many times the wanted rounds are run in search of undisturbed ones."""
@@ -82,10 +82,11 @@ class TimedBenchmark(Benchmark[ShapeSummary]):
     def measure(self, options: Namespace, console: Console) -> Iterator[ShapeSummary]:
         """Measure one shape after the other."""
         default = (self.quick_shape,) if options.quick else self.shapes
-        shapes = tuple(Shape.parse(text) for text in options.shape or ()) or default
-        variants = self.quick_variants if options.quick else self.variants
+        shapes = tuple(self.parse_shape(text) for text in options.shape or ()) or default
+        variants = self.variants_of(options)
         n_rounds, n_steps = (2, 1) if options.quick else (options.rounds, options.steps)
         end = monotonic() + options.minutes * 60
+        choose = self.choose_of(options)
         for index, shape in enumerate(shapes):
             # What a small shape leaves of its share goes to the larger ones after it.
             seconds = (end - monotonic()) / (len(shapes) - index)
@@ -97,7 +98,27 @@ class TimedBenchmark(Benchmark[ShapeSummary]):
                     lost = f"{n_left_out} lost more than {MAX_STOLEN:.0%}"
                     status.update(f"{shape}: {len(rounds)} rounds, {lost}")
 
-                yield summarise(measure(shape, variants, limits, on_round))
+                began = monotonic()
+                summary = summarise(measure(shape, variants, limits, on_round, choose))
+            console.print(
+                f"{index + 1} of {len(shapes)}: {shape}: {summary.n_run} rounds of"
+                f" {len(summary.rows)} variants in {monotonic() - began:.0f} s",
+                highlight=False,
+            )
+            yield summary
+
+    def parse_shape(self, text: str) -> Shape:
+        """Read a shape as --shape gives it."""
+        return Shape.parse(text)
+
+    def variants_of(self, options: Namespace) -> tuple[Variant, ...]:
+        """Return what is measured."""
+        return self.quick_variants if options.quick else self.variants
+
+    def choose_of(self, options: Namespace) -> Choose | None:
+        """Return what chooses among the variants when each has run once; None for all."""
+        del options
+        return None
 
     def tables(self, numbers: Sequence[ShapeSummary]) -> Iterator[TextTable]:
         """See `Benchmark`."""

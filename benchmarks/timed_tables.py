@@ -25,6 +25,11 @@ def timed_words(row: Row) -> tuple[str, ...]:
     )
 
 
+def marked(words: str, met: bool | None) -> str:
+    """The words of a number, marked where it misses its target."""
+    return f"{words} !" if met is False else words
+
+
 _MET = {True: "met", False: "MISSED", None: ""}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from time import perf_counter
 
 from torch import Tensor, nn
@@ -20,34 +20,29 @@ class TrainedSubject(ABC):
     Args:
         shape: the size of the step.
         parameters: those of this process.
-        between_steps: called before a step's time begins, to wait for the other ranks.
 
     Attributes:
         parameters: see above.
     """
 
-    def __init__(
-        self,
-        shape: Shape,
-        parameters: Iterable[nn.Parameter],
-        between_steps: Callable[[], object],
-    ) -> None:
+    def __init__(self, shape: Shape, parameters: Iterable[nn.Parameter]) -> None:
         self.parameters = tuple(parameters)
         self._x, self._y = draw_batch(shape)
-        self._between_steps = between_steps
 
     def step(self) -> Step:
         """Run one training step and say what it took here."""
-        self._between_steps()
+        self.meet()
         began_s = perf_counter()
         wall_ms, cpu_ms = timed(self.train)
         drop_gradients(self.parameters)
         return Step(wall_ms, cpu_ms, began_s=began_s)
 
+    def meet(self) -> None:  # noqa: B027 - most have nobody to wait for
+        """Wait for the other ranks, before a step's time begins."""
+
     @abstractmethod
     def train(self) -> Tensor | None:
         """Run forward and backward; return the loss where it is known."""
 
-    @abstractmethod
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have started nothing
         """End what was started."""

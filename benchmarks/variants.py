@@ -1,4 +1,4 @@
-"""The ways of running a training step that are measured against each other. Knows no torch."""
+"""What `speed` and `packed` measure: nn.GRU, the pipeline and the drop-in. Knows no torch."""
 
 from __future__ import annotations
 
@@ -6,60 +6,51 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from benchmarks.plans import plan_of
-from benchmarks.rank_variants import EngineVariant, PeerVariant
 from benchmarks.shapes import N_STAGES, Shape
+from benchmarks.variant import Variant, cells_fit
 from gru_parallel.placement import Plan, partition
 
 SCHEDULE = "gpipe"
 
 
 @dataclass(frozen=True)
-class WholeGRU:
+class WholeGRU(Variant):
     """One `nn.GRU` of all the layers.
 
     Attributes:
         n_threads: intra-op threads of its process.
-        n_ranks: processes that run it together.
-        is_baseline: whether speed is measured against it.
     """
 
-    n_ranks: ClassVar[int] = 1
+    subject: ClassVar[str] = "benchmarks.whole_subject.WholeSubject"
     is_baseline: ClassVar[bool] = True
 
     n_threads: int
 
     @property
-    def name(self) -> str:
-        """How tables call it."""
+    def system(self) -> str:
+        """See `Variant`."""
         return f"nn.GRU {self.n_threads} thread{'s' if self.n_threads > 1 else ''}"
-
-    def fits(self, shape: Shape) -> bool:
-        """Whether a step of this shape can be run so: always."""
-        del shape
-        return True
 
 
 @dataclass(frozen=True)
-class Pipeline:
+class Pipeline(Variant):
     """The threads engine on logical CPU devices.
 
     Attributes:
         n_micro_batches: slices of the batch.
         n_chunks: slices of time.
-        n_ranks: see `WholeGRU`.
-        is_baseline: see `WholeGRU`.
     """
 
-    n_ranks: ClassVar[int] = 1
-    is_baseline: ClassVar[bool] = False
+    subject: ClassVar[str] = "benchmarks.pipeline_subject.PipelineSubject"
+    system: ClassVar[str] = "pipeline"
 
     n_micro_batches: int
     n_chunks: int
 
     @property
-    def name(self) -> str:
-        """How tables call it."""
-        return f"pipeline M={self.n_micro_batches} C={self.n_chunks}"
+    def plan_name(self) -> str:
+        """See `Variant`."""
+        return f"M={self.n_micro_batches} C={self.n_chunks}"
 
     @property
     def ideal_bubble(self) -> float:
@@ -67,8 +58,8 @@ class Pipeline:
         return (N_STAGES - 1) / (self.n_micro_batches * self.n_chunks + N_STAGES - 1)
 
     def fits(self, shape: Shape) -> bool:
-        """Whether a step of this shape has one row per micro-batch and one time step per chunk."""
-        return self.n_micro_batches <= shape.batch_size and self.n_chunks <= shape.n_steps
+        """See `Variant`."""
+        return cells_fit(self.n_micro_batches, self.n_chunks, shape)
 
     def plan(self, shape: Shape) -> Plan:
         """Return the plan of a step of this shape."""
@@ -76,38 +67,32 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
-class RaggedGRU:
+class RaggedGRU(Variant):
     """One `nn.GRU` of all the layers on sequences of unequal length.
 
     Attributes:
         n_threads: intra-op threads of its process.
         padded: whether it runs over a padded batch; otherwise over a `PackedSequence`.
-        n_ranks: see `WholeGRU`.
     """
 
-    n_ranks: ClassVar[int] = 1
+    subject: ClassVar[str] = "benchmarks.ragged_subject.RaggedSubject"
 
     n_threads: int
     padded: bool = False
 
     @property
-    def name(self) -> str:
-        """How tables call it."""
+    def system(self) -> str:
+        """See `Variant`."""
         return f"{WholeGRU(self.n_threads).name}, {'padded' if self.padded else 'packed'}"
 
     @property
     def is_baseline(self) -> bool:
-        """Whether speed is measured against it: not where its last states are others."""
+        """See `Variant`: not where its last states are others."""
         return not self.padded
-
-    def fits(self, shape: Shape) -> bool:
-        """Whether a step of this shape can be run so: always."""
-        del shape
-        return True
 
 
 @dataclass(frozen=True)
-class DropIn:
+class DropIn(Variant):
     """`gru_parallel.GRU` on a `PackedSequence`.
 
     Attributes:
@@ -115,27 +100,28 @@ class DropIn:
         n_chunks: slices of time.
         in_thread: whether it runs in the caller's own thread; otherwise on logical CPU devices.
         n_threads: intra-op threads of each thread.
-        n_ranks: see `WholeGRU`.
-        is_baseline: see `WholeGRU`.
     """
 
+    subject: ClassVar[str] = "benchmarks.ragged_subject.RaggedSubject"
     n_threads: ClassVar[int] = 1
-    n_ranks: ClassVar[int] = 1
-    is_baseline: ClassVar[bool] = False
 
     n_micro_batches: int
     n_chunks: int
     in_thread: bool = False
 
     @property
-    def name(self) -> str:
-        """How tables call it."""
-        where = "1 thread" if self.in_thread else f"{N_STAGES} stages"
-        return f"gru_parallel.GRU {where} M={self.n_micro_batches} C={self.n_chunks}"
+    def system(self) -> str:
+        """See `Variant`."""
+        return f"gru_parallel.GRU {'1 thread' if self.in_thread else f'{N_STAGES} stages'}"
+
+    @property
+    def plan_name(self) -> str:
+        """See `Variant`."""
+        return f"M={self.n_micro_batches} C={self.n_chunks}"
 
     def fits(self, shape: Shape) -> bool:
-        """Whether a step of this shape has one row per micro-batch and one time step per chunk."""
-        return self.n_micro_batches <= shape.batch_size and self.n_chunks <= shape.n_steps
+        """See `Variant`."""
+        return cells_fit(self.n_micro_batches, self.n_chunks, shape)
 
     def device_map(self, num_layers: int) -> list[str] | None:
         """Return the device of each layer, shared out evenly; None for the caller's own thread."""
@@ -146,5 +132,3 @@ class DropIn:
 
 
 RaggedVariant = RaggedGRU | DropIn
-RankVariant = EngineVariant | PeerVariant
-Variant = WholeGRU | Pipeline | RaggedVariant | RankVariant

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -15,7 +17,7 @@ from time import process_time
 from benchmarks.loopback import rank_environment, reserve_port
 from benchmarks.samples import Turn, join_turns
 from benchmarks.shapes import Shape
-from benchmarks.variants import Variant
+from benchmarks.variant import Variant
 
 READY = "ready"
 
@@ -30,10 +32,12 @@ class Request:
     Attributes:
         variant: whose turn it is.
         n_steps: measured steps of the turn.
+        with_memory: whether to measure the memory of a step, too.
     """
 
     variant: Variant
     n_steps: int
+    with_memory: bool
 
 
 def serve(
@@ -47,6 +51,7 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(environment)
     # Here and not above: the driver imports this module, and has no use for torch.
+    from benchmarks.resident import peak_bytes
     from benchmarks.subject import make_subject
 
     subjects = {variant: make_subject(variant, shape) for variant in variants}
@@ -56,10 +61,11 @@ def serve(
             request: Request = connection.recv()
             subject = subjects[request.variant]
             start = process_time()
-            # The turns of the others have emptied the caches.
+            # The first one loads code, and the turns of the others have emptied the caches.
             subject.step()
+            peaks = peak_bytes(subject.step) if request.with_memory else ()
             steps = tuple(subject.step() for _ in range(request.n_steps))
-            connection.send(Turn(steps, (process_time() - start) * 1e3))
+            connection.send(Turn(steps, (process_time() - start) * 1e3, peaks))
     except EOFError:
         for subject in subjects.values():
             subject.close()
@@ -109,21 +115,23 @@ class Worker:
     def start(cls, variants: tuple[Variant, ...], shape: Shape) -> Worker:
         """Start the processes; `wait_until_ready` comes before the first turn."""
         n_ranks = variants[0].n_ranks
-        if n_ranks == 1:
-            return cls(variants, (RankWorker.start(variants, shape, {}),), None)
-        holder, port = reserve_port()
-        environments = [rank_environment(rank, n_ranks, port) for rank in range(n_ranks)]
-        ranks = tuple(RankWorker.start(variants, shape, own) for own in environments)
+        holder: socket | None = None
+        environments: list[dict[str, str]] = [{}]
+        if n_ranks > 1:
+            holder, port = reserve_port()
+            environments = [rank_environment(rank, n_ranks, port) for rank in range(n_ranks)]
+        with importing_from(variants[0].import_from):
+            ranks = tuple(RankWorker.start(variants, shape, own) for own in environments)
         return cls(variants, ranks, holder)
 
     def wait_until_ready(self) -> None:
         """Wait until the models are built."""
         self._receive()
 
-    def turn(self, variant: Variant, n_steps: int) -> Turn:
+    def turn(self, variant: Variant, n_steps: int, *, with_memory: bool = False) -> Turn:
         """Have the worker run `n_steps` measured steps of a variant and wait for them."""
         for rank in self.ranks:
-            rank.connection.send(Request(variant, n_steps))
+            rank.connection.send(Request(variant, n_steps, with_memory))
         turns = [turn for turn in self._receive() if isinstance(turn, Turn)]
         assert len(turns) == len(self.ranks)
         return join_turns(turns)
@@ -156,3 +164,17 @@ class Worker:
                 f"the worker of {', '.join(v.name for v in self.variants)} ended with exit status"
                 f" {rank.process.exitcode}; its error is printed above."
             ) from None
+
+
+@contextmanager
+def importing_from(folder: str | None) -> Iterator[None]:
+    """Have processes that are started meanwhile look in a folder first for what they import."""
+    if folder is None:
+        yield
+        return
+    # `multiprocessing` hands this list on.
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

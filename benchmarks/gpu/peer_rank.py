@@ -12,7 +12,8 @@ from torch import nn
 
 from benchmarks.gpu.cases import SCHEDULE, Case
 from benchmarks.gpu.subjects import Subject, batch_on, dtype_of
-from benchmarks.peer import Peer, PeerStage
+from benchmarks.peer import Peer
+from benchmarks.peer_stage import PeerStage
 from benchmarks.stopwatch import drop_gradients
 from gru_parallel.engine.torch_device import torch_device
 

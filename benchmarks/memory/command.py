@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -21,10 +20,10 @@ from benchmarks.memory.cases import (
     Kind,
 )
 from benchmarks.memory.numbers import MAX_SHARE, Growth, MemoryNumbers, growth, read_numbers
+from benchmarks.resident import CLEAR_REFS
 from benchmarks.tables import TextTable
 from gru_parallel.errors import UsageError
 
-CLEAR_REFS = Path("/proc/self/clear_refs")
 MIB = 2**20
 
 HEADINGS = (

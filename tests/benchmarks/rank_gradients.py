@@ -6,16 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.batch import draw_batch
-from benchmarks.engine_subject import EngineSubject
-from benchmarks.peer import Peer, PeerStage
+from benchmarks.peer import Peer
+from benchmarks.peer_stage import PeerStage
+from benchmarks.peers.engine_subject import EngineSubject
+from benchmarks.peers.variants import EngineVariant, Runner, TorchPipelining
 from benchmarks.plans import plan_of
-from benchmarks.rank_variants import EngineVariant, PeerVariant, Runner
 from benchmarks.shapes import Shape
 from benchmarks.stopwatch import drop_gradients
 
 SHAPE = Shape(hidden_size=5, batch_size=4, n_steps=7, num_layers=4)
 N_WEIGHTS_A_LAYER = 4
-PEERS = [PeerVariant("gpipe", 1), PeerVariant("gpipe", 4), PeerVariant("one_f_one_b", 2)]
+PEERS = [
+    TorchPipelining("gpipe", 1),
+    TorchPipelining("gpipe", 4),
+    TorchPipelining("one_f_one_b", 2),
+]
 
 
 def draw_model() -> tuple[nn.GRU, nn.Linear]:
@@ -48,7 +53,7 @@ def check_engine(rank: int) -> EngineSubject:
     return subject
 
 
-def check_peer(variant: PeerVariant, rank: int) -> None:
+def check_peer(variant: TorchPipelining, rank: int) -> None:
     gru, head = draw_model()
     layers = plan_of(SHAPE, variant.schedule, variant.n_micro_batches, 1).stage_layers(rank)
     stage = PeerStage(gru, layers, head)

@@ -2,7 +2,8 @@
 
 from benchmarks.samples import PipelineStep, Round, Step, Turn
 from benchmarks.shapes import Shape
-from benchmarks.variants import Pipeline, Variant, WholeGRU
+from benchmarks.variant import Variant
+from benchmarks.variants import Pipeline, WholeGRU
 from gru_parallel.schedule import Action
 
 SHAPE = Shape(hidden_size=128, batch_size=32, n_steps=96, num_layers=4)

@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.driver import Limits, go_on, rotated, sharing, undisturbed
-from benchmarks.rank_variants import EngineVariant, PeerVariant, Runner
+from benchmarks.peers.variants import EngineVariant, Runner, TorchPipelining
 from benchmarks.variants import WholeGRU
 from tests.benchmarks.rounds import a_round
 
@@ -25,12 +25,21 @@ def test_each_round_begins_with_another_variant_and_keeps_the_circle() -> None:
     ]
 
 
-def test_variants_of_several_ranks_share_processes_and_others_do_not() -> None:
-    threads, *distributed = (EngineVariant(runner, "gpipe", 2) for runner in Runner)
-    more = EngineVariant(Runner.PROCESSES, "gpipe", 4)
-    peer = PeerVariant("gpipe", 2)
-    variants = (WholeGRU(1), WholeGRU(2), threads, *distributed, peer, more)
-    groups = [(WholeGRU(1),), (WholeGRU(2),), (threads,), (*distributed, more), (peer,)]
+def test_plans_of_one_system_share_processes_and_others_do_not() -> None:
+    threads, processes = (EngineVariant(runner, "gpipe", 2) for runner in Runner)
+    more_threads, more_processes = (EngineVariant(runner, "gpipe", 4) for runner in Runner)
+    fused = EngineVariant(Runner.THREADS, "gpipe", 2, core="fused")
+    peer = TorchPipelining("gpipe", 2)
+    variants = (WholeGRU(1), WholeGRU(2), threads, processes, peer, fused)
+    groups = [
+        (WholeGRU(1),),
+        (WholeGRU(2),),
+        (threads, more_threads),
+        (processes, more_processes),
+        (peer,),
+        (fused,),
+    ]
+    variants = (*variants, more_threads, more_processes)
     assert sharing(variants) == groups
 
 

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from benchmarks.memory.alone import read
 from benchmarks.memory.cases import BATCH_SIZE, HIDDEN_SIZE, NUM_LAYERS, Case, Kind
-from benchmarks.memory.gauges import CLEAR_REFS, parse_status, python_bytes, resident_bytes
+from benchmarks.memory.gauges import python_bytes
 from benchmarks.memory.saved import SavedActivations
 from benchmarks.memory.subject import make_subject
+from benchmarks.resident import CLEAR_REFS, parse_status, resident_bytes
 
 STATUS = "Name:\tpython\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"
 
@@ -76,7 +77,7 @@ class Hungry:
 def test_the_peak_of_the_resident_set_is_seen_though_the_memory_is_given_back() -> None:
     for _ in range(2):
         # The kernel counts in batches of pages.
-        assert resident_bytes(Hungry()) == pytest.approx(2**26, rel=0.1)
+        assert resident_bytes(Hungry().step) == pytest.approx(2**26, rel=0.1)
 
 
 def test_python_objects_are_counted_and_tensors_are_not() -> None:

@@ -2,7 +2,8 @@ from benchmarks.packed import PACKED, tables
 from benchmarks.samples import Round, ShapeRun, Step, Turn
 from benchmarks.shapes import Shape
 from benchmarks.summary import ShapeSummary, summarise
-from benchmarks.variants import DropIn, RaggedGRU, Variant
+from benchmarks.variant import Variant
+from benchmarks.variants import DropIn, RaggedGRU
 
 SHAPE = Shape(hidden_size=128, batch_size=32, n_steps=128, num_layers=4)
 PACKED_GRU, PADDED_GRU = RaggedGRU(1), RaggedGRU(1, padded=True)

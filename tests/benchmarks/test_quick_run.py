@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.memory.gauges import CLEAR_REFS
+from benchmarks.resident import CLEAR_REFS
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,10 +33,17 @@ def test_a_quick_run_of_unequal_lengths_measures_nn_gru_and_the_drop_in() -> Non
 
 
 @pytest.mark.long
-def test_a_quick_run_of_processes_measures_both_engines_and_the_peer() -> None:
-    done = run("processes", "--quick")
+def test_a_quick_run_of_peers_measures_every_system_and_another_build() -> None:
+    done = run("peers", "--quick", "--against", str(ROOT))
     assert done.returncode == 0, done.stderr
-    for name in ("threads gpipe M=1", "processes gpipe M=1", "torch pipelining gpipe M=2"):
+    for name in (
+        "model parallel",
+        "threads gpipe M=1",
+        "processes gpipe M=1",
+        "torch pipelining gpipe M=2",
+        "threads of",
+        "every plan once",
+    ):
         assert name in done.stdout
     assert "2 rounds" in done.stdout
 

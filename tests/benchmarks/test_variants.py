@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.packed import PACKED
-from benchmarks.processes import PROCESSES
+from benchmarks.peers.command import PEERS
 from benchmarks.shapes import Shape
 from benchmarks.speed import SPEED
 from benchmarks.timed import TimedBenchmark
@@ -35,14 +35,12 @@ def test_the_drop_in_has_a_device_a_layer_or_stays_in_its_thread() -> None:
     assert DropIn(1, 8, in_thread=True).device_map(4) is None
 
 
-@pytest.mark.parametrize(
-    "benchmark", [SPEED, PACKED, PROCESSES], ids=lambda benchmark: benchmark.name
-)
+@pytest.mark.parametrize("benchmark", [SPEED, PACKED, PEERS], ids=lambda benchmark: benchmark.name)
 def test_names_tell_all_variants_apart(benchmark: TimedBenchmark) -> None:
     assert len({variant.name for variant in benchmark.variants}) == len(benchmark.variants)
 
 
-@pytest.mark.parametrize("benchmark", [SPEED, PROCESSES], ids=lambda benchmark: benchmark.name)
+@pytest.mark.parametrize("benchmark", [SPEED, PEERS], ids=lambda benchmark: benchmark.name)
 def test_the_quick_run_measures_a_part_of_the_full_one_and_all_of_it_fits(
     benchmark: TimedBenchmark,
 ) -> None:

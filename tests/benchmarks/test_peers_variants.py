@@ -1,6 +1,7 @@
 import pytest
 
-from benchmarks.rank_variants import EngineVariant, PeerVariant, Runner
+from benchmarks.peers.build import Build
+from benchmarks.peers.variants import EngineVariant, Runner, TorchPipelining
 from benchmarks.shapes import Shape
 from gru_parallel.placement import Grid
 
@@ -12,25 +13,27 @@ def test_an_engine_in_processes_has_a_rank_a_stage() -> None:
     assert EngineVariant(Runner.THREADS, "gpipe", 2).n_ranks == 1
 
 
-def test_the_peer_of_a_plan_has_its_schedule_and_micro_batches() -> None:
-    assert EngineVariant(Runner.PROCESSES, "gpipe", 4).peer == PeerVariant("gpipe", 4)
+def test_a_plan_is_called_the_same_whoever_runs_it() -> None:
+    for runner in Runner:
+        assert EngineVariant(runner, "gpipe", 4).plan_name == TorchPipelining("gpipe", 4).plan_name
 
 
-@pytest.mark.parametrize(
-    "variant",
-    [
-        EngineVariant(Runner.PROCESSES, "gpipe", 1, n_chunks=2),
-        EngineVariant(Runner.PROCESSES, "one_f_one_b", 1),
-    ],
-    ids=lambda variant: variant.name,
-)
-def test_the_peer_cuts_no_time_and_has_no_1f1b_of_one_micro_batch(variant: EngineVariant) -> None:
-    assert variant.peer is None
+def test_a_system_is_called_by_engine_build_core_and_what_it_recomputes() -> None:
+    build = Build("abc1234", "anywhere")
+    variant = EngineVariant(Runner.THREADS, "gpipe", 1, 4, "lean", "cell", build)
+    assert variant.system == "threads of abc1234 lean recompute=cell"
+    assert variant.name == f"{variant.system} gpipe M=1 C=4"
+    assert variant.import_from == "anywhere"
+
+
+def test_the_peer_has_no_1f1b_of_one_micro_batch() -> None:
+    assert not TorchPipelining("one_f_one_b", 1).fits(SHAPE)
+    assert TorchPipelining("one_f_one_b", 2).fits(SHAPE)
 
 
 @pytest.mark.parametrize(("n_micro_batches", "fits"), [(1, True), (4, True), (8, False)])
 def test_the_peer_needs_micro_batches_of_one_size(n_micro_batches: int, fits: bool) -> None:
-    assert PeerVariant("gpipe", n_micro_batches).fits(SHAPE) is fits
+    assert TorchPipelining("gpipe", n_micro_batches).fits(SHAPE) is fits
     assert EngineVariant(Runner.PROCESSES, "gpipe", n_micro_batches).fits(SHAPE)
 
 

@@ -1,0 +1,1 @@
+"""Measures this library against others that do its job."""

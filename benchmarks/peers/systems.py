@@ -1,0 +1,72 @@
+"""The systems that `peers` measures, and the plans that each of them is tried with. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import product
+
+from benchmarks.peers.build import Build
+from benchmarks.peers.cores import CORES, NATIVE, USUAL_CORE, WITH_W
+from benchmarks.peers.variants import (
+    EngineVariant,
+    ModelParallel,
+    Runner,
+    TorchGPipe,
+    TorchPipelining,
+)
+from benchmarks.variant import Variant
+from benchmarks.variants import WholeGRU
+
+MICRO_BATCHES, CHUNKS = (1, 2, 4), (4, 8, 16)
+
+UNCHUNKED = (
+    *(("gpipe", m) for m in (1, 2, 4, 8)),
+    *(("one_f_one_b", m) for m in (2, 4, 8)),
+)
+"""The plans that `torch.distributed.pipelining` has, too."""
+
+
+def systems() -> tuple[Variant, ...]:
+    """Return every plan of every system."""
+    return (
+        WholeGRU(1),
+        WholeGRU(2),
+        ModelParallel(),
+        *(TorchGPipe(m) for m in MICRO_BATCHES if find_spec("torchgpipe")),
+        *(TorchPipelining(*plan) for plan in UNCHUNKED),
+        *_threads(),
+        *_processes(),
+    )
+
+
+def threads_of(build: Build) -> Iterator[EngineVariant]:
+    """Return the plans of another build's threads."""
+    for m, c in product(MICRO_BATCHES, CHUNKS):
+        yield EngineVariant(Runner.THREADS, "gpipe", m, c, build=build)
+
+
+def _threads() -> Iterator[EngineVariant]:
+    for core, m, c in product(CORES, MICRO_BATCHES, CHUNKS):
+        yield EngineVariant(Runner.THREADS, "gpipe", m, c, core)
+    yield from _with_w(Runner.THREADS)
+    yield from _unchunked(Runner.THREADS)
+
+
+def _processes() -> Iterator[EngineVariant]:
+    # With one micro-batch: more of them change for processes what they change for threads.
+    for core, c in product(CORES, CHUNKS):
+        yield EngineVariant(Runner.PROCESSES, "gpipe", 1, c, core)
+    yield from _with_w(Runner.PROCESSES)
+    yield from _unchunked(Runner.PROCESSES)
+
+
+def _with_w(runner: Runner) -> Iterator[EngineVariant]:
+    for core, schedule, c in product(CORES, WITH_W, CHUNKS):
+        if core != NATIVE:
+            yield EngineVariant(runner, schedule, 1, c, core)
+
+
+def _unchunked(runner: Runner) -> Iterator[EngineVariant]:
+    for schedule, m in UNCHUNKED:
+        yield EngineVariant(runner, schedule, m, core=USUAL_CORE)
