@@ -110,6 +110,10 @@ bench-peers: $(INSTALLED) ## Measure this library against all others that do its
 bench-cells: $(INSTALLED) ## Measure CPU time on one thread against nn.GRU
 	@$(PY) -m benchmarks cells $(ARGS)
 
+.PHONY: bench-scaling
+bench-scaling: $(INSTALLED) ## Measure time and memory as sequences and stacks grow
+	@$(PY) -m benchmarks scaling $(ARGS)
+
 .PHONY: bench-gpu
 bench-gpu: $(INSTALLED) ## Measure the pipeline against nn.GRU on GPUs, at most 8 minutes
 	@$(PY) -m benchmarks gpu $(ARGS)

@@ -21,6 +21,7 @@ from benchmarks.memory.command import MEMORY
 from benchmarks.packed import PACKED
 from benchmarks.peers.cells import CELLS
 from benchmarks.peers.command import PEERS
+from benchmarks.peers.scaling import SCALING
 from benchmarks.readme import write_section
 from benchmarks.report import markdown, print_report
 from benchmarks.results import Results, load, result_path, save
@@ -28,7 +29,7 @@ from benchmarks.speed import SPEED
 from benchmarks.step_trace import TRACE
 from gru_parallel.errors import UsageError
 
-BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED, MEMORY, PEERS, CELLS, GPU)
+BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED, MEMORY, PEERS, CELLS, SCALING, GPU)
 TOOLS = (FINGERPRINTS, TRACE)
 
 

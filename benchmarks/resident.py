@@ -27,13 +27,20 @@ def peak_bytes(run: Callable[[], object]) -> tuple[int, ...]:
     What the allocator has kept of the memory of others is handed back first, or none of it would
     count. Where the system does not count, or the allocator keeps what it has, the answer is ().
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is None or not CLEAR_REFS.exists():
+    if not CLEAR_REFS.exists() or not hand_back():
         run()
         return ()
+    return (resident_bytes(run),)
+
+
+def hand_back() -> bool:
+    """Have the allocator hand back what it keeps; return whether it is one that can, as glibc's."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is None:
+        return False
     gc.collect()
     trim(0)
-    return (resident_bytes(run),)
+    return True
 
 
 def parse_status(text: str, name: str) -> int:

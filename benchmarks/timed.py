@@ -35,6 +35,7 @@ class TimedBenchmark(Benchmark[ShapeSummary]):
         variants: what takes its turn in each round.
         quick_variants: of a smoke run.
         make_tables: from the summaries of the shapes.
+        minutes: that a measurement takes.
     """
 
     name: str
@@ -45,6 +46,7 @@ class TimedBenchmark(Benchmark[ShapeSummary]):
     variants: tuple[Variant, ...]
     quick_variants: tuple[Variant, ...]
     make_tables: Callable[[Sequence[ShapeSummary]], Iterator[TextTable]]
+    minutes: float = 8.0
 
     def add_options(self, parser: ArgumentParser) -> None:
         """Add the shapes, and how long to measure."""
@@ -67,8 +69,8 @@ class TimedBenchmark(Benchmark[ShapeSummary]):
         parser.add_argument(
             "--minutes",
             type=float,
-            default=8.0,
-            help="begin no round that would not end by then (8)",
+            default=self.minutes,
+            help=f"begin no round that would not end by then ({self.minutes:g})",
         )
 
     def repeat_with(self, options: Namespace) -> str:
@@ -83,13 +85,13 @@ class TimedBenchmark(Benchmark[ShapeSummary]):
         """Measure one shape after the other."""
         default = (self.quick_shape,) if options.quick else self.shapes
         shapes = tuple(self.parse_shape(text) for text in options.shape or ()) or default
-        variants = self.variants_of(options)
         n_rounds, n_steps = (2, 1) if options.quick else (options.rounds, options.steps)
         end = monotonic() + options.minutes * 60
         choose = self.choose_of(options)
         for index, shape in enumerate(shapes):
             # What a small shape leaves of its share goes to the larger ones after it.
             seconds = (end - monotonic()) / (len(shapes) - index)
+            variants = self.variants_of(options, shape)
             limits = Limits(n_rounds, n_rounds * EXTRA_ROUNDS, n_steps, seconds)
             with console.status(f"{shape}: starting the workers") as status:
 
@@ -111,8 +113,9 @@ class TimedBenchmark(Benchmark[ShapeSummary]):
         """Read a shape as --shape gives it."""
         return Shape.parse(text)
 
-    def variants_of(self, options: Namespace) -> tuple[Variant, ...]:
-        """Return what is measured."""
+    def variants_of(self, options: Namespace, shape: Shape) -> tuple[Variant, ...]:
+        """Return what is measured at a shape, as far as it fits."""
+        del shape
         return self.quick_variants if options.quick else self.variants
 
     def choose_of(self, options: Namespace) -> Choose | None:

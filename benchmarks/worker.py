@@ -12,7 +12,6 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from socket import socket
-from time import process_time
 
 from benchmarks.loopback import rank_environment, reserve_port
 from benchmarks.samples import Turn, join_turns
@@ -51,21 +50,16 @@ def serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(environment)
     # Here and not above: the driver imports this module, and has no use for torch.
-    from benchmarks.resident import peak_bytes
     from benchmarks.subject import make_subject
+    from benchmarks.turns import TurnTaker
 
-    subjects = {variant: make_subject(variant, shape) for variant in variants}
+    subjects = {variant: TurnTaker(make_subject(variant, shape)) for variant in variants}
     connection.send(READY)
     try:
         while True:
             request: Request = connection.recv()
             subject = subjects[request.variant]
-            start = process_time()
-            # The first one loads code, and the turns of the others have emptied the caches.
-            subject.step()
-            peaks = peak_bytes(subject.step) if request.with_memory else ()
-            steps = tuple(subject.step() for _ in range(request.n_steps))
-            connection.send(Turn(steps, (process_time() - start) * 1e3, peaks))
+            connection.send(subject.take_turn(request.n_steps, with_memory=request.with_memory))
     except EOFError:
         for subject in subjects.values():
             subject.close()

@@ -34,7 +34,6 @@ class PeersBenchmark(TimedBenchmark):
     def add_options(self, parser: ArgumentParser) -> None:
         """Add how many plans go on after the first round, and another build to compare with."""
         super().add_options(parser)
-        parser.set_defaults(minutes=35.0)
         parser.add_argument(
             "--plans",
             type=positive,
@@ -70,10 +69,10 @@ class PeersBenchmark(TimedBenchmark):
             options.build = options.against and stack.enter_context(build_of(options.against))
             yield from super().measure(options, console)
 
-    def variants_of(self, options: Namespace) -> tuple[Variant, ...]:
+    def variants_of(self, options: Namespace, shape: Shape) -> tuple[Variant, ...]:
         """See `TimedBenchmark`."""
         build = options.build
-        return (*super().variants_of(options), *(() if build is None else threads_of(build)))
+        return (*super().variants_of(options, shape), *(() if build is None else threads_of(build)))
 
     def choose_of(self, options: Namespace) -> Choose:
         """See `TimedBenchmark`."""
@@ -100,4 +99,5 @@ PEERS = PeersBenchmark(
         EngineVariant(Runner.PROCESSES, "gpipe", 1, 4),
     ),
     make_tables=tables,
+    minutes=35.0,
 )

@@ -11,5 +11,8 @@ USUAL_CORE: str | None = None
 NATIVE = "native"
 """torch's own, which works out the weights' gradients within B."""
 
+RECOMPUTE: tuple[str, ...] = ()
+"""What backward can compute again, by its name."""
+
 WITH_W: tuple[str, ...] = ()
 """Schedules in which the weights' gradients are an action of their own."""

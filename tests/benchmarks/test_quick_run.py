@@ -49,6 +49,17 @@ def test_a_quick_run_of_peers_measures_every_system_and_another_build() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "words"), [("cells", "in chunks of 6"), ("scaling", "T=32, L=4: MiB")]
+)
+def test_a_quick_run_of_one_process_per_variant(name: str, words: str) -> None:
+    done = run(name, "--quick")
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
+    assert "2 rounds" in done.stdout
+
+
+@pytest.mark.long
 def test_a_quick_run_for_gpus_measures_graphs_stages_and_the_peer_on_the_cpu() -> None:
     done = run("gpu", "--quick", "--device", "cpu")
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,41 @@
+"""TurnTaker: what a process does when it is a variant's turn."""
+
+from __future__ import annotations
+
+from time import process_time
+
+from benchmarks.resident import hand_back, peak_bytes
+from benchmarks.samples import Turn
+from benchmarks.subject import Subject
+
+LONG_MS = 2_000.0
+"""A step that takes longer needs no warm-up, and enough memory that others could lack it."""
+
+
+class TurnTaker:
+    """Takes turns with a subject.
+
+    Args:
+        subject: what is measured.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._takes_long = False
+
+    def take_turn(self, n_steps: int, *, with_memory: bool) -> Turn:
+        """Run a step that is not measured, one for its memory if asked for, and measured ones."""
+        start = process_time()
+        if not self._takes_long:
+            # The first one loads code, and the turns of the others have emptied the caches.
+            self._subject.step()
+        peaks = peak_bytes(self._subject.step) if with_memory else ()
+        steps = tuple(self._subject.step() for _ in range(n_steps))
+        self._takes_long = steps[-1].wall_ms > LONG_MS
+        if self._takes_long:
+            hand_back()
+        return Turn(steps, (process_time() - start) * 1e3, peaks)
+
+    def close(self) -> None:
+        """End what the subject has started."""
+        self._subject.close()
