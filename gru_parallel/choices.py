@@ -6,6 +6,9 @@ from difflib import get_close_matches
 POLICIES = ("zeros", "given", "learned", "carry", "previous")
 """Where the state comes from that enters a block: model.h_0."""
 
+CORES = ("auto", "native", "fused", "lean")
+"""How a layer computes a chunk: model.core."""
+
 HEAD_TASKS = {"window": "window", "every_step": "every_step"}
 """From the name of each head, model.head, to what it predicts: `WindowShape.task`."""
 

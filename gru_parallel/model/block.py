@@ -8,13 +8,14 @@ from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from gru_parallel.choices import POLICIES
+from gru_parallel.choices import AUTO, CORES, POLICIES
 from gru_parallel.errors import ShapeError, UsageError
-from gru_parallel.model.autocast import GRUsAsAsked
+from gru_parallel.model.core.layer import Leave
+from gru_parallel.model.core.own import OWN_CORES
+from gru_parallel.model.core.run import run_gru
 from gru_parallel.model.dropout import DropoutKey, dropout
-from gru_parallel.model.ragged import BatchSizes, segments
+from gru_parallel.model.ragged import BatchSizes
 
 
 class Block(nn.Module, ABC):
@@ -33,6 +34,7 @@ class Block(nn.Module, ABC):
         dropout: probability of dropping an output between layers, 0 <= dropout <= 1.
         h_0: where the initial state comes from, one of `POLICIES`.
         bias: whether layers have biases.
+        core: how a layer computes a chunk, one of `CORES`.
         device: where the parameters are created.
         dtype: the parameters' type.
 
@@ -54,6 +56,7 @@ class Block(nn.Module, ABC):
         dropout: float = 0.0,
         h_0: str = "given",
         bias: bool = True,
+        core: str = AUTO,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -62,6 +65,8 @@ class Block(nn.Module, ABC):
             raise ValueError(f"dropout={dropout} is not a probability; use 0 <= dropout <= 1.")
         if h_0 not in POLICIES:
             raise UsageError(f"model.h_0={h_0} is unknown; use one of {', '.join(POLICIES)}.")
+        if core not in CORES:
+            raise UsageError(f"model.core={core} is unknown; use one of {', '.join(CORES)}.")
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -69,6 +74,7 @@ class Block(nn.Module, ABC):
         self.last = last
         self.dropout = dropout
         self.h_0 = h_0
+        self.core = core
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         self.parts = nn.ModuleList(
             nn.GRU(
@@ -171,6 +177,7 @@ class Block(nn.Module, ABC):
         h_0: Tensor,
         key: DropoutKey | None = None,
         batch_sizes: BatchSizes | None = None,
+        leave: Leave | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run a piece of a sequence through this block.
 
@@ -180,6 +187,8 @@ class Block(nn.Module, ABC):
             key: identifies the random numbers of dropout; None uses torch's global generator.
             batch_sizes: rows at each step, if they end at different steps; the longest row comes
                 first.
+            leave: takes what B leaves for W, the weights' gradients, where the core can; None has
+                W run within B.
 
         Returns:
             y: outputs, shape (time, batch, output_size), zero after a row's end.
@@ -209,7 +218,7 @@ class Block(nn.Module, ABC):
         """Describe the block's layers."""
         return (
             f"layers {self.layers.start}-{self.layers.stop - 1}, dropout={self.dropout},"
-            f" h_0={self.h_0}"
+            f" h_0={self.h_0}, core={self.core}"
         )
 
     def check(self, x: Tensor, h_0: Tensor) -> None:
@@ -237,9 +246,11 @@ class GRUBlock(Block):
         """For each of `parts`, its number of layers.
 
         Without dropout the layers go into one call, in which cuDNN overlaps them; with dropout the
-        masks between them are this library's, so each layer is one call.
+        masks between them are this library's, so each layer is one call. So it is with a core of
+        this library, which wants each layer's weights in one piece of a GPU's memory.
         """
-        return (self.num_layers,) if self.dropout == 0.0 else (1,) * self.num_layers
+        in_one_call = self.dropout == 0.0 and self.core not in OWN_CORES
+        return (self.num_layers,) if in_one_call else (1,) * self.num_layers
 
     @property
     def part_names(self) -> tuple[tuple[int, str], ...]:
@@ -253,6 +264,7 @@ class GRUBlock(Block):
         h_0: Tensor,
         key: DropoutKey | None = None,
         batch_sizes: BatchSizes | None = None,
+        leave: Leave | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Block.forward`; a piece is one chunk of one micro-batch."""
         self.check(x, h_0)
@@ -260,7 +272,8 @@ class GRUBlock(Block):
         layer = self.first_layer
         for part in self.gru_parts:
             first = layer - self.first_layer
-            x, h_n = run_gru(part, x, h_0[first : first + part.num_layers], batch_sizes)
+            h = h_0[first : first + part.num_layers]
+            x, h_n = run_gru(part, x, h, batch_sizes, self.core, leave)
             states.append(h_n)
             layer += part.num_layers
             x = self.drop(x, layer - 1, key)
@@ -273,48 +286,3 @@ def weights_of(part: nn.GRU) -> list[Tensor]:
     # A class of the caller may have others.
     names = part._flat_weights_names
     return [*weights, *(w for name, w in part.named_parameters() if name not in names)]
-
-
-def run_gru(
-    gru: nn.GRU, x: Tensor, h_0: Tensor, batch_sizes: BatchSizes | None = None
-) -> tuple[Tensor, Tensor]:
-    """Run a GRU of one direction over rows that may end at different steps.
-
-    Between two steps at which rows end, the remaining rows run as one batch.
-
-    Args:
-        gru: layers that run in one direction.
-        x: inputs, shape (time, batch, input_size); never read after a row's end.
-        h_0: initial states, shape (layers, batch, hidden_size).
-        batch_sizes: rows at each step; None if all rows run at all steps.
-
-    Returns:
-        y: outputs, shape (time, batch, hidden_size), zero after a row's end.
-        h_n: states after each row's last step, shape (layers, batch, hidden_size).
-    """
-    if batch_sizes is None:
-        return _call(gru, x, h_0)
-    n_all_rows = x.shape[1]
-    runs = list(segments(batch_sizes))
-    outputs: list[Tensor] = []
-    ended: list[Tensor] = []
-    h = h_0
-    pieces = x.split([n_steps for n_steps, _ in runs])
-    for (_, n_rows), piece in zip(runs, pieces, strict=True):
-        if n_rows < h.shape[1]:
-            ended.append(h[:, n_rows:])
-            h = h[:, :n_rows]
-        y, h = _call(gru, piece[:, :n_rows], h)
-        outputs.append(functional.pad(y, (0, 0, 0, n_all_rows - n_rows)))
-    return torch.cat(outputs), torch.cat([h, *reversed(ended)], dim=1)
-
-
-def _call(gru: nn.GRU, x: Tensor, h_0: Tensor) -> tuple[Tensor, Tensor]:
-    # The only recurrent call. cuDNN refuses views, such as some rows of a state.
-    x, h_0 = x.contiguous(), h_0.contiguous()
-    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
-        y, h_n = gru(x, h_0)
-    else:
-        with GRUsAsAsked(x.device.type):
-            y, h_n = gru(x, h_0)
-    return y, h_n

@@ -18,6 +18,11 @@ def make_private(module: nn.Module) -> None:
     module.__dict__["_compiled_call_impl"] = _Forward(module)
 
 
+def is_private(module: nn.Module) -> bool:
+    """Whether no hook fires when a module is called."""
+    return isinstance(module._compiled_call_impl, _Forward)
+
+
 class _Forward:
     """Calls the forward of a module, which it does not keep alive."""
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from gru_parallel.choices import AUTO
 from gru_parallel.errors import UsageError
 from gru_parallel.model.bidirectional import BidirectionalBlock
 from gru_parallel.model.block import Block, GRUBlock
@@ -38,6 +39,8 @@ class GRUStack(nn.Module):
             block. No `nn.GRU` equals a stack that mixes them.
         h_0: where the initial states come from (see hidden.py): one policy for all blocks, or one
             per block.
+        core: how a layer computes a chunk: `native` is torch's `nn.GRU`; `fused` keeps the gates
+            for backward, `lean` works them out again; `auto` is fused on CPUs, else native.
         device: where the parameters are created.
         dtype: the parameters' type.
         kept_blocks: the blocks whose weights are kept. Those of other blocks are drawn layer by
@@ -60,6 +63,7 @@ class GRUStack(nn.Module):
         bias: bool = True,
         bidirectional: bool | Sequence[bool] = False,
         h_0: str | Sequence[str] = "given",
+        core: str = AUTO,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         kept_blocks: Collection[int] | None = None,
@@ -83,6 +87,7 @@ class GRUStack(nn.Module):
                 dropout=dropout,
                 h_0=spec.h_0,
                 bias=bias,
+                core=core,
                 device=device if kept else "meta",
                 dtype=dtype,
             )

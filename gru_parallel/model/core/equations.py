@@ -1,0 +1,221 @@
+"""The equations of a GRU layer over the steps of a chunk, forward and backward, without autograd.
+
+What does not depend on the step before is done for all steps at once; what does is a loop of a few
+operators in place, with no allocation. With r, z and n the gates, s = W_hn h + b_hn the state's
+share of n, and h the state before a step:
+
+    r, z = sigmoid(W_i x + b_i + W_h h + b_h),  n = tanh(W_in x + b_in + r s),  y = n + z (h - n)
+
+Everything that reaches the weights is dL/dy times a factor that is known before the loop of B:
+
+    n: (1 - z)(1 - n^2)    s: that of n, times r    r: that of n, times s r (1 - r)
+    z: (h - n) z (1 - z)
+
+Source: Appleyard, Kocisky and Blunsom, Optimizing Performance of Recurrent Neural Networks on GPUs,
+2016, for the products of all steps at once; the factors follow from the chain rule.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NUMBERS_OF_A_PIECE = 2**18
+"""Steps are worked on in pieces of about so many numbers of factors: a piece stays in the cache."""
+
+PADDING = 16
+"""Numbers between the rows of factors: rows a power of two apart would share few cache lines."""
+
+_aten = torch.ops.aten
+_tanh_backward = _aten.tanh_backward.grad_input
+_sigmoid_backward = _aten.sigmoid_backward.grad_input
+
+
+class Weights(NamedTuple):
+    """Of one layer, each with the rows of r, z and n in this order, as in `nn.GRU`.
+
+    Attributes:
+        ih: of the inputs, shape (3 * hidden_size, input_size).
+        hh: of the state, shape (3 * hidden_size, hidden_size).
+        b_ih: shape (3 * hidden_size,), or None.
+        b_hh: shape (3 * hidden_size,), or None.
+    """
+
+    ih: Tensor
+    hh: Tensor
+    b_ih: Tensor | None = None
+    b_hh: Tensor | None = None
+
+
+class Gates(NamedTuple):
+    """What a layer computes on its way from x to y.
+
+    Attributes:
+        rzs: r, z and s side by side, shape (time, batch, 3 * hidden_size).
+        n: shape (time, batch, hidden_size).
+    """
+
+    rzs: Tensor
+    n: Tensor
+
+    @classmethod
+    def room(cls, x: Tensor, n_steps: int, hidden_size: int) -> Gates:
+        """Make room for those of so many steps of inputs like `x`."""
+        rzs = x.new_empty(n_steps, x.shape[1], 3 * hidden_size)
+        return cls(rzs, x.new_empty(n_steps, x.shape[1], hidden_size))
+
+    def of(self, steps: slice) -> Gates:
+        """Those of some steps."""
+        return Gates(self.rzs[steps], self.n[steps])
+
+    def split(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Views of r, z, s and n, each of shape (time, batch, hidden_size)."""
+        r, z, s = self.rzs.chunk(3, dim=-1)
+        return r, z, s, self.n
+
+
+def pieces(n_steps: int, batch_size: int, hidden_size: int) -> list[slice]:
+    """Cut the steps of a chunk into pieces that stay in the cache."""
+    of_a_step = max(1, 4 * batch_size * hidden_size)
+    size = max(1, NUMBERS_OF_A_PIECE // of_a_step)
+    return [slice(start, min(start + size, n_steps)) for start in range(0, n_steps, size)]
+
+
+def run(x: Tensor, h: Tensor, weights: Weights, gates: Gates, y: Tensor) -> None:
+    """Compute the gates and the outputs of some steps.
+
+    Args:
+        x: inputs, shape (time, batch, input_size), contiguous.
+        h: the state that enters, shape (batch, hidden_size).
+        weights: of the layer.
+        gates: where the gates go.
+        y: where the outputs go, shape (time, batch, hidden_size).
+    """
+    _inputs_share(x, weights, gates)
+    r, z, s, n = gates.split()
+    rz = gates.rzs[..., : 2 * n.shape[-1]]
+    w = weights.hh.t()
+    lerp = torch.lerp
+    steps = (gates.rzs, rz, r, z, s, n, y)
+    for rzs_t, rz_t, r_t, z_t, s_t, n_t, y_t in zip(*map(torch.unbind, steps), strict=True):
+        rzs_t.addmm_(h, w)
+        rz_t.sigmoid_()
+        n_t.addcmul_(r_t, s_t).tanh_()
+        h = lerp(n_t, h, z_t, out=y_t)
+
+
+def gates_again(x: Tensor, before: Tensor, weights: Weights, gates: Gates) -> None:
+    """Compute the gates of some steps again, all steps at once.
+
+    Args:
+        x: inputs, shape (time, batch, input_size), contiguous.
+        before: the state before each step, shape (time, batch, hidden_size), contiguous.
+        weights: of the layer.
+        gates: where the gates go.
+    """
+    _inputs_share(x, weights, gates)
+    r, _, s, n = gates.split()
+    gates.rzs.flatten(0, 1).addmm_(before.flatten(0, 1), weights.hh.t())
+    gates.rzs[..., : 2 * n.shape[-1]].sigmoid_()
+    n.addcmul_(r, s).tanh_()
+
+
+def _inputs_share(x: Tensor, weights: Weights, gates: Gates) -> None:
+    """Write what does not depend on the state: the products of all steps, and the biases."""
+    two = 2 * gates.n.shape[-1]
+    rows, rzs, n = x.flatten(0, 1), gates.rzs.flatten(0, 1), gates.n.flatten(0, 1)
+    w_rz, w_n = weights.ih[:two].t(), weights.ih[two:].t()
+    if weights.b_ih is None or weights.b_hh is None:
+        torch.mm(rows, w_rz, out=rzs[:, :two])
+        torch.mm(rows, w_n, out=n)
+        rzs[:, two:].zero_()
+    else:
+        torch.addmm(weights.b_ih[:two] + weights.b_hh[:two], rows, w_rz, out=rzs[:, :two])
+        torch.addmm(weights.b_ih[two:], rows, w_n, out=n)
+        rzs[:, two:] = weights.b_hh[two:]
+
+
+class Factors:
+    """Of s, r, z and n, side by side; `run_back` turns them into the gradients of what they are of.
+
+    Those of s, r and z lie together for the product with the state's weights, those of r, z and n
+    for that with the inputs' weights.
+
+    Args:
+        like: a tensor of their type and device.
+        n_steps: of the chunk.
+        batch_size: its rows.
+        hidden_size: of the layer.
+
+    Attributes:
+        whole: shape (time, batch, 4 * hidden_size); its rows are not contiguous.
+    """
+
+    def __init__(self, like: Tensor, n_steps: int, batch_size: int, hidden_size: int) -> None:
+        width = 4 * hidden_size
+        padded = like.new_empty(n_steps, batch_size, width + PADDING)
+        self.whole = padded[..., :width]
+        self.hidden_size = hidden_size
+
+    @property
+    def rows_of_state(self) -> Tensor:
+        """Those of s, r and z, shape (time, batch, 3 * hidden_size)."""
+        return self.whole[..., : 3 * self.hidden_size]
+
+    @property
+    def rows_of_inputs(self) -> Tensor:
+        """Those of r, z and n, shape (time, batch, 3 * hidden_size)."""
+        return self.whole[..., self.hidden_size :]
+
+    def compute(self, steps: slice, gates: Gates, before: Tensor) -> None:
+        """Compute those of some steps.
+
+        Args:
+            steps: which.
+            gates: of these steps.
+            before: the state before each of these steps, shape (time, batch, hidden_size).
+        """
+        r, z, s, n = gates.split()
+        of_s, of_r, of_z, of_n = self.whole[steps].chunk(4, dim=-1)
+        scratch = torch.neg(z).add_(1)
+        _tanh_backward(scratch, n, grad_input=of_n)
+        torch.sub(before, n, out=scratch)
+        _sigmoid_backward(scratch, z, grad_input=of_z)
+        torch.mul(of_n, s, out=scratch)
+        _sigmoid_backward(scratch, r, grad_input=of_r)
+        torch.mul(of_n, r, out=of_s)
+
+
+def run_back(
+    factors: Factors, steps: slice, z: Tensor, dy: Tensor | None, dh: Tensor, w: Tensor
+) -> Tensor:
+    """Turn the factors of some steps into gradients, the last step first.
+
+    Args:
+        factors: of the chunk.
+        steps: which.
+        z: of these steps, shape (time, batch, hidden_size).
+        dy: the gradient of the chunk's outputs, shape (time, batch, hidden_size); None for none.
+        dh: the gradient of the state after these steps, that of the last one's output included,
+            shape (batch, hidden_size); overwritten.
+        w: weights of the state, the rows of s, r and z in this order.
+
+    Returns:
+        The gradient of the state before these steps, that of the output there included.
+    """
+    of_all = factors.whole[steps].unflatten(-1, (4, factors.hidden_size)).unbind()
+    of_state = factors.rows_of_state[steps].unbind()
+    outputs = None if dy is None else dy.unbind()
+    spare = torch.empty_like(dh)
+    addcmul, mul = torch.addcmul, torch.mul
+    for k in reversed(range(len(of_all))):
+        of_all[k].mul_(dh.unsqueeze(1))
+        t = steps.start + k
+        if outputs is None or t == 0:
+            mul(dh, z[k], out=spare)
+        else:
+            addcmul(outputs[t - 1], dh, z[k], out=spare)
+        dh, spare = spare.addmm_(of_state[k], w), dh
+    return dh

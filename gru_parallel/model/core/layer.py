@@ -1,0 +1,93 @@
+"""One layer over one chunk as an operation of autograd, with a core of this library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from gru_parallel.model.core.equations import Weights
+from gru_parallel.model.core.own import Core, Pending, add_weight_gradients, backward
+
+Leave = Callable[[Sequence[Tensor], Pending], None]
+"""Takes the weights of a layer and what B has left for W of them."""
+
+
+def run_layer(
+    core: Core, x: Tensor, h_0: Tensor, weights: Sequence[Tensor], leave: Leave | None = None
+) -> tuple[Tensor, Tensor]:
+    """Run F of one layer over one chunk; autograd can differentiate it.
+
+    Args:
+        core: how.
+        x: inputs, shape (time, batch, input_size), contiguous.
+        h_0: the state that enters, shape (batch, hidden_size).
+        weights: of the layer, in the order of `nn.GRU`: w_ih, w_hh and, with biases, b_ih, b_hh.
+        leave: takes what B leaves for W; autograd then finds no gradient for the weights. None has
+            W run within B.
+
+    Returns:
+        y: outputs, shape (time, batch, hidden_size).
+        h_n: the last state, shape (batch, hidden_size).
+    """
+    # Copied, so that results do not depend on where in memory a state begins.
+    h_0 = h_0.clone(memory_format=torch.contiguous_format)
+    if not torch.is_grad_enabled():
+        y, _ = core.forward(x, h_0, Weights(*weights), keep=False)
+        return y, y[-1].clone()
+    return _layer(core, leave, x, h_0, *weights)
+
+
+class _Layer(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, core: Core, leave: Leave | None, x: Tensor, h_0: Tensor, *weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        y, saved = core.forward(x, h_0, Weights(*weights), keep=True)
+        ctx.core, ctx.leave, ctx.n_weights = core, leave, len(weights)
+        ctx.save_for_backward(x, h_0, y, *weights, *saved)
+        ctx.set_materialize_grads(False)
+        return y, y[-1].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        dy, dh_n = grad_outputs
+        x, h_0, y, *others = ctx.saved_tensors
+        weights, saved = others[: ctx.n_weights], others[ctx.n_weights :]
+        _, _, wants_dx, _, *wanted = ctx.needs_input_grad
+        if torch.is_grad_enabled():
+            found = _differentiable(grad_outputs, x, h_0, weights, ctx.needs_input_grad[2:])
+            return None, None, *found
+        of_layer = Weights(*weights)
+        back = backward(ctx.core, dy, dh_n, x, h_0, y, saved, of_layer, wants_dx=wants_dx)
+        totals: list[Tensor | None] = [None for _ in weights]
+        if ctx.leave is not None:
+            ctx.leave(weights, back.pending)
+        elif any(wanted):
+            pairs = zip(weights, wanted, strict=True)
+            totals = [torch.zeros_like(w) if is_wanted else None for w, is_wanted in pairs]
+            add_weight_gradients(back.pending, totals)
+        return None, None, back.dx, back.dh_0, *totals
+
+
+def _differentiable(
+    grad_outputs: Sequence[Tensor | None],
+    x: Tensor,
+    h_0: Tensor,
+    weights: Sequence[Tensor],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """Run B by torch's operators, whose own gradients are wanted (create_graph=True)."""
+    options = (len(weights) == 4, 1, 0.0, False, False, False)
+    y, h_n = torch._VF.gru(x, h_0.unsqueeze(0), list(weights), *options)
+    pairs = zip((y, h_n.squeeze(0)), grad_outputs, strict=True)
+    outputs, gradients = zip(*((out, g) for out, g in pairs if g is not None), strict=True)
+    inputs = [t for t, is_wanted in zip((x, h_0, *weights), wanted, strict=True) if is_wanted]
+    found = iter(torch.autograd.grad(outputs, inputs, gradients, create_graph=True))
+    return [next(found) if is_wanted else None for is_wanted in wanted]
+
+
+# torch has no types for `apply`.
+_layer = cast("Callable[..., tuple[Tensor, Tensor]]", _Layer.apply)

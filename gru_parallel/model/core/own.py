@@ -1,0 +1,233 @@
+"""The cores of this library: fused keeps the gates for B, lean works them out again from x and y.
+
+Both have one protocol: F gives y and what B needs beside x, h_0 and y; B gives the gradients of x
+and h_0 and leaves what W needs; W gives the gradients of the weights, at any time after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from gru_parallel.model.core.equations import (
+    Factors,
+    Gates,
+    Weights,
+    gates_again,
+    pieces,
+    run,
+    run_back,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What B of one layer over one chunk leaves for W.
+
+    Attributes:
+        x: inputs, shape (time, batch, input_size).
+        before: the state before each step, in two parts: that of the first step, shape (batch,
+            hidden_size), and those of the others, shape (time - 1, batch, hidden_size).
+        gradients: of s, r, z and n at each step.
+    """
+
+    x: Tensor
+    before: tuple[Tensor, Tensor]
+    gradients: Factors
+
+
+class Back(NamedTuple):
+    """The results of B.
+
+    Attributes:
+        dx: gradient of the inputs, shape (time, batch, input_size); None where it is not wanted.
+        dh_0: gradient of the state that entered, shape (batch, hidden_size).
+        pending: for W.
+    """
+
+    dx: Tensor | None
+    dh_0: Tensor
+    pending: Pending
+
+
+class Core(Protocol):
+    """How a layer computes a chunk."""
+
+    def forward(
+        self, x: Tensor, h_0: Tensor, weights: Weights, *, keep: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run F.
+
+        Args:
+            x: inputs, shape (time, batch, input_size), contiguous.
+            h_0: the state that enters, shape (batch, hidden_size), contiguous.
+            weights: of the layer.
+            keep: whether B is to come.
+
+        Returns:
+            y: outputs, shape (time, batch, hidden_size).
+            saved: what B needs of it beside x, h_0 and y.
+        """
+        ...
+
+    def gates(
+        self, saved: Sequence[Tensor], steps: slice, x: Tensor, before: Tensor, weights: Weights
+    ) -> Gates:
+        """Return the gates of some steps, for B.
+
+        Args:
+            saved: by F.
+            steps: which.
+            x: inputs of these steps, shape (time, batch, input_size).
+            before: the state before each of these steps, shape (time, batch, hidden_size).
+            weights: of the layer.
+        """
+        ...
+
+
+class Lean:
+    """Keeps nothing beside x, h_0 and y; B works the gates out again, all steps at once."""
+
+    def forward(
+        self, x: Tensor, h_0: Tensor, weights: Weights, *, keep: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run F; see `Core`."""
+        del keep
+        n_steps, batch_size, hidden_size = x.shape[0], *h_0.shape
+        if x.is_cuda:
+            # In inference cuDNN has no reserve space for B.
+            given = [weight for weight in weights if weight is not None]
+            options = (weights.b_ih is not None, 1, 0.0, False, False, False)
+            y, _ = torch._VF.gru(x, h_0.unsqueeze(0), given, *options)
+            return y, ()
+        y = x.new_empty(n_steps, batch_size, hidden_size)
+        cut = pieces(n_steps, batch_size, hidden_size)
+        room = Gates.room(x, cut[0].stop, hidden_size)
+        h = h_0
+        for steps in cut:
+            run(x[steps], h, weights, room.of(slice(steps.stop - steps.start)), y[steps])
+            h = y[steps.stop - 1]
+        return y, ()
+
+    def gates(
+        self, saved: Sequence[Tensor], steps: slice, x: Tensor, before: Tensor, weights: Weights
+    ) -> Gates:
+        """Work the gates out again; see `Core`."""
+        del saved, steps
+        room = Gates.room(x, len(x), before.shape[-1])
+        gates_again(x, before, weights, room)
+        return room
+
+
+class Fused(Lean):
+    """Keeps the gates."""
+
+    def forward(
+        self, x: Tensor, h_0: Tensor, weights: Weights, *, keep: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run F; see `Core`."""
+        if not keep:
+            return super().forward(x, h_0, weights, keep=False)
+        room = Gates.room(x, len(x), h_0.shape[1])
+        y = x.new_empty(len(x), *h_0.shape)
+        run(x, h_0, weights, room, y)
+        return y, room
+
+    def gates(
+        self, saved: Sequence[Tensor], steps: slice, x: Tensor, before: Tensor, weights: Weights
+    ) -> Gates:
+        """Take the gates that F has kept; see `Core`."""
+        del x, before, weights
+        return Gates(*saved).of(steps)
+
+
+OWN_CORES: dict[str, Core] = {"fused": Fused(), "lean": Lean()}
+"""The cores of this library by name."""
+
+
+def backward(
+    core: Core,
+    dy: Tensor | None,
+    dh_n: Tensor | None,
+    x: Tensor,
+    h_0: Tensor,
+    y: Tensor,
+    saved: Sequence[Tensor],
+    weights: Weights,
+    *,
+    wants_dx: bool,
+) -> Back:
+    """Run B of one layer over one chunk.
+
+    Args:
+        core: that ran F.
+        dy: gradient of the outputs, shape (time, batch, hidden_size); None for none.
+        dh_n: gradient of the last state, shape (batch, hidden_size); None for none.
+        x: the inputs of F.
+        h_0: the state that entered.
+        y: the outputs of F.
+        saved: by F.
+        weights: of the layer.
+        wants_dx: whether the gradient of x is wanted.
+    """
+    n_steps, batch_size, hidden_size = y.shape
+    dh = torch.zeros_like(h_0) if dh_n is None else dh_n.clone()
+    if dy is not None:
+        dh += dy[-1]
+    r_z, n = weights.hh.split([2 * hidden_size, hidden_size])
+    w = torch.cat([n, r_z])
+    factors = Factors(x, n_steps, batch_size, hidden_size)
+    for steps in reversed(pieces(n_steps, batch_size, hidden_size)):
+        if steps.start == 0:
+            before = torch.cat([h_0.unsqueeze(0), y[: steps.stop - 1]])
+        else:
+            before = y[steps.start - 1 : steps.stop - 1]
+        gates = core.gates(saved, steps, x[steps], before, weights)
+        factors.compute(steps, gates, before)
+        dh = run_back(factors, steps, gates.split()[1], dy, dh, w)
+    dx = None
+    if wants_dx:
+        rows = factors.rows_of_inputs.flatten(0, 1)
+        dx = (rows @ weights.ih).view(x.shape)
+    return Back(dx, dh, Pending(x, (h_0, y[:-1]), factors))
+
+
+def add_weight_gradients(pending: Pending, totals: Sequence[Tensor | None]) -> None:
+    """Run W of one layer over one chunk: add the gradients of its weights to sums, in place.
+
+    Args:
+        pending: what B has left.
+        totals: for each weight, in the order of `nn.GRU`, the sum over chunks; None for a weight
+            whose gradient is not wanted.
+    """
+    hidden_size, gradients = pending.gradients.hidden_size, pending.gradients
+    first, others = pending.before
+    of_s, of_r_z = (
+        gradients.whole[..., :hidden_size],
+        gradients.whole[..., hidden_size:-hidden_size],
+    )
+    ih, hh, *biases = totals
+    if ih is not None:
+        _add_product(ih, gradients.rows_of_inputs, pending.x)
+    if hh is not None:
+        two = 2 * hidden_size
+        for rows, of_rows in ((hh[:two], of_r_z), (hh[two:], of_s)):
+            _add_product(rows, of_rows[:1], first.unsqueeze(0))
+            _add_product(rows, of_rows[1:], others)
+    if any(bias is not None for bias in biases):
+        s, r_z, n = gradients.whole.sum((0, 1)).split([hidden_size, 2 * hidden_size, hidden_size])
+        for bias, of_n in zip(biases, (n, s), strict=True):
+            if bias is not None:
+                bias += torch.cat([r_z, of_n])
+
+
+def _add_product(total: Tensor, gradients: Tensor, values: Tensor) -> None:
+    left, right = gradients.flatten(0, 1).t(), values.flatten(0, 1)
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right

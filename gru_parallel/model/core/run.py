@@ -1,0 +1,140 @@
+"""Runs a GRU of one direction with the core that was asked for, over rows that may end early."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
+
+from gru_parallel.choices import AUTO
+from gru_parallel.model.autocast import GRUsAsAsked, computing_type
+from gru_parallel.model.core.layer import Leave, run_layer
+from gru_parallel.model.core.own import OWN_CORES, Core
+from gru_parallel.model.flat_weights import weights_in_order
+from gru_parallel.model.private import is_private
+from gru_parallel.model.ragged import BatchSizes, segments
+from gru_parallel.model.stepwise import has_forward_of
+
+AUTO_CORES = {"cpu": "fused"}
+"""What `auto` stands for on each kind of device; native on those that are not here."""
+
+
+def run_gru(
+    gru: nn.GRU,
+    x: Tensor,
+    h_0: Tensor,
+    batch_sizes: BatchSizes | None = None,
+    core: str = AUTO,
+    leave: Leave | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run a GRU of one direction over rows that may end at different steps.
+
+    Between two steps at which rows end, the remaining rows run as one batch.
+
+    Args:
+        gru: layers that run in one direction.
+        x: inputs, shape (time, batch, input_size); never read after a row's end.
+        h_0: initial states, shape (layers, batch, hidden_size).
+        batch_sizes: rows at each step; None if all rows run at all steps.
+        core: one of `CORES`. A class or a hook of the caller's own, and what looks into operators
+            or differentiates them its own way, is given the module itself.
+        leave: takes what B leaves for W, where the core can; None has W run within B.
+
+    Returns:
+        y: outputs, shape (time, batch, hidden_size), zero after a row's end.
+        h_n: states after each row's last step, shape (layers, batch, hidden_size).
+    """
+    own = own_core(gru, x, core)
+    if batch_sizes is None:
+        return _run(gru, x, h_0, own, leave)
+    n_all_rows = x.shape[1]
+    runs = list(segments(batch_sizes))
+    outputs: list[Tensor] = []
+    ended: list[Tensor] = []
+    h = h_0
+    parts = x.split([n_steps for n_steps, _ in runs])
+    for (_, n_rows), part in zip(runs, parts, strict=True):
+        if n_rows < h.shape[1]:
+            ended.append(h[:, n_rows:])
+            h = h[:, :n_rows]
+        y, h = _run(gru, part[:, :n_rows], h, own, leave)
+        outputs.append(functional.pad(y, (0, 0, 0, n_all_rows - n_rows)))
+    return torch.cat(outputs), torch.cat([h, *reversed(ended)], dim=1)
+
+
+def own_core(gru: nn.GRU, x: Tensor, name: str) -> Core | None:
+    """Return the core of this library that is to run a GRU; None for the module itself.
+
+    Args:
+        gru: that is run.
+        x: its inputs.
+        name: of the core that was asked for.
+    """
+    core = OWN_CORES.get(AUTO_CORES.get(x.device.type, "") if name == AUTO else name)
+    return None if core is None or not _is_plain(gru) or _is_watched(x) else core
+
+
+def _is_plain(gru: nn.GRU) -> bool:
+    """Whether calling the module would do what its equations say, and nothing else."""
+    hooks = (
+        gru._forward_hooks,
+        gru._forward_pre_hooks,
+        gru._backward_hooks,
+        gru._backward_pre_hooks,
+    )
+    is_called = gru._compiled_call_impl is not None or _has_any_global_hook()
+    return (
+        has_forward_of(gru, nn.GRU)
+        and not any(hooks)
+        and (is_private(gru) or not is_called)
+        and not (gru.bidirectional or gru.batch_first or gru.dropout or gru.proj_size)
+    )
+
+
+def _is_watched(x: Tensor) -> bool:
+    """Whether something wants torch's own operator: to look into it, or to differentiate it."""
+    return (
+        x.is_meta
+        or torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
+
+
+def _run(
+    gru: nn.GRU, x: Tensor, h_0: Tensor, own: Core | None, leave: Leave | None
+) -> tuple[Tensor, Tensor]:
+    # cuDNN refuses views, such as some rows of a state.
+    x, h_0 = x.contiguous(), h_0.contiguous()
+    if own is not None:
+        return _run_own(gru, x, h_0, own, leave)
+    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+        y, h_n = gru(x, h_0)
+    else:
+        with GRUsAsAsked(x.device.type):
+            y, h_n = gru(x, h_0)
+    return y, h_n
+
+
+def _run_own(
+    gru: nn.GRU, x: Tensor, h_0: Tensor, core: Core, leave: Leave | None
+) -> tuple[Tensor, Tensor]:
+    # As at the start of its own forward: a parametrization may make them anew.
+    gru._update_flat_weights()
+    weights = weights_in_order(gru)
+    kind = x.device.type
+    asked = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    dtype = computing_type(weights[0].dtype, asked)
+    if asked is not None:
+        x, h_0, weights = x.to(dtype), h_0.to(dtype), [weight.to(dtype) for weight in weights]
+    of_a_layer = 4 if gru.bias else 2
+    states = []
+    with torch.autocast(kind, enabled=False):
+        for k, h in enumerate(h_0.unbind()):
+            of_layer = weights[k * of_a_layer : (k + 1) * of_a_layer]
+            x, h_n = run_layer(core, x, h, of_layer, leave)
+            states.append(h_n)
+    return x, torch.stack(states)
