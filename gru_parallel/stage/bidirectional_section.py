@@ -169,7 +169,8 @@ class BidirectionalSection:
             halves: dict[int, Half] = {}
             entering = [[x, h_in[block.state(k, d)].detach()] for d in DIRECTIONS]
             results = self._run_both(
-                [self._forward_work(k, d, ragged, halves) for d in DIRECTIONS], entering
+                [self._forward_work(micro_batch, k, d, ragged, halves) for d in DIRECTIONS],
+                entering,
             )
             outputs = [leaf(y) for y, _ in results if y is not None]
             joined = block.join(k, outputs[FORWARD], outputs[REVERSE], key)
@@ -186,17 +187,26 @@ class BidirectionalSection:
         return batch_sizes_of(lengths[micro_batch], lengths[micro_batch][0])
 
     def _forward_work(
-        self, k: int, direction: int, ragged: BatchSizes | None, halves: dict[int, Half]
+        self,
+        micro_batch: int,
+        k: int,
+        direction: int,
+        ragged: BatchSizes | None,
+        halves: dict[int, Half],
     ) -> Work:
         is_own = has_own_computation(self._block.part(k, direction))
+        gradients = self._of_parts[k][direction]
+        # B of all chunks comes with the first; on a second device, W belongs to its worker's B.
+        is_alone = self._second_device is None
+        leave = gradients.taker(Cell(micro_batch, 0)) if is_alone else None
 
         def work(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
             x, h_in = (leaf(t) for t in tensors if t is not None)
             y, h_n = self._block.run_direction(
-                k, direction, x.clone() if is_own else x, h_in, ragged
+                k, direction, x.clone() if is_own else x, h_in, ragged, leave
             )
             if is_own:
-                self._of_parts[k][direction].check_leaves("A block", (y, h_n), [x, h_in])
+                gradients.check_leaves("A block", (y, h_n), [x, h_in])
             halves[direction] = Half(x, h_in, h_n, y)
             return [y.detach(), h_n.detach()]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -154,16 +155,18 @@ class BlockSection:
         if n_active == 0:
             return x.new_zeros(0, 0, self.states.blocks[-1].output_size), list(h_in)
         ragged = cells.ragged_sizes(cell)
-        key = dropout_key(spec, cell)
+        given: list[Any] = [dropout_key(spec, cell), ragged]
+        if not self._group.is_own:
+            given.append(self.gradients[0].taker(cell))
         # A leaf itself could not be changed in place.
         y = x.clone() if self._group.is_own else x
         h_out = []
         for block, h in zip(self.states.blocks, h_in, strict=True):
             if n_active == n_rows:
-                y, h_n = block(y, h, key, ragged)
+                y, h_n = block(y, h, *given)
             else:
                 # Rows that have ended keep the state in which they did.
-                y, running = block(y, h[:, :n_active].contiguous(), key, ragged)
+                y, running = block(y, h[:, :n_active].contiguous(), *given)
                 h_n = torch.cat([running, h[:, n_active:]], dim=1)
             h_out.append(h_n)
         return y, h_out

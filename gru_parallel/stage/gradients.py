@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from gru_parallel.errors import ScheduleError, UsageError
+from gru_parallel.model.core.layer import Leave
+from gru_parallel.model.core.own import Pending, add_weight_gradients
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.spec import PassSpec, Purpose
 
@@ -35,6 +38,7 @@ class SectionGradients:
         self._segments = spec.segments
         self._weights = weights
         self._trained = [weight for weight in weights if weight.requires_grad]
+        self._places = {id(weight): place for place, weight in enumerate(self._trained)}
         self.forget()
 
     def forget(self) -> None:
@@ -78,6 +82,10 @@ class SectionGradients:
             )
         self._add(found[len(inputs) :])
         return list(found[: len(inputs)])
+
+    def taker(self, cell: Cell) -> Leave:
+        """Return what takes the work that B of a cell leaves for W."""
+        return partial(self._take, cell)
 
     def leave(self, cell: Cell, work: Callable[[], None]) -> None:
         """Keep work on the weights' gradients for W; where W is not separate, do it now.
@@ -150,6 +158,25 @@ class SectionGradients:
     def _position(self, cell: Cell) -> tuple[int, int, int]:
         """Where a cell comes in the order of B, and of W."""
         return cell.micro_batch, self._segments.of(cell.chunk), -cell.chunk
+
+    def _take(self, cell: Cell, weights: Sequence[Tensor], pending: Pending) -> None:
+        self.leave(cell, partial(self._work_out, weights, pending))
+
+    def _work_out(self, weights: Sequence[Tensor], pending: Pending) -> None:
+        """Run W of one layer over one chunk."""
+        places = [self._places.get(id(weight)) for weight in weights]
+        totals = [None if place is None else self._sum_in_place(place) for place in places]
+        add_weight_gradients(pending, totals)
+
+    def _sum_in_place(self, place: int) -> Tensor:
+        """Return the sum for a weight, as memory that can be added to."""
+        total, weight = self._sums[place], self._trained[place]
+        if total is None:
+            total = torch.zeros_like(weight, dtype=sum_type(weight), requires_grad=False)
+        elif not self._is_new[place]:
+            total = total.clone()
+        self._sums[place], self._is_new[place] = total, True
+        return total
 
     def _add(self, found: Sequence[Tensor | None]) -> None:
         for index, gradient in enumerate(found):

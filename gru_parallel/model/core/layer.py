@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -12,7 +13,7 @@ from gru_parallel.model.core.equations import Weights
 from gru_parallel.model.core.own import Core, Pending, add_weight_gradients, backward
 
 Leave = Callable[[Sequence[Tensor], Pending], None]
-"""Takes the weights of a layer and what B has left for W of them."""
+"""Takes the weights of a layer, which are leaves, and what B has left for W of them."""
 
 
 def run_layer(
@@ -37,13 +38,21 @@ def run_layer(
     if not torch.is_grad_enabled():
         y, _ = core.forward(x, h_0, Weights(*weights), keep=False)
         return y, y[-1].clone()
-    return _layer(core, leave, x, h_0, *weights)
+    # Weights with a history need their gradients from autograd.
+    has_leaves = all(weight.is_leaf for weight in weights)
+    left_to = partial(leave, weights) if leave is not None and has_leaves else None
+    return _layer(core, left_to, x, h_0, *weights)
 
 
 class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, core: Core, leave: Leave | None, x: Tensor, h_0: Tensor, *weights: Tensor
+        ctx: Any,
+        core: Core,
+        leave: Callable[[Pending], None] | None,
+        x: Tensor,
+        h_0: Tensor,
+        *weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
         y, saved = core.forward(x, h_0, Weights(*weights), keep=True)
         ctx.core, ctx.leave, ctx.n_weights = core, leave, len(weights)
@@ -63,9 +72,11 @@ class _Layer(torch.autograd.Function):
         of_layer = Weights(*weights)
         back = backward(ctx.core, dy, dh_n, x, h_0, y, saved, of_layer, wants_dx=wants_dx)
         totals: list[Tensor | None] = [None for _ in weights]
+        if not any(wanted):
+            return None, None, back.dx, back.dh_0, *totals
         if ctx.leave is not None:
-            ctx.leave(weights, back.pending)
-        elif any(wanted):
+            ctx.leave(back.pending)
+        else:
             pairs = zip(weights, wanted, strict=True)
             totals = [torch.zeros_like(w) if is_wanted else None for w, is_wanted in pairs]
             add_weight_gradients(back.pending, totals)
