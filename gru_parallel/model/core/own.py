@@ -196,6 +196,7 @@ def backward(
     return Back(dx, dh, Pending(x, (h_0, y[:-1]), factors))
 
 
+@torch.no_grad()
 def add_weight_gradients(pending: Pending, totals: Sequence[Tensor | None]) -> None:
     """Run W of one layer over one chunk: add the gradients of its weights to sums, in place.
 

@@ -1,0 +1,223 @@
+"""The cores: each computes what `nn.GRU` computes, and B and W its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gru_parallel.model.core import equations
+from gru_parallel.model.core.layer import run_layer
+from gru_parallel.model.core.own import OWN_CORES, Pending, add_weight_gradients
+from gru_parallel.model.core.run import own_core, run_gru
+from tests.grids import every_nth
+
+T, B, WIDTH, H = 5, 3, 4, 6
+OWN = list(OWN_CORES)
+
+
+@pytest.fixture(params=[1, 2**18], ids=["step by step", "in one piece"])
+def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(equations, "NUMBERS_OF_A_PIECE", request.param)
+
+
+def gru_of(layers: int = 1, *, bias: bool = True, dtype: torch.dtype = torch.float64) -> nn.GRU:
+    torch.manual_seed(3)
+    return nn.GRU(WIDTH, H, layers, bias=bias, dtype=dtype)
+
+
+def inputs(
+    layers: int = 1, *, n_steps: int = T, dtype: torch.dtype = torch.float64
+) -> list[Tensor]:
+    torch.manual_seed(4)
+    shapes = ((n_steps, B, WIDTH), (layers, B, H))
+    return [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shapes]
+
+
+def gradients(gru: nn.GRU, given: list[Tensor], results: tuple[Tensor, Tensor]) -> list[Tensor]:
+    torch.manual_seed(5)
+    loss = sum((result * torch.randn_like(result)).sum() for result in results)
+    assert isinstance(loss, Tensor)
+    return list(torch.autograd.grad(loss, [*given, *gru.parameters()]))
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, T])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("core", OWN)
+@pytest.mark.usefixtures("pieces")
+def test_gradients_are_those_of_small_differences(core: str, bias: bool, n_steps: int) -> None:
+    x, h_0 = inputs(n_steps=n_steps)
+    weights = list(gru_of(bias=bias).parameters())
+
+    def run(x: Tensor, h: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        return run_layer(OWN_CORES[core], x, h, weights)
+
+    h = h_0[0].detach().requires_grad_()
+    assert torch.autograd.gradcheck(run, (x, h, *weights))
+    if n_steps == 2:
+        assert torch.autograd.gradgradcheck(run, (x, h, *weights))
+
+
+TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 5e-2}
+
+
+@every_nth(
+    2,
+    core=OWN,
+    dtype=list(TOLERANCES),
+    batch_sizes=(None, [3, 3, 2, 1, 1]),
+    layers=(1, 3),
+    bias=(True, False),
+)
+def test_a_core_computes_what_nn_gru_does(
+    core: str, dtype: torch.dtype, batch_sizes: list[int] | None, layers: int, bias: bool
+) -> None:
+    gru, given = gru_of(layers, bias=bias, dtype=dtype), inputs(layers, dtype=dtype)
+    found, expected = (run_gru(gru, *given, batch_sizes, core=name) for name in (core, "native"))
+    pairs = [*zip(found, expected, strict=True)]
+    of_both = (gradients(gru, given, results) for results in (found, expected))
+    for ours, theirs in [*pairs, *zip(*of_both, strict=True)]:
+        assert ours.dtype == theirs.dtype
+        assert (ours - theirs).abs().max() <= TOLERANCES[dtype] * theirs.abs().max()
+
+
+@pytest.mark.parametrize("core", OWN)
+def test_without_gradients_the_outputs_are_the_same_to_the_bit(core: str) -> None:
+    gru, given = gru_of(2), inputs(2)
+    with torch.no_grad():
+        y, h_n = run_gru(gru, *given, core=core)
+    kept, kept_h_n = run_gru(gru, *given, core=core)
+    assert y.equal(kept)
+    assert h_n.equal(kept_h_n)
+
+
+@pytest.mark.parametrize(("core", "most"), [("lean", 2.1), ("fused", 6.1)])
+def test_what_f_keeps(core: str, most: float) -> None:
+    n_steps, batch, width = 50, 4, 8
+    gru = nn.GRU(width, width)
+    x, h_0 = torch.randn(n_steps, batch, width), torch.randn(1, batch, width)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        run_gru(gru, x, h_0, core=core)
+    weights = sum(weight.nbytes for weight in gru.parameters())
+    assert sum(kept.values()) - weights <= most * x.nbytes
+
+
+class NewMemory(TorchDispatchMode):
+    """Counts operators that make memory."""
+
+    n_made = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in _tensors((args, kwargs))}
+        made = [t for t in _tensors(result) if t.untyped_storage().data_ptr() not in given]
+        self.n_made += bool(made)
+        return result
+
+
+def _tensors(tree: object) -> Iterator[Tensor]:
+    leaves, _ = torch.utils._pytree.tree_flatten(tree)
+    return (leaf for leaf in leaves if isinstance(leaf, Tensor))
+
+
+@pytest.mark.parametrize("core", OWN)
+def test_no_step_makes_memory(core: str) -> None:
+    def n_made(n_steps: int) -> int:
+        gru, given = gru_of(), inputs(n_steps=n_steps)
+        with NewMemory() as mode:
+            gradients(gru, given, run_gru(gru, *given, core=core))
+        return mode.n_made
+
+    assert n_made(40) == n_made(4)
+
+
+@pytest.mark.parametrize("core", OWN)
+def test_w_can_wait(core: str) -> None:
+    gru, given = gru_of(2), inputs(2)
+    left: list[tuple[Any, Pending]] = []
+    y, h_n = run_gru(gru, *given, core=core, leave=lambda *work: left.append(work))
+    (y.square().sum() + h_n.sum()).backward()
+    assert all(weight.grad is None for weight in gru.parameters())
+    sums = {weight: torch.zeros_like(weight) for weight in gru.parameters()}
+    for weights, pending in left:
+        add_weight_gradients(pending, [sums[weight] for weight in weights])
+    y, h_n = run_gru(gru, *(t.detach() for t in given), core=core)
+    (y.square().sum() + h_n.sum()).backward()
+    for weight, total in sums.items():
+        assert total.equal(weight.grad)
+
+
+def test_w_of_weights_with_a_history_does_not_wait() -> None:
+    gru, given = gru_of(), inputs()
+    weights = [weight * 2 for weight in gru.parameters()]
+
+    def leave(*work: object) -> None:
+        raise AssertionError(work)
+
+    y, _ = run_layer(OWN_CORES["fused"], given[0], given[1][0], weights, leave)
+    y.sum().backward()
+    assert all(weight.grad is not None for weight in gru.parameters())
+
+
+def test_a_frozen_weight_gets_no_gradient() -> None:
+    gru, given = gru_of(), inputs()
+    gru.weight_hh_l0.requires_grad_(False)
+    y, _ = run_gru(gru, *given, core="fused")
+    y.sum().backward()
+    assert gru.weight_hh_l0.grad is None
+    assert gru.weight_ih_l0.grad is not None
+
+
+class OwnForward(nn.GRU):
+    def forward(self, *args: Any) -> Any:
+        return super().forward(*args)
+
+
+def test_a_forward_or_a_hook_of_the_callers_own_is_called() -> None:
+    x, _ = inputs()
+    gru = gru_of()
+    assert own_core(gru, x, "auto") is OWN_CORES["fused"]
+    assert own_core(OwnForward(WIDTH, H), x, "fused") is None
+    handle = gru.register_forward_hook(lambda *_: None)
+    assert own_core(gru, x, "fused") is None
+    handle.remove()
+    handle = nn.modules.module.register_module_forward_hook(lambda *_: None)
+    assert own_core(gru, x, "fused") is None
+    handle.remove()
+    assert own_core(gru, x, "native") is None
+    assert own_core(gru, x.to("meta"), "fused") is None
+
+
+def test_functional_transforms_and_forward_mode_see_torchs_operator() -> None:
+    gru, (x, h_0) = gru_of(), inputs()
+
+    def total(x: Tensor) -> Tensor:
+        return run_gru(gru, x, h_0.detach())[0].sum()
+
+    (expected,) = torch.autograd.grad(total(x), x)
+    assert torch.allclose(torch.func.grad(total)(x.detach()), expected)
+    with forward_ad.dual_level():
+        assert own_core(gru, x, "fused") is None
+
+
+@pytest.mark.parametrize("core", OWN)
+def test_autocast_computes_in_the_type_that_is_asked_for(core: str) -> None:
+    gru, given = gru_of(dtype=torch.float32), inputs(dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        results = run_gru(gru, *given, core=core)
+    assert {result.dtype for result in results} == {torch.bfloat16}
+    assert {found.dtype for found in gradients(gru, given, results)} == {torch.float32}
