@@ -196,9 +196,8 @@ class BidirectionalSection:
     ) -> Work:
         is_own = has_own_computation(self._block.part(k, direction))
         gradients = self._of_parts[k][direction]
-        # B of all chunks comes with the first; on a second device, W belongs to its worker's B.
-        is_alone = self._second_device is None
-        leave = gradients.taker(Cell(micro_batch, 0)) if is_alone else None
+        # B of all chunks comes with the first.
+        leave = gradients.taker(Cell(micro_batch, 0))
 
         def work(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
             x, h_in = (leaf(t) for t in tensors if t is not None)
