@@ -11,6 +11,7 @@ from threading import RLock
 import torch
 from torch import Tensor, nn
 
+from gru_parallel.choices import AUTO
 from gru_parallel.engine.borrowed_model import form_of
 from gru_parallel.engine.context import autocast_of
 from gru_parallel.engine.graphs import N_KINDS, Passes, graphs_for
@@ -76,11 +77,18 @@ class BorrowedStack:
         gru: whose layers they are.
         plan: how its layers are cut and placed.
         in_thread: whether the only stage runs in the caller's own thread.
+        core: how a layer computes a chunk.
         graphs: whether calls are recorded and replayed; see `Graphs`.
     """
 
     def __init__(
-        self, gru: nn.GRU, plan: Plan, *, in_thread: bool, graphs: bool | None = None
+        self,
+        gru: nn.GRU,
+        plan: Plan,
+        *,
+        in_thread: bool,
+        core: str = AUTO,
+        graphs: bool | None = None,
     ) -> None:
         self._stack = GRUStack(
             gru.input_size,
@@ -90,6 +98,7 @@ class BorrowedStack:
             dropout=gru.dropout,
             bias=gru.bias,
             bidirectional=gru.bidirectional,
+            core=core,
             device="meta",
         )
         for module in self._stack.modules():

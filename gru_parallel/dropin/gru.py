@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from gru_parallel.choices import AUTO
+from gru_parallel.choices import AUTO, CORES
 from gru_parallel.dropin.borrowed_stack import BorrowedStack
 from gru_parallel.dropin.differentiable import run
 from gru_parallel.engine.context import REMEDY, refuse_what_looks_inside
@@ -54,6 +54,9 @@ class GRU(nn.GRU):
         n_chunks: slices of time; a shorter sequence is cut into its steps. By default 1 on one
             accelerator or without a device map, as many as pay on several, 8 on CPUs.
         schedule: "gpipe", "one_f_one_b", "zero_bubble" or "naive": the order of the slices.
+        core: how a layer computes a chunk: "native" is torch's own operator; "fused" keeps the
+            gates for backward, "lean" works them out again from inputs and outputs; "auto" is
+            fused on CPUs and native elsewhere.
         graphs: whether calls are recorded as CUDA graphs and replayed; None where all stages are on
             CUDA devices. Weights must then not be changed between a forward and its backward.
 
@@ -77,6 +80,7 @@ class GRU(nn.GRU):
     _made_for: object = None
     # Of a module that was pickled before there were any.
     graphs: bool | None = None
+    core: str = AUTO
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class GRU(nn.GRU):
         n_micro_batches: int = 1,
         n_chunks: int | None = None,
         schedule: str = "gpipe",
+        core: str = AUTO,
         graphs: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -95,6 +100,7 @@ class GRU(nn.GRU):
         self.n_micro_batches = n_micro_batches
         self.n_chunks = 1 if n_chunks is None else n_chunks
         self.schedule = schedule
+        self.core = core
         self.graphs = graphs
         # A map that cannot work is an error here, not at the first call.
         plan = self._plan()
@@ -213,17 +219,21 @@ class GRU(nn.GRU):
         in_thread = self.device_map is None
         placed = (where if in_thread else None, str(self.device_map), self.blocks)
         cut = (self.n_micro_batches, self.n_chunks, self.schedule)
-        wanted = (self.dropout, *placed, *cut, self.graphs)
+        wanted = (self.dropout, *placed, *cut, self.core, self.graphs)
         stack = self._stack
         if stack is None or self._made_for != wanted:
             plan = self._plan(where)
-            stack = BorrowedStack(self, plan, in_thread=in_thread, graphs=self.graphs)
+            stack = BorrowedStack(
+                self, plan, in_thread=in_thread, core=self.core, graphs=self.graphs
+            )
             self._stack, self._made_for = stack, wanted
         return stack
 
     def _plan(self, where: str = "cpu") -> Plan:
         if self.schedule not in SCHEDULES:
             raise UsageError(f"schedule={self.schedule!r}: use one of {', '.join(SCHEDULES)}.")
+        if self.core not in CORES:
+            raise UsageError(f"core={self.core!r}: use one of {', '.join(CORES)}.")
         try:
             grid = Grid(self.blocks, self.schedule, self.n_micro_batches, self.n_chunks)
             if self.device_map is None or self.device_map == AUTO:
@@ -250,7 +260,8 @@ class GRU(nn.GRU):
 
         Args:
             gru: what to copy.
-            extras: `blocks`, `device_map`, `n_micro_batches`, `n_chunks`, `schedule`, `graphs`.
+            extras: `blocks`, `device_map`, `n_micro_batches`, `n_chunks`, `schedule`, `core`,
+                `graphs`.
 
         Raises:
             TypeError: it is not an `nn.GRU`.
@@ -267,7 +278,9 @@ class GRU(nn.GRU):
         """Describe the module as `nn.GRU` does, and how it is cut."""
         extras = f"blocks={self.blocks}, device_map={self.device_map}"
         cut = f"n_micro_batches={self.n_micro_batches}, n_chunks={self.n_chunks}"
-        return f"{super().extra_repr()}, {extras}, {cut}, schedule={self.schedule}"
+        return (
+            f"{super().extra_repr()}, {extras}, {cut}, schedule={self.schedule}, core={self.core}"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # Threads can be neither copied nor pickled; a copy starts its own.

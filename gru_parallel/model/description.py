@@ -38,6 +38,7 @@ def describe(model: StackModel) -> dict[str, Any] | None:
         "bias": blocks[0].gru_parts[0].bias,
         "bidirectional": [block.n_directions == 2 for block in blocks],
         "h_0": [block.h_0 for block in blocks],
+        "core": blocks[0].core,
     }
     return {"encoder": parts[0], "stack": stack, "head": parts[1], "dtype": dtype}
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from gru_parallel.model import Block, GRUBlock
+from gru_parallel.model.core.own import OWN_CORES
 from gru_parallel.model.flat_weights import compute_with, is_for_cudnn, weights_in_order
 from gru_parallel.model.private import make_private
 
@@ -43,6 +44,9 @@ def _form_of(block: Block) -> tuple[object, ...] | None:
     one piece of memory, and they should not move whenever evaluation begins or ends.
     """
     if type(block) is not GRUBlock or block.dropout > 0.0 or block._forward_hooks:
+        return None
+    if block.core in OWN_CORES:
+        # They run layer by layer.
         return None
     forms = {
         (block.h_0, part.hidden_size, part.bias, part.training, weights_in_order(part)[0].dtype)

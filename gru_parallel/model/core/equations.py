@@ -97,10 +97,10 @@ def run(x: Tensor, h: Tensor, weights: Weights, gates: Gates, y: Tensor) -> None
     r, z, s, n = gates.split()
     rz = gates.rzs[..., : 2 * n.shape[-1]]
     w = weights.hh.t()
-    lerp = torch.lerp
+    addmm, lerp = torch.addmm, torch.lerp
     steps = (gates.rzs, rz, r, z, s, n, y)
     for rzs_t, rz_t, r_t, z_t, s_t, n_t, y_t in zip(*map(torch.unbind, steps), strict=True):
-        rzs_t.addmm_(h, w)
+        addmm(rzs_t, h, w, out=rzs_t)
         rz_t.sigmoid_()
         n_t.addcmul_(r_t, s_t).tanh_()
         h = lerp(n_t, h, z_t, out=y_t)
@@ -117,7 +117,8 @@ def gates_again(x: Tensor, before: Tensor, weights: Weights, gates: Gates) -> No
     """
     _inputs_share(x, weights, gates)
     r, _, s, n = gates.split()
-    gates.rzs.flatten(0, 1).addmm_(before.flatten(0, 1), weights.hh.t())
+    rzs = gates.rzs.flatten(0, 1)
+    torch.addmm(rzs, before.flatten(0, 1), weights.hh.t(), out=rzs)
     gates.rzs[..., : 2 * n.shape[-1]].sigmoid_()
     n.addcmul_(r, s).tanh_()
 
@@ -189,7 +190,14 @@ class Factors:
 
 
 def run_back(
-    factors: Factors, steps: slice, z: Tensor, dy: Tensor | None, dh: Tensor, w: Tensor
+    factors: Factors,
+    steps: slice,
+    z: Tensor,
+    dy: Tensor | None,
+    dh: Tensor,
+    w: Tensor,
+    *,
+    wants_dh_0: bool,
 ) -> Tensor:
     """Turn the factors of some steps into gradients, the last step first.
 
@@ -201,6 +209,7 @@ def run_back(
         dh: the gradient of the state after these steps, that of the last one's output included,
             shape (batch, hidden_size); overwritten.
         w: weights of the state, the rows of s, r and z in this order.
+        wants_dh_0: whether the gradient of the state before the first step of the chunk is wanted.
 
     Returns:
         The gradient of the state before these steps, that of the output there included.
@@ -209,13 +218,15 @@ def run_back(
     of_state = factors.rows_of_state[steps].unbind()
     outputs = None if dy is None else dy.unbind()
     spare = torch.empty_like(dh)
-    addcmul, mul = torch.addcmul, torch.mul
+    addcmul, addmm, mul = torch.addcmul, torch.addmm, torch.mul
     for k in reversed(range(len(of_all))):
         of_all[k].mul_(dh.unsqueeze(1))
         t = steps.start + k
+        if t == 0 and not wants_dh_0:
+            break
         if outputs is None or t == 0:
             mul(dh, z[k], out=spare)
         else:
             addcmul(outputs[t - 1], dh, z[k], out=spare)
-        dh, spare = spare.addmm_(of_state[k], w), dh
+        dh, spare = addmm(spare, of_state[k], w, out=spare), dh
     return dh

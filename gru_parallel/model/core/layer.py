@@ -33,10 +33,8 @@ def run_layer(
         y: outputs, shape (time, batch, hidden_size).
         h_n: the last state, shape (batch, hidden_size).
     """
-    # Copied, so that results do not depend on where in memory a state begins.
-    h_0 = h_0.clone(memory_format=torch.contiguous_format)
     if not torch.is_grad_enabled():
-        y, _ = core.forward(x, h_0, Weights(*weights), keep=False)
+        y, _ = core.forward(x, h_0.clone(), Weights(*weights), keep=False)
         return y, y[-1].clone()
     # Weights with a history need their gradients from autograd.
     has_leaves = all(weight.is_leaf for weight in weights)
@@ -54,7 +52,8 @@ class _Layer(torch.autograd.Function):
         h_0: Tensor,
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        y, saved = core.forward(x, h_0, Weights(*weights), keep=True)
+        # Copied, so that results do not depend on where in memory a state begins.
+        y, saved = core.forward(x, h_0.clone(), Weights(*weights), keep=True)
         ctx.core, ctx.leave, ctx.n_weights = core, leave, len(weights)
         ctx.save_for_backward(x, h_0, y, *weights, *saved)
         ctx.set_materialize_grads(False)
@@ -65,12 +64,14 @@ class _Layer(torch.autograd.Function):
         dy, dh_n = grad_outputs
         x, h_0, y, *others = ctx.saved_tensors
         weights, saved = others[: ctx.n_weights], others[ctx.n_weights :]
-        _, _, wants_dx, _, *wanted = ctx.needs_input_grad
-        if torch.is_grad_enabled():
+        _, _, wants_dx, wants_dh_0, *wanted = ctx.needs_input_grad
+        if torch.is_grad_enabled() or any(map(_is_batched, grad_outputs)):
             found = _differentiable(grad_outputs, x, h_0, weights, ctx.needs_input_grad[2:])
             return None, None, *found
-        of_layer = Weights(*weights)
-        back = backward(ctx.core, dy, dh_n, x, h_0, y, saved, of_layer, wants_dx=wants_dx)
+        h_0, of_layer = h_0.clone(), Weights(*weights)
+        back = backward(
+            ctx.core, dy, dh_n, x, h_0, y, saved, of_layer, wants_dx=wants_dx, wants_dh_0=wants_dh_0
+        )
         totals: list[Tensor | None] = [None for _ in weights]
         if not any(wanted):
             return None, None, back.dx, back.dh_0, *totals
@@ -83,6 +84,13 @@ class _Layer(torch.autograd.Function):
         return None, None, back.dx, back.dh_0, *totals
 
 
+def _is_batched(tensor: Tensor | None) -> bool:
+    """Whether a tensor stands for many: `torch.autograd.grad(is_grads_batched=True)`."""
+    functorch = torch._C._functorch
+    kinds = functorch.is_batchedtensor, functorch.is_legacy_batchedtensor
+    return tensor is not None and any(is_of_kind(tensor) for is_of_kind in kinds)
+
+
 def _differentiable(
     grad_outputs: Sequence[Tensor | None],
     x: Tensor,
@@ -90,13 +98,15 @@ def _differentiable(
     weights: Sequence[Tensor],
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
-    """Run B by torch's operators, whose own gradients are wanted (create_graph=True)."""
+    """Run B by torch's operators: its own gradients are wanted, or those of many losses at once."""
+    is_recorded = torch.is_grad_enabled()
     options = (len(weights) == 4, 1, 0.0, False, False, False)
-    y, h_n = torch._VF.gru(x, h_0.unsqueeze(0), list(weights), *options)
+    with torch.enable_grad():
+        y, h_n = torch._VF.gru(x, h_0.unsqueeze(0), list(weights), *options)
     pairs = zip((y, h_n.squeeze(0)), grad_outputs, strict=True)
     outputs, gradients = zip(*((out, g) for out, g in pairs if g is not None), strict=True)
     inputs = [t for t, is_wanted in zip((x, h_0, *weights), wanted, strict=True) if is_wanted]
-    found = iter(torch.autograd.grad(outputs, inputs, gradients, create_graph=True))
+    found = iter(torch.autograd.grad(outputs, inputs, gradients, create_graph=is_recorded))
     return [next(found) if is_wanted else None for is_wanted in wanted]
 
 

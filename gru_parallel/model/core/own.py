@@ -45,12 +45,12 @@ class Back(NamedTuple):
 
     Attributes:
         dx: gradient of the inputs, shape (time, batch, input_size); None where it is not wanted.
-        dh_0: gradient of the state that entered, shape (batch, hidden_size).
+        dh_0: gradient of the state that entered, shape (batch, hidden_size); None likewise.
         pending: for W.
     """
 
     dx: Tensor | None
-    dh_0: Tensor
+    dh_0: Tensor | None
     pending: Pending
 
 
@@ -160,6 +160,7 @@ def backward(
     weights: Weights,
     *,
     wants_dx: bool,
+    wants_dh_0: bool,
 ) -> Back:
     """Run B of one layer over one chunk.
 
@@ -173,6 +174,7 @@ def backward(
         saved: by F.
         weights: of the layer.
         wants_dx: whether the gradient of x is wanted.
+        wants_dh_0: whether that of h_0 is.
     """
     n_steps, batch_size, hidden_size = y.shape
     dh = torch.zeros_like(h_0) if dh_n is None else dh_n.clone()
@@ -188,12 +190,12 @@ def backward(
             before = y[steps.start - 1 : steps.stop - 1]
         gates = core.gates(saved, steps, x[steps], before, weights)
         factors.compute(steps, gates, before)
-        dh = run_back(factors, steps, gates.split()[1], dy, dh, w)
+        dh = run_back(factors, steps, gates.split()[1], dy, dh, w, wants_dh_0=wants_dh_0)
     dx = None
     if wants_dx:
         rows = factors.rows_of_inputs.flatten(0, 1)
         dx = (rows @ weights.ih).view(x.shape)
-    return Back(dx, dh, Pending(x, (h_0, y[:-1]), factors))
+    return Back(dx, dh if wants_dh_0 else None, Pending(x, (h_0, y[:-1]), factors))
 
 
 @torch.no_grad()
@@ -229,6 +231,6 @@ def add_weight_gradients(pending: Pending, totals: Sequence[Tensor | None]) -> N
 def _add_product(total: Tensor, gradients: Tensor, values: Tensor) -> None:
     left, right = gradients.flatten(0, 1).t(), values.flatten(0, 1)
     if total.dtype == left.dtype:
-        total.addmm_(left, right)
+        torch.addmm(total, left, right, out=total)
     else:
         total += left @ right
