@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
 from gru_parallel.model import autocast
+from gru_parallel.model.core.run import AUTO_CORES
 
 
 class Call(NamedTuple):
@@ -65,6 +66,7 @@ def refuse_what_cudnn_refuses(*, copies_weights: bool = False) -> Iterator[list[
         return gru(x, h_0, weights, *options)
 
     with (
+        patch.dict(AUTO_CORES, clear=True),
         patch.object(torch._VF, "gru", strict),
         patch.object(torch, "gru", strict),
         patch.object(torch, "cudnn_is_acceptable", _is_acceptable),

@@ -166,7 +166,15 @@ class SectionGradients:
         """Run W of one layer over one chunk."""
         places = [self._places.get(id(weight)) for weight in weights]
         totals = [None if place is None else self._sum_in_place(place) for place in places]
-        add_weight_gradients(pending, totals)
+        # As autograd would: in the type of the weights, and then added up.
+        found = [
+            total if total is None or total.dtype == weight.dtype else torch.zeros_like(weight)
+            for total, weight in zip(totals, weights, strict=True)
+        ]
+        add_weight_gradients(pending, found)
+        for total, gradient in zip(totals, found, strict=True):
+            if total is not None and gradient is not None and total is not gradient:
+                total += gradient
 
     def _sum_in_place(self, place: int) -> Tensor:
         """Return the sum for a weight, as memory that can be added to."""

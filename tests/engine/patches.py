@@ -28,12 +28,12 @@ def before_each_cell(
         x: Tensor,
         h_0: Tensor,
         key: DropoutKey | None = None,
-        batch_sizes: object = None,
+        *others: object,
     ) -> tuple[Tensor, Tensor]:
         if self.first_layer == target.first_layer:
             assert key is not None
             act((key.micro_batch, key.chunk), x)
-        return forward(self, x, h_0, key, batch_sizes)
+        return forward(self, x, h_0, key, *others)
 
     with patch.object(kind, "forward", patched):
         yield

@@ -18,6 +18,7 @@ from gru_parallel.engine import pipeline
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import BidirectionalBlock, Windows
 from gru_parallel.model.bidirectional import FORWARD, REVERSE
+from gru_parallel.model.core.run import AUTO_CORES
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.lane import CPULane
 from gru_parallel.stage.stage_pass import StagePass
@@ -190,7 +191,11 @@ def test_no_worker_computes_with_a_parameter_itself() -> None:
 
     forward = nn.GRU.forward
     _, ours = make_twins({"device_map": PAIRS}, bidirectional=True)
-    with patch.object(nn.GRU, "forward", note), engine_of(both_ways=True) as engine:
+    with (
+        patch.dict(AUTO_CORES, clear=True),
+        patch.object(nn.GRU, "forward", note),
+        engine_of(both_ways=True) as engine,
+    ):
         engine.train_step(Windows(*make_batch()))
         ours(make_x())
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from gru_parallel import GRU
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import StackModel, Windows
+from gru_parallel.model.core.run import AUTO_CORES
 from gru_parallel.stage import stage
 from tests.builders import HIDDEN, MSE, build_model, gradients_of, make_batch, make_plan
 from tests.cudnn_stand_in import Call, refuse_what_cudnn_refuses
@@ -166,7 +168,8 @@ def build_with_shared_weight() -> StackModel:
 
 
 def test_stages_that_share_a_weight_both_see_it_change() -> None:
-    expected = train(build_with_shared_weight(), *CUTS["chunks"])
+    with patch.dict(AUTO_CORES, clear=True):
+        expected = train(build_with_shared_weight(), *CUTS["chunks"])
     with refuse_what_cudnn_refuses(copies_weights=True):
         found = train(build_with_shared_weight(), *CUTS["chunks"])
     for one, other in zip(found, expected, strict=True):

@@ -123,7 +123,7 @@ INPUTS: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
 @every_nth(
     2,
     name=INPUTS,
-    cut=["in one piece", "in the caller's thread", "two devices, 1F1B"],
+    cut=["in one piece", "in the caller's thread", "two devices, zero bubble"],
     bidirectional=[False, True],
     gives_h_0=[False, True],
 )

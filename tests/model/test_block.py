@@ -23,7 +23,7 @@ def make_inputs(num_layers: int, n_steps: int = 5, batch_size: int = 3) -> tuple
 @pytest.mark.parametrize("num_layers", [1, 3])
 def test_a_block_equals_nn_gru_bit_for_bit(num_layers: int, bias: bool) -> None:
     torch.manual_seed(0)
-    block = GRUBlock(4, 6, num_layers, bias=bias)
+    block = GRUBlock(4, 6, num_layers, bias=bias, core="native")
     torch.manual_seed(0)
     gru = nn.GRU(4, 6, num_layers, bias=bias)
     x, h_0 = make_inputs(num_layers)
@@ -37,7 +37,7 @@ def test_a_block_equals_nn_gru_bit_for_bit(num_layers: int, bias: bool) -> None:
 
 def test_a_block_with_dropout_equals_nn_gru_in_evaluation() -> None:
     torch.manual_seed(0)
-    block = GRUBlock(4, 6, 3, dropout=0.5).eval()
+    block = GRUBlock(4, 6, 3, dropout=0.5, core="native").eval()
     torch.manual_seed(0)
     gru = nn.GRU(4, 6, 3, dropout=0.5).eval()
     x, h_0 = make_inputs(3)

@@ -16,7 +16,8 @@ CUTS = {1: [1, 1, 1, 1, 1], 2: [2, 2, 1], 3: [3, 2], 5: [5], 9: [5]}
 def make_pair(layers_per_block: int, **options: Any) -> tuple[GRUStack, nn.GRU]:
     """A stack and an nn.GRU drawn from the same seed."""
     torch.manual_seed(5)
-    stack = GRUStack(4, 6, 5, layers_per_block, **options)
+    # Another core gives other bits than torch's operator.
+    stack = GRUStack(4, 6, 5, layers_per_block, core="native", **options)
     torch.manual_seed(5)
     return stack, nn.GRU(4, 6, 5, **options)
 

@@ -14,7 +14,7 @@ CUTS = [(1, 0.0), (2, 0.0), (5, 0.0), (1, 0.3), (2, 0.3), (5, 0.3)]
 
 def make_stack(layers_per_block: int, dropout: float, seed: int, *, bias: bool = True) -> GRUStack:
     torch.manual_seed(seed)
-    return GRUStack(4, 6, 5, layers_per_block, dropout=dropout, bias=bias)
+    return GRUStack(4, 6, 5, layers_per_block, dropout=dropout, bias=bias, core="native")
 
 
 @pytest.mark.parametrize("bias", [True, False])

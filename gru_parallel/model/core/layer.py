@@ -102,11 +102,14 @@ def _differentiable(
     is_recorded = torch.is_grad_enabled()
     options = (len(weights) == 4, 1, 0.0, False, False, False)
     with torch.enable_grad():
-        y, h_n = torch._VF.gru(x, h_0.unsqueeze(0), list(weights), *options)
-    pairs = zip((y, h_n.squeeze(0)), grad_outputs, strict=True)
-    outputs, gradients = zip(*((out, g) for out, g in pairs if g is not None), strict=True)
+        y, _ = torch._VF.gru(x, h_0.unsqueeze(0), list(weights), *options)
+    dy, dh_n = grad_outputs
+    if dh_n is not None:
+        # The last state is the last output.
+        of_last = torch.cat([torch.zeros_like(y[1:]), dh_n.unsqueeze(0)])
+        dy = of_last if dy is None else dy + of_last
     inputs = [t for t, is_wanted in zip((x, h_0, *weights), wanted, strict=True) if is_wanted]
-    found = iter(torch.autograd.grad(outputs, inputs, gradients, create_graph=is_recorded))
+    found = iter(torch.autograd.grad(y, inputs, dy, create_graph=is_recorded))
     return [next(found) if is_wanted else None for is_wanted in wanted]
 
 

@@ -204,8 +204,8 @@ def add_weight_gradients(pending: Pending, totals: Sequence[Tensor | None]) -> N
 
     Args:
         pending: what B has left.
-        totals: for each weight, in the order of `nn.GRU`, the sum over chunks; None for a weight
-            whose gradient is not wanted.
+        totals: for each weight, in the order of `nn.GRU`, the sum over chunks, of its type; None
+            for a weight whose gradient is not wanted.
     """
     hidden_size, gradients = pending.gradients.hidden_size, pending.gradients
     first, others = pending.before
@@ -230,7 +230,4 @@ def add_weight_gradients(pending: Pending, totals: Sequence[Tensor | None]) -> N
 
 def _add_product(total: Tensor, gradients: Tensor, values: Tensor) -> None:
     left, right = gradients.flatten(0, 1).t(), values.flatten(0, 1)
-    if total.dtype == left.dtype:
-        torch.addmm(total, left, right, out=total)
-    else:
-        total += left @ right
+    torch.addmm(total, left, right, out=total)
