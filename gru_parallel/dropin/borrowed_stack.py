@@ -153,7 +153,6 @@ class BorrowedStack:
                 # Those of joined blocks are no part of the stack.
                 gru.training = training
             cells = Cells.cut(len(x), x.shape[1], grid.n_micro_batches, n_chunks, windows.lengths)
-            after = lowered_schedule(self._plan, self._stages, cells, Op.B)
             spec = PassSpec(
                 Purpose.DIFFERENTIATE,
                 windows,
@@ -161,7 +160,7 @@ class BorrowedStack:
                 segments_of(n_chunks, None),
                 seed=seed,
                 wants_dx=x.requires_grad,
-                separates_weights=after.separates_weights,
+                separates_weights=gradients and self._separates_weights(cells),
             )
             passes = self._passes(spec, gradients=gradients)
             if borrowed.copies and gradients:
@@ -201,6 +200,9 @@ class BorrowedStack:
             if h_0 is not None and h_0.requires_grad:
                 dh_0 = torch.cat([each.dh_0().to(h_0.device) for each in passes])
             return [dx, dh_0, *(g for each in passes for g in each.weight_gradients())]
+
+    def _separates_weights(self, cells: Cells) -> bool:
+        return lowered_schedule(self._plan, self._stages, cells, Op.B).separates_weights
 
     def _passes(self, spec: PassSpec, *, gradients: bool) -> Passes:
         """Make the passes of a call, or take what has been recorded of calls like it."""
