@@ -102,7 +102,7 @@ bench-memory: $(INSTALLED) ## Measure the memory of a step as the sequence grows
 
 # torchgpipe is old; where it does not install, it is left out. Without dependencies, so that torch stays as it is.
 .PHONY: bench-peers
-bench-peers: $(INSTALLED) ## Measure this library against all others that do its job, about 35 minutes
+bench-peers: $(INSTALLED) ## Measure this library against all others that do its job, about 40 minutes
 	@$(PY) -c 'import torchgpipe' 2>/dev/null || $(PIP_INSTALL) --no-deps torchgpipe==0.0.7 || true
 	@$(PY) -m benchmarks peers $(ARGS)
 

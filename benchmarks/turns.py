@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import process_time
 
 from benchmarks.resident import hand_back, peak_bytes
-from benchmarks.samples import Turn
+from benchmarks.samples import Step, Turn
 from benchmarks.subject import Subject
 
 LONG_MS = 2_000.0
@@ -24,17 +24,31 @@ class TurnTaker:
         self._takes_long = False
 
     def take_turn(self, n_steps: int, *, with_memory: bool) -> Turn:
-        """Run a step that is not measured, one for its memory if asked for, and measured ones."""
+        """Run a step that is not measured, then those that are.
+
+        Args:
+            n_steps: so many are measured.
+            with_memory: whether their memory is, too; that makes the first of them a little slower,
+                since the process has to ask for its memory anew.
+        """
         start = process_time()
         if not self._takes_long:
             # The first one loads code, and the turns of the others have emptied the caches.
             self._subject.step()
-        peaks = peak_bytes(self._subject.step) if with_memory else ()
-        steps = tuple(self._subject.step() for _ in range(n_steps))
+        steps: list[Step] = []
+
+        def run() -> None:
+            steps.extend(self._subject.step() for _ in range(n_steps))
+
+        peaks: tuple[int, ...] = ()
+        if with_memory:
+            peaks = peak_bytes(run)
+        else:
+            run()
         self._takes_long = steps[-1].wall_ms > LONG_MS
         if self._takes_long:
             hand_back()
-        return Turn(steps, (process_time() - start) * 1e3, peaks)
+        return Turn(tuple(steps), (process_time() - start) * 1e3, peaks)
 
     def close(self) -> None:
         """End what the subject has started."""

@@ -35,38 +35,26 @@ def systems() -> tuple[Variant, ...]:
         ModelParallel(),
         *(TorchGPipe(m) for m in MICRO_BATCHES if find_spec("torchgpipe")),
         *(TorchPipelining(*plan) for plan in UNCHUNKED),
-        *_threads(),
-        *_processes(),
+        *_engine(Runner.THREADS),
+        *_engine(Runner.PROCESSES),
     )
 
 
 def threads_of(build: Build) -> Iterator[EngineVariant]:
     """Return the plans of another build's threads."""
-    for m, c in product(MICRO_BATCHES, CHUNKS):
+    for m, c in product(MICRO_BATCHES[:2], CHUNKS):
         yield EngineVariant(Runner.THREADS, "gpipe", m, c, build=build)
 
 
-def _threads() -> Iterator[EngineVariant]:
-    for core, m, c in product(CORES, MICRO_BATCHES, CHUNKS):
-        yield EngineVariant(Runner.THREADS, "gpipe", m, c, core)
-    yield from _with_w(Runner.THREADS)
-    yield from _unchunked(Runner.THREADS)
-
-
-def _processes() -> Iterator[EngineVariant]:
-    # With one micro-batch: more of them change for processes what they change for threads.
+def _engine(runner: Runner) -> Iterator[EngineVariant]:
     for core, c in product(CORES, CHUNKS):
-        yield EngineVariant(Runner.PROCESSES, "gpipe", 1, c, core)
-    yield from _with_w(Runner.PROCESSES)
-    yield from _unchunked(Runner.PROCESSES)
-
-
-def _with_w(runner: Runner) -> Iterator[EngineVariant]:
+        yield EngineVariant(runner, "gpipe", 1, c, core)
     for core, schedule, c in product(CORES, WITH_W, CHUNKS):
         if core != NATIVE:
             yield EngineVariant(runner, schedule, 1, c, core)
-
-
-def _unchunked(runner: Runner) -> Iterator[EngineVariant]:
+    if runner is Runner.THREADS:
+        # More micro-batches make products thinner, whatever computes and whoever sends them.
+        for m, c in product(MICRO_BATCHES[1:], CHUNKS):
+            yield EngineVariant(runner, "gpipe", m, c, USUAL_CORE)
     for schedule, m in UNCHUNKED:
         yield EngineVariant(runner, schedule, m, core=USUAL_CORE)
