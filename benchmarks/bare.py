@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from benchmarks.plans import schedule_of
 from gru_parallel.engine.stages import make_stages, modules_of_stages
 from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.placement import Plan
-from gru_parallel.schedule import Action, Op, build_schedule, segments_of, simulate
+from gru_parallel.schedule import Action, Op, segments_of, simulate
 from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.ends import HeadSection
 from gru_parallel.stage.section import Parcel
@@ -16,7 +17,7 @@ from gru_parallel.stage.stage_pass import StagePass
 
 
 class BareCells:
-    """Runs F and B of every cell of a plan, and nothing else.
+    """Runs F, B and W of every cell of a plan, and nothing else.
 
     Args:
         model: encoder, blocks and head; its parameters may be another engine's, too.
@@ -28,6 +29,7 @@ class BareCells:
         self._plan = plan
         self._loss = loss
         self._stages = make_stages(plan, modules_of_stages(model, plan))
+        self._separates_weights = schedule_of(plan).separates_weights
         self._order = merged_order(plan)
 
     def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor | None]]:
@@ -49,11 +51,15 @@ class BareCells:
             segments_of(plan.grid.n_chunks, None),
             self._loss,
             self._loss.count(y),
+            separates_weights=self._separates_weights,
         )
         passes = [StagePass(stage, spec) for stage in self._stages]
         handed_over: dict[Action, Parcel] = {}
         for action in self._order:
             own = passes[action.stage]
+            if action.op is Op.W:
+                own.weights(action.cell)
+                continue
             step = 1 if action.op is Op.F else -1
             run = own.forward if action.op is Op.F else own.backward
             for parcel in run(action.cell, handed_over.pop(action, None)):
@@ -65,8 +71,5 @@ class BareCells:
 
 
 def merged_order(plan: Plan) -> tuple[Action, ...]:
-    """List all F and B of a step as they begin in the pipeline, each stage's in its own order."""
-    schedule = build_schedule(
-        plan.grid.schedule, plan.n_stages, plan.grid.n_micro_batches, plan.grid.n_chunks
-    )
-    return tuple(event.action for event in simulate(schedule, lambda _: 1.0).events)
+    """List the actions of a step as they begin in the pipeline, each stage's in its own order."""
+    return tuple(event.action for event in simulate(schedule_of(plan), lambda _: 1.0).events)

@@ -1,4 +1,4 @@
-"""CellClock: the CPU time that goes into F and B, whoever calls them."""
+"""CellClock: the CPU time that goes into F, B and W, whoever calls them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from gru_parallel.stage.stage_pass import StagePass
 
 
 class CellClock:
-    """Adds up the CPU time of all F and B of this process, in whatever thread they run.
+    """Adds up the CPU time of all F, B and W of this process, in whatever thread they run.
 
-    Starting one puts a clock around two methods of `StagePass` for as long as the process lives, so
-    the engine that is measured stays as it is.
+    Starting one puts a clock around three methods of `StagePass` for as long as the process lives,
+    so the engine that is measured stays as it is.
     """
 
     def __init__(self) -> None:
         self._cpu_ms = 0.0
         self._lock = Lock()
-        for name in ("forward", "backward"):
+        for name in ("forward", "backward", "weights"):
             self._put_around(name)
 
     def take_ms(self) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.shapes import N_STAGES, Shape
 from gru_parallel.placement import Grid, Plan, StagePlan, partition
+from gru_parallel.schedule import Schedule, build_schedule
 
 
 def plan_of(
@@ -32,3 +33,9 @@ def plan_of(
         StagePlan(f"cpu:{index}", sum(sizes[:index]), size) for index, size in enumerate(sizes)
     )
     return Plan(shape.num_layers, Grid(1, schedule, n_micro_batches, n_chunks, **grid), stages)
+
+
+def schedule_of(plan: Plan) -> Schedule:
+    """Return the schedule of a plan that has no barrier in time."""
+    grid = plan.grid
+    return build_schedule(grid.schedule, plan.n_stages, grid.n_micro_batches, grid.n_chunks)

@@ -8,12 +8,13 @@ from statistics import median, quantiles
 from typing import Any, NamedTuple
 
 from benchmarks.driver import undisturbed
+from benchmarks.plans import schedule_of
 from benchmarks.samples import Round, ShapeRun, Step
 from benchmarks.shapes import Shape
 from benchmarks.variant import Variant
 from benchmarks.variants import Pipeline
 from gru_parallel.placement import Plan
-from gru_parallel.schedule import Action, build_schedule, simulate
+from gru_parallel.schedule import Action, Timeline, simulate
 
 
 class Quartiles(NamedTuple):
@@ -30,14 +31,15 @@ class PipelineNumbers:
 
     Attributes:
         bubble: measured idle share of the stages, median of the steps.
-        ideal_bubble: (S-1)/(MC+S-1).
+        ideal_bubble: the same share if all actions took the same time.
         ideal_ms: how long a step of its measured cells would take with no engine.
         over_ideal: measured step over that.
         bare_cpu_ms: CPU time of the same cells called directly, median of the steps.
         added_cpu: what the step takes above that, as a share of it; each step against the bare
             cells right after it, then the median.
-        engine_cpu: the part of `added_cpu` that the step spends outside its own F and B. The rest
-            is F and B themselves, which take longer while another stage keeps a core busy.
+        engine_cpu: the part of `added_cpu` that the step spends outside its own F, B and W. The
+            rest is those themselves, which take longer while another stage keeps a core busy.
+        simulated_bubble: that of the schedule with the measured actions; None in older results.
     """
 
     bubble: float
@@ -47,6 +49,7 @@ class PipelineNumbers:
     bare_cpu_ms: float
     added_cpu: float
     engine_cpu: float
+    simulated_bubble: float | None = None
 
 
 @dataclass(frozen=True)
@@ -188,21 +191,15 @@ def _read_row(entries: Mapping[str, Any]) -> Row:
     return Row(**{**entries, **changed})
 
 
-def ideal_step_ms(plan: Plan, cells_ms: Sequence[Mapping[Action, float]]) -> float:
-    """Simulate the plan's schedule with the median duration of each F and B; hand-overs are free.
+def ideal_step(plan: Plan, cells_ms: Sequence[Mapping[Action, float]]) -> Timeline:
+    """Simulate the plan's schedule with the median duration of each action; hand-overs are free.
 
     Args:
         plan: what was measured.
-        cells_ms: the durations of every F and B, one mapping per step.
-
-    Returns:
-        The length of the step, in ms.
+        cells_ms: the durations of every F, B and W, one mapping per step.
     """
     cost_ms = {action: median(cells[action] for cells in cells_ms) for action in cells_ms[0]}
-    schedule = build_schedule(
-        plan.grid.schedule, plan.n_stages, plan.grid.n_micro_batches, plan.grid.n_chunks
-    )
-    return simulate(schedule, cost_ms.__getitem__).step_ms
+    return simulate(schedule_of(plan), cost_ms.__getitem__)
 
 
 def _row(variant: Variant, run: ShapeRun, rounds: Sequence[Round]) -> Row:
@@ -235,15 +232,16 @@ def _pipeline_numbers(
     variant: Pipeline, shape: Shape, steps: Sequence[Step], wall_ms: float
 ) -> PipelineNumbers:
     pairs = [(step.cpu_ms, step.pipeline) for step in steps if step.pipeline is not None]
-    ideal_ms = ideal_step_ms(variant.plan(shape), [own.cells_ms for _, own in pairs])
+    ideal = ideal_step(variant.plan(shape), [own.cells_ms for _, own in pairs])
     return PipelineNumbers(
         bubble=median(own.bubble for _, own in pairs),
-        ideal_bubble=variant.ideal_bubble,
-        ideal_ms=ideal_ms,
-        over_ideal=wall_ms / ideal_ms,
+        ideal_bubble=variant.ideal_bubble(shape),
+        ideal_ms=ideal.step_ms,
+        over_ideal=wall_ms / ideal.step_ms,
         bare_cpu_ms=median(own.bare_cpu_ms for _, own in pairs),
         added_cpu=median(cpu_ms / own.bare_cpu_ms - 1 for cpu_ms, own in pairs),
         engine_cpu=median((cpu_ms - own.cells_cpu_ms) / own.bare_cpu_ms for cpu_ms, own in pairs),
+        simulated_bubble=ideal.bubble,
     )
 
 

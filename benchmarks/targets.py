@@ -10,6 +10,8 @@ from benchmarks.summary import PipelineNumbers, ShapeSummary
 
 MAX_ADDED_CPU = 0.05
 MAX_OVER_IDEAL = 1.15
+MAX_BUBBLE_ABOVE = 0.03
+"""Of the stages' time, above what the schedule gives with the measured cells."""
 MIN_SPEEDUP = {128: 1.2, 256: 1.1}
 """By hidden size, for 4 layers, 96 steps and 32 to 64 windows."""
 
@@ -72,6 +74,16 @@ def judge(summary: ShapeSummary) -> tuple[Verdict, ...]:
             MAX_OVER_IDEAL,
         ),
     ]
+    if all(row.pipeline.simulated_bubble is not None for row in summary.rows if row.pipeline):
+        verdicts.append(
+            _judge_worst(
+                summary,
+                f"a bubble is at most {MAX_BUBBLE_ABOVE:.0%} of the step above the simulated one",
+                lambda numbers: numbers.bubble - (numbers.simulated_bubble or 0.0),
+                "{:+.1%}",
+                MAX_BUBBLE_ABOVE,
+            )
+        )
     wanted = min_speedup(summary.shape)
     if wanted is not None:
         best = max((row for row in summary.rows if row.pipeline), key=lambda row: row.speedup)

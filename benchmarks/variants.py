@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmarks.plans import plan_of
+from benchmarks.plans import plan_of, schedule_of
 from benchmarks.shapes import N_STAGES, Shape
 from benchmarks.variant import Variant, cells_fit
 from gru_parallel.placement import Plan, partition
-
-SCHEDULE = "gpipe"
+from gru_parallel.schedule import simulate
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Pipeline(Variant):
     Attributes:
         n_micro_batches: slices of the batch.
         n_chunks: slices of time.
+        schedule: by its name.
     """
 
     subject: ClassVar[str] = "benchmarks.pipeline_subject.PipelineSubject"
@@ -46,16 +46,17 @@ class Pipeline(Variant):
 
     n_micro_batches: int
     n_chunks: int
+    schedule: str = "gpipe"
 
     @property
     def plan_name(self) -> str:
         """See `Variant`."""
-        return f"M={self.n_micro_batches} C={self.n_chunks}"
+        other = "" if self.schedule == "gpipe" else f"{self.schedule} "
+        return f"{other}M={self.n_micro_batches} C={self.n_chunks}"
 
-    @property
-    def ideal_bubble(self) -> float:
-        """The idle share that equal costs would give: (S-1)/(MC+S-1)."""
-        return (N_STAGES - 1) / (self.n_micro_batches * self.n_chunks + N_STAGES - 1)
+    def ideal_bubble(self, shape: Shape) -> float:
+        """Return the idle share that equal costs would give: without W, (S-1)/(MC+S-1)."""
+        return simulate(schedule_of(self.plan(shape)), lambda _: 1.0).bubble
 
     def fits(self, shape: Shape) -> bool:
         """See `Variant`."""
@@ -63,7 +64,7 @@ class Pipeline(Variant):
 
     def plan(self, shape: Shape) -> Plan:
         """Return the plan of a step of this shape."""
-        return plan_of(shape, SCHEDULE, self.n_micro_batches, self.n_chunks)
+        return plan_of(shape, self.schedule, self.n_micro_batches, self.n_chunks)
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -10,7 +11,8 @@ from gru_parallel.schedule import Action
 from tests.benchmarks.rounds import SHAPE
 
 
-def test_bare_cells_give_the_gradients_of_plain_training() -> None:
+@pytest.mark.parametrize("schedule", ["gpipe", "zero_bubble"])
+def test_bare_cells_give_the_gradients_of_plain_training(schedule: str) -> None:
     torch.manual_seed(0)
     shape = Shape(hidden_size=5, batch_size=4, n_steps=7, num_layers=3)
     stack = GRUStack(5, 5, 3, dtype=torch.float64)
@@ -18,7 +20,7 @@ def test_bare_cells_give_the_gradients_of_plain_training() -> None:
     x = torch.randn(4, 7, 5, dtype=torch.float64)
     y = torch.randn(4, 1, dtype=torch.float64)
 
-    plan = Pipeline(n_micro_batches=2, n_chunks=3).plan(shape)
+    plan = Pipeline(n_micro_batches=2, n_chunks=3, schedule=schedule).plan(shape)
     loss, gradients = BareCells(model, plan, LOSSES["mse"]).step(x, y)
 
     expected = WholeEngine(model, LOSSES["mse"]).train_step(Windows(x, y))

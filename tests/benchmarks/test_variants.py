@@ -19,7 +19,13 @@ def test_layers_are_shared_out_evenly_over_two_logical_cpus() -> None:
 def test_the_ideal_bubble_of_two_stages_is_one_in_all_cells_and_one(
     n_cells: tuple[int, int], bubble: float
 ) -> None:
-    assert Pipeline(*n_cells).ideal_bubble == pytest.approx(bubble)
+    assert Pipeline(*n_cells).ideal_bubble(Shape(8, 4, 4, 2)) == pytest.approx(bubble)
+
+
+def test_weights_gradients_of_their_own_fill_a_part_of_the_ideal_bubble() -> None:
+    pipeline = Pipeline(1, 4, "zero_bubble")
+    assert pipeline.ideal_bubble(Shape(8, 4, 4, 2)) == pytest.approx(1 / 7)
+    assert pipeline.name == "pipeline zero_bubble M=1 C=4"
 
 
 def test_a_pipeline_fits_a_shape_that_fills_all_its_cells() -> None:
