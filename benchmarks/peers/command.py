@@ -16,6 +16,7 @@ from benchmarks.benchmark import positive
 from benchmarks.driver import Choose
 from benchmarks.peers.build import build_of
 from benchmarks.peers.choose import fastest_of_each
+from benchmarks.peers.cores import USUAL_CORE
 from benchmarks.peers.shapes import SHAPES, parse_shape
 from benchmarks.peers.systems import systems, threads_of
 from benchmarks.peers.tables import tables
@@ -93,10 +94,10 @@ PEERS = PeersBenchmark(
         WholeGRU(1),
         ModelParallel(),
         TorchPipelining("gpipe", 2),
-        EngineVariant(Runner.THREADS, "gpipe", 1, 4),
-        EngineVariant(Runner.THREADS, "gpipe", 2, 4),
-        EngineVariant(Runner.PROCESSES, "gpipe", 2),
-        EngineVariant(Runner.PROCESSES, "gpipe", 1, 4),
+        EngineVariant(Runner.THREADS, "gpipe", 1, 4, USUAL_CORE),
+        EngineVariant(Runner.THREADS, "gpipe", 2, 4, USUAL_CORE),
+        EngineVariant(Runner.PROCESSES, "gpipe", 2, core=USUAL_CORE),
+        EngineVariant(Runner.PROCESSES, "gpipe", 1, 4, USUAL_CORE),
     ),
     make_tables=tables,
     minutes=40.0,

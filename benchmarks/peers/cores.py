@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-CORES: tuple[str | None, ...] = (None,)
-"""What computes a layer, by its name; None for what the library takes by itself."""
+CORES: tuple[str | None, ...] = ("native", "fused", "lean")
+"""What computes a layer, by its name; None would be what the library takes by itself."""
 
-USUAL_CORE: str | None = None
+USUAL_CORE: str | None = "fused"
 """For plans that say more about the engine than about a core."""
 
 NATIVE = "native"
@@ -14,5 +14,5 @@ NATIVE = "native"
 RECOMPUTE: tuple[str, ...] = ()
 """What backward can compute again, by its name."""
 
-WITH_W: tuple[str, ...] = ()
+WITH_W: tuple[str, ...] = ("zero_bubble",)
 """Schedules in which the weights' gradients are an action of their own."""

@@ -38,8 +38,8 @@ def test_a_quick_run_of_peers_measures_every_system_and_another_build() -> None:
     assert done.returncode == 0, done.stderr
     for name in (
         "model parallel",
-        "threads gpipe M=1",
-        "processes gpipe M=1",
+        "threads fused gpipe M=1",
+        "processes fused gpipe M=1",
         "torch pipelining gpipe M=2",
         "threads of",
         "every plan once",
