@@ -13,10 +13,14 @@ SCHEDULE = "one_f_one_b"
 
 
 class Kind(StrEnum):
-    """Who takes the step, and how far gradients flow back; the value is how tables call it."""
+    """Who takes the step, what it keeps, and how far gradients flow back.
+
+    The value is how tables call it.
+    """
 
     WHOLE = "nn.GRU"
     PIPELINE = "pipeline"
+    LEAN = "pipeline, lean"
     TRUNCATED = "pipeline, truncate=1"
 
 
@@ -41,6 +45,11 @@ class Case:
         return self.n_steps // STEPS_A_CHUNK
 
     @property
+    def core(self) -> str:
+        """What computes a layer of a pipeline, by its name."""
+        return "lean" if self.kind is Kind.LEAN else "auto"
+
+    @property
     def plan(self) -> Plan:
         """The plan of a pipeline: two stages of two layers each."""
         truncate = 1 if self.kind is Kind.TRUNCATED else None
@@ -54,9 +63,11 @@ class Case:
 ALL_CASES = (
     *(Case(Kind.WHOLE, n_steps) for n_steps in (1_000, 10_000)),
     *(Case(Kind.PIPELINE, n_steps) for n_steps in (1_000, 10_000)),
+    *(Case(Kind.LEAN, n_steps) for n_steps in (1_000, 10_000)),
     *(Case(Kind.TRUNCATED, n_steps) for n_steps in (1_000, 10_000, 100_000)),
 )
 QUICK_CASES = (
     Case(Kind.PIPELINE, 400),
+    Case(Kind.LEAN, 400),
     *(Case(Kind.TRUNCATED, n_steps) for n_steps in (400, 800)),
 )

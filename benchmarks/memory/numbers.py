@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from benchmarks.memory.cases import Case, Kind
+from benchmarks.memory.cases import BATCH_SIZE, HIDDEN_SIZE, NUM_LAYERS, Case, Kind
+
+BYTES_A_NUMBER = 4
+
+MAX_LEAN = 2.1
+"""Times T x B x H a layer that the lean core keeps, its input counted."""
 
 MAX_SHARE = 0.01
 """A time step more may cost so much of what it costs without truncation; the rest is noise."""
@@ -35,6 +40,12 @@ class MemoryNumbers:
     def middle_resident_bytes(self) -> float:
         """The median of the processes."""
         return median(self.resident_bytes)
+
+    @property
+    def saved_of_outputs(self) -> float:
+        """Activations saved, as a multiple of the outputs of all layers: of T x B x H a layer."""
+        outputs = self.case.n_steps * BATCH_SIZE * HIDDEN_SIZE * NUM_LAYERS
+        return self.saved_bytes / (BYTES_A_NUMBER * outputs)
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class PipelineSubject:
     """
 
     def __init__(self, case: Case) -> None:
-        stack = GRUStack(N_CHANNELS, HIDDEN_SIZE, NUM_LAYERS)
+        stack = GRUStack(N_CHANNELS, HIDDEN_SIZE, NUM_LAYERS, core=case.core)
         self._model = StackModel(nn.Identity(), stack, StepHead(HIDDEN_SIZE, 1))
         self._engine = ThreadEngine(self._model, case.plan, LOSSES["mse"])
         self._engine.open()

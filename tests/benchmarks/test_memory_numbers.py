@@ -59,7 +59,7 @@ def test_the_tables_show_each_case_and_judge_the_truncated_one() -> None:
         "1,000",
         "10",
         "100.0 (50.0-300.0)",
-        "90.0",
+        "90.0 (11.52)",
         "0.03",
         "2, 1",
     )
@@ -70,6 +70,16 @@ def test_the_tables_show_each_case_and_judge_the_truncated_one() -> None:
     )
 
 
+@pytest.mark.parametrize(("saved_mib", "met"), [(16, "met"), (17, "MISSED")])
+def test_the_lean_core_is_judged_by_what_it_saves_of_each_layers_outputs(
+    saved_mib: int, met: str
+) -> None:
+    # 2.1 times 1,000 steps of 4 layers, 8 rows and 64 units are 16.4 MiB.
+    lean = numbers(Kind.LEAN, 1_000, 20, saved_mib)
+    _, targets = MEMORY.tables([*measured(), lean])
+    assert targets.rows[-1][-1] == met
+
+
 @pytest.mark.parametrize("cases", [ALL_CASES, QUICK_CASES], ids=["all", "quick"])
 def test_the_cases_are_enough_to_judge_by(cases: tuple[Case, ...]) -> None:
     grown = growth([numbers(case.kind, case.n_steps, 1) for case in cases])
@@ -78,5 +88,6 @@ def test_the_cases_are_enough_to_judge_by(cases: tuple[Case, ...]) -> None:
 
 def test_only_truncation_cuts_the_gradient() -> None:
     assert Case(Kind.PIPELINE, 1_000).plan.grid.truncate is None
+    assert Case(Kind.LEAN, 1_000).plan == Case(Kind.PIPELINE, 1_000).plan
     plan = Case(Kind.TRUNCATED, 1_000).plan
     assert (plan.grid.truncate, plan.grid.n_chunks, plan.devices) == (1, 10, ("cpu:0", "cpu:1"))
