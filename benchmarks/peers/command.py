@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -66,8 +66,8 @@ class PeersBenchmark(TimedBenchmark):
         """
         if find_spec("torchgpipe") is None:
             console.print("torchgpipe is not installed and is left out: pip install torchgpipe")
-        with ExitStack() as stack:
-            options.build = options.against and stack.enter_context(build_of(options.against))
+        with nullcontext() if options.against is None else build_of(options.against) as build:
+            options.build = build
             yield from super().measure(options, console)
 
     def variants_of(self, options: Namespace, shape: Shape) -> tuple[Variant, ...]:
