@@ -82,32 +82,47 @@ class TimedBenchmark(Benchmark[ShapeSummary]):
         return " ".join(words)
 
     def measure(self, options: Namespace, console: Console) -> Iterator[ShapeSummary]:
-        """Measure one shape after the other."""
+        """Measure one shape after the other; one at which a worker fails is left out.
+
+        Raises:
+            RuntimeError: a worker failed at every shape.
+        """
         default = (self.quick_shape,) if options.quick else self.shapes
         shapes = tuple(self.parse_shape(text) for text in options.shape or ()) or default
         n_rounds, n_steps = (2, 1) if options.quick else (options.rounds, options.steps)
         end = monotonic() + options.minutes * 60
-        choose = self.choose_of(options)
+        n_failed = 0
         for index, shape in enumerate(shapes):
             # What a small shape leaves of its share goes to the larger ones after it.
             seconds = (end - monotonic()) / (len(shapes) - index)
-            variants = self.variants_of(options, shape)
             limits = Limits(n_rounds, n_rounds * EXTRA_ROUNDS, n_steps, seconds)
-            with console.status(f"{shape}: starting the workers") as status:
+            try:
+                summary, outcome = self._measure_shape(shape, limits, options, console)
+            except RuntimeError as error:
+                n_failed += 1
+                if n_failed == len(shapes):
+                    raise
+                outcome = f"left out, since {error}"
+            else:
+                yield summary
+            console.print(f"{index + 1} of {len(shapes)}: {shape}: {outcome}", highlight=False)
 
-                def on_round(rounds: Sequence[Round], shape: Shape = shape) -> None:
-                    n_left_out = len(rounds) - len(undisturbed(rounds))
-                    lost = f"{n_left_out} lost more than {MAX_STOLEN:.0%}"
-                    status.update(f"{shape}: {len(rounds)} rounds, {lost}")
+    def _measure_shape(
+        self, shape: Shape, limits: Limits, options: Namespace, console: Console
+    ) -> tuple[ShapeSummary, str]:
+        """Measure a shape; say what it took, too."""
+        began = monotonic()
+        with console.status(f"{shape}: starting the workers") as status:
 
-                began = monotonic()
-                summary = summarise(measure(shape, variants, limits, on_round, choose))
-            console.print(
-                f"{index + 1} of {len(shapes)}: {shape}: {summary.n_run} rounds of"
-                f" {len(summary.rows)} variants in {monotonic() - began:.0f} s",
-                highlight=False,
-            )
-            yield summary
+            def on_round(rounds: Sequence[Round]) -> None:
+                n_left_out = len(rounds) - len(undisturbed(rounds))
+                lost = f"{n_left_out} lost more than {MAX_STOLEN:.0%}"
+                status.update(f"{shape}: {len(rounds)} rounds, {lost}")
+
+            variants, choose = self.variants_of(options, shape), self.choose_of(options)
+            summary = summarise(measure(shape, variants, limits, on_round, choose))
+        took = f"{summary.n_run} rounds of {len(summary.rows)} variants"
+        return summary, f"{took} in {monotonic() - began:.0f} s"
 
     def parse_shape(self, text: str) -> Shape:
         """Read a shape as --shape gives it."""
