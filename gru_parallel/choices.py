@@ -9,12 +9,22 @@ POLICIES = ("zeros", "given", "learned", "carry", "previous")
 CORES = ("auto", "native", "fused", "lean")
 """How a layer computes a chunk: model.core."""
 
+AUTO_CORES = {"cpu": "fused"}
+"""What `auto` stands for on each kind of device; native on those that are not here."""
+
 HEAD_TASKS = {"window": "window", "every_step": "every_step"}
 """From the name of each head, model.head, to what it predicts: `WindowShape.task`."""
 
 
 AUTO = "auto"
-"""Leaves a choice to the planner: placement.device_map, schedule.n_chunks."""
+"""Leaves a choice to the planner: placement.device_map, schedule.n_chunks, model.core."""
+
+
+def core_on(device: str, core: str) -> str:
+    """Return the core that one of `CORES` stands for on a device, like "cpu:1" or "cuda"."""
+    if core != AUTO:
+        return core
+    return AUTO_CORES.get(device.partition(":")[0], "native")
 
 
 def meant(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:

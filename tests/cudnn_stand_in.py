@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function
 
+from gru_parallel.choices import AUTO_CORES
 from gru_parallel.model import autocast
-from gru_parallel.model.core.run import AUTO_CORES
 
 
 class Call(NamedTuple):

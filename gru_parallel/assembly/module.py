@@ -66,6 +66,7 @@ def _build_model(
         dropout=model.dropout,
         bidirectional=model.bidirectional,
         h_0=model.h_0,
+        core=model.core,
         kept_blocks=kept_blocks,
     )
     kind = HEADS[model.head]

@@ -20,6 +20,7 @@ from gru_parallel.placement.device_map import has_numbers
 from gru_parallel.planning import (
     Planned,
     check_reverse_devices,
+    check_weights_can_wait,
     default_chunks,
     make_plan,
     plan_from_device_map,
@@ -80,6 +81,7 @@ def build_plan(
         n_chunks = default_chunks(plan, data.input_length)
         plan = replace(plan, grid=replace(grid, n_chunks=n_chunks))
     check_reverse_devices(plan, [block.bidirectional for block in spec.blocks])
+    check_weights_can_wait(plan, [config.model.core] * plan.n_blocks)
     if not _replays(config, plan):
         return Planned(plan, costs, Cluster.of(devices))
     masks = mask_bytes(spec, *sizes) if config.model.dropout > 0 else ()

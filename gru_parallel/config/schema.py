@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gru_parallel.choices import HEAD_TASKS
+from gru_parallel.choices import CORES, HEAD_TASKS
 from gru_parallel.rules import (
     AT_LEAST_0,
     SEED,
@@ -86,6 +86,7 @@ class ModelConfig:
     ]
     bidirectional: Directions
     h_0: Policies
+    core: Annotated[str, one_of(*CORES)]
     encoder: Annotated[str, one_of("linear", "none")]
     head: Annotated[str, one_of(*HEAD_TASKS)]
     loss: Annotated[str, one_of("mse", "mae", "huber")]

@@ -19,6 +19,7 @@ from gru_parallel.model.windows import Windows
 from gru_parallel.placement import Grid, ModelSpec, Plan, block_costs, cut_stack
 from gru_parallel.planning import (
     check_reverse_devices,
+    check_weights_can_wait,
     default_chunks,
     make_plan,
     plan_from_device_map,
@@ -29,6 +30,7 @@ _OWN_NAMES = {
     "placement.device_map": "device_map",
     "model.layers_per_block": "blocks",
     "model.bidirectional": "bidirectional",
+    "model.core": "core",
     "schedule.n_micro_batches": "n_micro_batches",
     "schedule.n_chunks": "n_chunks",
 }
@@ -242,11 +244,13 @@ class GRU(nn.GRU):
                 # Only how costs compare with each other matters: one step of one row will do.
                 costs = block_costs(ModelSpec(blocks), n_steps=1, batch_size=1)
                 devices = default_devices() if self.device_map == AUTO else [where]
-                return make_plan(costs, devices, self.num_layers, grid)
-            plan = plan_from_device_map(
-                self.device_map, existing_devices(), num_layers=self.num_layers, grid=grid
-            )
+                plan = make_plan(costs, devices, self.num_layers, grid)
+            else:
+                plan = plan_from_device_map(
+                    self.device_map, existing_devices(), num_layers=self.num_layers, grid=grid
+                )
             check_reverse_devices(plan, [self.bidirectional] * plan.n_blocks)
+            check_weights_can_wait(plan, [self.core] * plan.n_blocks)
             return plan
         except UsageError as error:
             raise in_other_words(error, _OWN_NAMES) from error

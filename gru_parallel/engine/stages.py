@@ -12,7 +12,7 @@ from gru_parallel.engine.torch_device import torch_device
 from gru_parallel.errors import UsageError
 from gru_parallel.model import StackModel
 from gru_parallel.placement import Plan, StagePlan
-from gru_parallel.planning import check_reverse_devices
+from gru_parallel.planning import check_reverse_devices, check_weights_can_wait
 from gru_parallel.schedule import (
     Op,
     Schedule,
@@ -24,6 +24,7 @@ from gru_parallel.schedule import (
 )
 from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.lane import make_lane
+from gru_parallel.stage.own_code import foreign_code
 from gru_parallel.stage.stage import Stage, StageModules
 
 
@@ -57,8 +58,9 @@ def modules_of_stages(model: StackModel, plan: Plan) -> list[StageModules]:
     """Hand each stage of the plan its modules of the model.
 
     Raises:
-        UsageError: the model has another number of blocks than the plan, or a stage has a device
-            for a reverse direction and no bidirectional block.
+        UsageError: the model has another number of blocks than the plan, a stage has a device for a
+            reverse direction and no bidirectional block, or the schedule separates W and a block's
+            core does not.
     """
     blocks, states = model.gru.gru_blocks, model.gru.state_slices
     if len(blocks) != plan.n_blocks:
@@ -67,6 +69,9 @@ def modules_of_stages(model: StackModel, plan: Plan) -> list[StageModules]:
             " make the plan for this model."
         )
     check_reverse_devices(plan, [block.n_directions == 2 for block in blocks])
+    check_weights_can_wait(
+        plan, [None if foreign_code([block], None) else block.core for block in blocks]
+    )
     carries = model.gru.carries
     modules = []
     for index, placed in enumerate(plan.stages):

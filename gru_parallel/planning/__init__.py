@@ -2,7 +2,12 @@
 
 from gru_parallel.planning.default_chunks import CPU_CHUNKS, default_chunks
 from gru_parallel.planning.planned import Planned
-from gru_parallel.planning.planner import check_reverse_devices, make_plan, plan_from_device_map
+from gru_parallel.planning.planner import (
+    check_reverse_devices,
+    check_weights_can_wait,
+    make_plan,
+    plan_from_device_map,
+)
 from gru_parallel.planning.predict import predict
 from gru_parallel.planning.rank_map import RankMap, ranks_per_replica
 
@@ -11,6 +16,7 @@ __all__ = [
     "Planned",
     "RankMap",
     "check_reverse_devices",
+    "check_weights_can_wait",
     "default_chunks",
     "make_plan",
     "plan_from_device_map",

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+from gru_parallel.choices import core_on
 from gru_parallel.errors import UsageError
 from gru_parallel.placement.cost import LayerCost
 from gru_parallel.placement.device_map import named_blocks, parse_device_map
 from gru_parallel.placement.grid import Grid
 from gru_parallel.placement.partition import partition
 from gru_parallel.placement.plan import Plan, StagePlan
+from gru_parallel.schedule.registry import build_schedule
 
 DEFAULT_GRID = Grid()
 
@@ -70,3 +72,28 @@ def check_reverse_devices(plan: Plan, bidirectional: Sequence[bool]) -> None:
                 f" {stage.device_text}, which only a bidirectional block can use, one for each"
                 " direction; give it one device, or set model.bidirectional."
             )
+
+
+def check_weights_can_wait(plan: Plan, cores: Sequence[str | None]) -> None:
+    """Refuse a schedule that separates W from B where B has to work out the weights' gradients.
+
+    Args:
+        plan: names the schedule and the devices.
+        cores: by block, one of `CORES`; None for a class of the caller's own, which is let pass.
+
+    Raises:
+        UsageError: W would have nothing to do in a block.
+    """
+    schedule = plan.grid.schedule
+    if not build_schedule(schedule, 1, 1, 1).separates_weights:
+        return
+    for stage in plan.stages:
+        for core in (cores[block] for block in stage.blocks):
+            native = [name for name in stage.devices if core and core_on(name, core) == "native"]
+            if native:
+                by = core if core == "native" else f"{core}, native on {native[0]},"
+                raise UsageError(
+                    f"schedule={schedule} leaves the weights' gradients for later, which"
+                    f" model.core={by} cannot; use model.core=fused or model.core=lean, or another"
+                    " schedule, such as schedule=one_f_one_b."
+                )

@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gru_parallel.choices import AUTO_CORES
 from gru_parallel.dropin import borrowed_stack
 from gru_parallel.engine import pipeline
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import BidirectionalBlock, Windows
 from gru_parallel.model.bidirectional import FORWARD, REVERSE
-from gru_parallel.model.core.run import AUTO_CORES
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.lane import CPULane
 from gru_parallel.stage.stage_pass import StagePass

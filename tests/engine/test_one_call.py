@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel import GRU
+from gru_parallel.choices import AUTO_CORES
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import StackModel, Windows
-from gru_parallel.model.core.run import AUTO_CORES
 from gru_parallel.stage import stage
 from tests.builders import HIDDEN, MSE, build_model, gradients_of, make_batch, make_plan
 from tests.cudnn_stand_in import Call, refuse_what_cudnn_refuses

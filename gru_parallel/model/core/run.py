@@ -8,7 +8,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.nn.modules.module import _has_any_global_hook
 
-from gru_parallel.choices import AUTO
+from gru_parallel.choices import AUTO, core_on
 from gru_parallel.model.autocast import GRUsAsAsked, computing_type
 from gru_parallel.model.core.layer import Leave, run_layer
 from gru_parallel.model.core.own import OWN_CORES, Core
@@ -16,9 +16,6 @@ from gru_parallel.model.flat_weights import weights_in_order
 from gru_parallel.model.private import is_private
 from gru_parallel.model.ragged import BatchSizes, segments
 from gru_parallel.model.stepwise import has_forward_of
-
-AUTO_CORES = {"cpu": "fused"}
-"""What `auto` stands for on each kind of device; native on those that are not here."""
 
 
 def run_gru(
@@ -72,7 +69,7 @@ def own_core(gru: nn.GRU, x: Tensor, name: str) -> Core | None:
         x: its inputs.
         name: of the core that was asked for.
     """
-    core = OWN_CORES.get(AUTO_CORES.get(x.device.type, "") if name == AUTO else name)
+    core = OWN_CORES.get(core_on(x.device.type, name))
     return None if core is None or not _is_plain(gru) or _is_watched(x) else core
 
 
