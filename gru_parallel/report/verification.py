@@ -31,7 +31,10 @@ def cuts_heading(settings: Settings) -> Text:
 
 
 def cuts_tables(cuts: Sequence[Cut], settings: Settings) -> Iterator[Table]:
-    """Show the cuts three times: by where, by how, and by what is cut; at most 80 columns wide."""
+    """Show the cuts four times: by where, by how, by what is cut and by the core that computes.
+
+    Tables are at most 80 columns wide.
+    """
     columns: tuple[dict[str, Callable[[Cut], str]], ...] = (
         {
             "blocks of": lambda cut: counted(cut.placement.layers_per_block, "layer"),
@@ -45,6 +48,7 @@ def cuts_tables(cuts: Sequence[Cut], settings: Settings) -> Iterator[Table]:
             "directions": lambda cut: "both" if cut.kind.bidirectional else "one",
             "sequences": lambda cut: _steps(cut.kind.lengths, settings),
         },
+        {"core": lambda cut: cut.core},
     )
     for labels in columns:
         yield _cuts_table(cuts, settings, labels)
@@ -152,7 +156,7 @@ def _where(cut: Cut) -> str:
         f"{directions}, {lengths} sequences,"
         f" blocks of {counted(cut.placement.layers_per_block, 'layer')},"
         f" {_devices(cut.placement.device_map)}, {cut.schedule},"
-        f" {cut.n_micro_batches} x {cut.n_chunks} cells"
+        f" {cut.n_micro_batches} x {cut.n_chunks} cells, core={cut.core}"
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+from gru_parallel.choices import AUTO, CORES
 from gru_parallel.dropin.gru import GRU
 from gru_parallel.placement import spread
-from gru_parallel.schedule import SCHEDULES
+from gru_parallel.schedule import SCHEDULES, build_schedule
 from gru_parallel.verification.devices import device_pools
 from gru_parallel.verification.difference import Differences, compare
 from gru_parallel.verification.sequences import draw_gru, draw_sequences, run
@@ -54,6 +55,7 @@ class Cut:
         schedule: the order of the pieces.
         n_micro_batches: slices of the batch.
         n_chunks: slices of time.
+        core: how its layers compute a chunk.
         differences: from one `nn.GRU`.
     """
 
@@ -62,6 +64,7 @@ class Cut:
     schedule: str
     n_micro_batches: int
     n_chunks: int
+    core: str
     differences: Differences
 
     def is_kept(self, tolerance: float) -> bool:
@@ -75,9 +78,10 @@ def measure_cuts(settings: Settings) -> Iterator[Cut]:
         whole = draw_gru(settings, bidirectional=kind.bidirectional)
         sequences = draw_sequences(settings, bidirectional=kind.bidirectional, lengths=kind.lengths)
         expected = run(whole, sequences)
-        for placement, schedule, (n_micro_batches, n_chunks) in product(
+        for placement, schedule, grid in product(
             placements(settings, bidirectional=kind.bidirectional), SCHEDULES, GRIDS
         ):
+            (n_micro_batches, n_chunks), core = grid, core_in_turn(schedule, grid)
             cut = GRU.from_torch(
                 whole,
                 blocks=placement.layers_per_block,
@@ -85,9 +89,24 @@ def measure_cuts(settings: Settings) -> Iterator[Cut]:
                 schedule=schedule,
                 n_micro_batches=n_micro_batches,
                 n_chunks=n_chunks,
+                core=core,
             )
             found = compare(run(cut, sequences), expected)
-            yield Cut(kind, placement, schedule, n_micro_batches, n_chunks, found)
+            yield Cut(kind, placement, schedule, n_micro_batches, n_chunks, core, found)
+
+
+def core_in_turn(schedule: str, grid: tuple[int, int]) -> str:
+    """Return the core of a cut: each has every grid, and every schedule that it goes with."""
+    # Last come schedules that separate W, which torch's core does not.
+    schedules = sorted(SCHEDULES, key=_separates_w)
+    cores = [each for each in CORES if each != AUTO]
+    if _separates_w(schedule):
+        cores.remove("native")
+    return cores[(schedules.index(schedule) + GRIDS.index(grid)) % len(cores)]
+
+
+def _separates_w(schedule: str) -> bool:
+    return build_schedule(schedule, 1, 1, 1).separates_weights
 
 
 def kinds(settings: Settings) -> list[Kind]:

@@ -138,6 +138,11 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["model.bidirectional=[true,false]"],
         ["model.bidirectional=[True,False]", "2 entries", "4 blocks"],
     ),
+    "an unknown core": (["model.core=leen"], ["model.core=leen", "auto, native, fused, lean"]),
+    "weights' gradients that cannot wait": (
+        ["schedule=zero_bubble", "model.core=native"],
+        ["schedule=zero_bubble", "model.core=native cannot", "use model.core=fused or"],
+    ),
     "an unknown policy": (["model.h_0=ones"], ["model.h_0=ones", "zeros, given, learned"]),
     "policies for fewer blocks": (["model.h_0=[zeros,learned]"], ["2 entries", "4 blocks"]),
     "states that no file brings": (["model.h_0=given"], ["model.h_0=given", "from Python"]),

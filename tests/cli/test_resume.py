@@ -79,6 +79,18 @@ def test_a_rate_given_anew_is_used_and_said(first: Path, train_command: RunComma
     assert "optimizer.lr=0.02 (before: 0.001)" in said(rest)
 
 
+def test_another_core_is_used_and_said(first: Path, train_command: RunCommand) -> None:
+    same = train_command(*SMALL, TWO, FIRST, run="same")
+    other = train_command(*SMALL, TWO, "model.core=lean", FIRST, run="other")
+
+    assert "model.core=lean (before: auto)" in said(other)
+    weights, expected = (checkpoint_of(ended)["state_dict"] for ended in (other, same))
+    for name, weight in weights.items():
+        torch.testing.assert_close(weight, expected[name], rtol=0, atol=1e-4)
+    loaded = SeriesModule.load_from_checkpoint(other.folder / "checkpoints" / "last.ckpt")
+    assert {block.core for block in loaded.model.gru.gru_blocks} == {"lean"}
+
+
 @pytest.mark.parametrize("other", ["adam", "sgd"])
 def test_another_optimiser_is_refused(other: str, first: Path, train_command: RunCommand) -> None:
     ended = train_command(*SMALL, TWO, f"optimizer={other}", FIRST)
@@ -302,7 +314,9 @@ def test_init_from_begins_a_new_run_with_the_weights_of_another(
 ) -> None:
     start = "init_from=first/checkpoints/last.ckpt"
 
-    ended = train_command(*SMALL, "optimizer=sgd", "optimizer.lr=1e-30", start, "seed=1")
+    others = ["optimizer=sgd", "optimizer.lr=1e-30", "model.core=native", "seed=1"]
+
+    ended = train_command(*SMALL, *others, start)
 
     words = said(ended)
     assert "Begins with the weights of first/checkpoints/last.ckpt" in words

@@ -125,6 +125,11 @@ WRONG_EXTRAS: dict[str, tuple[dict[str, Any], str]] = {
         "cpu:0",
     ),
     "an unknown schedule": ({"schedule": "gpipes"}, "gpipe"),
+    "an unknown core": ({"core": "leen"}, "^core='leen': use one of auto, native, fused, lean"),
+    "weights' gradients that cannot wait": (
+        {"schedule": "zero_bubble", "core": "native"},
+        "^schedule=zero_bubble .* which core=native cannot; use core=fused or core=lean",
+    ),
 }
 
 

@@ -121,6 +121,17 @@ def test_every_schedule_and_cut(plan: dict[str, Any]) -> None:
     assert_same(*both({"dropout": 0.2}, plan))
 
 
+@pytest.mark.parametrize("options", [{}, {"bidirectional": [False, True, False, True]}], ids=str)
+@pytest.mark.parametrize("schedule", ["one_f_one_b", "zero_bubble"])
+@pytest.mark.parametrize("core", ["fused", "lean"])
+def test_every_core_that_leaves_w(core: str, schedule: str, options: dict[str, Any]) -> None:
+    assert_same(*both(options | {"core": core}, PLAN | {"schedule": schedule}))
+
+
+def test_the_core_of_torch() -> None:
+    assert_same(*both({"core": "native", "dropout": 0.2}, PLAN))
+
+
 @pytest.mark.parametrize("options", [{}, {"h_0": "learned", "dropout": 0.3}], ids=str)
 def test_under_autocast_weights_are_read_anew(options: dict[str, Any]) -> None:
     with torch.autocast("cpu", torch.bfloat16):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from gru_parallel import GRU
 from gru_parallel.engine import graphs
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.errors import ScheduleError
-from gru_parallel.model import Windows
+from gru_parallel.errors import ScheduleError, UsageError
+from gru_parallel.model import GRUBlock, Windows
 from gru_parallel.placement import Plan
 from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
@@ -129,6 +129,30 @@ def test_the_drop_in_runs_w_in_its_backward_as_often_as_that(
 
     assert_same(gradients(GRU.from_torch(plain, schedule="zero_bubble", **cut, **options)), in_b)
     assert n_pieces["left"] == n_pieces["done"] > 0
+
+
+def test_a_core_that_leaves_nothing_is_refused() -> None:
+    plan = make_plan([2, 2], "zero_bubble", 1, 2)
+    with pytest.raises(UsageError, match=r"model\.core=native cannot; use model\.core=fused or"):
+        ThreadEngine(build_model(core="native"), plan, MSE)
+
+
+def test_a_class_of_the_callers_own_works_its_weights_out_in_b() -> None:
+    class Own(GRUBlock):
+        stepwise = True
+
+        def forward(self, x: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+            return super().forward(x, *others[:2])
+
+    def found(schedule: str) -> list[Tensor]:
+        model = build_model(core="native")
+        for block in model.gru.blocks:
+            block.__class__ = Own
+        with ThreadEngine(model, make_plan([2, 2], schedule, 2, 3), MSE) as engine:
+            engine.train_step(Windows(*make_batch())).backward()
+        return [gradient for gradient in gradients_of(model).values() if gradient is not None]
+
+    assert_same(found("zero_bubble"), found("one_f_one_b"))
 
 
 def test_work_that_no_w_does_is_an_error(

@@ -20,6 +20,7 @@ MODELS = {
     "mixed": build(bidirectional=[True, False, True], h_0=["learned", "carry", "zeros"]),
     "without biases": build(bias=False),
     "in float64": build().double(),
+    "with another core": build(core="lean"),
     "without encoder": StackModel(nn.Identity(), GRUStack(3, 8, 2), StepHead(8, 4)),
     "an encoder without bias": StackModel(
         nn.Linear(2, 3, bias=False), GRUStack(3, 8, 2), WindowHead(8, (7,))
@@ -67,3 +68,11 @@ def test_a_description_without_the_name_of_the_head_is_read(kind: str) -> None:
     del description["head"]["name"]
 
     assert str(model_from(description)) == str(MODELS[kind])
+
+
+def test_a_description_without_the_core_is_read() -> None:
+    description = describe(MODELS["mixed"])
+    assert description is not None
+    del description["stack"]["core"]
+
+    assert str(model_from(description)) == str(MODELS["mixed"])

@@ -7,7 +7,12 @@ import pytest
 
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Cluster, Device, Grid, LayerCost, Plan, StagePlan, gru_layer_cost
-from gru_parallel.planning import Planned, check_reverse_devices, plan_from_device_map
+from gru_parallel.planning import (
+    Planned,
+    check_reverse_devices,
+    check_weights_can_wait,
+    plan_from_device_map,
+)
 
 CPUS = [f"cpu:{index}" for index in range(8)]
 CLUSTER = Cluster(tuple(Device(name, 1e6) for name in CPUS))
@@ -161,3 +166,18 @@ def test_replayed_steps_need_memory_for_what_comes_in_and_a_copy_of_the_gradient
     ]
     added = zip(replayed.stage_memory_bytes, eager.stage_memory_bytes, strict=True)
     assert tuple(more - less for more, less in added) == replayed.replay_bytes
+
+
+def test_a_schedule_that_separates_w_needs_cores_that_leave_it_work() -> None:
+    stages = (StagePlan("cpu:0", 0, 1), StagePlan("cuda:1", 1, 1))
+    grid = Grid(schedule="zero_bubble")
+    here, both = (Plan(len(some), grid, some) for some in (stages[:1], stages))
+
+    check_weights_can_wait(here, ["auto"])
+    check_weights_can_wait(both, ["auto", "fused"])
+    check_weights_can_wait(both, ["lean", None])
+    check_weights_can_wait(replace(both, grid=Grid(schedule="gpipe")), ["native"] * 2)
+    with pytest.raises(UsageError, match=r"model\.core=native cannot; use model\.core=fused or"):
+        check_weights_can_wait(here, ["native"])
+    with pytest.raises(UsageError, match=r"model\.core=auto, native on cuda:1, cannot"):
+        check_weights_can_wait(both, ["auto", "auto"])

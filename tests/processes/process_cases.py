@@ -194,6 +194,10 @@ ONE_PIPELINE |= {
         (1, 1, 1, 1), "naive", devices=ALTERNATING, model=DROPOUT, measured=True
     ),
     "paired": Case((1, 1, 1, 1), "gpipe", (3, 4), devices=PAIRED, model=DROPOUT),
+    "native": Case(model={"core": "native", **DROPOUT}),
+    "lean, zero bubble": Case(
+        (1, 3), "zero_bubble", (2, 3), lengths=RAGGED, model={"core": "lean", **DROPOUT}
+    ),
     "frozen first stage": Case(model=FLOAT32, frozen="gru.blocks.1."),
     "bfloat16": Case(model=FLOAT32, autocast=True),
     "replayed": Case(model=DROPOUT, batch_sizes=(5, 5, 5), graphs=True),

@@ -19,9 +19,10 @@ def make_cut(
     differences: Differences = GOOD,
     device_map: tuple[str, ...] | None = ("cuda:0", "cuda:1"),
     n_chunks: int = 1,
+    core: str = "fused",
 ) -> Cut:
     kind = Kind(bidirectional=False, lengths=None)
-    return Cut(kind, Placement(2, device_map), "gpipe", 2, n_chunks, differences)
+    return Cut(kind, Placement(2, device_map), "gpipe", 2, n_chunks, core, differences)
 
 
 def make_answer(output: float, *, should_equal: bool) -> Answer:
@@ -39,13 +40,16 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_a_row_has_the_largest_difference_of_all_its_cuts() -> None:
-    where, how, what = cuts_tables([make_cut(), make_cut(BAD, n_chunks=4)], SETTINGS)
+    cuts = [make_cut(), make_cut(BAD, n_chunks=4), make_cut(core="lean")]
+    where, how, what, core = cuts_tables(cuts, SETTINGS)
 
     numbers = ["0", "1.0e-16", "2.0e-16", "3.0e-16"]
     assert ["2", "layers", "cuda:0,", "cuda:1", *numbers, "0.12", "NO"] in rows(printed(where))
     assert ["gpipe", "2", "x", "1", "cells", *numbers, "4.0e-16", "yes"] in rows(printed(how))
     assert ["gpipe", "2", "x", "4", "cells", *numbers, "0.12", "NO"] in rows(printed(how))
     assert ["one", "12", "steps", *numbers, "0.12", "NO"] in rows(printed(what))
+    assert ["fused", *numbers, "0.12", "NO"] in rows(printed(core))
+    assert ["lean", *numbers, "4.0e-16", "yes"] in rows(printed(core))
 
 
 def test_long_device_names_fit_80_columns() -> None:
@@ -80,6 +84,6 @@ def test_the_last_line_names_the_worst_cut_and_the_first_answer_that_is_broken()
 
     assert str(found) == (
         "BROKEN: 1 of 2 cuts, 1 of 1 answers about h_0. Worst cut: one direction, whole sequences,"
-        " blocks of 2 layers, cuda:0, cuda:1, gpipe, 2 x 1 cells, off by 1.2e-01."
+        " blocks of 2 layers, cuda:0, cuda:1, gpipe, 2 x 1 cells, core=fused, off by 1.2e-01."
         " First answer: (b) zeros should differ from nn.GRU with h_0."
     )

@@ -6,7 +6,7 @@ import pytest
 
 from gru_parallel.placement import spread
 from gru_parallel.schedule import SCHEDULES
-from gru_parallel.verification.cuts import GRIDS, kinds, measure_cuts, placements
+from gru_parallel.verification.cuts import GRIDS, core_in_turn, kinds, measure_cuts, placements
 from gru_parallel.verification.difference import Differences
 from gru_parallel.verification.settings import Settings
 from gru_parallel.verification.starts import layers_each
@@ -30,6 +30,20 @@ def test_every_kind_is_cut_by_every_schedule_and_grid_at_every_place(
         for how in product(placements(SMALL, bidirectional=kind.bidirectional), SCHEDULES, GRIDS)
     ]
     assert found == expected
+
+
+def test_each_core_meets_every_grid_and_every_schedule_that_it_goes_with() -> None:
+    cores = {how: core_in_turn(*how) for how in product(SCHEDULES, GRIDS)}
+
+    assert {(grid, core) for (_, grid), core in cores.items()} == set(
+        product(GRIDS, ("native", "fused", "lean"))
+    )
+    assert {
+        schedule: {c for (s, _), c in cores.items() if s == schedule} for schedule in SCHEDULES
+    } == {
+        schedule: {"fused", "lean"} | ({"native"} if schedule != "zero_bubble" else set())
+        for schedule in SCHEDULES
+    }
 
 
 def test_blocks_have_every_number_of_layers_with_and_without_devices() -> None:
