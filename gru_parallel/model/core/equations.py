@@ -125,24 +125,26 @@ def gates_again(x: Tensor, before: Tensor, weights: Weights, gates: Gates) -> No
 
 def _inputs_share(x: Tensor, weights: Weights, gates: Gates) -> None:
     """Write what does not depend on the state: the products of all steps, and the biases."""
-    two = 2 * gates.n.shape[-1]
-    rows, rzs, n = x.flatten(0, 1), gates.rzs.flatten(0, 1), gates.n.flatten(0, 1)
-    w_rz, w_n = weights.ih[:two].t(), weights.ih[two:].t()
+    sizes = [2 * gates.n.shape[-1], gates.n.shape[-1]]
+    rows, n = x.flatten(0, 1), gates.n.flatten(0, 1)
+    rz, s = gates.rzs.flatten(0, 1).split(sizes, 1)
+    w_rz, w_n = weights.ih.t().split(sizes, 1)
     if weights.b_ih is None or weights.b_hh is None:
-        torch.mm(rows, w_rz, out=rzs[:, :two])
+        torch.mm(rows, w_rz, out=rz)
         torch.mm(rows, w_n, out=n)
-        rzs[:, two:].zero_()
+        s.zero_()
     else:
-        torch.addmm(weights.b_ih[:two] + weights.b_hh[:two], rows, w_rz, out=rzs[:, :two])
-        torch.addmm(weights.b_ih[two:], rows, w_n, out=n)
-        rzs[:, two:] = weights.b_hh[two:]
+        (b_rz, b_n), (of_state, b_s) = weights.b_ih.split(sizes), weights.b_hh.split(sizes)
+        torch.addmm(b_rz + of_state, rows, w_rz, out=rz)
+        torch.addmm(b_n, rows, w_n, out=n)
+        s.copy_(b_s)
 
 
 class Factors:
-    """Of s, r, z and n, side by side; `run_back` turns them into the gradients of what they are of.
+    """Of r, z, s and n, side by side; `run_back` turns them into the gradients of what they are of.
 
-    Those of s, r and z lie together for the product with the state's weights, those of r, z and n
-    for that with the inputs' weights.
+    Those of r, z and s lie as the rows of the state's weights do. Those of r, z and n would lie as
+    the rows of the inputs' weights do, so there two products are made.
 
     Args:
         like: a tensor of their type and device.
@@ -156,19 +158,13 @@ class Factors:
 
     def __init__(self, like: Tensor, n_steps: int, batch_size: int, hidden_size: int) -> None:
         width = 4 * hidden_size
-        padded = like.new_empty(n_steps, batch_size, width + PADDING)
-        self.whole = padded[..., :width]
+        self.whole = like.new_empty(n_steps, batch_size, width + PADDING).narrow(2, 0, width)
         self.hidden_size = hidden_size
 
-    @property
-    def rows_of_state(self) -> Tensor:
-        """Those of s, r and z, shape (time, batch, 3 * hidden_size)."""
-        return self.whole[..., : 3 * self.hidden_size]
-
-    @property
-    def rows_of_inputs(self) -> Tensor:
-        """Those of r, z and n, shape (time, batch, 3 * hidden_size)."""
-        return self.whole[..., self.hidden_size :]
+    def rows(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return those of all steps: r, z and s; r and z; n; two dimensions each."""
+        rows, width = self.whole.flatten(0, 1), self.hidden_size
+        return rows[:, : 3 * width], rows[:, : 2 * width], rows[:, 3 * width :]
 
     def compute(self, steps: slice, gates: Gates, before: Tensor) -> None:
         """Compute those of some steps.
@@ -179,7 +175,7 @@ class Factors:
             before: the state before each of these steps, shape (time, batch, hidden_size).
         """
         r, z, s, n = gates.split()
-        of_s, of_r, of_z, of_n = self.whole[steps].chunk(4, dim=-1)
+        of_r, of_z, of_s, of_n = self.whole[steps].chunk(4, dim=-1)
         scratch = torch.neg(z).add_(1)
         _tanh_backward(scratch, n, grad_input=of_n)
         torch.sub(before, n, out=scratch)
@@ -208,14 +204,15 @@ def run_back(
         dy: the gradient of the chunk's outputs, shape (time, batch, hidden_size); None for none.
         dh: the gradient of the state after these steps, that of the last one's output included,
             shape (batch, hidden_size); overwritten.
-        w: weights of the state, the rows of s, r and z in this order.
+        w: weights of the state.
         wants_dh_0: whether the gradient of the state before the first step of the chunk is wanted.
 
     Returns:
         The gradient of the state before these steps, that of the output there included.
     """
-    of_all = factors.whole[steps].unflatten(-1, (4, factors.hidden_size)).unbind()
-    of_state = factors.rows_of_state[steps].unbind()
+    whole, width = factors.whole[steps], factors.hidden_size
+    of_all = whole.unflatten(-1, (4, width)).unbind()
+    of_state, z_of = whole.narrow(-1, 0, 3 * width).unbind(), z.unbind()
     outputs = None if dy is None else dy.unbind()
     spare = torch.empty_like(dh)
     addcmul, addmm, mul = torch.addcmul, torch.addmm, torch.mul
@@ -225,8 +222,8 @@ def run_back(
         if t == 0 and not wants_dh_0:
             break
         if outputs is None or t == 0:
-            mul(dh, z[k], out=spare)
+            mul(dh, z_of[k], out=spare)
         else:
-            addcmul(outputs[t - 1], dh, z[k], out=spare)
+            addcmul(outputs[t - 1], dh, z_of[k], out=spare)
         dh, spare = addmm(spare, of_state[k], w, out=spare), dh
     return dh

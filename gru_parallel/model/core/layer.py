@@ -24,18 +24,18 @@ def run_layer(
     Args:
         core: how.
         x: inputs, shape (time, batch, input_size), contiguous.
-        h_0: the state that enters, shape (batch, hidden_size).
+        h_0: the state that enters, shape (1, batch, hidden_size).
         weights: of the layer, in the order of `nn.GRU`: w_ih, w_hh and, with biases, b_ih, b_hh.
         leave: takes what B leaves for W; autograd then finds no gradient for the weights. None has
             W run within B.
 
     Returns:
         y: outputs, shape (time, batch, hidden_size).
-        h_n: the last state, shape (batch, hidden_size).
+        h_n: the last state, shape (1, batch, hidden_size).
     """
     if not torch.is_grad_enabled():
-        y, _ = core.forward(x, h_0.clone(), Weights(*weights), keep=False)
-        return y, y[-1].clone()
+        y, _ = core.forward(x, h_0[0].clone(), Weights(*weights), keep=False)
+        return y, y[-1:].clone()
     # Weights with a history need their gradients from autograd.
     has_leaves = all(weight.is_leaf for weight in weights)
     left_to = partial(leave, weights) if leave is not None and has_leaves else None
@@ -53,11 +53,11 @@ class _Layer(torch.autograd.Function):
         *weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
         # Copied, so that results do not depend on where in memory a state begins.
-        y, saved = core.forward(x, h_0.clone(), Weights(*weights), keep=True)
+        y, saved = core.forward(x, h_0[0].clone(), Weights(*weights), keep=True)
         ctx.core, ctx.leave, ctx.n_weights = core, leave, len(weights)
         ctx.save_for_backward(x, h_0, y, *weights, *saved)
         ctx.set_materialize_grads(False)
-        return y, y[-1].clone()
+        return y, y[-1:].clone()
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -68,20 +68,22 @@ class _Layer(torch.autograd.Function):
         if torch.is_grad_enabled() or any(map(_is_batched, grad_outputs)):
             found = _differentiable(grad_outputs, x, h_0, weights, ctx.needs_input_grad[2:])
             return None, None, *found
-        h_0, of_layer = h_0.clone(), Weights(*weights)
+        h_0, of_layer = h_0[0].clone(), Weights(*weights)
+        dh_n = None if dh_n is None else dh_n[0]
         back = backward(
             ctx.core, dy, dh_n, x, h_0, y, saved, of_layer, wants_dx=wants_dx, wants_dh_0=wants_dh_0
         )
+        dh_0 = None if back.dh_0 is None else back.dh_0.unsqueeze(0)
         totals: list[Tensor | None] = [None for _ in weights]
         if not any(wanted):
-            return None, None, back.dx, back.dh_0, *totals
+            return None, None, back.dx, dh_0, *totals
         if ctx.leave is not None:
             ctx.leave(back.pending)
         else:
             pairs = zip(weights, wanted, strict=True)
             totals = [torch.zeros_like(w) if is_wanted else None for w, is_wanted in pairs]
             add_weight_gradients(back.pending, totals)
-        return None, None, back.dx, back.dh_0, *totals
+        return None, None, back.dx, dh_0, *totals
 
 
 def _is_batched(tensor: Tensor | None) -> bool:
@@ -102,11 +104,11 @@ def _differentiable(
     is_recorded = torch.is_grad_enabled()
     options = (len(weights) == 4, 1, 0.0, False, False, False)
     with torch.enable_grad():
-        y, _ = torch._VF.gru(x, h_0.unsqueeze(0), list(weights), *options)
+        y, _ = torch._VF.gru(x, h_0, list(weights), *options)
     dy, dh_n = grad_outputs
     if dh_n is not None:
         # The last state is the last output.
-        of_last = torch.cat([torch.zeros_like(y[1:]), dh_n.unsqueeze(0)])
+        of_last = torch.cat([torch.zeros_like(y[1:]), dh_n])
         dy = of_last if dy is None else dy + of_last
     inputs = [t for t, is_wanted in zip((x, h_0, *weights), wanted, strict=True) if is_wanted]
     found = iter(torch.autograd.grad(y, inputs, dy, create_graph=is_recorded))

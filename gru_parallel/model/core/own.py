@@ -30,14 +30,13 @@ class Pending:
 
     Attributes:
         x: inputs, shape (time, batch, input_size).
-        before: the state before each step, in two parts: that of the first step, shape (batch,
-            hidden_size), and those of the others, shape (time - 1, batch, hidden_size).
-        gradients: of s, r, z and n at each step.
+        before: the state before each step, shape (time, batch, hidden_size).
+        factors: turned into the gradients of r, z, s and n at each step.
     """
 
     x: Tensor
-    before: tuple[Tensor, Tensor]
-    gradients: Factors
+    before: Tensor
+    factors: Factors
 
 
 class Back(NamedTuple):
@@ -177,25 +176,28 @@ def backward(
         wants_dh_0: whether that of h_0 is.
     """
     n_steps, batch_size, hidden_size = y.shape
-    dh = torch.zeros_like(h_0) if dh_n is None else dh_n.clone()
-    if dy is not None:
-        dh += dy[-1]
-    r_z, n = weights.hh.split([2 * hidden_size, hidden_size])
-    w = torch.cat([n, r_z])
+    last = None if dy is None else dy[-1]
+    if last is None or dh_n is None:
+        some = last if dh_n is None else dh_n
+        dh = torch.zeros_like(h_0) if some is None else some.clone()
+    else:
+        dh = last + dh_n
+    before = torch.cat([h_0.unsqueeze(0), y[:-1]])
     factors = Factors(x, n_steps, batch_size, hidden_size)
     for steps in reversed(pieces(n_steps, batch_size, hidden_size)):
-        if steps.start == 0:
-            before = torch.cat([h_0.unsqueeze(0), y[: steps.stop - 1]])
-        else:
-            before = y[steps.start - 1 : steps.stop - 1]
-        gates = core.gates(saved, steps, x[steps], before, weights)
-        factors.compute(steps, gates, before)
-        dh = run_back(factors, steps, gates.split()[1], dy, dh, w, wants_dh_0=wants_dh_0)
-    dx = None
-    if wants_dx:
-        rows = factors.rows_of_inputs.flatten(0, 1)
-        dx = (rows @ weights.ih).view(x.shape)
-    return Back(dx, dh if wants_dh_0 else None, Pending(x, (h_0, y[:-1]), factors))
+        gates = core.gates(saved, steps, x[steps], before[steps], weights)
+        factors.compute(steps, gates, before[steps])
+        z = gates.split()[1]
+        dh = run_back(factors, steps, z, dy, dh, weights.hh, wants_dh_0=wants_dh_0)
+    dx = _gradient_of_inputs(factors, weights.ih).view(x.shape) if wants_dx else None
+    return Back(dx, dh if wants_dh_0 else None, Pending(x, before, factors))
+
+
+def _gradient_of_inputs(factors: Factors, w: Tensor) -> Tensor:
+    _, r_z, n = factors.rows()
+    w_r_z, w_n = w.split([r_z.shape[1], n.shape[1]])
+    dx = r_z @ w_r_z
+    return torch.addmm(dx, n, w_n, out=dx)
 
 
 @torch.no_grad()
@@ -207,27 +209,22 @@ def add_weight_gradients(pending: Pending, totals: Sequence[Tensor | None]) -> N
         totals: for each weight, in the order of `nn.GRU`, the sum over chunks, of its type; None
             for a weight whose gradient is not wanted.
     """
-    hidden_size, gradients = pending.gradients.hidden_size, pending.gradients
-    first, others = pending.before
-    of_s, of_r_z = (
-        gradients.whole[..., :hidden_size],
-        gradients.whole[..., hidden_size:-hidden_size],
-    )
+    r_z_s, r_z, n = pending.factors.rows()
     ih, hh, *biases = totals
     if ih is not None:
-        _add_product(ih, gradients.rows_of_inputs, pending.x)
+        x = pending.x.flatten(0, 1)
+        of_r_z, of_n = ih.split([r_z.shape[1], n.shape[1]])
+        torch.addmm(of_r_z, r_z.t(), x, out=of_r_z)
+        torch.addmm(of_n, n.t(), x, out=of_n)
     if hh is not None:
-        two = 2 * hidden_size
-        for rows, of_rows in ((hh[:two], of_r_z), (hh[two:], of_s)):
-            _add_product(rows, of_rows[:1], first.unsqueeze(0))
-            _add_product(rows, of_rows[1:], others)
+        torch.addmm(hh, r_z_s.t(), pending.before.flatten(0, 1), out=hh)
     if any(bias is not None for bias in biases):
-        s, r_z, n = gradients.whole.sum((0, 1)).split([hidden_size, 2 * hidden_size, hidden_size])
-        for bias, of_n in zip(biases, (n, s), strict=True):
-            if bias is not None:
-                bias += torch.cat([r_z, of_n])
+        _add_bias_gradients(pending.factors, biases)
 
 
-def _add_product(total: Tensor, gradients: Tensor, values: Tensor) -> None:
-    left, right = gradients.flatten(0, 1).t(), values.flatten(0, 1)
-    torch.addmm(total, left, right, out=total)
+def _add_bias_gradients(factors: Factors, biases: Sequence[Tensor | None]) -> None:
+    of_all = factors.whole.sum((0, 1))
+    r_z, s, n = of_all.split([2 * factors.hidden_size, factors.hidden_size, factors.hidden_size])
+    for bias, of_n in zip(biases, (n, s), strict=True):
+        if bias is not None:
+            bias += torch.cat([r_z, of_n])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
@@ -123,15 +125,28 @@ def _run_own(
     gru._update_flat_weights()
     weights = weights_in_order(gru)
     kind = x.device.type
-    asked = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-    dtype = computing_type(weights[0].dtype, asked)
-    if asked is not None:
-        x, h_0, weights = x.to(dtype), h_0.to(dtype), [weight.to(dtype) for weight in weights]
-    of_a_layer = 4 if gru.bias else 2
-    states = []
+    if not torch.is_autocast_enabled(kind):
+        return _run_layers(x, h_0, weights, gru.num_layers, core, leave)
+    dtype = computing_type(weights[0].dtype, torch.get_autocast_dtype(kind))
+    x, h_0, weights = x.to(dtype), h_0.to(dtype), [weight.to(dtype) for weight in weights]
     with torch.autocast(kind, enabled=False):
-        for k, h in enumerate(h_0.unbind()):
-            of_layer = weights[k * of_a_layer : (k + 1) * of_a_layer]
-            x, h_n = run_layer(core, x, h, of_layer, leave)
-            states.append(h_n)
-    return x, torch.stack(states)
+        return _run_layers(x, h_0, weights, gru.num_layers, core, leave)
+
+
+def _run_layers(
+    x: Tensor,
+    h_0: Tensor,
+    weights: Sequence[Tensor],
+    n_layers: int,
+    core: Core,
+    leave: Leave | None,
+) -> tuple[Tensor, Tensor]:
+    if n_layers == 1:
+        return run_layer(core, x, h_0, weights, leave)
+    of_a_layer = len(weights) // n_layers
+    states = []
+    for k, h in enumerate(h_0.split(1)):
+        of_layer = weights[k * of_a_layer : (k + 1) * of_a_layer]
+        x, h_n = run_layer(core, x, h, of_layer, leave)
+        states.append(h_n)
+    return x, torch.cat(states)
