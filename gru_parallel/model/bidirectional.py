@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel.model.block import Block
-from gru_parallel.model.core.layer import Leave
 from gru_parallel.model.core.run import run_gru
+from gru_parallel.model.core.tape import Tape
 from gru_parallel.model.dropout import DropoutKey
 from gru_parallel.model.ragged import BatchSizes, reverse_time
 
@@ -40,7 +40,7 @@ class BidirectionalBlock(Block):
         h_0: Tensor,
         key: DropoutKey | None = None,
         batch_sizes: BatchSizes | None = None,
-        leave: Leave | None = None,
+        tape: Tape | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Block.forward`; a piece is the whole sequence of one micro-batch."""
         self.check(x, h_0)
@@ -49,7 +49,7 @@ class BidirectionalBlock(Block):
             outputs = []
             for direction in (FORWARD, REVERSE):
                 h = h_0[self.state(k, direction)]
-                y, h_n = self.run_direction(k, direction, x, h, batch_sizes, leave)
+                y, h_n = self.run_direction(k, direction, x, h, batch_sizes, tape)
                 outputs.append(y)
                 states.append(h_n)
             x = self.join(k, outputs[FORWARD], outputs[REVERSE], key)
@@ -71,7 +71,7 @@ class BidirectionalBlock(Block):
         x: Tensor,
         h_0: Tensor,
         batch_sizes: BatchSizes | None,
-        leave: Leave | None = None,
+        tape: Tape | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run one direction of the block's k-th layer.
 
@@ -81,16 +81,16 @@ class BidirectionalBlock(Block):
             x: inputs of the layer, shape (time, batch, features).
             h_0: the direction's state, shape (1, batch, hidden_size).
             batch_sizes: rows at each step; None if all rows run at all steps.
-            leave: takes what B leaves for W; see `Block.forward`.
+            tape: takes what B leaves for W; see `Block.forward`.
 
         Returns:
             y: outputs in the order of time, shape (time, batch, hidden_size).
             h_n: the direction's last state, shape (1, batch, hidden_size).
         """
         if direction == FORWARD:
-            return run_gru(self.part(k, FORWARD), x, h_0, batch_sizes, self.core, leave)
+            return run_gru(self.part(k, FORWARD), x, h_0, batch_sizes, self.core, tape)
         reversed_x = reverse_time(x, batch_sizes)
-        y, h_n = run_gru(self.part(k, REVERSE), reversed_x, h_0, batch_sizes, self.core, leave)
+        y, h_n = run_gru(self.part(k, REVERSE), reversed_x, h_0, batch_sizes, self.core, tape)
         return reverse_time(y, batch_sizes), h_n
 
     def join(self, k: int, forward: Tensor, reverse: Tensor, key: DropoutKey | None) -> Tensor:

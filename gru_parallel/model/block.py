@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from gru_parallel.choices import AUTO, CORES, POLICIES
 from gru_parallel.errors import ShapeError, UsageError
-from gru_parallel.model.core.layer import Leave
 from gru_parallel.model.core.own import OWN_CORES
 from gru_parallel.model.core.run import run_gru
+from gru_parallel.model.core.tape import Tape
 from gru_parallel.model.dropout import DropoutKey, dropout
 from gru_parallel.model.ragged import BatchSizes
 
@@ -177,7 +177,7 @@ class Block(nn.Module, ABC):
         h_0: Tensor,
         key: DropoutKey | None = None,
         batch_sizes: BatchSizes | None = None,
-        leave: Leave | None = None,
+        tape: Tape | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Run a piece of a sequence through this block.
 
@@ -187,8 +187,8 @@ class Block(nn.Module, ABC):
             key: identifies the random numbers of dropout; None uses torch's global generator.
             batch_sizes: rows at each step, if they end at different steps; the longest row comes
                 first.
-            leave: takes what B leaves for W, the weights' gradients, where the core can; None has
-                W run within B.
+            tape: takes what B leaves for W, the weights' gradients, where the core can leave them,
+                and with autograd off all that B needs; None has W run within B.
 
         Returns:
             y: outputs, shape (time, batch, output_size), zero after a row's end.
@@ -198,13 +198,16 @@ class Block(nn.Module, ABC):
             ShapeError: x or h_0 does not fit this block, or they disagree in batch.
         """
 
-    def drop(self, y: Tensor, layer: int, key: DropoutKey | None) -> Tensor:
+    def drop(
+        self, y: Tensor, layer: int, key: DropoutKey | None, tape: Tape | None = None
+    ) -> Tensor:
         """Apply the dropout that follows a layer, if there is any.
 
         Args:
             y: the layer's outputs.
             layer: index of the layer in the whole stack.
             key: identifies the random numbers; None uses torch's global generator.
+            tape: with autograd off, takes the mask for B.
 
         Returns:
             The inputs of the next layer, of the shape of `y`.
@@ -212,7 +215,9 @@ class Block(nn.Module, ABC):
         is_last = self.last and layer == self.layers.stop - 1
         if not self.training or self.dropout == 0.0 or is_last:
             return y
-        return dropout(y, self.dropout, layer, key)
+        if tape is None or key is None or torch.is_grad_enabled():
+            return dropout(y, self.dropout, layer, key)
+        return tape.multiply(y, key.mask(y, layer, 1.0 - self.dropout))
 
     def extra_repr(self) -> str:
         """Describe the block's layers."""
@@ -264,7 +269,7 @@ class GRUBlock(Block):
         h_0: Tensor,
         key: DropoutKey | None = None,
         batch_sizes: BatchSizes | None = None,
-        leave: Leave | None = None,
+        tape: Tape | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Block.forward`; a piece is one chunk of one micro-batch."""
         self.check(x, h_0)
@@ -273,10 +278,10 @@ class GRUBlock(Block):
         for part in self.gru_parts:
             first = layer - self.first_layer
             h = h_0[first : first + part.num_layers]
-            x, h_n = run_gru(part, x, h, batch_sizes, self.core, leave)
+            x, h_n = run_gru(part, x, h, batch_sizes, self.core, tape)
             states.append(h_n)
             layer += part.num_layers
-            x = self.drop(x, layer - 1, key)
+            x = self.drop(x, layer - 1, key, tape)
         return x, states[0] if len(states) == 1 else torch.cat(states)
 
 

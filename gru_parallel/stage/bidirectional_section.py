@@ -197,12 +197,12 @@ class BidirectionalSection:
         is_own = has_own_computation(self._block.part(k, direction))
         gradients = self._of_parts[k][direction]
         # B of all chunks comes with the first.
-        leave = gradients.taker(Cell(micro_batch, 0))
+        tape = gradients.tape(Cell(micro_batch, 0))
 
         def work(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
             x, h_in = (leaf(t) for t in tensors if t is not None)
             y, h_n = self._block.run_direction(
-                k, direction, x.clone() if is_own else x, h_in, ragged, leave
+                k, direction, x.clone() if is_own else x, h_in, ragged, tape
             )
             if is_own:
                 gradients.check_leaves("A block", (y, h_n), [x, h_in])

@@ -11,24 +11,35 @@ import torch
 from torch import Tensor
 
 from gru_parallel.model import DropoutKey, Start
+from gru_parallel.model.core.run import can_tape
+from gru_parallel.model.core.tape import Tape
 from gru_parallel.model.dropout import RecordedKey
 from gru_parallel.model.hidden import entering
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.gradients import SectionGradients, leaf
 from gru_parallel.stage.lane import Lane
 from gru_parallel.stage.section import Parcel
-from gru_parallel.stage.spec import PassSpec
+from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import BlockGroup
 
 
 @dataclass
 class Saved:
-    """What F keeps of a cell for B."""
+    """What F keeps of a cell for B.
+
+    Attributes:
+        x: inputs.
+        h_in: the state that entered each block.
+        h_out: the state that left each block.
+        y: outputs.
+        tape: what the blocks did in between, where autograd does not know it.
+    """
 
     x: Tensor
     h_in: list[Tensor]
     h_out: list[Tensor]
     y: Tensor
+    tape: Tape | None
 
 
 class States:
@@ -115,13 +126,16 @@ class BlockSection:
             h_in = self._h.pop(cell.micro_batch)
             if cell.chunk not in self.spec.segments.first_chunks:
                 h_in = [leaf(h) for h in h_in]
-        y, h_out = self._run(cell, x, h_in)
+        tape = self.gradients[0].tape(cell) if torch.is_grad_enabled() else None
+        is_taped = tape is not None and self._can_tape(cell, x, h_in)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not is_taped):
+            y, h_out = self._run(cell, x, h_in, tape)
         # Detached: the graph is for B alone, and would otherwise live until the step's end.
         after = [h.detach() for h in h_out]
         is_last = cell.chunk == self._last_chunk
         (self.states.h_n if is_last else self._h)[cell.micro_batch] = after
         if torch.is_grad_enabled():
-            self._saved[cell] = Saved(x, h_in, h_out, y)
+            self._saved[cell] = Saved(x, h_in, h_out, y, tape if is_taped else None)
             if self._group.is_own:
                 self.gradients[0].check_leaves("A block", (y, *h_out), [x, *h_in])
         handed = after[-1] if is_last and self._group.gives_state else None
@@ -137,19 +151,60 @@ class BlockSection:
             self._dh = [None for _ in saved.h_out]
         # What a block learns to start from is a weight, not an input.
         is_input = [h.requires_grad and h.is_leaf for h in saved.h_in]
-        inputs = [h for h, wanted in zip(saved.h_in, is_input, strict=True) if wanted]
-        inputs = [saved.x, *inputs] if self._wants_dx else inputs
-        roots, root_gradients = [saved.y, *saved.h_out], [parcel.tensor, *self._dh]
-        found = iter(self.gradients[0].of_inputs(roots, root_gradients, inputs))
-        dx = next(found) if self._wants_dx else None
-        self._dh = [next(found) if wanted else None for wanted in is_input]
+        if saved.tape is None:
+            dx = self._back(saved, parcel.tensor, is_input)
+        else:
+            dx = self._back_on_tape(saved, saved.tape, parcel.tensor, is_input)
         if cell.chunk == 0:
             self.states.dh_0[cell.micro_batch] = self._dh
         if not self._wants_dx:
             return []
         return [Parcel(cell, torch.zeros_like(saved.x) if dx is None else dx)]
 
-    def _run(self, cell: Cell, x: Tensor, h_in: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def _can_tape(self, cell: Cell, x: Tensor, h_in: Sequence[Tensor]) -> bool:
+        """Whether F of a cell needs no autograd: what follows B is known, and it comes once."""
+        cells = self.spec.cells
+        is_whole = cells.n_active(cell) == cells.n_rows(cell.micro_batch)
+        if self.spec.purpose is not Purpose.TRAIN or self._group.is_own or not is_whole:
+            return False
+        if cells.ragged_sizes(cell) is not None or any(h.dtype != x.dtype for h in h_in):
+            return False
+        parts = ((part, block.core) for block in self.states.blocks for part in block.gru_parts)
+        return all(can_tape(part, x, core) for part, core in parts)
+
+    def _back(self, saved: Saved, dy: Tensor | None, is_input: Sequence[bool]) -> Tensor | None:
+        """Run B of a cell by autograd; return dL/dx."""
+        inputs = [h for h, wanted in zip(saved.h_in, is_input, strict=True) if wanted]
+        inputs = [saved.x, *inputs] if self._wants_dx else inputs
+        roots, root_gradients = [saved.y, *saved.h_out], [dy, *self._dh]
+        found = iter(self.gradients[0].of_inputs(roots, root_gradients, inputs))
+        dx = next(found) if self._wants_dx else None
+        self._dh = [next(found) if wanted else None for wanted in is_input]
+        return dx
+
+    def _back_on_tape(
+        self, saved: Saved, tape: Tape, dy: Tensor | None, is_input: Sequence[bool]
+    ) -> Tensor | None:
+        """Run B of a cell by its tape; return dL/dx."""
+        counts = [block.num_layers for block in self.states.blocks]
+        pairs = zip(self._dh, counts, strict=True)
+        of_layers = [h for dh, n in pairs for h in ([None] * n if dh is None else dh.split(1))]
+        each = zip(saved.h_in, counts, strict=True)
+        are_wanted = [h.requires_grad for h, n in each for _ in range(n)]
+        with torch.no_grad(), torch.autocast(saved.x.device.type, enabled=False):
+            dx, dh_0 = tape.back(dy, of_layers, wants_dx=self._wants_dx, wants_dh_0=are_wanted)
+            rest = iter(dh_0)
+            found = [_joined([next(rest) for _ in range(n)]) for n in counts]
+        # What a block learns to start from has a history.
+        learned = [h for h, known in zip(saved.h_in, is_input, strict=True) if not known]
+        of_learned = [dh for dh, known in zip(found, is_input, strict=True) if not known]
+        self.gradients[0].of_inputs(learned, of_learned, [])
+        self._dh = [dh if known else None for dh, known in zip(found, is_input, strict=True)]
+        return dx
+
+    def _run(
+        self, cell: Cell, x: Tensor, h_in: Sequence[Tensor], tape: Tape | None
+    ) -> tuple[Tensor, list[Tensor]]:
         cells, spec = self.spec.cells, self.spec
         n_active, n_rows = cells.n_active(cell), cells.n_rows(cell.micro_batch)
         if n_active == 0:
@@ -157,7 +212,7 @@ class BlockSection:
         ragged = cells.ragged_sizes(cell)
         given: list[Any] = [dropout_key(spec, cell), ragged]
         if not self._group.is_own:
-            given.append(self.gradients[0].taker(cell))
+            given.append(tape)
         # A leaf itself could not be changed in place.
         y = x.clone() if self._group.is_own else x
         h_out = []
@@ -178,6 +233,12 @@ class BlockSection:
             last = gradients[-1]
             gradients[-1] = state if last is None else last + state
         return gradients
+
+
+def _joined(gradients: Sequence[Tensor | None]) -> Tensor | None:
+    """Put the gradients of a block's layers together; all of them are there, or none is."""
+    there = [gradient for gradient in gradients if gradient is not None]
+    return there[0] if len(there) == 1 else torch.cat(there) if there else None
 
 
 class WaitingSection:

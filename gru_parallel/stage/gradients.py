@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gru_parallel.errors import ScheduleError, UsageError
-from gru_parallel.model.core.layer import Leave
 from gru_parallel.model.core.own import Pending, add_weight_gradients
+from gru_parallel.model.core.tape import Tape
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.spec import PassSpec, Purpose
 
@@ -83,9 +83,9 @@ class SectionGradients:
         self._add(found[len(inputs) :])
         return list(found[: len(inputs)])
 
-    def taker(self, cell: Cell) -> Leave:
+    def tape(self, cell: Cell) -> Tape:
         """Return what takes the work that B of a cell leaves for W."""
-        return partial(self._take, cell)
+        return Tape(partial(self._take, cell))
 
     def leave(self, cell: Cell, work: Callable[[], None]) -> None:
         """Keep work on the weights' gradients for W; where W is not separate, do it now.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,9 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from gru_parallel.choices import AUTO, core_on
 from gru_parallel.model.autocast import GRUsAsAsked, computing_type
-from gru_parallel.model.core.layer import Leave, run_layer
+from gru_parallel.model.core.layer import run_layer
 from gru_parallel.model.core.own import OWN_CORES, Core
+from gru_parallel.model.core.tape import Tape
 from gru_parallel.model.flat_weights import weights_in_order
 from gru_parallel.model.private import is_private
 from gru_parallel.model.ragged import BatchSizes, segments
@@ -26,7 +28,7 @@ def run_gru(
     h_0: Tensor,
     batch_sizes: BatchSizes | None = None,
     core: str = AUTO,
-    leave: Leave | None = None,
+    tape: Tape | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run a GRU of one direction over rows that may end at different steps.
 
@@ -39,7 +41,8 @@ def run_gru(
         batch_sizes: rows at each step; None if all rows run at all steps.
         core: one of `CORES`. A class or a hook of the caller's own, and what looks into operators
             or differentiates them its own way, is given the module itself.
-        leave: takes what B leaves for W, where the core can; None has W run within B.
+        tape: takes what B leaves for W, where the core can leave it, and with autograd off all that
+            B needs (see `can_tape`); None has W run within B.
 
     Returns:
         y: outputs, shape (time, batch, hidden_size), zero after a row's end.
@@ -47,7 +50,7 @@ def run_gru(
     """
     own = own_core(gru, x, core)
     if batch_sizes is None:
-        return _run(gru, x, h_0, own, leave)
+        return _run(gru, x, h_0, own, tape)
     n_all_rows = x.shape[1]
     runs = list(segments(batch_sizes))
     outputs: list[Tensor] = []
@@ -58,7 +61,7 @@ def run_gru(
         if n_rows < h.shape[1]:
             ended.append(h[:, n_rows:])
             h = h[:, :n_rows]
-        y, h = _run(gru, part[:, :n_rows], h, own, leave)
+        y, h = _run(gru, part[:, :n_rows], h, own, tape)
         outputs.append(functional.pad(y, (0, 0, 0, n_all_rows - n_rows)))
     return torch.cat(outputs), torch.cat([h, *reversed(ended)], dim=1)
 
@@ -73,6 +76,25 @@ def own_core(gru: nn.GRU, x: Tensor, name: str) -> Core | None:
     """
     core = OWN_CORES.get(core_on(x.device.type, name))
     return None if core is None or not _is_plain(gru) or _is_watched(x) else core
+
+
+def can_tape(gru: nn.GRU, x: Tensor, core: str) -> bool:
+    """Whether a tape can take all that B of a GRU needs, and nobody wants to see autograd do it.
+
+    Args:
+        gru: that is run, whose weights are leaves.
+        x: its inputs; states have their type.
+        core: that was asked for.
+    """
+    kind, weights = x.device.type, weights_in_order(gru)
+    asked = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    return (
+        own_core(gru, x, core) is not None
+        and all(weight.is_leaf and weight.dtype == x.dtype for weight in weights)
+        and computing_type(x.dtype, asked) == x.dtype
+        and not torch.is_anomaly_enabled()
+        and torch._C._autograd._top_saved_tensors_default_hooks(True) is None
+    )
 
 
 def _is_plain(gru: nn.GRU) -> bool:
@@ -104,12 +126,12 @@ def _is_watched(x: Tensor) -> bool:
 
 
 def _run(
-    gru: nn.GRU, x: Tensor, h_0: Tensor, own: Core | None, leave: Leave | None
+    gru: nn.GRU, x: Tensor, h_0: Tensor, own: Core | None, tape: Tape | None
 ) -> tuple[Tensor, Tensor]:
     # cuDNN refuses views, such as some rows of a state.
     x, h_0 = x.contiguous(), h_0.contiguous()
     if own is not None:
-        return _run_own(gru, x, h_0, own, leave)
+        return _run_own(gru, x, h_0, own, tape)
     if x.is_meta or not torch.is_autocast_enabled(x.device.type):
         y, h_n = gru(x, h_0)
     else:
@@ -119,18 +141,18 @@ def _run(
 
 
 def _run_own(
-    gru: nn.GRU, x: Tensor, h_0: Tensor, core: Core, leave: Leave | None
+    gru: nn.GRU, x: Tensor, h_0: Tensor, core: Core, tape: Tape | None
 ) -> tuple[Tensor, Tensor]:
     # As at the start of its own forward: a parametrization may make them anew.
     gru._update_flat_weights()
     weights = weights_in_order(gru)
     kind = x.device.type
     if not torch.is_autocast_enabled(kind):
-        return _run_layers(x, h_0, weights, gru.num_layers, core, leave)
+        return _run_layers(x, h_0, weights, gru.num_layers, core, tape)
     dtype = computing_type(weights[0].dtype, torch.get_autocast_dtype(kind))
     x, h_0, weights = x.to(dtype), h_0.to(dtype), [weight.to(dtype) for weight in weights]
     with torch.autocast(kind, enabled=False):
-        return _run_layers(x, h_0, weights, gru.num_layers, core, leave)
+        return _run_layers(x, h_0, weights, gru.num_layers, core, tape)
 
 
 def _run_layers(
@@ -139,14 +161,18 @@ def _run_layers(
     weights: Sequence[Tensor],
     n_layers: int,
     core: Core,
-    leave: Leave | None,
+    tape: Tape | None,
 ) -> tuple[Tensor, Tensor]:
+    run: Callable[..., tuple[Tensor, Tensor]] = run_layer
+    if tape is not None:
+        is_on = torch.is_grad_enabled()
+        run = partial(run_layer, leave=tape.leave) if is_on else tape.layer
     if n_layers == 1:
-        return run_layer(core, x, h_0, weights, leave)
+        return run(core, x, h_0, weights)
     of_a_layer = len(weights) // n_layers
     states = []
     for k, h in enumerate(h_0.split(1)):
         of_layer = weights[k * of_a_layer : (k + 1) * of_a_layer]
-        x, h_n = run_layer(core, x, h, of_layer, leave)
+        x, h_n = run(core, x, h, of_layer)
         states.append(h_n)
     return x, torch.cat(states)

@@ -15,6 +15,7 @@ from gru_parallel.model.core import equations
 from gru_parallel.model.core.layer import run_layer
 from gru_parallel.model.core.own import OWN_CORES, Pending, add_weight_gradients
 from gru_parallel.model.core.run import own_core, run_gru
+from gru_parallel.model.core.tape import Tape
 from tests.grids import every_nth
 
 T, B, WIDTH, H = 5, 3, 4, 6
@@ -148,7 +149,7 @@ def test_no_step_makes_memory(core: str) -> None:
 def test_w_can_wait(core: str) -> None:
     gru, given = gru_of(2), inputs(2)
     left: list[tuple[Any, Pending]] = []
-    y, h_n = run_gru(gru, *given, core=core, leave=lambda *work: left.append(work))
+    y, h_n = run_gru(gru, *given, core=core, tape=Tape(lambda *work: left.append(work)))
     (y.square().sum() + h_n.sum()).backward()
     assert all(weight.grad is None for weight in gru.parameters())
     sums = {weight: torch.zeros_like(weight) for weight in gru.parameters()}
