@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from gru_parallel.model import DropoutKey, Start
-from gru_parallel.model.core.run import can_tape
 from gru_parallel.model.core.tape import Tape
 from gru_parallel.model.dropout import RecordedKey
 from gru_parallel.model.hidden import entering
@@ -162,15 +161,18 @@ class BlockSection:
         return [Parcel(cell, torch.zeros_like(saved.x) if dx is None else dx)]
 
     def _can_tape(self, cell: Cell, x: Tensor, h_in: Sequence[Tensor]) -> bool:
-        """Whether F of a cell needs no autograd: what follows B is known, and it comes once."""
+        """Whether F of a cell needs no autograd."""
         cells = self.spec.cells
+        if self.spec.purpose is not Purpose.TRAIN or not self._group.can_tape:
+            return False
         is_whole = cells.n_active(cell) == cells.n_rows(cell.micro_batch)
-        if self.spec.purpose is not Purpose.TRAIN or self._group.is_own or not is_whole:
+        if not is_whole or cells.ragged_sizes(cell) is not None:
             return False
-        if cells.ragged_sizes(cell) is not None or any(h.dtype != x.dtype for h in h_in):
+        if {h.dtype for h in h_in} != {x.dtype} or x.dtype != self._group.weights[0].dtype:
             return False
-        parts = ((part, block.core) for block in self.states.blocks for part in block.gru_parts)
-        return all(can_tape(part, x, core) for part, core in parts)
+        # They want to see what autograd does.
+        has_hooks = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+        return not (has_hooks or torch.is_anomaly_enabled())
 
     def _back(self, saved: Saved, dy: Tensor | None, is_input: Sequence[bool]) -> Tensor | None:
         """Run B of a cell by autograd; return dL/dx."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gru_parallel.model import Block
 from gru_parallel.model.autocast import flatten
+from gru_parallel.model.core.run import can_tape
 from gru_parallel.model.head import Head
 from gru_parallel.stage.joined_blocks import joined
 from gru_parallel.stage.lane import Lane
@@ -30,6 +31,7 @@ class BlockGroup:
         slices: for each block, which states of the stage are its own.
         weights: what the blocks are trained by.
         is_own: whether a block computes by a class of the caller's own.
+        can_tape: whether a tape can take all that B of the blocks needs.
         gives_state: whether what comes next starts from the h_n of the last block.
     """
 
@@ -37,6 +39,7 @@ class BlockGroup:
     slices: tuple[slice, ...]
     weights: list[Tensor]
     is_own: bool
+    can_tape: bool
     gives_state: bool
 
 
@@ -98,6 +101,7 @@ class StageModules:
                 tuple(next(slices) for _ in blocks),
                 [weight for block in blocks for weight in block.weights()],
                 is_own,
+                not is_own and all(map(_can_tape, blocks)),
                 gives_state,
             )
             for blocks, is_own, gives_state in zip(called, are_own, after, strict=True)
@@ -178,6 +182,10 @@ class Stage:
                 # Others were made flat when they were moved.
                 for part in block.gru_parts:
                     flatten(part, cast("list[Tensor]", part._flat_weights))
+
+
+def _can_tape(block: Block) -> bool:
+    return all(can_tape(part, block.core) for part in block.gru_parts)
 
 
 def put_on(module: nn.Module, device: torch.device) -> None:

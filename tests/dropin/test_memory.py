@@ -109,7 +109,8 @@ def test_the_graph_behind_the_input_goes_with_backward(cut: str, alive: Passes) 
 
     weighted_sum(out).backward()
 
-    assert data() is None
+    # A worker may be about to let go.
+    assert eventually(lambda: data() is None)
 
 
 @EVERY_CUT

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from gru_parallel.model import BidirectionalBlock, Block, DropoutKey, StackModel
 from gru_parallel.schedule import Cell
+from gru_parallel.stage.block_section import BlockSection
+from gru_parallel.stage.section import Parcel
 
 WAIT_S = 20.0
 
@@ -72,14 +74,15 @@ def failing_forward(
 def failing_backward(
     model: StackModel, block: int, cell: Cell, error: BaseException
 ) -> Iterator[None]:
-    """Make B of one cell raise `error`, when it comes to the block's inputs."""
+    """Make B of one cell raise `error`, on the stage with the block."""
+    target: Block = model.gru.gru_blocks[block]
+    backward = BlockSection.backward
 
-    def raise_error(gradient: Tensor) -> None:
-        raise error
+    def patched(self: BlockSection, parcel: Parcel) -> list[Parcel]:
+        layers = [block.first_layer for block in self.states.blocks]
+        if parcel.cell == cell and target.first_layer in layers:
+            raise error
+        return backward(self, parcel)
 
-    def prepare(current: Cell, x: Tensor) -> None:
-        if current == cell:
-            x.register_hook(raise_error)
-
-    with before_each_cell(model, block, prepare):
+    with patch.object(BlockSection, "backward", patched):
         yield

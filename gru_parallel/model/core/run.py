@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,8 @@ def run_gru(
         y: outputs, shape (time, batch, hidden_size), zero after a row's end.
         h_n: states after each row's last step, shape (layers, batch, hidden_size).
     """
+    if tape is not None and not torch.is_grad_enabled():
+        return _run_on_tape(gru, x, h_0, core, tape)
     own = own_core(gru, x, core)
     if batch_sizes is None:
         return _run(gru, x, h_0, own, tape)
@@ -78,23 +81,15 @@ def own_core(gru: nn.GRU, x: Tensor, name: str) -> Core | None:
     return None if core is None or not _is_plain(gru) or _is_watched(x) else core
 
 
-def can_tape(gru: nn.GRU, x: Tensor, core: str) -> bool:
-    """Whether a tape can take all that B of a GRU needs, and nobody wants to see autograd do it.
+def can_tape(gru: nn.GRU, core: str) -> bool:
+    """Whether a tape can take all that B of a GRU needs.
 
     Args:
-        gru: that is run, whose weights are leaves.
-        x: its inputs; states have their type.
+        gru: that is run.
         core: that was asked for.
     """
-    kind, weights = x.device.type, weights_in_order(gru)
-    asked = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-    return (
-        own_core(gru, x, core) is not None
-        and all(weight.is_leaf and weight.dtype == x.dtype for weight in weights)
-        and computing_type(x.dtype, asked) == x.dtype
-        and not torch.is_anomaly_enabled()
-        and torch._C._autograd._top_saved_tensors_default_hooks(True) is None
-    )
+    weights = weights_in_order(gru)
+    return own_core(gru, weights[0], core) is not None and all(w.is_leaf for w in weights)
 
 
 def _is_plain(gru: nn.GRU) -> bool:
@@ -147,12 +142,22 @@ def _run_own(
     gru._update_flat_weights()
     weights = weights_in_order(gru)
     kind = x.device.type
+    leave = None if tape is None else tape.leave
+    run = partial(run_layer, core, leave=leave)
     if not torch.is_autocast_enabled(kind):
-        return _run_layers(x, h_0, weights, gru.num_layers, core, tape)
+        return _run_layers(x, h_0, weights, gru.num_layers, run)
     dtype = computing_type(weights[0].dtype, torch.get_autocast_dtype(kind))
     x, h_0, weights = x.to(dtype), h_0.to(dtype), [weight.to(dtype) for weight in weights]
     with torch.autocast(kind, enabled=False):
-        return _run_layers(x, h_0, weights, gru.num_layers, core, tape)
+        return _run_layers(x, h_0, weights, gru.num_layers, run)
+
+
+def _run_on_tape(
+    gru: nn.GRU, x: Tensor, h_0: Tensor, core: str, tape: Tape
+) -> tuple[Tensor, Tensor]:
+    own = OWN_CORES[core_on(x.device.type, core)]
+    weights = cast("list[Tensor]", gru._flat_weights)
+    return _run_layers(x.contiguous(), h_0, weights, gru.num_layers, partial(tape.layer, own))
 
 
 def _run_layers(
@@ -160,19 +165,22 @@ def _run_layers(
     h_0: Tensor,
     weights: Sequence[Tensor],
     n_layers: int,
-    core: Core,
-    tape: Tape | None,
+    run: Callable[..., tuple[Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor]:
-    run: Callable[..., tuple[Tensor, Tensor]] = run_layer
-    if tape is not None:
-        is_on = torch.is_grad_enabled()
-        run = partial(run_layer, leave=tape.leave) if is_on else tape.layer
+    """Run layers one after the other.
+
+    Args:
+        x: inputs of the first.
+        h_0: their states, shape (layers, batch, hidden_size).
+        weights: of all, in the order of `nn.GRU`.
+        n_layers: number of layers.
+        run: takes x, h_0 and the weights of one layer.
+    """
     if n_layers == 1:
-        return run(core, x, h_0, weights)
+        return run(x, h_0, weights)
     of_a_layer = len(weights) // n_layers
     states = []
     for k, h in enumerate(h_0.split(1)):
-        of_layer = weights[k * of_a_layer : (k + 1) * of_a_layer]
-        x, h_n = run(core, x, h, of_layer)
+        x, h_n = run(x, h, weights[k * of_a_layer : (k + 1) * of_a_layer])
         states.append(h_n)
     return x, torch.cat(states)
