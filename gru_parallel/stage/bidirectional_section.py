@@ -197,7 +197,7 @@ class BidirectionalSection:
         is_own = has_own_computation(self._block.part(k, direction))
         gradients = self._of_parts[k][direction]
         # B of all chunks comes with the first.
-        tape = gradients.tape(Cell(micro_batch, 0))
+        tape = gradients.tape(Cell(micro_batch, 0)) if torch.is_grad_enabled() else None
 
         def work(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
             x, h_in = (leaf(t) for t in tensors if t is not None)

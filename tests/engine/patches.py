@@ -71,18 +71,29 @@ def failing_forward(
 
 
 @contextmanager
-def failing_backward(
-    model: StackModel, block: int, cell: Cell, error: BaseException
-) -> Iterator[None]:
-    """Make B of one cell raise `error`, on the stage with the block."""
+def before_each_back(model: StackModel, block: int, act: Callable[[Cell], None]) -> Iterator[None]:
+    """Call `act` with the cell before each B of the blocks around one, in the worker's thread."""
     target: Block = model.gru.gru_blocks[block]
     backward = BlockSection.backward
 
     def patched(self: BlockSection, parcel: Parcel) -> list[Parcel]:
-        layers = [block.first_layer for block in self.states.blocks]
-        if parcel.cell == cell and target.first_layer in layers:
-            raise error
+        if target.first_layer in [block.first_layer for block in self.states.blocks]:
+            act(parcel.cell)
         return backward(self, parcel)
 
     with patch.object(BlockSection, "backward", patched):
+        yield
+
+
+@contextmanager
+def failing_backward(
+    model: StackModel, block: int, cell: Cell, error: BaseException
+) -> Iterator[None]:
+    """Make B of one cell raise `error`."""
+
+    def fail(current: Cell) -> None:
+        if current == cell:
+            raise error
+
+    with before_each_back(model, block, fail):
         yield

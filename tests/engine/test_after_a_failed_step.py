@@ -24,7 +24,7 @@ from gru_parallel.stage.lane import CPULane
 from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
 from tests.dropin.twins import assert_same, gradients, make_twins, make_x, weighted_sum
-from tests.engine.patches import before_each_cell, before_each_direction
+from tests.engine.patches import before_each_back, before_each_cell, before_each_direction
 from tests.eventually import eventually
 
 # A hang is the failure that most of these tests look for.
@@ -91,11 +91,11 @@ def fail_forward(engine: ThreadEngine) -> AbstractContextManager[None]:
 
 
 def fail_backward(engine: ThreadEngine) -> AbstractContextManager[None]:
-    def act(cell: Cell, x: Tensor) -> None:
-        if cell == (0, 1) and x.requires_grad:
-            x.register_hook(fail)
+    def act(cell: Cell) -> None:
+        if cell == (0, 1):
+            fail()
 
-    return before_each_cell(engine.model, 2, act)
+    return before_each_back(engine.model, 2, act)
 
 
 def fail_direction(direction: int) -> AbstractContextManager[None]:

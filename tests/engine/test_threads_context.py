@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import StackModel, Windows
+from gru_parallel.model.core.run import AUTO_CORES
 from gru_parallel.schedule import Cell
 from tests.builders import (
     MSE,
@@ -51,7 +53,7 @@ def make_engine(n_micro_batches: int = 2, n_chunks: int = 3) -> ThreadEngine:
 
 def test_training_records_and_prediction_does_not_whatever_the_caller_does() -> None:
     x, y = make_batch(dtype=torch.float32)
-    with make_engine() as engine:
+    with patch.dict(AUTO_CORES, clear=True), make_engine() as engine:
         with states_seen(engine.model) as seen:
             engine.train_step(Windows(x, y))
         assert seen == {(False, True, False)}
@@ -75,7 +77,7 @@ def test_inference_mode_is_taken_over() -> None:
 def test_autocast_is_taken_over_for_the_step_and_no_longer() -> None:
     x, y = make_batch(dtype=torch.float32)
     types: set[torch.dtype] = set()
-    with make_engine() as engine:
+    with patch.dict(AUTO_CORES, clear=True), make_engine() as engine:
         with (
             torch.autocast(**BFLOAT16),
             states_seen(engine.model) as seen,
