@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from gru_parallel.choices import AUTO_CORES
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import StackModel, Windows
-from gru_parallel.model.core.run import AUTO_CORES
 from gru_parallel.schedule import Cell
 from tests.builders import (
     MSE,
