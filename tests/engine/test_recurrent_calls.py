@@ -123,7 +123,7 @@ INPUTS: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
 @every_nth(
     2,
     name=INPUTS,
-    cut=["in one piece", "in the caller's thread", "two devices, zero bubble"],
+    cut=["in one piece", "in the caller's thread", "two devices"],
     bidirectional=[False, True],
     gives_h_0=[False, True],
 )
@@ -150,7 +150,7 @@ def test_the_drop_in_calls_as_cudnn_wants_it(
 
 
 @pytest.mark.parametrize("gives_h_0", [False, True], ids=["zeros", "given"])
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", [*CUTS][:3])
 @pytest.mark.parametrize("n_rows", [0, 4])
 def test_under_autocast_every_call_of_the_drop_in_is_in_its_type(
     n_rows: int, cut: str, gives_h_0: bool, calls: list[Call]

@@ -30,7 +30,7 @@ from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.ranks import Launch, Ranks, join
 from gru_parallel.schedule import Cell
 from tests.builders import MSE, build_model, make_batch, make_plan
-from tests.engine.patches import before_each_cell, failing_backward, failing_forward
+from tests.engine.patches import failing_backward, failing_forward
 from tests.engine.twists import ACROSS_STAGES, Seen, twisted
 from tests.engine.twists import train as train_twisted
 from tests.processes.process_cases import (
@@ -163,15 +163,14 @@ def gradients_overlap(ranks: Ranks) -> list[bool]:
 
     n_micro_batches = OVERLAPPING.plan.grid.n_micro_batches
 
-    def hold_up(cell: Cell, x: Tensor) -> None:
-        # Micro-batches are numbered over all replicas.
-        if cell == ((ranks.rank + 1) * n_micro_batches - 1, 0):
-            x.register_hook(lambda _: seen.append(started.wait(OVERLAP_WITHIN_S)))
+    def hold_up(cell: Cell) -> None:
+        if cell == (n_micro_batches - 1, 0):
+            seen.append(started.wait(OVERLAP_WITHIN_S))
 
     engine, rows = make_engine(OVERLAPPING, ranks)
     with (
         engine,
-        before_each_cell(engine.model, 0, hold_up),
+        before_each_back(engine.model, 0, hold_up),
         patch.object(dist, "all_to_all_single", noted),
     ):
         engine.train_step(Windows(**OVERLAPPING.batch(0, rows)))

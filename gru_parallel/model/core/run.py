@@ -176,6 +176,8 @@ def _run_layers(
         n_layers: number of layers.
         run: takes x, h_0 and the weights of one layer.
     """
+    # An nn.GRU changes its list of weights in place.
+    weights = tuple(weights)
     if n_layers == 1:
         return run(x, h_0, weights)
     of_a_layer = len(weights) // n_layers
