@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from functools import cache
 
 POLICIES = ("zeros", "given", "learned", "carry", "previous")
 """Where the state comes from that enters a block: model.h_0."""
@@ -21,7 +20,6 @@ AUTO = "auto"
 """Leaves a choice to the planner: placement.device_map, schedule.n_chunks, model.core."""
 
 
-@cache
 def core_on(device: str, core: str) -> str:
     """Return the core that one of `CORES` stands for on a device, like "cpu:1" or "cuda"."""
     if core != AUTO:
