@@ -33,4 +33,6 @@ def model_spec(config: Config, n_channels: int, n_targets: int) -> ModelSpec:
         n_channels if has_encoder else None,
         n_targets if every_step else config.data.horizon * n_targets,
         every_step,
+        model.core,
+        model.dropout > 0.0,
     )

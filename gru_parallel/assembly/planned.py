@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gru_parallel.assembly.model_spec import model_spec
-from gru_parallel.choices import AUTO
+from gru_parallel.choices import AUTO, core_on
 from gru_parallel.config.schema import Config
 from gru_parallel.engine.devices import (
     default_devices,
@@ -14,7 +14,7 @@ from gru_parallel.engine.devices import (
     existing_devices_of_ranks,
 )
 from gru_parallel.errors import UsageError
-from gru_parallel.placement import Cluster, Grid, Plan, block_costs
+from gru_parallel.placement import Cluster, Grid, ModelSpec, Plan, block_costs
 from gru_parallel.placement.cost import input_bytes, mask_bytes
 from gru_parallel.placement.device_map import has_numbers
 from gru_parallel.planning import (
@@ -81,11 +81,25 @@ def build_plan(
         n_chunks = default_chunks(plan, data.input_length)
         plan = replace(plan, grid=replace(grid, n_chunks=n_chunks))
     check_reverse_devices(plan, [block.bidirectional for block in spec.blocks])
-    check_weights_can_wait(plan, [config.model.core] * plan.n_blocks)
-    if not _replays(config, plan):
-        return Planned(plan, costs, Cluster.of(devices))
-    masks = mask_bytes(spec, *sizes) if config.model.dropout > 0 else ()
-    return Planned(plan, costs, Cluster.of(devices), input_bytes(spec, *sizes), masks)
+    check_weights_can_wait(plan, [spec.core] * plan.n_blocks)
+    return _planned(config, spec, sizes, plan, Cluster.of(devices))
+
+
+def _planned(
+    config: Config, spec: ModelSpec, sizes: tuple[int, int], plan: Plan, cluster: Cluster
+) -> Planned:
+    """Put the costs of a model to a plan of it."""
+    of_blocks = [stage.device for stage in plan.stages for _ in stage.blocks]
+    costs = block_costs(spec, *sizes, of_blocks)
+    cores = [core_on(device, spec.core) for device in of_blocks]
+    masks = mask_bytes(spec, *sizes) if spec.has_dropout else ()
+    if _replays(config, plan):
+        return Planned(plan, costs, cluster, input_bytes(spec, *sizes), masks, cores)
+    if masks:
+        kept = (cost.activation_bytes + mask for cost, mask in zip(costs, masks, strict=True))
+        pairs = zip(costs, kept, strict=True)
+        costs = tuple(replace(cost, activation_bytes=n_bytes) for cost, n_bytes in pairs)
+    return Planned(plan, costs, cluster, cores=cores)
 
 
 def _replays(config: Config, plan: Plan) -> bool:

@@ -3,16 +3,24 @@
 It only counts: how long a layer takes depends on its device, which cluster.py knows.
 """
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import reduce
 from operator import add
 
+from gru_parallel.choices import core_on
 from gru_parallel.placement.model_spec import ModelSpec
 
 # Training keeps a gradient and Adam's two moments beside each weight.
 COPIES_OF_A_PARAMETER = 4
 BYTES_PER_NUMBER = 4
 N_GATES = 3
+
+KEPT_NUMBERS = {"native": 7, "fused": 5, "lean": 1}
+"""By core, what F keeps for each step and unit beside the input: fused outputs and gates."""
+
+WAITING_NUMBERS = {"native": 0, "fused": 1, "lean": 5}
+"""What is there more between B and W: states before each step, and the gradients of gates."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,10 @@ class LayerCost:
             possibly on a second device; backward has the same share.
         is_barrier: whether the layer needs the whole window before it can begin, forward or
             backward.
+        input_bytes: the input of the layer; of several, that of the first.
+        start_bytes: what F keeps of the state that enters each chunk, beside `activation_bytes`.
+        waiting_bytes: what B leaves for W beside `activation_bytes`, until that has run.
+        shares_input: whether what the layer before keeps has its input, in one piece on one stage.
     """
 
     forward_flops: float
@@ -36,11 +48,22 @@ class LayerCost:
     activation_bytes: int
     reverse_forward_flops: float = 0.0
     is_barrier: bool = False
+    input_bytes: int = 0
+    start_bytes: int = 0
+    waiting_bytes: int = 0
+    shares_input: bool = False
 
     def __add__(self, after: "LayerCost") -> "LayerCost":
-        """Add the cost of the layers that follow."""
+        """Add the cost of the layers that follow, on the same stage."""
         sums = LayerCost(*map(add, astuple(self), astuple(after)))
-        return replace(sums, is_barrier=self.is_barrier or after.is_barrier)
+        shared_bytes = after.input_bytes if after.shares_input else 0
+        return replace(
+            sums,
+            activation_bytes=sums.activation_bytes - shared_bytes,
+            is_barrier=self.is_barrier or after.is_barrier,
+            input_bytes=self.input_bytes,
+            shares_input=self.shares_input,
+        )
 
     @property
     def total_flops(self) -> float:
@@ -61,32 +84,45 @@ def gru_layer_cost(
     *,
     bidirectional: bool = False,
     is_barrier: bool = False,
+    core: str = "native",
+    shares_input: bool = False,
 ) -> LayerCost:
-    """Estimate the cost of one layer of `nn.GRU`, in float32, for a whole batch and window.
+    """Estimate the cost of one layer of GRU, in float32, for a whole batch and window.
 
     Only the two matrix products of the gates count as work: with x of shape (time, batch,
     input_size), they multiply by weights of shapes (3 * hidden_size, input_size) and
     (3 * hidden_size, hidden_size). In backward, each becomes two products of that size, one for
-    the inputs and one for the weights.
+    the inputs and one for the weights; the lean core does those of forward once more.
 
-    Kept for backward are, for each step and sample, the layer's input and seven times hidden_size
-    of gates, states and intermediate results. That is what `nn.GRU` saves on the CPU: 8 *
-    hidden_size where input_size equals hidden_size. A bidirectional layer counts as two layers,
-    each with its own order of the input, and is always a barrier in time.
+    Kept for backward are, for each step and sample, the layer's input and by core: with `native`
+    seven times hidden_size of gates, states and intermediate results, which is what `nn.GRU` saves
+    on the CPU; with `lean` the outputs; with `fused` four times hidden_size of gates, too. Those
+    two keep the state that enters each chunk besides, and between B and W what `waiting_bytes`
+    says; the gradients of the gates then lie in the place of the gates of `fused`. A bidirectional
+    layer counts as two layers, each with its own order of the input, and is always a barrier in
+    time.
     """
     n_directions = 2 if bidirectional else 1
     n_rows = n_steps * batch_size
     n_weights = N_GATES * hidden_size * (input_size + hidden_size)
     n_biases = 2 * N_GATES * hidden_size
     one_way_flops = 2.0 * n_weights * n_rows
-    n_kept = n_rows * (input_size + 7 * hidden_size)
+    n_kept = n_rows * (input_size + KEPT_NUMBERS[core] * hidden_size)
+    n_waiting = n_rows * WAITING_NUMBERS[core] * hidden_size
+    n_states = 0 if core == "native" else n_directions * batch_size * hidden_size
+    # Whole sequences have one start.
+    n_once, n_by_chunk = (n_states, 0) if bidirectional else (0, n_states)
     return LayerCost(
         forward_flops=n_directions * one_way_flops,
-        backward_flops=2 * n_directions * one_way_flops,
+        backward_flops=(3 if core == "lean" else 2) * n_directions * one_way_flops,
         n_parameters=n_directions * (n_weights + n_biases),
-        activation_bytes=n_directions * n_kept * BYTES_PER_NUMBER,
+        activation_bytes=(n_directions * n_kept + n_once) * BYTES_PER_NUMBER,
         reverse_forward_flops=one_way_flops if bidirectional else 0.0,
         is_barrier=bidirectional or is_barrier,
+        input_bytes=n_rows * input_size * BYTES_PER_NUMBER,
+        start_bytes=n_by_chunk * BYTES_PER_NUMBER,
+        waiting_bytes=n_directions * n_waiting * BYTES_PER_NUMBER,
+        shares_input=shares_input,
     )
 
 
@@ -103,6 +139,7 @@ def linear_cost(in_features: int, out_features: int, n_rows: int) -> LayerCost:
         backward_flops=2 * forward_flops,
         n_parameters=n_weights + out_features,
         activation_bytes=n_rows * in_features * BYTES_PER_NUMBER,
+        input_bytes=n_rows * in_features * BYTES_PER_NUMBER,
     )
 
 
@@ -123,31 +160,46 @@ def mask_bytes(model: ModelSpec, n_steps: int, batch_size: int) -> tuple[int, ..
     )
 
 
-def block_costs(model: ModelSpec, n_steps: int, batch_size: int) -> tuple[LayerCost, ...]:
+def block_costs(
+    model: ModelSpec, n_steps: int, batch_size: int, devices: Sequence[str] = ()
+) -> tuple[LayerCost, ...]:
     """Estimate the cost of each block, the encoder's with the first and the head's with the last.
 
     It is that of a batch of windows of `n_steps`.
+
+    Args:
+        model: what is run.
+        n_steps: time steps of a window.
+        batch_size: its windows.
+        devices: of each block, which say what the core `auto` stands for; () counts `native`.
     """
     n_rows = n_steps * batch_size
-    costs = [
-        [
-            gru_layer_cost(
-                block.input_size if layer == block.layers.start else block.output_size,
-                block.hidden_size,
-                n_steps,
-                batch_size,
-                bidirectional=block.bidirectional,
-                is_barrier=block.h_0 == "previous",
+    costs: list[list[LayerCost]] = []
+    # Whether the layer before keeps its outputs, and nothing is done to them.
+    shares = False
+    for index, block in enumerate(model.blocks):
+        core = core_on(devices[index] if devices else "", model.core)
+        costs.append([])
+        for layer in block.layers:
+            costs[-1].append(
+                gru_layer_cost(
+                    block.input_size if layer == block.layers.start else block.output_size,
+                    block.hidden_size,
+                    n_steps,
+                    batch_size,
+                    bidirectional=block.bidirectional,
+                    is_barrier=block.h_0 == "previous",
+                    core=core,
+                    shares_input=shares and core != "native" and not block.bidirectional,
+                )
             )
-            for layer in block.layers
-        ]
-        for block in model.blocks
-    ]
+            shares = core != "native" and not block.bidirectional and not model.has_dropout
     if model.n_channels is not None:
         costs[0].insert(0, linear_cost(model.n_channels, model.blocks[0].input_size, n_rows))
     if model.n_outputs is not None:
-        width = model.blocks[-1].output_size
-        costs[-1].append(
-            linear_cost(width, model.n_outputs, n_rows if model.every_step else batch_size)
-        )
+        n_read = n_rows if model.every_step else batch_size
+        head = linear_cost(model.blocks[-1].output_size, model.n_outputs, n_read)
+        # The last layer has no dropout.
+        shares = core != "native" and not block.bidirectional
+        costs[-1].append(replace(head, shares_input=shares))
     return tuple(reduce(add, block) for block in costs)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
 
+from gru_parallel.choices import AUTO
 from gru_parallel.errors import UsageError
 
 T = TypeVar("T", str, bool)
@@ -49,12 +50,16 @@ class ModelSpec:
             stack; None for no encoder.
         n_outputs: numbers that the head predicts, at each step or once; None for no head.
         every_step: whether the head predicts at every step of the window, or at its end alone.
+        core: how a layer computes a chunk, one of `CORES`.
+        has_dropout: whether outputs between layers are dropped.
     """
 
     blocks: tuple[BlockSpec, ...]
     n_channels: int | None = None
     n_outputs: int | None = None
     every_step: bool = False
+    core: str = AUTO
+    has_dropout: bool = False
 
 
 def cut_stack(

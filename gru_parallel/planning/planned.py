@@ -11,7 +11,9 @@ from operator import add
 from gru_parallel.placement.cluster import Cluster
 from gru_parallel.placement.cost import COPIES_OF_A_PARAMETER, LayerCost
 from gru_parallel.placement.plan import Plan, StagePlan
+from gru_parallel.planning.activations import all_activation_bytes
 from gru_parallel.planning.predict import predict
+from gru_parallel.schedule.action import Op
 from gru_parallel.schedule.timeline import Timeline
 
 
@@ -28,6 +30,7 @@ class Planned:
         kept_inputs: for each block, the bytes of its inputs over the whole batch, if steps are
             recorded and replayed; None if they are not.
         kept_masks: for each block, the bytes of its masks of dropout, likewise; () for none.
+        cores: of each block, how its layers compute a chunk; () if that is not known.
 
     Raises:
         ValueError: there is not one cost for each block.
@@ -40,6 +43,7 @@ class Planned:
     cluster: Cluster
     kept_inputs: Sequence[int] | None = None
     kept_masks: Sequence[int] = ()
+    cores: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if len(self.block_costs) != self.plan.n_blocks:
@@ -78,17 +82,21 @@ class Planned:
     def stage_memory_bytes(self) -> tuple[int, ...]:
         """The memory that each stage needs in a training step.
 
-        Weights, gradients, both Adam moments, and the activations of as many cells as the schedule
-        keeps at once; where steps are replayed, what `replay_bytes` says besides.
+        Weights, gradients, both Adam moments, and `stage_activation_bytes`; where steps are
+        replayed, what `replay_bytes` says besides.
         """
-        n_cells = self.plan.grid.n_micro_batches * self.plan.grid.n_chunks
+        weights = [cost.weight_bytes for cost in self.stage_costs]
+        parts = zip(weights, self.stage_activation_bytes, self.replay_bytes, strict=True)
+        return tuple(map(sum, parts))
+
+    @property
+    def stage_activation_bytes(self) -> tuple[int, ...]:
+        """What each stage keeps for B and W, of as many cells as the schedule keeps at once."""
+        grid, peak = self.plan.grid, self.timeline.peak_activations
+        separates = any(event.action.op is Op.W for event in self.timeline.events)
         return tuple(
-            cost.weight_bytes
-            + cost.activation_bytes * self.timeline.peak_activations(stage) // n_cells
-            + extra
-            for stage, (cost, extra) in enumerate(
-                zip(self.stage_costs, self.replay_bytes, strict=True)
-            )
+            all_activation_bytes(costs, grid, peak(stage), peak(stage, Op.B) if separates else 0)
+            for stage, costs in enumerate(self._costs_by_stage)
         )
 
     @property

@@ -19,7 +19,7 @@ def predict(
 
     Every cell is assumed to cost the same share of its stage's time: ragged cells, thinner matrix
     products and transfers are left out, so this is the best that the plan can do. Where the
-    schedule separates B and W, each is half of backward.
+    schedule separates B and W, W takes as long as F: it has one of the products that F has.
 
     Args:
         plan: stages, schedule, and the number of micro-batches and chunks.
@@ -45,12 +45,13 @@ def predict(
     def cost_ms(action: Action) -> float:
         way = 0 if action.op is Op.F else 1
         share = held.get(action.stage, (0.0, 0.0))[way]
-        micro_batch_ms = stage_times_ms[action.stage][way] / plan.grid.n_micro_batches
+        forward_ms, backward_ms = stage_times_ms[action.stage]
+        w_ms = forward_ms if schedule.separates_weights else 0.0
+        all_ms = {Op.F: forward_ms, Op.B: backward_ms - w_ms, Op.W: w_ms}[action.op]
+        micro_batch_ms = all_ms / plan.grid.n_micro_batches
         last = plan.grid.n_chunks - 1 if action.op is Op.F else 0
         at_once = share if action.chunk == last else 0.0
-        cell_ms = micro_batch_ms * ((1 - share) / plan.grid.n_chunks + at_once)
-        is_half = schedule.separates_weights and action.op is not Op.F
-        return cell_ms / 2 if is_half else cell_ms
+        return micro_batch_ms * ((1 - share) / plan.grid.n_chunks + at_once)
 
     schedule = build_schedule(
         plan.grid.schedule,

@@ -58,6 +58,7 @@ def _caption(planned: Planned) -> list[Text]:
     lines = [
         f"schedule: {grid.schedule}, {counted(grid.n_micro_batches, 'micro-batch', 'es')} x "
         f"{counted(grid.n_chunks, 'chunk')}",
+        *_cores(planned),
         f"predicted: step {format_ms(timeline.step_ms)}, bubble {format_percent(timeline.bubble)}",
     ]
     if grid.truncate is not None:
@@ -68,6 +69,15 @@ def _caption(planned: Planned) -> list[Text]:
         lines.append(f"idle, without a stage: {', '.join(planned.idle_devices)}")
     # Text, because rich would take what is in brackets or between colons for its markup.
     return [Text(line) for line in lines]
+
+
+def _cores(planned: Planned) -> list[str]:
+    """Tell how layers compute a chunk; by kind of device where that differs."""
+    kinds = (stage.device.partition(":")[0] for stage in planned.plan.stages for _ in stage.blocks)
+    found = dict(zip(kinds, planned.cores, strict=False))
+    if len(set(found.values())) > 1:
+        return [f"core: {', '.join(f'{core} on {kind}' for kind, core in found.items())}"]
+    return [f"core: {core}" for core in planned.cores[:1]]
 
 
 def _barriers(planned: Planned) -> list[str]:

@@ -58,27 +58,29 @@ class Timeline:
         events = (event for event in self.events if event.action.stage == stage)
         return tuple(sorted(events, key=lambda event: event.start_ms))
 
-    def peak_activations(self, stage: int) -> int:
+    def peak_activations(self, stage: int, since: Op = Op.F) -> int:
         """The largest number of cells whose activations a stage keeps at once.
 
         A cell is kept from the start of its F to the end of its B, or of its W where there is one:
         W needs inputs and outputs of the cell's layers, and the gates' gradients that B leaves in
         place of the gates. A cell without B, as in evaluation, is not kept at all.
+
+        Args:
+            stage: index of the stage.
+            since: F, or B where this runs F again and so keeps nothing from before.
         """
         events = self.stage_events(stage)
-        return _most_alive([event.action for event in events if event.action.op.is_compute])
+        return _most_alive([event.action for event in events if event.action.op.is_compute], since)
 
 
-def _most_alive(computed: list[Action]) -> int:
+def _most_alive(computed: list[Action], since: Op) -> int:
     """Walk the actions of one stage, which never overlap, and count the cells that are kept."""
     last: dict[Cell, Op] = {action.cell: action.op for action in computed}
     alive = most = 0
     for action in computed:
         if last[action.cell] is Op.F:
             continue
-        if action.op is Op.F:
-            alive += 1
-        elif action.op is last[action.cell]:
-            alive -= 1
+        alive += action.op is since
         most = max(most, alive)
+        alive -= action.op is last[action.cell]
     return most

@@ -56,6 +56,40 @@ def test_a_plan_shows_the_settings_it_was_made_with(plan_command: RunCommand) ->
 
 
 @pytest.mark.parametrize(
+    ("settings", "core"),
+    [
+        ([], "core: fused"),
+        (["model.core=lean"], "core: lean"),
+        (["placement.device_map={0-1: cuda:0, 2-3: cuda:1}"], "core: native"),
+        (["placement.device_map={0-1: cpu:0, 2-3: cuda:1}"], "core: fused on cpu, native on cuda"),
+    ],
+)
+def test_a_plan_shows_the_core(settings: list[str], core: str, plan_command: RunCommand) -> None:
+    ended = plan_command(*settings)
+
+    assert core in ended.out, ended.err
+
+
+def test_dropout_costs_memory_for_masks_and_for_what_is_dropped(plan_command: RunCommand) -> None:
+    memory = {
+        dropout: plan_command("model.core=lean", f"model.dropout={dropout}").out.split("all ")[1]
+        for dropout in (0.0, 0.5)
+    }
+
+    assert memory[0.0].split("predicted")[0] != memory[0.5].split("predicted")[0]
+
+
+def test_w_on_a_gpu_needs_a_core_that_leaves_it_work(plan_command: RunCommand) -> None:
+    settings = ["schedule=zero_bubble", "placement.device_map={0-1: cuda:0, 2-3: cuda:1}"]
+
+    refused, accepted = plan_command(*settings), plan_command(*settings, "model.core=lean")
+
+    assert refused.status == 2
+    assert "model.core=auto, native on cuda:0, cannot; use model.core=fused" in refused.err
+    assert accepted.status == 0, accepted.err
+
+
+@pytest.mark.parametrize(
     ("settings", "n_chunks"),
     [
         ([], "8 chunks"),

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
@@ -10,10 +11,12 @@ from torch import Tensor
 
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import Windows
+from gru_parallel.placement import Cluster, ModelSpec, block_costs, cut_stack
+from gru_parallel.planning import Planned
 from gru_parallel.schedule import SCHEDULES, Cell, build_schedule, simulate
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
-from tests.builders import HIDDEN, MSE, build_model, make_batch, make_plan
+from tests.builders import HIDDEN, MSE, N_CHANNELS, WIDTH, build_model, make_batch, make_plan
 
 # Two rows a micro-batch at least: a cell of one row may be a view of the batch, which is no cell's.
 BATCH_SIZE, N_STEPS = 16, 6
@@ -143,3 +146,26 @@ def test_1f1b_keeps_fewer_bytes_alive_than_gpipe_on_the_first_stage(
     assert bytes_alive["one_f_one_b"][1] < bytes_alive["gpipe"][1] / 4
     # All of a GRU's gates and outputs at least: 4 numbers a unit, step and row, of 8 bytes.
     assert bytes_alive["gpipe"][0] > 4 * BATCH_SIZE * N_STEPS * HIDDEN * 8
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bidirectional": [False, True, False]}, {"h_0": ["zeros", "previous", "zeros"]}],
+    ids=str,
+)
+@pytest.mark.parametrize("schedule", ["gpipe", "one_f_one_b"])
+@pytest.mark.parametrize("core", ["native", "fused", "lean"])
+def test_a_plan_counts_the_bytes_that_a_core_really_keeps(
+    ledgers: dict[int, Ledger], core: str, schedule: str, options: dict[str, Any]
+) -> None:
+    plan = make_plan([2, 1], schedule, 4, 3)
+    model = build_model(3, core=core, dtype=torch.float32, **options)
+    x, y = make_batch(BATCH_SIZE, N_STEPS, dtype=torch.float32)
+    with ThreadEngine(model, plan, MSE) as engine:
+        engine.train_step(Windows(x, y))
+
+    blocks = cut_stack(WIDTH, HIDDEN, 3, **options)
+    costs = block_costs(ModelSpec(blocks, N_CHANNELS, core=core), N_STEPS, BATCH_SIZE)
+    planned = Planned(plan, costs, Cluster.of(plan.all_devices))
+    # On the last stage head and loss keep a little more.
+    assert ledgers[0].peak_bytes == planned.stage_activation_bytes[0]

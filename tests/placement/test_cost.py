@@ -46,7 +46,23 @@ def test_a_gru_layer_costs_what_the_hand_computation_says() -> None:
         backward_flops=4 * 108 * 6,
         n_parameters=108 + 24,
         activation_bytes=6 * (5 + 7 * 4) * 4,
+        input_bytes=6 * 5 * 4,
     )
+
+
+@pytest.mark.parametrize(("core", "n_kept", "n_waiting"), [("fused", 5, 1), ("lean", 1, 5)])
+def test_cores_of_this_library_keep_less_and_lean_runs_forward_again(
+    core: str, n_kept: int, n_waiting: int
+) -> None:
+    native = gru_layer_cost(input_size=5, hidden_size=4, n_steps=3, batch_size=2)
+
+    cost = gru_layer_cost(5, 4, 3, 2, core=core)
+
+    assert cost.activation_bytes == 6 * (5 + n_kept * 4) * 4
+    assert cost.waiting_bytes == 6 * n_waiting * 4 * 4
+    assert (native.start_bytes, cost.start_bytes) == (0, 2 * 4 * 4)
+    n_products = {"fused": 2, "lean": 3}[core]
+    assert cost.backward_flops == n_products * cost.forward_flops == n_products * 2 * 108 * 6
 
 
 def test_a_gru_layer_of_equal_sizes_takes_36_flops_a_step_and_sample_and_squared_width() -> None:
@@ -79,6 +95,7 @@ def test_a_linear_layer_costs_what_the_hand_computation_says() -> None:
         backward_flops=4 * 4 * 3 * 10,
         n_parameters=4 * 3 + 3,
         activation_bytes=10 * 4 * 4,
+        input_bytes=10 * 4 * 4,
     )
 
 
@@ -124,6 +141,34 @@ def test_directions_and_hand_overs_of_states_make_barriers_and_wider_layers() ->
         gru_layer_cost(8, 4, 6, 2),
         gru_layer_cost(4, 4, 6, 2, is_barrier=True),
     )
+
+
+def test_an_input_that_is_an_output_is_kept_once_on_one_stage() -> None:
+    blocks = cut_stack(4, 4, 4, layers_per_block=2)
+    first, second = block_costs(ModelSpec(blocks, core="lean"), 3, 1)
+
+    # Inputs and two outputs, of 4 numbers each.
+    assert first.activation_bytes == second.activation_bytes == 3 * 3 * 4 * 4
+    assert (first + second).activation_bytes == 3 * 5 * 4 * 4
+    (dropped,) = block_costs(ModelSpec(blocks[:1], core="lean", has_dropout=True), 3, 1)
+    assert dropped.activation_bytes == 3 * 4 * 4 * 4
+
+
+def test_what_another_layer_keeps_is_no_input_that_is_shared() -> None:
+    blocks = cut_stack(4, 4, 3, bidirectional=[False, True, False])
+    lean = block_costs(ModelSpec(blocks, core="lean"), 3, 1)
+    one_way = block_costs(ModelSpec(cut_stack(4, 4, 2)), 3, 1, ["cuda:0", "cpu:0"])
+
+    assert [cost.shares_input for cost in lean] == [False, False, False]
+    assert [cost.shares_input for cost in one_way] == [False, False]
+
+
+def test_auto_is_what_the_device_of_a_block_makes_of_it() -> None:
+    blocks = cut_stack(4, 4, 2)
+    native, fused = block_costs(ModelSpec(blocks), 3, 1, ["cuda:0", "cpu:0"])
+
+    assert native.activation_bytes == 3 * 8 * 4 * 4
+    assert fused.activation_bytes == 3 * 6 * 4 * 4
 
 
 @pytest.mark.parametrize(("every_step", "head_rows"), [(False, 2), (True, 12)])

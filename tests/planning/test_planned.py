@@ -90,6 +90,20 @@ def test_a_stage_needs_memory_for_the_cells_that_its_schedule_keeps(
     assert found.stage_memory_bytes == tuple(16 + 50 * n_cells for n_cells in kept_cells_of_16)
 
 
+def test_what_waits_for_w_is_counted_where_w_waits() -> None:
+    lean = gru_layer_cost(4, 4, 8, 2, core="lean")
+    sizes = {"n_micro_batches": 1, "n_chunks": 4}
+
+    def kept(schedule: str) -> tuple[int, ...]:
+        found = planned(["cpu:0", "cpu:1"], [lean] * 2, schedule=schedule, **sizes)
+        return found.stage_activation_bytes
+
+    # Four cells, each with the state that enters it; W comes after B of all.
+    all_cells = lean.activation_bytes + 4 * lean.start_bytes
+    assert kept("gpipe") == (all_cells, all_cells)
+    assert kept("zero_bubble") == (all_cells + lean.waiting_bytes,) * 2
+
+
 def test_a_bidirectional_layer_is_two_layers_and_a_barrier() -> None:
     one, both = layer(), layer(both_ways=True)
 

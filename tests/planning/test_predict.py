@@ -17,7 +17,7 @@ def test_the_time_of_a_stage_is_split_evenly_over_its_cells() -> None:
     assert (timeline.busy_ms(0), timeline.busy_ms(1)) == (24.0, 16.0)
 
 
-def test_where_the_weights_gradient_is_separate_it_takes_half_of_backward() -> None:
+def test_where_the_weights_gradient_is_separate_it_takes_as_long_as_forward() -> None:
     timeline = predict(plan("zero_bubble", 2, 1, 4), [(8.0, 16.0), (4.0, 16.0)])
     durations = {(e.action.stage, e.action.op.value): e.duration_ms for e in timeline.events}
     assert durations == {
@@ -25,8 +25,8 @@ def test_where_the_weights_gradient_is_separate_it_takes_half_of_backward() -> N
         (0, "B"): 2.0,
         (0, "W"): 2.0,
         (1, "F"): 1.0,
-        (1, "B"): 2.0,
-        (1, "W"): 2.0,
+        (1, "B"): 3.0,
+        (1, "W"): 1.0,
     }
 
 

@@ -57,6 +57,18 @@ def test_the_caption_has_the_grid_and_the_predicted_step_and_bubble(show: Show) 
     assert "predicted: step 33.8 ms, bubble 11.1 %" in text
 
 
+def test_the_caption_has_the_core_by_kind_of_device_where_kinds_differ(show: Show) -> None:
+    cut = plan(1, 1, devices=("cpu:0", "cuda:0"))
+    cluster = Cluster.of(cut.all_devices)
+
+    def text(*cores: str) -> str:
+        return show(plan_table(Planned(cut, [BLOCK] * 2, cluster, cores=cores)))
+
+    assert "core: lean " in text("lean", "lean")
+    assert "core: fused on cpu, native on cuda" in text("fused", "native")
+    assert "core" not in text()
+
+
 def test_a_plan_that_uses_all_devices_once_needs_no_further_words(show: Show) -> None:
     text = show(table_of(plan(1, 1), [BLOCK] * 2, 2))
 
