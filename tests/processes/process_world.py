@@ -30,7 +30,7 @@ from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.ranks import Launch, Ranks, join
 from gru_parallel.schedule import Cell
 from tests.builders import MSE, build_model, make_batch, make_plan
-from tests.engine.patches import failing_backward, failing_forward
+from tests.engine.patches import before_each_back, failing_backward, failing_forward
 from tests.engine.twists import ACROSS_STAGES, Seen, twisted
 from tests.engine.twists import train as train_twisted
 from tests.processes.process_cases import (
