@@ -166,17 +166,21 @@ class Factors:
         rows, width = self.whole.flatten(0, 1), self.hidden_size
         return rows[:, : 3 * width], rows[:, : 2 * width], rows[:, 3 * width :]
 
-    def compute(self, steps: slice, gates: Gates, before: Tensor) -> None:
+    def compute(
+        self, steps: slice, r: Tensor, z: Tensor, s: Tensor, n: Tensor, before: Tensor
+    ) -> None:
         """Compute those of some steps.
 
         Args:
             steps: which.
-            gates: of these steps.
+            r: reset gates of these steps, shape (time, batch, hidden_size).
+            z: update gates, of the same shape.
+            s: the state's share of n, of the same shape.
+            n: new gates, of the same shape.
             before: the state before each of these steps, shape (time, batch, hidden_size).
         """
-        r, z, s, n = gates.split()
         of_r, of_z, of_s, of_n = self.whole[steps].chunk(4, dim=-1)
-        scratch = torch.neg(z).add_(1)
+        scratch = torch.rsub(z, 1)
         _tanh_backward(scratch, n, grad_input=of_n)
         torch.sub(before, n, out=scratch)
         _sigmoid_backward(scratch, z, grad_input=of_z)

@@ -81,7 +81,7 @@ class Core(Protocol):
         Args:
             saved: by F.
             steps: which.
-            x: inputs of these steps, shape (time, batch, input_size).
+            x: inputs of all steps, shape (time, batch, input_size).
             before: the state before each of these steps, shape (time, batch, hidden_size).
             weights: of the layer.
         """
@@ -116,9 +116,9 @@ class Lean:
         self, saved: Sequence[Tensor], steps: slice, x: Tensor, before: Tensor, weights: Weights
     ) -> Gates:
         """Work the gates out again; see `Core`."""
-        del saved, steps
-        room = Gates.room(x, len(x), before.shape[-1])
-        gates_again(x, before, weights, room)
+        del saved
+        room = Gates.room(x, len(before), before.shape[-1])
+        gates_again(x[steps], before, weights, room)
         return room
 
 
@@ -185,9 +185,10 @@ def backward(
     before = torch.cat([h_0.unsqueeze(0), y[:-1]])
     factors = Factors(x, n_steps, batch_size, hidden_size)
     for steps in reversed(pieces(n_steps, batch_size, hidden_size)):
-        gates = core.gates(saved, steps, x[steps], before[steps], weights)
-        factors.compute(steps, gates, before[steps])
-        z = gates.split()[1]
+        before_here = before[steps]
+        gates = core.gates(saved, steps, x, before_here, weights)
+        r, z, s, n = gates.split()
+        factors.compute(steps, r, z, s, n, before_here)
         dh = run_back(factors, steps, z, dy, dh, weights.hh, wants_dh_0=wants_dh_0)
     dx = _gradient_of_inputs(factors, weights.ih).view(x.shape) if wants_dx else None
     return Back(dx, dh if wants_dh_0 else None, Pending(x, before, factors))
