@@ -24,9 +24,8 @@ class BidirectionalBlock(Block):
 
     n_directions = 2
 
-    @property
-    def part_sizes(self) -> tuple[int, ...]:
-        """For each of `parts`, its number of layers: each part is one direction of one layer."""
+    def _cut_into_parts(self) -> tuple[int, ...]:
+        """Return for each of `parts` its number of layers: it is one direction of one layer."""
         return (1,) * self.n_states
 
     @property

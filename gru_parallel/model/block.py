@@ -41,6 +41,7 @@ class Block(nn.Module, ABC):
     Attributes:
         n_directions: 1, or 2 if layers run in both directions of time.
         parts: the `nn.GRU`s that hold the weights, in the order of the layers.
+        part_sizes: for each of `parts`, its number of layers.
     """
 
     n_directions: ClassVar[int]
@@ -75,6 +76,8 @@ class Block(nn.Module, ABC):
         self.dropout = dropout
         self.h_0 = h_0
         self.core = core
+        # Not asked for later: an option that is changed then does not change the modules.
+        self.part_sizes = self._cut_into_parts()
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         self.parts = nn.ModuleList(
             nn.GRU(
@@ -160,10 +163,9 @@ class Block(nn.Module, ABC):
         some = part if isinstance(part, nn.GRU) else self.gru_parts[0]
         return cast("Tensor", some._flat_weights[0])
 
-    @property
     @abstractmethod
-    def part_sizes(self) -> tuple[int, ...]:
-        """For each of `parts`, its number of layers."""
+    def _cut_into_parts(self) -> tuple[int, ...]:
+        """Return for each of `parts` its number of layers."""
 
     @property
     @abstractmethod
@@ -246,9 +248,8 @@ class GRUBlock(Block):
 
     n_directions = 1
 
-    @property
-    def part_sizes(self) -> tuple[int, ...]:
-        """For each of `parts`, its number of layers.
+    def _cut_into_parts(self) -> tuple[int, ...]:
+        """Return for each of `parts` its number of layers.
 
         Without dropout the layers go into one call, in which cuDNN overlaps them; with dropout the
         masks between them are this library's, so each layer is one call. So it is with a core of
