@@ -16,6 +16,9 @@ HEAD_TASKS = {"window": "window", "every_step": "every_step"}
 """From the name of each head, model.head, to what it predicts: `WindowShape.task`."""
 
 
+RECOMPUTE = ("none", "cell")
+"""What B runs again of F, schedule.recompute: nothing, or all of its cell."""
+
 AUTO = "auto"
 """Leaves a choice to the planner: placement.device_map, schedule.n_chunks, model.core."""
 

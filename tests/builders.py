@@ -67,6 +67,7 @@ def make_plan(
     layers_per_block: int = 1,
     devices: Sequence[str] | None = None,
     truncate: int | None = None,
+    recompute: str = "none",
 ) -> Plan:
     """Make a plan with so many blocks on each stage, on logical CPU devices by default.
 
@@ -80,7 +81,7 @@ def make_plan(
         first_block += n_blocks
     if num_layers is None:
         num_layers = first_block * layers_per_block
-    grid = Grid(layers_per_block, schedule, n_micro_batches, n_chunks, truncate)
+    grid = Grid(layers_per_block, schedule, n_micro_batches, n_chunks, truncate, recompute)
     return Plan(num_layers, grid, tuple(stages))
 
 

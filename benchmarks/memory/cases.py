@@ -1,4 +1,4 @@
-"""What takes a training step: how gradients are cut, and how long the sequences are. Pure."""
+"""What takes a training step: what is kept for backward, and how long the sequences are. Pure."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ class Kind(StrEnum):
     PIPELINE = "pipeline"
     LEAN = "pipeline, lean"
     TRUNCATED = "pipeline, truncate=1"
+    RECOMPUTED = "pipeline, recompute=cell"
+    ONE_STAGE = "one stage, recompute=cell"
+
+
+RECOMPUTING = (Kind.RECOMPUTED, Kind.ONE_STAGE)
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,13 @@ class Case:
 
     @property
     def plan(self) -> Plan:
-        """The plan of a pipeline: two stages of two layers each."""
+        """The plan of a pipeline: two stages of two layers each, or one."""
         truncate = 1 if self.kind is Kind.TRUNCATED else None
-        return Plan(
-            NUM_LAYERS,
-            Grid(1, SCHEDULE, 1, self.n_chunks, truncate),
-            (StagePlan("cpu:0", 0, 2), StagePlan("cpu:1", 2, 2)),
-        )
+        recompute = "cell" if self.kind in RECOMPUTING else "none"
+        grid = Grid(1, SCHEDULE, 1, self.n_chunks, truncate, recompute)
+        if self.kind is Kind.ONE_STAGE:
+            return Plan(NUM_LAYERS, grid, (StagePlan("cpu:0", 0, NUM_LAYERS),))
+        return Plan(NUM_LAYERS, grid, (StagePlan("cpu:0", 0, 2), StagePlan("cpu:1", 2, 2)))
 
 
 ALL_CASES = (
@@ -65,9 +70,13 @@ ALL_CASES = (
     *(Case(Kind.PIPELINE, n_steps) for n_steps in (1_000, 10_000)),
     *(Case(Kind.LEAN, n_steps) for n_steps in (1_000, 10_000)),
     *(Case(Kind.TRUNCATED, n_steps) for n_steps in (1_000, 10_000, 100_000)),
+    *(Case(Kind.RECOMPUTED, n_steps) for n_steps in (1_000, 10_000, 100_000)),
+    Case(Kind.ONE_STAGE, 10_000),
 )
 QUICK_CASES = (
+    Case(Kind.WHOLE, 400),
     Case(Kind.PIPELINE, 400),
     Case(Kind.LEAN, 400),
     *(Case(Kind.TRUNCATED, n_steps) for n_steps in (400, 800)),
+    *(Case(kind, 400) for kind in RECOMPUTING),
 )

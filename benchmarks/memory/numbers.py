@@ -1,4 +1,4 @@
-"""The numbers of a case, and whether memory stays flat. Pure."""
+"""The numbers of a case, whether memory stays flat, and what recomputation saves. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from benchmarks.memory.cases import BATCH_SIZE, HIDDEN_SIZE, NUM_LAYERS, Case, Kind
+from benchmarks.memory.cases import (
+    BATCH_SIZE,
+    HIDDEN_SIZE,
+    NUM_LAYERS,
+    RECOMPUTING,
+    Case,
+    Kind,
+)
 
 BYTES_A_NUMBER = 4
 
@@ -16,6 +23,9 @@ MAX_LEAN = 2.1
 
 MAX_SHARE = 0.01
 """A time step more may cost so much of what it costs without truncation; the rest is noise."""
+
+MAX_RECOMPUTED = 1 / 20
+"""With recompute=cell a step may keep so much of what nn.GRU keeps of a sequence as long."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +115,41 @@ def growth(numbers: Sequence[MemoryNumbers]) -> Growth:
     truncated = [own for own in by_length if own.case.kind is Kind.TRUNCATED]
     full = [own for own in by_length if own.case.kind is Kind.PIPELINE]
     return Growth(truncated[0], truncated[-1], full[-1])
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What recomputation keeps of a sequence.
+
+    Attributes:
+        own: numbers of the step that recomputes.
+        whole: numbers of nn.GRU on a sequence as long.
+    """
+
+    own: MemoryNumbers
+    whole: MemoryNumbers
+
+    @property
+    def share(self) -> float:
+        """What is kept, of what nn.GRU keeps."""
+        return self.own.saved_bytes / self.whole.saved_bytes
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether it is little enough."""
+        return self.share <= MAX_RECOMPUTED
+
+
+def savings(numbers: Sequence[MemoryNumbers]) -> list[Saving]:
+    """Pair each step that recomputes with nn.GRU, on the longest sequence that both had."""
+    whole = {own.case.n_steps: own for own in numbers if own.case.kind is Kind.WHOLE}
+    found = []
+    for kind in RECOMPUTING:
+        alike = [o for o in numbers if o.case.kind is kind and o.case.n_steps in whole]
+        longest = max(alike, key=lambda own: own.case.n_steps, default=None)
+        if longest is not None:
+            found.append(Saving(longest, whole[longest.case.n_steps]))
+    return found
 
 
 def read_numbers(entries: Mapping[str, Any]) -> MemoryNumbers:

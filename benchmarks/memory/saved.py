@@ -1,9 +1,10 @@
-"""SavedActivations: the bytes that autograd keeps for backward, counted by its own hooks."""
+"""SavedActivations: the bytes that are kept for backward: by autograd, and to compute it again."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from threading import get_ident
 from typing import Any, Self
 from unittest.mock import patch
@@ -11,11 +12,15 @@ from unittest.mock import patch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from gru_parallel.stage import recomputation
+from gru_parallel.stage.recomputation import Kept
 from gru_parallel.stage.stage_pass import StagePass
 
 
 class SavedActivations:
-    """Counts, while it is open, what autograd saves in this thread and in all F of a pipeline.
+    """Counts, while it is open, what is saved for backward in this thread and in a pipeline's.
+
+    That is what autograd saves, as its hooks tell, and what recomputation keeps in its place.
 
     Args:
         known: tensors that are in memory anyway, and so not counted.
@@ -24,24 +29,19 @@ class SavedActivations:
     def __init__(self, known: Iterable[Tensor]) -> None:
         self._known = frozenset(tensor.untyped_storage().data_ptr() for tensor in known)
         self._ledgers: dict[int, _Ledger] = {}
-        self._hooks = self._make_hooks()
-        forward = StagePass.forward
-
-        def counted(*arguments: Any) -> Any:
-            # Hooks are a thread's own, so those of a stage are set in its worker.
-            with self._make_hooks():
-                return forward(*arguments)
-
-        self._patch = patch.object(StagePass, "forward", counted)
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        self._patch.start()
-        self._hooks.__enter__()
+        # B may run F again.
+        for name in ("forward", "backward"):
+            counted = self._counted(getattr(StagePass, name))
+            self._open.enter_context(patch.object(StagePass, name, counted))
+        self._open.enter_context(patch.object(recomputation, "Kept", self._keep))
+        self._open.enter_context(self._make_hooks())
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._hooks.__exit__(*error)
-        self._patch.stop()
+        self._open.close()
 
     @property
     def peak_bytes(self) -> int:
@@ -53,9 +53,28 @@ class SavedActivations:
         """What is saved now."""
         return sum(ledger.alive_bytes for ledger in self._ledgers.values())
 
+    def _counted(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any) -> Any:
+            # Hooks are a thread's own, so those of a stage are set in its worker.
+            with self._make_hooks():
+                return run(*arguments)
+
+        return counted
+
+    def _keep(self, *fields: Any) -> Kept:
+        kept = Kept(*fields)
+        tensors = [each for each in (kept.parcel.tensor, *kept.state) if each is not None]
+        # Let go of together with what it counts.
+        object.__setattr__(kept, "counted", [self._ledger.keep(tensor) for tensor in tensors])
+        return kept
+
     def _make_hooks(self) -> saved_tensors_hooks:
-        ledger = self._ledgers.setdefault(get_ident(), _Ledger(self._known))
-        return saved_tensors_hooks(ledger.keep, lambda kept: kept.tensor)
+        return saved_tensors_hooks(self._ledger.keep, lambda kept: kept.tensor)
+
+    @property
+    def _ledger(self) -> _Ledger:
+        """That of this thread."""
+        return self._ledgers.setdefault(get_ident(), _Ledger(self._known))
 
 
 class _Ledger:
@@ -90,7 +109,8 @@ class _Kept:
     """A saved tensor; autograd lets go of it when it is no longer needed."""
 
     def __init__(self, ledger: _Ledger, tensor: Tensor) -> None:
-        self.ledger, self.tensor = ledger, tensor
+        # Detached: outputs come with their graph, which would hold on to them and so to itself.
+        self.ledger, self.tensor = ledger, tensor.detach()
         self.storage = tensor.untyped_storage().data_ptr()
 
     def __del__(self) -> None:

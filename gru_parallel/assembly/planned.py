@@ -60,6 +60,7 @@ def build_plan(
         schedule.n_micro_batches,
         1 if is_auto else schedule.n_chunks,
         schedule.truncate,
+        schedule.recompute,
     )
     if placement.device_map in (None, AUTO):
         devices = default_devices() if n_ranks is None else devices_of_ranks(n_ranks)

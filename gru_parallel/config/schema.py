@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gru_parallel.choices import CORES, HEAD_TASKS
+from gru_parallel.choices import CORES, HEAD_TASKS, RECOMPUTE
 from gru_parallel.rules import (
     AT_LEAST_0,
     SEED,
@@ -108,6 +108,7 @@ class ScheduleConfig:
     n_micro_batches: Count
     n_chunks: Chunks
     truncate: Count | None
+    recompute: Annotated[str, one_of(*RECOMPUTE)]
 
 
 @dataclass

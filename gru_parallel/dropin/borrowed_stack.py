@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import is_
 from threading import RLock
 
@@ -147,11 +148,7 @@ class BorrowedStack:
         with self._turn:
             asked = autocast_of(device for stage in self._stages for device in stage.devices)
             borrowed = self._borrow(weights, asked)
-            if self._stack.training != training:
-                self._stack.train(training)
-            for gru in (gru for modules in borrowed.modules for gru in modules.grus):
-                # Those of joined blocks are no part of the stack.
-                gru.training = training
+            self._use(borrowed, training=training)
             cells = Cells.cut(len(x), x.shape[1], grid.n_micro_batches, n_chunks, windows.lengths)
             spec = PassSpec(
                 Purpose.DIFFERENTIATE,
@@ -161,10 +158,15 @@ class BorrowedStack:
                 seed=seed,
                 wants_dx=x.requires_grad,
                 separates_weights=gradients and self._separates_weights(cells),
+                recompute=gradients and grid.recomputes,
             )
             passes = self._passes(spec, gradients=gradients)
             if borrowed.copies and gradients:
                 borrowed.readers.append(weakref.ref(passes))
+            if spec.recompute:
+                read = (*borrowed.leaves, x, windows.h_0)
+                passes.read = [(each, each._version) for each in read if each is not None]
+                passes.prepare = partial(self._use, borrowed, training=training)
             lowered = lowered_schedule(self._plan, self._stages, spec.cells, Op.F)
             self._runner.run(passes, lowered, gradients=gradients)
             y = passes[-1].take_outputs()
@@ -190,6 +192,8 @@ class BorrowedStack:
         spec, h_0 = passes[0].spec, passes[0].spec.windows.h_0
         passes.check_versions()
         with self._turn:
+            if passes.prepare is not None:
+                passes.prepare()
             for each in passes:
                 each.give_gradients(None if dy is None else dy.transpose(0, 1), dh_n)
             lowered = lowered_schedule(self._plan, self._stages, spec.cells, Op.B)
@@ -242,8 +246,6 @@ class BorrowedStack:
         found = next((borrowed for borrowed in kept if not borrowed.is_read), None)
         if found is None:
             found = self._make_leaves(weights, asked)
-        elif found is not self._borrowed[0]:
-            self._hand_over(found.leaves, found.modules)
         others = [other for other in kept if other is not found]
         self._borrowed = [found, *others][: 1 if self._graphs is None else N_KINDS]
         renew(found.copies)
@@ -280,6 +282,16 @@ class BorrowedStack:
             copies,
             modules,
         )
+
+    def _use(self, borrowed: Borrowed, *, training: bool) -> None:
+        """Let the blocks compute with these leaves, in this mode."""
+        if borrowed.modules[0] is not self._stages[0].modules:
+            self._hand_over(borrowed.leaves, borrowed.modules)
+        if self._stack.training != training:
+            self._stack.train(training)
+        for gru in (gru for modules in borrowed.modules for gru in modules.grus):
+            # Those of joined blocks are no part of the stack.
+            gru.training = training
 
     def _hand_over(self, leaves: Sequence[Tensor], modules: Sequence[StageModules]) -> None:
         """Give the blocks their leaves."""

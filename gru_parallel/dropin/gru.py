@@ -33,6 +33,7 @@ _OWN_NAMES = {
     "model.core": "core",
     "schedule.n_micro_batches": "n_micro_batches",
     "schedule.n_chunks": "n_chunks",
+    "schedule.recompute": "recompute",
 }
 
 
@@ -59,6 +60,9 @@ class GRU(nn.GRU):
         core: how a layer computes a chunk: "native" is torch's own operator; "fused" keeps the
             gates for backward, "lean" works them out again from inputs and outputs; "auto" is
             fused on CPUs and native elsewhere.
+        recompute: "cell" keeps of each slice only its input and the state that entered it, and
+            backward runs its forward again, with the same results: less memory, more time. "none"
+            keeps all.
         graphs: whether calls are recorded as CUDA graphs and replayed; None where all stages are on
             CUDA devices. Weights must then not be changed between a forward and its backward.
 
@@ -83,6 +87,7 @@ class GRU(nn.GRU):
     # Of a module that was pickled before there were any.
     graphs: bool | None = None
     core: str = AUTO
+    recompute: str = "none"
 
     def __init__(
         self,
@@ -93,6 +98,7 @@ class GRU(nn.GRU):
         n_chunks: int | None = None,
         schedule: str = "gpipe",
         core: str = AUTO,
+        recompute: str = "none",
         graphs: bool | None = None,
         **kwargs: Any,
     ) -> None:
@@ -103,6 +109,7 @@ class GRU(nn.GRU):
         self.n_chunks = 1 if n_chunks is None else n_chunks
         self.schedule = schedule
         self.core = core
+        self.recompute = recompute
         self.graphs = graphs
         # A map that cannot work is an error here, not at the first call.
         plan = self._plan()
@@ -221,7 +228,7 @@ class GRU(nn.GRU):
         in_thread = self.device_map is None
         placed = (where if in_thread else None, str(self.device_map), self.blocks)
         cut = (self.n_micro_batches, self.n_chunks, self.schedule)
-        wanted = (self.dropout, *placed, *cut, self.core, self.graphs)
+        wanted = (self.dropout, *placed, *cut, self.core, self.recompute, self.graphs)
         stack = self._stack
         if stack is None or self._made_for != wanted:
             plan = self._plan(where)
@@ -237,7 +244,8 @@ class GRU(nn.GRU):
         if self.core not in CORES:
             raise UsageError(f"core={self.core!r}: use one of {', '.join(CORES)}.")
         try:
-            grid = Grid(self.blocks, self.schedule, self.n_micro_batches, self.n_chunks)
+            cut = (self.n_micro_batches, self.n_chunks)
+            grid = Grid(self.blocks, self.schedule, *cut, recompute=self.recompute)
             if self.device_map is None or self.device_map == AUTO:
                 sizes = (self.input_size, self.hidden_size, self.num_layers, self.blocks)
                 blocks = cut_stack(*sizes, bidirectional=self.bidirectional)
@@ -265,7 +273,7 @@ class GRU(nn.GRU):
         Args:
             gru: what to copy.
             extras: `blocks`, `device_map`, `n_micro_batches`, `n_chunks`, `schedule`, `core`,
-                `graphs`.
+                `recompute`, `graphs`.
 
         Raises:
             TypeError: it is not an `nn.GRU`.

@@ -45,21 +45,24 @@ class Passes(list[StagePass]):
     """The passes of one call. As long as it lives, no other call writes to what they record.
 
     Attributes:
-        read: weights that B of a replayed call will read, with their versions at F.
+        read: weights and inputs that B will read as they are then, with their versions at F.
+        prepare: gives the stages what F was computed with, where B runs it again; else None.
     """
 
     read: Sequence[tuple[Tensor, int]] = ()
+    prepare: Callable[[], None] | None = None
 
     def check_versions(self) -> None:
-        """Refuse B where a weight has been changed since F, as autograd does.
+        """Refuse B where a weight or an input has been changed since F, as autograd does.
 
         Raises:
             RuntimeError: one has.
         """
         if any(weight._version != version for weight, version in self.read):
             raise RuntimeError(
-                "a weight has been modified by an inplace operation between forward and backward,"
-                " which would give wrong gradients; call backward before the optimiser's step."
+                "a weight, or an input, has been modified by an inplace operation between forward"
+                " and backward, which would give wrong gradients; call backward before the"
+                " optimiser's step."
             )
 
 
@@ -284,6 +287,12 @@ class Graphs:
         here = [stage.modules for stage in self._stages]
         if not any(all(any(m is own for m in of_all) for own in here) for of_all in lasting):
             return "a weight is computed at each call, or lies elsewhere, or a module has hooks"
+        blocks = [block for modules in here for block in modules.blocks]
+        drawing = foreign_code(blocks, None) if spec.recompute else None
+        if drawing is not None:
+            return (
+                f"{drawing} may draw random numbers, in B other ones than in the F that it repeats"
+            )
         tops = (module for modules in here for module in modules.all_modules)
         foreign = None if self._wanted else foreign_code(tops, spec.loss)
         if foreign is None:

@@ -88,6 +88,7 @@ class PipelineEngine:
         self.timeline: Timeline | None = None
         self.n_rows = 0
         self.peak_cells: tuple[int, ...] = ()
+        self._recomputes = plan.grid.recomputes
         self._all_stages = stages
         self._stages = stages if own_stages is None else own_stages
         self._workers = workers
@@ -253,6 +254,7 @@ class PipelineEngine:
             cells,
             segments_of(cells.n_chunks, self.plan.grid.truncate),
             first_micro_batch=self._first_micro_batch,
+            recompute=training and self._recomputes,
         )
         return weights, spec
 

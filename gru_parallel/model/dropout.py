@@ -69,18 +69,25 @@ class Mask:
         replace(self.key, seed=seed, step=step).draw(self.tensor, self.layer, self.keep)
 
 
+Masks = dict[object, Mask]
+"""Masks by what they are for."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedKey(DropoutKey):
-    """Gives out masks that are still to be drawn, and lists them.
+    """Gives out masks that are still to be drawn, and collects them.
 
     Attributes:
-        masks: that were given out.
+        masks: that were given out; asked for once more, one stays the same.
     """
 
-    masks: list[Mask] = field(default_factory=list)
+    masks: Masks = field(default_factory=dict)
 
     def mask(self, y: Tensor, layer: int, keep: float) -> Tensor:
         """Make room for a mask; see `DropoutKey`."""
+        wanted = self.micro_batch, self.chunk, layer, keep, y.shape, y.dtype
+        if wanted in self.masks:
+            return self.masks[wanted].tensor
         # Drawn before a replay, it must not lie where the replay itself puts something before it
         # comes to the mask, as memory that is allocated while recording may. So another thread
         # allocates it, which records nothing.
@@ -88,7 +95,7 @@ class RecordedKey(DropoutKey):
             room = outside.submit(torch.empty_like, y.detach(), requires_grad=False)
         tensor = room.result()
         key = DropoutKey(self.seed, self.step, self.micro_batch, self.chunk)
-        self.masks.append(Mask(tensor, key, layer, keep))
+        self.masks[wanted] = Mask(tensor, key, layer, keep)
         return tensor
 
 

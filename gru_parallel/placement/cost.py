@@ -40,6 +40,7 @@ class LayerCost:
         start_bytes: what F keeps of the state that enters each chunk, beside `activation_bytes`.
         waiting_bytes: what B leaves for W beside `activation_bytes`, until that has run.
         shares_input: whether what the layer before keeps has its input, in one piece on one stage.
+        state_bytes: the state between two chunks.
     """
 
     forward_flops: float
@@ -52,6 +53,7 @@ class LayerCost:
     start_bytes: int = 0
     waiting_bytes: int = 0
     shares_input: bool = False
+    state_bytes: int = 0
 
     def __add__(self, after: "LayerCost") -> "LayerCost":
         """Add the cost of the layers that follow, on the same stage."""
@@ -64,6 +66,11 @@ class LayerCost:
             input_bytes=self.input_bytes,
             shares_input=self.shares_input,
         )
+
+    @property
+    def is_bidirectional(self) -> bool:
+        """Whether a part runs against the direction of time."""
+        return self.reverse_forward_flops > 0.0
 
     @property
     def total_flops(self) -> float:
@@ -123,6 +130,7 @@ def gru_layer_cost(
         start_bytes=n_by_chunk * BYTES_PER_NUMBER,
         waiting_bytes=n_directions * n_waiting * BYTES_PER_NUMBER,
         shares_input=shares_input,
+        state_bytes=n_directions * batch_size * hidden_size * BYTES_PER_NUMBER,
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gru_parallel.choices import RECOMPUTE
 from gru_parallel.errors import UsageError, check_positive
 
 
@@ -15,9 +16,12 @@ class Grid:
         n_micro_batches: slices of the batch.
         n_chunks: slices of time.
         truncate: chunks after which back-propagation through time is cut; None for nowhere.
+        recompute: what B runs again of F, one of `RECOMPUTE`: "cell" keeps only a cell's input and
+            the state that entered it.
 
     Raises:
-        UsageError: a size is not a positive whole number, or no schedule is named.
+        UsageError: a size is not a positive whole number, no schedule is named, or there is no such
+            choice.
     """
 
     layers_per_block: int = 1
@@ -25,6 +29,7 @@ class Grid:
     n_micro_batches: int = 1
     n_chunks: int = 8
     truncate: int | None = None
+    recompute: str = "none"
 
     def __post_init__(self) -> None:
         check_positive("model.layers_per_block", self.layers_per_block)
@@ -34,6 +39,16 @@ class Grid:
             check_positive("schedule.truncate", self.truncate)
         if not self.schedule:
             raise UsageError("the grid names no schedule; name one, like schedule=gpipe.")
+        if self.recompute not in RECOMPUTE:
+            raise UsageError(
+                f"schedule.recompute={self.recompute} is not a valid choice;"
+                f" use one of {', '.join(RECOMPUTE)}."
+            )
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether B of a cell runs its F again."""
+        return self.recompute == "cell"
 
     def n_blocks(self, num_layers: int) -> int:
         """The number of blocks that hold so many layers, the last one possibly not full."""

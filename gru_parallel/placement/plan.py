@@ -10,7 +10,7 @@ from typing import Any
 from gru_parallel.errors import UsageError, check_positive
 from gru_parallel.placement.grid import Grid
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
-        """Read a plan that `to_json` wrote, in this version or in the first one.
+        """Read a plan that `to_json` wrote, in this version or an earlier one.
 
         Raises:
             UsageError: the text is not JSON, of another version, lacks a key, has one too many,
@@ -165,18 +165,21 @@ def _require_contiguous(stages: tuple[StagePlan, ...], n_blocks: int) -> None:
 
 
 def _in_this_version(entries: Any) -> dict[str, Any]:
-    """Return the entries of a plan of either version as this version has them."""
+    """Return the entries of a plan of any version as this version has them."""
     _check_object("the plan", entries)
     version = entries.pop("version", None)
-    if type(version) is not int or version not in (1, PLAN_VERSION):
+    if type(version) is not int or not 1 <= version <= PLAN_VERSION:
         raise UsageError(
-            f"the plan has version {version!r}, but only versions 1 and {PLAN_VERSION} can be read;"
+            f"the plan has version {version!r}, but only versions 1 to {PLAN_VERSION} can be read;"
             " make the plan again."
         )
     if version == 1:
         # Version 1 had the sizes of the grid beside the others.
         names = [field.name for field in fields(Grid) if field.name in entries]
         entries["grid"] = {name: entries.pop(name) for name in names}
+    if version < 3 and isinstance(entries.get("grid"), dict):
+        # Until version 3 nothing could be computed again.
+        entries["grid"].setdefault("recompute", Grid.recompute)
     result: dict[str, Any] = entries
     return result
 

@@ -11,7 +11,7 @@ from operator import add
 from gru_parallel.placement.cluster import Cluster
 from gru_parallel.placement.cost import COPIES_OF_A_PARAMETER, LayerCost
 from gru_parallel.placement.plan import Plan, StagePlan
-from gru_parallel.planning.activations import all_activation_bytes
+from gru_parallel.planning.activations import all_activation_bytes, recomputed_bytes
 from gru_parallel.planning.predict import predict
 from gru_parallel.schedule.action import Op
 from gru_parallel.schedule.timeline import Timeline
@@ -73,10 +73,13 @@ class Planned:
     def stage_times_ms(self) -> tuple[tuple[float, float], ...]:
         """For each stage the time of all its F, and that of all its B and W, in milliseconds.
 
-        Where the reverse direction has a device of its own, both directions run at once.
+        Where the reverse direction has a device of its own, both directions run at once. What B
+        runs again of F counts to B.
         """
         stages = zip(self.plan.stages, self.stage_costs, strict=True)
-        return tuple(_times_ms(stage, cost, self.cluster) for stage, cost in stages)
+        times_ms = (_times_ms(stage, cost, self.cluster) for stage, cost in stages)
+        again = 1 if self.plan.grid.recomputes else 0
+        return tuple((forward, backward + again * forward) for forward, backward in times_ms)
 
     @property
     def stage_memory_bytes(self) -> tuple[int, ...]:
@@ -91,11 +94,17 @@ class Planned:
 
     @property
     def stage_activation_bytes(self) -> tuple[int, ...]:
-        """What each stage keeps for B and W, of as many cells as the schedule keeps at once."""
+        """What each stage keeps for B and W, of as many cells as the schedule keeps at once.
+
+        With recompute=cell that is what comes in and the states between chunks, beside the
+        activations of one cell, or of those that wait for W; of a bidirectional block those of a
+        micro-batch.
+        """
         grid, peak = self.plan.grid, self.timeline.peak_activations
         separates = any(event.action.op is Op.W for event in self.timeline.events)
+        counted = recomputed_bytes if grid.recomputes else all_activation_bytes
         return tuple(
-            all_activation_bytes(costs, grid, peak(stage), peak(stage, Op.B) if separates else 0)
+            counted(costs, grid, peak(stage), peak(stage, Op.B) if separates else 0)
             for stage, costs in enumerate(self._costs_by_stage)
         )
 

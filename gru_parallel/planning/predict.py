@@ -24,7 +24,7 @@ def predict(
     Args:
         plan: stages, schedule, and the number of micro-batches and chunks.
         stage_times_ms: for each stage (forward, backward) of the whole batch and window, in ms,
-            the weights' gradient within backward.
+            the weights' gradient, and what is run again of F, within backward.
         held_shares: for each stage with a barrier in time, the shares of (forward, backward) that
             wait for the whole window.
 

@@ -63,6 +63,8 @@ def _caption(planned: Planned) -> list[Text]:
     ]
     if grid.truncate is not None:
         lines.append(f"gradients of the state cut every {counted(grid.truncate, 'chunk')}")
+    if grid.recomputes:
+        lines.append("backward runs forward again, cell by cell (recompute=cell)")
     lines += _barriers(planned)
     lines += _shared_devices(plan)
     if planned.idle_devices:

@@ -62,6 +62,9 @@ class BidirectionalSection:
         wants_dx: whether what lies before the section wants a gradient.
         lane: of the stage.
         second_device: the device of the reverse direction; None for the stage's own.
+
+    Attributes:
+        has_own_code: whether a direction computes by a class, or a hook, of the caller's own.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class BidirectionalSection:
     ) -> None:
         (block,) = group.blocks
         assert isinstance(block, BidirectionalBlock)
+        self.has_own_code = any(map(has_own_computation, block.gru_parts))
         self.states = states
         self._spec = spec
         self._block = block
@@ -114,6 +118,10 @@ class BidirectionalSection:
             self._saved[micro_batch] = (h_in, saved)
         pieces = cells.split(micro_batch, saved[-1].joined.detach())
         return self._parcels(micro_batch, pieces, h_n if self._gives_state else None)
+
+    def forget(self, micro_batch: int) -> None:
+        """Let go of what F of a micro-batch has saved."""
+        self._saved.pop(micro_batch, None)
 
     def backward(self, parcel: Parcel) -> list[Parcel]:
         """Keep a cell's gradient; with the first chunk, run B on the whole sequences."""

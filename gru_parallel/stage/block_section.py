@@ -17,7 +17,7 @@ from gru_parallel.model.hidden import entering
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.gradients import SectionGradients, leaf
 from gru_parallel.stage.lane import Lane
-from gru_parallel.stage.section import Parcel
+from gru_parallel.stage.section import Parcel, Section
 from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import BlockGroup
 
@@ -94,6 +94,9 @@ class BlockSection:
         group: the blocks.
         states: of the blocks.
         wants_dx: whether what lies before the section wants a gradient.
+
+    Attributes:
+        has_own_code: whether a block computes by a class of the caller's own.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class BlockSection:
         self.spec = spec
         self.states = states
         self.gradients = (SectionGradients(group.weights, spec),)
+        self.has_own_code = group.is_own
         self._group = group
         self._wants_dx = wants_dx
         self._last_chunk = spec.cells.n_chunks - 1
@@ -139,6 +143,22 @@ class BlockSection:
                 self.gradients[0].check_leaves("A block", (y, *h_out), [x, *h_in])
         handed = after[-1] if is_last and self._group.gives_state else None
         return [Parcel(cell, y.detach(), handed)]
+
+    def state(self, micro_batch: int) -> list[Tensor]:
+        """Return the state that enters each block with the next cell; [] for the first one."""
+        return self._h.get(micro_batch, [])
+
+    def forget(self, cell: Cell) -> None:
+        """Let go of what F of a cell has saved."""
+        self._saved.pop(cell, None)
+
+    def again(self, parcel: Parcel, state: Sequence[Tensor]) -> list[Parcel]:
+        """Run F on a cell again, for its B alone, from the state that entered it."""
+        h, h_n = dict(self._h), dict(self.states.h_n)
+        self._h[parcel.cell.micro_batch] = list(state)
+        found = self.forward(parcel)
+        self._h, self.states.h_n = h, h_n
+        return found
 
     def backward(self, parcel: Parcel) -> list[Parcel]:
         """Run B on a cell."""
@@ -250,11 +270,13 @@ class WaitingSection:
     and gives out no gradient before it has them all, since that of h_n comes with the first chunk.
 
     Args:
-        inner: the blocks, run chunk by chunk once they can.
+        blocks: which they are.
+        inner: what runs them chunk by chunk, once they can.
     """
 
-    def __init__(self, inner: BlockSection) -> None:
+    def __init__(self, blocks: BlockSection, inner: Section) -> None:
         self.gradients = inner.gradients
+        self._blocks = blocks
         self._inner = inner
         self._inputs: dict[int, list[Parcel]] = defaultdict(list)
         self._gradients: dict[int, list[Parcel]] = defaultdict(list)
@@ -263,10 +285,10 @@ class WaitingSection:
         """Keep a cell; with the last chunk, run F on all."""
         micro_batch, chunk = parcel.cell
         self._inputs[micro_batch].append(parcel)
-        if chunk < self._inner.spec.cells.n_chunks - 1:
+        if chunk < self._blocks.spec.cells.n_chunks - 1:
             return []
         assert parcel.state is not None
-        self._inner.start_from(micro_batch, parcel.state)
+        self._blocks.start_from(micro_batch, parcel.state)
         kept = self._inputs.pop(micro_batch)
         return [out for waiting in kept for out in self._inner.forward(waiting)]
 
@@ -277,7 +299,7 @@ class WaitingSection:
         if chunk > 0:
             return []
         first, *others = self._gradients.pop(micro_batch)
-        return [replace(first, state=self._inner.states.dh_0[micro_batch][0]), *others]
+        return [replace(first, state=self._blocks.states.dh_0[micro_batch][0]), *others]
 
 
 def dropout_key(spec: PassSpec, cell: Cell) -> DropoutKey:

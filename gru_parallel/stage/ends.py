@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from gru_parallel.model import looks_beyond
 from gru_parallel.model.head import Head, StepHead, WindowHead
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.cells import Cells, Index
@@ -40,6 +41,10 @@ class EncoderSection:
             self._saved[parcel.cell] = x, y
             self.gradients[0].check_leaves("The encoder", [y], [x])
         return [Parcel(parcel.cell, y.detach())]
+
+    def forget(self, cell: Cell) -> None:
+        """Let go of what F of a cell has saved."""
+        self._saved.pop(cell, None)
 
     def backward(self, parcel: Parcel) -> list[Parcel]:
         """Find the weights' gradient and, where it is wanted, that of x."""
@@ -81,6 +86,11 @@ class HeadSection:
         """Whether there is one prediction per step, and not one per window."""
         return self._head.every_step
 
+    @property
+    def can_repeat(self) -> bool:
+        """Whether F can run twice: whether nothing in the head is known to draw random numbers."""
+        return looks_beyond(self._head) is None
+
     def forward(self, parcel: Parcel) -> list[Parcel]:
         """Predict for the rows and steps of a cell that have a prediction; add their loss."""
         cell, cells, every_step = parcel.cell, self._spec.cells, self._head.every_step
@@ -106,6 +116,16 @@ class HeadSection:
             prediction = prediction * runs.unsqueeze(2).to(prediction)
         self.predictions[cell] = prediction
         return []
+
+    def forget(self, cell: Cell) -> None:
+        """Let go of what F of a cell has saved."""
+        self._saved.pop(cell, None)
+
+    def again(self, parcel: Parcel) -> None:
+        """Run F on a cell again, for its B alone: its loss has been added."""
+        total = self.total
+        self.forward(parcel)
+        self.total = total
 
     def backward(self, parcel: Parcel) -> list[Parcel]:
         """Begin B of a cell with its loss."""

@@ -27,12 +27,12 @@ class SectionGradients:
         spec: of the pass.
 
     Attributes:
-        keep: whether what F saved stays in place for a second B.
+        keep: whether what F saved stays in place for a second B, which does not run it again.
         is_trained: whether a weight needs a gradient.
     """
 
     def __init__(self, weights: Sequence[Tensor], spec: PassSpec) -> None:
-        self.keep = spec.purpose is Purpose.DIFFERENTIATE
+        self.keep = spec.purpose is Purpose.DIFFERENTIATE and not spec.recompute
         self.is_trained = any(weight.requires_grad for weight in weights)
         self._separates = spec.separates_weights
         self._segments = spec.segments

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gru_parallel.model import Start, Windows
-from gru_parallel.model.dropout import Mask
+from gru_parallel.model.dropout import Mask, Masks
 from gru_parallel.schedule import Cell, Op
 from gru_parallel.stage.cells import over_the_batch
 from gru_parallel.stage.ends import OutputSection
@@ -50,7 +50,7 @@ class RecordedPass(StagePass):
         self.is_recorded = False
         self._recorder = recorder
         self._rooms = rooms
-        self._masks: list[Mask] = []
+        self._masks: Masks = {}
         self._recordings: dict[Key, tuple[Recording, list[Mask], list[Parcel]]] = {}
         self._to_copy: list[tuple[Tensor, Tensor | None]] = []
         self._seed_and_step = spec.seed, spec.step
@@ -143,11 +143,11 @@ class RecordedPass(StagePass):
 
     def _record(self, key: Key, work: Callable[[Cell, Parcel | None], list[Parcel]]) -> None:
         results: list[Parcel] = []
-        self._masks.clear()
+        drawn_before = len(self._masks)
         recording = self._recorder.record(
             lambda: results.extend(work(key[1], self._rooms.get(key)))
         )
-        self._recordings[key] = recording, list(self._masks), results
+        self._recordings[key] = recording, [*self._masks.values()][drawn_before:], results
 
     def _take(self, key: Key, received: Parcel | None) -> None:
         """Copy what has come to where it is read."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gru_parallel.model import SumLoss
-from gru_parallel.model.dropout import Mask
+from gru_parallel.model.dropout import Masks
 from gru_parallel.model.windows import Windows
 from gru_parallel.schedule import Segments
 from gru_parallel.stage.cells import Cells
@@ -46,7 +46,8 @@ class PassSpec:
         wants_dx: whether the gradient of x is wanted.
         wants_dy: whether the gradient of y is wanted.
         separates_weights: whether W comes after B; otherwise B works out the weights' gradients.
-        masks: of dropout, listed while the pass is recorded; None where it is not.
+        recompute: whether B of a cell runs its F again, of which only what came in is kept.
+        masks: of dropout, collected while the pass is recorded; None where it is not.
     """
 
     purpose: Purpose
@@ -62,4 +63,5 @@ class PassSpec:
     wants_dx: bool = False
     wants_dy: bool = False
     separates_weights: bool = False
-    masks: list[Mask] | None = None
+    recompute: bool = False
+    masks: Masks | None = None

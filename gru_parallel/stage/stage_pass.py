@@ -15,6 +15,7 @@ from gru_parallel.stage.bidirectional_section import BidirectionalSection
 from gru_parallel.stage.block_section import BlockSection, States, WaitingSection
 from gru_parallel.stage.cells import over_the_batch
 from gru_parallel.stage.ends import EncoderSection, HeadSection, OutputSection
+from gru_parallel.stage.recomputed_section import RecomputedSection, recomputed
 from gru_parallel.stage.section import Parcel, Section
 from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import BlockGroup, Stage
@@ -47,7 +48,8 @@ class StagePass:
         self.states: list[States] = []
         self.head: HeadSection | OutputSection | None = None
         self._n_alive = 0
-        self._sections = list(self._make_sections())
+        sections = list(self._make_sections())
+        self._sections = recomputed(spec, sections) if spec.recompute else sections
         self._due = self._backward_order()
 
     def forward(self, cell: Cell, received: Parcel | None) -> list[Parcel]:
@@ -197,14 +199,20 @@ class StagePass:
                     spec, group, states, wants_dx=wants_dx, lane=stage.lane, second_device=second
                 )
             else:
-                section = BlockSection(spec, group, states, wants_dx=wants_dx)
+                blocks = BlockSection(spec, group, states, wants_dx=wants_dx)
                 waits = group.blocks[0].h_0 == "previous"
-                yield WaitingSection(section) if waits else section
+                yield self._waiting(blocks) if waits else blocks
             wants_dx = True
         if stage.is_last:
             head = modules.head
             self.head = OutputSection() if head is None else HeadSection(spec, head, stage.lane)
             yield self.head
+
+    def _waiting(self, blocks: BlockSection) -> WaitingSection:
+        is_recomputed = self.spec.recompute
+        return WaitingSection(
+            blocks, RecomputedSection(self.spec, blocks) if is_recomputed else blocks
+        )
 
     def _start(self) -> Start:
         """Return what the blocks of the stage may start from, over the whole batch."""

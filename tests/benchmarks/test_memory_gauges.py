@@ -5,11 +5,22 @@ import torch
 from torch import Tensor
 
 from benchmarks.memory.alone import read
-from benchmarks.memory.cases import BATCH_SIZE, HIDDEN_SIZE, NUM_LAYERS, Case, Kind
+from benchmarks.memory.cases import (
+    BATCH_SIZE,
+    HIDDEN_SIZE,
+    N_CHANNELS,
+    NUM_LAYERS,
+    RECOMPUTING,
+    Case,
+    Kind,
+)
 from benchmarks.memory.gauges import python_bytes
 from benchmarks.memory.saved import SavedActivations
 from benchmarks.memory.subject import make_subject
 from benchmarks.resident import CLEAR_REFS, parse_status, resident_bytes
+from gru_parallel.placement import Cluster, ModelSpec, block_costs, cut_stack
+from gru_parallel.planning import Planned
+from gru_parallel.stage.shelf import AT_ONCE
 
 STATUS = "Name:\tpython\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"
 
@@ -51,8 +62,10 @@ def test_a_step_of_every_kind_saves_what_its_core_needs_and_lets_go_of_it(kind: 
     subject = make_subject(Case(kind, 200))
     with SavedActivations(subject.tensors()) as saved:
         subject.step()
-    # Numbers of 4 bytes a unit, layer, row and step; truncated, stage 1 keeps one of two chunks.
-    n_numbers, n_steps = 1 if kind is Kind.LEAN else 4, 150 if kind is Kind.TRUNCATED else 200
+    # Numbers of 4 bytes a unit, layer, row and step; truncated, stage 1 keeps one of two chunks;
+    # computed again, each stage has one.
+    few_steps = {Kind.TRUNCATED: 150, **dict.fromkeys(RECOMPUTING, 100)}
+    n_numbers, n_steps = 1 if kind is Kind.LEAN else 4, few_steps.get(kind, 200)
     n_bytes = 4 * HIDDEN_SIZE * NUM_LAYERS * BATCH_SIZE * n_steps
     assert n_numbers * n_bytes < saved.peak_bytes < 2 * n_numbers * n_bytes + n_bytes
     assert saved.alive_bytes == 0
@@ -62,6 +75,26 @@ def test_truncated_activations_stay_the_same_as_the_sequence_grows() -> None:
     shorter, longer = (read(Case(Kind.TRUNCATED, n), "saved") for n in (300, 600))
     assert shorter == longer
     assert shorter.peak_cells == (2, 1)
+
+
+@pytest.mark.parametrize(("kind", "inputs"), [(Kind.RECOMPUTED, HIDDEN_SIZE), (Kind.ONE_STAGE, 0)])
+def test_recomputed_activations_grow_by_inputs_and_states(kind: Kind, inputs: int) -> None:
+    # The first chunk has no state, and so many others lie side by side.
+    shorter, longer = (read(Case(kind, 100 * (1 + n * AT_ONCE)), "saved") for n in (1, 2))
+    # Of one more chunk: one channel, what the first stage hands over, and the states.
+    numbers = 100 * (1 + inputs) + NUM_LAYERS * HIDDEN_SIZE
+    assert longer.peak_bytes - shorter.peak_bytes == AT_ONCE * 4 * BATCH_SIZE * numbers
+    assert planned_bytes(kind, 2) - planned_bytes(kind, 1) == AT_ONCE * 4 * BATCH_SIZE * numbers
+
+
+def planned_bytes(kind: Kind, n: int) -> int:
+    """What the plan says of the same steps."""
+    case = Case(kind, 100 * (1 + n * AT_ONCE))
+    spec = ModelSpec(
+        cut_stack(N_CHANNELS, HIDDEN_SIZE, NUM_LAYERS, 1), n_outputs=1, every_step=True
+    )
+    costs = block_costs(spec, case.n_steps, BATCH_SIZE)
+    return sum(Planned(case.plan, costs, Cluster.of(case.plan.devices)).stage_activation_bytes)
 
 
 class Hungry:

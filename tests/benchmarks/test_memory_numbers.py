@@ -2,9 +2,9 @@ from dataclasses import asdict
 
 import pytest
 
-from benchmarks.memory.cases import ALL_CASES, QUICK_CASES, Case, Kind
+from benchmarks.memory.cases import ALL_CASES, QUICK_CASES, RECOMPUTING, Case, Kind
 from benchmarks.memory.command import MEMORY
-from benchmarks.memory.numbers import MemoryNumbers, growth, read_numbers
+from benchmarks.memory.numbers import MemoryNumbers, growth, read_numbers, savings
 
 MIB = 2**20
 
@@ -47,7 +47,20 @@ def test_saved_activations_may_not_grow(saved_mib: int, flat: bool) -> None:
     assert growth(measured(saved_mib=saved_mib)).saved_is_flat is flat
 
 
-def test_numbers_go_to_a_dictionary_and_back() -> None:
+def test_recomputation_is_held_against_nn_gru_on_a_sequence_as_long() -> None:
+    found = [
+        numbers(Kind.WHOLE, 1_000, 100, 40),
+        numbers(Kind.WHOLE, 10_000, 100, 400),
+        numbers(Kind.RECOMPUTED, 10_000, 100, 20),
+        numbers(Kind.RECOMPUTED, 100_000, 100, 200),
+        numbers(Kind.ONE_STAGE, 1_000, 100, 3),
+    ]
+    two, one = savings(found)
+    assert (two.share, two.is_enough) == (1 / 20, True)
+    assert (one.share, one.is_enough) == (3 / 40, False)
+
+
+def test_foundgo_to_a_dictionary_and_back() -> None:
     (own, *_) = measured()
     assert read_numbers(asdict(own)) == own
 
@@ -82,8 +95,10 @@ def test_the_lean_core_is_judged_by_what_it_saves_of_each_layers_outputs(
 
 @pytest.mark.parametrize("cases", [ALL_CASES, QUICK_CASES], ids=["all", "quick"])
 def test_the_cases_are_enough_to_judge_by(cases: tuple[Case, ...]) -> None:
-    grown = growth([numbers(case.kind, case.n_steps, 1) for case in cases])
+    found = [numbers(case.kind, case.n_steps, 1) for case in cases]
+    grown = growth(found)
     assert grown.first.case.n_steps < grown.last.case.n_steps
+    assert {saving.own.case.kind for saving in savings(found)} == set(RECOMPUTING)
 
 
 def test_only_truncation_cuts_the_gradient() -> None:
@@ -91,3 +106,9 @@ def test_only_truncation_cuts_the_gradient() -> None:
     assert Case(Kind.LEAN, 1_000).plan == Case(Kind.PIPELINE, 1_000).plan
     plan = Case(Kind.TRUNCATED, 1_000).plan
     assert (plan.grid.truncate, plan.grid.n_chunks, plan.devices) == (1, 10, ("cpu:0", "cpu:1"))
+
+
+def test_the_cases_that_recompute_say_so_in_their_plans() -> None:
+    recomputing = {kind for kind in Kind if Case(kind, 1_000).plan.grid.recomputes}
+    assert recomputing == set(RECOMPUTING)
+    assert Case(Kind.ONE_STAGE, 1_000).plan.devices == ("cpu:0",)

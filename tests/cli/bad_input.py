@@ -128,6 +128,10 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["schedule.truncate=4"],
         ["schedule.truncate=4", "schedule.n_chunks=4", "smaller"],
     ),
+    "a recomputation that there is not": (
+        ["schedule.recompute=all"],
+        ["schedule.recompute=all", "none, cell"],
+    ),
     "truncation across a barrier": (
         ["schedule.truncate=2", "model.bidirectional=true"],
         ["schedule.truncate=2", "bidirectional", "leave schedule.truncate out"],

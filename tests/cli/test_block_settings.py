@@ -22,6 +22,7 @@ SETTINGS = {
     "previous": ["model.h_0=[zeros,previous,zeros,previous]"],
     "carried": ["model.h_0=carry", *STREAMS],
     "truncated": ["schedule.truncate=1", "model.head=every_step", "data.centre=none"],
+    "recomputed": ["schedule.recompute=cell", "model.head=every_step", "data.centre=none"],
     "short windows": ["data.min_input_length=3"],
 }
 

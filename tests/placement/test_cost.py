@@ -47,6 +47,7 @@ def test_a_gru_layer_costs_what_the_hand_computation_says() -> None:
         n_parameters=108 + 24,
         activation_bytes=6 * (5 + 7 * 4) * 4,
         input_bytes=6 * 5 * 4,
+        state_bytes=2 * 4 * 4,
     )
 
 

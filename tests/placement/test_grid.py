@@ -31,6 +31,14 @@ def test_a_grid_without_a_schedule_is_refused() -> None:
         Grid(schedule="")
 
 
+def test_a_recomputation_that_there_is_not_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        Grid(recompute="all")
+    assert str(caught.value) == (
+        "schedule.recompute=all is not a valid choice; use one of none, cell."
+    )
+
+
 def test_a_sequence_has_at_least_as_many_steps_as_chunks() -> None:
     check_chunks(4, 4)
     with pytest.raises(UsageError) as caught:

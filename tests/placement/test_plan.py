@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gru_parallel.choices import RECOMPUTE
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Grid, Plan, StagePlan
 
@@ -27,6 +28,7 @@ def plans(draw: st.DrawFn) -> Plan:
             draw(POSITIVE),
             draw(POSITIVE),
             draw(st.none() | POSITIVE),
+            draw(st.sampled_from(RECOMPUTE)),
         ),
         stages=tuple(
             StagePlan(draw(st.text(min_size=1)), sum(sizes[:stage]), size)
@@ -106,7 +108,7 @@ def test_a_plan_survives_json(plan: Plan) -> None:
 
 def test_the_json_is_indented_and_has_a_version() -> None:
     assert PLAN.to_json().startswith(
-        '{\n  "version": 2,\n  "num_layers": 5,\n  "grid": {\n    "layers_per_block": 2,\n'
+        '{\n  "version": 3,\n  "num_layers": 5,\n  "grid": {\n    "layers_per_block": 2,\n'
     )
 
 
@@ -129,15 +131,22 @@ def test_a_plan_of_the_first_version_is_read() -> None:
     assert Plan.from_json(FIRST_VERSION) == PLAN
 
 
+def test_a_plan_of_the_second_version_is_read() -> None:
+    entries = json.loads(json_of(PLAN, version=2))
+    del entries["grid"]["recompute"]
+
+    assert Plan.from_json(json.dumps(entries)) == PLAN
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "the plan is not JSON: .*; write it with Plan.to_json"),
         ("[1]", r"the plan is \[1\], not an object"),
-        ("{}", "version None, but only versions 1 and 2 can be read"),
-        (json_of(PLAN, version=3), "version 3, but only versions 1 and 2 can be read"),
-        (json_of(PLAN, version="1"), "version '1', but only versions 1 and 2 can be read"),
-        (json_of(PLAN, version=True), "version True, but only versions 1 and 2 can be read"),
+        ("{}", "version None, but only versions 1 to 3 can be read"),
+        (json_of(PLAN, version=4), "version 4, but only versions 1 to 3 can be read"),
+        (json_of(PLAN, version="1"), "version '1', but only versions 1 to 3 can be read"),
+        (json_of(PLAN, version=True), "version True, but only versions 1 to 3 can be read"),
         (FIRST_VERSION.replace('"n_chunks": 4,', ""), "the grid of the plan lacks: n_chunks"),
         ('{"version": 2, "stages": [], "num_layers": 1}', "the plan lacks: grid"),
         (json_of(PLAN, n_chunk=3), "the plan does not know: n_chunk;"),
@@ -150,6 +159,7 @@ def test_a_plan_of_the_first_version_is_read() -> None:
         (json_of(PLAN, of_grid={"n_chunks": 2.0}), "n_chunks=2.0, which is not a whole number"),
         (json_of(PLAN, of_grid={"n_chunks": True}), "n_chunks=True, which is not a whole number"),
         (json_of(PLAN, of_grid={"schedule": None}), "schedule=None, which is not a text"),
+        (json_of(PLAN, of_grid={"recompute": "all"}), "recompute=all is not a valid choice"),
         (json_of(PLAN, of_grid={"n_micro_batches": 0}), "n_micro_batches=0 is not a size"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -23,11 +24,11 @@ def layer(*, both_ways: bool = False, previous: bool = False) -> LayerCost:
     return gru_layer_cost(4, 4, 8, 2, bidirectional=both_ways, is_barrier=previous)
 
 
-def plan(devices: Sequence[str], **options: int) -> Plan:
+def plan(devices: Sequence[str], **options: Any) -> Plan:
     return plan_from_device_map(devices, CPUS, num_layers=len(devices), grid=Grid(**options))
 
 
-def planned(devices: Sequence[str], costs: Sequence[LayerCost], **options: int) -> Planned:
+def planned(devices: Sequence[str], costs: Sequence[LayerCost], **options: Any) -> Planned:
     return Planned(plan(devices, **options), costs, CLUSTER)
 
 
@@ -102,6 +103,40 @@ def test_what_waits_for_w_is_counted_where_w_waits() -> None:
     all_cells = lean.activation_bytes + 4 * lean.start_bytes
     assert kept("gpipe") == (all_cells, all_cells)
     assert kept("zero_bubble") == (all_cells + lean.waiting_bytes,) * 2
+
+
+def test_with_recompute_a_stage_keeps_inputs_and_states_and_the_activations_of_one_cell() -> None:
+    # Of a batch of 2 rows and 8 steps in 4 chunks; one number has 4 bytes.
+    one_layer, inputs, state = 4 * 8 * (2 * 8 * 4), 4 * (2 * 8 * 4), 4 * (2 * 4)
+    grid = {"schedule": "gpipe", "n_chunks": 4, "recompute": "cell"}
+
+    found = planned(["cpu:0", "cpu:0", "cpu:1"], [layer()] * 3, **grid)
+
+    assert found.stage_activation_bytes == (
+        inputs + 4 * 2 * state + 2 * one_layer // 4,
+        inputs + 4 * state + one_layer // 4,
+    )
+    none = planned(["cpu:0", "cpu:0", "cpu:1"], [layer()] * 3, **{**grid, "recompute": "none"})
+    assert none.stage_activation_bytes == (2 * one_layer, one_layer)
+
+
+def test_with_recompute_a_bidirectional_block_has_the_activations_of_a_micro_batch() -> None:
+    both = layer(both_ways=True)
+    after = replace(layer(), input_bytes=2 * layer().input_bytes)
+    grid = {"n_micro_batches": 2, "n_chunks": 4, "recompute": "cell", "schedule": "gpipe"}
+
+    (found,) = planned(["cpu:0"] * 3, [layer(), both, after], **grid).stage_activation_bytes
+
+    inputs = layer().input_bytes + both.input_bytes + after.input_bytes
+    states = 2 * 4 * layer().state_bytes
+    assert found == inputs + states + both.activation_bytes // 2
+
+
+def test_with_recompute_backward_takes_the_time_of_forward_besides() -> None:
+    found = planned(["cpu:0"], [WORK], recompute="cell")
+
+    assert found.stage_times_ms == (pytest.approx((1e3, 3e3)),)
+    assert found.timeline.step_ms == pytest.approx(4e3)
 
 
 def test_a_bidirectional_layer_is_two_layers_and_a_barrier() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from gru_parallel.errors import ScheduleError
@@ -28,6 +30,14 @@ def test_where_the_weights_gradient_is_separate_it_takes_as_long_as_forward() ->
         (1, "B"): 3.0,
         (1, "W"): 1.0,
     }
+
+
+def test_what_is_run_again_is_no_part_of_the_weights_gradient() -> None:
+    recomputed = plan("zero_bubble", 1, 1, 4)
+    recomputed = replace(recomputed, grid=replace(recomputed.grid, recompute="cell"))
+    timeline = predict(recomputed, [(8.0, 24.0)])
+    durations = {e.action.op.value: e.duration_ms for e in timeline.events}
+    assert durations == {"F": 2.0, "B": 4.0, "W": 2.0}
 
 
 def test_held_work_is_held_in_the_weights_gradient_too() -> None:

@@ -38,6 +38,7 @@ class Case:
         grid: micro-batches and chunks.
         devices: of the stages; None for one rank per stage.
         truncate: see `Plan`.
+        recompute: see `Plan`; what ranks are compared with never runs F again.
         model: options of `build_model`.
         batch_sizes: rows of the batches that are trained on, one after the other.
         lengths: time steps of the rows, as many as the largest batch has; None where all are whole.
@@ -55,6 +56,7 @@ class Case:
     grid: tuple[int, int] = (2, 3)
     devices: Sequence[str] | None = None
     truncate: int | None = None
+    recompute: str = "none"
     model: Mapping[str, Any] = field(default_factory=dict)
     batch_sizes: Sequence[int] = (5, 3)
     lengths: Sequence[int] | None = None
@@ -68,7 +70,12 @@ class Case:
     @property
     def plan(self) -> Plan:
         return make_plan(
-            self.blocks, self.schedule, *self.grid, devices=self.devices, truncate=self.truncate
+            self.blocks,
+            self.schedule,
+            *self.grid,
+            devices=self.devices,
+            truncate=self.truncate,
+            recompute=self.recompute,
         )
 
     def build_model(self) -> StackModel:
@@ -189,6 +196,7 @@ ONE_PIPELINE |= {
     ),
     "truncated": Case(grid=(2, 5), truncate=2, model=DROPOUT, measured=True),
     "truncated at every chunk, ragged": Case(grid=(2, 4), truncate=1, lengths=RAGGED),
+    "recomputed": Case(recompute="cell", model={"every_step": True, **DROPOUT}, lengths=RAGGED),
     "alternating": Case((1, 1, 1, 1), devices=ALTERNATING, model=DROPOUT, measured=True),
     "alternating, naive": Case(
         (1, 1, 1, 1), "naive", devices=ALTERNATING, model=DROPOUT, measured=True

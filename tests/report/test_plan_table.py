@@ -110,12 +110,13 @@ def test_barriers_in_time_are_named_with_what_the_step_would_take_without_them(s
     assert "without them: step 33.8 ms, bubble 11.1 %" in map(str.strip, lines)
 
 
-def test_truncation_and_second_devices_are_shown(show: Show) -> None:
+def test_truncation_recomputation_and_second_devices_are_shown(show: Show) -> None:
     stage = StagePlan("cuda:0", 0, 1, "cuda:1")
-    cut = Plan(1, Grid(truncate=2), (stage,))
+    cut = Plan(1, Grid(truncate=2, recompute="cell"), (stage,))
 
     text = show(table_of(cut, [BLOCK], 2))
 
     assert "cuda:0+cuda:1" in text
     assert "gradients of the state cut every 2 chunks" in text
+    assert "backward runs forward again, cell by cell (recompute=cell)" in text
     assert "idle" not in text

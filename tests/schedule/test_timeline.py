@@ -1,6 +1,6 @@
 import pytest
 
-from gru_parallel.schedule import Action, Event, Timeline
+from gru_parallel.schedule import Action, Event, Op, Timeline
 
 
 def timeline(n_stages: int, *events: tuple[str, float, float]) -> Timeline:
@@ -70,6 +70,23 @@ def test_a_cell_is_kept_to_the_end_of_its_weights_gradient_where_that_is_separat
         ("0W2.0", 8.0, 9.0),
     )
     assert run.peak_activations(0) == 2
+
+
+def test_a_cell_whose_backward_begins_anew_is_kept_from_there() -> None:
+    run = timeline(
+        1,
+        ("0F0.0", 0.0, 1.0),
+        ("0F1.0", 1.0, 2.0),
+        ("0F2.0", 2.0, 3.0),
+        ("0B0.0", 3.0, 4.0),
+        ("0B1.0", 4.0, 5.0),
+        ("0W0.0", 5.0, 6.0),
+        ("0W1.0", 6.0, 7.0),
+        ("0B2.0", 7.0, 8.0),
+    )
+    assert (run.peak_activations(0), run.peak_activations(0, since=Op.B)) == (3, 2)
+    without_w = timeline(1, ("0F0.0", 0.0, 1.0), ("0F1.0", 1.0, 2.0), ("0B0.0", 2.0, 3.0))
+    assert without_w.peak_activations(0, since=Op.B) == 1
 
 
 def test_a_forward_without_backward_keeps_nothing() -> None:
