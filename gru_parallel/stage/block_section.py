@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -131,7 +132,7 @@ class BlockSection:
                 h_in = [leaf(h) for h in h_in]
         tape = self.gradients[0].tape(cell) if torch.is_grad_enabled() else None
         is_taped = tape is not None and self._can_tape(cell, x, h_in)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not is_taped):
+        with _without_autograd(x) if is_taped else nullcontext():
             y, h_out = self._run(cell, x, h_in, tape)
         # Detached: the graph is for B alone, and would otherwise live until the step's end.
         after = [h.detach() for h in h_out]
@@ -213,7 +214,7 @@ class BlockSection:
         of_layers = [h for dh, n in pairs for h in ([None] * n if dh is None else dh.split(1))]
         each = zip(saved.h_in, counts, strict=True)
         are_wanted = [h.requires_grad for h, n in each for _ in range(n)]
-        with torch.no_grad(), torch.autocast(saved.x.device.type, enabled=False):
+        with _without_autograd(saved.x):
             dx, dh_0 = tape.back(dy, of_layers, wants_dx=self._wants_dx, wants_dh_0=are_wanted)
             rest = iter(dh_0)
             found = [_joined([next(rest) for _ in range(n)]) for n in counts]
@@ -255,6 +256,13 @@ class BlockSection:
             last = gradients[-1]
             gradients[-1] = state if last is None else last + state
         return gradients
+
+
+@contextmanager
+def _without_autograd(x: Tensor) -> Iterator[None]:
+    """Inside, operators do what they are told: nothing is recorded, and nothing cast."""
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+        yield
 
 
 def _joined(gradients: Sequence[Tensor | None]) -> Tensor | None:

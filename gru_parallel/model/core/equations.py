@@ -15,12 +15,12 @@ Source: Appleyard, Kocisky and Blunsom, Optimizing Performance of Recurrent Neur
 2016, for the products of all steps at once; the factors follow from the chain rule.
 """
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor
+
+from gru_parallel.model.core.released import released
 
 NUMBERS_OF_A_PIECE = 2**18
 """Steps are worked on in pieces of about so many numbers of factors: a piece stays in the cache."""
@@ -28,9 +28,8 @@ NUMBERS_OF_A_PIECE = 2**18
 PADDING = 16
 """Numbers between the rows of factors: rows a power of two apart would share few cache lines."""
 
-_aten = torch.ops.aten
-_tanh_backward = _aten.tanh_backward.grad_input
-_sigmoid_backward = _aten.sigmoid_backward.grad_input
+# TorchScript reads the annotations below, and knows no `Tensor | None`.
+Maybe = Optional[Tensor]  # noqa: UP045
 
 
 class Weights(NamedTuple):
@@ -45,8 +44,8 @@ class Weights(NamedTuple):
 
     ih: Tensor
     hh: Tensor
-    b_ih: Tensor | None = None
-    b_hh: Tensor | None = None
+    b_ih: Maybe = None
+    b_hh: Maybe = None
 
 
 class Gates(NamedTuple):
@@ -60,20 +59,21 @@ class Gates(NamedTuple):
     rzs: Tensor
     n: Tensor
 
-    @classmethod
-    def room(cls, x: Tensor, n_steps: int, hidden_size: int) -> Gates:
-        """Make room for those of so many steps of inputs like `x`."""
-        rzs = x.new_empty(n_steps, x.shape[1], 3 * hidden_size)
-        return cls(rzs, x.new_empty(n_steps, x.shape[1], hidden_size))
 
-    def of(self, steps: slice) -> Gates:
-        """Those of some steps."""
-        return Gates(self.rzs[steps], self.n[steps])
+def room_for_gates(x: Tensor, n_steps: int, hidden_size: int) -> Gates:
+    """Make room for the gates of so many steps of inputs like `x`."""
+    rzs = x.new_empty(n_steps, x.shape[1], 3 * hidden_size)
+    return Gates(rzs, x.new_empty(n_steps, x.shape[1], hidden_size))
 
-    def split(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Views of r, z, s and n, each of shape (time, batch, hidden_size)."""
-        r, z, s = self.rzs.chunk(3, dim=-1)
-        return r, z, s, self.n
+
+def room_for_factors(x: Tensor, hidden_size: int) -> Tensor:
+    """Make room for the factors of all steps of inputs `x`.
+
+    Those of r, z, s and n lie side by side, shape (time, batch, 4 * hidden_size): those of r, z and
+    s as the rows of the state's weights do; for the inputs' weights two products are made.
+    """
+    width = 4 * hidden_size
+    return x.new_empty(x.shape[0], x.shape[1], width + PADDING).narrow(2, 0, width)
 
 
 def pieces(n_steps: int, batch_size: int, hidden_size: int) -> list[slice]:
@@ -83,151 +83,202 @@ def pieces(n_steps: int, batch_size: int, hidden_size: int) -> list[slice]:
     return [slice(start, min(start + size, n_steps)) for start in range(0, n_steps, size)]
 
 
-def run(x: Tensor, h: Tensor, weights: Weights, gates: Gates, y: Tensor) -> None:
+@released
+def run(
+    x: Tensor,
+    h: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Maybe,
+    b_hh: Maybe,
+    rzs: Tensor,
+    n: Tensor,
+    y: Tensor,
+) -> None:
     """Compute the gates and the outputs of some steps.
 
     Args:
         x: inputs, shape (time, batch, input_size), contiguous.
         h: the state that enters, shape (batch, hidden_size).
-        weights: of the layer.
-        gates: where the gates go.
+        w_ih: see `Weights`, as the next three.
+        w_hh: of the state.
+        b_ih: of the inputs.
+        b_hh: of the state.
+        rzs: where these gates go, see `Gates`.
+        n: where these go.
         y: where the outputs go, shape (time, batch, hidden_size).
     """
-    _inputs_share(x, weights, gates)
-    r, z, s, n = gates.split()
-    rz = gates.rzs[..., : 2 * n.shape[-1]]
-    w = weights.hh.t()
-    addmm, lerp = torch.addmm, torch.lerp
-    steps = (gates.rzs, rz, r, z, s, n, y)
-    for rzs_t, rz_t, r_t, z_t, s_t, n_t, y_t in zip(*map(torch.unbind, steps), strict=True):
-        addmm(rzs_t, h, w, out=rzs_t)
-        rz_t.sigmoid_()
-        n_t.addcmul_(r_t, s_t).tanh_()
-        h = lerp(n_t, h, z_t, out=y_t)
+    _inputs_share(x, w_ih, b_ih, b_hh, rzs, n)
+    r, z, s = rzs.chunk(3, -1)
+    all_t, rz_t = rzs.unbind(), rzs.narrow(-1, 0, 2 * n.size(-1)).unbind()
+    r_t, z_t, s_t, n_t, y_t = r.unbind(), z.unbind(), s.unbind(), n.unbind(), y.unbind()
+    w = w_hh.t()
+    for t in range(len(y_t)):
+        torch.addmm(all_t[t], h, w, out=all_t[t])
+        rz_t[t].sigmoid_()
+        n_t[t].addcmul_(r_t[t], s_t[t]).tanh_()
+        torch.lerp(n_t[t], h, z_t[t], out=y_t[t])
+        h = y_t[t]
 
 
-def gates_again(x: Tensor, before: Tensor, weights: Weights, gates: Gates) -> None:
+@released
+def run_again(
+    x: Tensor,
+    before: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Maybe,
+    b_hh: Maybe,
+    rzs: Tensor,
+    n: Tensor,
+) -> None:
     """Compute the gates of some steps again, all steps at once.
 
     Args:
         x: inputs, shape (time, batch, input_size), contiguous.
         before: the state before each step, shape (time, batch, hidden_size), contiguous.
-        weights: of the layer.
-        gates: where the gates go.
+        w_ih: see `run`, as the others.
+        w_hh: of the state.
+        b_ih: of the inputs.
+        b_hh: of the state.
+        rzs: where these gates go, see `Gates`.
+        n: where these go.
     """
-    _inputs_share(x, weights, gates)
-    r, _, s, n = gates.split()
-    rzs = gates.rzs.flatten(0, 1)
-    torch.addmm(rzs, before.flatten(0, 1), weights.hh.t(), out=rzs)
-    gates.rzs[..., : 2 * n.shape[-1]].sigmoid_()
+    _inputs_share(x, w_ih, b_ih, b_hh, rzs, n)
+    rows = rzs.flatten(0, 1)
+    torch.addmm(rows, before.flatten(0, 1), w_hh.t(), out=rows)
+    rzs.narrow(-1, 0, 2 * n.size(-1)).sigmoid_()
+    r, _, s = rzs.chunk(3, -1)
     n.addcmul_(r, s).tanh_()
 
 
-def _inputs_share(x: Tensor, weights: Weights, gates: Gates) -> None:
+def _inputs_share(
+    x: Tensor, w_ih: Tensor, b_ih: Maybe, b_hh: Maybe, rzs: Tensor, n: Tensor
+) -> None:
     """Write what does not depend on the state: the products of all steps, and the biases."""
-    sizes = [2 * gates.n.shape[-1], gates.n.shape[-1]]
-    rows, n = x.flatten(0, 1), gates.n.flatten(0, 1)
-    rz, s = gates.rzs.flatten(0, 1).split(sizes, 1)
-    w_rz, w_n = weights.ih.t().split(sizes, 1)
-    if weights.b_ih is None or weights.b_hh is None:
-        torch.mm(rows, w_rz, out=rz)
-        torch.mm(rows, w_n, out=n)
-        s.zero_()
+    width = n.size(-1)
+    rows, of_n = x.flatten(0, 1), n.flatten(0, 1)
+    of_rz, of_s = rzs.flatten(0, 1).split([2 * width, width], 1)
+    w_rz, w_n = w_ih.t().split([2 * width, width], 1)
+    if b_ih is None or b_hh is None:
+        torch.mm(rows, w_rz, out=of_rz)
+        torch.mm(rows, w_n, out=of_n)
+        of_s.zero_()
     else:
-        (b_rz, b_n), (of_state, b_s) = weights.b_ih.split(sizes), weights.b_hh.split(sizes)
-        torch.addmm(b_rz + of_state, rows, w_rz, out=rz)
-        torch.addmm(b_n, rows, w_n, out=n)
-        s.copy_(b_s)
+        b_rz, b_n = b_ih.split([2 * width, width])
+        b_of_rz, b_s = b_hh.split([2 * width, width])
+        torch.addmm(b_rz + b_of_rz, rows, w_rz, out=of_rz)
+        torch.addmm(b_n, rows, w_n, out=of_n)
+        of_s.copy_(b_s)
 
 
-class Factors:
-    """Of r, z, s and n, side by side; `run_back` turns them into the gradients of what they are of.
-
-    Those of r, z and s lie as the rows of the state's weights do. Those of r, z and n would lie as
-    the rows of the inputs' weights do, so there two products are made.
-
-    Args:
-        like: a tensor of their type and device.
-        n_steps: of the chunk.
-        batch_size: its rows.
-        hidden_size: of the layer.
-
-    Attributes:
-        whole: shape (time, batch, 4 * hidden_size); its rows are not contiguous.
-    """
-
-    def __init__(self, like: Tensor, n_steps: int, batch_size: int, hidden_size: int) -> None:
-        width = 4 * hidden_size
-        self.whole = like.new_empty(n_steps, batch_size, width + PADDING).narrow(2, 0, width)
-        self.hidden_size = hidden_size
-
-    def rows(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return those of all steps: r, z and s; r and z; n; two dimensions each."""
-        rows, width = self.whole.flatten(0, 1), self.hidden_size
-        return rows[:, : 3 * width], rows[:, : 2 * width], rows[:, 3 * width :]
-
-    def compute(
-        self, steps: slice, r: Tensor, z: Tensor, s: Tensor, n: Tensor, before: Tensor
-    ) -> None:
-        """Compute those of some steps.
-
-        Args:
-            steps: which.
-            r: reset gates of these steps, shape (time, batch, hidden_size).
-            z: update gates, of the same shape.
-            s: the state's share of n, of the same shape.
-            n: new gates, of the same shape.
-            before: the state before each of these steps, shape (time, batch, hidden_size).
-        """
-        of_r, of_z, of_s, of_n = self.whole[steps].chunk(4, dim=-1)
-        scratch = torch.rsub(z, 1)
-        _tanh_backward(scratch, n, grad_input=of_n)
-        torch.sub(before, n, out=scratch)
-        _sigmoid_backward(scratch, z, grad_input=of_z)
-        torch.mul(of_n, s, out=scratch)
-        _sigmoid_backward(scratch, r, grad_input=of_r)
-        torch.mul(of_n, r, out=of_s)
-
-
+@released
 def run_back(
-    factors: Factors,
-    steps: slice,
-    z: Tensor,
-    dy: Tensor | None,
+    factors: Tensor,
+    start: int,
+    rzs: Tensor,
+    n: Tensor,
+    before: Tensor,
+    dy: Maybe,
     dh: Tensor,
-    w: Tensor,
-    *,
+    w_hh: Tensor,
     wants_dh_0: bool,
 ) -> Tensor:
-    """Turn the factors of some steps into gradients, the last step first.
+    """Go back over some steps.
 
     Args:
-        factors: of the chunk.
-        steps: which.
-        z: of these steps, shape (time, batch, hidden_size).
+        factors: of these steps, which become the gradients of r, z, s and n.
+        start: the first of these steps in the chunk.
+        rzs: the gates of these steps, see `Gates`.
+        n: the others.
+        before: the state before each of these steps, shape (time, batch, hidden_size).
         dy: the gradient of the chunk's outputs, shape (time, batch, hidden_size); None for none.
         dh: the gradient of the state after these steps, that of the last one's output included,
             shape (batch, hidden_size); overwritten.
-        w: weights of the state.
+        w_hh: weights of the state.
         wants_dh_0: whether the gradient of the state before the first step of the chunk is wanted.
 
     Returns:
         The gradient of the state before these steps, that of the output there included.
     """
-    whole, width = factors.whole[steps], factors.hidden_size
-    of_all = whole.unflatten(-1, (4, width)).unbind()
-    of_state, z_of = whole.narrow(-1, 0, 3 * width).unbind(), z.unbind()
-    outputs = None if dy is None else dy.unbind()
+    r, z, s = rzs.chunk(3, -1)
+    of_r, of_z, of_s, of_n = factors.chunk(4, -1)
+    scratch = torch.rsub(z, 1)
+    torch.ops.aten.tanh_backward(scratch, n, grad_input=of_n)
+    torch.sub(before, n, out=scratch)
+    torch.ops.aten.sigmoid_backward(scratch, z, grad_input=of_z)
+    torch.mul(of_n, s, out=scratch)
+    torch.ops.aten.sigmoid_backward(scratch, r, grad_input=of_r)
+    torch.mul(of_n, r, out=of_s)
+    width = n.size(-1)
+    all_t = factors.unflatten(-1, [4, width]).unbind()
+    rzs_t, z_t = factors.narrow(-1, 0, 3 * width).unbind(), z.unbind()
     spare = torch.empty_like(dh)
-    addcmul, addmm, mul = torch.addcmul, torch.addmm, torch.mul
-    for k in reversed(range(len(of_all))):
-        of_all[k].mul_(dh.unsqueeze(1))
-        t = steps.start + k
+    for k in range(len(all_t) - 1, -1, -1):
+        all_t[k].mul_(dh.unsqueeze(1))
+        t = start + k
         if t == 0 and not wants_dh_0:
-            break
-        if outputs is None or t == 0:
-            mul(dh, z_of[k], out=spare)
+            return dh
+        if dy is None or t == 0:
+            torch.mul(dh, z_t[k], out=spare)
         else:
-            addcmul(outputs[t - 1], dh, z_of[k], out=spare)
-        dh, spare = addmm(spare, of_state[k], w, out=spare), dh
+            torch.addcmul(dy[t - 1], dh, z_t[k], out=spare)
+        torch.addmm(spare, rzs_t[k], w_hh, out=spare)
+        dh, spare = spare, dh
     return dh
+
+
+@released
+def gradient_of_inputs(gradients: Tensor, w_ih: Tensor) -> Tensor:
+    """Return dL/dx, shape (time, batch, input_size), of a chunk.
+
+    Args:
+        gradients: of r, z, s and n.
+        w_ih: weights of the inputs.
+    """
+    width = gradients.size(-1) // 4
+    rows = gradients.flatten(0, 1)
+    of_rz, of_n = rows.narrow(1, 0, 2 * width), rows.narrow(1, 3 * width, width)
+    w_rz, w_n = w_ih.split([2 * width, width])
+    dx = of_rz.mm(w_rz)
+    torch.addmm(dx, of_n, w_n, out=dx)
+    return dx.view(gradients.size(0), gradients.size(1), w_ih.size(1))
+
+
+@released
+def add_gradients_of_weights(
+    gradients: Tensor,
+    x: Tensor,
+    before: Tensor,
+    w_ih: Maybe,
+    w_hh: Maybe,
+    b_ih: Maybe,
+    b_hh: Maybe,
+) -> None:
+    """Add the gradients of the weights over a chunk to sums, in place.
+
+    Args:
+        gradients: of r, z, s and n.
+        x: inputs, shape (time, batch, input_size).
+        before: the state before each step, shape (time, batch, hidden_size).
+        w_ih: the sum for the weights of the inputs; None where it is not wanted, as the others.
+        w_hh: that for the weights of the state.
+        b_ih: that for the bias of the inputs.
+        b_hh: that for the bias of the state.
+    """
+    width = gradients.size(-1) // 4
+    rows = gradients.flatten(0, 1)
+    if w_ih is not None:
+        values = x.flatten(0, 1)
+        of_rz, of_n = w_ih.split([2 * width, width])
+        torch.addmm(of_rz, rows.narrow(1, 0, 2 * width).t(), values, out=of_rz)
+        torch.addmm(of_n, rows.narrow(1, 3 * width, width).t(), values, out=of_n)
+    if w_hh is not None:
+        of_state = rows.narrow(1, 0, 3 * width).t()
+        torch.addmm(w_hh, of_state, before.flatten(0, 1), out=w_hh)
+    if b_ih is not None or b_hh is not None:
+        of_rzs, of_n = rows.sum(0).split([3 * width, width])
+        if b_hh is not None:
+            b_hh.add_(of_rzs)
+        if b_ih is not None:
+            b_ih.add_(torch.cat([of_rzs.narrow(0, 0, 2 * width), of_n]))

@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 
 from gru_parallel.model.core.equations import (
-    Factors,
     Gates,
     Weights,
-    gates_again,
+    add_gradients_of_weights,
+    gradient_of_inputs,
     pieces,
+    room_for_factors,
+    room_for_gates,
     run,
+    run_again,
     run_back,
 )
 
@@ -31,12 +34,12 @@ class Pending:
     Attributes:
         x: inputs, shape (time, batch, input_size).
         before: the state before each step, shape (time, batch, hidden_size).
-        factors: turned into the gradients of r, z, s and n at each step.
+        gradients: of r, z, s and n side by side, shape (time, batch, 4 * hidden_size).
     """
 
     x: Tensor
     before: Tensor
-    factors: Factors
+    gradients: Tensor
 
 
 class Back(NamedTuple):
@@ -105,10 +108,11 @@ class Lean:
             return y, ()
         y = x.new_empty(n_steps, batch_size, hidden_size)
         cut = pieces(n_steps, batch_size, hidden_size)
-        room = Gates.room(x, cut[0].stop, hidden_size)
+        rzs, n = room_for_gates(x, cut[0].stop, hidden_size)
         h = h_0
         for steps in cut:
-            run(x[steps], h, weights, room.of(slice(steps.stop - steps.start)), y[steps])
+            here = slice(steps.stop - steps.start)
+            run(x[steps], h, *weights, rzs[here], n[here], y[steps])
             h = y[steps.stop - 1]
         return y, ()
 
@@ -117,8 +121,8 @@ class Lean:
     ) -> Gates:
         """Work the gates out again; see `Core`."""
         del saved
-        room = Gates.room(x, len(before), before.shape[-1])
-        gates_again(x[steps], before, weights, room)
+        room = room_for_gates(x, len(before), before.shape[-1])
+        run_again(x[steps], before, *weights, *room)
         return room
 
 
@@ -131,9 +135,9 @@ class Fused(Lean):
         """Run F; see `Core`."""
         if not keep:
             return super().forward(x, h_0, weights, keep=False)
-        room = Gates.room(x, len(x), h_0.shape[1])
+        room = room_for_gates(x, len(x), h_0.shape[1])
         y = x.new_empty(len(x), *h_0.shape)
-        run(x, h_0, weights, room, y)
+        run(x, h_0, *weights, *room, y)
         return y, room
 
     def gates(
@@ -141,7 +145,8 @@ class Fused(Lean):
     ) -> Gates:
         """Take the gates that F has kept; see `Core`."""
         del x, before, weights
-        return Gates(*saved).of(steps)
+        rzs, n = saved
+        return Gates(rzs[steps], n[steps])
 
 
 OWN_CORES: dict[str, Core] = {"fused": Fused(), "lean": Lean()}
@@ -183,22 +188,14 @@ def backward(
     else:
         dh = last + dh_n
     before = torch.cat([h_0.unsqueeze(0), y[:-1]])
-    factors = Factors(x, n_steps, batch_size, hidden_size)
+    factors = room_for_factors(x, hidden_size)
     for steps in reversed(pieces(n_steps, batch_size, hidden_size)):
         before_here = before[steps]
         gates = core.gates(saved, steps, x, before_here, weights)
-        r, z, s, n = gates.split()
-        factors.compute(steps, r, z, s, n, before_here)
-        dh = run_back(factors, steps, z, dy, dh, weights.hh, wants_dh_0=wants_dh_0)
-    dx = _gradient_of_inputs(factors, weights.ih).view(x.shape) if wants_dx else None
+        place = factors[steps], steps.start
+        dh = run_back(*place, *gates, before_here, dy, dh, weights.hh, wants_dh_0)
+    dx = gradient_of_inputs(factors, weights.ih) if wants_dx else None
     return Back(dx, dh if wants_dh_0 else None, Pending(x, before, factors))
-
-
-def _gradient_of_inputs(factors: Factors, w: Tensor) -> Tensor:
-    _, r_z, n = factors.rows()
-    w_r_z, w_n = w.split([r_z.shape[1], n.shape[1]])
-    dx = r_z @ w_r_z
-    return torch.addmm(dx, n, w_n, out=dx)
 
 
 @torch.no_grad()
@@ -210,22 +207,6 @@ def add_weight_gradients(pending: Pending, totals: Sequence[Tensor | None]) -> N
         totals: for each weight, in the order of `nn.GRU`, the sum over chunks, of its type; None
             for a weight whose gradient is not wanted.
     """
-    r_z_s, r_z, n = pending.factors.rows()
     ih, hh, *biases = totals
-    if ih is not None:
-        x = pending.x.flatten(0, 1)
-        of_r_z, of_n = ih.split([r_z.shape[1], n.shape[1]])
-        torch.addmm(of_r_z, r_z.t(), x, out=of_r_z)
-        torch.addmm(of_n, n.t(), x, out=of_n)
-    if hh is not None:
-        torch.addmm(hh, r_z_s.t(), pending.before.flatten(0, 1), out=hh)
-    if any(bias is not None for bias in biases):
-        _add_bias_gradients(pending.factors, biases)
-
-
-def _add_bias_gradients(factors: Factors, biases: Sequence[Tensor | None]) -> None:
-    of_all = factors.whole.sum((0, 1))
-    r_z, s, n = of_all.split([2 * factors.hidden_size, factors.hidden_size, factors.hidden_size])
-    for bias, of_n in zip(biases, (n, s), strict=True):
-        if bias is not None:
-            bias += torch.cat([r_z, of_n])
+    b_ih, b_hh = biases or (None, None)
+    add_gradients_of_weights(pending.gradients, pending.x, pending.before, ih, hh, b_ih, b_hh)

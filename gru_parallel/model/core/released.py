@@ -1,0 +1,48 @@
+"""Functions of many operators, run without the lock of the interpreter."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cache, update_wrapper
+from typing import Generic, ParamSpec, TypeVar, cast
+
+import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Released(Generic[P, R]):
+    """A function that releases the lock of Python's interpreter once, and not at every operator.
+
+    Between two operators a thread waits until no other runs Python. With one worker thread per
+    stage that would cost more than the operators of small layers themselves. So the function is
+    compiled by TorchScript when it is first called. Where that is not possible, it runs as it is.
+
+    Args:
+        function: of tensors and numbers, in the part of Python that TorchScript knows.
+    """
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self._function = function
+        self._compiled = cache(self._compile)
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function."""
+        return self._compiled()(*args, **kwargs)
+
+    def _compile(self) -> Callable[P, R]:
+        with warnings.catch_warnings():
+            # TorchScript is to go one day; that is no concern of the caller.
+            warnings.simplefilter("ignore")
+            try:
+                return cast("Callable[P, R]", torch.jit.script(self._function))
+            except (AttributeError, RuntimeError):
+                return self._function
+
+
+def released(function: Callable[P, R]) -> Released[P, R]:
+    """Make a function `Released`."""
+    return Released(function)
