@@ -60,8 +60,8 @@ def test_a_training_step_goes_through_no_more_than_a_reader_can_hold_in_mind(
     n_files, _, n_functions, n_classes, depth = map(
         int, re.findall(r"\d+", printed.splitlines()[-1])
     )
-    # Five of the files, and the deepest calls, are how a layer computes.
-    assert n_files <= 21
+    # Six of the files, and the deepest calls, are how a layer computes.
+    assert n_files <= 22
     assert n_functions <= 140
     assert n_classes <= 22
     assert depth <= 15
