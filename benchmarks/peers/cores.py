@@ -11,7 +11,7 @@ USUAL_CORE: str | None = "fused"
 NATIVE = "native"
 """torch's own, which works out the weights' gradients within B."""
 
-RECOMPUTE: tuple[str, ...] = ()
+RECOMPUTE: tuple[str, ...] = ("cell",)
 """What backward can compute again, by its name."""
 
 WITH_W: tuple[str, ...] = ("zero_bubble",)
