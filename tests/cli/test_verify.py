@@ -120,10 +120,10 @@ def noted(
 def forget_between_chunks(patch: pytest.MonkeyPatch) -> None:
     original: Callable[..., Any] = BlockSection._run
 
-    def run(self: BlockSection, cell: Cell, x: Tensor, h_in: list[Tensor]) -> Any:
+    def run(self: BlockSection, cell: Cell, x: Tensor, h_in: list[Tensor], *rest: Any) -> Any:
         if cell.chunk > 0:
             h_in[:] = [torch.zeros_like(h).requires_grad_() for h in h_in]
-        return original(self, cell, x, h_in)
+        return original(self, cell, x, h_in, *rest)
 
     patch.setattr(BlockSection, "_run", run)
 

@@ -89,7 +89,9 @@ def can_tape(gru: nn.GRU, core: str) -> bool:
         core: that was asked for.
     """
     weights = weights_in_order(gru)
-    return own_core(gru, weights[0], core) is not None and all(w.is_leaf for w in weights)
+    some = weights[0]
+    are_usual = all(w.is_leaf for w in weights) and _fit(gru, [some, some, *weights])
+    return own_core(gru, some, core) is not None and are_usual
 
 
 def _is_plain(gru: nn.GRU) -> bool:
@@ -126,7 +128,11 @@ def _run(
     # cuDNN refuses views, such as some rows of a state.
     x, h_0 = x.contiguous(), h_0.contiguous()
     if own is not None:
-        return _run_own(gru, x, h_0, own, tape)
+        # As at the start of its own forward: a parametrization may make them anew.
+        gru._update_flat_weights()
+        tensors = _as_asked([x, h_0, *weights_in_order(gru)])
+        if _fit(gru, tensors):
+            return _run_own(gru, tensors, own, tape)
     if x.is_meta or not torch.is_autocast_enabled(x.device.type):
         y, h_n = gru(x, h_0)
     else:
@@ -135,20 +141,41 @@ def _run(
     return y, h_n
 
 
-def _run_own(
-    gru: nn.GRU, x: Tensor, h_0: Tensor, core: Core, tape: Tape | None
-) -> tuple[Tensor, Tensor]:
-    # As at the start of its own forward: a parametrization may make them anew.
-    gru._update_flat_weights()
-    weights = weights_in_order(gru)
+def _as_asked(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Cast x, h_0 and weights as autocast asks, if it is on."""
+    x, _, weight, *_ = tensors
     kind = x.device.type
-    leave = None if tape is None else tape.leave
-    run = partial(run_layer, core, leave=leave)
     if not torch.is_autocast_enabled(kind):
-        return _run_layers(x, h_0, weights, gru.num_layers, run)
-    dtype = computing_type(weights[0].dtype, torch.get_autocast_dtype(kind))
-    x, h_0, weights = x.to(dtype), h_0.to(dtype), [weight.to(dtype) for weight in weights]
-    with torch.autocast(kind, enabled=False):
+        return tensors
+    dtype = computing_type(weight.dtype, torch.get_autocast_dtype(kind))
+    return [each.to(dtype) if each.is_floating_point() else each for each in tensors]
+
+
+def _fit(gru: nn.GRU, tensors: Sequence[Tensor]) -> bool:
+    """Whether x, h_0 and weights have one type, and weights the shapes that the options give them.
+
+    If not, torch's operator says what is wrong.
+    """
+    rows = 3 * gru.hidden_size
+    shapes = [
+        shape
+        for layer in range(gru.num_layers)
+        for shape in (
+            (rows, gru.hidden_size if layer else gru.input_size),
+            (rows, gru.hidden_size),
+            *([(rows,), (rows,)] if gru.bias else []),
+        )
+    ]
+    _, _, *weights = tensors
+    return len({each.dtype for each in tensors}) == 1 and [w.shape for w in weights] == shapes
+
+
+def _run_own(
+    gru: nn.GRU, tensors: Sequence[Tensor], core: Core, tape: Tape | None
+) -> tuple[Tensor, Tensor]:
+    x, h_0, *weights = tensors
+    run = partial(run_layer, core, leave=None if tape is None else tape.leave)
+    with torch.autocast(x.device.type, enabled=False):
         return _run_layers(x, h_0, weights, gru.num_layers, run)
 
 
