@@ -56,7 +56,9 @@ class GRU(nn.GRU):
         n_micro_batches: slices of the batch.
         n_chunks: slices of time; a shorter sequence is cut into its steps. By default 1 on one
             accelerator or without a device map, as many as pay on several, 8 on CPUs.
-        schedule: "gpipe", "one_f_one_b", "zero_bubble" or "naive": the order of the slices.
+        schedule: "gpipe", "one_f_one_b", "zero_bubble" or "naive": the order of the slices. Where
+            backward comes as a whole, as here, "zero_bubble" saves little, and keeps what W needs
+            beside what a second backward would.
         core: how a layer computes a chunk: "native" is torch's own operator; "fused" keeps the
             gates for backward, "lean" works them out again from inputs and outputs; "auto" is
             fused on CPUs and native elsewhere.

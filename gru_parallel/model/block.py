@@ -41,10 +41,11 @@ class Block(nn.Module, ABC):
     Attributes:
         n_directions: 1, or 2 if layers run in both directions of time.
         parts: the `nn.GRU`s that hold the weights, in the order of the layers.
-        part_sizes: for each of `parts`, its number of layers.
     """
 
     n_directions: ClassVar[int]
+    # Of a block that was pickled before there were any.
+    core: str = AUTO
 
     def __init__(
         self,
@@ -76,8 +77,6 @@ class Block(nn.Module, ABC):
         self.dropout = dropout
         self.h_0 = h_0
         self.core = core
-        # Not asked for later: an option that is changed then does not change the modules.
-        self.part_sizes = self._cut_into_parts()
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         self.parts = nn.ModuleList(
             nn.GRU(
@@ -95,6 +94,13 @@ class Block(nn.Module, ABC):
             return ()
         suffixes = ("", "_reverse")[: self.n_directions]
         return tuple(f"h_0_l{k}{suffix}" for k in range(self.num_layers) for suffix in suffixes)
+
+    @property
+    def part_sizes(self) -> tuple[int, ...]:
+        """For each of `parts`, its number of layers."""
+        # Once they are there, an option that is changed does not change them.
+        has_parts = "parts" in self._modules
+        return tuple(p.num_layers for p in self.gru_parts) if has_parts else self._cut_into_parts()
 
     @property
     def layers(self) -> range:
@@ -282,7 +288,9 @@ class GRUBlock(Block):
             x, h_n = run_gru(part, x, h, batch_sizes, self.core, tape)
             states.append(h_n)
             layer += part.num_layers
-            x = self.drop(x, layer - 1, key, tape)
+            # A class of the caller's own may have another drop, and never gets a tape.
+            given = () if tape is None else (tape,)
+            x = self.drop(x, layer - 1, key, *given)
         return x, states[0] if len(states) == 1 else torch.cat(states)
 
 

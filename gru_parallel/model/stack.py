@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.choices import AUTO
+from gru_parallel.choices import AUTO, core_on
 from gru_parallel.errors import UsageError
 from gru_parallel.model.bidirectional import BidirectionalBlock
 from gru_parallel.model.block import Block, GRUBlock
@@ -138,6 +138,9 @@ class GRUStack(nn.Module):
             h = entering(block, x.shape[1], start.of(states_of_block, everything), before)
             x, h_n = block(x, h, key, batch_sizes)
             states.append(h_n)
+        if x.requires_grad and core_on(x.device.type, self.gru_blocks[-1].core) != "native":
+            # Whoever has it may change it in place, and B reads what the last layer gave.
+            x = x.clone()
         return x, torch.cat(states)
 
     @property

@@ -18,6 +18,7 @@ from gru_parallel.model.head import Head
 from gru_parallel.stage.joined_blocks import joined
 from gru_parallel.stage.lane import Lane
 from gru_parallel.stage.own_code import has_own_forward
+from gru_parallel.stage.pieces import has_hooks
 from gru_parallel.stage.second_device import SecondDevice
 
 
@@ -185,7 +186,10 @@ class Stage:
 
 
 def _can_tape(block: Block) -> bool:
-    return all(can_tape(part, block.core) for part in block.gru_parts)
+    # A hook may compute, and want autograd to know.
+    hooks = (block._forward_hooks, block._forward_pre_hooks)
+    is_watched = any(hooks) or has_hooks(block)
+    return not is_watched and all(can_tape(part, block.core) for part in block.gru_parts)
 
 
 def put_on(module: nn.Module, device: torch.device) -> None:

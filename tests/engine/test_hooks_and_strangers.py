@@ -43,6 +43,22 @@ def test_hooks_on_modules_that_would_see_pieces_are_refused(where: str, kind: st
         engine.train_step(Windows(*make_batch()))
 
 
+def test_a_hook_on_a_block_of_an_uncut_plan_has_its_share_in_the_gradients() -> None:
+    def build() -> StackModel:
+        model = build_model()
+        block = model.gru.gru_blocks[1]
+        block.scale = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+        block.register_forward_hook(lambda own, _, out: (out[0] * own.scale, out[1]))
+        return model
+
+    plain, model = build(), build()
+    plain_loss(plain, *make_batch()).backward()
+    with ThreadEngine(model, make_plan([2, 2], "gpipe", 1, 1), MSE) as engine:
+        engine.train_step(Windows(*make_batch())).backward()
+
+    assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
+
+
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_counter_of_flops_sees_what_plain_training_shows_it(cut: str) -> None:
     with FlopCounterMode(display=False) as expected:

@@ -275,15 +275,14 @@ def test_a_loss_that_counts_by_value_is_divided_by_what_it_counts() -> None:
 
 
 def test_modules_that_change_their_input_in_place_train() -> None:
-    def build(core: str = "auto") -> StackModel:
-        model = build_model(core=core)
+    def build() -> StackModel:
+        model = build_model()
         # Two modules; the first writes over what the stack gives out.
         model.head.linear = nn.Sequential(nn.ReLU(inplace=True), model.head.linear)  # type: ignore[assignment]
         model.encoder = nn.Sequential(nn.ReLU(inplace=True), model.encoder)
         return model
 
-    # In plain training other cores refuse it: B reads the outputs.
-    plain, model = build("native"), build()
+    plain, model = build(), build()
     x, y = make_batch()
     before = x.clone().requires_grad_()
     plain_loss(plain, before * 1, y).backward()

@@ -55,7 +55,9 @@ class _Layer(torch.autograd.Function):
         # Copied, so that results do not depend on where in memory a state begins.
         y, saved = core.forward(x, h_0[0].clone(), Weights(*weights), keep=True)
         ctx.core, ctx.leave, ctx.n_weights = core, leave, len(weights)
-        ctx.save_for_backward(x, h_0, y, *weights, *saved)
+        # A parameter can be given other memory before B; its alias stays with what F has read.
+        aliases = [weight.detach() for weight in weights]
+        ctx.save_for_backward(x, h_0, y, *weights, *aliases, *saved)
         ctx.set_materialize_grads(False)
         return y, y[-1:].clone()
 
@@ -63,16 +65,28 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         dy, dh_n = grad_outputs
         x, h_0, y, *others = ctx.saved_tensors
-        weights, saved = others[: ctx.n_weights], others[ctx.n_weights :]
+        n = ctx.n_weights
+        weights, aliases, saved = others[:n], others[n : 2 * n], others[2 * n :]
         _, _, wants_dx, wants_dh_0, *wanted = ctx.needs_input_grad
         if torch.is_grad_enabled() or any(map(_is_batched, grad_outputs)):
             found = _differentiable(grad_outputs, x, h_0, weights, ctx.needs_input_grad[2:])
             return None, None, *found
-        h_0, of_layer = h_0[0].clone(), Weights(*weights)
+        h_0, of_layer = h_0[0].clone(), Weights(*aliases)
         dh_n = None if dh_n is None else dh_n[0]
-        back = backward(
-            ctx.core, dy, dh_n, x, h_0, y, saved, of_layer, wants_dx=wants_dx, wants_dh_0=wants_dh_0
-        )
+        # As torch's operators do, whatever F did under autocast.
+        with torch.autocast(x.device.type, enabled=False):
+            back = backward(
+                ctx.core,
+                dy,
+                dh_n,
+                x,
+                h_0,
+                y,
+                saved,
+                of_layer,
+                wants_dx=wants_dx,
+                wants_dh_0=wants_dh_0,
+            )
         dh_0 = None if back.dh_0 is None else back.dh_0.unsqueeze(0)
         totals: list[Tensor | None] = [None for _ in weights]
         if not any(wanted):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.nn.modules.module import _has_any_global_hook
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as _modes
 
 from gru_parallel.choices import AUTO, core_on
 from gru_parallel.model.autocast import GRUsAsAsked, computing_type
@@ -105,6 +106,7 @@ def _is_plain(gru: nn.GRU) -> bool:
     is_called = gru._compiled_call_impl is not None or _has_any_global_hook()
     return (
         has_forward_of(gru, nn.GRU)
+        and type(gru).__call__ is nn.Module.__call__
         and not any(hooks)
         and (is_private(gru) or not is_called)
         and not (gru.bidirectional or gru.batch_first or gru.dropout or gru.proj_size)
@@ -119,6 +121,8 @@ def _is_watched(x: Tensor) -> bool:
         or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
+        # Modes that keep, copy or count what operators give.
+        or any(type(mode).__module__.startswith("torch.") for mode in _modes())
     )
 
 
@@ -152,7 +156,7 @@ def _as_asked(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
 
 
 def _fit(gru: nn.GRU, tensors: Sequence[Tensor]) -> bool:
-    """Whether x, h_0 and weights have one type, and weights the shapes that the options give them.
+    """Whether there is a step, one type, and weights have the shapes that the options give them.
 
     If not, torch's operator says what is wrong.
     """
@@ -166,8 +170,9 @@ def _fit(gru: nn.GRU, tensors: Sequence[Tensor]) -> bool:
             *([(rows,), (rows,)] if gru.bias else []),
         )
     ]
-    _, _, *weights = tensors
-    return len({each.dtype for each in tensors}) == 1 and [w.shape for w in weights] == shapes
+    x, _, *weights = tensors
+    has_one_type = len({each.dtype for each in tensors}) == 1
+    return len(x) > 0 and has_one_type and [w.shape for w in weights] == shapes
 
 
 def _run_own(

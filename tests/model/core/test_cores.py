@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gru_parallel.model import DropoutKey, GRUBlock, GRUStack
 from gru_parallel.model.core import equations
 from gru_parallel.model.core.layer import run_layer
 from gru_parallel.model.core.own import OWN_CORES, Pending, add_weight_gradients
@@ -221,3 +223,83 @@ def test_autocast_computes_in_the_type_that_is_asked_for(core: str) -> None:
         results = run_gru(gru, *given, core=core)
     assert {result.dtype for result in results} == {torch.bfloat16}
     assert {found.dtype for found in gradients(gru, given, results)} == {torch.float32}
+
+
+@pytest.mark.parametrize("core", OWN)
+def test_b_goes_by_the_weights_that_f_has_read(core: str) -> None:
+    found = []
+    for name in (core, "native"):
+        stack = make_stack(core=name)
+        x, h_0 = inputs(2)
+        y, _ = stack(x, h_0)
+        for weight in stack.parameters():
+            weight.data = torch.zeros_like(weight)
+        found.append(torch.autograd.grad(y.sum(), [x, h_0, *stack.parameters()]))
+    for ours, theirs in zip(*found, strict=True):
+        assert (ours - theirs).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("core", OWN)
+def test_outputs_of_a_stack_may_be_changed_in_place(core: str) -> None:
+    found = []
+    for name in (core, "native"):
+        stack = make_stack(core=name)
+        x, h_0 = inputs(2)
+        y, _ = stack(x, h_0)
+        y.relu_()
+        found.append(torch.autograd.grad(y.sum(), [x, *stack.parameters()]))
+    for ours, theirs in zip(*found, strict=True):
+        assert (ours - theirs).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("core", OWN)
+def test_backward_within_autocast_keeps_to_the_types_of_forward(core: str) -> None:
+    stack, (x, h_0) = make_stack(core=core, dtype=torch.float32), inputs(2, dtype=torch.float32)
+    y, _ = stack(x, h_0)
+    (expected,) = torch.autograd.grad(y.sum(), x, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        (found,) = torch.autograd.grad(y.sum(), x)
+    assert found.equal(expected)
+
+
+@pytest.mark.parametrize("core", OWN)
+def test_no_step_and_a_wrong_type_are_refused_in_the_words_of_torch(core: str) -> None:
+    stack, (x, h_0) = make_stack(core=core), inputs(2)
+    with pytest.raises(RuntimeError, match="sequence length to be larger than 0"):
+        stack(x[:0], h_0)
+    with pytest.raises(ValueError, match="does not match weight dtype"):
+        stack(x.float(), h_0)
+
+
+@pytest.mark.parametrize("core", OWN)
+def test_a_class_of_ones_own_may_have_another_drop(core: str) -> None:
+    class Doubling(GRUBlock):
+        def drop(self, y: Tensor, layer: int, key: DropoutKey | None) -> Tensor:  # type: ignore[override]  # as before there was a tape
+            return super().drop(y, layer, key) * 2
+
+    x, h_0 = inputs(2)
+    torch.manual_seed(0)
+    plain = GRUBlock(WIDTH, H, 2, core=core, dtype=x.dtype, dropout=0.0, last=False)
+    torch.manual_seed(0)
+    own = Doubling(WIDTH, H, 2, core=core, dtype=x.dtype, dropout=0.0, last=False)
+    assert not own(x, h_0)[0].equal(plain(x, h_0)[0])
+
+
+def test_a_block_from_before_there_were_cores_works() -> None:
+    block = GRUBlock(WIDTH, H, 2, dtype=torch.float64)
+    del block.__dict__["core"]
+    again = pickle.loads(pickle.dumps(block))
+    assert again(*inputs(2))[0].equal(block(*inputs(2))[0])
+    assert "core=auto" in repr(again)
+
+
+def test_a_core_that_is_changed_later_needs_no_other_parts() -> None:
+    block, given = GRUBlock(WIDTH, H, 2, dtype=torch.float64), inputs(2)
+    before = block(*given)[0]
+    block.core = "lean"
+    assert block(*given)[0].equal(before)
+
+
+def make_stack(**options: Any) -> GRUStack:
+    torch.manual_seed(3)
+    return GRUStack(WIDTH, H, 2, **{"dtype": torch.float64, **options})
