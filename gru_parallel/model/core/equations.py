@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gru_parallel.model.core.released import released
 
-NUMBERS_OF_A_PIECE = 2**18
+NUMBERS_OF_A_PIECE = 2**20
 """Steps are worked on in pieces of about so many numbers of factors: a piece stays in the cache."""
 
 PADDING = 16
@@ -67,7 +67,7 @@ def room_for_gates(x: Tensor, n_steps: int, hidden_size: int) -> Gates:
 
 
 def room_for_factors(x: Tensor, hidden_size: int) -> Tensor:
-    """Make room for the factors of all steps of inputs `x`.
+    """Make room for the factors of the steps of inputs `x`.
 
     Those of r, z, s and n lie side by side, shape (time, batch, 4 * hidden_size): those of r, z and
     s as the rows of the state's weights do; for the inputs' weights two products are made.
@@ -229,20 +229,21 @@ def run_back(
 
 
 @released
-def gradient_of_inputs(gradients: Tensor, w_ih: Tensor) -> Tensor:
-    """Return dL/dx, shape (time, batch, input_size), of a chunk.
+def gradient_of_inputs(gradients: Tensor, w_ih: Tensor, dx: Tensor) -> None:
+    """Compute dL/dx of some steps.
 
     Args:
-        gradients: of r, z, s and n.
+        gradients: of r, z, s and n at these steps.
         w_ih: weights of the inputs.
+        dx: where it goes, shape (time, batch, input_size).
     """
     width = gradients.size(-1) // 4
     rows = gradients.flatten(0, 1)
     of_rz, of_n = rows.narrow(1, 0, 2 * width), rows.narrow(1, 3 * width, width)
     w_rz, w_n = w_ih.split([2 * width, width])
-    dx = of_rz.mm(w_rz)
-    torch.addmm(dx, of_n, w_n, out=dx)
-    return dx.view(gradients.size(0), gradients.size(1), w_ih.size(1))
+    out = dx.flatten(0, 1)
+    torch.mm(of_rz, w_rz, out=out)
+    torch.addmm(out, of_n, w_n, out=out)
 
 
 @released
@@ -255,7 +256,7 @@ def add_gradients_of_weights(
     b_ih: Maybe,
     b_hh: Maybe,
 ) -> None:
-    """Add the gradients of the weights over a chunk to sums, in place.
+    """Add the gradients of the weights over some steps to sums, in place.
 
     Args:
         gradients: of r, z, s and n.

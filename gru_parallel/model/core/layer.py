@@ -73,9 +73,20 @@ class _Layer(torch.autograd.Function):
             return None, None, *found
         h_0, of_layer = h_0[0].clone(), Weights(*aliases)
         dh_n = None if dh_n is None else dh_n[0]
+        totals = [
+            torch.zeros_like(weight) if is_wanted and ctx.leave is None else None
+            for weight, is_wanted in zip(weights, wanted, strict=True)
+        ]
+
+        def leave(pending: Pending) -> None:
+            if ctx.leave is None:
+                add_weight_gradients(pending, totals)
+            else:
+                ctx.leave(pending)
+
         # As torch's operators do, whatever F did under autocast.
         with torch.autocast(x.device.type, enabled=False):
-            back = backward(
+            dx, dh_0 = backward(
                 ctx.core,
                 dy,
                 dh_n,
@@ -84,20 +95,11 @@ class _Layer(torch.autograd.Function):
                 y,
                 saved,
                 of_layer,
+                leave=leave if any(wanted) else None,
                 wants_dx=wants_dx,
                 wants_dh_0=wants_dh_0,
             )
-        dh_0 = None if back.dh_0 is None else back.dh_0.unsqueeze(0)
-        totals: list[Tensor | None] = [None for _ in weights]
-        if not any(wanted):
-            return None, None, back.dx, dh_0, *totals
-        if ctx.leave is not None:
-            ctx.leave(back.pending)
-        else:
-            pairs = zip(weights, wanted, strict=True)
-            totals = [torch.zeros_like(w) if is_wanted else None for w, is_wanted in pairs]
-            add_weight_gradients(back.pending, totals)
-        return None, None, back.dx, dh_0, *totals
+        return None, None, dx, None if dh_0 is None else dh_0.unsqueeze(0), *totals
 
 
 def _is_batched(tensor: Tensor | None) -> bool:

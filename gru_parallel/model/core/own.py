@@ -6,9 +6,9 @@ and h_0 and leaves what W needs; W gives the gradients of the weights, at any ti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from gru_parallel.model.core.equations import (
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What B of one layer over one chunk leaves for W.
+    """What B of one layer over some steps leaves for W.
 
     Attributes:
         x: inputs, shape (time, batch, input_size).
@@ -40,20 +40,6 @@ class Pending:
     x: Tensor
     before: Tensor
     gradients: Tensor
-
-
-class Back(NamedTuple):
-    """The results of B.
-
-    Attributes:
-        dx: gradient of the inputs, shape (time, batch, input_size); None where it is not wanted.
-        dh_0: gradient of the state that entered, shape (batch, hidden_size); None likewise.
-        pending: for W.
-    """
-
-    dx: Tensor | None
-    dh_0: Tensor | None
-    pending: Pending
 
 
 class Core(Protocol):
@@ -84,7 +70,7 @@ class Core(Protocol):
         Args:
             saved: by F.
             steps: which.
-            x: inputs of all steps, shape (time, batch, input_size).
+            x: inputs of these steps, shape (time, batch, input_size).
             before: the state before each of these steps, shape (time, batch, hidden_size).
             weights: of the layer.
         """
@@ -120,9 +106,9 @@ class Lean:
         self, saved: Sequence[Tensor], steps: slice, x: Tensor, before: Tensor, weights: Weights
     ) -> Gates:
         """Work the gates out again; see `Core`."""
-        del saved
+        del saved, steps
         room = room_for_gates(x, len(before), before.shape[-1])
-        run_again(x[steps], before, *weights, *room)
+        run_again(x, before, *weights, *room)
         return room
 
 
@@ -135,10 +121,12 @@ class Fused(Lean):
         """Run F; see `Core`."""
         if not keep:
             return super().forward(x, h_0, weights, keep=False)
-        room = room_for_gates(x, len(x), h_0.shape[1])
+        (rzs, n), h = room_for_gates(x, len(x), h_0.shape[1]), h_0
         y = x.new_empty(len(x), *h_0.shape)
-        run(x, h_0, *weights, *room, y)
-        return y, room
+        for steps in pieces(*y.shape):
+            run(x[steps], h, *weights, rzs[steps], n[steps], y[steps])
+            h = y[steps.stop - 1]
+        return y, (rzs, n)
 
     def gates(
         self, saved: Sequence[Tensor], steps: slice, x: Tensor, before: Tensor, weights: Weights
@@ -163,9 +151,10 @@ def backward(
     saved: Sequence[Tensor],
     weights: Weights,
     *,
+    leave: Callable[[Pending], None] | None,
     wants_dx: bool,
     wants_dh_0: bool,
-) -> Back:
+) -> tuple[Tensor | None, Tensor | None]:
     """Run B of one layer over one chunk.
 
     Args:
@@ -177,8 +166,13 @@ def backward(
         y: the outputs of F.
         saved: by F.
         weights: of the layer.
+        leave: takes what W needs, piece by piece, the last first; None where W is not wanted.
         wants_dx: whether the gradient of x is wanted.
         wants_dh_0: whether that of h_0 is.
+
+    Returns:
+        dx: gradient of the inputs, shape (time, batch, input_size); None where it is not wanted.
+        dh_0: gradient of the state that entered, shape (batch, hidden_size); None likewise.
     """
     n_steps, batch_size, hidden_size = y.shape
     last = None if dy is None else dy[-1]
@@ -187,24 +181,30 @@ def backward(
         dh = torch.zeros_like(h_0) if some is None else some.clone()
     else:
         dh = last + dh_n
-    before = torch.cat([h_0.unsqueeze(0), y[:-1]])
-    factors = room_for_factors(x, hidden_size)
+    dx = torch.empty_like(x) if wants_dx else None
     for steps in reversed(pieces(n_steps, batch_size, hidden_size)):
-        before_here = before[steps]
-        gates = core.gates(saved, steps, x, before_here, weights)
-        place = factors[steps], steps.start
-        dh = run_back(*place, *gates, before_here, dy, dh, weights.hh, wants_dh_0)
-    dx = gradient_of_inputs(factors, weights.ih) if wants_dx else None
-    return Back(dx, dh if wants_dh_0 else None, Pending(x, before, factors))
+        if steps.start == 0:
+            before = torch.cat([h_0.unsqueeze(0), y[: steps.stop - 1]])
+        else:
+            before = y[steps.start - 1 : steps.stop - 1]
+        x_here = x[steps]
+        gates = core.gates(saved, steps, x_here, before, weights)
+        factors = room_for_factors(x_here, hidden_size)
+        dh = run_back(factors, steps.start, *gates, before, dy, dh, weights.hh, wants_dh_0)
+        if dx is not None:
+            gradient_of_inputs(factors, weights.ih, dx[steps])
+        if leave is not None:
+            leave(Pending(x_here, before, factors))
+    return dx, dh if wants_dh_0 else None
 
 
 @torch.no_grad()
 def add_weight_gradients(pending: Pending, totals: Sequence[Tensor | None]) -> None:
-    """Run W of one layer over one chunk: add the gradients of its weights to sums, in place.
+    """Run W of one layer over some steps: add the gradients of its weights to sums, in place.
 
     Args:
         pending: what B has left.
-        totals: for each weight, in the order of `nn.GRU`, the sum over chunks, of its type; None
+        totals: for each weight, in the order of `nn.GRU`, the sum over all steps, of its type; None
             for a weight whose gradient is not wanted.
     """
     ih, hh, *biases = totals

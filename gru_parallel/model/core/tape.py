@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -87,7 +88,8 @@ class Tape:
             if dy is None and dh is None:
                 dh_0.append(None)
                 continue
-            found = backward(
+            has_w = any(weight.requires_grad for weight in ran.weights)
+            dy, dh_in = backward(
                 ran.core,
                 dy,
                 None if dh is None else dh[0],
@@ -96,11 +98,9 @@ class Tape:
                 ran.y,
                 ran.saved,
                 Weights(*ran.weights),
+                leave=partial(self.leave, ran.weights) if has_w else None,
                 wants_dx=wants_dx or bool(rest),
                 wants_dh_0=is_wanted,
             )
-            if any(weight.requires_grad for weight in ran.weights):
-                self.leave(ran.weights, found.pending)
-            dy = found.dx
-            dh_0.append(None if found.dh_0 is None else found.dh_0.unsqueeze(0))
+            dh_0.append(None if dh_in is None else dh_in.unsqueeze(0))
         return dy, dh_0[::-1]
