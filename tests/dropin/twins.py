@@ -45,7 +45,11 @@ def assert_same(actual: object, expected: object, tolerance: float = TOLERANCE) 
         if expected.numel() == 0:
             assert actual.shape == expected.shape
         else:
-            assert relative_error(actual, expected) <= tolerance
+            # What nearly cancels is known no better than the terms, which are of order 1.
+            is_rounded = expected.dtype == torch.float64 and bool(
+                ((actual - expected).abs() <= 1e-15).all()
+            )
+            assert is_rounded or relative_error(actual, expected) <= tolerance
     elif isinstance(expected, Iterable) and not isinstance(expected, str):
         assert isinstance(actual, Iterable)
         for one, other in zip(actual, expected, strict=True):
