@@ -15,7 +15,7 @@ Source: Appleyard, Kocisky and Blunsom, Optimizing Performance of Recurrent Neur
 2016, for the products of all steps at once; the factors follow from the chain rule.
 """
 
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,8 +28,7 @@ NUMBERS_OF_A_PIECE = 2**20
 PADDING = 16
 """Numbers between the rows of factors: rows a power of two apart would share few cache lines."""
 
-# TorchScript reads the annotations below, and knows no `Tensor | None`.
-Maybe = Optional[Tensor]  # noqa: UP045
+Maybe = Tensor | None
 
 
 class Weights(NamedTuple):

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from gru_parallel.model.core.equations import Weights
-from gru_parallel.model.core.own import Core, Pending, add_weight_gradients, backward
+from gru_parallel.model.core.own import (
+    Core,
+    Pending,
+    add_weight_gradients,
+    backward,
+    torchs_outputs,
+)
 
 Leave = Callable[[Sequence[Tensor], Pending], None]
 """Takes the weights of a layer, which are leaves, and what B has left for W of them."""
@@ -118,9 +124,8 @@ def _differentiable(
 ) -> list[Tensor | None]:
     """Run B by torch's operators: its own gradients are wanted, or those of many losses at once."""
     is_recorded = torch.is_grad_enabled()
-    options = (len(weights) == 4, 1, 0.0, False, False, False)
     with torch.enable_grad():
-        y, _ = torch._VF.gru(x, h_0, list(weights), *options)
+        y = torchs_outputs(x, h_0, weights)
     dy, dh_n = grad_outputs
     if dh_n is not None:
         # The last state is the last output.

@@ -85,22 +85,12 @@ class Lean:
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Run F; see `Core`."""
         del keep
-        n_steps, batch_size, hidden_size = x.shape[0], *h_0.shape
         if x.is_cuda:
             # In inference cuDNN has no reserve space for B.
             given = [weight for weight in weights if weight is not None]
-            options = (weights.b_ih is not None, 1, 0.0, False, False, False)
-            y, _ = torch._VF.gru(x, h_0.unsqueeze(0), given, *options)
-            return y, ()
-        y = x.new_empty(n_steps, batch_size, hidden_size)
-        cut = pieces(n_steps, batch_size, hidden_size)
-        rzs, n = room_for_gates(x, cut[0].stop, hidden_size)
-        h = h_0
-        for steps in cut:
-            here = slice(steps.stop - steps.start)
-            run(x[steps], h, *weights, rzs[here], n[here], y[steps])
-            h = y[steps.stop - 1]
-        return y, ()
+            return torchs_outputs(x, h_0.unsqueeze(0), given), ()
+        size = pieces(len(x), *h_0.shape)[0].stop
+        return _outputs(x, h_0, weights, room_for_gates(x, size, h_0.shape[1])), ()
 
     def gates(
         self, saved: Sequence[Tensor], steps: slice, x: Tensor, before: Tensor, weights: Weights
@@ -121,12 +111,8 @@ class Fused(Lean):
         """Run F; see `Core`."""
         if not keep:
             return super().forward(x, h_0, weights, keep=False)
-        (rzs, n), h = room_for_gates(x, len(x), h_0.shape[1]), h_0
-        y = x.new_empty(len(x), *h_0.shape)
-        for steps in pieces(*y.shape):
-            run(x[steps], h, *weights, rzs[steps], n[steps], y[steps])
-            h = y[steps.stop - 1]
-        return y, (rzs, n)
+        gates = room_for_gates(x, len(x), h_0.shape[1])
+        return _outputs(x, h_0, weights, gates), gates
 
     def gates(
         self, saved: Sequence[Tensor], steps: slice, x: Tensor, before: Tensor, weights: Weights
@@ -135,6 +121,23 @@ class Fused(Lean):
         del x, before, weights
         rzs, n = saved
         return Gates(rzs[steps], n[steps])
+
+
+def _outputs(x: Tensor, h: Tensor, weights: Weights, room: Gates) -> Tensor:
+    """Run F piece by piece; the gates go into their place, or all pieces' into room for one."""
+    y = x.new_empty(len(x), *h.shape)
+    for steps in pieces(*y.shape):
+        here = steps if len(room.n) == len(x) else slice(steps.stop - steps.start)
+        run(x[steps], h, *weights, room.rzs[here], room.n[here], y[steps])
+        h = y[steps.stop - 1]
+    return y
+
+
+def torchs_outputs(x: Tensor, h_0: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Run F of one layer by torch's operator; h_0 has the shape (1, batch, hidden_size)."""
+    options = (len(weights) == 4, 1, 0.0, False, False, False)
+    y, _ = torch._VF.gru(x, h_0, list(weights), *options)
+    return y
 
 
 OWN_CORES: dict[str, Core] = {"fused": Fused(), "lean": Lean()}

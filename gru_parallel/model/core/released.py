@@ -8,6 +8,7 @@ from functools import cache, update_wrapper
 from typing import Generic, ParamSpec, TypeVar, cast
 
 import torch
+from torch import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,10 +19,11 @@ class Released(Generic[P, R]):
 
     Between two operators a thread waits until no other runs Python. With one worker thread per
     stage that would cost more than the operators of small layers themselves. So the function is
-    compiled by TorchScript when it is first called. Where that is not possible, it runs as it is.
+    compiled by TorchScript when it is first called. Where that is not possible, it runs as it is;
+    so it does on GPUs, where operators are only queued, and TorchScript would fuse some.
 
     Args:
-        function: of tensors and numbers, in the part of Python that TorchScript knows.
+        function: of a tensor, and others and numbers, in the Python that TorchScript knows.
     """
 
     def __init__(self, function: Callable[P, R]) -> None:
@@ -31,7 +33,8 @@ class Released(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run the function."""
-        return self._compiled()(*args, **kwargs)
+        is_on_cpu = cast(Tensor, args[0]).is_cpu
+        return (self._compiled() if is_on_cpu else self._function)(*args, **kwargs)
 
     def _compile(self) -> Callable[P, R]:
         with warnings.catch_warnings():

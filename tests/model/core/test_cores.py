@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from gru_parallel.model import DropoutKey, GRUBlock, GRUStack
 from gru_parallel.model.core import equations
 from gru_parallel.model.core.layer import run_layer
 from gru_parallel.model.core.own import OWN_CORES, Pending, add_weight_gradients
+from gru_parallel.model.core.released import Released
 from gru_parallel.model.core.run import own_core, run_gru
 from gru_parallel.model.core.tape import Tape
 from tests.grids import every_nth
@@ -214,6 +215,8 @@ def test_functional_transforms_and_forward_mode_see_torchs_operator() -> None:
     assert torch.allclose(torch.func.grad(total)(x.detach()), expected)
     with forward_ad.dual_level():
         assert own_core(gru, x, "fused") is None
+    with torch.autograd.graph.allow_mutation_on_saved_tensors():
+        assert own_core(gru, x, "fused") is None
 
 
 @pytest.mark.parametrize("core", OWN)
@@ -225,31 +228,50 @@ def test_autocast_computes_in_the_type_that_is_asked_for(core: str) -> None:
     assert {found.dtype for found in gradients(gru, given, results)} == {torch.float32}
 
 
+def give_other_memory(stack: GRUStack, y: Tensor) -> None:
+    for weight in stack.parameters():
+        weight.data = torch.zeros_like(weight)
+
+
+def change_outputs(stack: GRUStack, y: Tensor) -> None:
+    y.relu_()
+
+
+@pytest.mark.parametrize("change", [give_other_memory, change_outputs])
 @pytest.mark.parametrize("core", OWN)
-def test_b_goes_by_the_weights_that_f_has_read(core: str) -> None:
+def test_b_goes_by_what_f_has_read_and_given(
+    core: str, change: Callable[[GRUStack, Tensor], None]
+) -> None:
     found = []
     for name in (core, "native"):
         stack = make_stack(core=name)
         x, h_0 = inputs(2)
         y, _ = stack(x, h_0)
-        for weight in stack.parameters():
-            weight.data = torch.zeros_like(weight)
+        change(stack, y)
         found.append(torch.autograd.grad(y.sum(), [x, h_0, *stack.parameters()]))
     for ours, theirs in zip(*found, strict=True):
         assert (ours - theirs).abs().max() <= 1e-12
 
 
-@pytest.mark.parametrize("core", OWN)
-def test_outputs_of_a_stack_may_be_changed_in_place(core: str) -> None:
+LOOPS = {name: each for name, each in vars(equations).items() if isinstance(each, Released)}
+
+
+def test_loops_are_compiled_and_compute_the_same_as_they_stand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert len(LOOPS) == 5
+    assert all(isinstance(loop._compiled(), torch.jit.ScriptFunction) for loop in LOOPS.values())
     found = []
-    for name in (core, "native"):
-        stack = make_stack(core=name)
-        x, h_0 = inputs(2)
-        y, _ = stack(x, h_0)
-        y.relu_()
-        found.append(torch.autograd.grad(y.sum(), [x, *stack.parameters()]))
-    for ours, theirs in zip(*found, strict=True):
-        assert (ours - theirs).abs().max() <= 1e-12
+    for is_compiled in (True, False):
+        for loop in () if is_compiled else LOOPS.values():
+            monkeypatch.setattr(loop, "_compiled", lambda loop=loop: loop._function)
+        for core in OWN:
+            gru, given = gru_of(2), inputs(2)
+            results = run_gru(gru, *given, core=core)
+            found.append([*results, *gradients(gru, given, results)])
+    half = len(OWN)
+    for compiled, plain in zip(found[:half], found[half:], strict=True):
+        assert all(one.equal(other) for one, other in zip(compiled, plain, strict=True))
 
 
 @pytest.mark.parametrize("core", OWN)
