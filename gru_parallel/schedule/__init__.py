@@ -6,7 +6,7 @@ from gru_parallel.schedule.lower import computed_only, lower
 from gru_parallel.schedule.registry import SCHEDULES, backward_only, build_schedule, forward_only
 from gru_parallel.schedule.schedule import Schedule, needs
 from gru_parallel.schedule.segments import Segments, segments_of
-from gru_parallel.schedule.simulate import simulate, turns
+from gru_parallel.schedule.simulate import Pool, simulate, turns
 from gru_parallel.schedule.timeline import Event, Timeline
 from gru_parallel.schedule.validate import validate
 
@@ -16,6 +16,7 @@ __all__ = [
     "Cell",
     "Event",
     "Op",
+    "Pool",
     "Schedule",
     "Segments",
     "Timeline",

@@ -5,7 +5,6 @@ action waits for is stated once, by `needs` in schedule.py.
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
@@ -27,7 +26,7 @@ class Op(StrEnum):
     @property
     def is_compute(self) -> bool:
         """Whether the stage computes (F, B, W); otherwise it sends or receives."""
-        return self in (Op.F, Op.B, Op.W)
+        return self in COMPUTE
 
     @property
     def is_send(self) -> bool:
@@ -38,6 +37,10 @@ class Op(StrEnum):
     def is_receive(self) -> bool:
         """Whether this receives a result from another stage."""
         return self in (Op.RECV_F, Op.RECV_B)
+
+
+COMPUTE = frozenset({Op.F, Op.B, Op.W})
+"""The ops with which a stage computes; with all others it sends or receives."""
 
 
 class Cell(NamedTuple):
@@ -53,8 +56,7 @@ class Cell(NamedTuple):
 _TEXT_FORM = re.compile(rf"([0-9]+)({'|'.join(Op)})([0-9]+)\.([0-9]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One op of one stage on one cell; prints as `1F0.3`, which `parse` reads."""
 
     stage: int
@@ -130,11 +132,15 @@ def partner(action: Action, n_stages: int) -> Action:
 
 def forwards(stage: int, micro_batch: int, n_chunks: int) -> tuple[Action, ...]:
     """List the F of one micro-batch on one stage: h flows forward, so chunks ascend."""
-    return tuple(Action(stage, Op.F, Cell(micro_batch, chunk)) for chunk in range(n_chunks))
+    return tuple([Action(stage, Op.F, cell) for cell in _cells(micro_batch, n_chunks)])
 
 
 def backwards(stage: int, micro_batch: int, n_chunks: int) -> tuple[Action, ...]:
     """List the B of one micro-batch on one stage: dL/dh flows back, so chunks descend."""
-    return tuple(
-        Action(stage, Op.B, Cell(micro_batch, chunk)) for chunk in reversed(range(n_chunks))
-    )
+    return tuple([Action(stage, Op.B, cell) for cell in reversed(_cells(micro_batch, n_chunks))])
+
+
+@cache
+def _cells(micro_batch: int, n_chunks: int) -> tuple[Cell, ...]:
+    """The cells of a micro-batch, which all stages share."""
+    return tuple(Cell(micro_batch, chunk) for chunk in range(n_chunks))

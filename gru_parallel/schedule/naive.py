@@ -26,8 +26,8 @@ def naive(n_stages: int, n_micro_batches: int, n_chunks: int) -> tuple[tuple[Act
 
 
 def _stage(stage: int, n_micro_batches: int, n_chunks: int) -> tuple[Action, ...]:
-    order: tuple[Action, ...] = ()
+    order: list[Action] = []
     for micro_batch in range(n_micro_batches):
         order += forwards(stage, micro_batch, n_chunks)
         order += backwards(stage, micro_batch, n_chunks)
-    return order
+    return tuple(order)

@@ -35,11 +35,11 @@ def one_f_one_b(
 
 
 def _stage(stage: int, n_warm_up: int, n_micro_batches: int, n_chunks: int) -> tuple[Action, ...]:
-    order: tuple[Action, ...] = ()
+    order: list[Action] = []
     for ahead in range(n_warm_up):
         order += forwards(stage, ahead, n_chunks)
     for micro_batch in range(n_micro_batches):
         if micro_batch + n_warm_up < n_micro_batches:
             order += forwards(stage, micro_batch + n_warm_up, n_chunks)
         order += backwards(stage, micro_batch, n_chunks)
-    return order
+    return tuple(order)

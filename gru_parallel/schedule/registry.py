@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 from difflib import get_close_matches
-from functools import cache
+from functools import lru_cache
 
 from gru_parallel.errors import UsageError, check_positive
 from gru_parallel.schedule.action import Op
@@ -26,7 +26,7 @@ SCHEDULES: dict[str, ScheduleFunction] = {
 _ONE_AT_A_TIME = frozenset({"naive"})
 
 
-@cache
+@lru_cache(maxsize=32)  # A search builds many, and those of many cells are large.
 def build_schedule(
     name: str,
     n_stages: int,

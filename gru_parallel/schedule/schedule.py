@@ -3,12 +3,18 @@
 The only statement of what depends on what, for validator, simulator and engines.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 
-from gru_parallel.schedule.action import Action, Cell, Op, backwards, forwards, partner
-from gru_parallel.schedule.segments import Segments
+from gru_parallel.schedule.action import COMPUTE, Action, Cell, Op, backwards, forwards, partner
+from gru_parallel.schedule.segments import Segments, segments_of
+
+NOWHERE = -1
+"""The place of an action that is in no list."""
+
+Key = tuple[int, Op, tuple[int, int]]
+"""An action or, because it is much quicker to make, a plain tuple that is equal to it."""
 
 
 @dataclass(frozen=True)
@@ -38,34 +44,52 @@ class Schedule:
     barriers: frozenset[int] = frozenset()
 
     @cached_property
+    def ops(self) -> frozenset[Op]:
+        """The ops that occur."""
+        return frozenset({action.op for stage in self.actions for action in stage})
+
+    @cached_property
     def has_forward(self) -> bool:
         """Whether this runs F; a schedule without F continues one of F alone."""
-        return any(action.op is Op.F for stage in self.actions for action in stage)
+        return Op.F in self.ops
 
     @cached_property
     def separates_weights(self) -> bool:
         """Whether the weights' gradient is an action of its own, W; otherwise it is part of B."""
-        return any(action.op is Op.W for stage in self.actions for action in stage)
+        return Op.W in self.ops
 
     @cached_property
     def is_lowered(self) -> bool:
         """Whether it has sends and receives (one stage alone never has any)."""
-        return any(not action.op.is_compute for stage in self.actions for action in stage)
+        return not self.ops <= COMPUTE
 
     @cached_property
-    def _computed_before(self) -> dict[Action, Action]:
+    def all_actions(self) -> tuple[Action, ...]:
+        """The lists of all stages, one after another; an action's place is its index in here."""
+        return tuple(chain.from_iterable(self.actions))
+
+    @cached_property
+    def waits(self) -> tuple[tuple[int, ...], ...]:
+        """For each of `all_actions`, the places of what it waits for when its turn comes.
+
+        That is what it `needs`, without what stands before it in the list of its stage.
+        """
+        return _waits(self)
+
+    @cached_property
+    def _computed_before(self) -> dict[Key, Action]:
         """The action of F, B or W before each other one on the same stage."""
         computed = ([a for a in stage if a.op.is_compute] for stage in self.actions)
         return {later: earlier for stage in computed for earlier, later in pairwise(stage)}
 
-    def computed_before(self, action: Action) -> Action | None:
+    def computed_before(self, action: Key) -> Action | None:
         """The action of F, B or W before `action` on its stage; None if there is none."""
         return self._computed_before.get(action)
 
-    @property
+    @cached_property
     def segments(self) -> Segments:
         """The segments of chunks within which dL/dh flows."""
-        return Segments(self.n_chunks, self.truncate)
+        return segments_of(self.n_chunks, self.truncate)
 
     def __str__(self) -> str:
         cut = "" if self.truncate is None else f", truncate={self.truncate}"
@@ -95,12 +119,12 @@ def gives_out(action: Action, schedule: Schedule) -> tuple[Action, ...]:
     return listed(action.stage, action.micro_batch, schedule.n_chunks)
 
 
-def _giver(computed: Action, schedule: Schedule) -> Action:
+def _giver(computed: Key, schedule: Schedule) -> Key:
     """The action after which the result of `computed` can be sent."""
-    if computed.stage not in schedule.barriers:
+    stage, op, (micro_batch, _) = computed
+    if stage not in schedule.barriers:
         return computed
-    chunk = schedule.n_chunks - 1 if computed.op is Op.F else 0
-    return replace(computed, cell=Cell(computed.micro_batch, chunk))
+    return stage, op, (micro_batch, schedule.n_chunks - 1 if op is Op.F else 0)
 
 
 def needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
@@ -129,49 +153,69 @@ def needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
         The actions to wait for, each once; those before `action` in the list of its stage
         included.
     """
+    needed = dict.fromkeys(_needs(action, schedule))
+    return tuple(Action(stage, op, Cell(*cell)) for stage, op, cell in needed)
+
+
+def _waits(schedule: Schedule) -> tuple[tuple[int, ...], ...]:
+    place_of: dict[Key, int] = {a: place for place, a in enumerate(schedule.all_actions)}
+    waits: list[tuple[int, ...]] = []
+    for actions in schedule.actions:
+        first = len(waits)
+        for place, action in enumerate(actions, first):
+            needed: tuple[int, ...] = ()
+            for key in _needs(action, schedule):
+                at = place_of.get(key, NOWHERE)
+                if not first <= at < place:
+                    needed += (at,)
+            waits.append(needed)
+    return tuple(waits)
+
+
+def _needs(action: Action, schedule: Schedule) -> list[Key]:
+    """What `needs` lists; some of it may come twice."""
+    if action.op in COMPUTE:
+        needed = _compute_needs(action, schedule)
+        if schedule.one_at_a_time:
+            needed += _cell_before(action, schedule)
+        return needed
     if action.op.is_receive:
-        return (partner(action, schedule.n_stages),)
-    if action.op.is_send:
-        computed = Op.F if action.op is Op.SEND_F else Op.B
-        return (_giver(Action(action.stage, computed, action.cell), schedule),)
-
-    needed = _compute_needs(action, schedule)
-    if schedule.one_at_a_time:
-        needed += _cell_before(action, schedule)
-    return tuple(dict.fromkeys(needed))
+        return [partner(action, schedule.n_stages)]
+    computed = Op.F if action.op is Op.SEND_F else Op.B
+    return [_giver((action.stage, computed, action.cell), schedule)]
 
 
-def _compute_needs(action: Action, schedule: Schedule) -> tuple[Action, ...]:
+def _compute_needs(action: Action, schedule: Schedule) -> list[Key]:
     """The mathematical dependencies: the first three rows of the table of `needs`."""
-    s, m, c = action.stage, action.micro_batch, action.chunk
-    last_stage = schedule.n_stages - 1
-    needed: list[Action] = []
-    match action.op:
+    s, op, cell = action
+    m, c = cell
+    needed: list[Key] = []
+    match op:
         case Op.F:
             if s > 0:
                 needed.append(_from_neighbour(action, s - 1, schedule))
             if c > 0:
-                needed.append(Action(s, Op.F, Cell(m, c - 1)))
+                needed.append((s, op, (m, c - 1)))
         case Op.B:
             if schedule.has_forward:
-                needed.append(Action(s, Op.F, Cell(m, c)))
-            if s < last_stage:
+                needed.append((s, Op.F, cell))
+            if s < schedule.n_stages - 1:
                 needed.append(_from_neighbour(action, s + 1, schedule))
-            if c < schedule.segments.last_of(c):
-                needed.append(Action(s, Op.B, Cell(m, c + 1)))
+            if c + 1 < schedule.n_chunks and c + 1 not in schedule.segments.first_chunks:
+                needed.append((s, op, (m, c + 1)))
         case Op.W:
-            needed.append(Action(s, Op.B, Cell(m, c)))
-    return tuple(needed)
+            needed.append((s, Op.B, cell))
+    return needed
 
 
-def _from_neighbour(action: Action, neighbour: int, schedule: Schedule) -> Action:
+def _from_neighbour(action: Action, neighbour: int, schedule: Schedule) -> Key:
     """The action with which the neighbour's result for the cell of `action` comes."""
     if schedule.is_lowered:
         return _receive(action.stage, action)
-    return _giver(replace(action, stage=neighbour), schedule)
+    return _giver((neighbour, action.op, action.cell), schedule)
 
 
-def _cell_before(action: Action, schedule: Schedule) -> tuple[Action, ...]:
+def _cell_before(action: Action, schedule: Schedule) -> list[Key]:
     """The action with which the cell before this one leaves the pipeline, if `action` enters it.
 
     With a barrier, no chunk of a micro-batch can leave before its last has entered, so all chunks
@@ -180,16 +224,16 @@ def _cell_before(action: Action, schedule: Schedule) -> tuple[Action, ...]:
     last_stage = schedule.n_stages - 1
     before = schedule.computed_before(action)
     if before is None or action.stage != (0 if action.op is Op.F else last_stage):
-        return ()
+        return []
     is_same = before.op is action.op and before.micro_batch == action.micro_batch
     if schedule.barriers and is_same:
-        return ()
-    left = replace(before, stage=last_stage if before.op is Op.F else 0)
+        return []
+    left = before._replace(stage=last_stage if before.op is Op.F else 0)
     if schedule.is_lowered and left.stage != action.stage:
-        return (_receive(action.stage, left),)
-    return (left,)
+        return [_receive(action.stage, left)]
+    return [left]
 
 
-def _receive(stage: int, other: Action) -> Action:
+def _receive(stage: int, other: Action) -> Key:
     """The receive on `stage` of the result of another stage's F or B."""
-    return Action(stage, Op.RECV_F if other.op is Op.F else Op.RECV_B, other.cell)
+    return stage, Op.RECV_F if other.op is Op.F else Op.RECV_B, other.cell

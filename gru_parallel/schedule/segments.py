@@ -35,10 +35,6 @@ class Segments:
         """Whether a segment begins with this chunk: dL/dh ends here."""
         return chunk % self.size == 0
 
-    def last_of(self, chunk: int) -> int:
-        """The last chunk of the segment that holds `chunk`: where B of the segment begins."""
-        return min((self.of(chunk) + 1) * self.size, self.n_chunks) - 1
-
     @cached_property
     def first_chunks(self) -> frozenset[int]:
         """The chunks with which a segment begins."""

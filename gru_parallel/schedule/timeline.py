@@ -1,12 +1,14 @@
 """What ran when, on which stage: simulated and measured runs are the same type."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from typing import NamedTuple
 
-from gru_parallel.schedule.action import Action, Cell, Op
+from gru_parallel.schedule.action import COMPUTE, Action, Cell, Op
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One action with its start and end, in ms from a moment common to all stages."""
 
     action: Action
@@ -31,7 +33,7 @@ class Timeline:
     n_stages: int
     events: tuple[Event, ...]
 
-    @property
+    @cached_property
     def step_ms(self) -> float:
         """From the first start to the last end on any stage, in ms; 0 without events."""
         if not self.events:
@@ -41,9 +43,7 @@ class Timeline:
 
     def busy_ms(self, stage: int) -> float:
         """How long a stage computed F, B and W, in ms; transfers and waits count as idle."""
-        return sum(
-            event.duration_ms for event in self.stage_events(stage) if event.action.op.is_compute
-        )
+        return sum(event.end_ms - event.start_ms for event in self._computed(stage))
 
     @property
     def bubble(self) -> float:
@@ -55,11 +55,10 @@ class Timeline:
 
     def stage_events(self, stage: int) -> tuple[Event, ...]:
         """List the events of one stage by their start."""
-        events = (event for event in self.events if event.action.stage == stage)
-        return tuple(sorted(events, key=lambda event: event.start_ms))
+        return self._by_stage.get(stage, ())
 
-    def peak_activations(self, stage: int, since: Op = Op.F) -> int:
-        """The largest number of cells whose activations a stage keeps at once.
+    def cells_alive(self, stage: int, since: Op = Op.F) -> list[tuple[float, int]]:
+        """How many cells a stage keeps the activations of, over time.
 
         A cell is kept from the start of its F to the end of its B, or of its W where there is one:
         W needs inputs and outputs of the cell's layers, and the gates' gradients that B leaves in
@@ -67,20 +66,45 @@ class Timeline:
 
         Args:
             stage: index of the stage.
-            since: F, or B where this runs F again and so keeps nothing from before.
+            since: F; or B, for a stage that runs F again there and so keeps nothing from before,
+                or to count the cells that are in B or wait for W.
+
+        Returns:
+            (time in ms, number of cells from then on) for each change, by time; none before the
+            first.
         """
-        events = self.stage_events(stage)
-        return _most_alive([event.action for event in events if event.action.op.is_compute], since)
+        computed = self._computed(stage)
+        last: dict[Cell, Op] = {event.action.cell: event.action.op for event in computed}
+        alive: set[Cell] = set()
+        changes: list[tuple[float, int]] = []
+        for (_, op, cell), start_ms, end_ms in computed:
+            if last[cell] is Op.F:
+                continue
+            # The actions of a stage never overlap.
+            if op is since:
+                alive.add(cell)
+                changes.append((start_ms, len(alive)))
+            if op is last[cell] and cell in alive:
+                alive.remove(cell)
+                changes.append((end_ms, len(alive)))
+        return changes
 
+    def peak_activations(self, stage: int, since: Op = Op.F) -> int:
+        """The largest number of cells whose activations a stage keeps at once.
 
-def _most_alive(computed: list[Action], since: Op) -> int:
-    """Walk the actions of one stage, which never overlap, and count the cells that are kept."""
-    last: dict[Cell, Op] = {action.cell: action.op for action in computed}
-    alive = most = 0
-    for action in computed:
-        if last[action.cell] is Op.F:
-            continue
-        alive += action.op is since
-        most = max(most, alive)
-        alive -= action.op is last[action.cell]
-    return most
+        Args:
+            stage: index of the stage.
+            since: see `cells_alive`.
+        """
+        return max((n_alive for _, n_alive in self.cells_alive(stage, since)), default=0)
+
+    @cached_property
+    def _by_stage(self) -> dict[int, tuple[Event, ...]]:
+        by_stage: dict[int, list[Event]] = {}
+        for event in self.events:
+            by_stage.setdefault(event.action.stage, []).append(event)
+        by_start = attrgetter("start_ms")
+        return {stage: tuple(sorted(events, key=by_start)) for stage, events in by_stage.items()}
+
+    def _computed(self, stage: int) -> list[Event]:
+        return [event for event in self.stage_events(stage) if event.action.op in COMPUTE]

@@ -1,7 +1,6 @@
 """Truncated back-propagation through time: any schedule, over segments of chunks."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from gru_parallel.schedule.action import Action, Cell
 from gru_parallel.schedule.segments import Segments
@@ -34,11 +33,13 @@ def truncated(
     Source: Williams and Peng, An Efficient Gradient-Based Algorithm for On-Line Training of
     Recurrent Network Trajectories, 1990, in the form in which h flows on and dL/dh is cut.
     """
+    if segments.n_segments == 1:
+        return schedule(n_stages, n_micro_batches, segments.n_chunks)
 
     def in_window(action: Action) -> Action:
         micro_batch, segment = divmod(action.micro_batch, segments.n_segments)
         chunk = segment * segments.size + action.chunk
-        return replace(action, cell=Cell(micro_batch, chunk))
+        return action._replace(cell=Cell(micro_batch, chunk))
 
     stages = schedule(n_stages, n_micro_batches * segments.n_segments, segments.size)
     return tuple(

@@ -1,9 +1,8 @@
 """Check a schedule before it runs: a wrong one would hang, or train on wrong gradients."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import pairwise, product
+from itertools import pairwise, product, starmap
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule.action import Action, Cell, Op, partner
@@ -11,6 +10,9 @@ from gru_parallel.schedule.draw import draw_lists
 from gru_parallel.schedule.lower import lower
 from gru_parallel.schedule.schedule import Schedule
 from gru_parallel.schedule.walk import walk
+
+Work = tuple[Op, Cell]
+"""What an action does, whichever stage does it."""
 
 
 def validate(schedule: Schedule) -> None:
@@ -37,54 +39,61 @@ def _check_stages(schedule: Schedule) -> None:
             f"{schedule}: every stage needs a list of actions, but there are "
             f"{len(schedule.actions)}."
         )
-    for stage, index, action in _positions(schedule):
-        if action.stage != stage:
-            raise _error(
-                schedule,
-                f"a stage runs only its actions, but {action} is in the list of stage {stage}",
-                (stage, index),
-            )
+    for stage, actions in enumerate(schedule.actions):
+        for index, action in enumerate(actions):
+            if action.stage != stage:
+                raise _error(
+                    schedule,
+                    f"a stage runs only its actions, but {action} is in the list of stage {stage}",
+                    (stage, index),
+                )
 
 
 def _check_complete(schedule: Schedule) -> None:
-    expected = Counter(_expected_actions(schedule))
-    seen: Counter[Action] = Counter()
-    for stage, index, action in _positions(schedule):
-        seen[action] += 1
-        if action not in expected:
-            rule = f"{action} does not belong to this schedule (no such cell or neighbour)"
-            raise _error(schedule, rule, (stage, index))
-        if seen[action] > 1:
-            rule = f"every action runs exactly once, but {action} comes again"
-            raise _error(schedule, rule, (stage, index))
-    for missing in expected - seen:
-        raise _missing(schedule, missing)
+    for stage, expected in enumerate(_expected(schedule)):
+        works = [action[1:] for action in schedule.actions[stage]]
+        if len(works) != len(expected) or set(works) != expected.keys():
+            raise _incomplete(schedule, stage, expected)
 
 
-def _expected_actions(schedule: Schedule) -> Iterator[Action]:
-    """F, B and W, if there are any, on every stage and cell, and what `lower` adds."""
-    present = {action.op for _, _, action in _positions(schedule)}
-    ops = [op for op in (Op.F, Op.B, Op.W) if op in present] or [Op.F]
-    cells = list(product(range(schedule.n_micro_batches), range(schedule.n_chunks)))
-    computed = replace(
-        schedule,
-        actions=tuple(
-            tuple(Action(stage, op, Cell(*cell)) for op, cell in product(ops, cells))
-            for stage in range(schedule.n_stages)
-        ),
+def _expected(schedule: Schedule) -> list[dict[Work, None]]:
+    """For each stage F, B and W, if there are any, on every cell, and what `lower` adds."""
+    ops = [op for op in (Op.F, Op.B, Op.W) if op in schedule.ops] or [Op.F]
+    grid = product(range(schedule.n_micro_batches), range(schedule.n_chunks))
+    computed: dict[Work, None] = dict.fromkeys(product(ops, starmap(Cell, grid)))
+    if not schedule.is_lowered:
+        return [computed] * schedule.n_stages
+    lists = tuple(
+        tuple(Action(stage, *work) for work in computed) for stage in range(schedule.n_stages)
     )
-    expected = lower(computed) if schedule.is_lowered else computed
-    return (action for _, _, action in _positions(expected))
+    lowered = lower(replace(schedule, actions=lists))
+    return [dict.fromkeys(action[1:] for action in actions) for actions in lowered.actions]
+
+
+def _incomplete(schedule: Schedule, stage: int, expected: dict[Work, None]) -> ScheduleError:
+    seen: set[Work] = set()
+    for index, action in enumerate(schedule.actions[stage]):
+        work = action[1:]
+        if work not in expected:
+            rule = f"{action} does not belong to this schedule (no such cell or neighbour)"
+            return _error(schedule, rule, (stage, index))
+        if work in seen:
+            rule = f"every action runs exactly once, but {action} comes again"
+            return _error(schedule, rule, (stage, index))
+        seen.add(work)
+    return _missing(schedule, Action(stage, *next(work for work in expected if work not in seen)))
 
 
 def _check_backward_order(schedule: Schedule) -> None:
+    grid = product(range(schedule.n_micro_batches), schedule.segments.backward_order)
+    rank = {cell: rank for rank, cell in enumerate(starmap(Cell, grid))}
     in_another_order = {
         Op.B: "gives wrong gradients",
         Op.W: "adds up to other bits on another placement",
     }
     for op, what_happens in in_another_order.items():
         for earlier, later, at in _neighbours(schedule, op):
-            if _backward_position(later, schedule) < _backward_position(earlier, schedule):
+            if rank[later.cell] < rank[earlier.cell]:
                 rule = (
                     f"{op} runs micro-batches in ascending and chunks in descending order (another"
                     f" order {what_happens}), but {later} comes after {earlier}"
@@ -92,28 +101,25 @@ def _check_backward_order(schedule: Schedule) -> None:
                 raise _error(schedule, rule, at)
 
 
-def _backward_position(action: Action, schedule: Schedule) -> tuple[int, int, int]:
-    return action.micro_batch, schedule.segments.of(action.chunk), -action.chunk
-
-
 def _check_forward_order(schedule: Schedule) -> None:
-    for stage in range(schedule.n_stages):
+    for stage, actions in enumerate(schedule.actions):
         last_chunk = [-1] * schedule.n_micro_batches
-        for index, action in enumerate(schedule.actions[stage]):
-            if action.op is not Op.F:
+        for index, (_, op, (micro_batch, chunk)) in enumerate(actions):
+            if op is not Op.F:
                 continue
-            if action.chunk < last_chunk[action.micro_batch]:
+            if chunk < last_chunk[micro_batch]:
                 rule = (
                     "F runs the chunks of a micro-batch in ascending order (h flows forward), but "
-                    f"{action} comes after chunk {last_chunk[action.micro_batch]}"
+                    f"{actions[index]} comes after chunk {last_chunk[micro_batch]}"
                 )
                 raise _error(schedule, rule, (stage, index))
-            last_chunk[action.micro_batch] = action.chunk
+            last_chunk[micro_batch] = chunk
 
 
 def _check_transfer_order(schedule: Schedule) -> None:
     """Channels are first in, first out, so both sides must agree on the order."""
-    for stage, op in product(range(schedule.n_stages), (Op.SEND_F, Op.SEND_B)):
+    ops = [op for op in (Op.SEND_F, Op.SEND_B) if op in schedule.ops]
+    for stage, op in product(range(schedule.n_stages), ops):
         sent = [action for action in schedule.actions[stage] if action.op is op]
         if not sent:
             continue
@@ -132,15 +138,10 @@ def _check_transfer_order(schedule: Schedule) -> None:
                 raise _error(schedule, rule, (receive.stage, index))
 
 
-def _positions(schedule: Schedule) -> Iterator[tuple[int, int, Action]]:
-    """Every action with the stage of its list, and its index there."""
-    for stage, actions in enumerate(schedule.actions):
-        for index, action in enumerate(actions):
-            yield stage, index, action
-
-
 def _neighbours(schedule: Schedule, op: Op) -> Iterable[tuple[Action, Action, tuple[int, int]]]:
     """Each two consecutive actions of one op on a stage, and where the later one is."""
+    if op not in schedule.ops:
+        return
     for stage, actions in enumerate(schedule.actions):
         of_op = [(index, action) for index, action in enumerate(actions) if action.op is op]
         for (_, earlier), (index, later) in pairwise(of_op):

@@ -1,7 +1,5 @@
 """Zero bubble: 1F1B, with the weights' gradients where a stage would wait."""
 
-from collections import Counter, deque
-
 from gru_parallel.schedule.action import Action, Op, backwards
 from gru_parallel.schedule.one_f_one_b import one_f_one_b
 
@@ -32,29 +30,26 @@ def zero_bubble(
     Source: Qi et al., Zero Bubble Pipeline Parallelism, 2024 (ZB-H1), with chunks of time as
     further cells.
     """
-    to_come = [deque(order) for order in one_f_one_b(n_stages, n_micro_batches, n_chunks)]
+    to_come = one_f_one_b(n_stages, n_micro_batches, n_chunks)
     cells = [a.cell for m in range(n_micro_batches) for a in backwards(0, m, n_chunks)]
-    n_done: Counter[tuple[Op, int]] = Counter()
+    most_kept = [(n_stages - stage) * n_chunks + stage for stage in range(n_stages)]
+    n_f, n_b, n_w = ([0] * n_stages for _ in range(3))
     lists: list[list[Action]] = [[] for _ in to_come]
-    while any(n_done[Op.W, stage] < len(cells) for stage in range(n_stages)):
-        slot: list[Action] = []
-        for stage, due in enumerate(to_come):
-            most_kept = (n_stages - stage) * n_chunks + stage
-            if due and _is_ready(due[0], n_done, n_stages, most_kept):
-                slot.append(due.popleft())
-            elif n_done[Op.W, stage] < n_done[Op.B, stage]:
-                slot.append(Action(stage, Op.W, cells[n_done[Op.W, stage]]))
-        for action in slot:
-            n_done[action.op, action.stage] += 1
-            lists[action.stage].append(action)
+    while min(n_w) < len(cells):
+        # What has come to a stage before this slot; all stages take the cells of an op in one
+        # order, and the batch and its loss are there for all of them.
+        came_f, came_b = [len(cells), *n_f[:-1]], [*n_b[1:], len(cells)]
+        for stage, order in enumerate(to_come):
+            f, b, w = n_f[stage], n_b[stage], n_w[stage]
+            due = order[f + b] if f + b < len(order) else None
+            if due and due.op is Op.F and f < came_f[stage] and f - w < most_kept[stage]:
+                n_f[stage] += 1
+            elif due and due.op is Op.B and b < came_b[stage]:
+                n_b[stage] += 1
+            elif w < b:
+                due = Action(stage, Op.W, cells[w])
+                n_w[stage] += 1
+            else:
+                continue
+            lists[stage].append(due)
     return tuple(map(tuple, lists))
-
-
-def _is_ready(due: Action, n_done: Counter[tuple[Op, int]], n_stages: int, most_kept: int) -> bool:
-    """Whether the stage before, in the direction of the op, has done the cell; F needs room too."""
-    op, stage = due.op, due.stage
-    if op is Op.F and n_done[Op.F, stage] - n_done[Op.W, stage] == most_kept:
-        return False
-    before = stage - 1 if op is Op.F else stage + 1
-    # All stages take the cells of an op in one order.
-    return not 0 <= before < n_stages or n_done[op, before] > n_done[op, stage]

@@ -69,3 +69,10 @@ def test_an_action_that_hands_nothing_over_has_no_partner(text: str) -> None:
 def test_chunks_ascend_forward_and_descend_backward() -> None:
     assert " ".join(map(str, forwards(1, 4, n_chunks=3))) == "1F4.0 1F4.1 1F4.2"
     assert " ".join(map(str, backwards(1, 4, n_chunks=3))) == "1B4.2 1B4.1 1B4.0"
+
+
+@settings(deadline=None)
+@given(actions)
+def test_an_action_is_found_by_the_plain_tuple_that_it_is_equal_to(action: Action) -> None:
+    cell = (action.micro_batch, action.chunk)
+    assert {action: "found"}[action.stage, action.op, cell] == "found"

@@ -1,8 +1,12 @@
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gru_parallel.schedule import Action, Schedule, build_schedule, forward_only, lower, needs
+from gru_parallel.schedule.schedule import NOWHERE
+from tests.schedule.family import schedules
 
 
 def needs_text(action: str, schedule: Schedule) -> str:
@@ -88,3 +92,21 @@ def test_a_schedule_knows_whether_it_is_lowered(
 def test_a_schedule_prints_its_name_and_sizes_only() -> None:
     text = str(build_schedule("gpipe", 3, 2, 4))
     assert text == "gpipe: n_stages=3, n_micro_batches=2, n_chunks=4"
+
+
+@settings(deadline=None)
+@given(schedules(), st.booleans())
+def test_what_an_action_waits_for_is_what_it_needs_and_its_own_list_has_not_run(
+    schedule: Schedule, lowered: bool
+) -> None:
+    schedule = lower(schedule) if lowered else schedule
+    run: dict[int, set[Action]] = {}
+    for action, waits in zip(schedule.all_actions, schedule.waits, strict=True):
+        run_here = run.setdefault(action.stage, set())
+        expected = {needed for needed in needs(action, schedule) if needed not in run_here}
+        assert {schedule.all_actions[place] for place in waits} == expected
+        run_here.add(action)
+
+
+def test_what_is_in_no_list_is_nowhere(read_schedule: Callable[..., Schedule]) -> None:
+    assert read_schedule("0F0.0", "1F0.0 1F0.1").waits == ((), (0,), (NOWHERE,))

@@ -22,7 +22,6 @@ def test_every_segment_has_its_chunks_and_the_last_one_may_be_short(
     for segment, chunks in enumerate(chunks_of_segments):
         assert [segments.of(chunk) for chunk in chunks] == [segment] * len(chunks)
         assert [segments.begins(chunk) for chunk in chunks] == [True] + [False] * (len(chunks) - 1)
-        assert [segments.last_of(chunk) for chunk in chunks] == [chunks[-1]] * len(chunks)
     assert segments.first_chunks == {chunks[0] for chunks in chunks_of_segments}
     backward = [chunk for chunks in chunks_of_segments for chunk in reversed(chunks)]
     assert list(segments.backward_order) == backward

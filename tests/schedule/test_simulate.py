@@ -2,6 +2,8 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule import (
@@ -15,6 +17,8 @@ from gru_parallel.schedule import (
     simulate,
     turns,
 )
+from tests.schedule.family import schedules
+from tests.schedule.recursion import plain_recursion, random_times, times_of
 
 GRIDS = tuple(product((1, 2, 3, 4, 7), (1, 2, 3, 5, 8), (1, 2, 3, 6)))  # (S, M, C)
 
@@ -87,6 +91,56 @@ def test_an_action_starts_as_soon_as_its_stage_is_free_and_its_needs_are_done() 
             ready_ms = max((end_ms[n] for n in needs(event.action, schedule)), default=0.0)
             assert event.start_ms == max(free_ms, ready_ms)
             free_ms = event.end_ms
+
+
+@settings(deadline=None)
+@given(schedules(), st.booleans(), st.integers(0, 1000))
+def test_simulation_is_the_plain_recursion(schedule: Schedule, lowered: bool, seed: int) -> None:
+    schedule = lower(schedule) if lowered else schedule
+    cost_ms, hand_over_ms = random_times(seed), random_times(seed + 1)
+    assert times_of(simulate(schedule, cost_ms)) == plain_recursion(schedule, cost_ms)
+    if not schedule.is_lowered:
+        times = times_of(simulate(schedule, cost_ms, hand_over_ms))
+        assert times == plain_recursion(schedule, cost_ms, hand_over_ms)
+
+
+def test_a_hand_over_delays_the_neighbour_and_occupies_no_stage() -> None:
+    timeline = simulate(build_schedule("gpipe", 2, 1, 3), lambda _: 1.0, lambda _: 0.5)
+    # Once forward and once backward, while the other cells cross behind the computation.
+    assert timeline.step_ms == 2 * (3 + 1) + 2 * 0.5
+    assert [timeline.busy_ms(stage) for stage in range(2)] == [6.0, 6.0]
+
+
+def asked_for(schedule: Schedule) -> str:
+    """The actions whose hand-overs a simulation asks for."""
+    asked: dict[str, None] = {}
+
+    def hand_over_ms(action: Action) -> float:
+        asked[str(action)] = None
+        return 1.0
+
+    simulate(schedule, lambda _: 1.0, hand_over_ms)
+    return " ".join(sorted(asked))
+
+
+def test_a_barrier_hands_over_with_its_last_action_on_the_micro_batch() -> None:
+    assert asked_for(build_schedule("gpipe", 2, 1, 3, barriers=frozenset({0}))) == (
+        "0F0.2 1B0.0 1B0.1 1B0.2"
+    )
+    assert asked_for(build_schedule("gpipe", 2, 1, 3, barriers=frozenset({1}))) == (
+        "0F0.0 0F0.1 0F0.2 1B0.0"
+    )
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_only_what_goes_to_a_neighbour_takes_time_to_hand_over(name: str) -> None:
+    # What leaves the pipeline, and W, goes nowhere.
+    assert asked_for(build_schedule(name, 2, 1, 2)) == "0F0.0 0F0.1 1B0.0 1B0.1"
+
+
+def test_a_lowered_schedule_has_its_transfers_already() -> None:
+    with pytest.raises(ScheduleError, match="give hand_over_ms only with a schedule that is not"):
+        simulate(lower(build_schedule("gpipe", 2, 1, 1)), costs(1.0), lambda _: 1.0)
 
 
 def test_the_slowest_stage_sets_the_pace() -> None:

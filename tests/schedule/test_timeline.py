@@ -91,3 +91,39 @@ def test_a_cell_whose_backward_begins_anew_is_kept_from_there() -> None:
 
 def test_a_forward_without_backward_keeps_nothing() -> None:
     assert timeline(1, ("0F0.0", 0.0, 1.0), ("0F0.1", 1.0, 2.0)).peak_activations(0) == 0
+
+
+WITH_WEIGHTS = timeline(
+    2,
+    ("0F0.1", 0.0, 1.0),
+    ("0SEND_F0.1", 1.0, 1.5),
+    ("0F0.0", 1.5, 2.0),
+    ("0B0.1", 3.0, 4.0),
+    ("0B0.0", 4.0, 5.0),
+    ("0W0.1", 5.0, 6.0),
+    ("0W0.0", 7.0, 8.0),
+    ("1F0.0", 1.0, 2.0),
+)
+
+
+def test_the_cells_alive_change_where_one_starts_and_where_its_last_action_ends() -> None:
+    assert WITH_WEIGHTS.cells_alive(0) == [(0.0, 1), (1.5, 2), (6.0, 1), (8.0, 0)]
+    assert WITH_WEIGHTS.cells_alive(0, since=Op.B) == [(3.0, 1), (4.0, 2), (6.0, 1), (8.0, 0)]
+
+
+def test_one_cell_makes_room_for_the_next_at_the_same_moment() -> None:
+    run = timeline(
+        1, ("0F0.0", 0.0, 1.0), ("0B0.0", 1.0, 3.0), ("0F1.0", 3.0, 4.0), ("0B1.0", 4.0, 6.0)
+    )
+    assert run.cells_alive(0) == [(0.0, 1), (3.0, 0), (3.0, 1), (6.0, 0)]
+    assert run.peak_activations(0) == 1
+
+
+def test_no_cell_is_alive_on_a_stage_that_does_nothing_or_only_evaluates() -> None:
+    assert WITH_WEIGHTS.cells_alive(1) == []
+    assert timeline(2, ("0F0.0", 0.0, 1.0)).cells_alive(1) == []
+
+
+def test_cells_whose_forward_is_not_in_the_timeline_are_not_counted() -> None:
+    run = timeline(1, ("0B0.0", 0.0, 1.0), ("0F1.0", 1.0, 2.0), ("0B1.0", 2.0, 3.0))
+    assert run.cells_alive(0) == [(1.0, 1), (3.0, 0)]

@@ -3,14 +3,18 @@ from collections.abc import Callable
 import pytest
 
 from gru_parallel.errors import ScheduleError
-from gru_parallel.schedule import SCHEDULES, Schedule, build_schedule, lower, needs
+from gru_parallel.schedule import SCHEDULES, Action, Schedule, build_schedule, lower, needs
 from gru_parallel.schedule.walk import walk
+
+
+def walked(schedule: Schedule) -> list[Action]:
+    return [schedule.all_actions[place] for place in walk(schedule)]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_walk_runs_everything_once_and_after_all_that_it_needs(name: str) -> None:
     schedule = lower(build_schedule(name, 3, 3, 2))
-    order = walk(schedule)
+    order = walked(schedule)
     place = {action: n for n, action in enumerate(order)}
     assert len(place) == len(order) == sum(map(len, schedule.actions))
     for action in order:
@@ -20,7 +24,7 @@ def test_the_walk_runs_everything_once_and_after_all_that_it_needs(name: str) ->
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_walk_keeps_the_order_of_every_stage(name: str) -> None:
     schedule = build_schedule(name, 3, 3, 2)
-    order = walk(schedule)
+    order = walked(schedule)
     for stage, actions in enumerate(schedule.actions):
         assert tuple(action for action in order if action.stage == stage) == actions
 
