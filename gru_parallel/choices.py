@@ -19,8 +19,17 @@ HEAD_TASKS = {"window": "window", "every_step": "every_step"}
 RECOMPUTE = ("none", "cell")
 """What B runs again of F, schedule.recompute: nothing, or all of its cell."""
 
+AUTO_SCHEDULES = ("one_f_one_b", "zero_bubble")
+"""What a search takes for `auto`: gpipe takes as long as 1F1B and keeps more; naive is slower."""
+
+COST_SOURCES = ("cached", "measure", "analytic")
+"""Where the times of layers come from that a plan is made by: plan."""
+
 AUTO = "auto"
-"""Leaves a choice to the planner: placement.device_map, schedule.n_chunks, model.core."""
+"""Leaves a choice to the planner: a device map, a schedule, a core, a number of anything."""
+
+CLUSTER_HERE = "local"
+"""The name of the cluster that is this machine's own devices: cluster.name."""
 
 
 def core_on(device: str, core: str) -> str:

@@ -76,6 +76,7 @@ def _may_be_time(value: Any) -> bool:
 
 
 AT_LEAST_0 = Rule("is out of range; use 0 or more.", lambda v: v >= 0)
+ABOVE_0 = Rule("is not positive; use a number above 0.", lambda v: v > 0)
 AT_LEAST_1 = Rule("is not positive; use a whole number of at least 1.", lambda v: v >= 1)
 SEED = Rule(
     f"is not a valid seed; use a whole number from 0 to {2**32 - 1}.", lambda v: 0 <= v < 2**32
@@ -87,10 +88,10 @@ _SHARE = Rule(
 _TIME = "days, hours, minutes and seconds, 00:02:30:00 or {hours: 2, minutes: 30}"
 
 Count = Annotated[int, AT_LEAST_1]
-Chunks = Annotated[
+CountOrAuto = Annotated[
     Any,
     Rule(
-        f"is not a number of chunks; use a whole number of at least 1, or {AUTO}.",
+        f"is not a count; use a whole number of at least 1, or {AUTO}.",
         lambda v: v == AUTO or (isinstance(v, int) and not isinstance(v, bool) and v >= 1),
     ),
 ]

@@ -1,30 +1,49 @@
-"""From the settings to the plan, by the device map or by the planner."""
+"""From the settings to the plan: that of a file or a device map, or the one that a search finds."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
-from gru_parallel.assembly.model_spec import model_spec
-from gru_parallel.choices import AUTO, core_on
-from gru_parallel.config.schema import Config
-from gru_parallel.engine.devices import (
-    default_devices,
-    devices_of_ranks,
-    existing_devices,
-    existing_devices_of_ranks,
-)
+from gru_parallel.assembly.cluster import cluster_of, local_cluster
+from gru_parallel.assembly.costs import costs_of
+from gru_parallel.assembly.settled import settled
+from gru_parallel.assembly.workload import workload
+from gru_parallel.choices import AUTO, AUTO_SCHEDULES, RECOMPUTE
+from gru_parallel.config.schema import Config, ProcessesConfig
+from gru_parallel.engine.devices import existing_devices, existing_devices_of_ranks
 from gru_parallel.errors import UsageError
-from gru_parallel.placement import Cluster, Grid, ModelSpec, Plan, block_costs
-from gru_parallel.placement.cost import input_bytes, mask_bytes
+from gru_parallel.placement import Cluster, Grid, Plan, StagePlan
 from gru_parallel.placement.device_map import has_numbers
 from gru_parallel.planning import (
+    Found,
+    Options,
     Planned,
+    Problem,
     check_reverse_devices,
     check_weights_can_wait,
-    default_chunks,
-    make_plan,
     plan_from_device_map,
+    search,
 )
+from gru_parallel.planning.options import chunks_up_to, micro_batches_up_to
+from gru_parallel.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Planning:
+    """A plan, and what it was found from.
+
+    Attributes:
+        planned: the plan, and what it should come to.
+        problem: what was to be planned.
+        found: how the plan was found; None if it was in a file.
+    """
+
+    planned: Planned
+    problem: Problem
+    found: Found | None = None
 
 
 def build_plan(
@@ -34,73 +53,211 @@ def build_plan(
     *,
     check_exists: bool,
     n_ranks: int | None = None,
-) -> Planned:
-    """Make the plan: by the device map where there is one, by the planner where there is none.
+) -> Planning:
+    """Make the plan: by the file or the device map where there is one, else by a search.
+
+    What a device map or a setting does not say is searched for, too.
 
     Args:
         config: the run's settings.
         n_channels: features of the windows.
         n_targets: columns to forecast.
         check_exists: whether the devices must exist on this machine.
-        n_ranks: of each replica, each with a device; None for the devices of this process.
+        n_ranks: of all replicas, each with a device; None for the devices of this process.
 
     Raises:
-        UsageError: the device map, or the schedule, cannot work.
+        UsageError: file, device map or schedule cannot work.
     """
-    data, schedule, placement = config.data, config.schedule, config.placement
-    num_layers = config.model.num_layers
-    spec = model_spec(config, n_channels, n_targets)
-    # Of the replica with the most rows.
-    sizes = data.input_length, -(-data.batch_size // config.data_parallel)
-    costs = block_costs(spec, *sizes)
-    is_auto = schedule.n_chunks == AUTO
-    grid = Grid(
-        config.model.layers_per_block,
-        schedule.name,
-        schedule.n_micro_batches,
-        1 if is_auto else schedule.n_chunks,
-        schedule.truncate,
-        schedule.recompute,
-    )
-    if placement.device_map in (None, AUTO):
-        devices = default_devices() if n_ranks is None else devices_of_ranks(n_ranks)
-        plan = make_plan(costs, devices, num_layers, grid)
+    work = workload(config, n_channels, n_targets)
+    given = _given_plan(config, check_exists, n_ranks)
+    stages = None if given is None else given.stages
+    if stages is None:
+        cluster = cluster_of(config, n_ranks, check_exists)
     else:
-        existing: tuple[str, ...] = ()
-        if check_exists or has_numbers(placement.device_map):
-            existing = existing_devices() if n_ranks is None else existing_devices_of_ranks(n_ranks)
-        plan = plan_from_device_map(
-            placement.device_map,
-            existing,
-            num_layers=num_layers,
-            grid=grid,
-            merge=placement.merge,
-            check_exists=check_exists,
+        names = dict.fromkeys(name for stage in stages for name in stage.devices)
+        cluster = _with_devices(config, list(names), n_ranks, check_exists)
+    uses_all = n_ranks is not None
+    options = _options(config, cluster, stages, uses_all=uses_all)
+    costs = costs_of(config, work, cluster, options.cores)
+    problem = Problem(work, cluster, costs, options, partial(_replays, config))
+    as_begun = replace(
+        problem, options=_options(_as_begun(config), cluster, stages, uses_all=uses_all)
+    )
+    if as_begun.settings():
+        problem = as_begun
+    if config.placement.path is not None and given is not None:
+        planning = Planning(problem.planned(given), problem)
+    else:
+        _check_schedule(problem)
+        found = search(problem)
+        planning = Planning(found.best, problem, found)
+    plan, blocks = planning.planned.plan, work.model.blocks
+    check_reverse_devices(plan, [block.bidirectional for block in blocks])
+    check_weights_can_wait(plan, [plan.core] * plan.n_blocks)
+    return planning
+
+
+def _as_begun(config: Config) -> Config:
+    """Keep the cells and the core of a run that is resumed: its bits depend on them.
+
+    They are in the plan beside the checkpoint; what the settings say comes first.
+    """
+    if config.ckpt_path is None:
+        return config
+    try:
+        plan = _read_plan(RunFolder(config.ckpt_path.absolute().parent.parent).plan)
+    except UsageError:
+        return config
+    begun = settled(config, replace(plan, data_parallel=config.data_parallel))
+    asked, was = config.schedule, begun.schedule
+    kept = {
+        name: getattr(was if getattr(asked, name) == AUTO else asked, name)
+        for name in ("name", "n_micro_batches", "n_chunks", "recompute")
+    }
+    core = begun.model.core if config.model.core == AUTO else config.model.core
+    return replace(config, model=replace(config.model, core=core), schedule=replace(asked, **kept))
+
+
+def _given_plan(config: Config, check_exists: bool, n_ranks: int | None) -> Plan | None:
+    """Return the plan of a file, or the stages of a device map; None where there is neither."""
+    placement = config.placement
+    n_here = None if n_ranks is None else n_ranks // max(1, config.data_parallel)
+    if placement.path is not None:
+        plan = _read_plan(Path(placement.path))
+        check_fits(plan, config)
+        if check_exists:
+            _check_devices(plan, n_here)
+        return plan
+    if placement.device_map in (None, AUTO):
+        return None
+    existing: tuple[str, ...] = ()
+    if check_exists or has_numbers(placement.device_map):
+        existing = existing_devices() if n_here is None else existing_devices_of_ranks(n_here)
+    return plan_from_device_map(
+        placement.device_map,
+        existing,
+        num_layers=config.model.num_layers,
+        grid=Grid(config.model.layers_per_block),
+        merge=placement.merge,
+        check_exists=check_exists,
+    )
+
+
+def _read_plan(path: Path) -> Plan:
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise UsageError(
+            f"placement.path={path} cannot be read ({reason}); give the plan.json of a run, or what"
+            " gru_parallel.plan has written."
+        ) from error
+    return Plan.from_json(text)
+
+
+def check_fits(plan: Plan, config: Config) -> None:
+    """Check that a plan that was read is one of this model, and what the settings say.
+
+    Raises:
+        UsageError: it is not; the message names the first setting that differs.
+    """
+    model, schedule, grid = config.model, config.schedule, plan.grid
+    given = {
+        "model.num_layers": (model.num_layers, plan.num_layers),
+        "model.layers_per_block": (model.layers_per_block, grid.layers_per_block),
+        "model.core": (model.core, plan.core),
+        "schedule.name": (schedule.name, grid.schedule),
+        "schedule.n_micro_batches": (schedule.n_micro_batches, grid.n_micro_batches),
+        "schedule.n_chunks": (schedule.n_chunks, grid.n_chunks),
+        "schedule.truncate": (schedule.truncate, grid.truncate),
+        "schedule.recompute": (schedule.recompute, grid.recompute),
+    }
+    if isinstance(config.engine, ProcessesConfig):
+        given["engine.data_parallel"] = (config.engine.data_parallel, plan.data_parallel)
+    for name, (wanted, found) in given.items():
+        if wanted not in (AUTO, found):
+            raise UsageError(
+                f"placement.path={config.placement.path} has a plan with {name}={found}, and the"
+                f" settings say {wanted}; set {name}={found}, or make another plan."
+            )
+
+
+def _check_devices(plan: Plan, n_ranks: int | None) -> None:
+    here = existing_devices() if n_ranks is None else existing_devices_of_ranks(n_ranks)
+    missing = [name for name in plan.all_devices if name not in here]
+    if missing:
+        raise UsageError(
+            f"the plan of placement.path has {', '.join(missing)}, and here there are"
+            f" {', '.join(here)}; make a plan for these."
         )
-        devices = plan.all_devices
-    if is_auto:
-        n_chunks = default_chunks(plan, data.input_length)
-        plan = replace(plan, grid=replace(grid, n_chunks=n_chunks))
-    check_reverse_devices(plan, [block.bidirectional for block in spec.blocks])
-    check_weights_can_wait(plan, [spec.core] * plan.n_blocks)
-    return _planned(config, spec, sizes, plan, Cluster.of(devices))
 
 
-def _planned(
-    config: Config, spec: ModelSpec, sizes: tuple[int, int], plan: Plan, cluster: Cluster
-) -> Planned:
-    """Put the costs of a model to a plan of it."""
-    of_blocks = [stage.device for stage in plan.stages for _ in stage.blocks]
-    costs = block_costs(spec, *sizes, of_blocks)
-    cores = [core_on(device, spec.core) for device in of_blocks]
-    masks = mask_bytes(spec, *sizes) if spec.has_dropout else ()
-    if _replays(config, plan):
-        return Planned(plan, costs, cluster, input_bytes(spec, *sizes), masks, cores)
-    if masks:
-        kept = (cost.activation_bytes + mask for cost, mask in zip(costs, masks, strict=True))
-        pairs = zip(costs, kept, strict=True)
-        costs = tuple(replace(cost, activation_bytes=n_bytes) for cost, n_bytes in pairs)
-    return Planned(plan, costs, cluster, cores=cores)
+def _with_devices(
+    config: Config, names: Sequence[str], n_ranks: int | None, check_exists: bool
+) -> Cluster:
+    """Return the cluster with the devices that a map names alone."""
+    whole = cluster_of(config, n_ranks, check_exists)
+    if whole.is_local:
+        return local_cluster(names, of_ranks=n_ranks is not None)
+    return whole.only(names)
+
+
+def _options(
+    config: Config,
+    cluster: Cluster,
+    stages: tuple[StagePlan, ...] | None,
+    *,
+    uses_all: bool,
+) -> Options:
+    """Say what the settings leave open."""
+    model, schedule, data = config.model, config.schedule, config.data
+    all_cpu = all(device.is_cpu for device in cluster.devices)
+    widths = _widths(config, cluster)
+    n_rows = data.batch_size // min(widths)
+    return Options(
+        layers_per_block=model.layers_per_block,
+        schedules=AUTO_SCHEDULES if schedule.name == AUTO else (schedule.name,),
+        n_micro_batches=(
+            micro_batches_up_to(n_rows)
+            if schedule.n_micro_batches == AUTO
+            else (schedule.n_micro_batches,)
+        ),
+        n_chunks=(
+            chunks_up_to(data.input_length, schedule.truncate)
+            if schedule.n_chunks == AUTO
+            else (schedule.n_chunks,)
+        ),
+        recompute=RECOMPUTE if schedule.recompute == AUTO else (schedule.recompute,),
+        # On accelerators the cores of this library are slower, as far as is known.
+        cores=(AUTO, "lean") if model.core == AUTO and all_cpu else (model.core,),
+        data_parallel=widths,
+        truncate=schedule.truncate,
+        stages=stages,
+        uses_all=uses_all,
+    )
+
+
+def _widths(config: Config, cluster: Cluster) -> tuple[int, ...]:
+    """Numbers of replicas that there may be: each replica has as many devices as the others."""
+    engine = config.engine
+    if not isinstance(engine, ProcessesConfig) or engine.data_parallel != AUTO:
+        return (config.data_parallel,)
+    n_devices = len(cluster.devices)
+    most = min(n_devices, config.data.batch_size)
+    return tuple(width for width in range(1, most + 1) if n_devices % width == 0)
+
+
+def _check_schedule(problem: Problem) -> None:
+    """Say why nothing can run, where that is so."""
+    if problem.settings():
+        return
+    options, device = problem.options, problem.cluster.devices[0]
+    grid = Grid(options.layers_per_block, options.schedules[0])
+    blocks = problem.workload.model.blocks
+    stages = options.stages or (StagePlan(device.name, 0, len(blocks)),)
+    for core in options.cores:
+        plan = Plan(blocks[-1].layers.stop, grid, stages, core)
+        check_weights_can_wait(plan, [core] * plan.n_blocks)
 
 
 def _replays(config: Config, plan: Plan) -> bool:

@@ -31,7 +31,6 @@ from gru_parallel.training.interrupt import StopAtInterrupt
 from gru_parallel.training.metrics_file import MetricsFile
 from gru_parallel.training.nonfinite_loss import StopAtNonFiniteLoss
 from gru_parallel.training.process_strategy import ProcessStrategy
-from gru_parallel.training.step_clock import StepClock
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
@@ -40,7 +39,7 @@ def build_trainer(
     config: Config,
     plan: Plan,
     folder: RunFolder,
-    clock: StepClock,
+    observers: Sequence[Callback],
     *,
     data: SeriesDataModule,
     ranks: Ranks | None,
@@ -53,7 +52,7 @@ def build_trainer(
         config: the run's settings.
         plan: what the strategy runs.
         folder: of the run; checkpoints, metrics, loggers and profiles go into it.
-        clock: times the training steps.
+        observers: callbacks that watch the run and change nothing.
         data: of the run.
         ranks: of the run; None if this is the only process.
         shows_progress: whether there may be a progress bar; one in the settings stays.
@@ -69,7 +68,7 @@ def build_trainer(
     metrics = MetricsFile(folder.metrics, config.trainer.log_every_n_steps)
     callbacks: list[Callback] = [
         *given,
-        clock,
+        *observers,
         StopAtNonFiniteLoss(plan),
         EpochRecord([metrics.write_epoch, *listeners]),
         metrics,

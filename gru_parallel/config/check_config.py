@@ -96,7 +96,7 @@ def _check_grid(config: Config) -> None:
             " it out."
         )
     n_rows = data.batch_size // config.data_parallel
-    if schedule.n_micro_batches > n_rows:
+    if schedule.n_micro_batches != AUTO and schedule.n_micro_batches > n_rows:
         replicas = config.data_parallel
         of = "a batch" if replicas == 1 else "a replica's batch"
         given = "" if replicas == 1 else f", engine.data_parallel={replicas}"

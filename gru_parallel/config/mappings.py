@@ -37,31 +37,37 @@ def check_keys(override: str) -> None:
 
 
 def check_files(folder: Path) -> None:
-    """Refuse files that cannot be read, or in which a mapping has a key twice.
+    """Check all yaml files of a folder; see `check_file`."""
+    for path in sorted(folder.rglob("*.yaml")):
+        check_file(path)
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that cannot be read, or in which a mapping has a key twice.
 
     Of two keys that are numbers, OmegaConf keeps the last.
 
     Args:
-        folder: of the yaml files.
+        path: of a yaml file.
 
     Raises:
         UsageError: see above.
+        OSError: there is no such file.
     """
-    for path in sorted(folder.rglob("*.yaml")):
-        try:
-            root = yaml.compose(path.read_text(encoding="utf-8"), _LOADER)
-        except yaml.MarkedYAMLError as error:
-            line = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
-            raise UsageError(f"{path} cannot be read: {error.problem}{line}.") from error
-        for mapping in _mappings_in(root):
-            nodes = [key for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)]
-            again = _first_again([yaml.SafeLoader("").construct_object(node) for node in nodes])
-            if again is not None:
-                line = nodes[again].start_mark.line + 1
-                raise UsageError(
-                    f"{path} has the key {nodes[again].value} twice in one mapping, again in line"
-                    f" {line}; write each key once."
-                )
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), _LOADER)
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
+        raise UsageError(f"{path} cannot be read: {error.problem}{line}.") from error
+    for mapping in _mappings_in(root):
+        nodes = [key for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)]
+        again = _first_again([yaml.SafeLoader("").construct_object(node) for node in nodes])
+        if again is not None:
+            line = nodes[again].start_mark.line + 1
+            raise UsageError(
+                f"{path} has the key {nodes[again].value} twice in one mapping, again in line"
+                f" {line}; write each key once."
+            )
 
 
 # The one in C is ten times as fast, if PyYAML was built with it.

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import (
-    ConfigKeyError,
-    MissingMandatoryValue,
-    OmegaConfBaseException,
-    ValidationError,
-)
+from omegaconf.errors import OmegaConfBaseException
 
+from gru_parallel.choices import COST_SOURCES
 from gru_parallel.config.check_config import check_config
 from gru_parallel.config.check_training import check_training
+from gru_parallel.config.read_cluster import read_cluster
+from gru_parallel.config.read_section import read_section
 from gru_parallel.config.schema import FREE_SECTIONS, SCHEMAS, Config
-from gru_parallel.config.types import in_words
 from gru_parallel.errors import UsageError
-from gru_parallel.rules import SEED, as_written, check_rules
-
-Section = TypeVar("Section")
+from gru_parallel.rules import SEED, as_written, one_of
 
 # What the settings of the folder of a run can only mean when the run has one.
 _UNKNOWN_BEFORE_THE_RUN = "HydraConfig was not set"
@@ -42,12 +36,14 @@ def read_config(composed: DictConfig) -> Config:
     sections: dict[str, Any] = {
         name: read_section(name, _schema(name, composed[name]), composed[name]) for name in SCHEMAS
     }
+    sections["cluster"] = read_cluster(sections["cluster"])
     config = Config(
         **sections,
         **{section: composed[section] for section in FREE_SECTIONS},
         seed=_read_seed(composed.seed),
         ckpt_path=_read_path(composed.ckpt_path),
         init_from=_read_path(composed.init_from),
+        plan=_read_plan(composed.plan),
     )
     if config.ckpt_path is not None and config.init_from is not None:
         raise UsageError(
@@ -57,35 +53,6 @@ def read_config(composed: DictConfig) -> Config:
     check_config(config)
     check_training(config)
     return config
-
-
-def read_section(name: str, schema: type[Section], section: DictConfig) -> Section:
-    """Read one section of a config.
-
-    Args:
-        name: of the section; "" for settings outside of sections.
-        schema: a dataclass with the section's settings.
-        section: what is set.
-
-    Raises:
-        UsageError: a key is unknown; a value has the wrong type, is not given, or breaks a rule.
-    """
-    # With references to other sections resolved, which the schema does not know.
-    section = DictConfig(OmegaConf.to_container(section, resolve=True))
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), section)
-        read = OmegaConf.to_object(merged)
-    except ConfigKeyError as error:
-        raise UsageError(f"{name}.{error.key} is not a setting of {name}; leave it out.") from error
-    except MissingMandatoryValue as error:
-        raise UsageError(_missing(name, schema, section)) from error
-    except ValidationError as error:
-        # For an entry of a list, the full key continues after the name of the setting: split[0].
-        key = re.split(r"[.\[]", str(error.full_key))[0]
-        raise UsageError(_wrong_type(name, schema, section, key)) from error
-    assert isinstance(read, schema)
-    check_rules(f"{name}." if name else "", read)
-    return read
 
 
 def check_references(config: DictConfig) -> None:
@@ -130,7 +97,7 @@ def _check_sections(composed: DictConfig) -> None:
     for key in sorted(known):
         if key not in composed:
             raise UsageError(f"{key} is not in the config, and a run needs it; give it.")
-        if key in ("seed", "ckpt_path", "init_from"):
+        if key in ("seed", "ckpt_path", "init_from", "plan"):
             continue
         if not isinstance(composed[key], DictConfig):
             raise UsageError(
@@ -163,26 +130,17 @@ def _schema(group: str, section: DictConfig) -> type[Any]:
     return schemas[name]
 
 
-def _missing(name: str, schema: type[Any], section: DictConfig) -> str:
-    keys = [field.name for field in fields(schema)]
-    lacks = [key for key in keys if key not in section or OmegaConf.is_missing(section, key)]
-    missing = sorted(f"{name}.{key}" if name else key for key in lacks)
-    verb = "is" if len(missing) == 1 else "are"
-    return (
-        f"{', '.join(missing)} {verb} not given, without a default; give it, as in {missing[0]}=..."
-    )
-
-
-def _wrong_type(name: str, schema: type[Any], section: DictConfig, key: str) -> str:
-    setting, value = f"{name}.{key}" if name else key, as_written(section.get(key))
-    kind = in_words(get_type_hints(schema)[key])
-    return f"{setting}={value} has the wrong type; give {kind}."
-
-
 def _read_seed(seed: Any) -> int:
     if not isinstance(seed, int) or isinstance(seed, bool) or not SEED.holds(seed):
         raise UsageError(f"seed={as_written(seed)} {SEED.otherwise}")
     return seed
+
+
+def _read_plan(source: Any) -> str:
+    rule = one_of(*COST_SOURCES)
+    if not isinstance(source, str) or not rule.holds(source):
+        raise UsageError(f"plan={as_written(source)} {rule.otherwise}")
+    return source
 
 
 def _read_path(path: Any) -> Path | None:

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gru_parallel.choices import CORES, HEAD_TASKS, RECOMPUTE
+from gru_parallel.choices import AUTO, CORES, HEAD_TASKS, RECOMPUTE
 from gru_parallel.rules import (
+    ABOVE_0,
     AT_LEAST_0,
     SEED,
-    Chunks,
     Count,
+    CountOrAuto,
     Directions,
     Interval,
     PartOfBatches,
@@ -98,6 +99,7 @@ class PlacementConfig:
 
     device_map: Any
     merge: bool
+    path: str | None
 
 
 @dataclass
@@ -105,10 +107,74 @@ class ScheduleConfig:
     """conf/schedule."""
 
     name: str
-    n_micro_batches: Count
-    n_chunks: Chunks
+    n_micro_batches: CountOrAuto
+    n_chunks: CountOrAuto
     truncate: Count | None
-    recompute: Annotated[str, one_of(*RECOMPUTE)]
+    recompute: Annotated[str, one_of(AUTO, *RECOMPUTE)]
+
+
+@dataclass
+class LocalCluster:
+    """conf/cluster/local.yaml: the devices of this machine."""
+
+    name: str
+
+
+@dataclass
+class ClusterFile(LocalCluster):
+    """conf/cluster/file.yaml: a file with the settings of `DescribedCluster`."""
+
+    path: str
+
+
+@dataclass
+class LinkConfig:
+    """What connects two devices."""
+
+    latency_us: Annotated[float, AT_LEAST_0]
+    gigabytes_per_s: Annotated[float, ABOVE_0]
+
+
+@dataclass
+class DevicesConfig:
+    """Equal devices of a machine; a speed that is not given is that of their kind."""
+
+    kind: str
+    count: Count = 1
+    memory_gib: Annotated[float, ABOVE_0] | None = None
+    flops_per_s: Annotated[float, ABOVE_0] | None = None
+    bytes_per_s: Annotated[float, ABOVE_0] | None = None
+    cell_ms: Annotated[float, AT_LEAST_0] | None = None
+    step_ms: Annotated[float, AT_LEAST_0] | None = None
+
+
+@dataclass
+class MachinesConfig:
+    """Equal machines.
+
+    Attributes:
+        devices: of each machine, of `DevicesConfig`.
+    """
+
+    devices: list[Any]
+    count: Count = 1
+    n_cores: Count | None = None
+    memory_gib: Annotated[float, ABOVE_0] | None = None
+
+
+@dataclass
+class DescribedCluster(LocalCluster):
+    """The other files of conf/cluster: devices that need not be here.
+
+    Attributes:
+        machines: of `MachinesConfig`.
+        inside: of `LinkConfig`, links two devices of one machine; None for threads on CPUs.
+        between: of `LinkConfig`, links two machines; None for one machine.
+    """
+
+    machines: list[Any]
+    inside: Any = None
+    between: Any = None
 
 
 @dataclass
@@ -124,7 +190,7 @@ class EngineConfig:
 class ProcessesConfig(EngineConfig):
     """conf/engine/processes.yaml."""
 
-    data_parallel: Count
+    data_parallel: CountOrAuto
     timeout_s: Annotated[float, Rule("is not positive; use seconds above 0.", lambda v: v > 0)]
 
 
@@ -186,13 +252,16 @@ class Config:
     """All settings of a run, checked.
 
     Attributes:
+        cluster: the devices of this machine, or others; of a file, what is in it.
         optimizer: `_target_` and the arguments of an optimiser.
         lr_scheduler: `_target_`, the arguments of a schedule, and `interval`; `_target_` None for
             none.
         callbacks: by name, `_target_` and arguments.
         logger: by name, `_target_` and arguments.
+        plan: where the times of layers come from, one of `COST_SOURCES`.
     """
 
+    cluster: LocalCluster | DescribedCluster
     data: Lorenz96Config | CsvConfig
     model: ModelConfig
     placement: PlacementConfig
@@ -206,11 +275,13 @@ class Config:
     seed: int
     ckpt_path: Path | None
     init_from: Path | None
+    plan: str
 
     @property
     def data_parallel(self) -> int:
-        """Replicas of the pipeline."""
-        return self.engine.data_parallel if isinstance(self.engine, ProcessesConfig) else 1
+        """Replicas of the pipeline; one as long as the planner has not said how many."""
+        asked = self.engine.data_parallel if isinstance(self.engine, ProcessesConfig) else 1
+        return 1 if asked == AUTO else int(asked)
 
 
 def plain(config: Config, sections: Collection[str] | None = None) -> dict[str, Any]:
@@ -243,6 +314,13 @@ def _plain(value: Any) -> Any:
 
 
 SCHEMAS: dict[str, dict[str, type[Any]]] = {
+    "cluster": {
+        "local": LocalCluster,
+        "8xh100": DescribedCluster,
+        "2x8xh100": DescribedCluster,
+        "4xa100": DescribedCluster,
+        "file": ClusterFile,
+    },
     "data": {"lorenz96": Lorenz96Config, "csv": CsvConfig},
     "engine": {"threads": EngineConfig, "processes": ProcessesConfig},
     "model": {"": ModelConfig},

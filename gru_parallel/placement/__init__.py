@@ -1,6 +1,6 @@
 """Where each block runs: costs, devices, and the plan that joins them. Imports no torch."""
 
-from gru_parallel.placement.cluster import Cluster, Device
+from gru_parallel.placement.cluster import Cluster, Device, Link, Machine, Speed
 from gru_parallel.placement.cost import LayerCost, block_costs, gru_layer_cost, linear_cost
 from gru_parallel.placement.device_map import parse_device_map, spread
 from gru_parallel.placement.grid import Grid
@@ -14,8 +14,11 @@ __all__ = [
     "Device",
     "Grid",
     "LayerCost",
+    "Link",
+    "Machine",
     "ModelSpec",
     "Plan",
+    "Speed",
     "StagePlan",
     "block_costs",
     "cut_stack",

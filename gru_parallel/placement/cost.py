@@ -4,7 +4,7 @@ It only counts: how long a layer takes depends on its device, which cluster.py k
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
@@ -57,14 +57,20 @@ class LayerCost:
 
     def __add__(self, after: "LayerCost") -> "LayerCost":
         """Add the cost of the layers that follow, on the same stage."""
-        sums = LayerCost(*map(add, astuple(self), astuple(after)))
         shared_bytes = after.input_bytes if after.shares_input else 0
-        return replace(
-            sums,
-            activation_bytes=sums.activation_bytes - shared_bytes,
-            is_barrier=self.is_barrier or after.is_barrier,
-            input_bytes=self.input_bytes,
-            shares_input=self.shares_input,
+        # One by one: a search adds up many, and dataclasses.astuple copies deeply.
+        return LayerCost(
+            self.forward_flops + after.forward_flops,
+            self.backward_flops + after.backward_flops,
+            self.n_parameters + after.n_parameters,
+            self.activation_bytes + after.activation_bytes - shared_bytes,
+            self.reverse_forward_flops + after.reverse_forward_flops,
+            self.is_barrier or after.is_barrier,
+            self.input_bytes,
+            self.start_bytes + after.start_bytes,
+            self.waiting_bytes + after.waiting_bytes,
+            self.shares_input,
+            self.state_bytes + after.state_bytes,
         )
 
     @property

@@ -7,10 +7,11 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from gru_parallel.choices import AUTO, CORES
 from gru_parallel.errors import UsageError, check_positive
 from gru_parallel.placement.grid import Grid
 
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,27 @@ class Plan:
         num_layers: layers of the whole stack.
         grid: how the stack and its batches are cut.
         stages: the stages in order, together holding every block once.
+        core: how layers compute a chunk, one of `CORES`.
+        data_parallel: copies of all this that share each batch.
 
     Raises:
-        UsageError: there is no layer, or the stages leave a gap, overlap or do not end with the
-            last block.
+        UsageError: there is no layer, no replica or no such core, or the stages leave a gap,
+            overlap or do not end with the last block.
     """
 
     num_layers: int
     grid: Grid
     stages: tuple[StagePlan, ...]
+    core: str = AUTO
+    data_parallel: int = 1
 
     def __post_init__(self) -> None:
         check_positive("model.num_layers", self.num_layers)
+        check_positive("engine.data_parallel", self.data_parallel)
+        if self.core not in CORES:
+            raise UsageError(
+                f"model.core={self.core} is not a valid core; use one of {', '.join(CORES)}."
+            )
         _require_contiguous(self.stages, self.n_blocks)
 
     @property
@@ -137,6 +147,8 @@ class Plan:
             raise UsageError(_wrong_type("the plan", "stages", entries["stages"], "a list"))
         return cls(
             num_layers=entries["num_layers"],
+            core=entries["core"],
+            data_parallel=entries["data_parallel"],
             grid=Grid(**_checked("the grid of the plan", entries["grid"], Grid)),
             stages=tuple(
                 StagePlan(**_checked(f"stage {index} of the plan", stage, StagePlan))
@@ -180,6 +192,9 @@ def _in_this_version(entries: Any) -> dict[str, Any]:
     if version < 3 and isinstance(entries.get("grid"), dict):
         # Until version 3 nothing could be computed again.
         entries["grid"].setdefault("recompute", Grid.recompute)
+    if version < 4:
+        # Until version 4 the settings alone said this.
+        entries |= {"core": Plan.core, "data_parallel": Plan.data_parallel}
     result: dict[str, Any] = entries
     return result
 

@@ -1,19 +1,29 @@
-"""Planned: a plan with what it was made from, and what it should come to.
+"""Planned: a plan with what it was made from, and what it should come to."""
 
-Counts work, not transfers: what crosses between stages is not part of a stage's time.
-"""
+from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, reduce
-from operator import add
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from gru_parallel.placement.cluster import Cluster
-from gru_parallel.placement.cost import COPIES_OF_A_PARAMETER, LayerCost
+from gru_parallel.choices import core_on
+from gru_parallel.placement.cluster import Cluster, Device
+from gru_parallel.placement.cost import block_costs
+from gru_parallel.placement.model_spec import BlockSpec
 from gru_parallel.placement.plan import Plan, StagePlan
-from gru_parallel.planning.activations import all_activation_bytes, recomputed_bytes
-from gru_parallel.planning.predict import predict
+from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
+from gru_parallel.planning.memory import MemoryModel, StageMemory
+from gru_parallel.planning.predict import predict, schedule_of
+from gru_parallel.planning.shortage import Shortage, shortages
+from gru_parallel.planning.stage_times import (
+    BlockTimes,
+    CellSize,
+    StageTimes,
+    block_times,
+    stage_of,
+)
 from gru_parallel.schedule.action import Op
+from gru_parallel.schedule.simulate import Pool
 from gru_parallel.schedule.timeline import Timeline
 
 
@@ -21,148 +31,291 @@ from gru_parallel.schedule.timeline import Timeline
 class Planned:
     """A plan with what it was made from, and what it should come to.
 
-    A device that carries several stages is assumed to run each of them as if it were alone.
-
     Attributes:
         plan: which block runs where, and how a batch is cut.
-        block_costs: of each block, encoder and head counted in.
+        workload: what is trained.
         cluster: the devices that could be used; those of the plan are among them.
-        kept_inputs: for each block, the bytes of its inputs over the whole batch, if steps are
-            recorded and replayed; None if they are not.
-        kept_masks: for each block, the bytes of its masks of dropout, likewise; () for none.
-        cores: of each block, how its layers compute a chunk; () if that is not known.
+        costs: how long parts take.
+        replays: whether steps are recorded and replayed.
 
     Raises:
-        ValueError: there is not one cost for each block.
+        ValueError: the model has another number of blocks than the plan.
         UsageError: the cluster lacks a device of the plan, there is no such schedule, or the
             schedule does not go with a barrier in time.
     """
 
     plan: Plan
-    block_costs: Sequence[LayerCost]
+    workload: Workload
     cluster: Cluster
-    kept_inputs: Sequence[int] | None = None
-    kept_masks: Sequence[int] = ()
-    cores: Sequence[str] = ()
+    costs: CostModel
+    replays: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.block_costs) != self.plan.n_blocks:
+        n_blocks = len(self.workload.model.blocks)
+        if n_blocks != self.plan.n_blocks:
             raise ValueError(
-                f"{len(self.block_costs)} costs do not fit the plan's {self.plan.n_blocks} blocks;"
-                " give one for each block."
+                f"{n_blocks} blocks of the model do not fit the plan's {self.plan.n_blocks}; plan"
+                " for this model."
             )
         # Now, because what cannot run is to be found before a run begins.
         _ = self.timeline
 
     @cached_property
     def timeline(self) -> Timeline:
-        """The timeline of a training step if every device keeps its speed."""
-        return predict(self.plan, self.stage_times_ms, self.held_shares)
+        """The timeline of a training step."""
+        return predict(self.plan, self.stage_times, self.barriers, self.hand_over_ms, self.pools)
 
     @property
     def timeline_without_barriers(self) -> Timeline:
         """What `timeline` would be if no layer waited for the whole window."""
-        return predict(self.plan, self.stage_times_ms)
+        free = [
+            StageTimes(times.cell.plus(times.at_once.times(1 / self.plan.grid.n_chunks)))
+            for times in self.stage_times
+        ]
+        return predict(self.plan, free, frozenset(), self.hand_over_ms, self.pools)
 
     @property
-    def stage_costs(self) -> tuple[LayerCost, ...]:
-        """The cost of each stage, in order."""
-        return tuple(reduce(add, costs) for costs in self._costs_by_stage)
+    def step_ms(self) -> float:
+        """A whole training step: the pipeline, what replicas exchange, and the optimiser."""
+        return self.timeline.step_ms + self.exchange_ms + self.optimizer_ms
 
     @property
-    def stage_times_ms(self) -> tuple[tuple[float, float], ...]:
-        """For each stage the time of all its F, and that of all its B and W, in milliseconds.
+    def optimizer_ms(self) -> float:
+        """What a step takes before its first cell and after its last, the optimiser included."""
+        devices = [self._device(stage) for stage in self.plan.stages]
+        numbers = self.stage_parameters
+        if devices[0].is_cpu:
+            # One thread does it for all stages.
+            return self.costs.step_ms(devices[0], sum(numbers))
+        return max(map(self.costs.step_ms, devices, numbers))
+
+    @property
+    def exchange_ms(self) -> float:
+        """How long replicas take to add up the gradients of the first stage, whose B ends last."""
+        width, devices = self.plan.data_parallel, self.cluster.devices
+        if width == 1:
+            return 0.0
+        n_apart = len(devices) // width
+        link = self.costs.link(devices[0], devices[n_apart])
+        # Each part of them crosses once to be added up and once more to be shared.
+        n_bytes = self.stage_parameters[0] * self.workload.bytes_per_number
+        return 2 * (width - 1) * link.ms(n_bytes / width)
+
+    @cached_property
+    def stage_times(self) -> tuple[StageTimes, ...]:
+        """What each stage takes of a micro-batch."""
+        size = CellSize.of(
+            self.workload,
+            self.plan.grid.n_micro_batches,
+            self.plan.grid.n_chunks,
+            self.plan.data_parallel,
+        )
+        known: dict[str, list[BlockTimes]] = {}
+        times = []
+        for stage in self.plan.stages:
+            device = self._device(stage)
+            around = self.costs.around(device, self._n_busy(device))
+            times.append(stage_of(self._blocks(stage, size, known), around))
+        return tuple(times)
+
+    @property
+    def stage_times_ms(self) -> tuple[tuple[float, float, float], ...]:
+        """For each stage the time of all its F, all its B and all its W, in milliseconds.
 
         Where the reverse direction has a device of its own, both directions run at once. What B
         runs again of F counts to B.
         """
-        stages = zip(self.plan.stages, self.stage_costs, strict=True)
-        times_ms = (_times_ms(stage, cost, self.cluster) for stage, cost in stages)
-        again = 1 if self.plan.grid.recomputes else 0
-        return tuple((forward, backward + again * forward) for forward, backward in times_ms)
-
-    @property
-    def stage_memory_bytes(self) -> tuple[int, ...]:
-        """The memory that each stage needs in a training step.
-
-        Weights, gradients, both Adam moments, and `stage_activation_bytes`; where steps are
-        replayed, what `replay_bytes` says besides.
-        """
-        weights = [cost.weight_bytes for cost in self.stage_costs]
-        parts = zip(weights, self.stage_activation_bytes, self.replay_bytes, strict=True)
-        return tuple(map(sum, parts))
-
-    @property
-    def stage_activation_bytes(self) -> tuple[int, ...]:
-        """What each stage keeps for B and W, of as many cells as the schedule keeps at once.
-
-        With recompute=cell that is what comes in and the states between chunks, beside the
-        activations of one cell, or of those that wait for W; of a bidirectional block those of a
-        micro-batch.
-        """
-        grid, peak = self.plan.grid, self.timeline.peak_activations
-        separates = any(event.action.op is Op.W for event in self.timeline.events)
-        counted = recomputed_bytes if grid.recomputes else all_activation_bytes
+        separates = self.separates_weights
         return tuple(
-            counted(costs, grid, peak(stage), peak(stage, Op.B) if separates else 0)
-            for stage, costs in enumerate(self._costs_by_stage)
+            times.cells_ms(self.plan.grid, separates_weights=separates)
+            for times in self.stage_times
         )
 
     @property
-    def replay_bytes(self) -> tuple[int, ...]:
-        """The memory that each stage needs besides, to replay recorded steps; 0 if it does not.
+    def separates_weights(self) -> bool:
+        """Whether the schedule has a W."""
+        return schedule_of(self.plan, self.barriers).separates_weights
 
-        What comes from both neighbours and goes to them, of all cells, the masks of dropout, and a
-        second copy of the gradients.
-        """
-        if self.kept_inputs is None:
-            return (0,) * self.plan.n_stages
-        of_stages = [self.kept_inputs[stage.blocks.start] for stage in self.plan.stages]
-        # Outputs and their gradients lie on both sides of a boundary; the batch on one.
-        before = [of_stages[0], *(2 * n_bytes for n_bytes in of_stages[1:])]
-        after = [*(2 * n_bytes for n_bytes in of_stages[1:]), 0]
-        masks = [sum(self.kept_masks[s.blocks.start : s.blocks.stop]) for s in self.plan.stages]
-        gradients = [cost.weight_bytes // COPIES_OF_A_PARAMETER for cost in self.stage_costs]
-        return tuple(map(sum, zip(before, after, masks, gradients, strict=True)))
+    @cached_property
+    def barriers(self) -> frozenset[int]:
+        """The stages that hold a barrier in time."""
+        blocks = self.workload.model.blocks
+        return frozenset(
+            index
+            for index, stage in enumerate(self.plan.stages)
+            if any(_is_barrier(blocks[block]) for block in stage.blocks)
+        )
 
     @property
-    def held_shares(self) -> dict[int, tuple[float, float]]:
-        """How much of its work waits for the whole window, for each stage with a barrier in time.
+    def hand_over_ms(self) -> tuple[float, ...]:
+        """For each boundary between stages, how long the result of a cell takes to cross it."""
+        grid, work = self.plan.grid, self.workload
+        n_cells = grid.n_micro_batches * grid.n_chunks * self.plan.data_parallel
+        found = []
+        for before, after in zip(self.plan.stages, self.plan.stages[1:], strict=False):
+            width = work.model.blocks[after.first_block].input_size
+            n_numbers = work.n_rows * work.n_steps * width / n_cells
+            link = self.costs.link(self._device(before), self._device(after))
+            found.append(link.ms(n_numbers * work.bytes_per_activation))
+        return tuple(found)
 
-        The shares of its F, the first barrier and all after it, and of its B, the last barrier and
-        all before it.
-        """
-        return {
-            stage: _held_shares(costs)
-            for stage, costs in enumerate(self._costs_by_stage)
-            if any(cost.is_barrier for cost in costs)
-        }
+    @cached_property
+    def stage_memory(self) -> tuple[StageMemory, ...]:
+        """What each stage needs of memory, of as many cells as the schedule keeps at once."""
+        model, parts = self.memory_model, zip(self.plan.stages, self.kept_cells, strict=True)
+        return tuple(model.stage(stage.blocks, *cells) for stage, cells in parts)
+
+    @property
+    def memory_model(self) -> MemoryModel:
+        """What any stage of the plan's grid would need."""
+        plan = self.plan
+        devices = [stage.device for stage in plan.stages for _ in stage.blocks]
+        return MemoryModel(self._workload, plan.grid, devices, plan.data_parallel, self.replays)
+
+    @property
+    def kept_cells(self) -> tuple[tuple[int, int], ...]:
+        """For each stage, the cells that it keeps at once, and of these those that wait for W."""
+        peak, separates = self.timeline.peak_activations, self.separates_weights
+        return tuple(
+            (peak(stage), peak(stage, Op.B) if separates else 0)
+            for stage in range(self.plan.n_stages)
+        )
+
+    @property
+    def stage_memory_bytes(self) -> tuple[int, ...]:
+        """All that each stage needs of memory."""
+        return tuple(memory.total_bytes for memory in self.stage_memory)
+
+    @property
+    def stage_activation_bytes(self) -> tuple[int, ...]:
+        """What each stage keeps for B and W."""
+        return tuple(memory.activation_bytes for memory in self.stage_memory)
+
+    @cached_property
+    def shortages(self) -> tuple[Shortage, ...]:
+        """Where devices lack memory; () where all fits, as far as their memory is known."""
+        return shortages(
+            self.stage_memory, self.plan, self.cluster, self._workload, self.plan.data_parallel
+        )
+
+    @property
+    def fits(self) -> bool:
+        """Whether no device lacks memory, as far as that is known."""
+        return not self.shortages
+
+    @property
+    def work_ms(self) -> float:
+        """What all stages compute, added up."""
+        return sum(map(sum, self.stage_times_ms))
+
+    @property
+    def stage_parameters(self) -> tuple[int, ...]:
+        """Trained parameters of each stage, encoder and head counted with the blocks beside."""
+        return tuple(
+            sum(self._parameters[block] for block in stage.blocks) for stage in self.plan.stages
+        )
+
+    @cached_property
+    def _workload(self) -> Workload:
+        """The workload with the core of the plan."""
+        return replace(self.workload, model=replace(self.workload.model, core=self.plan.core))
+
+    @cached_property
+    def _parameters(self) -> list[int]:
+        # They do not depend on batch and window.
+        return [cost.n_parameters for cost in block_costs(self.workload.model, 1, 1)]
+
+    @property
+    def cores(self) -> tuple[str, ...]:
+        """Of each block, how its layers compute a chunk."""
+        stages = self.plan.stages
+        return tuple(core_on(s.device, self.plan.core) for s in stages for _ in s.blocks)
 
     @property
     def idle_devices(self) -> tuple[str, ...]:
         """The devices that could be used and carry no stage, in the order of the cluster."""
+        n_used = self.plan.data_parallel
+        if n_used > 1:
+            return self.cluster.device_names[n_used * len(set(self.plan.devices)) :]
         used = self.plan.all_devices
         return tuple(name for name in self.cluster.device_names if name not in used)
 
     @property
-    def _costs_by_stage(self) -> list[list[LayerCost]]:
-        return [[self.block_costs[b] for b in stage.blocks] for stage in self.plan.stages]
+    def pools(self) -> tuple[Pool, ...]:
+        """The stages that share processors: too few cores, or one accelerator."""
+        by_processor: dict[object, list[int]] = {}
+        n_slots: dict[object, int] = {}
+        for index, stage in enumerate(self.plan.stages):
+            device = self._device(stage)
+            where: object = ("cores", device.machine) if device.is_cpu else device.name
+            n_cores = self.cluster.machines[device.machine].n_cores
+            by_processor.setdefault(where, []).append(index)
+            n_slots[where] = (n_cores or self.plan.n_stages) if device.is_cpu else 1
+        return tuple(
+            Pool(frozenset(stages), n_slots[where])
+            for where, stages in by_processor.items()
+            if len(stages) > n_slots[where]
+        )
+
+    def _device(self, stage: StagePlan) -> Device:
+        return self.cluster.device(stage.device)
+
+    def _n_busy(self, device: Device) -> int:
+        plan = self.plan
+        return busy_stages(self.cluster, device, plan.devices, plan.data_parallel)
+
+    def _blocks(
+        self, stage: StagePlan, size: CellSize, known: dict[str, list[BlockTimes]]
+    ) -> list[BlockTimes]:
+        """Say what each block of a stage takes; `known` has those of all blocks, by device."""
+        here = slice(stage.blocks.start, stage.blocks.stop)
+        on_each = [self._times_on(name, size, known)[here] for name in stage.devices]
+        if len(on_each) == 1:
+            return on_each[0]
+        return [
+            _both_at_once(own, other) if own.is_barrier else own
+            for own, other in zip(*on_each, strict=True)
+        ]
+
+    def _times_on(
+        self, name: str, size: CellSize, known: dict[str, list[BlockTimes]]
+    ) -> list[BlockTimes]:
+        device = self.cluster.device(name)
+        key = f"{device.kind} {device.machine}"
+        if key not in known:
+            model, n_busy = self.workload.model, self._n_busy(device)
+            known[key] = block_times(model, self.plan.core, self.costs, device, size, n_busy)
+        return known[key]
 
 
-def _times_ms(stage: StagePlan, cost: LayerCost, cluster: Cluster) -> tuple[float, float]:
-    device = cluster.device(stage.device)
-    if stage.reverse_device is None:
-        return device.compute_ms(cost.forward_flops), device.compute_ms(cost.backward_flops)
-    helped_ms = cluster.device(stage.reverse_device).compute_ms(cost.reverse_forward_flops)
-    own_share = 1 - cost.reverse_forward_flops / cost.forward_flops
-    both = (device.compute_ms(cost.forward_flops * own_share), helped_ms)
-    n_backward = cost.backward_flops / cost.forward_flops
-    return max(both), n_backward * max(both)
+def busy_stages(
+    cluster: Cluster, device: Device, stage_devices: Sequence[str], width: int = 1
+) -> int:
+    """Return how many stages compute at the same time on a device's machine, this one included.
+
+    Args:
+        cluster: with the device.
+        device: whose machine it is.
+        stage_devices: the device of each stage of a replica.
+        width: the number of replicas, which are assumed to be spread evenly over the machines.
+    """
+    if not device.is_cpu:
+        return 1
+    n_stages = sum(
+        other.is_cpu and other.machine == device.machine
+        for other in map(cluster.device, stage_devices)
+    )
+    n_cores = cluster.machines[device.machine].n_cores
+    # A device that is only being thought of is none of the plan's yet.
+    n_busy = max(1, n_stages) * max(1, width // len(cluster.machines))
+    return n_busy if n_cores is None else min(n_busy, n_cores)
 
 
-def _held_shares(costs: Sequence[LayerCost]) -> tuple[float, float]:
-    barriers = [index for index, cost in enumerate(costs) if cost.is_barrier]
-    total = sum(cost.total_flops for cost in costs)
-    after = sum(cost.total_flops for cost in costs[barriers[0] :])
-    before = sum(cost.total_flops for cost in costs[: barriers[-1] + 1])
-    return after / total, before / total
+def _is_barrier(block: BlockSpec) -> bool:
+    return block.bidirectional or block.h_0 == "previous"
+
+
+def _both_at_once(own: BlockTimes, other: BlockTimes) -> BlockTimes:
+    """Halve a block whose directions have a device each: it takes as long as the slower half."""
+    slower = CellTimes(*map(max, own.whole, other.whole))
+    return replace(own, whole=slower.times(1 / 2))

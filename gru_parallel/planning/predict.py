@@ -1,64 +1,81 @@
 """From a plan to the timeline that it should give; knows of devices only their times."""
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.placement.plan import Plan
+from gru_parallel.planning.stage_times import StageTimes
 from gru_parallel.schedule.action import Action, Op
 from gru_parallel.schedule.registry import build_schedule
-from gru_parallel.schedule.simulate import simulate
+from gru_parallel.schedule.schedule import Schedule
+from gru_parallel.schedule.simulate import Pool, simulate
 from gru_parallel.schedule.timeline import Timeline
 
 
 def predict(
     plan: Plan,
-    stage_times_ms: Sequence[tuple[float, float]],
-    held_shares: Mapping[int, tuple[float, float]] | None = None,
+    times: Sequence[StageTimes],
+    barriers: frozenset[int] = frozenset(),
+    hand_over_ms: Sequence[float] | None = None,
+    pools: Sequence[Pool] = (),
 ) -> Timeline:
     """Simulate one training step of a plan.
 
-    Every cell is assumed to cost the same share of its stage's time: ragged cells, thinner matrix
-    products and transfers are left out, so this is the best that the plan can do. Where the
-    schedule separates B and W, W takes as long as F: it has one of the products that F has.
+    All cells of a stage are assumed to be of one size: the mean.
 
     Args:
-        plan: stages, schedule, and the number of micro-batches and chunks.
-        stage_times_ms: for each stage (forward, backward) of the whole batch and window, in ms,
-            the weights' gradient, and what is run again of F, within backward.
-        held_shares: for each stage with a barrier in time, the shares of (forward, backward) that
-            wait for the whole window.
+        plan: stages, schedule, and how a batch is cut.
+        times: for each stage, what it takes of a micro-batch.
+        barriers: the stages that hold a barrier in time.
+        hand_over_ms: for each boundary between two stages, from the end of an action on one to when
+            its result is there on the other; None for no time at all.
+        pools: the stages that share processors.
 
     Returns:
         The timeline of the step: its time, bubble and peak activations.
 
     Raises:
-        ScheduleError: there is not one pair of times for each stage.
-        UsageError: the plan names a schedule that does not exist.
+        ScheduleError: there is not one entry of `times` for each stage.
+        UsageError: the plan names a schedule that does not exist, or one that does not go with
+            barriers.
     """
-    if len(stage_times_ms) != plan.n_stages:
+    if len(times) != plan.n_stages:
         raise ScheduleError(
-            f"{len(stage_times_ms)} stage times for the {plan.n_stages} stages of the plan; "
-            "give one (forward_ms, backward_ms) for each stage."
+            f"{len(times)} stage times for the {plan.n_stages} stages of the plan; give one for"
+            " each stage."
         )
-    held = held_shares or {}
+    schedule = schedule_of(plan, barriers)
+    separates = schedule.separates_weights
+    crossing = [0.0] * (plan.n_stages - 1) if hand_over_ms is None else hand_over_ms
+
+    # Actions of one kind take the same, and there are many: few kinds, by what `ms` looks at.
+    known: dict[tuple[int, Op, bool, bool], float] = {}
+    last = plan.grid.n_chunks - 1
 
     def cost_ms(action: Action) -> float:
-        way = 0 if action.op is Op.F else 1
-        share = held.get(action.stage, (0.0, 0.0))[way]
-        forward_ms, backward_ms = stage_times_ms[action.stage]
-        w_ms = forward_ms if schedule.separates_weights else 0.0
-        all_ms = {Op.F: forward_ms, Op.B: backward_ms - w_ms, Op.W: w_ms}[action.op]
-        micro_batch_ms = all_ms / plan.grid.n_micro_batches
-        last = plan.grid.n_chunks - 1 if action.op is Op.F else 0
-        at_once = share if action.chunk == last else 0.0
-        return micro_batch_ms * ((1 - share) / plan.grid.n_chunks + at_once)
+        chunk = action.chunk
+        kind = (action.stage, action.op, chunk == 0, chunk == last)
+        if kind not in known:
+            found = times[action.stage].ms(action, plan.grid, separates_weights=separates)
+            known[kind] = found
+        return known[kind]
 
-    schedule = build_schedule(
-        plan.grid.schedule,
+    def crossing_ms(given: Action) -> float:
+        return crossing[given.stage if given.op is Op.F else given.stage - 1]
+
+    return simulate(schedule, cost_ms, crossing_ms, pools)
+
+
+def schedule_of(plan: Plan, barriers: frozenset[int] = frozenset()) -> Schedule:
+    """Build the schedule that a plan names."""
+    grid = plan.grid
+    return build_schedule(
+        grid.schedule,
         plan.n_stages,
-        plan.grid.n_micro_batches,
-        plan.grid.n_chunks,
-        plan.grid.truncate,
-        frozenset(held),
+        grid.n_micro_batches,
+        grid.n_chunks,
+        grid.truncate,
+        barriers,
     )
-    return simulate(schedule, cost_ms)

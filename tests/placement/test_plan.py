@@ -108,7 +108,7 @@ def test_a_plan_survives_json(plan: Plan) -> None:
 
 def test_the_json_is_indented_and_has_a_version() -> None:
     assert PLAN.to_json().startswith(
-        '{\n  "version": 3,\n  "num_layers": 5,\n  "grid": {\n    "layers_per_block": 2,\n'
+        '{\n  "version": 4,\n  "num_layers": 5,\n  "grid": {\n    "layers_per_block": 2,\n'
     )
 
 
@@ -133,9 +133,18 @@ def test_a_plan_of_the_first_version_is_read() -> None:
 
 def test_a_plan_of_the_second_version_is_read() -> None:
     entries = json.loads(json_of(PLAN, version=2))
-    del entries["grid"]["recompute"]
+    del entries["grid"]["recompute"], entries["core"], entries["data_parallel"]
 
     assert Plan.from_json(json.dumps(entries)) == PLAN
+
+
+def test_a_plan_of_the_third_version_has_the_core_and_the_replicas_of_the_settings() -> None:
+    entries = json.loads(json_of(PLAN, version=3))
+    del entries["core"], entries["data_parallel"]
+
+    read = Plan.from_json(json.dumps(entries))
+
+    assert (read.core, read.data_parallel) == ("auto", 1)
 
 
 @pytest.mark.parametrize(
@@ -143,10 +152,10 @@ def test_a_plan_of_the_second_version_is_read() -> None:
     [
         ("{", "the plan is not JSON: .*; write it with Plan.to_json"),
         ("[1]", r"the plan is \[1\], not an object"),
-        ("{}", "version None, but only versions 1 to 3 can be read"),
-        (json_of(PLAN, version=4), "version 4, but only versions 1 to 3 can be read"),
-        (json_of(PLAN, version="1"), "version '1', but only versions 1 to 3 can be read"),
-        (json_of(PLAN, version=True), "version True, but only versions 1 to 3 can be read"),
+        ("{}", "version None, but only versions 1 to 4 can be read"),
+        (json_of(PLAN, version=5), "version 5, but only versions 1 to 4 can be read"),
+        (json_of(PLAN, version="1"), "version '1', but only versions 1 to 4 can be read"),
+        (json_of(PLAN, version=True), "version True, but only versions 1 to 4 can be read"),
         (FIRST_VERSION.replace('"n_chunks": 4,', ""), "the grid of the plan lacks: n_chunks"),
         ('{"version": 2, "stages": [], "num_layers": 1}', "the plan lacks: grid"),
         (json_of(PLAN, n_chunk=3), "the plan does not know: n_chunk;"),

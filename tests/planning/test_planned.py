@@ -1,4 +1,4 @@
-"""What a plan should come to: its costs, its times, its memory, and what barriers in time cost."""
+"""What a plan should come to: its times, its memory, and what barriers in time cost."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,184 +7,156 @@ from typing import Any
 import pytest
 
 from gru_parallel.errors import UsageError
-from gru_parallel.placement import Cluster, Device, Grid, LayerCost, Plan, StagePlan, gru_layer_cost
+from gru_parallel.placement import Cluster, Device, Grid, ModelSpec, Plan, StagePlan, cut_stack
+from gru_parallel.placement.cluster import Link, Machine
 from gru_parallel.planning import (
     Planned,
+    Workload,
     check_reverse_devices,
     check_weights_can_wait,
     plan_from_device_map,
 )
+from gru_parallel.planning.planned import busy_stages
+from tests.affine_costs import AffineCosts
 
 CPUS = [f"cpu:{index}" for index in range(8)]
-CLUSTER = Cluster(tuple(Device(name, 1e6) for name in CPUS))
-WORK = LayerCost(1e6, 2e6, n_parameters=1, activation_bytes=800)
-
-
-def layer(*, both_ways: bool = False, previous: bool = False) -> LayerCost:
-    return gru_layer_cost(4, 4, 8, 2, bidirectional=both_ways, is_barrier=previous)
+CLUSTER = Cluster(tuple(Device(name, "cpu") for name in CPUS), (Machine(8),))
+N_ROWS, N_STEPS = 4, 8
+# F of a layer takes 32 ms for the batch, B and W twice as much together.
+COSTS = AffineCosts(1.0)
 
 
 def plan(devices: Sequence[str], **options: Any) -> Plan:
     return plan_from_device_map(devices, CPUS, num_layers=len(devices), grid=Grid(**options))
 
 
-def planned(devices: Sequence[str], costs: Sequence[LayerCost], **options: Any) -> Planned:
-    return Planned(plan(devices, **options), costs, CLUSTER)
+def planned(
+    devices: Sequence[str], costs: AffineCosts = COSTS, *, model: Any = None, **options: Any
+) -> Planned:
+    spec = ModelSpec(cut_stack(4, 4, len(devices), **{"h_0": "zeros", **(model or {})}))
+    return Planned(plan(devices, **options), Workload(spec, N_ROWS, N_STEPS), CLUSTER, costs)
 
 
-def test_stage_costs_add_up_the_blocks_of_each_stage() -> None:
-    one, other = replace(WORK, n_parameters=5), replace(WORK, n_parameters=7)
-
-    assert planned(["cpu:0", "cpu:1", "cpu:1"], [WORK, one, other]).stage_costs == (
-        WORK,
-        one + other,
-    )
-
-
-def test_costs_that_are_not_one_per_block_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 costs do not fit the plan's 3 blocks"):
-        planned(["cpu:0"] * 3, [WORK] * 2)
+def test_a_model_of_other_blocks_than_the_plans_is_refused() -> None:
+    spec = ModelSpec(cut_stack(4, 4, 2))
+    with pytest.raises(ValueError, match="2 blocks of the model do not fit the plan's 3"):
+        Planned(plan(["cpu:0"] * 3), Workload(spec, 1, 8), CLUSTER, COSTS)
 
 
 def test_stage_times_follow_each_devices_speed() -> None:
+    devices = Cluster((Device("cpu:0", "cpu"), Device("cuda:0", "card")), (Machine(8),))
     stages = (StagePlan("cuda:0", 0, 1), StagePlan("cpu:0", 1, 2))
-    devices = Cluster((Device("cpu:0", 1e9), Device("cuda:0", 4e9)))
+    work = Workload(ModelSpec(cut_stack(4, 4, 3)), N_ROWS, N_STEPS)
 
-    on_gpu, on_cpu = Planned(Plan(3, Grid(), stages), [WORK] * 3, devices).stage_times_ms
+    found = Planned(
+        Plan(3, Grid(n_chunks=4), stages), work, devices, AffineCosts(slower={"card": 0.25})
+    )
 
-    assert on_gpu == pytest.approx((0.25, 0.5))
-    assert on_cpu == pytest.approx((2.0, 4.0))
+    assert found.stage_times_ms == (pytest.approx((8, 16, 0)), pytest.approx((64, 128, 0)))
 
 
-def test_a_device_that_carries_two_stages_has_a_time_for_each() -> None:
-    stages = (StagePlan("cpu:0", 0, 1), StagePlan("cpu:0", 1, 1))
+def test_w_has_a_time_of_its_own_where_the_schedule_has_a_w() -> None:
+    found = planned(["cpu:0", "cpu:1"], schedule="zero_bubble", n_chunks=4)
 
-    first, second = Planned(Plan(2, Grid(), stages), [WORK] * 2, CLUSTER).stage_times_ms
-
-    assert first == second == pytest.approx((1e3, 2e3))
+    assert found.stage_times_ms == (pytest.approx((32, 32, 32)),) * 2
 
 
 def test_a_device_that_the_cluster_lacks_is_refused() -> None:
+    work = Workload(ModelSpec(cut_stack(4, 4, 2)), 1, 8)
     with pytest.raises(UsageError, match="no device 'cpu:1'"):
-        Planned(plan(["cpu:0", "cpu:1"]), [WORK] * 2, Cluster.of(["cpu:0"]))
+        Planned(plan(["cpu:0", "cpu:1"]), work, Cluster.of(["cpu:0"]), COSTS)
 
 
 def test_devices_without_a_stage_idle() -> None:
-    assert planned(["cpu:0", "cpu:1+cpu:2"], [WORK, WORK]).idle_devices == tuple(CPUS[3:])
+    model = {"bidirectional": True}
+    found = planned(["cpu:0", "cpu:1+cpu:2"], model=model)
+    assert found.idle_devices == tuple(CPUS[3:])
 
 
-@pytest.mark.parametrize(
-    ("options", "kept_cells_of_16"),
-    [
-        ({"schedule": "gpipe"}, (16, 16)),
-        ({"schedule": "one_f_one_b"}, (8, 4)),
-        ({"schedule": "zero_bubble"}, (8, 5)),
-        ({"schedule": "naive"}, (4, 4)),
-        ({"schedule": "one_f_one_b", "truncate": 1}, (2, 1)),
-    ],
-)
-def test_a_stage_needs_memory_for_the_cells_that_its_schedule_keeps(
-    options: dict[str, int], kept_cells_of_16: tuple[int, int]
-) -> None:
-    found = planned(["cpu:0", "cpu:1"], [WORK] * 2, n_micro_batches=4, n_chunks=4, **options)
+def test_a_step_is_its_pipeline_and_what_comes_once() -> None:
+    found = planned(["cpu:0", "cpu:1"], AffineCosts(1.0, once_ms=5.0), n_chunks=4)
 
-    assert found.stage_memory_bytes == tuple(16 + 50 * n_cells for n_cells in kept_cells_of_16)
+    assert found.timeline.step_ms == pytest.approx(96 * 5 / 4)
+    assert found.step_ms == pytest.approx(96 * 5 / 4 + 5)
 
 
-def test_what_waits_for_w_is_counted_where_w_waits() -> None:
-    lean = gru_layer_cost(4, 4, 8, 2, core="lean")
-    sizes = {"n_micro_batches": 1, "n_chunks": 4}
+def test_hand_overs_take_what_their_link_takes_for_a_cells_outputs() -> None:
+    # 4 rows of 2 steps of 4 features of 4 bytes.
+    found = planned(["cpu:0", "cpu:1"], AffineCosts(hand_over=Link(0.5, 128e3)), n_chunks=4)
 
-    def kept(schedule: str) -> tuple[int, ...]:
-        found = planned(["cpu:0", "cpu:1"], [lean] * 2, schedule=schedule, **sizes)
-        return found.stage_activation_bytes
-
-    # Four cells, each with the state that enters it; W comes after B of all.
-    all_cells = lean.activation_bytes + 4 * lean.start_bytes
-    assert kept("gpipe") == (all_cells, all_cells)
-    assert kept("zero_bubble") == (all_cells + lean.waiting_bytes,) * 2
+    assert found.hand_over_ms == (pytest.approx(0.5 + 1.0),)
+    free = planned(["cpu:0", "cpu:1"], n_chunks=4).timeline.step_ms
+    assert found.timeline.step_ms == pytest.approx(free + 2 * 1.5)
 
 
-def test_with_recompute_a_stage_keeps_inputs_and_states_and_the_activations_of_one_cell() -> None:
-    # Of a batch of 2 rows and 8 steps in 4 chunks; one number has 4 bytes.
-    one_layer, inputs, state = 4 * 8 * (2 * 8 * 4), 4 * (2 * 8 * 4), 4 * (2 * 4)
-    grid = {"schedule": "gpipe", "n_chunks": 4, "recompute": "cell"}
+def test_replicas_share_the_rows_and_exchange_gradients() -> None:
+    two = planned(["cpu:0", "cpu:0"], AffineCosts(hand_over=Link(0.5, 1e6)))
+    two = replace(two, plan=replace(two.plan, data_parallel=2))
 
-    found = planned(["cpu:0", "cpu:0", "cpu:1"], [layer()] * 3, **grid)
-
-    assert found.stage_activation_bytes == (
-        inputs + 4 * 2 * state + 2 * one_layer // 4,
-        inputs + 4 * state + one_layer // 4,
-    )
-    none = planned(["cpu:0", "cpu:0", "cpu:1"], [layer()] * 3, **{**grid, "recompute": "none"})
-    assert none.stage_activation_bytes == (2 * one_layer, one_layer)
+    assert two.timeline.step_ms == pytest.approx(2 * 96 / 2)
+    n_bytes = 4 * 2 * (3 * 4 * (4 + 4) + 2 * 3 * 4)
+    assert two.exchange_ms == pytest.approx(2 * (0.5 + 1e3 * n_bytes / 2 / 1e6))
 
 
-def test_with_recompute_a_bidirectional_block_has_the_activations_of_a_micro_batch() -> None:
-    both = layer(both_ways=True)
-    after = replace(layer(), input_bytes=2 * layer().input_bytes)
-    grid = {"n_micro_batches": 2, "n_chunks": 4, "recompute": "cell", "schedule": "gpipe"}
+def test_more_stages_than_cores_take_turns() -> None:
+    few = replace(CLUSTER, machines=(Machine(2),))
+    four = planned(["cpu:0", "cpu:1", "cpu:2", "cpu:3"], n_chunks=8)
 
-    (found,) = planned(["cpu:0"] * 3, [layer(), both, after], **grid).stage_activation_bytes
+    assert replace(four, cluster=few).timeline.step_ms >= 4 * 96 / 2
+    assert four.timeline.step_ms == pytest.approx(96 * 11 / 8)
 
-    inputs = layer().input_bytes + both.input_bytes + after.input_bytes
-    states = 2 * 4 * layer().state_bytes
-    assert found == inputs + states + both.activation_bytes // 2
+
+def test_two_stages_on_one_card_take_turns() -> None:
+    cards = Cluster((Device("cuda:0", "card"),))
+    stages = (StagePlan("cuda:0", 0, 1), StagePlan("cuda:0", 1, 1))
+    work = Workload(ModelSpec(cut_stack(4, 4, 2)), N_ROWS, N_STEPS)
+
+    found = Planned(Plan(2, Grid(n_chunks=4), stages), work, cards, COSTS)
+
+    assert found.timeline.step_ms == pytest.approx(2 * 96)
 
 
 def test_with_recompute_backward_takes_the_time_of_forward_besides() -> None:
-    found = planned(["cpu:0"], [WORK], recompute="cell")
+    found = planned(["cpu:0"], recompute="cell")
 
-    assert found.stage_times_ms == (pytest.approx((1e3, 3e3)),)
-    assert found.timeline.step_ms == pytest.approx(4e3)
-
-
-def test_a_bidirectional_layer_is_two_layers_and_a_barrier() -> None:
-    one, both = layer(), layer(both_ways=True)
-
-    assert both.total_flops == 2 * one.total_flops
-    assert both.n_parameters == 2 * one.n_parameters
-    assert both.activation_bytes == 2 * one.activation_bytes
-    assert both.reverse_forward_flops == one.forward_flops
-    assert (one.is_barrier, both.is_barrier) == (False, True)
-    assert (one + both).is_barrier
-    assert (one + both).reverse_forward_flops == one.forward_flops
-
-
-def test_what_waits_is_all_from_the_first_barrier_on_and_back_all_up_to_the_last() -> None:
-    costs = [layer(), layer(previous=True), layer(), layer()]
-    devices = ["cpu:0", "cpu:0", "cpu:0", "cpu:1"]
-
-    assert planned(devices, costs).held_shares == {0: (2 / 3, 2 / 3)}
-    costs[0] = layer(both_ways=True)
-    assert planned(devices, costs).held_shares == {0: (1.0, 3 / 4)}
-    assert planned(devices, [layer()] * 4).held_shares == {}
+    assert found.stage_times_ms == (pytest.approx((32, 96, 0)),)
+    assert found.timeline.step_ms == pytest.approx(128)
 
 
 def test_chunks_overlap_nothing_across_barriers_and_micro_batches_do() -> None:
-    costs = [layer(both_ways=True)] * 2
-
     def bubble(n_micro_batches: int, n_chunks: int) -> float:
-        grid = {"n_micro_batches": n_micro_batches, "n_chunks": n_chunks}
-        return planned(["cpu:0", "cpu:1"], costs, **grid).timeline.bubble
+        return planned(
+            ["cpu:0", "cpu:1"],
+            model={"bidirectional": True},
+            n_micro_batches=n_micro_batches,
+            n_chunks=n_chunks,
+        ).timeline.bubble
 
     assert bubble(1, 8) == pytest.approx(1 / 2)
     assert bubble(4, 8) == pytest.approx(1 / 5)
 
 
+def test_without_barriers_the_same_work_would_overlap() -> None:
+    held = planned(["cpu:0", "cpu:1"], model={"bidirectional": True}, n_chunks=8)
+
+    assert held.timeline_without_barriers.bubble == pytest.approx(1 / 9)
+    assert held.barriers == {0, 1}
+
+
 def test_a_barrier_where_gradients_are_cut_is_refused() -> None:
     with pytest.raises(UsageError, match=r"schedule\.truncate=2 cannot be used with a barrier"):
-        planned(["cpu:0", "cpu:1"], [layer(), layer(previous=True)], truncate=2)
+        planned(["cpu:0", "cpu:1"], model={"h_0": ["zeros", "previous"]}, truncate=2)
 
 
 def test_two_devices_halve_the_time_of_bidirectional_blocks_alone() -> None:
-    costs = [layer(both_ways=True), layer(both_ways=True), layer()]
-    one_way = layer().forward_flops / 1e3
+    model = {"bidirectional": [True, True, False]}
+    one_way = N_ROWS * N_STEPS * 1.0
 
-    assert planned(["cpu:0"] * 3, costs).stage_times_ms == ((5 * one_way, 10 * one_way),)
-    assert planned(["cpu:0+cpu:1"] * 3, costs).stage_times_ms == (
-        pytest.approx((3 * one_way, 6 * one_way)),
-    )
+    alone = planned(["cpu:0"] * 3, model=model)
+    helped = planned(["cpu:0+cpu:1"] * 3, model=model)
+
+    assert alone.stage_times_ms == (pytest.approx((5 * one_way, 10 * one_way, 0)),)
+    assert helped.stage_times_ms == (pytest.approx((3 * one_way, 6 * one_way, 0)),)
 
 
 def test_a_second_device_where_no_block_has_two_directions_is_refused() -> None:
@@ -193,28 +165,6 @@ def test_a_second_device_where_no_block_has_two_directions_is_refused() -> None:
         check_reverse_devices(plan(["cpu:0+cpu:1", "cpu:0+cpu:1"]), [False, False])
     with pytest.raises(UsageError, match="gives block 1 two devices"):
         check_reverse_devices(plan(["cpu:2", "cpu:0+cpu:1"]), [True, False])
-
-
-def test_replayed_steps_need_memory_for_what_comes_in_and_a_copy_of_the_gradients() -> None:
-    cost = replace(WORK, n_parameters=100)
-    made = plan(["cpu:0", "cpu:1", "cpu:2"], n_chunks=1)
-    eager = Planned(made, [cost] * 3, CLUSTER)
-    replayed = Planned(made, [cost] * 3, CLUSTER, kept_inputs=(10, 2000, 3000))
-
-    assert eager.replay_bytes == (0, 0, 0)
-    assert replayed.replay_bytes == (
-        10 + 2 * 2000 + 400,
-        2 * 2000 + 2 * 3000 + 400,
-        2 * 3000 + 400,
-    )
-    masked = replace(replayed, kept_masks=(7, 7, 0))
-    assert [m - r for m, r in zip(masked.replay_bytes, replayed.replay_bytes, strict=True)] == [
-        7,
-        7,
-        0,
-    ]
-    added = zip(replayed.stage_memory_bytes, eager.stage_memory_bytes, strict=True)
-    assert tuple(more - less for more, less in added) == replayed.replay_bytes
 
 
 def test_a_schedule_that_separates_w_needs_cores_that_leave_it_work() -> None:
@@ -230,3 +180,19 @@ def test_a_schedule_that_separates_w_needs_cores_that_leave_it_work() -> None:
         check_weights_can_wait(here, ["native"])
     with pytest.raises(UsageError, match=r"model\.core=auto, native on cuda:1, cannot"):
         check_weights_can_wait(both, ["auto", "auto"])
+
+
+def test_a_stage_on_a_cpu_is_busy_beside_those_of_its_machine_and_at_least_itself() -> None:
+    devices = (
+        *(Device(f"cpu:{index}", "cpu", machine=index // 2) for index in range(4)),
+        Device("cuda:0", "card"),
+    )
+    cluster = Cluster(devices, (Machine(), Machine(1)))
+    first, beside, other, _, card = devices
+
+    assert busy_stages(cluster, first, ["cpu:0", "cpu:1", "cpu:2"]) == 2
+    assert busy_stages(cluster, beside, ["cuda:0"]) == 1
+    # With one core, one works at a time.
+    assert busy_stages(cluster, other, ["cpu:2", "cpu:3"]) == 1
+    assert busy_stages(cluster, card, ["cpu:0", "cpu:1"]) == 1
+    assert busy_stages(cluster, first, ["cpu:0", "cpu:1"], width=4) == 4

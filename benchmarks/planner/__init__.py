@@ -1,0 +1,1 @@
+"""Measures whether plans keep their promise: predicted step times, and the plans chosen by them."""

@@ -1,0 +1,177 @@
+"""`python -m benchmarks planner`: predicted step times against measured ones, and the choice."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.benchmark import Benchmark, positive
+from benchmarks.planner.cases import QUICK_SHAPES, SHAPES, sweep
+from benchmarks.planner.numbers import (
+    MAX_LOSS,
+    MAX_MEDIAN_ERROR,
+    MAX_PROFILE_S,
+    MAX_WORST_ERROR,
+    Errors,
+    PlanNumbers,
+    ShapeNumbers,
+    read_numbers,
+)
+from benchmarks.shapes import Shape
+from benchmarks.tables import TextTable
+
+
+class PlannerBenchmark(Benchmark[ShapeNumbers]):
+    """See `Benchmark`."""
+
+    name = "planner"
+    about = "predicted step times against measured ones, and the plan that is chosen by them"
+    legend = (
+        "error: predicted / measured - 1, by a profile made just before; in brackets without one."
+        " loss: by how much the chosen plan's step takes longer than the best one's of the sweep."
+    )
+
+    def add_options(self, parser: ArgumentParser) -> None:
+        """Add shapes and rounds."""
+        parser.add_argument(
+            "--shape",
+            type=Shape.parse,
+            action="append",
+            metavar="H,B,T,L",
+            help="hidden size, batch size, time steps, layers; may be given more than once",
+        )
+        parser.add_argument(
+            "--rounds", type=positive, default=5, help="rounds of each shape that count (5)"
+        )
+
+    def repeat_with(self, options: Namespace) -> str:
+        """See `Benchmark`."""
+        shapes = [f"--shape {shape.option}" for shape in options.shape or ()]
+        return " ".join([*shapes, f"--rounds {options.rounds}"])
+
+    def measure(self, options: Namespace, console: Console) -> Iterator[ShapeNumbers]:
+        """Measure one model after the other, each in a fresh process."""
+        shapes = QUICK_SHAPES if options.quick else options.shape or SHAPES
+        for number, shape in enumerate(shapes, start=1):
+            tried = sweep(shape)
+            with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+                n_rounds = 1 if options.quick else options.rounds
+                numbers = pool.submit(_measure, shape, tried, n_rounds).result()
+            console.print(f"{number} of {len(shapes)}: {shape}: {len(numbers.plans)} plans")
+            yield numbers
+
+    def tables(self, numbers: Sequence[ShapeNumbers]) -> Iterator[TextTable]:
+        """Make the table of all models, the targets, and each model's own table."""
+        yield TextTable("Every model", _HEADINGS, tuple(map(_line, numbers)), _note(numbers))
+        yield TextTable("Targets", ("target", "measured", ""), _verdicts(numbers), of_text=True)
+        for own in numbers:
+            rows = tuple(_plan_line(plan, own) for plan in own.plans)
+            yield TextTable(str(own.shape), _PLAN_HEADINGS, rows)
+
+    def read(self, entries: Mapping[str, Any]) -> ShapeNumbers:
+        """See `Benchmark`."""
+        return read_numbers(entries)
+
+
+def _measure(shape: Shape, tried: Sequence[Any], n_rounds: int) -> ShapeNumbers:
+    # Here and not above: the process that shows the tables has no use for torch.
+    from benchmarks.planner.measured import measure_shape
+
+    return measure_shape(shape, tried, n_rounds)
+
+
+_HEADINGS = (
+    "model",
+    "profile, s",
+    "plans",
+    "error: median",
+    "mean",
+    "worst",
+    "without a profile: median",
+    "worst",
+    "in order",
+    "chosen",
+    "best of the sweep",
+    "loss",
+)
+
+_PLAN_HEADINGS = ("plan", "measured, ms", "predicted, ms", "error", "without a profile")
+
+
+def _line(own: ShapeNumbers) -> tuple[str, ...]:
+    errors = Errors.of(own.errors)
+    analytic = Errors.of([abs(plan.analytic_error) for plan in own.plans])
+    return (
+        str(own.shape),
+        f"{own.profile_s:.1f}",
+        str(errors.n_plans),
+        f"{errors.median:.1%}",
+        f"{errors.mean:.1%}",
+        f"{errors.worst:.1%}",
+        f"{analytic.median:.1%}",
+        f"{analytic.worst:.1%}",
+        f"{own.in_order:.1%}",
+        f"{own.chosen} ({own.of_chosen.measured_ms:.1f} ms)",
+        f"{own.best.tried} ({own.best.measured_ms:.1f} ms)",
+        f"{own.loss:.1%}",
+    )
+
+
+def _plan_line(plan: PlanNumbers, own: ShapeNumbers) -> tuple[str, ...]:
+    mark = ", chosen" if plan.tried == own.chosen else ""
+    return (
+        f"{plan.tried}{mark}",
+        f"{plan.measured_ms:.2f}",
+        f"{plan.predicted_ms:.2f}",
+        f"{plan.error:+.1%}",
+        f"{plan.analytic_error:+.1%}",
+    )
+
+
+def _note(numbers: Sequence[ShapeNumbers]) -> str:
+    rounds = sorted({own.n_rounds for own in numbers})
+    left_out = sum(own.n_left_out for own in numbers)
+    return (
+        f"Medians of {' or '.join(map(str, rounds))} rounds; {left_out} rounds lost more than 2 %"
+        " to steal. in order: of all pairs of plans whose steps differ by 5 % or more, the share"
+        " predicted in their order."
+    )
+
+
+def _verdicts(numbers: Sequence[ShapeNumbers]) -> tuple[tuple[str, ...], ...]:
+    errors = Errors.of([error for own in numbers for error in own.errors])
+    loss = max(own.loss for own in numbers)
+    slowest = max(own.profile_s for own in numbers)
+    return tuple(
+        (target, measured, "met" if is_met else "MISSED")
+        for target, measured, is_met in (
+            (
+                f"the median error is at most {MAX_MEDIAN_ERROR:.0%}",
+                f"{errors.median:.1%} of {errors.n_plans} plans (mean {errors.mean:.1%})",
+                errors.median <= MAX_MEDIAN_ERROR,
+            ),
+            (
+                f"no error is above {MAX_WORST_ERROR:.0%}",
+                f"{errors.worst:.1%}",
+                errors.worst <= MAX_WORST_ERROR,
+            ),
+            (
+                f"no chosen plan is more than {MAX_LOSS:.0%} slower than the best of the sweep",
+                f"{loss:.1%}",
+                loss <= MAX_LOSS,
+            ),
+            (
+                f"a profile takes at most {MAX_PROFILE_S:.0f} s",
+                f"{slowest:.1f} s",
+                slowest <= MAX_PROFILE_S,
+            ),
+        )
+    )
+
+
+PLANNER = PlannerBenchmark()

@@ -1,0 +1,130 @@
+"""Plans one model by a profile made now, and measures the steps of all plans, in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from time import perf_counter
+
+import torch
+
+from benchmarks.batch import draw_batch
+from benchmarks.machine_time import read_machine_time
+from benchmarks.model import make_model
+from benchmarks.planner.cases import TriedPlan
+from benchmarks.planner.numbers import PlanNumbers, ShapeNumbers
+from benchmarks.shapes import Shape
+from benchmarks.stopwatch import drop_gradients, timed
+from gru_parallel.assembly.cluster import local_cluster
+from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.model import LOSSES, Windows
+from gru_parallel.placement import ModelSpec, Plan, cut_stack
+from gru_parallel.planning import Options, Planned, Problem, Workload, search
+from gru_parallel.planning.analytic import AnalyticCosts
+from gru_parallel.planning.options import chunks_up_to, micro_batches_up_to
+from gru_parallel.planning.profile import MeasuredCosts
+from gru_parallel.profiling.measure import measure
+from gru_parallel.profiling.subjects import Precision
+
+MAX_STOLEN = 0.02
+CORES = ("auto", "lean")
+
+
+def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> ShapeNumbers:
+    """Plan one model, and measure its plans.
+
+    Args:
+        shape: of the model.
+        tried: plans beside the one that is chosen.
+        n_rounds: in each of which every plan runs one step.
+    """
+    problem, analytic, profile_s = _plan(shape)
+    best = search(problem).best.plan
+    chosen = TriedPlan.of(best)
+    plans = {each: each.plan(shape) for each in tried} | {chosen: best}
+    steps, n_left_out = _run(shape, plans, n_rounds)
+    return ShapeNumbers(
+        shape,
+        profile_s,
+        tuple(
+            PlanNumbers(
+                each,
+                _promised_ms(problem.planned(plan)),
+                _promised_ms(analytic.planned(plan)),
+                median(steps[each]),
+            )
+            for each, plan in plans.items()
+        ),
+        chosen,
+        len(steps[chosen]),
+        n_left_out,
+    )
+
+
+def _promised_ms(planned: Planned) -> float:
+    """What a step is to take without its optimiser."""
+    return planned.timeline.step_ms + planned.costs.step_ms(planned.cluster.devices[0], 0)
+
+
+def _plan(shape: Shape) -> tuple[Problem, Problem, float]:
+    """Say what is to be planned, by a profile and without one, and how long the profile took."""
+    size = shape.hidden_size
+    model = ModelSpec(cut_stack(size, size, shape.num_layers), n_outputs=1)
+    workload = Workload(model, shape.batch_size, shape.n_steps)
+    cluster = local_cluster(["cpu:0", "cpu:1"])
+    start = perf_counter()
+    profile = measure(
+        workload,
+        cluster,
+        CORES,
+        key={},
+        precision=Precision(),
+        make_optimizer=torch.optim.SGD,
+    )
+    profile_s = perf_counter() - start
+    options = Options(
+        1,
+        ("one_f_one_b", "zero_bubble"),
+        micro_batches_up_to(shape.batch_size),
+        chunks_up_to(shape.n_steps),
+        ("none", "cell"),
+        CORES,
+    )
+    problem = Problem(workload, cluster, MeasuredCosts(profile), options)
+    return problem, Problem(workload, cluster, AnalyticCosts(cluster), options), profile_s
+
+
+def _run(
+    shape: Shape, plans: dict[TriedPlan, Plan], n_rounds: int
+) -> tuple[dict[TriedPlan, list[float]], int]:
+    """Run all plans in turns."""
+    model, (x, y) = make_model(shape), draw_batch(shape)
+    engines: dict[TriedPlan, ThreadEngine] = {}
+    for each, plan in plans.items():
+        own = make_model(shape, each.core)
+        own.load_state_dict(model.state_dict())
+        engines[each] = ThreadEngine(own, plan, LOSSES["mse"])
+    steps: dict[TriedPlan, list[float]] = {each: [] for each in plans}
+    n_left_out = 0
+    # The first round warms up.
+    for number in range(n_rounds + 1):
+        before = read_machine_time()
+        taken: dict[TriedPlan, float] = {}
+        for each, engine in engines.items():
+            # Once more, because others have run meanwhile.
+            for _ in range(2):
+                drop_gradients(engine.model.parameters())
+                step = engine.train_step
+                taken[each], _ = timed(lambda step=step: step(Windows(x, y)).backward())  # type: ignore[misc]
+        after = read_machine_time()
+        if number == 0:
+            continue
+        if before is not None and after is not None and (after - before).stolen > MAX_STOLEN:
+            n_left_out += 1
+            if n_left_out <= n_rounds // 2:
+                continue
+        for each, ms in taken.items():
+            steps[each].append(ms)
+    for engine in engines.values():
+        engine.close()
+    return steps, n_left_out

@@ -1,0 +1,87 @@
+"""From the settings to how long things take: measured now, measured before, or estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gru_parallel.assembly.workload import number_type
+from gru_parallel.choices import core_on
+from gru_parallel.config.schema import Config, ProcessesConfig
+from gru_parallel.engine.devices import n_cores
+from gru_parallel.errors import UsageError
+from gru_parallel.placement import Cluster
+from gru_parallel.planning.analytic import AnalyticCosts
+from gru_parallel.planning.cell_costs import CostModel, Workload
+from gru_parallel.planning.profile import MeasuredCosts
+from gru_parallel.planning.stage_times import encoder_of, head_of, layer_kinds
+from gru_parallel.profiling.cache import load_profile, store_profile
+from gru_parallel.profiling.machine import describe_machine
+
+
+def costs_of(
+    config: Config, workload: Workload, cluster: Cluster, cores: Sequence[str]
+) -> CostModel:
+    """Choose the costs that plan=... asks for.
+
+    Devices that are not here cannot be measured, so their costs are estimated in any case.
+
+    Args:
+        config: the run's settings.
+        workload: what is trained.
+        cluster: the devices that may be used.
+        cores: that layers may have.
+    """
+    if config.plan == "analytic" or not cluster.is_local:
+        return _estimated(config, workload, cluster)
+    key = _key(config, workload, cluster, cores)
+    profile = None if config.plan == "measure" else load_profile(key)
+    if profile is None and config.plan == "measure":
+        if isinstance(config.engine, ProcessesConfig):
+            raise UsageError(
+                "plan=measure measures in one process, which ranks would disturb; measure with"
+                " gru_parallel.plan plan=measure engine=threads and the same model, data and"
+                " trainer settings, and train with plan=cached."
+            )
+        # Not at the top: it is with torch, which a plan need not have.
+        from gru_parallel.assembly.measured import measure_profile
+
+        profile = measure_profile(config, workload, cluster, cores, key)
+        store_profile(profile)
+    if profile is None:
+        return _estimated(config, workload, cluster)
+    return MeasuredCosts(profile)
+
+
+def _estimated(config: Config, workload: Workload, cluster: Cluster) -> CostModel:
+    return AnalyticCosts(
+        cluster,
+        number_type(config),
+        graphs=bool(config.engine.graphs),
+        n_weight_copies=workload.n_weight_copies,
+        bytes_per_number=workload.bytes_per_number,
+    )
+
+
+def _key(
+    config: Config, workload: Workload, cluster: Cluster, cores: Sequence[str]
+) -> dict[str, Any]:
+    """Say all that measured times depend on."""
+    model = workload.model
+    ends = [None if end is None else asdict(end) for end in (encoder_of(model), head_of(model))]
+    kinds = list({device.kind: device for device in cluster.devices}.values())
+    own = sorted({core_on(device.name, core) for device in kinds for core in cores})
+    return {
+        "machine": describe_machine(cluster),
+        "layers": [asdict(kind) for kind in dict.fromkeys(layer_kinds(model, "native"))],
+        "ends": ends,
+        "cores": own,
+        "busy": min(n_cores(), len(model.blocks)),
+        "rows": workload.n_rows,
+        "steps": workload.n_steps,
+        "precision": str(config.trainer.precision),
+        "tf32": config.engine.tf32,
+        "graphs": str(config.engine.graphs),
+        "optimizer": str(config.optimizer.get("_target_")),
+    }

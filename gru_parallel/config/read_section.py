@@ -1,0 +1,68 @@
+"""Reads one section of a config by its schema."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, ValidationError
+
+from gru_parallel.choices import meant
+from gru_parallel.config.types import in_words
+from gru_parallel.errors import UsageError
+from gru_parallel.rules import as_written, check_rules
+
+Section = TypeVar("Section")
+
+
+def read_section(name: str, schema: type[Section], section: DictConfig) -> Section:
+    """Read one section of a config.
+
+    Args:
+        name: of the section; "" for settings outside of sections.
+        schema: a dataclass with the section's settings.
+        section: what is set.
+
+    Raises:
+        UsageError: a key is unknown; a value has the wrong type, is not given, or breaks a rule.
+    """
+    # With references to other sections resolved, which the schema does not know.
+    section = DictConfig(OmegaConf.to_container(section, resolve=True))
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), section)
+        read = OmegaConf.to_object(merged)
+    except ConfigKeyError as error:
+        raise UsageError(_unknown(name, schema, str(error.key))) from error
+    except MissingMandatoryValue as error:
+        raise UsageError(_missing(name, schema, section)) from error
+    except ValidationError as error:
+        # For an entry of a list, the full key continues after the name of the setting: split[0].
+        key = re.split(r"[.\[]", str(error.full_key))[0]
+        raise UsageError(_wrong_type(name, schema, section, key)) from error
+    assert isinstance(read, schema)
+    check_rules(f"{name}." if name else "", read)
+    return read
+
+
+def _unknown(name: str, schema: type[Any], key: str) -> str:
+    near = meant(key, [field.name for field in fields(schema)])
+    remedy = "leave it out." if near is None else f"did you mean {name}.{near}? Else leave it out."
+    return f"{name}.{key} is not a setting of {name}; {remedy}"
+
+
+def _missing(name: str, schema: type[Any], section: DictConfig) -> str:
+    keys = [field.name for field in fields(schema) if field.default is MISSING]
+    lacks = [key for key in keys if key not in section or OmegaConf.is_missing(section, key)]
+    missing = sorted(f"{name}.{key}" if name else key for key in lacks)
+    verb = "is" if len(missing) == 1 else "are"
+    return (
+        f"{', '.join(missing)} {verb} not given, without a default; give it, as in {missing[0]}=..."
+    )
+
+
+def _wrong_type(name: str, schema: type[Any], section: DictConfig, key: str) -> str:
+    setting, value = f"{name}.{key}" if name else key, as_written(section.get(key))
+    kind = in_words(get_type_hints(schema)[key])
+    return f"{setting}={value} has the wrong type; give {kind}."

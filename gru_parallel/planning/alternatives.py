@@ -1,0 +1,141 @@
+"""Alternatives: plans next to the chosen one, and the best ones for fewer devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from gru_parallel.errors import UsageError, counted
+from gru_parallel.planning.options import Options, Setting
+from gru_parallel.planning.planned import Planned
+from gru_parallel.planning.problem import Problem
+from gru_parallel.planning.search import search
+
+
+MOST_ACTIONS_OF_A_POINT = 20_000
+"""Of a point of the curve, where a percent more or less changes nothing."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A plan that was not chosen.
+
+    Attributes:
+        change: how it differs, in a few words, like "4 chunks".
+        planned: what it comes to.
+    """
+
+    change: str
+    planned: Planned
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The best plan for so many devices.
+
+    Attributes:
+        n_devices: that there are; the plan may use fewer.
+        planned: the plan; None where none fits.
+    """
+
+    n_devices: int
+    planned: Planned | None
+
+
+def alternatives(problem: Problem, best: Planned) -> list[Alternative]:
+    """List the plans next to the best one: one setting changed, the others as they are.
+
+    Args:
+        problem: that the best one solves; only what its options allow is listed.
+        best: the plan chosen.
+
+    Returns:
+        The alternatives, the fastest first, each with the best cut of its setting.
+    """
+    plan = best.plan
+    chosen = Setting(plan.n_stages, plan.data_parallel, plan.core, plan.grid)
+    possible = set(problem.settings())
+    found = [
+        Alternative(change, min(map(problem.planned, problem.plans(setting)[0]), key=_step_ms))
+        for change, setting in _neighbours(chosen, problem.options)
+        if setting in possible
+    ]
+    return sorted(found, key=lambda each: each.planned.step_ms)
+
+
+def scaling_curve(problem: Problem, counts: list[int]) -> list[CurvePoint]:
+    """Find the best plan for the first 1, 2, 4, ... devices of a cluster."""
+    return [CurvePoint(count, _best_of(problem, count)) for count in counts]
+
+
+def device_counts(n_devices: int) -> list[int]:
+    """Powers of two up to the number of devices, and that number."""
+    powers = [2**power for power in range(n_devices.bit_length()) if 2**power < n_devices]
+    return [*powers, n_devices]
+
+
+def _best_of(problem: Problem, count: int) -> Planned | None:
+    cluster = replace(problem.cluster, devices=problem.cluster.devices[:count])
+    widths = tuple(width for width in problem.options.data_parallel if width <= count)
+    options = replace(problem.options, data_parallel=widths or (1,), uses_all=False)
+    try:
+        few = replace(problem, cluster=cluster, options=options)
+        best = search(few, MOST_ACTIONS_OF_A_POINT).best
+    except UsageError:
+        return None
+    return best if best.fits else None
+
+
+def _step_ms(planned: Planned) -> float:
+    return planned.step_ms
+
+
+def _neighbours(chosen: Setting, options: Options) -> Iterator[tuple[str, Setting]]:
+    """Yield settings that differ from the chosen one in one way, with that difference in words."""
+    grid = chosen.grid
+    for n_stages in sorted({1, chosen.n_stages - 1, chosen.n_stages + 1} - {0, chosen.n_stages}):
+        yield counted(n_stages, "stage"), replace(chosen, n_stages=n_stages)
+    if chosen.n_stages > 1:
+        whole = replace(grid, n_micro_batches=1, n_chunks=1)
+        yield "1 stage, nothing cut", replace(chosen, n_stages=1, grid=whole)
+    for width in options.data_parallel:
+        if width != chosen.data_parallel:
+            n_stages = chosen.n_stages * chosen.data_parallel // width
+            changed = replace(chosen, n_stages=n_stages, data_parallel=width)
+            yield counted(width, "replica"), changed
+    for name in options.schedules:
+        if name != grid.schedule:
+            yield name, replace(chosen, grid=replace(grid, schedule=name))
+    for core in options.cores:
+        if core != chosen.core:
+            yield f"core {core}", replace(chosen, core=core)
+    for number in _beside(grid.n_chunks, options.n_chunks):
+        yield counted(number, "chunk"), replace(chosen, grid=replace(grid, n_chunks=number))
+    for number in _beside(grid.n_micro_batches, options.n_micro_batches):
+        words = counted(number, "micro-batch", "es")
+        yield words, replace(chosen, grid=replace(grid, n_micro_batches=number))
+    for again in options.recompute:
+        if again != grid.recompute:
+            yield f"recompute={again}", replace(chosen, grid=replace(grid, recompute=again))
+
+
+def _beside(chosen: int, numbers: tuple[int, ...]) -> list[int]:
+    """The next smaller and the next larger number."""
+    smaller = [number for number in numbers if number < chosen][-1:]
+    return smaller + [number for number in numbers if number > chosen][:1]
+
+
+def pays_until(curve: Sequence[CurvePoint], gain: float = 0.1) -> int:
+    """Return the number of devices beyond which more of them no longer pay.
+
+    Args:
+        curve: by ascending number of devices.
+        gain: the least by which a step has to get faster, as a share, for more devices to pay.
+    """
+    last = next((point for point in curve if point.planned is not None), curve[0])
+    for point in curve:
+        if point.planned is None or last.planned is None:
+            continue
+        if point.planned.step_ms < (1 - gain) * last.planned.step_ms:
+            last = point
+    return last.n_devices

@@ -1,0 +1,353 @@
+"""Problem: what is to be planned: which settings there are, and where blocks are cut for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+
+from gru_parallel.choices import core_on
+from gru_parallel.placement.cluster import Cluster, Device
+from gru_parallel.placement.cost import block_costs
+from gru_parallel.placement.plan import Plan, StagePlan
+from gru_parallel.planning.bounds import Works, least_ms
+from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
+from gru_parallel.planning.cut import Fits, all_cuts, fastest_cut
+from gru_parallel.planning.memory import MemoryModel
+from gru_parallel.planning.options import Options, Setting
+from gru_parallel.planning.planned import Planned, busy_stages
+from gru_parallel.planning.shortage import memory_of
+from gru_parallel.planning.stage_times import (
+    BlockTimes,
+    CellSize,
+    Run,
+    block_runs,
+    each_block,
+    run_times,
+)
+from gru_parallel.schedule.registry import build_schedule
+
+_UNEVEN = 0.8
+
+MOST_CUTS = 24
+"""Up to so many cuts of a setting, with devices of several kinds in every order, all are tried."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be planned.
+
+    Attributes:
+        workload: what is trained.
+        cluster: the devices that may be used, those of all replicas.
+        costs: how long parts take.
+        options: what may be chosen.
+        replays: whether the engine records and replays the steps of a plan.
+    """
+
+    workload: Workload
+    cluster: Cluster
+    costs: CostModel
+    options: Options
+    replays: Callable[[Plan], bool] = lambda _: False
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of the model."""
+        return len(self.workload.model.blocks)
+
+    def settings(self) -> list[Setting]:
+        """List what may be chosen but for the cut, the simple ones first."""
+        n_devices = len(self.cluster.devices)
+        return list(filter(self._is_possible, self.options.settings(n_devices, self.n_blocks)))
+
+    def planned(self, plan: Plan) -> Planned:
+        """Say what a plan comes to."""
+        return Planned(plan, self.workload, self.cluster, self.costs, self.replays(plan))
+
+    def least_ms(self, setting: Setting) -> float:
+        """Return the least that a step with a setting can take, see `bounds`."""
+        kinds = self._kinds(setting)
+        once_ms = min(
+            self.costs.step_ms(device, self._least_parameters(setting, device)) for device in kinds
+        )
+        works = self._works(setting, kinds)
+        return once_ms + least_ms(setting, works, self._slowness(setting, kinds))
+
+    def may_fit(self, setting: Setting) -> bool:
+        """Whether the devices have room for weights, and for what the last stage keeps at least."""
+        key = (setting.n_stages, setting.data_parallel)
+        if key not in self._rooms_known:
+            devices = self._devices(setting)[: setting.n_stages]
+            self._rooms_known[key] = memory_of(self.cluster, devices)
+        room = self._rooms_known[key]
+        if room is None or len(self._kinds(setting)) > 1:
+            return True
+        return self._whole_bytes(setting) <= room
+
+    def plans(self, setting: Setting) -> tuple[list[Plan], bool]:
+        """Cut the blocks for a setting.
+
+        Returns:
+            The cuts worth a simulation, and whether no other can be better.
+        """
+        if self.options.stages is not None:
+            return [self._plan(setting, self.options.stages)], True
+        groups = self._by_kind(setting)
+        counts = list(map(len, groups))
+        every = all_cuts(self.n_blocks, counts, setting.n_stages, MOST_CUTS)
+        if every is not None:
+            return [self._placed(setting, kinds, sizes) for kinds, sizes in every], True
+        plans = [self._fastest(setting)]
+        if setting.grid.n_micro_batches > 1 or _separates(setting.grid.schedule):
+            # Where B does not wait for all F, later stages may have less to do.
+            works = self._works(setting, self._kinds(setting))
+            n_cells = setting.grid.n_micro_batches * setting.grid.n_chunks
+            plans.append(self._fastest(setting, ramp=works.ramp / n_cells))
+        found = [plan for plan in plans if plan is not None]
+        return list(dict.fromkeys(found)), False
+
+    def fitting(self, lacking: Planned) -> Plan | None:
+        """Cut the blocks so that each stage fits its device, as fast as that allows.
+
+        Args:
+            lacking: a plan that does not fit; its setting is kept.
+
+        Returns:
+            The plan; None where none fits, or the stages share the memory of their machine.
+        """
+        plan = lacking.plan
+        setting = Setting(plan.n_stages, plan.data_parallel, plan.core, plan.grid)
+        kinds = self._kinds(setting)
+        rooms = [memory_of(self.cluster, [device]) for device in kinds]
+        if self.options.stages is not None or None in rooms or kinds[0].is_cpu:
+            return None
+        # What single blocks need, added up, is a little more than what they need together.
+        model, blocks = lacking.memory_model, range(self.n_blocks)
+        needed = [
+            list(
+                accumulate(
+                    (model.stage(range(b, b + 1), *cells).total_bytes for b in blocks), initial=0
+                )
+            )
+            for cells in lacking.kept_cells
+        ]
+
+        def fits(stage: int, kind: int, first: int, stop: int) -> bool:
+            return needed[stage][stop] - needed[stage][first] <= (rooms[kind] or 0)
+
+        return self._fastest(setting, fits)
+
+    def _works(self, setting: Setting, kinds: Sequence[Device]) -> Works:
+        """Add up what blocks take on the fastest of the devices."""
+        # Of several kinds of devices nobody knows yet how many compute beside each other.
+        busy = [self._n_busy(setting, device) if len(kinds) == 1 else 1 for device in kinds]
+        size, grid = self._size(setting), setting.grid
+        separates, again = _separates(grid.schedule), grid.recomputes
+        key = (setting.core, size, tuple(busy), separates, again, setting.data_parallel)
+        if key not in self._works_known:
+            pairs = list(zip(kinds, busy, strict=True))
+            by_kind = [self._blocks(setting, device, size, n_busy) for device, n_busy in pairs]
+            runs = (
+                by_kind[0] if len(by_kind) == 1 else list(map(_least, zip(*by_kind, strict=True)))
+            )
+            around = zip(*(self.costs.around(*pair) for pair in pairs), strict=True)
+            self._works_known[key] = Works.of(
+                runs,
+                CellTimes(*map(min, around)),
+                grid.n_chunks,
+                separates_weights=separates,
+                again=again,
+            )
+        return self._works_known[key]
+
+    def _slowness(self, setting: Setting, kinds: Sequence[Device]) -> Sequence[float]:
+        """Say how much slower than the fastest device the fastest ones are, one for each stage."""
+        if len(kinds) == 1:
+            return (1.0,) * setting.n_stages
+        works = self._works(setting, kinds)
+        size = self._size(setting)
+        key = (setting.core, size, setting.data_parallel, setting.grid.schedule)
+        if key not in self._slowness_known:
+            found: list[float] = []
+            for group in self._by_kind(setting):
+                blocks = self._blocks(setting, group[0], size, 1)
+                pairs = zip(blocks, works.fastest, strict=True)
+                least = min(_least_ratio(own, fast) for (own, _), (fast, _) in pairs)
+                found += [max(1.0, least)] * len(group)
+            self._slowness_known[key] = sorted(found)
+        return self._slowness_known[key][: setting.n_stages]
+
+    def _is_possible(self, setting: Setting) -> bool:
+        """Whether the cores have a W to run apart, where the schedule does, and rows suffice."""
+        n_rows = self.workload.n_rows // setting.data_parallel
+        if setting.grid.n_micro_batches > max(1, n_rows):
+            return False
+        cores = {core_on(device.name, setting.core) for device in self._kinds(setting)}
+        return not (_separates(setting.grid.schedule) and "native" in cores)
+
+    def _devices(self, setting: Setting) -> Sequence[Device]:
+        """The devices that a replica may use."""
+        if self.options.stages is not None:
+            return [self.cluster.device(name) for s in self.options.stages for name in s.devices]
+        return self.cluster.devices[: len(self.cluster.devices) // setting.data_parallel]
+
+    def _by_kind(self, setting: Setting) -> list[list[Device]]:
+        if setting.data_parallel not in self._kinds_known:
+            groups: dict[str, list[Device]] = {}
+            for device in self._devices(setting):
+                groups.setdefault(device.kind, []).append(device)
+            self._kinds_known[setting.data_parallel] = list(groups.values())
+        return self._kinds_known[setting.data_parallel]
+
+    def _kinds(self, setting: Setting) -> list[Device]:
+        """The first device of each kind."""
+        return [group[0] for group in self._by_kind(setting)]
+
+    def _size(self, setting: Setting) -> CellSize:
+        grid = setting.grid
+        n_parts = grid.n_micro_batches
+        return CellSize.of(self.workload, n_parts, grid.n_chunks, setting.data_parallel)
+
+    def _n_busy(self, setting: Setting, device: Device) -> int:
+        key = (setting.n_stages, setting.data_parallel, device.name)
+        if key not in self._busy_known:
+            beside = [each.name for each in self._devices(setting)[: setting.n_stages]]
+            found = busy_stages(self.cluster, device, beside, setting.data_parallel)
+            self._busy_known[key] = found
+        return self._busy_known[key]
+
+    def _blocks(
+        self, setting: Setting, device: Device, size: CellSize, n_busy: int
+    ) -> list[tuple[BlockTimes, int]]:
+        key = (setting.core, device.kind, size, n_busy)
+        if key not in self._blocks_known:
+            self._blocks_known[key] = run_times(
+                self._runs, self.workload.model, setting.core, self.costs, device, size, n_busy
+            )
+        return self._blocks_known[key]
+
+    @cached_property
+    def _runs(self) -> tuple[Run, ...]:
+        return block_runs(self.workload.model)
+
+    def _fastest(
+        self, setting: Setting, fits: Fits | None = None, ramp: float = 0.0
+    ) -> Plan | None:
+        """Cut the blocks so that the slowest stage is as fast as can be."""
+        groups, size, n_chunks = self._by_kind(setting), self._size(setting), setting.grid.n_chunks
+        weights, around = [], []
+        for device, *_ in groups:
+            n_busy = self._n_busy(setting, device)
+            blocks = each_block(self._blocks(setting, device, size, n_busy))
+            weights.append([_step_of(block.whole.plus(block.last), setting) for block in blocks])
+            cells = self.costs.around(device, n_busy).times(n_chunks)
+            around.append(_step_of(cells, setting))
+        counts = list(map(len, groups))
+        cut = fastest_cut(weights, counts, setting.n_stages, around, fits, ramp)
+        return None if cut is None else self._placed(setting, cut.kinds, cut.sizes)
+
+    def _placed(self, setting: Setting, kinds: Sequence[int], sizes: Sequence[int]) -> Plan:
+        """Give each stage a device of its kind, in the order of the cluster."""
+        free = [iter(group) for group in self._by_kind(setting)]
+        starts = [sum(sizes[:stage]) for stage in range(len(sizes))]
+        names = [next(free[kind]).name for kind in kinds]
+        return self._plan(setting, tuple(map(StagePlan, names, starts, sizes)))
+
+    def _plan(self, setting: Setting, stages: tuple[StagePlan, ...]) -> Plan:
+        n_layers = self.workload.model.blocks[-1].layers.stop
+        return Plan(n_layers, setting.grid, stages, setting.core, setting.data_parallel)
+
+    def _least_parameters(self, setting: Setting, device: Device) -> int:
+        """How many parameters the optimiser of the largest stage has at least."""
+        return self._n_parameters // (1 if device.is_cpu else setting.n_stages)
+
+    @cached_property
+    def _n_parameters(self) -> int:
+        return sum(cost.n_parameters for cost in block_costs(self.workload.model, 1, 1))
+
+    def _whole_bytes(self, setting: Setting) -> int:
+        """What all stages together need at least."""
+        width, grid = setting.data_parallel, setting.grid
+        key = ("bytes", setting.core, width)
+        if key not in self._bytes_known:
+            model = replace(self.workload.model, core=setting.core)
+            devices = [self._kinds(setting)[0].name] * self.n_blocks
+            whole = MemoryModel(
+                replace(self.workload, model=model), replace(grid, recompute="none"), devices, width
+            )
+            needed = whole.stage(range(self.n_blocks), grid.n_micro_batches * grid.n_chunks)
+            self._bytes_known[key] = needed.fixed_bytes, needed.activation_bytes
+        fixed, activations = self._bytes_known[key]
+        if grid.recomputes or grid.truncate is not None:
+            return fixed
+        # 1F1B keeps as many micro-batches as there are stages from a stage to the last, and no
+        # schedule keeps fewer. Cuts that leave the first stages less to do may need less.
+        n_stages, n_parts = setting.n_stages, grid.n_micro_batches
+        n_kept = sum(min(n_parts, n_stages - stage) for stage in range(n_stages)) / n_stages
+        return fixed + round(_UNEVEN * activations * n_kept / n_parts)
+
+    # What many settings have in common is worked out once.
+
+    @cached_property
+    def _bytes_known(self) -> dict[object, tuple[int, int]]:
+        return {}
+
+    @cached_property
+    def _rooms_known(self) -> dict[object, int | None]:
+        return {}
+
+    @cached_property
+    def _busy_known(self) -> dict[object, int]:
+        return {}
+
+    @cached_property
+    def _blocks_known(self) -> dict[object, list[tuple[BlockTimes, int]]]:
+        return {}
+
+    @cached_property
+    def _works_known(self) -> dict[object, Works]:
+        return {}
+
+    @cached_property
+    def _slowness_known(self) -> dict[object, list[float]]:
+        return {}
+
+    @cached_property
+    def _kinds_known(self) -> dict[int, list[list[Device]]]:
+        return {}
+
+
+def _separates(schedule: str) -> bool:
+    return build_schedule(schedule, 1, 1, 1).separates_weights
+
+
+def _least_ratio(own: BlockTimes, fastest: BlockTimes) -> float:
+    """Return how many times as long a block takes as on the fastest devices, at least."""
+    pairs = zip((*own.cell, *own.whole), (*fastest.cell, *fastest.whole), strict=True)
+    return min((slow / fast for slow, fast in pairs if fast > 0), default=1.0)
+
+
+def _step_of(times: CellTimes, setting: Setting) -> float:
+    """What a training step takes of what is timed, however it is divided into F, B and W."""
+    again = times.forward_ms if setting.grid.recomputes else 0.0
+    if _separates(setting.grid.schedule):
+        return times.forward_ms + again + times.backward_ms + times.weights_ms
+    return times.forward_ms + again + times.joint_ms
+
+
+def _least(of_kinds: Sequence[tuple[BlockTimes, int]]) -> tuple[BlockTimes, int]:
+    """The least that a block of a run takes on any kind of device, and the length of the run."""
+    times, count = [block for block, _ in of_kinds], of_kinds[0][1]
+
+    def least(parts: Sequence[CellTimes]) -> CellTimes:
+        return CellTimes(*map(min, zip(*parts, strict=True)))
+
+    fastest = BlockTimes(
+        least([block.cell for block in times]),
+        least([block.whole for block in times]),
+        least([block.last for block in times]),
+        times[0].is_barrier,
+    )
+    return fastest, count

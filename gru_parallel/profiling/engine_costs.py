@@ -1,0 +1,147 @@
+"""Times what an engine adds to its cells: hand-overs, each action's share, the ends of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from queue import SimpleQueue
+from statistics import median
+from threading import Thread
+from time import perf_counter
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead, Windows
+from gru_parallel.placement import Grid, Plan, StagePlan
+from gru_parallel.placement.cluster import Device, Link
+from gru_parallel.schedule import Timeline
+
+OptimizerMaker = Callable[[list[nn.Parameter]], Optimizer]
+
+_N_CHUNKS = 8
+_N_STEPS = 20
+_N_ROUND_TRIPS = 200
+_N_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class EngineCosts:
+    """What an engine adds.
+
+    Attributes:
+        action_ms: for each F, B or W: sends, receives, and what lies between actions.
+        start_ms: before the first cell of a step and after its last.
+    """
+
+    action_ms: float
+    start_ms: float
+
+
+def engine_costs(devices: tuple[Device, Device]) -> EngineCosts:
+    """Time steps of a tiny model on two stages, whose cells take next to nothing.
+
+    Args:
+        devices: of the stages; may be the same.
+    """
+    # Four layers of the smallest size: what is left is what the engine does.
+    model = StackModel(nn.Identity(), GRUStack(2, 2, 4), WindowHead(2, (1,)))
+    stages = (StagePlan(devices[0].name, 0, 2), StagePlan(devices[1].name, 2, 2))
+    x, y = torch.randn(2, _N_CHUNKS, 2), torch.randn(2, 1)
+    plan = Plan(4, Grid(n_chunks=_N_CHUNKS), stages)
+    with ThreadEngine(model, plan, LOSSES["mse"]) as engine:
+        starts, actions = [], []
+        for number in range(_N_STEPS):
+            start = perf_counter()
+            engine.train_step(Windows(x, y), number).backward()
+            step_ms = 1e3 * (perf_counter() - start)
+            timeline = engine.timeline
+            assert timeline is not None
+            starts.append(step_ms - timeline.step_ms)
+            actions.append(_between_actions_ms(timeline))
+        return EngineCosts(median(actions[2:]), median(starts[2:]))
+
+
+def _between_actions_ms(timeline: Timeline) -> float:
+    """What an action costs besides, where no stage waits: a send, and the time between events."""
+    sends = [event.duration_ms for event in timeline.events if event.action.op.is_send]
+    gaps = [
+        later.start_ms - earlier.end_ms
+        for stage in range(timeline.n_stages)
+        for earlier, later in pairwise(timeline.stage_events(stage))
+    ]
+    # A cell's F, or B, comes with a receive and a send.
+    return median(sends) + 3 * median(gaps)
+
+
+def hand_over(one: Device, other: Device) -> Link:
+    """Time what it takes until a result of one device's worker is there for another's."""
+    latency_ms = 1e3 * _queue_latency_s()
+    if one.is_cpu and other.is_cpu:
+        # The tensor stays where it is.
+        return Link(latency_ms, float("inf"))
+    source = torch.empty(_N_BYTES, dtype=torch.uint8, device=_torch_name(one))
+    copies = [_copy_s(source, _torch_name(other)) for _ in range(5)]
+    return Link(latency_ms, _N_BYTES / median(copies[1:]))
+
+
+def _torch_name(device: Device) -> str:
+    return "cpu" if device.is_cpu else device.name
+
+
+def _copy_s(source: torch.Tensor, target: str) -> float:
+    start = perf_counter()
+    source.to(target)
+    for device in (source.device, torch.device(target)):
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+    return perf_counter() - start
+
+
+def _queue_latency_s() -> float:
+    """Half the time of a round trip between two threads, each of which waits for the other."""
+    there: SimpleQueue[int | None] = SimpleQueue()
+    back: SimpleQueue[int | None] = SimpleQueue()
+
+    def answer() -> None:
+        while (item := there.get()) is not None:
+            back.put(item)
+
+    thread = Thread(target=answer, daemon=True)
+    thread.start()
+    taken = []
+    for number in range(_N_ROUND_TRIPS):
+        start = perf_counter()
+        there.put(number)
+        back.get()
+        taken.append(perf_counter() - start)
+    there.put(None)
+    thread.join()
+    return median(taken) / 2
+
+
+def optimizer_ns(make: OptimizerMaker, width: int, device: Device, dtype: torch.dtype) -> float:
+    """Time an optimiser's step on the weights of one layer, in ns for each parameter.
+
+    Args:
+        make: makes the optimiser from parameters.
+        width: hidden and input size of the layer.
+        device: that the weights are on.
+        dtype: their type.
+    """
+    layer = nn.GRU(width, width, device=_torch_name(device), dtype=dtype)
+    weights = list(layer.parameters())
+    optimizer = make(weights)
+    taken = []
+    for _ in range(7):
+        for weight in weights:
+            weight.grad = torch.ones_like(weight)
+        start = perf_counter()
+        optimizer.step()
+        if not device.is_cpu:
+            torch.accelerator.synchronize()
+        taken.append(perf_counter() - start)
+    return 1e9 * median(taken[1:]) / sum(weight.numel() for weight in weights)

@@ -1,0 +1,59 @@
+"""A cost model of round numbers: so much for each cell, and so much for each row and step of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gru_parallel.placement.cluster import Device, Link
+from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
+
+FREE = Link(0.0, float("inf"))
+
+
+@dataclass(frozen=True)
+class AffineCosts:
+    """F of a layer takes `cell_ms` and `row_step_ms` for each row and step; B and W as much each.
+
+    Attributes:
+        row_step_ms: of a layer.
+        cell_ms: of a layer.
+        ends_ms: of an encoder or a head, for each row and step, or each row.
+        around_ms: of a stage, for each F, B and W.
+        slower: by kind of device, how many times as long everything takes there.
+        hand_over: the link of any two devices.
+        once_ms: of a step.
+    """
+
+    row_step_ms: float = 1.0
+    cell_ms: float = 0.0
+    ends_ms: float = 0.0
+    around_ms: float = 0.0
+    slower: Mapping[str, float] = field(default_factory=dict)
+    hand_over: Link = FREE
+    once_ms: float = 0.0
+    source: str = "made up"
+
+    def layer(
+        self, kind: LayerKind, device: Device, rows: float, steps: float, n_busy: int
+    ) -> CellTimes:
+        ways = 2 if kind.bidirectional else 1
+        return self._times(ways * (self.cell_ms + self.row_step_ms * rows * steps), device)
+
+    def linear(
+        self, kind: LinearKind, device: Device, rows: float, steps: float, n_busy: int
+    ) -> CellTimes:
+        return self._times(self.ends_ms * rows * (steps if kind.every_step else 1), device)
+
+    def around(self, device: Device, n_busy: int) -> CellTimes:
+        return self._times(self.around_ms, device)
+
+    def link(self, one: Device, other: Device) -> Link:
+        return self.hand_over
+
+    def step_ms(self, device: Device, n_parameters: int) -> float:
+        return self.once_ms
+
+    def _times(self, ms: float, device: Device) -> CellTimes:
+        factor = self.slower.get(device.kind, 1.0)
+        return CellTimes(1.0, 1.0, 1.0, 2.0).times(factor * ms)

@@ -1,0 +1,66 @@
+"""What the planner's benchmark makes of its measurements."""
+
+from dataclasses import asdict
+
+import pytest
+
+from benchmarks.planner.cases import SHAPES, TriedPlan, sweep
+from benchmarks.planner.command import PLANNER
+from benchmarks.planner.numbers import Errors, PlanNumbers, ShapeNumbers, read_numbers
+from benchmarks.shapes import Shape
+
+SHAPE = Shape(8, 4, 24, 2)
+ONE, TWO, FOUR = (TriedPlan(2, "one_f_one_b", 1, n_chunks) for n_chunks in (1, 2, 4))
+
+
+def numbers(*, four_ms: float = 80.0) -> ShapeNumbers:
+    plans = (
+        PlanNumbers(ONE, predicted_ms=110.0, analytic_ms=200.0, measured_ms=100.0),
+        PlanNumbers(TWO, predicted_ms=81.0, analytic_ms=90.0, measured_ms=90.0),
+        PlanNumbers(FOUR, predicted_ms=84.0, analytic_ms=80.0, measured_ms=four_ms),
+    )
+    return ShapeNumbers(SHAPE, 2.5, plans, TWO, 5, 1)
+
+
+def test_errors_are_shares_of_what_was_measured() -> None:
+    assert [plan.error for plan in numbers().plans] == pytest.approx([0.1, -0.1, 0.05])
+    assert Errors.of(numbers().errors) == Errors(
+        pytest.approx(0.1), pytest.approx(0.25 / 3), pytest.approx(0.1), 3
+    )
+
+
+def test_the_loss_is_what_the_chosen_plan_takes_longer_than_the_best() -> None:
+    assert numbers().loss == pytest.approx(90 / 80 - 1)
+    assert numbers(four_ms=95.0).loss == 0.0
+
+
+def test_the_order_counts_pairs_that_differ_clearly() -> None:
+    # 100 and 90, 100 and 80 are in order; 90 and 80 are not.
+    assert numbers().in_order == pytest.approx(2 / 3)
+    # 90 and 92 do not count.
+    assert numbers(four_ms=92.0).in_order == 1.0
+
+
+def test_numbers_are_read_back_from_json() -> None:
+    assert read_numbers(asdict(numbers())) == numbers()
+
+
+def test_every_target_has_its_verdict() -> None:
+    tables = list(PLANNER.tables([numbers(), numbers(four_ms=95.0)]))
+
+    verdicts = {row[0]: row[2] for row in tables[1].rows}
+    assert list(verdicts.values()) == ["MISSED", "met", "MISSED", "met"]
+    assert [table.title for table in tables[2:]] == [str(SHAPE)] * 2
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_sweep_fits_its_model(shape: Shape) -> None:
+    tried = sweep(shape)
+
+    assert len(tried) == len(set(tried))
+    assert len(tried) >= 16
+    for each in tried:
+        plan = each.plan(shape)
+        assert plan.num_layers == shape.num_layers
+        assert TriedPlan.of(plan) == each
+        assert each.n_chunks <= shape.n_steps

@@ -1,0 +1,109 @@
+"""Plans next to the best one, and the curve over devices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gru_parallel.placement import Cluster, Device, ModelSpec, cut_stack
+from gru_parallel.placement.cluster import Link, Machine
+from gru_parallel.planning import (
+    CurvePoint,
+    Options,
+    Problem,
+    Workload,
+    alternatives,
+    device_counts,
+    pays_until,
+    scaling_curve,
+    search,
+)
+from tests.affine_costs import AffineCosts
+
+OPTIONS = Options(
+    1,
+    ("one_f_one_b", "zero_bubble"),
+    (1, 2, 4),
+    (1, 2, 4, 8),
+    ("none", "cell"),
+    ("fused", "lean"),
+)
+
+
+def problem(costs: AffineCosts, n_devices: int = 4, options: Options = OPTIONS) -> Problem:
+    devices = tuple(Device(f"cpu:{index}", "cpu") for index in range(n_devices))
+    spec = ModelSpec(cut_stack(4, 4, 4, h_0="zeros"))
+    return Problem(Workload(spec, 8, 16), Cluster(devices, (Machine(n_devices),)), costs, options)
+
+
+def test_each_alternative_changes_one_thing_and_none_is_faster() -> None:
+    given = problem(AffineCosts(0.1, 0.1))
+    best = search(given).best
+
+    found = alternatives(given, best)
+
+    changes = {other.change for other in found}
+    assert {"1 stage", "3 stages", "1 stage, nothing cut", "recompute=cell"} <= changes
+    assert best.plan.grid.schedule not in changes
+    assert "core lean" in changes or best.plan.core == "lean"
+    for other in found:
+        assert other.planned.step_ms >= best.step_ms
+    steps = [other.planned.step_ms for other in found]
+    assert steps == sorted(steps)
+
+
+def test_what_is_fixed_is_not_varied() -> None:
+    fixed = replace(
+        OPTIONS, schedules=("gpipe",), n_micro_batches=(1,), n_chunks=(4,), cores=("lean",)
+    )
+    fixed = replace(fixed, recompute=("none",))
+    given = problem(AffineCosts(), options=fixed)
+
+    changes = {other.change for other in alternatives(given, search(given).best)}
+
+    assert changes == {"1 stage", "3 stages"}
+
+
+def test_replicas_are_an_alternative_where_they_may_be() -> None:
+    given = problem(AffineCosts(0.1), options=replace(OPTIONS, data_parallel=(1, 2, 4)))
+    best = search(given).best
+
+    changes = {other.change for other in alternatives(given, best)}
+
+    widths = {1: "1 replica", 2: "2 replicas", 4: "4 replicas"}
+    del widths[best.plan.data_parallel]
+    assert set(widths.values()) <= changes
+
+
+def test_the_curve_has_the_best_plan_for_each_number_of_devices() -> None:
+    curve = scaling_curve(problem(AffineCosts(0.1)), [1, 2, 4])
+
+    steps = [point.planned.step_ms for point in curve if point.planned is not None]
+    assert [point.n_devices for point in curve] == [1, 2, 4]
+    assert steps == sorted(steps, reverse=True)
+    assert curve[0].planned is not None
+    assert curve[0].planned.plan.n_stages == 1
+
+
+def test_devices_are_counted_by_powers_of_two_up_to_all_of_them() -> None:
+    assert device_counts(1) == [1]
+    assert device_counts(6) == [1, 2, 4, 6]
+    assert device_counts(8) == [1, 2, 4, 8]
+
+
+def test_more_devices_pay_until_they_gain_little() -> None:
+    free = scaling_curve(problem(AffineCosts(0.1)), [1, 2, 4])
+    dear = scaling_curve(problem(AffineCosts(0.001, hand_over=Link(1.0, float("inf")))), [1, 2, 4])
+
+    assert pays_until(free) == 4
+    assert pays_until(dear) == 1
+    assert pays_until([CurvePoint(1, None), *free[1:]]) == 4
+
+
+def test_a_bidirectional_stack_gets_micro_batches_and_no_chunks() -> None:
+    spec = ModelSpec(cut_stack(4, 4, 4, bidirectional=True))
+    given = replace(problem(AffineCosts(0.1)), workload=Workload(spec, 8, 16))
+
+    best = search(given).best
+
+    assert best.plan.n_stages > 1
+    assert best.plan.grid.n_micro_batches > 1

@@ -1,0 +1,187 @@
+"""The search, against every plan that there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gru_parallel.placement import Cluster, Device, ModelSpec, Plan, StagePlan, cut_stack
+from gru_parallel.placement.cluster import Link, Machine
+from gru_parallel.planning import Options, Planned, Problem, Workload, search
+from gru_parallel.planning.cut import all_cuts
+from tests.affine_costs import AffineCosts
+
+N_ROWS, N_STEPS = 8, 12
+ALL = Options(1, ("gpipe", "one_f_one_b", "zero_bubble"), (1, 2, 4), (1, 2, 4, 12), cores=("lean",))
+
+
+def cluster(*kinds: str, memory_bytes: int | None = None) -> Cluster:
+    devices = (
+        Device(f"cpu:{index}", kind, memory_bytes=memory_bytes) for index, kind in enumerate(kinds)
+    )
+    return Cluster(tuple(devices), (Machine(len(kinds)),))
+
+
+def problem(
+    n_layers: int,
+    devices: Cluster,
+    costs: AffineCosts,
+    options: Options = ALL,
+    **model: object,
+) -> Problem:
+    spec = ModelSpec(cut_stack(4, 4, n_layers, h_0="zeros"), **model)  # type: ignore[arg-type]
+    return Problem(Workload(spec, N_ROWS, N_STEPS), devices, costs, options)
+
+
+def every_plan(given: Problem) -> list[Planned]:
+    """List all settings with all cuts and all orders of devices."""
+    devices = given.cluster.devices
+    kinds = list(dict.fromkeys(device.kind for device in devices))
+    by_kind = [[d.name for d in devices if d.kind == kind] for kind in kinds]
+    plans = []
+    for setting in given.settings():
+        counts = list(map(len, by_kind))
+        every = all_cuts(given.n_blocks, counts, setting.n_stages, limit=10_000)
+        assert every is not None
+        for of_stages, sizes in every:
+            free = [iter(names) for names in by_kind]
+            names = [next(free[kind]) for kind in of_stages]
+            starts = [sum(sizes[:stage]) for stage in range(len(sizes))]
+            stages = tuple(map(StagePlan, names, starts, sizes))
+            plans.append(given.planned(Plan(given.n_blocks, setting.grid, stages, setting.core)))
+    return plans
+
+
+COSTS = st.builds(
+    AffineCosts,
+    row_step_ms=st.sampled_from([0.01, 0.1]),
+    cell_ms=st.sampled_from([0.0, 0.1, 2.0]),
+    ends_ms=st.sampled_from([0.0, 0.05, 0.5]),
+    around_ms=st.sampled_from([0.0, 0.3]),
+    slower=st.sampled_from([{}, {"slow": 2.0}, {"slow": 1.3}]),
+    hand_over=st.sampled_from([Link(0.0, float("inf")), Link(0.2, 1e5)]),
+    once_ms=st.sampled_from([0.0, 1.0]),
+)
+
+
+@settings(max_examples=25)
+@given(
+    COSTS, st.integers(1, 5), st.lists(st.sampled_from(["fast", "slow"]), min_size=1, max_size=3)
+)
+def test_no_plan_is_faster_than_the_one_found(
+    costs: AffineCosts, n_layers: int, kinds: list[str]
+) -> None:
+    options = replace(ALL, n_micro_batches=(1, 4), n_chunks=(1, 3, 12))
+    given_ = problem(n_layers, cluster(*kinds), costs, options, n_channels=2, n_outputs=3)
+
+    found = search(given_)
+
+    best = min(planned.step_ms for planned in every_plan(given_))
+    assert found.best.step_ms == pytest.approx(best)
+    assert found.bound_ms == pytest.approx(best)
+
+
+@settings(max_examples=60)
+@given(COSTS, st.integers(1, 6), st.sampled_from(["fast", "slow"]), st.integers(1, 4))
+def test_no_step_takes_less_than_its_bound(
+    costs: AffineCosts, n_layers: int, kind: str, n_devices: int
+) -> None:
+    given_ = problem(n_layers, cluster(*[kind] * n_devices), costs, n_channels=2, n_outputs=3)
+
+    for setting in given_.settings()[:: 1 + n_layers]:
+        least_ms = given_.least_ms(setting)
+        plans, _ = given_.plans(setting)
+        for planned in map(given_.planned, plans):
+            assert planned.step_ms >= least_ms * (1 - 1e-9)
+
+
+def test_the_bound_is_what_a_step_takes_with_one_micro_batch_and_equal_stages() -> None:
+    options = Options(1, ("one_f_one_b",), (1,), (1, 4, 12))
+    given_ = problem(6, cluster("cpu", "cpu", "cpu"), AffineCosts(cell_ms=1.0), options)
+
+    for setting in given_.settings():
+        if setting.n_stages in (1, 2, 3):
+            plans, _ = given_.plans(setting)
+            least = min(given_.planned(plan).step_ms for plan in plans)
+            assert given_.least_ms(setting) == pytest.approx(least)
+
+
+def test_chunks_that_cost_much_are_few_and_free_ones_many() -> None:
+    def n_chunks(cell_ms: float) -> int:
+        given_ = problem(4, cluster("cpu", "cpu"), AffineCosts(0.1, cell_ms))
+        return search(given_).best.plan.grid.n_chunks
+
+    assert n_chunks(0.0) == 12
+    assert n_chunks(1.0) < 12
+    assert n_chunks(100.0) == 1
+
+
+def test_a_model_whose_hand_overs_cost_more_than_they_gain_is_not_split() -> None:
+    costs = AffineCosts(0.001, hand_over=Link(1.0, float("inf")))
+
+    found = search(problem(4, cluster("cpu", "cpu"), costs))
+
+    assert found.best.plan.n_stages == 1
+
+
+def test_the_faster_device_gets_more_layers() -> None:
+    found = search(problem(6, cluster("slow", "fast"), AffineCosts(slower={"slow": 2.0})))
+
+    sizes = {stage.device: stage.n_blocks for stage in found.best.plan.stages}
+    assert sizes == {"cpu:0": 2, "cpu:1": 4}
+
+
+def test_a_plan_that_does_not_fit_is_passed_over_for_one_that_does() -> None:
+    roomy = problem(
+        4, cluster("cpu", "cpu"), AffineCosts(), replace(ALL, recompute=("none", "cell"))
+    )
+    free = search(roomy).best
+    most = max(free.stage_memory_bytes)
+
+    tight = replace(roomy, cluster=cluster("cpu", "cpu", memory_bytes=most - 1))
+    found = search(tight).best
+
+    assert found.fits
+    assert not replace(free, cluster=tight.cluster).fits
+    assert found.step_ms >= free.step_ms
+
+
+def test_where_nothing_fits_the_stage_and_what_it_lacks_are_named() -> None:
+    tiny = problem(4, cluster("cpu", "cpu", memory_bytes=10), AffineCosts())
+
+    found = search(tiny)
+
+    assert not found.best.fits
+    assert "cpu:0" in str(found.best.shortages[0])
+
+
+def test_a_device_map_is_kept_and_the_rest_is_found() -> None:
+    stages = (StagePlan("cpu:1", 0, 3), StagePlan("cpu:0", 3, 1))
+    given_ = problem(4, cluster("cpu", "cpu"), AffineCosts(), replace(ALL, stages=stages))
+
+    best = search(given_).best
+
+    assert best.plan.stages == stages
+    assert best.plan.grid.n_chunks == 12
+
+
+def test_more_replicas_are_taken_where_they_are_faster() -> None:
+    options = replace(ALL, data_parallel=(1, 2), n_chunks=(1,), n_micro_batches=(1,))
+    given_ = problem(2, cluster("cpu", "cpu"), AffineCosts(0.1), options)
+
+    assert search(given_).best.plan.data_parallel == 2
+
+
+def test_a_thousand_layers_on_64_devices_are_planned_with_a_stated_bound() -> None:
+    cards = Cluster(tuple(Device(f"cuda:{index}", "card") for index in range(64)))
+    options = Options(1, ("one_f_one_b",), (1, 2, 4, 8), (1, 16, 64, 128))
+    deep = problem(1000, cards, AffineCosts(0.01, 0.05), options)
+    deep = replace(deep, workload=replace(deep.workload, n_rows=64, n_steps=512))
+
+    found = search(deep)
+
+    assert found.best.plan.n_stages > 60
+    assert 0 <= found.gap < 0.1
