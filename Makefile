@@ -114,6 +114,10 @@ bench-cells: $(INSTALLED) ## Measure CPU time on one thread against nn.GRU
 bench-scaling: $(INSTALLED) ## Measure time and memory as sequences and stacks grow
 	@$(PY) -m benchmarks scaling $(ARGS)
 
+.PHONY: bench-planner
+bench-planner: $(INSTALLED) ## Measure how well plans keep their promise, about 10 minutes
+	@$(PY) -m benchmarks planner $(ARGS)
+
 .PHONY: bench-gpu
 bench-gpu: $(INSTALLED) ## Measure the pipeline against nn.GRU on GPUs, at most 8 minutes
 	@$(PY) -m benchmarks gpu $(ARGS)

@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measure, print tables; save them and show them in the README if asked.
 
-The tools among its sub-commands count and compare; they keep no tables.
+The tools among its sub-commands count, compare or time one thing; they keep no tables.
 """
 
 from __future__ import annotations
@@ -22,15 +22,26 @@ from benchmarks.packed import PACKED
 from benchmarks.peers.cells import CELLS
 from benchmarks.peers.command import PEERS
 from benchmarks.peers.scaling import SCALING
+from benchmarks.planner.command import PLANNER
 from benchmarks.readme import write_section
 from benchmarks.report import markdown, print_report
 from benchmarks.results import Results, load, result_path, save
+from benchmarks.simulator import SIMULATOR
 from benchmarks.speed import SPEED
 from benchmarks.step_trace import TRACE
 from gru_parallel.errors import UsageError
 
-BENCHMARKS: tuple[Benchmark[Any], ...] = (SPEED, PACKED, MEMORY, PEERS, CELLS, SCALING, GPU)
-TOOLS = (FINGERPRINTS, TRACE)
+BENCHMARKS: tuple[Benchmark[Any], ...] = (
+    SPEED,
+    PACKED,
+    MEMORY,
+    PEERS,
+    CELLS,
+    SCALING,
+    PLANNER,
+    GPU,
+)
+TOOLS = (FINGERPRINTS, TRACE, SIMULATOR)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Tool: a sub-command of `python -m benchmarks` that measures no time and keeps no results."""
+"""Tool: a sub-command of `python -m benchmarks` that keeps no results."""
 
 from __future__ import annotations
 

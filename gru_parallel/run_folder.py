@@ -15,8 +15,10 @@ class RunFolder:
         plan: path of the plan.
         metrics: path of the table of what was logged.
         summary: path of the result; there once the run has ended.
-        timeline: path of the picture of a measured step.
+        timeline: path of the picture of a step, predicted and measured.
         trace: path of the measured step and the predicted one, event by event.
+        forecasts: path of forecasts over the test part; there after a test.
+        report: path of the page that `gru-parallel report` writes.
         best: path of the checkpoint with the lowest loss in validation.
         last: path of the last checkpoint.
     """
@@ -29,6 +31,8 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.timeline = self.path / "timeline.png"
         self.trace = self.path / "trace.json"
+        self.forecasts = self.path / "forecasts.csv"
+        self.report = self.path / "report.html"
         checkpoints = self.path / "checkpoints"
         self.best, self.last = checkpoints / "best.ckpt", checkpoints / "last.ckpt"
 

@@ -50,6 +50,8 @@ def layers() -> list[list[str]]:
 def imported(room: str) -> Iterator[str]:
     """What the files of a room import: names with dots."""
     files = [PACKAGE / f"{room}.py", *(PACKAGE / room).rglob("*.py")]
+    # A package that can be run is a command, which stands above all rooms.
+    files = [file for file in files if file.name != "__main__.py"]
     for file in filter(Path.is_file, files):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):

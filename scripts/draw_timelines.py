@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from gru_parallel.placement import Grid, Plan, StagePlan
 from gru_parallel.planning import predict
+from gru_parallel.planning.cell_costs import CellTimes
+from gru_parallel.planning.stage_times import StageTimes
 from gru_parallel.report.timeline_picture import timeline_figure
 from gru_parallel.schedule import Timeline
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 
 N_STAGES = 4
-FORWARD_MS, BACKWARD_MS = 16.0, 32.0  # of one stage, for the whole batch and window
+PART_MS = 16.0  # each of F, B and W of one stage, for the whole batch and window
 DEVICES = [f"cuda:{stage}" for stage in range(N_STAGES)]
 DOTS_PER_INCH = 150
 
@@ -34,12 +36,20 @@ def main() -> None:
     save("one_f_one_b", drawn(interleaved, "1F1B: 4 stages, 4 micro-batches x 4 chunks"))
     title = "Zero bubble: the same, with the weights' gradients where a stage would wait"
     save("zero_bubble", drawn(filled, title, interleaved.step_ms))
+    one, other = (step_of(name, 1, 6) for name in ("one_f_one_b", "zero_bubble"))
+    save(
+        "one_step",
+        drawn(one, "1F1B: 4 stages, 1 micro-batch x 6 chunks"),
+        drawn(other, "Zero bubble: W fills the gaps", one.step_ms),
+    )
 
 
 def step_of(schedule: str, n_micro_batches: int, n_chunks: int) -> Timeline:
     stages = tuple(StagePlan(device, stage, 1) for stage, device in enumerate(DEVICES))
     plan = Plan(N_STAGES, Grid(1, schedule, n_micro_batches, n_chunks), stages)
-    return predict(plan, [(FORWARD_MS, BACKWARD_MS)] * N_STAGES)
+    cell_ms = PART_MS / (n_micro_batches * n_chunks)
+    times = StageTimes(CellTimes(cell_ms, cell_ms, cell_ms, 2 * cell_ms))
+    return predict(plan, [times] * N_STAGES)
 
 
 def drawn(timeline: Timeline, title: str, until_ms: float | None = None) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 from hypothesis import settings
@@ -14,6 +15,9 @@ from hypothesis import settings
 # One intra-op thread for torch, here and in every process that a test starts: with models as small
 # as these a second one only waits for the first, by spinning, most of all on a busy machine.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Plans are made from estimates, whatever was measured on this machine before; nothing is there.
+os.environ["GRU_PARALLEL_CACHE"] = str(Path(gettempdir()) / f"gru_parallel-tests-{os.getpid()}")
 
 # No deadline: a shared machine can make any example slow. CI draws the same examples every time.
 settings.register_profile("default", deadline=None)

@@ -1,4 +1,4 @@
-"""The commands train, plan and verify, and `gru-parallel`, which runs any of them.
+"""The commands train, plan, verify and report, and `gru-parallel`, which runs any of them.
 
 Each reads and checks its settings here, in less than a second. What it does then is in a module of
 its own, imported after that: torch, Lightning and matplotlib take seconds.
@@ -16,10 +16,13 @@ from omegaconf import OmegaConf
 from gru_parallel.app.cli import run_in_place, run_under_hydra
 from gru_parallel.app.hydra_run import Prepare, Run
 from gru_parallel.app.outcome import USAGE_ERROR, fail
+from gru_parallel.app.report_line import read_report_line
 from gru_parallel.choices import hint, meant
 from gru_parallel.config.overrides import compose_config, read_values
-from gru_parallel.config.read_config import check_references, read_config, read_section
+from gru_parallel.config.read_config import check_references, read_config
+from gru_parallel.config.read_section import read_section
 from gru_parallel.config.schema import Config
+from gru_parallel.errors import UsageError
 from gru_parallel.verification.settings import Settings
 from gru_parallel.version import __version__
 
@@ -49,11 +52,22 @@ dtype=float64       float64 (the promise: 1e-12 of the largest entry) or float32
 devices=null        such as [cpu:0,cpu:1]; null: logical CPU devices, then accelerators if any
 seed=0              of weights, sequences and states"""
 
+REPORT_HELP = """gru-parallel report RUN [RUN ...] [--output FILE]
+
+Writes report.html into the folder of the run, a page that a browser opens without a network: the
+plan, the predicted and the measured step, both to zoom into, memory, losses, errors beside those of
+the baselines, forecasts over the test part, versions and machine. Several runs stand side by side,
+in the folder of the first.
+
+RUN                 the folder of a run that has ended, such as outputs/2026-01-31/12-00-00
+--output FILE       writes this file instead"""
+
 HELP = """gru-parallel COMMAND [setting=value ...]
 
 train     plans, trains, tests and reports
 plan      prints the plan that a run with these settings would have, and trains nothing
 verify    cuts one nn.GRU in every way and shows that nothing changes
+report    writes a page of what runs came to
 
 `gru-parallel COMMAND --help` lists the settings of a command, `gru-parallel --version` says which
 version this is. `python -m gru_parallel.COMMAND` is the same."""
@@ -101,7 +115,22 @@ def verify(arguments: Sequence[str]) -> int:
     return run_in_place(arguments, VERIFY_HELP, read, show, lambda name: meant(name, known))
 
 
-COMMANDS: dict[str, Command] = {"train": train, "plan": plan, "verify": verify}
+def report(arguments: Sequence[str]) -> int:
+    """Write a page of what runs came to; return the exit status."""
+    if {"-h", "--help"} & set(arguments):
+        print(REPORT_HELP)
+        return 0
+    try:
+        line = read_report_line(arguments)
+
+        from gru_parallel.app.report import show
+
+        return show(line)
+    except UsageError as error:
+        return fail(error, USAGE_ERROR)
+
+
+COMMANDS: dict[str, Command] = {"train": train, "plan": plan, "verify": verify, "report": report}
 
 
 def run(name: str, arguments: Sequence[str]) -> int:

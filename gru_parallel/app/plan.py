@@ -1,24 +1,33 @@
-"""The heavy half of `plan`: makes the plan that a run would have, and prints it."""
+"""The heavy half of `plan`: makes the plan that a run would have, prints it and writes it."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from rich.console import Console
 
 from gru_parallel.assembly.data import build_data
 from gru_parallel.assembly.length import run_length
-from gru_parallel.assembly.planned import build_plan
+from gru_parallel.assembly.planned import Planning, build_plan
 from gru_parallel.config.check_training import has_schedule, needs_lightning
 from gru_parallel.config.schema import Config
 from gru_parallel.data.series_outline import SeriesOutline
+from gru_parallel.errors import UsageError
+from gru_parallel.placement import Plan
+from gru_parallel.planning import alternatives, device_counts, scaling_curve
 from gru_parallel.report import plan_table
+from gru_parallel.report.plan_choice import alternatives_table, curve_table, found_line
+
+PLAN_FILE = Path("plan.json")
 
 
 def show(config: Config) -> int:
-    """Make the plan, whose devices need not exist here, and print it; return the exit status.
+    """Make the plan, whose devices need not exist here; print and write it; return the status.
 
     Raises:
-        UsageError: a setting or the data cannot work.
+        UsageError: a setting or the data cannot work, or something else is in the plan's file.
     """
+    _check_file(PLAN_FILE)
     if needs_lightning(config):
         # It takes two seconds, and most plans ask nothing that it alone can answer.
         from gru_parallel.assembly.trainer import check_trainer, quieten_lightning
@@ -33,6 +42,48 @@ def show(config: Config) -> int:
         from gru_parallel.assembly.optimizer import check_rates
 
         check_rates(config, length)
-    planned = build_plan(config, data.n_channels, data.n_targets, check_exists=False)
-    Console().print(plan_table(planned))
+    planning = build_plan(config, data.n_channels, data.n_targets, check_exists=False)
+    console = Console()
+    console.print(plan_table(planning.planned))
+    _show_choice(console, planning)
+    console.print(_write(planning.planned.plan), soft_wrap=True, highlight=False, markup=False)
     return 0
+
+
+def _show_choice(console: Console, planning: Planning) -> None:
+    """Say why the plan is as it is, where there was a choice."""
+    problem, best = planning.problem, planning.planned
+    if planning.found is None:
+        return
+    console.print(found_line(planning.found), highlight=False)
+    others = alternatives(problem, best)
+    if others:
+        console.print(alternatives_table(best, others))
+    n_devices = len(problem.cluster.devices)
+    if n_devices > 1 and problem.options.stages is None:
+        console.print(curve_table(scaling_curve(problem, device_counts(n_devices))))
+
+
+def _check_file(path: Path) -> None:
+    """Check that nothing but a plan would be replaced.
+
+    Raises:
+        UsageError: there is something else.
+    """
+    if not path.exists():
+        return
+    try:
+        Plan.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, UsageError) as error:
+        raise UsageError(
+            f"{path} is not a plan, and the plan would be written there; move it, or plan in"
+            " another folder."
+        ) from error
+
+
+def _write(plan: Plan) -> str:
+    try:
+        PLAN_FILE.write_text(plan.to_json() + "\n", encoding="utf-8")
+    except OSError as error:
+        return f"{PLAN_FILE} could not be written: {error.strerror}."
+    return f"Written to {PLAN_FILE}; train with placement=file placement.path={PLAN_FILE}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor
 
+from gru_parallel.app.environment import environment
 from gru_parallel.app.outcome import TERMINATED, fail
 from gru_parallel.assembly.data import build_data
 from gru_parallel.assembly.length import run_length
@@ -19,29 +21,38 @@ from gru_parallel.assembly.memory import check_memory
 from gru_parallel.assembly.module import build_module
 from gru_parallel.assembly.optimizer import check_rates
 from gru_parallel.assembly.planned import build_plan
+from gru_parallel.assembly.settled import settled
 from gru_parallel.assembly.start import Start, build_start
 from gru_parallel.assembly.trainer import build_trainer, check_trainer, quieten_lightning
 from gru_parallel.config.schema import Config, plain
 from gru_parallel.data import SeriesDataModule
+from gru_parallel.data.forecasts import forecasts_of, windows_of_batch, windows_to_show
 from gru_parallel.engine.devices import accelerator_kind
+from gru_parallel.engine.peak_memory import peak_rss_bytes
 from gru_parallel.engine.tf32 import tf32, uses_tf32
 from gru_parallel.errors import EndOfRunError, UsageError
+from gru_parallel.placement import Plan
 from gru_parallel.planning import Planned, RankMap, ranks_per_replica
 from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_per_rank, gpu_identity
 from gru_parallel.report import (
+    Promise,
     RunResult,
     Summary,
     epoch_line,
+    outcome_table,
     plan_table,
     results_table,
+    slow_stages,
+    stage_outcomes,
 )
-from gru_parallel.report.timeline_picture import draw_step
+from gru_parallel.report.step_picture import draw_step
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.best_and_last import best_validation, written_checkpoints
 from gru_parallel.training.ending import why_stopped_early
 from gru_parallel.training.epoch_record import EpochResult
+from gru_parallel.training.forecast_record import ForecastRecord
 from gru_parallel.training.step_clock import StepClock
 
 
@@ -50,17 +61,22 @@ class Prepared:
     """A run that has passed all checks and has not begun.
 
     Attributes:
+        config: its settings, with what the plan has chosen.
+        as_given: its settings, with what they left to the planner.
         tested: indices of the windows that it will be tested on; empty for no test.
         baselines: errors on these windows, by name.
+        rss_before_bytes: the peak of this process's resident memory before the model was made.
     """
 
     config: Config
+    as_given: Config
     data: SeriesDataModule
     module: SeriesModule
     planned: Planned
     start: Start
     tested: Tensor
     baselines: dict[str, dict[str, float]]
+    rss_before_bytes: int
     ranks: Ranks | None = None
 
     @property
@@ -93,21 +109,26 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     """
     quieten_lightning()
     check_trainer(config)
-    n_ranks, replica = None, 0
-    if ranks is not None:
-        n_ranks = ranks_per_replica(config.data_parallel, ranks.world_size)
-        replica = ranks.rank // n_ranks
+    world_size = None if ranks is None else ranks.world_size
     has_accelerator = accelerator_kind() is not None
+    replica = _replica(config, ranks)
     data = build_data(config, SeriesDataModule, replica, has_accelerator)
-    check_memory(config, n_ranks or 1)
+    check_memory(config, 1 if world_size is None else world_size // config.data_parallel)
     planned = build_plan(
-        config, data.n_channels, data.n_targets, check_exists=True, n_ranks=n_ranks
-    )
+        config, data.n_channels, data.n_targets, check_exists=True, n_ranks=world_size
+    ).planned
     blocks = None
     if ranks is not None:
-        rank_map = RankMap(planned.plan, config.data_parallel, ranks.world_size)
+        # Each rank makes its plan, and all take the first one that is ready.
+        made = planned.plan.to_json()
+        planned = replace(planned, plan=Plan.from_json(ranks.shared_text("plan", lambda: made)))
+        rank_map = RankMap(planned.plan, planned.plan.data_parallel, ranks.world_size)
         device_of_rank(planned.plan, ranks.launch)
         blocks = rank_map.blocks(ranks.rank)
+    left_open, config = config, settled(config, planned.plan)
+    if config.data_parallel != left_open.data_parallel:
+        data = build_data(config, SeriesDataModule, _replica(config, ranks), has_accelerator)
+    rss_before_bytes = peak_rss_bytes()
     module = build_module(config, data.n_channels, data.n_targets, blocks)
     start = build_start(config, module, data)
     length = run_length(config, data, start.done)
@@ -115,7 +136,25 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     tested = data.evaluation_windows("test", length.n_test_batches)
     scores = data.baselines("test", tested) if len(tested) else {}
     baselines = {name: asdict(score) for name, score in scores.items()}
-    return Prepared(config, data, module, planned, start, tested, baselines, ranks)
+    return Prepared(
+        config,
+        left_open,
+        data,
+        module,
+        planned,
+        start,
+        tested,
+        baselines,
+        rss_before_bytes,
+        ranks,
+    )
+
+
+def _replica(config: Config, ranks: Ranks | None) -> int:
+    """Return the replica that this process belongs to."""
+    if ranks is None:
+        return 0
+    return ranks.rank // ranks_per_replica(config.data_parallel, ranks.world_size)
 
 
 def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
@@ -123,7 +162,7 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
     console = Console(quiet=not prepared.is_first)
     planned, files = prepared.planned, RunFolder(folder)
     # Not before: settings may refer to the folder, which Hydra has now created.
-    prepared.module.config = plain(prepared.config)
+    prepared.module.config = plain(prepared.as_given)
     console.print(plan_table(planned))
     if prepared.start.words:
         console.print(prepared.start.words, soft_wrap=True, highlight=False, markup=False)
@@ -131,8 +170,9 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
         resolved = OmegaConf.to_yaml(composed, resolve=True)
         files.config.write_text(resolved, encoding="utf-8")
         files.plan.write_text(planned.plan.to_json() + "\n", encoding="utf-8")
-        # Of a run that is resumed here: it would tell that this one has ended.
-        files.summary.unlink(missing_ok=True)
+        # Of a run that is resumed here: they would tell that this one has ended.
+        for file in (files.summary, files.forecasts):
+            file.unlink(missing_ok=True)
     with tf32(prepared.config.engine.tf32):
         return _Running(prepared, files, console).train_and_test()
 
@@ -151,6 +191,10 @@ class _Running:
         self._folder = folder
         self._console = console
         self._clock = StepClock()
+        data = prepared.data
+        self._forecasts = ForecastRecord(
+            windows_to_show(data, prepared.tested).tolist(), partial(windows_of_batch, data)
+        )
         # A progress bar in a file or a pipe cannot be redrawn.
         is_live = sys.stdout.isatty() and console.is_interactive
         shows_progress = is_live and prepared.config.trainer.enable_progress_bar
@@ -158,7 +202,7 @@ class _Running:
             prepared.config,
             prepared.planned.plan,
             folder,
-            self._clock,
+            [self._clock, self._forecasts],
             data=prepared.data,
             ranks=prepared.ranks,
             shows_progress=shows_progress,
@@ -213,7 +257,10 @@ class _Running:
         progress = trainer.fit_loop.epoch_progress.current
         n_epochs: int = progress.started  # type: ignore[attr-defined]  # declared as a base class
         best_path, last_path = written_checkpoints(trainer)
-        on_cuda = any(name.startswith("cuda") for name in prepared.planned.plan.all_devices)
+        promise = Promise.of(prepared.planned)
+        measured = None if shown is None else shown.timeline
+        stages = stage_outcomes(promise, measured, clock.peak_bytes)
+        on_cuda = any(name.startswith("cuda") for name in promise.plan.all_devices)
         summary = Summary(
             ended=ended,
             reason=reason,
@@ -229,18 +276,25 @@ class _Running:
             timed_steps=clock.n_steps,
             step_ms=clock.step_ms,
             samples_per_s=clock.samples_per_s,
-            predicted_bubble=prepared.planned.timeline.bubble,
+            predicted_step_ms=promise.step_ms,
+            predicted_bubble=promise.timeline.bubble,
             timeline_step=None if shown is None else shown.number,
             timeline_step_ms=None if shown is None else shown.step_ms,
             measured_bubble=None if shown is None else shown.timeline.bubble,
+            stages=stages,
+            peak_rss_growth_bytes=peak_rss_bytes() - prepared.rss_before_bytes,
+            warnings=slow_stages(stages, promise.costs_source) if clock.is_warm else [],
+            environment=environment(promise.plan.all_devices),
             best_checkpoint=best_path,
             last_checkpoint=last_path,
             tf32=uses_tf32() if on_cuda else None,
         )
         if prepared.is_first:
-            measured = None if shown is None else shown.timeline
-            planned = prepared.planned
-            RunResult(summary, planned.plan, planned.timeline, measured).write(self._folder)
+            predictions = {} if metrics is None else self._forecasts.predictions
+            forecasts = tuple(forecasts_of(prepared.data, predictions))
+            RunResult(summary, promise.plan, promise.timeline, measured, forecasts=forecasts).write(
+                self._folder
+            )
         return summary
 
     def _report(self, summary: Summary) -> None:
@@ -252,6 +306,9 @@ class _Running:
             self._say("No test: trainer.limit_test_batches=0")
         else:
             self._console.print(results_table(summary))
+        self._console.print(outcome_table(summary))
+        for warning in summary.warnings:
+            self._say(f"Warning: {warning}")
         self._say(f"Folder of the run: {self._folder.path}")
 
     def _say_epoch(self, result: EpochResult) -> None:

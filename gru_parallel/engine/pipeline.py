@@ -220,6 +220,11 @@ class PipelineEngine:
         """Why the last call was not replayed from CUDA graphs, as a clause; None if it was."""
         return "graphs are off" if self._graphs is None else self._graphs.why_not
 
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The stages that run in this process, in order."""
+        return self._stages
+
     def collect(self, predictions: Tensor) -> Tensor:
         """Return the predictions of all rows; see `Engine`."""
         return predictions

@@ -1,6 +1,6 @@
 """The plan as a table: what each stage holds and costs, and what the schedule makes of it.
 
-All times and sizes are the planner's estimates; nothing here has been measured.
+All times and sizes are what the planner expects of a step.
 """
 
 from rich import box
@@ -20,7 +20,7 @@ def plan_table(planned: Planned) -> Table:
     caption has the schedule, the predicted step time and bubble, barriers in time, and devices that
     idle or carry several stages.
     """
-    plan, costs, memory_bytes = planned.plan, planned.stage_costs, planned.stage_memory_bytes
+    plan, memory_bytes = planned.plan, planned.stage_memory_bytes
     table = Table(
         title=Text("Plan", style="bold"),
         caption=Text("\n").join(_caption(planned)),
@@ -32,8 +32,8 @@ def plan_table(planned: Planned) -> Table:
     table.add_column("stage", footer="all", justify="right")
     table.add_column("device")
     table.add_column("layers", footer=_span(range(plan.num_layers)), justify="right")
-    n_parameters = sum(cost.n_parameters for cost in costs)
-    table.add_column("parameters", footer=f"{n_parameters:,}", justify="right")
+    n_parameters = planned.stage_parameters
+    table.add_column("parameters", footer=f"{sum(n_parameters):,}", justify="right")
     table.add_column("memory", footer=format_bytes(sum(memory_bytes)), justify="right")
     table.add_column("predicted time per step", justify="right")
     for stage, times_ms in enumerate(planned.stage_times_ms):
@@ -41,7 +41,7 @@ def plan_table(planned: Planned) -> Table:
             str(stage),
             plan.stages[stage].device_text,
             _span(plan.stage_layers(stage)),
-            f"{costs[stage].n_parameters:,}",
+            f"{n_parameters[stage]:,}",
             format_bytes(memory_bytes[stage]),
             format_ms(sum(times_ms)),
         )
@@ -59,14 +59,19 @@ def _caption(planned: Planned) -> list[Text]:
         f"schedule: {grid.schedule}, {counted(grid.n_micro_batches, 'micro-batch', 'es')} x "
         f"{counted(grid.n_chunks, 'chunk')}",
         *_cores(planned),
-        f"predicted: step {format_ms(timeline.step_ms)}, bubble {format_percent(timeline.bubble)}",
+        f"predicted: step {format_ms(planned.step_ms)}, of which {format_ms(timeline.step_ms)}"
+        f" pipeline; bubble {format_percent(timeline.bubble)}",
+        f"times of layers: {planned.costs.source}",
     ]
+    if plan.data_parallel > 1:
+        lines.append(f"{plan.data_parallel} replicas of this, each with its share of a batch")
     if grid.truncate is not None:
         lines.append(f"gradients of the state cut every {counted(grid.truncate, 'chunk')}")
     if grid.recomputes:
         lines.append("backward runs forward again, cell by cell (recompute=cell)")
     lines += _barriers(planned)
     lines += _shared_devices(plan)
+    lines += [f"does not fit: {shortage}" for shortage in planned.shortages]
     if planned.idle_devices:
         lines.append(f"idle, without a stage: {', '.join(planned.idle_devices)}")
     # Text, because rich would take what is in brackets or between colons for its markup.
@@ -84,21 +89,21 @@ def _cores(planned: Planned) -> list[str]:
 
 def _barriers(planned: Planned) -> list[str]:
     """Tell where chunks gain nothing, and what the step would take without these barriers."""
-    stages = list(planned.held_shares)
+    stages = sorted(planned.barriers)
     if not stages:
         return []
     free = planned.timeline_without_barriers
     named = f"stage {stages[0]}" if len(stages) == 1 else f"stages {', '.join(map(str, stages))}"
     return [
         f"barriers in time (whole windows only): {named}",
-        f"without them: step {format_ms(free.step_ms)}, bubble {format_percent(free.bubble)}",
+        f"without them: pipeline {format_ms(free.step_ms)}, bubble {format_percent(free.bubble)}",
     ]
 
 
 def _shared_devices(plan: Plan) -> list[str]:
-    """Tell which devices carry several stages; the prediction assumes that none does."""
+    """Tell which devices carry several stages, which take turns."""
     names = [name for stage in plan.stages for name in stage.devices]
     shared = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if not shared:
         return []
-    return [f"predicted as if each stage had its own device; shared: {', '.join(shared)}"]
+    return [f"stages take turns on {', '.join(shared)}"]

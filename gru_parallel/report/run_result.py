@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gru_parallel.data.forecast import Forecast
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
+from gru_parallel.report.forecasts_file import read_forecasts, write_forecasts
 from gru_parallel.report.summary import Summary, read_summary, write_summary
 from gru_parallel.report.trace_file import read_trace, write_trace
 from gru_parallel.run_folder import RunFolder
@@ -28,6 +30,7 @@ class RunResult:
         predicted: a training step as the plan promised it.
         measured: a training step as it was; None where none was timed.
         rows: of the table of what was logged: the value of each column that a row fills.
+        forecasts: over the test part; () without a test.
     """
 
     summary: Summary
@@ -35,11 +38,14 @@ class RunResult:
     predicted: Timeline
     measured: Timeline | None
     rows: tuple[Mapping[str, float], ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
 
     def write(self, folder: RunFolder) -> None:
-        """Write what is known when a run ends; plan and table are in its folder before."""
+        """Write what is known when a run ends; plan and metrics are in its folder before."""
         steps = {} if self.measured is None else {_MEASURED: self.measured}
         devices = [stage.device_text for stage in self.plan.stages]
+        if self.forecasts:
+            write_forecasts(self.forecasts, folder.forecasts)
         write_trace(steps | {_PREDICTED: self.predicted}, folder.trace, devices)
         write_summary(self.summary, folder.summary)
 
@@ -59,6 +65,7 @@ class RunResult:
                 steps[_PREDICTED],
                 steps.get(_MEASURED),
                 _read_rows(files.metrics),
+                read_forecasts(files.forecasts),
             )
         except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
             raise UsageError(

@@ -3,15 +3,17 @@
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gru_parallel.report.outcome import StageOutcome
+
 _MODEL = "model"
-_LABELS = {"repeat_last": "repeat last value", "seasonal_naive": "seasonal naive"}
+LABELS = {"repeat_last": "repeat last value", "seasonal_naive": "seasonal naive"}
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,16 @@ class Summary:
         timed_steps: number of steps of which step_ms and samples_per_s are the medians.
         step_ms: time of one training step, or None if none was timed.
         samples_per_s: windows trained on per second, or None if not measured.
+        predicted_step_ms: time of one training step that the plan predicted.
         predicted_bubble: idle share that the plan predicted, from 0 to 1.
         timeline_step: the step that timeline.png and trace.json show, or None without them.
         timeline_step_ms: time of that step, its optimiser step included.
         measured_bubble: idle share of that step.
+        stages: what was promised of each stage, and what came of it in that step.
+        peak_rss_growth_bytes: how much the peak of this process's resident memory grew from before
+            the model was made to the end of the run; None if that was not measured.
+        warnings: what the results should be read with, in sentences.
+        environment: versions, machine and devices that the run had.
         best_checkpoint: path of the best checkpoint, or None without one.
         last_checkpoint: path of the last checkpoint, or None without one.
         tf32: whether GRUs of float32 use TF32, or None where no stage is on CUDA.
@@ -58,10 +66,15 @@ class Summary:
     timed_steps: int
     step_ms: float | None
     samples_per_s: float | None
+    predicted_step_ms: float
     predicted_bubble: float
     timeline_step: int | None
     timeline_step_ms: float | None
     measured_bubble: float | None
+    stages: list[StageOutcome] = field(default_factory=list)
+    peak_rss_growth_bytes: int | None = None
+    warnings: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
     best_checkpoint: str | None = None
     last_checkpoint: str | None = None
     tf32: bool | None = None
@@ -78,7 +91,8 @@ def read_summary(path: Path | str) -> Summary:
     entries = json.loads(Path(path).read_text(encoding="utf-8"))
     for errors in (entries["test_metrics"] or {}, *entries["baselines"].values()):
         errors |= {name: math.nan for name, error in errors.items() if error is None}
-    return Summary(**entries)
+    stages = [StageOutcome(**stage) for stage in entries.pop("stages")]
+    return Summary(**entries, stages=stages)
 
 
 def results_table(summary: Summary) -> Table:
@@ -96,7 +110,7 @@ def results_table(summary: Summary) -> Table:
     best = {metric: _least(rows.values(), metric) for metric in metrics}
     for name, row in rows.items():
         cells = [_cell(row.get(metric), best[metric]) for metric in metrics]
-        table.add_row(_LABELS.get(name, name), *cells)
+        table.add_row(LABELS.get(name, name), *cells)
     return table
 
 
@@ -108,6 +122,8 @@ def _title(summary: Summary) -> str:
 def _strict(value: object) -> object:
     if isinstance(value, dict):
         return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_strict(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -4,8 +4,8 @@ _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def format_ms(time_ms: float) -> str:
-    """Write a time with three significant digits: `0.0123 ms`, `4.56 ms` or `1,234 ms`."""
-    return f"{_three_digits(time_ms)} ms"
+    """Write a time with three significant digits: `0.0123 ms`, `4.56 ms`, `1,234 ms`, `21.5 s`."""
+    return f"{_three_digits(time_ms)} ms" if time_ms < 9999.5 else format_seconds(time_ms / 1e3)
 
 
 def format_seconds(seconds: float) -> str:
@@ -28,6 +28,12 @@ def format_bytes(n_bytes: float) -> str:
             return f"{_three_digits(amount)} {unit}" if unit != "B" else f"{amount:.0f} {unit}"
         amount /= 1024
     return f"{_three_digits(amount)} {_BYTE_UNITS[-1]}"
+
+
+def byte_unit(largest: float) -> tuple[int, str]:
+    """Return the bytes and the name of the unit that `format_bytes` writes an amount in."""
+    unit = format_bytes(largest).split()[1]
+    return 1024 ** _BYTE_UNITS.index(unit), unit
 
 
 def format_percent(share: float) -> str:

@@ -30,7 +30,7 @@ class StagePass:
 
     Attributes:
         peak_cells: the most cells whose activations were alive at once, to the end of W if there
-            is one; see `Timeline.peak_activations`.
+            is one; see `Timeline.cells_alive`.
         finite: False where that was to be checked and an output is not finite.
         dx: by cell, the gradient of x, shape (time, rows, n_channels); where it was wanted.
         send_to: by op (F or B) and cell, memory on another stage's device that its result is to be

@@ -131,9 +131,9 @@ class SeriesModule(pl.LightningModule):
         """Count a validation batch in `val/loss`, `val/mse`, `val/mae`."""
         self._measure("val", batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a test batch in `test/loss`, `test/mse`, `test/mae`."""
-        self._measure("test", batch)
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Count a test batch in `test/loss`, `test/mse`, `test/mae`, and return its predictions."""
+        return self._measure("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the batch's predictions in the units of the series."""
@@ -255,11 +255,12 @@ class SeriesModule(pl.LightningModule):
             None if resumed is None else Progress.of(resumed),
         )
 
-    def _measure(self, part: str, batch: Batch) -> None:
-        prediction = self._predict(batch)
+    def _measure(self, part: str, batch: Batch) -> Tensor:
+        """Count a batch in the metrics of a part, and return its predictions."""
+        predicted = self._predict(batch)
         # Predictions may come out in another process, which then counts them.
-        target = batch["y"][: len(prediction)].to(prediction.device)
-        prediction = prediction.to(target.dtype)
+        target = batch["y"][: len(predicted)].to(predicted.device)
+        prediction = predicted.to(target.dtype)
         lengths = batch.get("lengths")
         if lengths is not None and self.model.head.every_step:
             runs = steps_that_run(lengths[: len(prediction)], target.shape[1]).to(target.device)
@@ -272,6 +273,7 @@ class SeriesModule(pl.LightningModule):
             else:
                 metric.update(prediction, target)
             self.log(f"{part}/{name}", metric, prog_bar=name == "loss", batch_size=len(batch["x"]))
+        return predicted
 
     def _predict(self, batch: Batch) -> Tensor:
         windows = replace(windows_of(batch), y=None)

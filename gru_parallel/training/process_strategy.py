@@ -132,6 +132,10 @@ class ProcessStrategy(PipelineStrategy):
         everyone = self.ranks.gather(tensor.detach().cpu(), "the tensors of all ranks")
         return torch.stack(everyone).to(tensor.device)
 
+    def gather_objects(self, thing: Thing, what: str) -> list[Thing]:
+        """Return what every rank has; see `PipelineStrategy`."""
+        return self.ranks.gather(thing, what)
+
     def reduce(self, tensor: Any, group: Any = None, reduce_op: Any = "mean") -> Any:
         """Return the mean, or with "sum" the sum, of every rank's tensor."""
         if not isinstance(tensor, Tensor):

@@ -9,8 +9,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from gru_parallel.engine.peak_memory import forget_peaks, peak_bytes
 from gru_parallel.schedule import Timeline
-from gru_parallel.training.strategy import engine_of, n_rows_of
+from gru_parallel.training.strategy import PipelineStrategy, engine_of, n_rows_of
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class StepClock(pl.Callback):
     Args:
         n_warm_up: steps at the start that do not count.
         most_kept: largest number of timelines kept at once, even.
+
+    Attributes:
+        peak_bytes: by stage, the most memory that it had allocated after the steps that do not
+            count, once the training has ended; see `engine.peak_memory`.
     """
 
     def __init__(self, n_warm_up: int = 3, most_kept: int = 40) -> None:
@@ -48,6 +53,7 @@ class StepClock(pl.Callback):
         self._step_ms: list[float] = []
         self._samples_per_s: list[float] = []
         self._kept: list[TimedStep] = []
+        self.peak_bytes: dict[int, int] = {}
 
     @property
     def n_steps(self) -> int:
@@ -72,14 +78,21 @@ class StepClock(pl.Callback):
         wanted = median_low(step.step_ms for step in self._kept)
         return next(step for step in self._kept if step.step_ms == wanted)
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether the steps that count come after the first ones, which take longer."""
+        return self._n_seen > self._n_warm_up
+
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Start the clock."""
+        engine = engine_of(trainer)
         if self._n_seen == self._n_warm_up:
             # The first steps count only if there are no others.
             self._step_ms, self._samples_per_s, self._kept = [], [], []
-        engine = engine_of(trainer)
+            if engine is not None:
+                forget_peaks(engine.stages)
         if engine is not None:
             engine.measure = self.n_steps % self._stride == 0
         self._number = trainer.global_step + 1
@@ -99,6 +112,18 @@ class StepClock(pl.Callback):
         if engine is not None and engine.measure and engine.timeline is not None:
             self._keep(TimedStep(self._number, seconds * 1e3, engine.timeline))
             engine.measure = False
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look what the peak of memory was, on all ranks."""
+        strategy, engine = trainer.strategy, engine_of(trainer)
+        if engine is None:
+            return
+        assert isinstance(strategy, PipelineStrategy)
+        what = "the peaks of memory of all ranks"
+        for of_rank in strategy.gather_objects(peak_bytes(engine.stages), what):
+            # The replicas of a stage need as much; with fewer rows, one needs less.
+            for stage, n_bytes in of_rank.items():
+                self.peak_bytes[stage] = max(n_bytes, self.peak_bytes.get(stage, 0))
 
     def _keep(self, step: TimedStep) -> None:
         if len(self._kept) == self._most_kept:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
@@ -19,6 +19,8 @@ from gru_parallel.placement import Plan
 from gru_parallel.training.checkpoint_file import CheckpointFile
 from gru_parallel.training.module import SeriesModule
 from gru_parallel.training.optimizer_state import Keys, by_name, names_in, part_for
+
+Thing = TypeVar("Thing")
 
 
 class PipelineStrategy(SingleDeviceStrategy):
@@ -86,6 +88,15 @@ class PipelineStrategy(SingleDeviceStrategy):
     ) -> Any:
         """Leave the batch where it is: each stage fetches what it needs, cell by cell."""
         return batch
+
+    def gather_objects(self, thing: Thing, what: str) -> list[Thing]:
+        """Return what every rank has, in the order of the ranks; all of them call this together.
+
+        Args:
+            thing: of this rank; it can be pickled.
+            what: this rank waits for, in words.
+        """
+        return [thing]
 
     def training_step(self, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Run a step whose gradients are scaled while they are computed, if they are to be.

@@ -18,8 +18,10 @@ from benchmarks.memory.gauges import python_bytes
 from benchmarks.memory.saved import SavedActivations
 from benchmarks.memory.subject import make_subject
 from benchmarks.resident import CLEAR_REFS, parse_status, resident_bytes
-from gru_parallel.placement import Cluster, ModelSpec, block_costs, cut_stack
+from gru_parallel.placement import Cluster, ModelSpec, cut_stack
 from gru_parallel.planning import Planned
+from gru_parallel.planning.analytic import AnalyticCosts
+from gru_parallel.planning.cell_costs import Workload
 from gru_parallel.stage.shelf import AT_ONCE
 
 STATUS = "Name:\tpython\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"
@@ -93,8 +95,9 @@ def planned_bytes(kind: Kind, n: int) -> int:
     spec = ModelSpec(
         cut_stack(N_CHANNELS, HIDDEN_SIZE, NUM_LAYERS, 1), n_outputs=1, every_step=True
     )
-    costs = block_costs(spec, case.n_steps, BATCH_SIZE)
-    return sum(Planned(case.plan, costs, Cluster.of(case.plan.devices)).stage_activation_bytes)
+    work, cluster = Workload(spec, BATCH_SIZE, case.n_steps), Cluster.of(case.plan.all_devices)
+    planned = Planned(case.plan, work, cluster, AnalyticCosts(cluster))
+    return sum(planned.stage_activation_bytes)
 
 
 class Hungry:

@@ -19,6 +19,17 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a mistyped option": (["schedule=gpip"], ["schedule=gpip", "schedule=gpipe?", "naive"]),
     "an unknown option": (["data=netcdf"], ["data=netcdf", "csv, lorenz96"]),
+    "an unknown cluster": (["cluster=8xh10"], ["cluster=8xh10 is", "cluster=8xh100?"]),
+    "a cluster by its name alone": (["cluster.name=8xh100"], ["cluster.name", "cluster=8xh100"]),
+    "a mistyped key of a cluster": (
+        ["cluster=8xh100", "cluster.inside.latency_ms=1"],
+        ["cluster.inside.latency_ms", "cluster.inside.latency_us?"],
+    ),
+    "a key of another cluster": (["cluster.path=a.yaml"], ["cluster.path", "cluster=file"]),
+    "a file of a cluster that there is not": (
+        ["cluster=file", "cluster.path=nope.yaml"],
+        ["cluster.path=nope.yaml", "No such file", "conf/cluster/8xh100.yaml"],
+    ),
     "an unknown engine": (["engine.name=fibers"], ["engine.name=fibers", "threads"]),
     "a mistyped key of Hydra": (["hydra.run.dri=x"], ["hydra.run.dri", "hydra.run.dir?"]),
     "an option by its name alone": (["engine.name=processes"], ["engine.name", "engine=processes"]),

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_help_names_every_command(
     status, out, _ = run(monkeypatch, capsys, *arguments)
 
     assert status == 0
-    assert [line.split(" ")[0] for line in out.splitlines()[2:5]] == list(commands.COMMANDS)
+    assert [line.split(" ")[0] for line in out.splitlines()[2:6]] == list(commands.COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_a_mistyped_command_is_refused(
 
 
 def test_a_command_gets_its_settings(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], in_tmp_path: Path
 ) -> None:
     status, out, _ = run(monkeypatch, capsys, "plan", "model.num_layers=3", "schedule=gpipe")
 

@@ -1,12 +1,13 @@
-"""The plan command: prints, needs no GPU, and leaves nothing behind."""
+"""The plan command: prints, needs no GPU, and leaves a plan that a run can take."""
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.in_process import RunCommand
+from tests.cli.in_process import SMALL, RunCommand
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -17,7 +18,7 @@ def test_a_plan_may_name_gpus_that_do_not_exist(plan_command: RunCommand) -> Non
     assert ended.status == 0, ended.err
     for text in ("cuda:6", "cuda:7", "0-1", "2-3", "predicted", "bubble"):
         assert text in ended.out
-    assert list(ended.folder.iterdir()) == []
+    assert [path.name for path in ended.folder.iterdir()] == ["plan.json"]
 
 
 def test_training_on_them_is_refused(train_command: RunCommand) -> None:
@@ -92,10 +93,8 @@ def test_w_on_a_gpu_needs_a_core_that_leaves_it_work(plan_command: RunCommand) -
 @pytest.mark.parametrize(
     ("settings", "n_chunks"),
     [
-        ([], "8 chunks"),
-        (["data.input_length=5"], "5 chunks"),
-        (["placement.device_map=[cuda:0,cuda:0,cuda:0,cuda:0]"], "1 chunk "),
-        (["placement.device_map=[cuda:0,cuda:1,cuda:2,cuda:3]"], "14 chunks"),
+        (["data.input_length=1"], "1 chunk"),
+        (["placement.device_map=[cuda:0,cuda:0,cuda:0,cuda:0]"], "1 chunk"),
         (["placement.device_map={0-1: cuda:0, 2-3: cuda:1}", "schedule.truncate=2"], "8 chunks"),
     ],
 )
@@ -105,7 +104,61 @@ def test_the_plan_chooses_the_chunks(
     ended = plan_command("data.input_length=32", "schedule.n_chunks=auto", *settings)
 
     assert ended.status == 0, ended.err
-    assert f"1 micro-batch x {n_chunks}" in ended.out
+    assert re.search(rf"1 micro-batch x {n_chunks}\b", ended.out)
+
+
+def test_a_plan_says_what_is_next_to_it_and_what_more_devices_bring(
+    plan_command: RunCommand,
+) -> None:
+    ended = plan_command("cluster=8xh100", "model.hidden_size=512", "model.num_layers=16")
+
+    assert ended.status == 0, ended.err
+    for text in ("Next to it", "longer by", "With more devices", "settings simulated"):
+        assert text in ended.out
+    assert "times of layers: analytic" in ended.out
+    assert max(map(len, ended.out.splitlines())) <= 100
+
+
+def test_a_model_too_small_to_be_split_is_said_to_be(plan_command: RunCommand) -> None:
+    ended = plan_command("cluster=8xh100", "model.num_layers=2", "data.input_length=3")
+
+    assert "Do not split this model" in ended.out, ended.out
+
+
+def test_what_fits_nowhere_is_said(plan_command: RunCommand) -> None:
+    ended = plan_command("cluster=4xa100", "model.hidden_size=32768", "model.num_layers=32")
+
+    said = " ".join(ended.out.split())
+    assert ended.status == 0, ended.err
+    assert "does not fit: " in said
+    assert "are missing; use " in said
+
+
+def test_another_file_of_that_name_is_not_replaced(
+    plan_command: RunCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.json").write_text("mine", encoding="utf-8")
+
+    refused = plan_command()
+
+    assert refused.status == 2
+    assert "plan.json is not a plan, and the plan would be written there" in refused.err
+    assert (tmp_path / "plan.json").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_run_takes_the_plan_that_was_written(
+    plan_command: RunCommand, train_command: RunCommand
+) -> None:
+    settings = [s for s in SMALL if "n_chunks" not in s]
+    planned = plan_command(*settings, "placement.device_map=[0,1,1,1]", "schedule.n_chunks=3")
+    path = planned.folder / "plan.json"
+
+    ended = train_command(*settings, "placement=file", f"placement.path={path}")
+
+    assert ended.status == 0, ended.err
+    assert (ended.folder / "plan.json").read_text() == path.read_text()
+    assert "1 micro-batch x 3 chunks" in ended.out
 
 
 def test_planning_as_a_process_of_its_own(command: Command, tmp_path: Path) -> None:
@@ -114,7 +167,7 @@ def test_planning_as_a_process_of_its_own(command: Command, tmp_path: Path) -> N
     assert result.returncode == 0, result.stderr
     assert "cuda:1" in result.stdout
     assert result.stderr == ""
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])

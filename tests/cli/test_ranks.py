@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 
 from gru_parallel.app import together
 from gru_parallel.errors import DataWarning
+from gru_parallel.report.forecasts_file import read_forecasts
 from tests.cli.in_process import SMALL, RunCommand, summary_of
 from tests.cli.in_process import Ended as EndedAlone
 from tests.cli.rank_commands import (
@@ -135,10 +136,16 @@ def test_a_run_over_ranks_is_that_of_threads_and_leaves_what_that_does_in_one_fo
     folder = worlds.folder / "busy" / "run"
     for name in ("metrics.csv", "csv/metrics.csv"):
         assert rows_without_speed(folder / name) == rows_without_speed(threads.folder / name)
+    forecasts = (folder / "forecasts.csv").read_text()
+    assert forecasts == (threads.folder / "forecasts.csv").read_text()
+    assert forecasts.count("\n") > 1
     assert (folder / "plan.json").read_text() == (threads.folder / "plan.json").read_text()
     summary, of_threads = summary_of(EndedAlone(0, "", "", folder)), summary_of(threads)
     measured = {"step_ms", "samples_per_s", "timeline_step", "timeline_step_ms", "measured_bubble"}
-    own = measured | {"best_checkpoint", "last_checkpoint"}
+    measured |= {"stages", "peak_rss_growth_bytes", "warnings"}
+    # Processes hand over in another time than threads.
+    planned = {"predicted_step_ms", "predicted_bubble"}
+    own = measured | planned | {"best_checkpoint", "last_checkpoint"}
     assert without(summary, own) == without(of_threads, own)
     assert names_in(folder) == names_in(threads.folder)
     for rank in range(N_RANKS):
@@ -148,7 +155,7 @@ def test_a_run_over_ranks_is_that_of_threads_and_leaves_what_that_does_in_one_fo
 def test_one_rank_shows_the_tables_and_tells_of_each_epoch(worlds: Worlds) -> None:
     first, other = worlds.ends["busy"]
 
-    for text in ("cpu:1", "predicted: step", "repeat last value"):
+    for text in ("cpu:1", "predicted: step", "repeat last value", "Promise and outcome"):
         assert text in first.out
     told = [line for line in first.out.splitlines() if line.startswith("Epoch ")]
     assert [line.split(":")[0] for line in told] == ["Epoch 0/1", "Epoch 1/1"]
@@ -176,6 +183,10 @@ def test_replicas_train_and_measure_what_one_device_does(
     for name in ("baselines", "test_windows", "all_test_windows", "best_epoch"):
         assert summary[name] == expected_summary[name]
     assert summary["test_windows"] == 40
+    # Each replica had some of the windows.
+    forecasts, alone_s = (read_forecasts(each / "forecasts.csv") for each in (folder, alone.folder))
+    assert [each[:5] for each in forecasts] == [each[:5] for each in alone_s]
+    assert [f.y_hat for f in forecasts] == pytest.approx([f.y_hat for f in alone_s], rel=1e-3)
 
 
 def numbers(rows: list[dict[str, str]], name: str) -> list[float]:

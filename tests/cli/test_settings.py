@@ -8,8 +8,17 @@ import lightning.pytorch as pl
 import pytest
 from omegaconf import DictConfig
 
+from gru_parallel.assembly.cluster import described_cluster
 from gru_parallel.config.overrides import compose_config
-from gru_parallel.config.schema import SCHEMAS
+from gru_parallel.config.read_cluster import read_cluster
+from gru_parallel.config.schema import (
+    SCHEMAS,
+    ClusterFile,
+    DescribedCluster,
+    DevicesConfig,
+    LinkConfig,
+    MachinesConfig,
+)
 
 DECIDED_ELSEWHERE = {
     "accelerator",
@@ -50,3 +59,26 @@ def test_every_setting_is_documented(name: str) -> None:
         assert isinstance(composed[section], DictConfig)
         for key in composed[section]:
             assert f"`{section}.{key}`" in text
+
+
+def test_every_key_of_a_cluster_is_documented() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    settings, page = ((docs / name).read_text() for name in ("settings.md", "planning.md"))
+
+    for schema in set(SCHEMAS["cluster"].values()):
+        assert all(f"`cluster.{field.name}`" in settings for field in fields(schema))
+    for part in (MachinesConfig, DevicesConfig, LinkConfig):
+        keys = {field.name for field in fields(part)} - {"devices"}
+        assert all(f"`{key}`" in page for key in keys)
+
+
+def test_the_cluster_of_the_documentation_can_be_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "planning.md").read_text()
+    example = page.split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "mine.yaml").write_text(example)
+
+    read = read_cluster(ClusterFile("file", str(tmp_path / "mine.yaml")))
+
+    assert isinstance(read, DescribedCluster)
+    names = described_cluster(read).device_names
+    assert (names[5], names[-1], len(names)) == ("cuda:5", "cpu:15", 22)

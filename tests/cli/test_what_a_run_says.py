@@ -12,7 +12,7 @@ from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.data.series_data import SeriesData
 from gru_parallel.report import RunResult, results_table
-from gru_parallel.report.timeline_picture import draw_step
+from gru_parallel.report.step_picture import draw_step
 from tests.cli.in_process import SMALL, RunCommand, checkpoint_of, rows_of, summary_of
 
 BATCHES_OF_16 = (*SMALL, "data.batch_size=16")
@@ -268,3 +268,52 @@ def test_a_report_can_be_made_from_the_folder_of_a_run_alone(train_command: RunC
     assert result.predicted.bubble == pytest.approx(result.summary.predicted_bubble, abs=1e-3)
     assert len(result.rows) == 6 + 2
     assert [row["val/loss"] for row in result.rows if "val/loss" in row][-1] > 0
+
+
+def test_promise_and_outcome_stand_side_by_side(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "placement.device_map=[cpu:0,cpu:0,cpu:1,cpu:1]")
+
+    assert "Promise and outcome" in ended.out
+    summary = summary_of(ended)
+    result = RunResult.read(ended.folder)
+    assert result.measured is not None
+    assert [(stage["device"], stage["layers"]) for stage in summary["stages"]] == [
+        ("cpu:0", "0-1"),
+        ("cpu:1", "2-3"),
+    ]
+    for number, stage in enumerate(summary["stages"]):
+        assert stage["measured_ms"] == pytest.approx(result.measured.busy_ms(number), abs=1e-3)
+        assert stage["predicted_ms"] == pytest.approx(result.predicted.busy_ms(number), abs=1e-3)
+        assert stage["predicted_memory_bytes"] > stage["predicted_activation_bytes"] > 0
+        # A CPU's memory does not tell stages apart.
+        assert stage["measured_memory_bytes"] is None
+    assert summary["peak_rss_growth_bytes"] >= 0
+    assert summary["predicted_step_ms"] > 0
+    # Layers this small take far longer than their arithmetic.
+    for warning in summary["warnings"]:
+        assert f"Warning: {warning}" in ended.out
+    assert {"torch", "lightning", "python", "platform", "cores"} <= summary["environment"].keys()
+
+
+def test_the_first_steps_alone_are_no_reason_to_warn(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "trainer.fast_dev_run=2")
+
+    assert summary_of(ended)["warnings"] == []
+
+
+def test_forecasts_over_the_test_part_are_left_in_the_folder(train_command: RunCommand) -> None:
+    ended = train_command(*BATCHES_OF_16)
+
+    forecasts = RunResult.read(ended.folder).forecasts
+    # 52 rows make 51 windows of 2 steps; every second one is shown, with 4 targets.
+    assert len(forecasts) == 26 * 2 * 4
+    assert [forecast.ds for forecast in forecasts[::4]] == [str(row) for row in range(208, 260)]
+    errors = [(forecast.y - forecast.y_hat) ** 2 for forecast in forecasts]
+    spread = [forecast.y**2 for forecast in forecasts]
+    assert 0 < sum(errors) < sum(spread)
+
+
+def test_without_a_test_there_are_no_forecasts(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "trainer.limit_test_batches=0")
+
+    assert not (ended.folder / "forecasts.csv").exists()

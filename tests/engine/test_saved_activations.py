@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,8 +11,10 @@ from torch import Tensor
 
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import Windows
-from gru_parallel.placement import Cluster, ModelSpec, block_costs, cut_stack
+from gru_parallel.placement import Cluster, ModelSpec, cut_stack
 from gru_parallel.planning import Planned
+from gru_parallel.planning.analytic import AnalyticCosts
+from gru_parallel.planning.cell_costs import Workload
 from gru_parallel.schedule import SCHEDULES, Cell, build_schedule, simulate
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
@@ -165,7 +167,8 @@ def test_a_plan_counts_the_bytes_that_a_core_really_keeps(
         engine.train_step(Windows(x, y))
 
     blocks = cut_stack(WIDTH, HIDDEN, 3, **options)
-    costs = block_costs(ModelSpec(blocks, N_CHANNELS, core=core), N_STEPS, BATCH_SIZE)
-    planned = Planned(plan, costs, Cluster.of(plan.all_devices))
+    work = Workload(ModelSpec(blocks, N_CHANNELS), BATCH_SIZE, N_STEPS)
+    cluster = Cluster.of(plan.all_devices)
+    planned = Planned(replace(plan, core=core), work, cluster, AnalyticCosts(cluster))
     # On the last stage head and loss keep a little more.
     assert ledgers[0].peak_bytes == planned.stage_activation_bytes[0]

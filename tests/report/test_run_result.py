@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gru_parallel.data.forecast import Forecast
 from gru_parallel.errors import UsageError
 from gru_parallel.report import RunResult, results_table
-from gru_parallel.report.timeline_picture import draw_step
+from gru_parallel.report.step_picture import draw_step
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.schedule import Timeline
 from tests.builders import make_plan
@@ -18,6 +19,10 @@ from tests.report.test_summary import SUMMARY
 
 Simulated = Callable[..., Timeline]
 PLAN = make_plan([2, 2], "gpipe", 2, 4)
+FORECASTS = (
+    Forecast("a", "2026-01-31T01", "2026-01-31T00", "load", 1.5, 1.25),
+    Forecast("a", "2026-01-31T02", "2026-01-31T00", "load", 1.75, -1e-05),
+)
 
 
 def write_run(folder: Path, predicted: Timeline, measured: Timeline | None) -> RunResult:
@@ -28,7 +33,7 @@ def write_run(folder: Path, predicted: Timeline, measured: Timeline | None) -> R
         rows = [["epoch", "step", "lr", "val/loss"], [0, 3, 0.001, ""], [0, 3, "", 0.5]]
         csv.writer(file).writerows(rows)
     table = ({"epoch": 0, "step": 3, "lr": 0.001}, {"epoch": 0, "step": 3, "val/loss": 0.5})
-    result = RunResult(SUMMARY, PLAN, predicted, measured, table)
+    result = RunResult(SUMMARY, PLAN, predicted, measured, table, FORECASTS)
     result.write(files)
     return result
 
@@ -49,7 +54,12 @@ def test_a_result_read_back_is_the_one_that_was_written(written: RunResult, tmp_
 
     assert written.measured is not None
     assert read == RunResult(
-        SUMMARY, PLAN, by_stage(written.predicted), by_stage(written.measured), written.rows
+        SUMMARY,
+        PLAN,
+        by_stage(written.predicted),
+        by_stage(written.measured),
+        written.rows,
+        FORECASTS,
     )
 
 
@@ -86,6 +96,19 @@ def test_a_folder_that_no_run_has_left_so_is_refused(
     (tmp_path / name).unlink()
     if text is not None:
         (tmp_path / name).write_text(text)
+
+    with pytest.raises(UsageError, match="does not hold the result of a run"):
+        RunResult.read(tmp_path)
+
+
+def test_a_run_without_a_test_has_no_forecasts(written: RunResult, tmp_path: Path) -> None:
+    (tmp_path / "forecasts.csv").unlink()
+
+    assert RunResult.read(tmp_path).forecasts == ()
+
+
+def test_forecasts_of_another_kind_are_refused(written: RunResult, tmp_path: Path) -> None:
+    (tmp_path / "forecasts.csv").write_text("ds,y\n0,1\n")
 
     with pytest.raises(UsageError, match="does not hold the result of a run"):
         RunResult.read(tmp_path)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from gru_parallel.report import Summary, results_table
+from gru_parallel.report import StageOutcome, Summary, results_table
 from gru_parallel.report.summary import read_summary, write_summary
 
 Show = Callable[..., str]
@@ -29,10 +29,18 @@ SUMMARY = Summary(
     timed_steps=117,
     step_ms=12.5,
     samples_per_s=2560.0,
+    predicted_step_ms=11.5,
     predicted_bubble=0.11,
     timeline_step=60,
     timeline_step_ms=12.4,
     measured_bubble=0.14,
+    stages=[
+        StageOutcome("cpu:0", "0-1", 8.0, 8.4, 3 * 2**20, 2**20, None),
+        StageOutcome("cpu:1", "2-3", 8.0, 12.0, 3 * 2**20, 2**20, None),
+    ],
+    peak_rss_growth_bytes=5 * 2**20,
+    warnings=["Stage 1 on cpu:1 was slow."],
+    environment={"torch": "2.13.0", "cores": "2"},
     best_checkpoint="checkpoints/best.ckpt",
     last_checkpoint="checkpoints/last.ckpt",
 )
@@ -86,6 +94,7 @@ def test_what_is_not_finite_or_not_known_is_null_in_the_file(tmp_path: Path) -> 
         test_metrics={"mse": math.nan, "mae": math.inf},
         step_ms=None,
         measured_bubble=None,
+        stages=[replace(SUMMARY.stages[0], measured_ms=math.nan)],
         samples_per_s=-math.inf,
     )
     write_summary(summary, tmp_path / "summary.json")
@@ -95,6 +104,9 @@ def test_what_is_not_finite_or_not_known_is_null_in_the_file(tmp_path: Path) -> 
     assert read["samples_per_s"] is None
     assert read["step_ms"] is None
     assert read["measured_bubble"] is None
+    assert isinstance(read["stages"], list)
+    (stage,) = read["stages"]
+    assert stage["measured_ms"] is None
 
 
 def test_the_table_has_model_and_baselines_under_each_metric(show: Show) -> None:

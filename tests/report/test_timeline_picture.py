@@ -13,12 +13,8 @@ from matplotlib.colors import to_hex, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from gru_parallel.report.timeline_picture import (
-    COLOURS,
-    IDLE_COLOUR,
-    save_figure,
-    timeline_figure,
-)
+from gru_parallel.report.timeline_colours import COLOURS, IDLE_COLOUR
+from gru_parallel.report.timeline_picture import save_figure, timeline_figure
 from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
 
 Simulated = Callable[..., Timeline]
@@ -171,23 +167,6 @@ def test_the_time_axis_can_be_longer_than_the_step(simulated: Simulated) -> None
 
     assert axes_of(figure).get_xlim() == (0, 30)
     assert (0, IDLE_COLOUR, 0.0, timeline.step_ms) in bars(axes_of(figure))
-
-
-def test_a_note_stands_at_the_right_and_over_nothing_else(simulated: Simulated) -> None:
-    # As long as title, note and names come.
-    title, note = "Training step 123,456, one_f_one_b", "with $x: 12,345 ms; median of 199,997"
-    figure = timeline_figure(
-        simulated(2, 1, 3), title, ["cuda:0+cuda:1"] * 2, note=f"{note} steps: 12,345 ms"
-    )
-
-    (drawn,) = [text for text in figure.texts if text.get_text().startswith(note)]
-    others = [text for text in figure.texts if text is not drawn]
-    extent = drawn.get_window_extent()
-    assert extent.x1 <= figure.bbox.x1
-    assert not any(extent.overlaps(other.get_window_extent()) for other in others)
-    drawn_legend = axes_of(figure).get_legend()
-    assert drawn_legend is not None
-    assert not extent.overlaps(drawn_legend.get_window_extent())
 
 
 @pytest.mark.parametrize("n_stages", [1, 8])

@@ -112,3 +112,65 @@ def test_one_device_name_is_needed_for_each_stage(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 device names for 2 stages"):
         write_trace({"a step": Timeline(2, ())}, tmp_path / "trace.json", ["cpu:0"])
     assert not (tmp_path / "trace.json").exists()
+
+
+@pytest.mark.parametrize("name", ["one_f_one_b", "zero_bubble"])
+def test_an_arrow_leads_from_the_giver_of_each_result_to_its_taker(
+    tmp_path: Path, simulated: Simulated, name: str
+) -> None:
+    timelines = {
+        "measured": simulated(3, 2, 4, lowered=True, name=name),
+        "predicted": simulated(3, 2, 4, name=name),
+    }
+    write_trace(timelines, tmp_path / "trace.json", ["cpu:0", "cpu:1", "cpu:2"])
+    entries = read(tmp_path / "trace.json")
+
+    begins = {entry["id"]: entry for entry in entries if entry["ph"] == "s"}
+    ends = {entry["id"]: entry for entry in entries if entry["ph"] == "f"}
+    # Two boundaries, 8 cells, both ways, in both timelines; each with a number of its own.
+    assert len(begins) == sum(entry["ph"] == "s" for entry in entries) == 2 * 8 * 2 * 2
+    assert begins.keys() == ends.keys()
+    for number, begin in begins.items():
+        end = ends[number]
+        assert begin["ts"] < end["ts"]
+        assert (begin["name"], begin["cat"], begin["pid"]) == (end["name"], end["cat"], end["pid"])
+        assert end["bp"] == "e"
+        giver, taker = (Action.parse(slice_at(entries, flow)["name"]) for flow in (begin, end))
+        assert giver.op is taker.op
+        assert giver.cell == taker.cell
+        assert taker.stage - giver.stage == (1 if giver.op is Op.F else -1)
+
+
+def test_an_arrow_stands_behind_the_slices_that_it_is_bound_to(
+    tmp_path: Path, simulated: Simulated
+) -> None:
+    write_trace({"a step": simulated(2, 1, 2)}, tmp_path / "trace.json", ["cpu:0", "cpu:1"])
+
+    phases = [entry["ph"] for entry in read(tmp_path / "trace.json")]
+    assert max(i for i, phase in enumerate(phases) if phase == "X") < phases.index("s")
+
+
+def test_clocks_that_differ_by_more_than_an_action_leave_out_the_arrow(tmp_path: Path) -> None:
+    events = (
+        Event(Action(0, Op.F, Cell(0, 0)), 3.0, 4.0),
+        Event(Action(1, Op.F, Cell(0, 0)), 2.9, 3.5),
+        Event(Action(0, Op.F, Cell(0, 1)), 4.0, 5.0),
+        Event(Action(1, Op.F, Cell(0, 1)), 4.5, 5.5),
+    )
+    write_trace({"a step": Timeline(2, events)}, tmp_path / "trace.json", ["cpu:0", "cpu:1"])
+
+    flows = [e for e in read(tmp_path / "trace.json") if e["ph"] in ("s", "f")]
+    # From 2.9 ms on, in microseconds.
+    assert [(e["ph"], e["tid"], e["ts"]) for e in flows] == [("s", 0, 1600.0), ("f", 1, 1600.0)]
+
+
+def slice_at(entries: list[dict[str, Any]], flow: dict[str, Any]) -> dict[str, Any]:
+    """Return the slice that is open on a flow event's thread at its time."""
+    of_thread = [
+        entry
+        for entry in entries
+        if entry["ph"] == "X" and (entry["pid"], entry["tid"]) == (flow["pid"], flow["tid"])
+    ]
+    ts = flow["ts"]
+    (found,) = (e for e in of_thread if e["ts"] <= ts < e["ts"] + e["dur"] and "_" not in e["name"])
+    return found

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from gru_parallel.report.units import (
+    byte_unit,
     format_bytes,
     format_difference,
     format_ms,
@@ -24,7 +25,9 @@ from gru_parallel.report.units import (
         (12.34, "12.3 ms"),
         (99.96, "100 ms"),
         (123.4, "123 ms"),
-        (12345.6, "12,346 ms"),
+        (9999.4, "9,999 ms"),
+        (12345.6, "12.3 s"),
+        (1_272_301, "21 min 12 s"),
     ],
 )
 def test_a_time_has_three_digits_or_all_of_its_whole_ones(time_ms: float, text: str) -> None:
@@ -77,3 +80,12 @@ def test_a_share_has_one_decimal_and_no_negative_zero(share: float, text: str) -
 )
 def test_a_difference_has_two_digits(difference: float, text: str) -> None:
     assert format_difference(difference) == text
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "unit"), [(0, (1, "B")), (3 * 2**20, (2**20, "MiB")), (2**50, (2**40, "TiB"))]
+)
+def test_the_unit_of_an_amount_is_the_one_it_is_written_in(
+    n_bytes: int, unit: tuple[int, str]
+) -> None:
+    assert byte_unit(n_bytes) == unit

@@ -3,8 +3,10 @@
 from typing import Any
 
 import lightning.pytorch as pl
+import pytest
 
 from gru_parallel.schedule import Op
+from gru_parallel.training import step_clock
 from gru_parallel.training.step_clock import StepClock
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, fit
@@ -71,3 +73,34 @@ def test_the_typical_step_is_the_median_one_of_those_kept() -> None:
     assert clock.n_steps == 2 * N_BATCHES - 3
     assert clock.typical.step_ms == clock.step_ms
     assert clock.typical.number > 3
+
+
+def test_the_peak_of_memory_is_looked_for_after_the_first_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moments: list[str | int] = []
+    clock = StepClock()
+
+    def forget(stages: Any) -> None:
+        moments.append(clock.n_steps)
+
+    def peaks(stages: Any) -> dict[int, int]:
+        moments.append("end")
+        return {stage.index: 100 * stage.index for stage in stages}
+
+    monkeypatch.setattr(step_clock, "forget_peaks", forget)
+    monkeypatch.setattr(step_clock, "peak_bytes", peaks)
+    fit(PLAN, callbacks=[clock])
+
+    # Once, when the steps that count begin.
+    assert moments == [0, "end"]
+    assert clock.peak_bytes == {0: 0, 1: 100, 2: 200}
+    assert clock.is_warm
+
+
+def test_a_clock_of_no_more_than_the_first_steps_is_not_warm() -> None:
+    clock = StepClock(n_warm_up=N_BATCHES)
+    fit(PLAN, callbacks=[clock], max_epochs=1)
+
+    assert clock.n_steps == N_BATCHES
+    assert not clock.is_warm

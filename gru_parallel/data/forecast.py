@@ -1,0 +1,23 @@
+"""A forecast of one value, beside what came."""
+
+from typing import NamedTuple
+
+
+class Forecast(NamedTuple):
+    """One forecast value; its names are the columns of forecasts.csv.
+
+    Attributes:
+        unique_id: name of the series; empty where there is only one.
+        ds: the time that is forecast, or if there are no times, the row within its series.
+        cutoff: the time, or the row, of the last value that was known.
+        target: the column that is forecast.
+        y: the value that came, in the units of the series.
+        y_hat: the forecast.
+    """
+
+    unique_id: str
+    ds: str
+    cutoff: str
+    target: str
+    y: float
+    y_hat: float

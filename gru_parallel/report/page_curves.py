@@ -1,0 +1,137 @@
+"""Memory, losses and forecasts as lines of plotly."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.colors import qualitative
+
+from gru_parallel.data.forecast import Forecast
+from gru_parallel.report.memory_curve import MemoryCurve, memory_curves
+from gru_parallel.report.run_result import RunResult
+from gru_parallel.report.units import byte_unit, format_bytes
+
+_LOSSES = {
+    "train/loss": "training, step by step",
+    "train/loss_epoch": "training, mean of the epoch",
+    "val/loss": "validation",
+}
+_COLOURS = {"train/loss": "#9DB8CC", "train/loss_epoch": "#0072B2", "val/loss": "#D55E00"}
+_CAME, _FORECAST = "#27313A", "#D55E00"
+
+
+def memory(result: RunResult) -> list[Any]:
+    """Draw the memory of each stage over the step: predicted dashed, measured solid."""
+    unit_bytes, _ = _unit(result)
+    return [
+        _memory(kind, stage, curve, unit_bytes)
+        for kind, timeline in (("predicted", result.predicted), ("measured", result.measured))
+        if timeline is not None
+        for stage, curve in enumerate(
+            memory_curves(timeline, result.predicted, result.summary.stages)
+        )
+    ]
+
+
+def memory_axis(result: RunResult) -> dict[str, Any]:
+    """Name the unit of memory, and begin at nothing."""
+    return {"title": _unit(result)[1], "rangemode": "tozero"}
+
+
+def losses(result: RunResult) -> list[Any]:
+    """Draw losses over the steps of the optimiser."""
+    lines = []
+    for column, name in _LOSSES.items():
+        rows = [row for row in result.rows if column in row]
+        if rows:
+            lines.append(
+                go.Scatter(
+                    x=[row["step"] for row in rows],
+                    y=[row[column] for row in rows],
+                    mode="lines" if len(rows) > 1 else "markers",
+                    line={"color": _COLOURS[column]},
+                    name=name,
+                    hovertemplate="step %{x}: %{y:.4g}",
+                )
+            )
+    return lines
+
+
+def forecasts(result: RunResult) -> list[Any]:
+    """Draw what came and what was forecast, of each series and target; at first only of one."""
+
+    def whose(forecast: Forecast) -> tuple[str, str]:
+        return forecast.unique_id, forecast.target
+
+    lines = []
+    of_all = groupby(sorted(result.forecasts, key=whose), key=whose)
+    for number, ((series, target), found) in enumerate(of_all):
+        name = f"{series} {target}".strip()
+        lines += _forecasts(name, list(found), "legendonly" if number else True)
+    return lines
+
+
+def _unit(result: RunResult) -> tuple[int, str]:
+    """Return the bytes and the name of the unit that suits the stages' memory."""
+    return byte_unit(max(stage.predicted_memory_bytes for stage in result.summary.stages))
+
+
+def _memory(kind: str, stage: int, curve: MemoryCurve, unit_bytes: int) -> Any:
+    # The same for a stage in all runs.
+    colour = qualitative.D3[stage % len(qualitative.D3)]
+    return go.Scatter(
+        x=curve.times_ms,
+        y=[n_bytes / unit_bytes for n_bytes in curve.n_bytes],
+        line={"shape": "hv", "color": colour, "dash": "dash" if kind == "predicted" else "solid"},
+        mode="lines",
+        name=f"stage {stage}, {kind}",
+        customdata=[
+            f"{n_cells} cells, {format_bytes(n_bytes)}"
+            for n_cells, n_bytes in zip(curve.n_cells, curve.n_bytes, strict=True)
+        ],
+        hovertemplate="%{x:.3f} ms: %{customdata}",
+    )
+
+
+def _forecasts(name: str, found: list[Forecast], visible: bool | str) -> list[Any]:
+    """Draw one line of what came, and one of forecasts, which is broken between windows."""
+    came = {_place(forecast.ds): forecast.y for forecast in found}
+    times: list[float | str | None] = []
+    values: list[float | None] = []
+    for _, window in groupby(found, key=lambda forecast: forecast.cutoff):
+        for forecast in window:
+            times.append(_place(forecast.ds))
+            values.append(forecast.y_hat)
+        times.append(None)
+        values.append(None)
+    return [
+        go.Scatter(
+            x=list(came),
+            y=list(came.values()),
+            mode="lines",
+            line={"color": _CAME, "width": 1.2},
+            name=f"{name}: what came",
+            legendgroup=name,
+            visible=visible,
+        ),
+        go.Scatter(
+            x=times,
+            y=values,
+            mode="lines+markers",
+            marker={"size": 3},
+            line={"color": _FORECAST, "width": 1.2},
+            name=f"{name}: forecast",
+            legendgroup=name,
+            visible=visible,
+        ),
+    ]
+
+
+def _place(ds: str) -> float | str:
+    """Return a number where the series has no times, but counts its rows."""
+    try:
+        return float(ds)
+    except ValueError:
+        return ds
