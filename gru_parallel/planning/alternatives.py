@@ -11,7 +11,6 @@ from gru_parallel.planning.planned import Planned
 from gru_parallel.planning.problem import Problem
 from gru_parallel.planning.search import search
 
-
 MOST_ACTIONS_OF_A_POINT = 20_000
 """Of a point of the curve, where a percent more or less changes nothing."""
 
