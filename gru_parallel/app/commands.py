@@ -6,6 +6,7 @@ its own, imported after that: torch, Lightning and matplotlib take seconds.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -135,6 +136,9 @@ COMMANDS: dict[str, Command] = {"train": train, "plan": plan, "verify": verify, 
 
 def run(name: str, arguments: Sequence[str]) -> int:
     """Run a command; return its exit status."""
+    # Read when torch is imported. The caller's intra-op threads, which the optimiser uses, would
+    # otherwise spin for a while after each operator, on the cores that the stages' workers need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "--version" in arguments:
         print(f"gru_parallel {__version__}")
         return 0

@@ -1,5 +1,6 @@
 """`gru-parallel` runs any of the commands, and `--version` and `--help` say what there is."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,15 @@ def test_who_reads_only_the_beginning_of_a_help_text_gets_no_error() -> None:
         said = process.stderr.read()
 
     assert (process.returncode, said) == (0, b"")
+
+
+def test_intra_op_threads_sleep_where_nobody_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    commands.run("plan", ["--help"])
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    commands.run("plan", ["--help"])
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
