@@ -37,7 +37,8 @@ def alternatives_table(best: Planned, others: Sequence[Alternative]) -> Table:
             other.change,
             format_ms(planned.step_ms),
             format_percent(planned.step_ms / best.step_ms - 1),
-            f"{planned.work_ms / best.work_ms - 1:+.1%}".replace("%", " %"),
+            # Rounded first, so that a little less does not print as -0.0.
+            f"{round(100 * (planned.work_ms / best.work_ms - 1), 1) + 0.0:+.1f} %",
             format_percent(planned.timeline.bubble),
             _memory(planned),
         )
