@@ -90,7 +90,7 @@ def _plan(shape: Shape) -> tuple[Problem, Problem, float]:
         ("none", "cell"),
         CORES,
     )
-    problem = Problem(workload, cluster, MeasuredCosts(profile), options)
+    problem = Problem(workload, cluster, MeasuredCosts(profile, cluster), options)
     return problem, Problem(workload, cluster, AnalyticCosts(cluster), options), profile_s
 
 

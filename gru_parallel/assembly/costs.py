@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from gru_parallel.assembly.workload import number_type
-from gru_parallel.choices import core_on
+from gru_parallel.choices import AUTO, core_on
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.engine.devices import n_cores
 from gru_parallel.errors import UsageError
@@ -18,6 +20,8 @@ from gru_parallel.planning.profile import MeasuredCosts
 from gru_parallel.planning.stage_times import encoder_of, head_of, layer_kinds
 from gru_parallel.profiling.cache import load_profile, store_profile
 from gru_parallel.profiling.machine import describe_machine
+
+_CORES = (AUTO, "lean")
 
 
 def costs_of(
@@ -35,6 +39,9 @@ def costs_of(
     """
     if config.plan == "analytic" or not cluster.is_local:
         return _estimated(config, workload, cluster)
+    if all(device.is_cpu for device in cluster.devices):
+        # Both of this library's cores in any case, so that one profile does for either.
+        cores = tuple(dict.fromkeys((*_CORES, *cores)))
     key = _key(config, workload, cluster, cores)
     profile = None if config.plan == "measure" else load_profile(key)
     if profile is None and config.plan == "measure":
@@ -51,7 +58,7 @@ def costs_of(
         store_profile(profile)
     if profile is None:
         return _estimated(config, workload, cluster)
-    return MeasuredCosts(profile)
+    return MeasuredCosts(profile, cluster, isinstance(config.engine, ProcessesConfig))
 
 
 def _estimated(config: Config, workload: Workload, cluster: Cluster) -> CostModel:
@@ -83,5 +90,6 @@ def _key(
         "precision": str(config.trainer.precision),
         "tf32": config.engine.tf32,
         "graphs": str(config.engine.graphs),
-        "optimizer": str(config.optimizer.get("_target_")),
+        "optimizer": OmegaConf.to_container(config.optimizer, resolve=True),
+        "loss": config.model.loss,
     }

@@ -293,19 +293,19 @@ def busy_stages(
 ) -> int:
     """Return how many stages compute at the same time on a device's machine, this one included.
 
+    On CPUs they share caches and memory, on accelerators the host that queues their work.
+
     Args:
         cluster: with the device.
         device: whose machine it is.
         stage_devices: the device of each stage of a replica.
         width: the number of replicas, which are assumed to be spread evenly over the machines.
     """
-    if not device.is_cpu:
-        return 1
     n_stages = sum(
-        other.is_cpu and other.machine == device.machine
+        other.is_cpu == device.is_cpu and other.machine == device.machine
         for other in map(cluster.device, stage_devices)
     )
-    n_cores = cluster.machines[device.machine].n_cores
+    n_cores = cluster.machines[device.machine].n_cores if device.is_cpu else None
     # A device that is only being thought of is none of the plan's yet.
     n_busy = max(1, n_stages) * max(1, width // len(cluster.machines))
     return n_busy if n_cores is None else min(n_busy, n_cores)

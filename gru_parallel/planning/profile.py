@@ -13,10 +13,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gru_parallel.errors import UsageError
-from gru_parallel.placement.cluster import Device, Link
+from gru_parallel.placement.cluster import Cluster, Device, Link
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
 
 PROFILE_VERSION = 1
+
+OF_RANKS = "cpu cpu, ranks"
+"""The link of two ranks on the CPUs of one machine; others are by the kinds of both devices."""
+
 _KINDS = {"layer": LayerKind, "linear": LinearKind}
 
 
@@ -53,7 +57,7 @@ class Profile:
         key: all that the numbers depend on: machine, versions, model, number type, batch.
         made: when it was made, like "2026-11-27".
         parts: what was measured.
-        links: of two devices, by the kinds of both: "cpu cpu".
+        links: of two devices, by the kinds of both: "cpu cpu"; and `OF_RANKS`.
         start_ms: what a step takes before its first cell and after its last.
         optimizer_ns: what the optimiser takes for each parameter.
     """
@@ -141,9 +145,13 @@ class MeasuredCosts:
 
     Args:
         profile: of the devices and the model at hand.
+        cluster: has the links that were not measured.
+        of_ranks: whether each device is a rank's, which hands over otherwise than threads do.
     """
 
     profile: Profile
+    cluster: Cluster
+    of_ranks: bool = False
     _tables: dict[tuple[object, str], dict[int, Table]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -176,16 +184,17 @@ class MeasuredCosts:
 
     def link(self, one: Device, other: Device) -> Link:
         """See `CostModel`."""
-        return self.profile.links[f"{one.kind} {other.kind}"]
+        is_one_machine = one.machine == other.machine
+        kinds = f"{one.kind} {other.kind}"
+        if self.of_ranks:
+            kinds = OF_RANKS if one.is_cpu and other.is_cpu else ""
+        measured = self.profile.links.get(kinds) if is_one_machine else None
+        return measured or self.cluster.link(one, other)
 
     def step_ms(self, device: Device, n_parameters: int) -> float:
         """See `CostModel`."""
         del device
         return self.profile.start_ms + 1e-6 * self.profile.optimizer_ns * n_parameters
-
-    def knows(self, kind: LayerKind | LinearKind, device: Device) -> bool:
-        """Whether a part was measured on devices of this kind."""
-        return (kind, device.kind) in self._tables
 
     def _look_up(
         self,
@@ -225,8 +234,8 @@ class Table:
 def _between(at: Sequence[int], values: Sequence[CellTimes], wanted: float) -> CellTimes:
     """Look up a value on a line of straight pieces; what is linear stays so.
 
-    Beyond the ends the outer pieces go on, but nothing takes less than the nearest point's share of
-    it, nor less than nothing. One point alone is taken to be proportional.
+    Beyond the ends the outer pieces go on, but nothing takes less than nothing. One point alone is
+    taken to be proportional.
     """
     if len(at) == 1:
         return values[0] if at[0] == wanted else values[0].times(wanted / at[0])

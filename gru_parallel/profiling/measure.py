@@ -8,15 +8,18 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+import torch.distributed as dist
+
 from gru_parallel.choices import core_on
-from gru_parallel.placement.cluster import Cluster, Device
+from gru_parallel.placement.cluster import Cluster, Device, Link
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind, Workload
-from gru_parallel.planning.profile import Measured, Point, Profile
+from gru_parallel.planning.profile import OF_RANKS, Measured, Point, Profile
 from gru_parallel.planning.stage_times import encoder_of, head_of, layer_kinds
 from gru_parallel.profiling.engine_costs import (
     OptimizerMaker,
     engine_costs,
     hand_over,
+    hand_over_of_ranks,
     optimizer_ns,
 )
 from gru_parallel.profiling.subjects import Precision, difference, subject_of
@@ -77,12 +80,25 @@ def measure(
         key,
         date.today().isoformat(),
         tuple(parts),
-        {f"{one.kind} {other.kind}": hand_over(one, other) for one in kinds for other in kinds},
+        _links(cluster),
         added.start_ms,
         optimizer_ns(
             make_optimizer, workload.model.blocks[0].hidden_size, first, precision.weights
         ),
     )
+
+
+def _links(cluster: Cluster) -> dict[str, Link]:
+    """Measure a hand-over for each pair of kinds, between two devices where there are two."""
+    links: dict[str, Link] = {}
+    for one in cluster.devices:
+        for other in cluster.devices:
+            kinds = f"{one.kind} {other.kind}"
+            if kinds not in links and (one != other or one.is_cpu):
+                links[kinds] = hand_over(one, other)
+    if any(device.is_cpu for device in cluster.devices) and dist.is_gloo_available():
+        links[OF_RANKS] = hand_over_of_ranks()
+    return links
 
 
 def busy_counts(device: Device, cluster: Cluster, workload: Workload) -> list[int]:

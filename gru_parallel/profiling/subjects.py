@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from time import perf_counter, thread_time
+from time import thread_time
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from gru_parallel.placement.cluster import Device
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
 from gru_parallel.schedule import Cell, Op, segments_of
 from gru_parallel.stage.cells import Cells
-from gru_parallel.stage.lane import Lane, make_lane
+from gru_parallel.stage.lane import CPULane, Lane, StreamLane, make_lane
 from gru_parallel.stage.recorded_pass import RecordedPass
 from gru_parallel.stage.recorder import make_recorder
 from gru_parallel.stage.section import Parcel
@@ -105,23 +106,23 @@ class Subject:
         """
         lane, cells = self.stage.lane, list(spec.cells.grid())
         received = {cell: self._received(spec, cell) for cell in cells}
-        clock = clock_of(lane)
+        watch = stopwatch_of(lane)
         with self._step():
             stage_pass = make_pass()
-            start = clock()
+            started = watch.mark()
             given = [p for cell in cells for p in stage_pass.forward(cell, received[cell])]
-            forward_s = clock() - start
+            forward = (started, watch.mark())
             gradients = {p.cell: Parcel(p.cell, _like(p.tensor)) for p in given}
-            start = clock()
+            started = watch.mark()
             for cell in reversed(cells):
                 stage_pass.backward(cell, gradients.get(cell))
-            backward_s = clock() - start
-            start = clock()
+            backward = (started, watch.mark())
             if spec.separates_weights:
                 for cell in reversed(cells):
                     stage_pass.weights(cell)
-            weights_s = clock() - start if spec.separates_weights else 0.0
-        return 1e3 * forward_s, 1e3 * backward_s, 1e3 * weights_s
+            weights = (backward[1], watch.mark())
+        times = [watch.ms(*span) for span in (forward, backward, weights)]
+        return times[0], times[1], times[2] if spec.separates_weights else 0.0
 
     def _record(self, spec: PassSpec) -> RecordedPass:
         """Record a pass, cell by cell, in memory that stays."""
@@ -173,16 +174,51 @@ class Subject:
         return y, _LOSS.count(y)
 
 
-def clock_of(lane: Lane) -> Callable[[], float]:
-    """Return a clock of what a lane does, in seconds."""
-    if lane.device.type == "cpu":
-        return thread_time
+class Stopwatch(Protocol):
+    """Times what a lane does."""
 
-    def synchronised() -> float:
-        lane.synchronize()
-        return perf_counter()
+    def mark(self) -> Any:
+        """Take note of a moment, after what has been done or queued so far."""
+        ...
 
-    return synchronised
+    def ms(self, start: Any, stop: Any) -> float:
+        """Return what was done between two moments, in ms."""
+        ...
+
+
+class CPUStopwatch:
+    """The calling thread's CPU time, which other programs on the machine disturb least."""
+
+    def mark(self) -> float:
+        """See `Stopwatch`."""
+        return thread_time()
+
+    def ms(self, start: float, stop: float) -> float:
+        """See `Stopwatch`."""
+        return 1e3 * (stop - start)
+
+
+class EventStopwatch:
+    """Events in the stream that a lane computes on."""
+
+    def __init__(self, lane: StreamLane) -> None:
+        self._lane = lane
+
+    def mark(self) -> torch.Event:
+        """See `Stopwatch`."""
+        event = torch.Event(self._lane.device, enable_timing=True)
+        event.record(self._lane.compute)
+        return event
+
+    def ms(self, start: torch.Event, stop: torch.Event) -> float:
+        """See `Stopwatch`; waits until the device is there."""
+        stop.synchronize()
+        return float(start.elapsed_time(stop))
+
+
+def stopwatch_of(lane: Lane) -> Stopwatch:
+    """Return what times a lane."""
+    return CPUStopwatch() if isinstance(lane, CPULane) else EventStopwatch(lane)
 
 
 def subject_of(

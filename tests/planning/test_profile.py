@@ -5,14 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gru_parallel.errors import UsageError
-from gru_parallel.placement import Device
+from gru_parallel.placement import Cluster, Device
 from gru_parallel.placement.cluster import Link
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
-from gru_parallel.planning.profile import Measured, MeasuredCosts, Point, Profile, Table
+from gru_parallel.planning.profile import OF_RANKS, Measured, MeasuredCosts, Point, Profile, Table
 
 LAYER = LayerKind(4, 8, core="fused")
 HEAD = LinearKind(8, 1, False, True)
 CPU = Device("cpu:0", "cpu")
+CLUSTER = Cluster((CPU, Device("cuda:0", "card")), inside=Link(0.5, 1e9))
 
 
 def linear_times(rows: float, steps: float) -> CellTimes:
@@ -38,7 +39,7 @@ def profile() -> Profile:
             Measured(HEAD, "cpu", 1, (Point(32, 2, CellTimes(1, 2, 0, 2)),)),
             Measured(None, "cpu", 1, (Point(1, 1, CellTimes(0.1, 0.1, 0.1, 0.2)),)),
         ),
-        {"cpu cpu": Link(0.05, float("inf"))},
+        {"cpu cpu": Link(0.05, float("inf")), OF_RANKS: Link(0.2, 2e9)},
         start_ms=0.7,
         optimizer_ns=2.0,
     )
@@ -68,7 +69,7 @@ def test_one_point_alone_is_taken_to_be_proportional() -> None:
 
 
 def test_more_busy_stages_lie_between_and_never_beyond_what_was_measured() -> None:
-    costs = MeasuredCosts(profile())
+    costs = MeasuredCosts(profile(), CLUSTER)
     one, two, three = (costs.layer(LAYER, CPU, 32, 6, n).forward_ms for n in (1, 2, 3))
 
     assert two == pytest.approx(1.5 * one)
@@ -76,7 +77,18 @@ def test_more_busy_stages_lie_between_and_never_beyond_what_was_measured() -> No
 
 
 def test_a_step_takes_its_start_and_the_optimisers_share_of_each_parameter() -> None:
-    assert MeasuredCosts(profile()).step_ms(CPU, 1_000_000) == pytest.approx(0.7 + 2.0)
+    assert MeasuredCosts(profile(), CLUSTER).step_ms(CPU, 1_000_000) == pytest.approx(0.7 + 2.0)
+
+
+def test_ranks_hand_over_otherwise_than_threads_and_what_was_not_measured_is_the_clusters() -> None:
+    other = Device("cpu:1", "cpu")
+    card = CLUSTER.devices[1]
+    threads, ranks = (MeasuredCosts(profile(), CLUSTER, of_ranks) for of_ranks in (False, True))
+
+    assert threads.link(CPU, other) == Link(0.05, float("inf"))
+    assert ranks.link(CPU, other) == Link(0.2, 2e9)
+    assert threads.link(CPU, card) == ranks.link(CPU, card) == Link(0.5, 1e9)
+    assert threads.link(CPU, Device("cpu:9", "cpu", machine=1)) == CLUSTER.between
 
 
 def test_json_reads_back_to_an_equal_profile() -> None:

@@ -11,7 +11,7 @@ from gru_parallel.placement import Cluster, Device, ModelSpec, cut_stack
 from gru_parallel.placement.cluster import Machine
 from gru_parallel.planning import Options, Problem, Workload, search
 from gru_parallel.planning.cell_costs import LayerKind, LinearKind
-from gru_parallel.planning.profile import MeasuredCosts, Profile
+from gru_parallel.planning.profile import OF_RANKS, MeasuredCosts, Profile
 from gru_parallel.profiling.measure import measure
 from gru_parallel.profiling.subjects import Precision, subject_of
 from gru_parallel.profiling.tables import Effort, cell_sizes, measure_points
@@ -42,7 +42,7 @@ def measured(work: Workload, cores: Sequence[str]) -> Profile:
 
 def test_a_search_finds_all_that_it_asks_for_in_a_profile() -> None:
     work = workload(n_channels=2, n_outputs=5)
-    costs = MeasuredCosts(measured(work, ["auto", "lean"]))
+    costs = MeasuredCosts(measured(work, ["auto", "lean"]), cluster())
     options = Options(
         1, ("one_f_one_b", "zero_bubble"), (1, 2, 4), (1, 2, 6), cores=("auto", "lean")
     )
@@ -53,8 +53,27 @@ def test_a_search_finds_all_that_it_asks_for_in_a_profile() -> None:
     assert found.n_settings == 2 * 2 * 2 * 3 * 3
 
 
+def test_threads_and_ranks_hand_over_in_a_measured_time() -> None:
+    links = measured(workload(), ["fused"]).links
+
+    # Through Gloo it takes longer, and more for larger results.
+    assert 0 < links["cpu cpu"].latency_ms < 20
+    assert links["cpu cpu"].bytes_per_s == float("inf")
+    assert 0 < links[OF_RANKS].latency_ms < 100
+    assert 1e6 < links[OF_RANKS].bytes_per_s < 1e12
+
+
+def test_what_an_engine_adds_to_an_action_and_a_step_is_a_little() -> None:
+    profile = measured(workload(), ["fused"])
+    around = next(part for part in profile.parts if part.part is None)
+
+    assert 0 < around.points[0].times.forward_ms < 20
+    assert 0 < profile.start_ms < 200
+    assert 0 < profile.optimizer_ns < 1e6
+
+
 def test_each_layer_takes_time_in_each_part_of_a_step() -> None:
-    costs = MeasuredCosts(measured(workload(), ["fused"]))
+    costs = MeasuredCosts(measured(workload(), ["fused"]), cluster())
 
     for kind in (LayerKind(3, 4, core="fused"), LayerKind(4, 4, True, "fused")):
         times = costs.layer(kind, CPU, 4, 6, 1)
