@@ -23,7 +23,7 @@ from gru_parallel.profiling.engine_costs import (
     optimizer_ns,
 )
 from gru_parallel.profiling.subjects import Precision, difference, subject_of
-from gru_parallel.profiling.tables import Effort, cell_sizes, measure_points
+from gru_parallel.profiling.tables import Effort, cell_sizes, few_cell_sizes, measure_points
 
 SECONDS = 8.0
 """What a profile may take, all parts together, where a pass over a layer takes little of that."""
@@ -125,8 +125,11 @@ class _Bench:
         """Measure all parts, layers with each of some cores."""
         around = self._around(cores[0])
         yield self._measured(None, [Point(1, 1, around.plus(self.by_engine))])
-        sizes = cell_sizes(self.workload.n_rows, self.workload.n_steps)
+        rows, steps = self.workload.n_rows, self.workload.n_steps
         for core in cores:
+            # Most plans have several stages and the first core.
+            is_usual = core == cores[0] and (self.n_busy > 1 or not self.device.is_cpu)
+            sizes = (cell_sizes if is_usual else few_cell_sizes)(rows, steps)
             for kind in dict.fromkeys(layer_kinds(self.workload.model, core)):
                 points = self._points([kind], sizes)
                 yield self._measured(kind, _without(points, around))

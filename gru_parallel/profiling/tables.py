@@ -14,7 +14,7 @@ from gru_parallel.planning.cell_costs import CellTimes
 from gru_parallel.planning.profile import Point
 from gru_parallel.profiling.subjects import Subject
 
-N_STEPS_OF_PASS = 96
+N_STEPS_OF_PASS = 64
 """A pass has about so many steps at least, so that short chunks come one after the other, as in a
 pipeline, with what they keep pushed out of the caches."""
 
@@ -49,6 +49,14 @@ def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
     return sizes
 
 
+def few_cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
+    """Choose the cells to measure of what is chosen more seldom: the ends of both lines."""
+    few = max(1, n_rows // 8)
+    lengths = dict.fromkeys((min(2, n_steps), max(1, n_steps // 8), n_steps))
+    sizes = [(n_rows, steps) for steps in lengths]
+    return [*sizes, *((few, steps) for steps in list(lengths)[1:] if few < n_rows)]
+
+
 def measure_points(
     make: Callable[[], Subject],
     sizes: Sequence[tuple[int, int]],
@@ -80,9 +88,8 @@ def measure_points(
             subject.stage.lane.start()
             for rows, steps in sizes:
                 together.wait()
-                times = _times(
-                    subject, rows, steps, most_steps, effort, separates_weights=separates_weights
-                )
+                timing = _Timing(subject, rows, steps, most_steps, effort, n_busy == 1)
+                times = timing.times(separates_weights=separates_weights)
                 found[index].append(Point(rows, steps, times))
         except BaseException as error:  # noqa: BLE001  # raised again by the calling thread
             errors.append(error)
@@ -100,46 +107,50 @@ def measure_points(
     return [_mean(same) for same in zip(*found, strict=True)]
 
 
-def _times(
-    subject: Subject,
-    rows: int,
-    steps: int,
-    most_steps: int,
-    effort: Effort,
-    *,
-    separates_weights: bool,
-) -> CellTimes:
-    """Time one size of cells."""
-    is_barrier = subject.stage.modules.is_barrier
-    wanted = 1 if is_barrier else max(2, N_STEPS_OF_PASS // steps)
-    n_chunks = max(1, min(wanted, most_steps // steps))
-    forward, joint, _ = _median(subject, rows, steps, n_chunks, effort, separates_weights=False)
-    if not separates_weights:
-        return CellTimes(forward, joint, 0.0, joint)
-    again, backward, weights = _median(
-        subject, rows, steps, n_chunks, effort, separates_weights=True
-    )
-    return CellTimes(min(forward, again), backward, weights, joint)
+@dataclass(frozen=True)
+class _Timing:
+    """Times cells of one size."""
 
+    subject: Subject
+    rows: int
+    steps: int
+    most_steps: int
+    effort: Effort
+    is_alone: bool
 
-def _median(
-    subject: Subject,
-    rows: int,
-    steps: int,
-    n_chunks: int,
-    effort: Effort,
-    *,
-    separates_weights: bool,
-) -> tuple[float, float, float]:
-    spec = subject.spec(rows, steps, n_chunks, separates_weights=separates_weights)
-    make_pass = subject.passes(spec)
-    subject.run(spec, make_pass)
-    end = perf_counter() + effort.seconds
-    passes = [subject.run(spec, make_pass) for _ in range(2)]
-    while len(passes) < effort.n_passes and perf_counter() < end:
-        passes.append(subject.run(spec, make_pass))
-    forward, backward, weights = (median(of_op) / n_chunks for of_op in zip(*passes, strict=True))
-    return forward, backward, weights
+    def times(self, *, separates_weights: bool) -> CellTimes:
+        """Return what one cell takes; W apart from B, too, if it can be."""
+        forward, joint, _ = self._typical(separates_weights=False)
+        if not separates_weights:
+            return CellTimes(forward, joint, 0.0, joint)
+        again, backward, weights = self._typical(separates_weights=True)
+        return CellTimes(min(forward, again), backward, weights, joint)
+
+    @property
+    def _n_chunks(self) -> int:
+        is_barrier = self.subject.stage.modules.is_barrier
+        wanted = 1 if is_barrier else max(2, N_STEPS_OF_PASS // self.steps)
+        return max(1, min(wanted, self.most_steps // self.steps))
+
+    def _typical(self, *, separates_weights: bool) -> tuple[float, float, float]:
+        n_chunks = self._n_chunks
+        spec = self.subject.spec(
+            self.rows, self.steps, n_chunks, separates_weights=separates_weights
+        )
+        make_pass = self.subject.passes(spec)
+
+        def run() -> tuple[float, float, float]:
+            return self.subject.run(spec, make_pass, is_alone=self.is_alone)
+
+        run()
+        end = perf_counter() + self.effort.seconds
+        passes = [run(), run()]
+        while len(passes) < self.effort.n_passes and perf_counter() < end:
+            passes.append(run())
+        forward, backward, weights = (
+            median(of_op) / n_chunks for of_op in zip(*passes, strict=True)
+        )
+        return forward, backward, weights
 
 
 def _mean(points: Sequence[Point]) -> Point:

@@ -13,8 +13,8 @@ from gru_parallel.planning import Options, Problem, Workload, search
 from gru_parallel.planning.cell_costs import LayerKind, LinearKind
 from gru_parallel.planning.profile import OF_RANKS, MeasuredCosts, Profile
 from gru_parallel.profiling.measure import measure
-from gru_parallel.profiling.subjects import Precision, subject_of
-from gru_parallel.profiling.tables import Effort, cell_sizes, measure_points
+from gru_parallel.profiling.subjects import WAITING_SHARE, CPUStopwatch, Precision, subject_of
+from gru_parallel.profiling.tables import Effort, cell_sizes, few_cell_sizes, measure_points
 
 CPU = Device("cpu:0", "cpu")
 QUICK = Effort(seconds=0.0, n_passes=2)
@@ -140,6 +140,18 @@ def test_cells_are_measured_from_the_whole_window_down_to_two_steps_and_one_row(
     assert {rows for rows, _ in sizes} == {64, 16, 4, 1}
     assert (1, 6) in sizes
     assert cell_sizes(1, 1) == [(1, 1)]
+
+
+def test_what_is_chosen_seldom_is_measured_at_the_ends() -> None:
+    assert few_cell_sizes(64, 48) == [(64, 2), (64, 6), (64, 48), (8, 6), (8, 48)]
+    assert few_cell_sizes(1, 1) == [(1, 1)]
+
+
+def test_threads_that_wait_for_each_other_take_longer_than_their_cpu_time() -> None:
+    alone, beside = CPUStopwatch(is_alone=True), CPUStopwatch(is_alone=False)
+
+    assert alone.ms((1.0, 5.0), (1.002, 5.006)) == pytest.approx(2.0)
+    assert beside.ms((1.0, 5.0), (1.002, 5.006)) == pytest.approx(2.0 + WAITING_SHARE * 4.0)
 
 
 def test_what_fails_in_a_thread_is_raised() -> None:
