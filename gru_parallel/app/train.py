@@ -130,7 +130,7 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
         data = build_data(config, SeriesDataModule, _replica(config, ranks), has_accelerator)
     rss_before_bytes = peak_rss_bytes()
     module = build_module(config, data.n_channels, data.n_targets, blocks)
-    start = build_start(config, module, data)
+    start = build_start(left_open, module, data)
     length = run_length(config, data, start.done)
     check_rates(config, length)
     tested = data.evaluation_windows("test", length.n_test_batches)

@@ -14,11 +14,11 @@ from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.engine.devices import n_cores
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Cluster
-from gru_parallel.planning.analytic import AnalyticCosts
+from gru_parallel.planning.analytic import ANALYTIC, AnalyticCosts
 from gru_parallel.planning.cell_costs import CostModel, Workload
 from gru_parallel.planning.profile import MeasuredCosts
 from gru_parallel.planning.stage_times import encoder_of, head_of, layer_kinds
-from gru_parallel.profiling.cache import load_profile, store_profile
+from gru_parallel.profiling.cache import check_cache, load_profile, profile_path, store_profile
 from gru_parallel.profiling.machine import describe_machine
 
 _CORES = (AUTO, "lean")
@@ -51,23 +51,29 @@ def costs_of(
                 " gru_parallel.plan plan=measure engine=threads and the same model, data and"
                 " trainer settings, and train with plan=cached."
             )
+        check_cache()
         # Not at the top: it is with torch, which a plan need not have.
         from gru_parallel.assembly.measured import measure_profile
 
         profile = measure_profile(config, workload, cluster, cores, key)
         store_profile(profile)
     if profile is None:
-        return _estimated(config, workload, cluster)
+        is_damaged = profile_path(key).exists()
+        words = "what was measured cannot be read" if is_damaged else "not measured here"
+        return _estimated(config, workload, cluster, f"analytic ({words}: plan=measure)")
     return MeasuredCosts(profile, cluster, isinstance(config.engine, ProcessesConfig))
 
 
-def _estimated(config: Config, workload: Workload, cluster: Cluster) -> CostModel:
+def _estimated(
+    config: Config, workload: Workload, cluster: Cluster, source: str = ANALYTIC
+) -> CostModel:
     return AnalyticCosts(
         cluster,
         number_type(config),
         graphs=bool(config.engine.graphs),
         n_weight_copies=workload.n_weight_copies,
         bytes_per_number=workload.bytes_per_number,
+        source=source,
     )
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from gru_parallel.assembly.cluster import cluster_of, local_cluster
+from gru_parallel.assembly.cluster import cluster_of, described_cluster, local_cluster
 from gru_parallel.assembly.costs import costs_of
 from gru_parallel.assembly.settled import settled
 from gru_parallel.assembly.workload import workload
 from gru_parallel.choices import AUTO, AUTO_SCHEDULES, RECOMPUTE
-from gru_parallel.config.schema import Config, ProcessesConfig
+from gru_parallel.config.schema import Config, DescribedCluster, ProcessesConfig
 from gru_parallel.engine.devices import existing_devices, existing_devices_of_ranks
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Cluster, Grid, Plan, StagePlan
@@ -28,6 +28,7 @@ from gru_parallel.planning import (
     search,
 )
 from gru_parallel.planning.options import chunks_up_to, micro_batches_up_to
+from gru_parallel.rules import as_written
 from gru_parallel.run_folder import RunFolder
 
 
@@ -76,15 +77,18 @@ def build_plan(
     else:
         names = dict.fromkeys(name for stage in stages for name in stage.devices)
         cluster = _with_devices(config, list(names), n_ranks, check_exists)
-    uses_all = n_ranks is not None
-    options = _options(config, cluster, stages, uses_all=uses_all)
-    costs = costs_of(config, work, cluster, options.cores)
-    problem = Problem(work, cluster, costs, options, partial(_replays, config))
-    as_begun = replace(
-        problem, options=_options(_as_begun(config), cluster, stages, uses_all=uses_all)
+    # Ranks that were not started yet are assumed to be as many as devices.
+    uses_all = isinstance(config.engine, ProcessesConfig)
+    options, begun = (
+        _options(settings, cluster, stages, uses_all=uses_all)
+        for settings in (config, _as_begun(config))
     )
-    if as_begun.settings():
-        problem = as_begun
+    asked = () if given is None else (given.core,)
+    cores = dict.fromkeys((*options.cores, *begun.cores, *asked))
+    costs = costs_of(config, work, cluster, tuple(cores))
+    problem = Problem(work, cluster, costs, options, partial(_replays, config))
+    if replace(problem, options=begun).settings():
+        problem = replace(problem, options=begun)
     if config.placement.path is not None and given is not None:
         planning = Planning(problem.planned(given), problem)
     else:
@@ -131,7 +135,9 @@ def _given_plan(config: Config, check_exists: bool, n_ranks: int | None) -> Plan
     if placement.device_map in (None, AUTO):
         return None
     existing: tuple[str, ...] = ()
-    if check_exists or has_numbers(placement.device_map):
+    if isinstance(config.cluster, DescribedCluster):
+        existing = described_cluster(config.cluster).device_names
+    elif check_exists or has_numbers(placement.device_map):
         existing = existing_devices() if n_here is None else existing_devices_of_ranks(n_here)
     return plan_from_device_map(
         placement.device_map,
@@ -152,7 +158,10 @@ def _read_plan(path: Path) -> Plan:
             f"placement.path={path} cannot be read ({reason}); give the plan.json of a run, or what"
             " gru_parallel.plan has written."
         ) from error
-    return Plan.from_json(text)
+    try:
+        return Plan.from_json(text)
+    except UsageError as error:
+        raise UsageError(f"placement.path={path}: {error}") from error
 
 
 def check_fits(plan: Plan, config: Config) -> None:
@@ -177,8 +186,9 @@ def check_fits(plan: Plan, config: Config) -> None:
     for name, (wanted, found) in given.items():
         if wanted not in (AUTO, found):
             raise UsageError(
-                f"placement.path={config.placement.path} has a plan with {name}={found}, and the"
-                f" settings say {wanted}; set {name}={found}, or make another plan."
+                f"placement.path={config.placement.path} has a plan with"
+                f" {name}={as_written(found)}, and the settings say {as_written(wanted)}; set"
+                f" {name}={as_written(found)}, or make another plan."
             )
 
 

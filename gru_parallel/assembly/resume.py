@@ -27,7 +27,7 @@ SAME = (
 )
 """Settings that define what is learned, and that weights and data do not always show."""
 
-_COMPARED = ("seed", "data", "model", "optimizer", "lr_scheduler", "trainer")
+_COMPARED = ("seed", "data", "model", "schedule", "optimizer", "lr_scheduler", "trainer")
 """The sections of a config that the numbers of a run depend on."""
 
 

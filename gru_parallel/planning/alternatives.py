@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gru_parallel.errors import UsageError, counted
-from gru_parallel.planning.options import Options, Setting
+from gru_parallel.errors import UsageError
+from gru_parallel.planning.neighbours import neighbours
 from gru_parallel.planning.planned import Planned
 from gru_parallel.planning.problem import Problem
 from gru_parallel.planning.search import search
@@ -51,12 +51,10 @@ def alternatives(problem: Problem, best: Planned) -> list[Alternative]:
     Returns:
         The alternatives, the fastest first, each with the best cut of its setting.
     """
-    plan = best.plan
-    chosen = Setting(plan.n_stages, plan.data_parallel, plan.core, plan.grid)
     possible = set(problem.settings())
     found = [
         Alternative(change, min(map(problem.planned, problem.plans(setting)[0]), key=_step_ms))
-        for change, setting in _neighbours(chosen, problem.options)
+        for change, setting in neighbours(best.setting, problem.options)
         if setting in possible
     ]
     return sorted(found, key=lambda each: each.planned.step_ms)
@@ -64,7 +62,15 @@ def alternatives(problem: Problem, best: Planned) -> list[Alternative]:
 
 def scaling_curve(problem: Problem, counts: list[int]) -> list[CurvePoint]:
     """Find the best plan for the first 1, 2, 4, ... devices of a cluster."""
-    return [CurvePoint(count, _best_of(problem, count)) for count in counts]
+    points: list[CurvePoint] = []
+    for count in counts:
+        best = _best_of(problem, count)
+        before = points[-1].planned if points else None
+        # What some devices can do, more of them can, too.
+        if before is not None and (best is None or before.step_ms < best.step_ms):
+            best = before
+        points.append(CurvePoint(count, best))
+    return points
 
 
 def device_counts(n_devices: int) -> list[int]:
@@ -87,41 +93,6 @@ def _best_of(problem: Problem, count: int) -> Planned | None:
 
 def _step_ms(planned: Planned) -> float:
     return planned.step_ms
-
-
-def _neighbours(chosen: Setting, options: Options) -> Iterator[tuple[str, Setting]]:
-    """Yield settings that differ from the chosen one in one way, with that difference in words."""
-    grid = chosen.grid
-    for n_stages in sorted({1, chosen.n_stages - 1, chosen.n_stages + 1} - {0, chosen.n_stages}):
-        yield counted(n_stages, "stage"), replace(chosen, n_stages=n_stages)
-    if chosen.n_stages > 1:
-        whole = replace(grid, n_micro_batches=1, n_chunks=1)
-        yield "1 stage, nothing cut", replace(chosen, n_stages=1, grid=whole)
-    for width in options.data_parallel:
-        if width != chosen.data_parallel:
-            n_stages = chosen.n_stages * chosen.data_parallel // width
-            changed = replace(chosen, n_stages=n_stages, data_parallel=width)
-            yield counted(width, "replica"), changed
-    for name in options.schedules:
-        if name != grid.schedule:
-            yield name, replace(chosen, grid=replace(grid, schedule=name))
-    for core in options.cores:
-        if core != chosen.core:
-            yield f"core {core}", replace(chosen, core=core)
-    for number in _beside(grid.n_chunks, options.n_chunks):
-        yield counted(number, "chunk"), replace(chosen, grid=replace(grid, n_chunks=number))
-    for number in _beside(grid.n_micro_batches, options.n_micro_batches):
-        words = counted(number, "micro-batch", "es")
-        yield words, replace(chosen, grid=replace(grid, n_micro_batches=number))
-    for again in options.recompute:
-        if again != grid.recompute:
-            yield f"recompute={again}", replace(chosen, grid=replace(grid, recompute=again))
-
-
-def _beside(chosen: int, numbers: tuple[int, ...]) -> list[int]:
-    """The next smaller and the next larger number."""
-    smaller = [number for number in numbers if number < chosen][-1:]
-    return smaller + [number for number in numbers if number > chosen][:1]
 
 
 def pays_until(curve: Sequence[CurvePoint], gain: float = 0.1) -> int:

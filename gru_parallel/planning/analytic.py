@@ -132,6 +132,9 @@ LOSS = 0.5
 START_MS = 0.5
 
 
+ANALYTIC = "analytic"
+
+
 class AnalyticCosts:
     """The costs of layers and hand-overs by the speeds of a cluster; a `CostModel`.
 
@@ -141,12 +144,11 @@ class AnalyticCosts:
         graphs: whether accelerators replay recorded steps.
         n_weight_copies: numbers that are kept for each parameter, see `Workload`.
         bytes_per_number: of these.
+        source: how a person is told that these are estimates.
 
     Raises:
         UsageError: there is no such type of number.
     """
-
-    source: str = "analytic"
 
     def __init__(
         self,
@@ -156,11 +158,13 @@ class AnalyticCosts:
         graphs: bool = True,
         n_weight_copies: int = 4,
         bytes_per_number: int = 4,
+        source: str = ANALYTIC,
     ) -> None:
         if number not in NUMBER_TYPES:
             raise UsageError(
                 f"number={number} is not a type of number; use one of {', '.join(NUMBER_TYPES)}."
             )
+        self.source = source
         self._cluster = cluster
         self._number = NUMBER_TYPES[number]
         self._graphs = graphs

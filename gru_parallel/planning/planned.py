@@ -13,6 +13,7 @@ from gru_parallel.placement.model_spec import BlockSpec
 from gru_parallel.placement.plan import Plan, StagePlan
 from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
 from gru_parallel.planning.memory import MemoryModel, StageMemory
+from gru_parallel.planning.options import Setting
 from gru_parallel.planning.predict import predict, schedule_of
 from gru_parallel.planning.shortage import Shortage, shortages
 from gru_parallel.planning.stage_times import (
@@ -59,6 +60,12 @@ class Planned:
             )
         # Now, because what cannot run is to be found before a run begins.
         _ = self.timeline
+
+    @property
+    def setting(self) -> Setting:
+        """All that the plan consists of but which block is where."""
+        plan = self.plan
+        return Setting(plan.n_stages, plan.data_parallel, plan.core, plan.grid)
 
     @cached_property
     def timeline(self) -> Timeline:

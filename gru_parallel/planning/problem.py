@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
+from math import prod
 
 from gru_parallel.choices import core_on
 from gru_parallel.placement.cluster import Cluster, Device
@@ -56,6 +57,23 @@ class Problem:
     def n_blocks(self) -> int:
         """Blocks of the model."""
         return len(self.workload.model.blocks)
+
+    @property
+    def effort_of_a_cut(self) -> int:
+        """What a cut takes, in actions that could be simulated instead; none for devices alike."""
+        kinds = [device.kind for device in self.cluster.devices]
+        counts = [kinds.count(kind) + 1 for kind in dict.fromkeys(kinds)]
+        # By bisection over how many devices of each kind are used.
+        return 10 * prod(counts) * self.n_blocks.bit_length() if len(counts) > 1 else 0
+
+    def of_one_kind(self) -> Iterator[Problem]:
+        """Yield what is left of the problem with the devices of one kind alone."""
+        kinds = list(dict.fromkeys(device.kind for device in self.cluster.devices))
+        if len(kinds) == 1 or self.options.stages is not None or self.options.uses_all:
+            return
+        for kind in kinds:
+            names = [device.name for device in self.cluster.devices if device.kind == kind]
+            yield replace(self, cluster=self.cluster.only(names))
 
     def settings(self) -> list[Setting]:
         """List what may be chosen but for the cut, the simple ones first."""
@@ -117,8 +135,7 @@ class Problem:
         Returns:
             The plan; None where none fits, or the stages share the memory of their machine.
         """
-        plan = lacking.plan
-        setting = Setting(plan.n_stages, plan.data_parallel, plan.core, plan.grid)
+        setting = lacking.setting
         kinds = self._kinds(setting)
         rooms = [memory_of(self.cluster, [device]) for device in kinds]
         if self.options.stages is not None or None in rooms or kinds[0].is_cpu:

@@ -1,21 +1,30 @@
 """Search: the plan whose predicted step takes least among all that fit the devices.
 
 Settings are tried in the order of the least that their step can take, each with the best cut of the
-blocks, until no other can be better (branch and bound). Few blocks are cut in every way.
+blocks, until no other can be better (branch and bound), or the effort is spent; then the best one
+is improved by small steps. Few blocks are cut in every way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gru_parallel.errors import UsageError
+from gru_parallel.placement.plan import Plan
+from gru_parallel.planning.neighbours import neighbours, shifted
 from gru_parallel.planning.options import Setting
 from gru_parallel.planning.planned import Planned
 from gru_parallel.planning.problem import Problem
 
 MOST_ACTIONS = 150_000
 """Of all schedules that are simulated together: about two seconds."""
+
+_CLOSE = 0.02
+"""A plan whose step could be shorter by at most this share is not improved any further."""
+
+_FEW = 12
+"""Settings that are tried where none fits."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +65,14 @@ def search(problem: Problem, most_actions: int = MOST_ACTIONS) -> Found:
             "No plan is possible with these settings: the schedule, the core, the number of"
             " micro-batches or of ranks does not go with the model; leave them at auto."
         )
-    roomy = list(filter(problem.may_fit, settings))
-    if not roomy:
-        # One of them shows what is missing.
-        roomy, most_actions = settings, 0
+    roomy = list(filter(problem.may_fit, settings)) or _least_hungry(settings)
     in_order = sorted((problem.least_ms(s), number) for number, s in enumerate(roomy))
-    best: Planned | None = None
+    # With devices of several kinds bounds are loose; a good plan of one kind leaves less to try.
+    found = [search(part, most_actions // 4) for part in problem.of_one_kind()]
+    best = min((problem.planned(f.best.plan) for f in found), key=_rank, default=None)
+    n_simulated = sum(f.n_simulated for f in found)
     bound_ms = float("inf")
-    n_actions = n_simulated = 0
+    n_actions = 0
     for least, number in in_order:
         if best is not None and best.fits and least >= best.step_ms:
             break
@@ -73,13 +82,57 @@ def search(problem: Problem, most_actions: int = MOST_ACTIONS) -> Found:
             break
         for planned, are_all in _planned(problem, roomy[number]):
             n_simulated += 1
-            n_actions += len(planned.timeline.events)
+            n_actions += len(planned.timeline.events) + problem.effort_of_a_cut
             if not are_all:
                 bound_ms = min(bound_ms, least)
             if best is None or _rank(planned) < _rank(best):
                 best = planned
     assert best is not None
+    if bound_ms < (1 - _CLOSE) * best.step_ms:
+        best, n_tried = _improved(problem, best, most_actions // 2)
+        n_simulated += n_tried
     return Found(best, min(bound_ms, best.step_ms), len(settings), n_simulated)
+
+
+def _least_hungry(settings: Sequence[Setting]) -> list[Setting]:
+    """Choose some settings that need little memory: where none fits, to show what is missing."""
+    most = max(setting.n_stages * setting.data_parallel for setting in settings)
+    spread = [s for s in settings if s.n_stages * s.data_parallel == most]
+    again = [s for s in spread if s.grid.recomputes] or spread
+    return sorted(again, key=lambda s: s.grid.n_micro_batches * s.grid.n_chunks)[-_FEW:]
+
+
+def _improved(problem: Problem, best: Planned, most_actions: int) -> tuple[Planned, int]:
+    """Climb from a plan to better ones that differ in one setting, or by one block.
+
+    Args:
+        problem: what is to be planned.
+        best: where to begin.
+        most_actions: of all schedules that are simulated together.
+
+    Returns:
+        The plan at the top, and how many were simulated.
+    """
+    possible = set(problem.settings())
+    tried: set[Plan] = {best.plan}
+    n_actions = 0
+    while n_actions <= most_actions:
+        before = best
+        near = [setting for _, setting in neighbours(best.setting, problem.options)]
+        plans = [plan for s in near if s in possible for plan in problem.plans(s)[0]]
+        if problem.options.stages is None:
+            plans += shifted(best.plan)
+        for plan in plans:
+            if plan in tried or n_actions > most_actions:
+                continue
+            tried.add(plan)
+            planned = problem.planned(plan)
+            n_actions += len(planned.timeline.events)
+            if _rank(planned) < _rank(best):
+                best = planned
+        if best is before:
+            break
+    return best, len(tried) - 1
 
 
 def _planned(problem: Problem, setting: Setting) -> Iterator[tuple[Planned, bool]]:

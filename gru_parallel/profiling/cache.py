@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import Any
 
 from gru_parallel.errors import UsageError
@@ -44,6 +44,21 @@ def load_profile(key: Mapping[str, Any]) -> Profile | None:
     return profile if dict(profile.key) == json.loads(json.dumps(key)) else None
 
 
+def check_cache() -> None:
+    """Check that a profile can be kept, before one is measured.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _not_kept(folder, error) from error
+
+
 def store_profile(profile: Profile) -> Path:
     """Write a profile to its file, as a whole or not at all.
 
@@ -62,8 +77,12 @@ def store_profile(profile: Profile) -> Path:
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
-        raise UsageError(
-            f"the profile cannot be kept in {path.parent}: {error.strerror}; set {FOLDER_VARIABLE}"
-            " to a folder that can be written to, or use plan=analytic."
-        ) from error
+        raise _not_kept(path.parent, error) from error
     return path
+
+
+def _not_kept(folder: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"the profile cannot be kept in {folder}: {error.strerror}; set {FOLDER_VARIABLE} to a"
+        " folder that can be written to, or use plan=analytic."
+    )

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from gru_parallel.placement import Plan
 from gru_parallel.planning import Planned
+from gru_parallel.planning.analytic import ANALYTIC
 from gru_parallel.report.stage_names import layer_span
 from gru_parallel.report.units import format_ms
 from gru_parallel.schedule import Timeline
 
-ANALYTIC = "analytic"
 _SLOW = 1.2
 """So many times its planned time is too slow for a stage."""
 
@@ -120,7 +120,7 @@ def slow_stages(stages: Sequence[StageOutcome], costs_source: str) -> list[str]:
     others = ", ".join(str(other) for other, _ in slow if other != stage)
     also = f" (slow, too: {others})" if others else ""
     assert worst.measured_ms is not None
-    if costs_source == ANALYTIC:
+    if costs_source.startswith(ANALYTIC):
         cause = "The plan's times are worked out, not measured here"
     else:
         cause = (

@@ -22,27 +22,32 @@ MOST_ALTERNATIVES = 10
 
 
 def alternatives_table(best: Planned, others: Sequence[Alternative]) -> Table:
-    """Show the plans next to the best one: what is different, what that costs, and why.
+    """Show the plans that differ from the best one in one setting, what that costs, and why.
 
     Why a step takes longer is in two columns: the work of all stages together, beside that of the
     best plan, and the share of their time in which they are idle.
     """
-    table = Table(title=Text("Next to it", style="bold"), box=box.SIMPLE_HEAD)
+    table = Table(title=Text("Alternatives", style="bold"), box=box.SIMPLE_HEAD)
     table.add_column("with")
-    for name in ("step", "longer by", "work", "idle", "memory"):
+    for name in ("step", "slower by", "work", "idle", "memory"):
         table.add_column(name, justify="right")
     for other in others[:MOST_ALTERNATIVES]:
         planned = other.planned
         table.add_row(
             other.change,
             format_ms(planned.step_ms),
-            format_percent(planned.step_ms / best.step_ms - 1),
-            # Rounded first, so that a little less does not print as -0.0.
-            f"{round(100 * (planned.work_ms / best.work_ms - 1), 1) + 0.0:+.1f} %",
+            _signed(planned.step_ms / best.step_ms - 1),
+            _signed(planned.work_ms / best.work_ms - 1),
             format_percent(planned.timeline.bubble),
             _memory(planned),
         )
     return table
+
+
+def _signed(share: float) -> str:
+    """Write by how much more or less something is."""
+    # Rounded first, so that a little less does not print as -0.0.
+    return f"{round(100 * share, 1) + 0.0:+,.1f} %"
 
 
 def _memory(planned: Planned) -> str:
@@ -57,7 +62,7 @@ def curve_table(curve: Sequence[CurvePoint]) -> Table:
     """Show the best plan for 1, 2, 4, ... devices, and from where on more do not pay."""
     until = pays_until(curve)
     table = Table(
-        title=Text("With more devices", style="bold"),
+        title=Text("By number of devices", style="bold"),
         caption=Text(_verdict(curve, until)),
         caption_style="",
         caption_justify="left",
@@ -84,7 +89,12 @@ def curve_table(curve: Sequence[CurvePoint]) -> Table:
 
 
 def _verdict(curve: Sequence[CurvePoint], until: int) -> str:
-    most = curve[-1].n_devices
+    most, last = curve[-1].n_devices, curve[-1].planned
+    if len([point for point in curve if point.planned is not None]) < 2 or last is None:
+        return ""
+    n_used = last.plan.n_stages * last.plan.data_parallel
+    if until == most and n_used < most:
+        return f"Of {most} devices the plan uses {n_used}."
     if until == 1 and most > 1:
         return "Do not split this model: more devices gain less than 10 %."
     if until < most:
@@ -94,7 +104,9 @@ def _verdict(curve: Sequence[CurvePoint], until: int) -> str:
 
 def found_line(found: Found) -> str:
     """Say how thorough the search was."""
-    tried = f"{found.n_simulated:,} of {found.n_settings:,} settings simulated"
+    tried = f"{found.n_simulated:,} plans simulated, of {found.n_settings:,} settings"
+    if not found.best.fits:
+        return f"{tried}; none of them fits"
     if found.gap < 5e-4:
-        return f"{tried}; no plan is predicted to be faster"
-    return f"{tried}; no plan is predicted to be more than {found.gap:.1%} faster"
+        return f"{tried}; none is predicted to be faster"
+    return f"{tried}; none is predicted to be more than {format_percent(found.gap)} faster"

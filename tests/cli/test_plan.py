@@ -113,7 +113,7 @@ def test_a_plan_says_what_is_next_to_it_and_what_more_devices_bring(
     ended = plan_command("cluster=8xh100", "model.hidden_size=512", "model.num_layers=16")
 
     assert ended.status == 0, ended.err
-    for text in ("Next to it", "longer by", "With more devices", "settings simulated"):
+    for text in ("Alternatives", "slower by", "By number of devices", "plans simulated"):
         assert text in ended.out
     assert "times of layers: analytic" in ended.out
     assert max(map(len, ended.out.splitlines())) <= 100

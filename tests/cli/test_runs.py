@@ -55,7 +55,7 @@ def test_the_plan_of_a_run_is_the_one_that_the_plan_command_prints(
     ]
     assert (plan.grid.schedule, plan.grid.n_micro_batches, plan.grid.n_chunks) == ("gpipe", 1, 4)
     # What the command prints besides says why the plan is as it is.
-    table = plan_command(*overrides).out.partition("settings simulated")[0].rpartition("\n")[0]
+    table = plan_command(*overrides).out.partition("plans simulated")[0].rpartition("\n")[0]
     assert "cpu:1" in table
     assert table in ended.out
 
