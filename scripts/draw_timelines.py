@@ -40,7 +40,9 @@ def main() -> None:
     save(
         "one_step",
         drawn(one, "1F1B: 4 stages, 1 micro-batch x 6 chunks"),
-        drawn(other, "Zero bubble: W fills the gaps", one.step_ms),
+        drawn(
+            other, "Zero bubble: B is shorter, and W comes where a stage would wait", one.step_ms
+        ),
     )
 
 

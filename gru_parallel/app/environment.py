@@ -5,14 +5,12 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
 from gru_parallel.engine.devices import n_cores
+from gru_parallel.profiling.machine import processor
 from gru_parallel.version import __version__
-
-_PROCESSORS = Path("/proc/cpuinfo")
 
 
 def environment(devices: Sequence[str]) -> dict[str, str]:
@@ -27,7 +25,7 @@ def environment(devices: Sequence[str]) -> dict[str, str]:
         "lightning": version("lightning"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(n_cores()),
     } | {name: torch.cuda.get_device_name(name) for name in devices if _is_card_here(name)}
 
@@ -35,12 +33,3 @@ def environment(devices: Sequence[str]) -> dict[str, str]:
 def _is_card_here(name: str) -> bool:
     kind, _, index = name.partition(":")
     return kind == "cuda" and int(index) < torch.cuda.device_count()
-
-
-def _processor() -> str:
-    try:
-        lines = _PROCESSORS.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())

@@ -30,6 +30,8 @@ from gru_parallel.planning.stage_times import (
 from gru_parallel.schedule.registry import build_schedule
 
 _UNEVEN = 0.8
+"""What cuts may save of the activations of stages that are alike, by giving the first stages less:
+settings that would not fit even so are not tried. Assumed, not proved."""
 
 MOST_CUTS = 24
 """Up to so many cuts of a setting, with devices of several kinds in every order, all are tried."""

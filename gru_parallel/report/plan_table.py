@@ -10,6 +10,7 @@ from rich.text import Text
 from gru_parallel.errors import counted
 from gru_parallel.placement import Plan
 from gru_parallel.planning import Planned
+from gru_parallel.report.stage_names import layer_span
 from gru_parallel.report.units import format_bytes, format_ms, format_percent
 
 
@@ -31,7 +32,7 @@ def plan_table(planned: Planned) -> Table:
     )
     table.add_column("stage", footer="all", justify="right")
     table.add_column("device")
-    table.add_column("layers", footer=_span(range(plan.num_layers)), justify="right")
+    table.add_column("layers", footer=layer_span(range(plan.num_layers)), justify="right")
     n_parameters = planned.stage_parameters
     table.add_column("parameters", footer=f"{sum(n_parameters):,}", justify="right")
     table.add_column("memory", footer=format_bytes(sum(memory_bytes)), justify="right")
@@ -40,17 +41,12 @@ def plan_table(planned: Planned) -> Table:
         table.add_row(
             str(stage),
             plan.stages[stage].device_text,
-            _span(plan.stage_layers(stage)),
+            layer_span(plan.stage_layers(stage)),
             f"{n_parameters[stage]:,}",
             format_bytes(memory_bytes[stage]),
             format_ms(sum(times_ms)),
         )
     return table
-
-
-def _span(layers: range) -> str:
-    """Name consecutive layers: 4, or 0-3."""
-    return f"{layers[0]}" if len(layers) == 1 else f"{layers[0]}-{layers[-1]}"
 
 
 def _caption(planned: Planned) -> list[Text]:

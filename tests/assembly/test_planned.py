@@ -112,7 +112,7 @@ def test_a_run_that_is_resumed_keeps_its_cells_and_its_core(tmp_path: Path) -> N
 
     assert (kept.grid, kept.core) == (begun.grid, "lean")
     assert changed.grid == replace(begun.grid, n_chunks=6)
-    # What a GPU's own core cannot do is not kept.
+    # On a GPU, too.
     on_gpu = plan_of(config(checkpoint, "placement.device_map=[cuda:0,cuda:0,cuda:0,cuda:0]"))
     assert on_gpu.core == "lean"
 
