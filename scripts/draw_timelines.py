@@ -40,7 +40,7 @@ def main() -> None:
     save(
         "one_step",
         drawn(one, "1F1B: 4 stages, 1 micro-batch x 6 chunks"),
-        drawn(
+        drawn(other, "Zero bubble: a shorter B, and W where a stage would wait", one.step_ms),
             other, "Zero bubble: B is shorter, and W comes where a stage would wait", one.step_ms
         ),
     )
