@@ -37,12 +37,11 @@ def main() -> None:
     title = "Zero bubble: the same, with the weights' gradients where a stage would wait"
     save("zero_bubble", drawn(filled, title, interleaved.step_ms))
     one, other = (step_of(name, 1, 6) for name in ("one_f_one_b", "zero_bubble"))
+    title = "Zero bubble: a shorter B, and W where a stage would wait"
     save(
         "one_step",
         drawn(one, "1F1B: 4 stages, 1 micro-batch x 6 chunks"),
-        drawn(other, "Zero bubble: a shorter B, and W where a stage would wait", one.step_ms),
-            other, "Zero bubble: B is shorter, and W comes where a stage would wait", one.step_ms
-        ),
+        drawn(other, title, one.step_ms),
     )
 
 
