@@ -12,11 +12,20 @@ from gru_parallel.placement.cluster import Machine
 from gru_parallel.planning import Options, Problem, Workload, search
 from gru_parallel.planning.cell_costs import LayerKind, LinearKind
 from gru_parallel.planning.profile import OF_RANKS, MeasuredCosts, Profile
+from gru_parallel.profiling import measure as module
 from gru_parallel.profiling.measure import measure
 from gru_parallel.profiling.subjects import WAITING_SHARE, CPUStopwatch, Precision, subject_of
 from gru_parallel.profiling.tables import Effort, cell_sizes, few_cell_sizes, measure_points
 
 CPU = Device("cpu:0", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is measured is of no interest here."""
+    monkeypatch.setattr(module, "SECONDS", 0.0)
+
+
 QUICK = Effort(seconds=0.0, n_passes=2)
 
 
@@ -40,6 +49,14 @@ def measured(work: Workload, cores: Sequence[str]) -> Profile:
     )
 
 
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    """A profile of `workload()`, measured once for those that only read it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SECONDS", 0.0)
+        return measured(workload(), ["fused"])
+
+
 def test_a_search_finds_all_that_it_asks_for_in_a_profile() -> None:
     work = workload(n_channels=2, n_outputs=5)
     costs = MeasuredCosts(measured(work, ["auto", "lean"]), cluster())
@@ -53,8 +70,8 @@ def test_a_search_finds_all_that_it_asks_for_in_a_profile() -> None:
     assert found.n_settings == 2 * 2 * 2 * 3 * 3
 
 
-def test_threads_and_ranks_hand_over_in_a_measured_time() -> None:
-    links = measured(workload(), ["fused"]).links
+def test_threads_and_ranks_hand_over_in_a_measured_time(profile: Profile) -> None:
+    links = profile.links
 
     # Through Gloo it takes longer, and more for larger results.
     assert 0 < links["cpu cpu"].latency_ms < 20
@@ -63,8 +80,7 @@ def test_threads_and_ranks_hand_over_in_a_measured_time() -> None:
     assert 1e6 < links[OF_RANKS].bytes_per_s < 1e12
 
 
-def test_what_an_engine_adds_to_an_action_and_a_step_is_a_little() -> None:
-    profile = measured(workload(), ["fused"])
+def test_what_an_engine_adds_to_an_action_and_a_step_is_a_little(profile: Profile) -> None:
     around = next(part for part in profile.parts if part.part is None)
 
     assert 0 < around.points[0].times.forward_ms < 20
@@ -72,8 +88,8 @@ def test_what_an_engine_adds_to_an_action_and_a_step_is_a_little() -> None:
     assert 0 < profile.optimizer_ns < 1e6
 
 
-def test_each_layer_takes_time_in_each_part_of_a_step() -> None:
-    costs = MeasuredCosts(measured(workload(), ["fused"]), cluster())
+def test_each_layer_takes_time_in_each_part_of_a_step(profile: Profile) -> None:
+    costs = MeasuredCosts(profile, cluster())
 
     for kind in (LayerKind(3, 4, core="fused"), LayerKind(4, 4, True, "fused")):
         times = costs.layer(kind, CPU, 4, 6, 1)
