@@ -259,18 +259,11 @@ def subject_of(
         replays: whether what runs is recorded and replayed.
     """
     lane = make_lane(torch_device(device.name))
-    ends: list[nn.Module | None] = [None, None]
-    if encoder is not None:
-        ends[0] = nn.Linear(encoder.in_features, encoder.out_features)
-    if head is not None:
-        kind = StepHead if head.every_step else WindowHead
-        size = head.out_features if head.every_step else (head.out_features,)
-        ends[1] = kind(head.in_features, size)  # type: ignore[arg-type]  # each its own
     blocks = [_block(layer) for layer in layers]
     starts = [sum(b.n_states for b in blocks[:index]) for index in range(len(blocks))]
     slices = tuple(slice(s, s + b.n_states) for s, b in zip(starts, blocks, strict=True))
-    first: nn.Module | None = ends[0]
-    last: Head | None = ends[1]  # type: ignore[assignment]  # one of the two heads
+    first = None if encoder is None else nn.Linear(encoder.in_features, encoder.out_features)
+    last = None if head is None else _head(head)
     modules = StageModules(first, tuple(blocks), slices, last)
     for module in modules.all_modules:
         module.to(lane.device, precision.weights)
@@ -280,6 +273,12 @@ def subject_of(
     stage.place(modules)
     n_channels = layers[0].input_size if encoder is None else encoder.in_features
     return Subject(stage, n_channels, precision, replays)
+
+
+def _head(kind: LinearKind) -> Head:
+    if kind.every_step:
+        return StepHead(kind.in_features, kind.out_features)
+    return WindowHead(kind.in_features, (kind.out_features,))
 
 
 def _block(kind: LayerKind) -> Block:
