@@ -9,7 +9,6 @@ from time import perf_counter
 import torch
 
 from benchmarks.batch import draw_batch
-from benchmarks.machine_time import read_machine_time
 from benchmarks.model import make_model
 from benchmarks.planner.cases import TriedPlan
 from benchmarks.planner.numbers import PlanNumbers, ShapeNumbers
@@ -24,9 +23,13 @@ from gru_parallel.planning.analytic import AnalyticCosts
 from gru_parallel.planning.options import chunks_up_to, micro_batches_up_to
 from gru_parallel.planning.profile import MeasuredCosts
 from gru_parallel.profiling.measure import measure
-from gru_parallel.profiling.subjects import Precision
+from gru_parallel.profiling.pipelines import Precision
+from gru_parallel.profiling.reference_load import ReferenceLoad
 
-MAX_STOLEN = 0.02
+N_STAGES = 2
+N_WARM = 2
+MOST_TRIES = 8
+"""Times the rounds that are wanted, before a plan is measured on a disturbed machine."""
 CORES = ("auto", "lean")
 
 
@@ -97,34 +100,33 @@ def _plan(shape: Shape) -> tuple[Problem, Problem, float]:
 def _run(
     shape: Shape, plans: dict[TriedPlan, Plan], n_rounds: int
 ) -> tuple[dict[TriedPlan, list[float]], int]:
-    """Run all plans in turns."""
+    """Run one plan after the other, as it would run alone, and count undisturbed rounds."""
     model, (x, y) = make_model(shape), draw_batch(shape)
-    engines: dict[TriedPlan, ThreadEngine] = {}
+    reference = ReferenceLoad(N_STAGES)
+    steps: dict[TriedPlan, list[float]] = {}
+    n_left_out = 0
     for each, plan in plans.items():
         own = make_model(shape, each.core)
         own.load_state_dict(model.state_dict())
-        engines[each] = ThreadEngine(own, plan, LOSSES["mse"])
-    steps: dict[TriedPlan, list[float]] = {each: [] for each in plans}
-    n_left_out = 0
-    # The first round warms up.
-    for number in range(n_rounds + 1):
-        before = read_machine_time()
-        taken: dict[TriedPlan, float] = {}
-        for each, engine in engines.items():
-            # Once more, because others have run meanwhile.
-            for _ in range(2):
+        with ThreadEngine(own, plan, LOSSES["mse"]) as engine:
+
+            def step_ms(engine: ThreadEngine = engine) -> float:
                 drop_gradients(engine.model.parameters())
-                step = engine.train_step
-                taken[each], _ = timed(lambda step=step: step(Windows(x, y)).backward())  # type: ignore[misc]
-        after = read_machine_time()
-        if number == 0:
-            continue
-        if before is not None and after is not None and (after - before).stolen > MAX_STOLEN:
-            n_left_out += 1
-            if n_left_out <= n_rounds // 2:
-                continue
-        for each, ms in taken.items():
-            steps[each].append(ms)
-    for engine in engines.values():
-        engine.close()
+                taken, _ = timed(lambda: engine.train_step(Windows(x, y)).backward())
+                return taken
+
+            for _ in range(N_WARM):
+                step_ms()
+            rounds = [
+                (reference.is_undisturbed(), step_ms(), reference.is_undisturbed())
+                for _ in range(n_rounds)
+            ]
+            while sum(before and after for before, _, after in rounds) < n_rounds:
+                if len(rounds) == MOST_TRIES * n_rounds:
+                    break
+                rounds.append((reference.is_undisturbed(), step_ms(), reference.is_undisturbed()))
+        good = [ms for before, ms, after in rounds if before and after]
+        n_left_out += len(rounds) - len(good)
+        # Of a machine that is never undisturbed, the fastest rounds.
+        steps[each] = good or sorted(ms for _, ms, _ in rounds)[:n_rounds]
     return steps, n_left_out

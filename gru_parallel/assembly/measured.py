@@ -15,7 +15,7 @@ from gru_parallel.placement import Cluster
 from gru_parallel.planning.cell_costs import Workload
 from gru_parallel.planning.profile import Profile
 from gru_parallel.profiling.measure import measure
-from gru_parallel.profiling.subjects import Precision
+from gru_parallel.profiling.pipelines import Precision
 
 _TYPES = {
     "float64": torch.float64,

@@ -171,7 +171,7 @@ class AnalyticCosts:
         self._bytes_of_a_step = (2 * n_weight_copies - 1) * bytes_per_number
 
     def layer(
-        self, kind: LayerKind, device: Device, rows: float, steps: float, n_busy: int
+        self, kind: LayerKind, device: Device, rows: float, steps: float, n_busy: float
     ) -> CellTimes:
         """Return what a layer takes on a cell of so many rows and steps.
 
@@ -189,7 +189,7 @@ class AnalyticCosts:
         return one_way.times(2) if kind.bidirectional else one_way
 
     def linear(
-        self, kind: LinearKind, device: Device, rows: float, steps: float, n_busy: int
+        self, kind: LinearKind, device: Device, rows: float, steps: float, n_busy: float
     ) -> CellTimes:
         """Return what an encoder or a head takes on a cell.
 
@@ -209,7 +209,7 @@ class AnalyticCosts:
         parts = Parts(forward, backward if kind.is_head else 0.0, weights)
         return _cell_times(_slowed(parts, n_busy) if device.is_cpu else parts)
 
-    def around(self, device: Device, n_busy: int) -> CellTimes:
+    def around(self, device: Device, n_busy: float) -> CellTimes:
         """Return what a stage takes for each of its cells besides, whatever its parts are."""
         return _cell_times(Parts(*(share * device.speed.cell_ms for share in AROUND)))
 
@@ -272,7 +272,7 @@ def _cell_times(parts: Parts) -> CellTimes:
     return CellTimes(*parts, joint_ms=parts.backward + parts.weights)
 
 
-def _slowed(parts: Parts, n_busy: int) -> Parts:
+def _slowed(parts: Parts, n_busy: float) -> Parts:
     """Return what parts take on a CPU while other stages compute, too."""
     factor = 1 + MOST_SLOWED_BY_OTHERS * (1 - 1 / n_busy)
     return Parts(*(factor * ms for ms in parts))
@@ -285,7 +285,7 @@ def _persistent(kind: LayerKind, number: NumberType, index: int) -> float:
 
 
 def _queued(
-    parts: Parts, core: CoreCosts, kind: LayerKind, number: NumberType, steps: float, n_busy: int
+    parts: Parts, core: CoreCosts, kind: LayerKind, number: NumberType, steps: float, n_busy: float
 ) -> Parts:
     """Return what parts take where the host queues every kernel: no less than that takes."""
 

@@ -49,6 +49,11 @@ class LayerKind:
     core: str = "native"
     has_dropout: bool = False
 
+    @property
+    def output_size(self) -> int:
+        """Features of its output, both directions together."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
+
 
 @dataclass(frozen=True)
 class LinearKind:
@@ -83,13 +88,13 @@ class CostModel(Protocol):
         ...
 
     def layer(
-        self, kind: LayerKind, device: Device, rows: float, steps: float, n_busy: int
+        self, kind: LayerKind, device: Device, rows: float, steps: float, n_busy: float
     ) -> CellTimes:
         """Return what a layer takes on a cell of so many rows and steps."""
         ...
 
     def linear(
-        self, kind: LinearKind, device: Device, rows: float, steps: float, n_busy: int
+        self, kind: LinearKind, device: Device, rows: float, steps: float, n_busy: float
     ) -> CellTimes:
         """Return what an encoder or a head takes on a cell.
 
@@ -97,7 +102,7 @@ class CostModel(Protocol):
         """
         ...
 
-    def around(self, device: Device, n_busy: int) -> CellTimes:
+    def around(self, device: Device, n_busy: float) -> CellTimes:
         """Return what a stage takes for each of its cells besides, whatever its parts are."""
         ...
 

@@ -267,9 +267,10 @@ class Planned:
     def _device(self, stage: StagePlan) -> Device:
         return self.cluster.device(stage.device)
 
-    def _n_busy(self, device: Device) -> int:
+    def _n_busy(self, device: Device) -> float:
         plan = self.plan
-        return busy_stages(self.cluster, device, plan.devices, plan.data_parallel)
+        n_cells = plan.grid.n_micro_batches * plan.grid.n_chunks
+        return busy_stages(self.cluster, device, plan.devices, n_cells, plan.data_parallel)
 
     def _blocks(
         self, stage: StagePlan, size: CellSize, known: dict[str, list[BlockTimes]]
@@ -296,8 +297,12 @@ class Planned:
 
 
 def busy_stages(
-    cluster: Cluster, device: Device, stage_devices: Sequence[str], width: int = 1
-) -> int:
+    cluster: Cluster,
+    device: Device,
+    stage_devices: Sequence[str],
+    n_cells: int,
+    width: int = 1,
+) -> float:
     """Return how many stages compute at the same time on a device's machine, this one included.
 
     On CPUs they share caches and memory, on accelerators the host that queues their work.
@@ -306,16 +311,32 @@ def busy_stages(
         cluster: with the device.
         device: whose machine it is.
         stage_devices: the device of each stage of a replica.
+        n_cells: of a batch; the fewer, the less stages overlap.
         width: the number of replicas, which are assumed to be spread evenly over the machines.
+
+    Returns:
+        Their number in the mean, while the stages of the machine compute.
     """
-    n_stages = sum(
-        other.is_cpu == device.is_cpu and other.machine == device.machine
-        for other in map(cluster.device, stage_devices)
-    )
+    here = [
+        index
+        for index, other in enumerate(map(cluster.device, stage_devices))
+        if other.is_cpu == device.is_cpu and other.machine == device.machine
+    ]
     n_cores = cluster.machines[device.machine].n_cores if device.is_cpu else None
     # A device that is only being thought of is none of the plan's yet.
-    n_busy = max(1, n_stages) * max(1, width // len(cluster.machines))
-    return n_busy if n_cores is None else min(n_busy, n_cores)
+    n_beside = _overlap(here, n_cells) if here else 1.0
+    n_busy = n_beside * max(1, width // len(cluster.machines))
+    return n_busy if n_cores is None else min(n_busy, float(n_cores))
+
+
+def _overlap(stages: Sequence[int], n_cells: int) -> float:
+    """Count, for a stage in the mean, itself and the share of its cells beside each other one's.
+
+    A stage begins one cell after the one before it, so that two of them overlap in all cells but as
+    many as they are apart.
+    """
+    pairs = (max(0.0, 1 - abs(one - other) / n_cells) for one in stages for other in stages)
+    return sum(pairs) / len(stages)
 
 
 def _is_barrier(block: BlockSpec) -> bool:

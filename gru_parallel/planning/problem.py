@@ -229,16 +229,17 @@ class Problem:
         n_parts = grid.n_micro_batches
         return CellSize.of(self.workload, n_parts, grid.n_chunks, setting.data_parallel)
 
-    def _n_busy(self, setting: Setting, device: Device) -> int:
-        key = (setting.n_stages, setting.data_parallel, device.name)
+    def _n_busy(self, setting: Setting, device: Device) -> float:
+        n_cells = setting.grid.n_micro_batches * setting.grid.n_chunks
+        key = (setting.n_stages, n_cells, setting.data_parallel, device.name)
         if key not in self._busy_known:
             beside = [each.name for each in self._devices(setting)[: setting.n_stages]]
-            found = busy_stages(self.cluster, device, beside, setting.data_parallel)
+            found = busy_stages(self.cluster, device, beside, n_cells, setting.data_parallel)
             self._busy_known[key] = found
         return self._busy_known[key]
 
     def _blocks(
-        self, setting: Setting, device: Device, size: CellSize, n_busy: int
+        self, setting: Setting, device: Device, size: CellSize, n_busy: float
     ) -> list[tuple[BlockTimes, int]]:
         key = (setting.core, device.kind, size, n_busy)
         if key not in self._blocks_known:
@@ -318,7 +319,7 @@ class Problem:
         return {}
 
     @cached_property
-    def _busy_known(self) -> dict[object, int]:
+    def _busy_known(self) -> dict[object, float]:
         return {}
 
     @cached_property

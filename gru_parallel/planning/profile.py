@@ -16,7 +16,7 @@ from gru_parallel.errors import UsageError
 from gru_parallel.placement.cluster import Cluster, Device, Link
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
 
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
 
 OF_RANKS = "cpu cpu, ranks"
 """The link of two ranks on the CPUs of one machine; others are by the kinds of both devices."""
@@ -167,18 +167,18 @@ class MeasuredCosts:
         return f"measured on {self.profile.made}"
 
     def layer(
-        self, kind: LayerKind, device: Device, rows: float, steps: float, n_busy: int
+        self, kind: LayerKind, device: Device, rows: float, steps: float, n_busy: float
     ) -> CellTimes:
         """See `CostModel`."""
         return self._look_up(kind, device, rows, steps, n_busy)
 
     def linear(
-        self, kind: LinearKind, device: Device, rows: float, steps: float, n_busy: int
+        self, kind: LinearKind, device: Device, rows: float, steps: float, n_busy: float
     ) -> CellTimes:
         """See `CostModel`."""
         return self._look_up(kind, device, rows, steps, n_busy)
 
-    def around(self, device: Device, n_busy: int) -> CellTimes:
+    def around(self, device: Device, n_busy: float) -> CellTimes:
         """See `CostModel`."""
         return self._look_up(None, device, 1, 1, n_busy)
 
@@ -202,7 +202,7 @@ class MeasuredCosts:
         device: Device,
         rows: float,
         steps: float,
-        n_busy: int,
+        n_busy: float,
     ) -> CellTimes:
         by_busy = self._tables[part, device.kind]
         numbers = sorted(by_busy)

@@ -166,7 +166,7 @@ def run_times(
     costs: CostModel,
     device: Device,
     size: CellSize,
-    n_busy: int,
+    n_busy: float,
 ) -> list[tuple[BlockTimes, int]]:
     """Say what each run of blocks would take on a device, one of its blocks, and their number.
 
@@ -200,7 +200,7 @@ def each_block(runs: Sequence[tuple[BlockTimes, int]]) -> list[BlockTimes]:
 
 
 def block_times(
-    model: ModelSpec, core: str, costs: CostModel, device: Device, size: CellSize, n_busy: int
+    model: ModelSpec, core: str, costs: CostModel, device: Device, size: CellSize, n_busy: float
 ) -> list[BlockTimes]:
     """Say what each block of a model would take on a device; see `run_times`."""
     return each_block(run_times(block_runs(model), model, core, costs, device, size, n_busy))
@@ -238,7 +238,7 @@ def _block(
     costs: CostModel,
     device: Device,
     size: CellSize,
-    n_busy: int,
+    n_busy: float,
 ) -> BlockTimes:
     steps = size.steps * size.n_chunks if block.bidirectional else size.steps
     taken = NOTHING

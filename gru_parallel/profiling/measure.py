@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial
+from time import perf_counter
 from typing import Any
 
 import torch.distributed as dist
@@ -15,6 +15,7 @@ from gru_parallel.placement.cluster import Cluster, Device, Link
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind, Workload
 from gru_parallel.planning.profile import OF_RANKS, Measured, Point, Profile
 from gru_parallel.planning.stage_times import encoder_of, head_of, layer_kinds
+from gru_parallel.profiling.cell_sizes import cell_sizes, few_cell_sizes
 from gru_parallel.profiling.engine_costs import (
     OptimizerMaker,
     engine_costs,
@@ -22,14 +23,19 @@ from gru_parallel.profiling.engine_costs import (
     hand_over_of_ranks,
     optimizer_ns,
 )
-from gru_parallel.profiling.subjects import Precision, difference, subject_of
-from gru_parallel.profiling.tables import Effort, cell_sizes, few_cell_sizes, measure_points
+from gru_parallel.profiling.pipelines import Precision, Sample, difference, typical
+from gru_parallel.profiling.reference_load import ReferenceLoad
 
-SECONDS = 8.0
-"""What a profile may take, all parts together, where a pass over a layer takes little of that."""
+SECONDS = 7.0
+"""After so long no sample is run again."""
+N_ROUNDS = 3
+"""So often a sample is run on an undisturbed machine, and the median counts."""
+
+TimeOf = Callable[[Sample], CellTimes]
 
 TINY = 2
 """Features of layers that take next to nothing, so that what is around them can be seen."""
+SHORT = 16
 
 
 def measure(
@@ -59,27 +65,24 @@ def measure(
     first, *others = cluster.devices
     added = engine_costs((first, others[0] if others else first))
     jobs = [(device, n) for device in kinds for n in busy_counts(device, cluster, workload)]
-    n_tables = len(jobs) * len(cores) * len(set(layer_kinds(workload.model, "native")))
-    n_points = len(cell_sizes(workload.n_rows, workload.n_steps))
-    # About a third goes into what is not layers, and into what is run before the clock starts.
-    effort = Effort(SECONDS / (n_tables * n_points) / 3)
-    parts = [
-        part
-        for device, n_busy in jobs
-        for part in _Bench(
-            workload,
-            device,
-            n_busy,
-            precision,
-            effort,
-            CellTimes(*4 * [added.action_ms]),
-            replays and not device.is_cpu,
-        ).parts(list(dict.fromkeys(core_on(device.name, core) for core in cores)))
-    ]
+
+    def parts(time_of: TimeOf) -> list[Measured]:
+        benches = [_Bench(workload, *job, added.action_ms, time_of) for job in jobs]
+        return [part for bench in benches for part in bench.parts(cores)]
+
+    wanted: list[Sample] = []
+
+    def note(sample: Sample) -> CellTimes:
+        wanted.append(sample)
+        return CellTimes()
+
+    # Once to see what is to be run, and once with what came of it.
+    parts(note)
+    found = _run(wanted, precision, replays=replays)
     return Profile(
         key,
         date.today().isoformat(),
-        tuple(parts),
+        tuple(parts(found.__getitem__)),
         _links(cluster),
         added.start_ms,
         optimizer_ns(
@@ -109,88 +112,120 @@ def busy_counts(device: Device, cluster: Cluster, workload: Workload) -> list[in
     return sorted({1, min(n_cores, len(workload.model.blocks))})
 
 
+def _run(
+    samples: Sequence[Sample], precision: Precision, *, replays: bool
+) -> dict[Sample, CellTimes]:
+    """Run samples in turns, and return what each takes on an undisturbed machine.
+
+    Where the machine never was, what was taken counts as it is.
+    """
+    good: dict[Sample, list[CellTimes]] = {sample: [] for sample in samples}
+    disturbed: dict[Sample, list[CellTimes]] = {sample: [] for sample in samples}
+    reference = ReferenceLoad(max(len(sample.devices) for sample in samples))
+    start = perf_counter()
+    left = list(good)
+    is_first = True
+    while left and (is_first or perf_counter() - start < SECONDS):
+        before = reference.is_undisturbed()
+        for sample in left:
+            is_cpu = sample.devices[0].startswith("cpu")
+            times = sample.times(precision, replays=replays and not is_cpu)
+            after = reference.is_undisturbed()
+            (good if before and after else disturbed)[sample].append(times)
+            before = after
+            if not is_first and perf_counter() - start > SECONDS:
+                break
+        is_first = False
+        left = [sample for sample in left if len(good[sample]) < N_ROUNDS]
+    return {sample: typical(good[sample] or disturbed[sample]) for sample in samples}
+
+
 @dataclass(frozen=True)
 class _Bench:
-    """Measures the parts of a model on one device, beside so many busy stages."""
+    """Puts together what parts take on one kind of device, beside so many busy stages."""
 
     workload: Workload
     device: Device
     n_busy: int
-    precision: Precision
-    effort: Effort
-    by_engine: CellTimes
-    replays: bool
+    action_ms: float
+    time_of: TimeOf
 
     def parts(self, cores: Sequence[str]) -> Iterator[Measured]:
-        """Measure all parts, layers with each of some cores."""
-        around = self._around(cores[0])
-        yield self._measured(None, [Point(1, 1, around.plus(self.by_engine))])
+        """Say what all parts take, layers with each of some cores."""
+        usual, *others = dict.fromkeys(core_on(self.device.name, core) for core in cores)
+        around = self._around(usual)
+        by_engine = CellTimes(*4 * [self.action_ms])
+        yield self._measured(None, [Point(1, 1, around.plus(by_engine))])
         rows, steps = self.workload.n_rows, self.workload.n_steps
-        for core in cores:
+        for core in (usual, *others):
             # Most plans have several stages and the first core.
-            is_usual = core == cores[0] and (self.n_busy > 1 or not self.device.is_cpu)
+            is_usual = core == usual and (self.n_busy > 1 or not self.device.is_cpu)
             sizes = (cell_sizes if is_usual else few_cell_sizes)(rows, steps)
             for kind in dict.fromkeys(layer_kinds(self.workload.model, core)):
-                points = self._points([kind], sizes)
-                yield self._measured(kind, _without(points, around))
-        yield from self._ends(cores[0])
+                yield self._measured(kind, [self._layer(kind, *size, around) for size in sizes])
+        if self.n_busy == 1:
+            yield from self._ends(usual)
 
     def _around(self, core: str) -> CellTimes:
         """What a stage takes for a cell besides its layers: of one layer more than of the next."""
         tiny = LayerKind(TINY, TINY, core=core)
-        one, two = (self._points([tiny] * n, [(1, 1)])[0].times for n in (1, 2))
+        one, two = (self.time_of(self._sample(tiny, 1, 1, n_layers=n)) for n in (1, 2))
         return difference(one.times(2), two)
 
-    def _ends(self, core: str) -> Iterator[Measured]:
-        """Measure encoder and head, each with the layer beside it."""
-        model, rows, steps = self.workload.model, self.workload.n_rows, self.workload.n_steps
-        few = max(1, rows // 4)
-        kinds = layer_kinds(model, core)
-        for end, kind in ((encoder_of(model), kinds[0]), (head_of(model), kinds[-1])):
-            if end is None:
-                continue
-            # One cell for a window, because a head may be applied to the last one alone.
-            length = steps if end.every_step else 2
-            sizes = [(few, length), (rows, length)]
-            alone = self._points([kind], sizes, one_cell=True)
-            with_end = self._points([kind], sizes, end=end, one_cell=True)
-            points = [
-                both._replace(times=difference(both.times, layer.times))
-                for both, layer in zip(with_end, alone, strict=True)
-            ]
-            if not end.every_step:
-                points += [point._replace(steps=length + steps) for point in points]
-            yield self._measured(end, points)
+    def _layer(self, kind: LayerKind, rows: int, steps: int, around: CellTimes) -> Point:
+        # What differs from what it gives out can only be the first.
+        is_alike = kind.input_size == kind.output_size
+        n_blocks = len(self.workload.model.blocks)
+        # One layer alone has no gradient of its input to work out; and in long chunks beside
+        # others what is around layers hardly counts.
+        fits = n_blocks >= 2 * self.n_busy and (self.n_busy == 1 or steps <= SHORT)
+        n_layers = 2 if is_alike and fits else 1
+        whole = self.time_of(self._sample(kind, rows, steps, n_layers=n_layers))
+        return Point(rows, steps, difference(whole, around).times(1 / n_layers))
 
-    def _points(
-        self,
-        layers: Sequence[LayerKind],
-        sizes: Sequence[tuple[int, int]],
-        end: LinearKind | None = None,
-        *,
-        one_cell: bool = False,
-    ) -> list[Point]:
-        make = partial(
-            subject_of,
-            layers,
-            self.device,
-            self.precision,
-            end if end is not None and not end.is_head else None,
-            end if end is not None and end.is_head else None,
-            replays=self.replays,
+    def _ends(self, core: str) -> Iterator[Measured]:
+        """Say what encoder and head take, each beside a layer; others do not matter to them."""
+        model, rows, steps = self.workload.model, self.workload.n_rows, self.workload.n_steps
+        kinds = layer_kinds(model, core)
+        few = dict.fromkeys((max(1, rows // 4), rows))
+        encoder, head = encoder_of(model), head_of(model)
+        if encoder is not None:
+            pairs = [(n, length) for n in few for length in dict.fromkeys((2, steps))]
+            yield self._measured(encoder, [self._encoder(kinds[0], encoder, *p) for p in pairs])
+        if head is not None and head.every_step:
+            pairs = [(n, length) for n in few for length in dict.fromkeys((2, steps))]
+            yield self._measured(head, [self._step_head(kinds[-1], head, *p) for p in pairs])
+        elif head is not None:
+            # The same on a cell of any length.
+            points = [self._window_head(kinds[-1], head, n) for n in few]
+            yield self._measured(head, [*points, *(p._replace(steps=steps + 1) for p in points)])
+
+    def _encoder(self, kind: LayerKind, encoder: LinearKind, rows: int, steps: int) -> Point:
+        bare = self._sample(kind, rows, steps)
+        return self._end(replace(bare, encoder=encoder), bare)
+
+    def _step_head(self, kind: LayerKind, head: LinearKind, rows: int, steps: int) -> Point:
+        bare = self._sample(kind, rows, steps)
+        return self._end(replace(bare, head=head), bare)
+
+    def _end(self, whole: Sample, bare: Sample) -> Point:
+        times = difference(self.time_of(whole), self.time_of(bare))
+        return Point(whole.rows, whole.steps, times)
+
+    def _window_head(self, kind: LayerKind, head: LinearKind, rows: int) -> Point:
+        one_way = replace(kind, input_size=kind.output_size, hidden_size=kind.output_size)
+        sample = replace(
+            self._sample(replace(one_way, bidirectional=False), rows, 2),
+            head=head,
+            of_head=True,
         )
-        return measure_points(
-            make,
-            sizes,
-            self.n_busy,
-            separates_weights=layers[0].core != "native",
-            most_steps=1 if one_cell else self.workload.n_steps,
-            effort=self.effort,
-        )
+        return Point(rows, 1, self.time_of(sample))
+
+    def _sample(self, kind: LayerKind, rows: int, steps: int, n_layers: int = 1) -> Sample:
+        name = self.device.name
+        # Logical devices on the CPU, which need not be those of the run.
+        names = (f"cpu:{index}" if self.device.is_cpu else name for index in range(self.n_busy))
+        return Sample(kind, n_layers, tuple(names), rows, steps)
 
     def _measured(self, part: LayerKind | LinearKind | None, points: Sequence[Point]) -> Measured:
         return Measured(part, self.device.kind, self.n_busy, tuple(points))
-
-
-def _without(points: Sequence[Point], around: CellTimes) -> list[Point]:
-    return [point._replace(times=difference(point.times, around)) for point in points]

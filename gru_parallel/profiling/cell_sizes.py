@@ -1,0 +1,27 @@
+"""On which cells a layer is timed: rows and steps."""
+
+from __future__ import annotations
+
+
+def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
+    """Choose the cells to measure: rows and steps.
+
+    All rows with ever shorter chunks, because chunks are what a pipeline is mostly cut into; and
+    fewer rows with two lengths of chunks each.
+    """
+    lengths = [n_steps]
+    while lengths[-1] > 1:
+        lengths.append(max(1, lengths[-1] // 4))
+    sizes = [(n_rows, steps) for steps in reversed(lengths)]
+    for rows in dict.fromkeys(max(1, n_rows // cut) for cut in (2, 4, 16)):
+        if rows < n_rows:
+            sizes += [(rows, steps) for steps in dict.fromkeys((max(1, n_steps // 8), n_steps))]
+    return sizes
+
+
+def few_cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
+    """Choose the cells to measure of what is chosen more seldom: the ends of both lines."""
+    few = max(1, n_rows // 8)
+    lengths = dict.fromkeys((min(2, n_steps), max(1, n_steps // 8), n_steps))
+    sizes = [(n_rows, steps) for steps in lengths]
+    return [*sizes, *((few, steps) for steps in list(lengths)[1:] if few < n_rows)]

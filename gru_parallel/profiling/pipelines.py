@@ -1,0 +1,191 @@
+"""Short pipelines of a model's parts, run by the engine, so that parts are timed as in a run.
+
+On CPUs the stages of one process wait for the interpreter's lock at every operator that Python
+calls, and share caches. What a cell takes beside a busy stage is therefore not its CPU time, nor
+what it takes alone; the engine's own record of a step has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from statistics import mean, median_low
+
+import torch
+from torch import nn
+
+from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.engine.torch_device import torch_device
+from gru_parallel.model import LOSSES, GRUStack, StackModel, Windows
+from gru_parallel.model.head import Head, StepHead, WindowHead
+from gru_parallel.placement import Grid, Plan, StagePlan
+from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
+from gru_parallel.schedule import Op, Timeline
+
+_LOSS = LOSSES["mse"]
+_DROPOUT = 0.1
+
+N_STEPS_OF_PASS = 96
+"""A pass has about so many steps, so that short chunks come one after the other, as in a run."""
+MOST_CHUNKS = 8
+WARM_MS = 50.0
+"""A first step that takes longer is timed itself: what is cold about it takes little of that."""
+
+_N_RECORDING = 3
+"""Steps that an engine which replays takes until it does."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The number type of a run.
+
+    Attributes:
+        weights: the type of weights.
+        autocast: the type that autocast asks for; None where it is off.
+    """
+
+    weights: torch.dtype = torch.float32
+    autocast: torch.dtype | None = None
+
+    def context(self, device: torch.device) -> AbstractContextManager[object]:
+        """Return what a step runs in."""
+        if self.autocast is None:
+            return nullcontext()
+        return torch.autocast(device.type, self.autocast)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is run to time one part on one size of cells, and where in it the part is.
+
+    Attributes:
+        layer: of which all layers are, or the first, where it does not take what it gives out.
+        n_layers: of each stage.
+        devices: of the stages, by name.
+        rows: of a cell.
+        steps: of a cell.
+        encoder: before the first layer; None for none.
+        head: after the last layer; None for one that takes next to nothing.
+        of_head: whether the head is what the last chunk of the last stage takes longer than others.
+    """
+
+    layer: LayerKind
+    n_layers: int
+    devices: tuple[str, ...]
+    rows: int
+    steps: int
+    encoder: LinearKind | None = None
+    head: LinearKind | None = None
+    of_head: bool = False
+
+    def stages(self, op: Op) -> Sequence[int]:
+        """List the stages that are looked at.
+
+        The first is left out of B, where it has no use for the gradient of its input.
+        """
+        if self.encoder is not None or self.layer.output_size != self.layer.input_size:
+            return (0,)
+        last = len(self.devices) - 1
+        return (last,) if self.head is not None else range(0 if op is Op.F else last, last + 1)
+
+    @property
+    def n_chunks(self) -> int:
+        """Chunks of its window; a barrier would have all of them run at once."""
+        if self.layer.bidirectional:
+            return 1
+        at_least = 2 if self.of_head or len(self.devices) > 1 else 1
+        return max(at_least, min(MOST_CHUNKS, N_STEPS_OF_PASS // self.steps))
+
+    @property
+    def n_micro_batches(self) -> int:
+        """Micro-batches, so that stages have something to do at the same time."""
+        return 2 if self.n_chunks == 1 and len(self.devices) > 1 else 1
+
+    def times(self, precision: Precision, *, replays: bool) -> CellTimes:
+        """Run it, and return what the stage took for a cell, or more for the last one."""
+        joint = self._of_step("one_f_one_b", precision, replays=replays)
+        if self.layer.core == "native":
+            return CellTimes(joint(Op.F), joint(Op.B), 0.0, joint(Op.B))
+        apart = self._of_step("zero_bubble", precision, replays=replays)
+        forward_ms = min(joint(Op.F), apart(Op.F))
+        return CellTimes(forward_ms, apart(Op.B), apart(Op.W), joint(Op.B))
+
+    def _of_step(
+        self, schedule: str, precision: Precision, *, replays: bool
+    ) -> Callable[[Op], float]:
+        model = self._model().to(dtype=precision.weights)
+        n_rows, n_steps = self.rows * self.n_micro_batches, self.steps * self.n_chunks
+        n_channels = self.layer.input_size if self.encoder is None else self.encoder.in_features
+        x = torch.randn(n_rows, n_steps, n_channels, dtype=precision.weights)
+        y = torch.randn(
+            n_rows,
+            *((n_steps,) if model.head.every_step else ()),
+            *model.head.output_shape,
+            dtype=precision.weights,
+        )
+        grid = Grid(1, schedule, self.n_micro_batches, self.n_chunks)
+        stages = tuple(
+            StagePlan(name, index * self.n_layers, self.n_layers)
+            for index, name in enumerate(self.devices)
+        )
+        plan = Plan(self.n_layers * len(stages), grid, stages)
+        with ThreadEngine(model, plan, _LOSS, graphs=replays) as engine:
+            for number in range(2 + (_N_RECORDING if replays else 0)):
+                model.zero_grad(set_to_none=True)
+                with precision.context(torch_device(self.devices[-1])):
+                    engine.train_step(Windows(x, y), number).backward()
+                assert engine.timeline is not None
+                if not replays and engine.timeline.step_ms > WARM_MS:
+                    break
+            timeline = engine.timeline
+        assert timeline is not None
+        return lambda op: self._mean_ms(timeline, op)
+
+    def _mean_ms(self, timeline: Timeline, op: Op) -> float:
+        events = [
+            event
+            for stage in self.stages(op)
+            for event in timeline.stage_events(stage)
+            if event.action.op is op
+        ]
+        last = self.n_chunks - 1
+        at_end = [event.duration_ms for event in events if event.action.chunk == last]
+        before = [event.duration_ms for event in events if event.action.chunk != last]
+        if self.of_head:
+            return max(0.0, mean(at_end) - mean(before))
+        # The last chunk has the head besides.
+        return mean(before or at_end)
+
+    def _model(self) -> StackModel:
+        layer, encoder = self.layer, self.encoder
+        stack = GRUStack(
+            layer.input_size,
+            layer.hidden_size,
+            self.n_layers * len(self.devices),
+            dropout=_DROPOUT if layer.has_dropout else 0.0,
+            bidirectional=layer.bidirectional,
+            core=layer.core,
+        )
+        first: nn.Module = nn.Identity()
+        if encoder is not None:
+            first = nn.Linear(encoder.in_features, encoder.out_features)
+        return StackModel(first, stack, self._head())
+
+    def _head(self) -> Head:
+        width = self.layer.output_size
+        if self.head is None:
+            return WindowHead(width, (1,))
+        if self.head.every_step:
+            return StepHead(width, self.head.out_features)
+        return WindowHead(width, (self.head.out_features,))
+
+
+def typical(samples: Sequence[CellTimes]) -> CellTimes:
+    """Return the median of each time, of two in the middle the smaller."""
+    return CellTimes(*map(median_low, zip(*samples, strict=True)))
+
+
+def difference(whole: CellTimes, part: CellTimes) -> CellTimes:
+    """Return what is left of a time without a part of it, no less than nothing."""
+    return CellTimes(*(max(0.0, all_ - some) for all_, some in zip(whole, part, strict=True)))
