@@ -35,17 +35,17 @@ class AffineCosts:
     source: str = "made up"
 
     def layer(
-        self, kind: LayerKind, device: Device, rows: float, steps: float, n_busy: int
+        self, kind: LayerKind, device: Device, rows: float, steps: float, n_busy: float
     ) -> CellTimes:
         ways = 2 if kind.bidirectional else 1
         return self._times(ways * (self.cell_ms + self.row_step_ms * rows * steps), device)
 
     def linear(
-        self, kind: LinearKind, device: Device, rows: float, steps: float, n_busy: int
+        self, kind: LinearKind, device: Device, rows: float, steps: float, n_busy: float
     ) -> CellTimes:
         return self._times(self.ends_ms * rows * (steps if kind.every_step else 1), device)
 
-    def around(self, device: Device, n_busy: int) -> CellTimes:
+    def around(self, device: Device, n_busy: float) -> CellTimes:
         return self._times(self.around_ms, device)
 
     def link(self, one: Device, other: Device) -> Link:

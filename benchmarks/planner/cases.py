@@ -18,7 +18,7 @@ SHAPES = (
     Shape(64, 8, 256, 2),
     Shape(8, 4, 24, 2),
 )
-"""From the default model to one that is too small to be split."""
+"""From one like the default model to one that is too small to be split."""
 
 QUICK_SHAPES = (Shape(4, 4, 8, 2),)
 

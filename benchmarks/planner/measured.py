@@ -27,8 +27,8 @@ from gru_parallel.profiling.pipelines import Precision
 from gru_parallel.profiling.reference_load import ReferenceLoad
 
 N_STAGES = 2
-N_WARM = 2
-MOST_TRIES = 8
+N_PASSES = 2
+MOST_TRIES = 6
 """Times the rounds that are wanted, before a plan is measured on a disturbed machine."""
 CORES = ("auto", "lean")
 
@@ -101,32 +101,32 @@ def _run(
     shape: Shape, plans: dict[TriedPlan, Plan], n_rounds: int
 ) -> tuple[dict[TriedPlan, list[float]], int]:
     """Run one plan after the other, as it would run alone, and count undisturbed rounds."""
-    model, (x, y) = make_model(shape), draw_batch(shape)
+    model = make_model(shape)
     reference = ReferenceLoad(N_STAGES)
-    steps: dict[TriedPlan, list[float]] = {}
-    n_left_out = 0
-    for each, plan in plans.items():
-        own = make_model(shape, each.core)
-        own.load_state_dict(model.state_dict())
-        with ThreadEngine(own, plan, LOSSES["mse"]) as engine:
+    good: dict[TriedPlan, list[float]] = {each: [] for each in plans}
+    disturbed: dict[TriedPlan, list[float]] = {each: [] for each in plans}
+    # A second time much later, because a machine can be slow for many seconds.
+    for number in range(1, N_PASSES + 1):
+        for each, plan in plans.items():
+            own = make_model(shape, each.core)
+            own.load_state_dict(model.state_dict())
+            with ThreadEngine(own, plan, LOSSES["mse"]) as engine:
+                _step(engine, shape)
+                for _ in range(MOST_TRIES * n_rounds):
+                    if len(good[each]) >= number * n_rounds / N_PASSES:
+                        break
+                    before = reference.is_undisturbed()
+                    taken_ms = _step(engine, shape)
+                    counts = before and reference.is_undisturbed()
+                    (good if counts else disturbed)[each].append(taken_ms)
+    # Of a machine that is never undisturbed, the fastest rounds.
+    steps = {each: good[each] or sorted(disturbed[each])[:n_rounds] for each in plans}
+    return steps, sum(map(len, disturbed.values()))
 
-            def step_ms(engine: ThreadEngine = engine) -> float:
-                drop_gradients(engine.model.parameters())
-                taken, _ = timed(lambda: engine.train_step(Windows(x, y)).backward())
-                return taken
 
-            for _ in range(N_WARM):
-                step_ms()
-            rounds = [
-                (reference.is_undisturbed(), step_ms(), reference.is_undisturbed())
-                for _ in range(n_rounds)
-            ]
-            while sum(before and after for before, _, after in rounds) < n_rounds:
-                if len(rounds) == MOST_TRIES * n_rounds:
-                    break
-                rounds.append((reference.is_undisturbed(), step_ms(), reference.is_undisturbed()))
-        good = [ms for before, ms, after in rounds if before and after]
-        n_left_out += len(rounds) - len(good)
-        # Of a machine that is never undisturbed, the fastest rounds.
-        steps[each] = good or sorted(ms for _, ms, _ in rounds)[:n_rounds]
-    return steps, n_left_out
+def _step(engine: ThreadEngine, shape: Shape) -> float:
+    """Run a step, and return what it took."""
+    x, y = draw_batch(shape)
+    drop_gradients(engine.model.parameters())
+    taken, _ = timed(lambda: engine.train_step(Windows(x, y)).backward())
+    return taken

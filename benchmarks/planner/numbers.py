@@ -54,7 +54,7 @@ class ShapeNumbers:
         plans: that were measured, the chosen one included.
         chosen: the planner's choice.
         n_rounds: that count.
-        n_left_out: rounds that lost too much to steal.
+        n_left_out: rounds beside a disturbed machine.
     """
 
     shape: Shape

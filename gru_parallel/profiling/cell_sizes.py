@@ -7,16 +7,17 @@ def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
     """Choose the cells to measure: rows and steps.
 
     All rows with ever shorter chunks, because chunks are what a pipeline is mostly cut into; and
-    fewer rows with two lengths of chunks each.
+    fewer rows with two or three lengths of chunks each.
     """
     lengths = [n_steps]
     while lengths[-1] > 1:
         lengths.append(max(1, lengths[-1] // 4))
     sizes = [(n_rows, steps) for steps in reversed(lengths)]
-    for rows in dict.fromkeys(max(1, n_rows // cut) for cut in (2, 4, 16)):
-        if rows < n_rows:
-            sizes += [(rows, steps) for steps in dict.fromkeys((max(1, n_steps // 8), n_steps))]
-    return sizes
+    for cut in (2, 4, 16):
+        # Batches that are cut are mostly cut in two.
+        parts = (32, 8, 1) if cut == 2 else (8, 1)
+        sizes += [(max(1, n_rows // cut), max(1, n_steps // part)) for part in parts]
+    return list(dict.fromkeys(sizes))
 
 
 def few_cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:

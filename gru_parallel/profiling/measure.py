@@ -23,7 +23,7 @@ from gru_parallel.profiling.engine_costs import (
     hand_over_of_ranks,
     optimizer_ns,
 )
-from gru_parallel.profiling.pipelines import Precision, Sample, difference, typical
+from gru_parallel.profiling.pipelines import Precision, Sample, difference, least, typical
 from gru_parallel.profiling.reference_load import ReferenceLoad
 
 SECONDS = 7.0
@@ -78,7 +78,7 @@ def measure(
 
     # Once to see what is to be run, and once with what came of it.
     parts(note)
-    found = _run(wanted, precision, replays=replays)
+    found = run_samples(wanted, precision, replays=replays)
     return Profile(
         key,
         date.today().isoformat(),
@@ -112,12 +112,12 @@ def busy_counts(device: Device, cluster: Cluster, workload: Workload) -> list[in
     return sorted({1, min(n_cores, len(workload.model.blocks))})
 
 
-def _run(
+def run_samples(
     samples: Sequence[Sample], precision: Precision, *, replays: bool
 ) -> dict[Sample, CellTimes]:
     """Run samples in turns, and return what each takes on an undisturbed machine.
 
-    Where the machine never was, what was taken counts as it is.
+    Where the machine never was, the least that was taken counts.
     """
     good: dict[Sample, list[CellTimes]] = {sample: [] for sample in samples}
     disturbed: dict[Sample, list[CellTimes]] = {sample: [] for sample in samples}
@@ -137,7 +137,10 @@ def _run(
                 break
         is_first = False
         left = [sample for sample in left if len(good[sample]) < N_ROUNDS]
-    return {sample: typical(good[sample] or disturbed[sample]) for sample in samples}
+    return {
+        sample: typical(good[sample]) if good[sample] else least(disturbed[sample])
+        for sample in samples
+    }
 
 
 @dataclass(frozen=True)

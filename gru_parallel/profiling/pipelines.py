@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from statistics import mean, median_low
+from statistics import mean, median, median_low
 
 import torch
 from torch import nn
@@ -29,8 +29,10 @@ _DROPOUT = 0.1
 N_STEPS_OF_PASS = 96
 """A pass has about so many steps, so that short chunks come one after the other, as in a run."""
 MOST_CHUNKS = 8
-WARM_MS = 50.0
-"""A first step that takes longer is timed itself: what is cold about it takes little of that."""
+ENOUGH_MS = 50.0
+"""A sample runs steps until they have taken so long together."""
+MOST_STEPS = 5
+"""But no more than these after the first."""
 
 _N_RECORDING = 3
 """Steps that an engine which replays takes until it does."""
@@ -130,19 +132,25 @@ class Sample:
             for index, name in enumerate(self.devices)
         )
         plan = Plan(self.n_layers * len(stages), grid, stages)
+        timelines: list[Timeline] = []
+        spent_ms = 0.0
         with ThreadEngine(model, plan, _LOSS, graphs=replays) as engine:
-            for number in range(2 + (_N_RECORDING if replays else 0)):
+            n_warm = _N_RECORDING if replays else 1
+            for number in range(n_warm + MOST_STEPS):
                 model.zero_grad(set_to_none=True)
                 with precision.context(torch_device(self.devices[-1])):
                     engine.train_step(Windows(x, y), number).backward()
                 assert engine.timeline is not None
-                if not replays and engine.timeline.step_ms > WARM_MS:
+                timelines.append(engine.timeline)
+                spent_ms += engine.timeline.step_ms
+                if spent_ms > ENOUGH_MS and (number >= n_warm or not replays):
                     break
-            timeline = engine.timeline
-        assert timeline is not None
-        return lambda op: self._mean_ms(timeline, op)
+        # Where one step is enough, what is cold about it takes little of that.
+        warm = timelines[n_warm:] or timelines
+        return lambda op: median(self.mean_ms(timeline, op) for timeline in warm)
 
-    def _mean_ms(self, timeline: Timeline, op: Op) -> float:
+    def mean_ms(self, timeline: Timeline, op: Op) -> float:
+        """Return what an action took in a step, or with `of_head` how much longer the last one."""
         events = [
             event
             for stage in self.stages(op)
@@ -184,6 +192,11 @@ class Sample:
 def typical(samples: Sequence[CellTimes]) -> CellTimes:
     """Return the median of each time, of two in the middle the smaller."""
     return CellTimes(*map(median_low, zip(*samples, strict=True)))
+
+
+def least(samples: Sequence[CellTimes]) -> CellTimes:
+    """Return the least of each time."""
+    return CellTimes(*map(min, zip(*samples, strict=True)))
 
 
 def difference(whole: CellTimes, part: CellTimes) -> CellTimes:

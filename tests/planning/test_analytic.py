@@ -296,8 +296,8 @@ def test_dropout_takes_time_and_stages_on_one_cpu_slow_each_other() -> None:
 
     kind = LayerKind(64, 64)
     alone, beside, crowded = (costs().layer(kind, CPU, 8, 16, n).forward_ms for n in (1, 2, 8))
-    assert beside == pytest.approx(1.15 * alone)
-    assert beside < crowded < 1.3 * alone
+    assert beside == pytest.approx(1.18 * alone)
+    assert beside < crowded < 1.36 * alone
 
 
 def test_types_of_16_bits_are_faster_on_a_gpu_and_float64_slower_anywhere() -> None:

@@ -190,9 +190,21 @@ def test_a_stage_on_a_cpu_is_busy_beside_those_of_its_machine_and_at_least_itsel
     cluster = Cluster(devices, (Machine(), Machine(1)))
     first, beside, other, _, card = devices
 
-    assert busy_stages(cluster, first, ["cpu:0", "cpu:1", "cpu:2"]) == 2
-    assert busy_stages(cluster, beside, ["cuda:0"]) == 1
+    many = 1_000_000
+    assert busy_stages(cluster, first, ["cpu:0", "cpu:1", "cpu:2"], many) == pytest.approx(2)
+    assert busy_stages(cluster, beside, ["cuda:0"], many) == 1
     # With one core, one works at a time.
-    assert busy_stages(cluster, other, ["cpu:2", "cpu:3"]) == 1
-    assert busy_stages(cluster, card, ["cpu:0", "cpu:1"]) == 1
-    assert busy_stages(cluster, first, ["cpu:0", "cpu:1"], width=4) == 4
+    assert busy_stages(cluster, other, ["cpu:2", "cpu:3"], many) == 1
+    assert busy_stages(cluster, card, ["cpu:0", "cpu:1"], many) == 1
+    assert busy_stages(cluster, first, ["cpu:0", "cpu:1"], many, width=4) == pytest.approx(4)
+
+
+def test_stages_overlap_in_all_cells_but_as_many_as_they_are_apart() -> None:
+    cluster = Cluster(tuple(Device(f"cpu:{index}", "cpu") for index in range(3)), (Machine(),))
+    first, names = cluster.devices[0], [device.name for device in cluster.devices]
+
+    # One cell goes from stage to stage.
+    assert busy_stages(cluster, first, names, 1) == 1
+    # Of two cells, each stage has one beside each neighbour: 1, 2 and 1 of them for 2.
+    assert busy_stages(cluster, first, names, 2) == pytest.approx(1 + (0.5 + 1 + 0.5) / 3)
+    assert busy_stages(cluster, first, names[:2], 4) == pytest.approx(1 + 3 / 4)

@@ -10,23 +10,39 @@ import torch
 from gru_parallel.placement import Cluster, Device, ModelSpec, cut_stack
 from gru_parallel.placement.cluster import Machine
 from gru_parallel.planning import Options, Problem, Workload, search
-from gru_parallel.planning.cell_costs import LayerKind, LinearKind
+from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
 from gru_parallel.planning.profile import OF_RANKS, MeasuredCosts, Profile
 from gru_parallel.profiling import measure as module
-from gru_parallel.profiling.measure import measure
-from gru_parallel.profiling.subjects import WAITING_SHARE, CPUStopwatch, Precision, subject_of
-from gru_parallel.profiling.tables import Effort, cell_sizes, few_cell_sizes, measure_points
+from gru_parallel.profiling import pipelines
+from gru_parallel.profiling.cell_sizes import cell_sizes, few_cell_sizes
+from gru_parallel.profiling.measure import measure, run_samples
+from gru_parallel.profiling.pipelines import Precision, Sample, difference, typical
+from gru_parallel.profiling.reference_load import ReferenceLoad
+from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
 
 CPU = Device("cpu:0", "cpu")
 
 
+class Undisturbed:
+    """A machine that is never slow."""
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+
+    def is_undisturbed(self) -> bool:
+        return True
+
+
+def be_quick(patch: pytest.MonkeyPatch) -> None:
+    """Run every sample once: what is measured is of no interest here."""
+    patch.setattr(module, "SECONDS", 0.0)
+    patch.setattr(module, "ReferenceLoad", Undisturbed)
+    patch.setattr(pipelines, "MOST_STEPS", 0)
+
+
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is measured is of no interest here."""
-    monkeypatch.setattr(module, "SECONDS", 0.0)
-
-
-QUICK = Effort(seconds=0.0, n_passes=2)
+    be_quick(monkeypatch)
 
 
 def cluster() -> Cluster:
@@ -53,8 +69,12 @@ def measured(work: Workload, cores: Sequence[str]) -> Profile:
 def profile() -> Profile:
     """A profile of `workload()`, measured once for those that only read it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "SECONDS", 0.0)
-        return measured(workload(), ["fused"])
+        be_quick(patch)
+        n_threads = torch.get_num_threads()
+        found = measured(workload(), ["fused"])
+    # Workers set it for the whole process.
+    assert torch.get_num_threads() == n_threads
+    return found
 
 
 def test_a_search_finds_all_that_it_asks_for_in_a_profile() -> None:
@@ -73,19 +93,19 @@ def test_a_search_finds_all_that_it_asks_for_in_a_profile() -> None:
 def test_threads_and_ranks_hand_over_in_a_measured_time(profile: Profile) -> None:
     links = profile.links
 
-    # Through Gloo it takes longer, and more for larger results.
-    assert 0 < links["cpu cpu"].latency_ms < 20
+    # Through Gloo, larger results take longer.
+    assert links["cpu cpu"].latency_ms > 0
     assert links["cpu cpu"].bytes_per_s == float("inf")
-    assert 0 < links[OF_RANKS].latency_ms < 100
-    assert 1e6 < links[OF_RANKS].bytes_per_s < 1e12
+    assert links[OF_RANKS].latency_ms > 0
+    assert links[OF_RANKS].bytes_per_s < float("inf")
 
 
 def test_what_an_engine_adds_to_an_action_and_a_step_is_a_little(profile: Profile) -> None:
     around = next(part for part in profile.parts if part.part is None)
 
-    assert 0 < around.points[0].times.forward_ms < 20
-    assert 0 < profile.start_ms < 200
-    assert 0 < profile.optimizer_ns < 1e6
+    assert around.points[0].times.forward_ms > 0
+    assert profile.start_ms > 0
+    assert profile.optimizer_ns > 0
 
 
 def test_each_layer_takes_time_in_each_part_of_a_step(profile: Profile) -> None:
@@ -93,30 +113,22 @@ def test_each_layer_takes_time_in_each_part_of_a_step(profile: Profile) -> None:
 
     for kind in (LayerKind(3, 4, core="fused"), LayerKind(4, 4, True, "fused")):
         times = costs.layer(kind, CPU, 4, 6, 1)
-        assert min(times) > 0
+        # So small a layer may take less than what varies around it.
+        assert sum(times) > 0
         assert costs.layer(kind, CPU, 4, 6, 2) != times
 
 
 @pytest.mark.parametrize("core", ["native", "fused", "lean"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("drops", [False, True])
-def test_every_kind_of_layer_can_be_measured(core: str, bidirectional: bool, drops: bool) -> None:
-    kind = LayerKind(3, 4, bidirectional, core, drops)
+def test_every_kind_of_layer_can_be_timed(core: str, bidirectional: bool, drops: bool) -> None:
+    kind = LayerKind(4, 4, bidirectional, core, drops)
 
-    points = measure_points(
-        lambda: subject_of([kind], CPU, Precision()),
-        [(2, 1), (2, 3)],
-        2,
-        separates_weights=core != "native",
-        most_steps=6,
-        effort=QUICK,
-    )
-
-    assert [(point.rows, point.steps) for point in points] == [(2, 1), (2, 3)]
-    for point in points:
-        assert point.times.forward_ms > 0
-        assert point.times.joint_ms > 0
-        assert (point.times.weights_ms > 0) == (core != "native")
+    for devices in (("cpu:0",), ("cpu:0", "cpu:1")):
+        times = Sample(kind, 1, devices, 2, 3).times(Precision(), replays=False)
+        assert times.forward_ms > 0
+        assert times.joint_ms > 0
+        assert (times.weights_ms > 0) == (core != "native")
 
 
 @pytest.mark.parametrize(
@@ -125,78 +137,129 @@ def test_every_kind_of_layer_can_be_measured(core: str, bidirectional: bool, dro
     ids=str,
 )
 @pytest.mark.parametrize("every_step", [False, True])
-def test_ends_are_measured_in_every_number_type(precision: Precision, every_step: bool) -> None:
+def test_ends_are_timed_in_every_number_type(precision: Precision, every_step: bool) -> None:
     kind = LayerKind(4, 4, core="fused")
     encoder, head = LinearKind(2, 4, True, False), LinearKind(4, 3, every_step, True)
 
     for ends in ({"encoder": encoder}, {"head": head}, {"encoder": encoder, "head": head}):
-        subject = subject_of([kind], CPU, precision, **ends)
-        spec = subject.spec(2, 3, 2, separates_weights=False)
-        forward, backward, weights = subject.run(spec, subject.passes(spec))
-        assert min(forward, backward) > 0
-        assert weights == 0
+        sample = Sample(kind, 1, ("cpu:0",), 2, 3, **ends)  # type: ignore[arg-type]
+        times = sample.times(precision, replays=False)
+        assert min(times) > 0
 
 
 @pytest.mark.parametrize("core", ["native", "fused"])
 def test_replays_can_be_timed_as_well(core: str) -> None:
+    sample = Sample(LayerKind(4, 4, core=core), 1, ("cpu:0",), 2, 3)
+
+    times = sample.times(Precision(), replays=True)
+
+    assert min(times.forward_ms, times.joint_ms) > 0
+
+
+def event(op: Op, stage: int, chunk: int, ms: float) -> Event:
+    return Event(Action(stage, op, Cell(0, chunk)), 0.0, ms)
+
+
+def test_a_cell_takes_the_mean_of_those_without_a_head() -> None:
+    sample = Sample(LayerKind(4, 4, core="fused"), 1, ("cpu:0", "cpu:1"), 2, 40)
+    events = [
+        *(event(Op.F, 0, chunk, ms) for chunk, ms in enumerate([3.0, 90.0])),
+        *(event(Op.F, 1, chunk, ms) for chunk, ms in enumerate([5.0, 90.0])),
+        # The first stage has no gradient of its input to work out.
+        *(event(Op.B, 0, chunk, ms) for chunk, ms in enumerate([1.0, 1.0])),
+        *(event(Op.B, 1, chunk, ms) for chunk, ms in enumerate([7.0, 90.0])),
+    ]
+
+    assert sample.mean_ms(Timeline(2, tuple(events)), Op.F) == 4.0
+    assert sample.mean_ms(Timeline(2, tuple(events)), Op.B) == 7.0
+
+
+def test_a_head_takes_what_the_last_chunk_takes_longer() -> None:
     head = LinearKind(4, 3, False, True)
-    for ends in ({}, {"head": head}):
-        subject = subject_of([LayerKind(4, 4, core=core)], CPU, Precision(), **ends, replays=True)
-        spec = subject.spec(2, 3, 2, separates_weights=core != "native")
-        make_pass = subject.passes(spec)
-        first, second = (subject.run(spec, make_pass) for _ in range(2))
-        assert min(first[:2]) > 0
-        assert min(second[:2]) > 0
+    sample = Sample(LayerKind(4, 4), 1, ("cpu:0",), 2, 2, head=head, of_head=True)
+    slower = [event(Op.F, 0, chunk, ms) for chunk, ms in enumerate([2.0] * 7 + [3.5])]
+    as_fast = [event(Op.F, 0, chunk, ms) for chunk, ms in enumerate([2.0] * 7 + [1.5])]
+
+    assert sample.n_chunks == 8
+    assert sample.mean_ms(Timeline(1, tuple(slower)), Op.F) == 1.5
+    assert sample.mean_ms(Timeline(1, tuple(as_fast)), Op.F) == 0.0
 
 
-def test_cells_are_measured_from_the_whole_window_down_to_two_steps_and_one_row() -> None:
+def test_an_encoder_is_on_the_first_stage() -> None:
+    bare = Sample(LayerKind(4, 4), 1, ("cpu:0", "cpu:1"), 2, 2)
+    encoder = LinearKind(3, 4, True, False)
+
+    assert list(bare.stages(Op.F)) == [0, 1]
+    assert list(Sample(bare.layer, 1, bare.devices, 2, 2, encoder).stages(Op.B)) == [0]
+    # A layer that does not take what it gives out can only be the first.
+    assert list(Sample(LayerKind(3, 4), 1, bare.devices, 2, 2).stages(Op.F)) == [0]
+
+
+def test_the_median_counts_and_of_two_the_smaller() -> None:
+    one, two, three = CellTimes(1, 9, 2, 2), CellTimes(2, 1, 3, 3), CellTimes(9, 2, 1, 4)
+
+    assert typical([one, two, three]) == CellTimes(2, 2, 2, 3)
+    assert typical([one, two]) == CellTimes(1, 1, 2, 2)
+    assert difference(two, one) == CellTimes(1, 0, 1, 1)
+
+
+def test_samples_beside_a_slow_machine_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = LayerKind(4, 4)
+    quick, slow = (Sample(layer, 1, ("cpu:0",), rows, 1) for rows in (1, 2))
+    taken = {quick: [9.0, 3.0, 1.0, 2.0], slow: [8.0, 7.0]}
+    is_slow_from = {9.0: True, 8.0: True, 7.0: True}
+    last: list[float] = []
+
+    class Reference:
+        def __init__(self, n_threads: int) -> None:
+            assert n_threads == 1
+
+        def is_undisturbed(self) -> bool:
+            return not (last and is_slow_from.get(last[-1], False))
+
+    def times(sample: Sample, precision: Precision, *, replays: bool) -> CellTimes:
+        of_sample = taken[sample]
+        last.append(of_sample.pop(0) if len(of_sample) > 1 else of_sample[0])
+        return CellTimes(*4 * [last[-1]])
+
+    monkeypatch.setattr(module, "ReferenceLoad", Reference)
+    monkeypatch.setattr(Sample, "times", times)
+    monkeypatch.setattr(module, "SECONDS", 0.05)
+
+    found = run_samples([quick, slow], Precision(), replays=False)
+
+    # The first of `quick`, beside a slow machine, is left out; `slow` was never undisturbed.
+    assert found[quick] in [CellTimes(*4 * [ms]) for ms in (1.0, 2.0, 3.0)]
+    assert found[slow] == CellTimes(*4 * [7.0])
+
+
+def test_the_reference_knows_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = iter([2.0, 1.0] * 10 + [1.02, 1.2, 1.05])
+    monkeypatch.setattr(ReferenceLoad, "_run_ms", lambda _: next(taken))
+    reference = ReferenceLoad(2)
+
+    assert [reference.is_undisturbed() for _ in range(3)] == [True, False, True]
+
+
+def test_the_reference_runs_on_as_many_threads_as_are_to_be_busy() -> None:
+    before = torch.random.get_rng_state(), torch.get_num_threads()
+    reference = ReferenceLoad(3)
+
+    assert reference._run_ms() > 0
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+
+
+def test_cells_are_measured_from_the_whole_window_down_to_one_step_and_a_few_rows() -> None:
     sizes = cell_sizes(64, 48)
 
-    assert [steps for rows, steps in sizes if rows == 64] == [2, 5, 16, 48]
-    assert {rows for rows, _ in sizes} == {64, 16, 4, 1}
-    assert (1, 6) in sizes
+    assert [steps for rows, steps in sizes if rows == 64] == [1, 3, 12, 48]
+    assert {rows for rows, _ in sizes} == {64, 32, 16, 4}
+    assert (4, 6) in sizes
     assert cell_sizes(1, 1) == [(1, 1)]
+    assert len(cell_sizes(3, 5)) == len(set(cell_sizes(3, 5)))
 
 
 def test_what_is_chosen_seldom_is_measured_at_the_ends() -> None:
     assert few_cell_sizes(64, 48) == [(64, 2), (64, 6), (64, 48), (8, 6), (8, 48)]
     assert few_cell_sizes(1, 1) == [(1, 1)]
-
-
-def test_threads_that_wait_for_each_other_take_longer_than_their_cpu_time() -> None:
-    alone, beside = CPUStopwatch(is_alone=True), CPUStopwatch(is_alone=False)
-
-    assert alone.ms((1.0, 5.0), (1.002, 5.006)) == pytest.approx(2.0)
-    assert beside.ms((1.0, 5.0), (1.002, 5.006)) == pytest.approx(2.0 + WAITING_SHARE * 4.0)
-
-
-def test_what_fails_in_a_thread_is_raised() -> None:
-    def broken() -> None:
-        raise RuntimeError("no stage")
-
-    with pytest.raises(RuntimeError, match="no stage"):
-        measure_points(
-            broken,  # type: ignore[arg-type]
-            [(1, 1)],
-            1,
-            separates_weights=False,
-            most_steps=1,
-            effort=QUICK,
-        )
-
-
-def test_measuring_leaves_the_number_of_threads_and_random_numbers_of_others_alone() -> None:
-    n_threads = torch.get_num_threads()
-
-    measured(workload(), ["fused"])
-
-    assert torch.get_num_threads() == n_threads
-
-
-def test_weights_are_left_without_gradients() -> None:
-    kind = LayerKind(4, 4, core="fused")
-    subject = subject_of([kind], CPU, Precision())
-    spec = subject.spec(2, 3, 2, separates_weights=True)
-    subject.run(spec, subject.passes(spec))
-
-    assert all(p.grad is None for m in subject.stage.modules.all_modules for p in m.parameters())
