@@ -12,22 +12,17 @@ from gru_parallel.choices import core_on
 from gru_parallel.placement.cluster import Cluster, Device
 from gru_parallel.placement.cost import block_costs
 from gru_parallel.placement.plan import Plan, StagePlan
-from gru_parallel.planning.bounds import Works, least_ms
+from gru_parallel.planning.bounds import least_ms
 from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
 from gru_parallel.planning.cut import Fits, all_cuts, fastest_cut
 from gru_parallel.planning.memory import MemoryModel
 from gru_parallel.planning.options import Options, Setting
-from gru_parallel.planning.planned import Planned, busy_stages
+from gru_parallel.planning.planned import Planned
+from gru_parallel.planning.setting_costs import SettingCosts, separates
 from gru_parallel.planning.shortage import memory_of
 from gru_parallel.planning.stage_times import (
-    BlockTimes,
-    CellSize,
-    Run,
-    block_runs,
     each_block,
-    run_times,
 )
-from gru_parallel.schedule.registry import build_schedule
 
 _UNEVEN = 0.8
 """What cuts may save of the activations of stages that are alike, by giving the first stages less:
@@ -54,6 +49,10 @@ class Problem:
     costs: CostModel
     options: Options
     replays: Callable[[Plan], bool] = lambda _: False
+
+    @cached_property
+    def _of_setting(self) -> SettingCosts:
+        return SettingCosts(self.workload, self.cluster, self.costs, self.options)
 
     @property
     def n_blocks(self) -> int:
@@ -88,21 +87,21 @@ class Problem:
 
     def least_ms(self, setting: Setting) -> float:
         """Return the least that a step with a setting can take, see `bounds`."""
-        kinds = self._kinds(setting)
+        kinds = self._of_setting.kinds(setting)
         once_ms = min(
             self.costs.step_ms(device, self._least_parameters(setting, device)) for device in kinds
         )
-        works = self._works(setting, kinds)
-        return once_ms + least_ms(setting, works, self._slowness(setting, kinds))
+        works = self._of_setting.works(setting, kinds)
+        return once_ms + least_ms(setting, works, self._of_setting.slowness(setting, kinds))
 
     def may_fit(self, setting: Setting) -> bool:
         """Whether the devices have room for weights, and for what the last stage keeps at least."""
         key = (setting.n_stages, setting.data_parallel)
         if key not in self._rooms_known:
-            devices = self._devices(setting)[: setting.n_stages]
+            devices = self._of_setting.devices(setting)[: setting.n_stages]
             self._rooms_known[key] = memory_of(self.cluster, devices)
         room = self._rooms_known[key]
-        if room is None or len(self._kinds(setting)) > 1:
+        if room is None or len(self._of_setting.kinds(setting)) > 1:
             return True
         return self._whole_bytes(setting) <= room
 
@@ -114,15 +113,15 @@ class Problem:
         """
         if self.options.stages is not None:
             return [self._plan(setting, self.options.stages)], True
-        groups = self._by_kind(setting)
+        groups = self._of_setting.by_kind(setting)
         counts = list(map(len, groups))
         every = all_cuts(self.n_blocks, counts, setting.n_stages, MOST_CUTS)
         if every is not None:
             return [self._placed(setting, kinds, sizes) for kinds, sizes in every], True
         plans = [self._fastest(setting)]
-        if setting.grid.n_micro_batches > 1 or _separates(setting.grid.schedule):
+        if setting.grid.n_micro_batches > 1 or separates(setting.grid.schedule):
             # Where B does not wait for all F, later stages may have less to do.
-            works = self._works(setting, self._kinds(setting))
+            works = self._of_setting.works(setting, self._of_setting.kinds(setting))
             n_cells = setting.grid.n_micro_batches * setting.grid.n_chunks
             plans.append(self._fastest(setting, ramp=works.ramp / n_cells))
         found = [plan for plan in plans if plan is not None]
@@ -138,7 +137,7 @@ class Problem:
             The plan; None where none fits, or the stages share the memory of their machine.
         """
         setting = lacking.setting
-        kinds = self._kinds(setting)
+        kinds = self._of_setting.kinds(setting)
         rooms = [memory_of(self.cluster, [device]) for device in kinds]
         if self.options.stages is not None or None in rooms or kinds[0].is_cpu:
             return None
@@ -158,109 +157,24 @@ class Problem:
 
         return self._fastest(setting, fits)
 
-    def _works(self, setting: Setting, kinds: Sequence[Device]) -> Works:
-        """Add up what blocks take on the fastest of the devices."""
-        # Of several kinds of devices nobody knows yet how many compute beside each other.
-        busy = [self._n_busy(setting, device) if len(kinds) == 1 else 1 for device in kinds]
-        size, grid = self._size(setting), setting.grid
-        separates, again = _separates(grid.schedule), grid.recomputes
-        key = (setting.core, size, tuple(busy), separates, again, setting.data_parallel)
-        if key not in self._works_known:
-            pairs = list(zip(kinds, busy, strict=True))
-            by_kind = [self._blocks(setting, device, size, n_busy) for device, n_busy in pairs]
-            runs = (
-                by_kind[0] if len(by_kind) == 1 else list(map(_least, zip(*by_kind, strict=True)))
-            )
-            around = zip(*(self.costs.around(*pair) for pair in pairs), strict=True)
-            self._works_known[key] = Works.of(
-                runs,
-                CellTimes(*map(min, around)),
-                grid.n_chunks,
-                separates_weights=separates,
-                again=again,
-            )
-        return self._works_known[key]
-
-    def _slowness(self, setting: Setting, kinds: Sequence[Device]) -> Sequence[float]:
-        """Say how much slower than the fastest device the fastest ones are, one for each stage."""
-        if len(kinds) == 1:
-            return (1.0,) * setting.n_stages
-        works = self._works(setting, kinds)
-        size = self._size(setting)
-        key = (setting.core, size, setting.data_parallel, setting.grid.schedule)
-        if key not in self._slowness_known:
-            found: list[float] = []
-            for group in self._by_kind(setting):
-                blocks = self._blocks(setting, group[0], size, 1)
-                pairs = zip(blocks, works.fastest, strict=True)
-                least = min(_least_ratio(own, fast) for (own, _), (fast, _) in pairs)
-                found += [max(1.0, least)] * len(group)
-            self._slowness_known[key] = sorted(found)
-        return self._slowness_known[key][: setting.n_stages]
-
     def _is_possible(self, setting: Setting) -> bool:
         """Whether the cores have a W to run apart, where the schedule does, and rows suffice."""
         n_rows = self.workload.n_rows // setting.data_parallel
         if setting.grid.n_micro_batches > max(1, n_rows):
             return False
-        cores = {core_on(device.name, setting.core) for device in self._kinds(setting)}
-        return not (_separates(setting.grid.schedule) and "native" in cores)
-
-    def _devices(self, setting: Setting) -> Sequence[Device]:
-        """The devices that a replica may use."""
-        if self.options.stages is not None:
-            return [self.cluster.device(name) for s in self.options.stages for name in s.devices]
-        return self.cluster.devices[: len(self.cluster.devices) // setting.data_parallel]
-
-    def _by_kind(self, setting: Setting) -> list[list[Device]]:
-        if setting.data_parallel not in self._kinds_known:
-            groups: dict[str, list[Device]] = {}
-            for device in self._devices(setting):
-                groups.setdefault(device.kind, []).append(device)
-            self._kinds_known[setting.data_parallel] = list(groups.values())
-        return self._kinds_known[setting.data_parallel]
-
-    def _kinds(self, setting: Setting) -> list[Device]:
-        """The first device of each kind."""
-        return [group[0] for group in self._by_kind(setting)]
-
-    def _size(self, setting: Setting) -> CellSize:
-        grid = setting.grid
-        n_parts = grid.n_micro_batches
-        return CellSize.of(self.workload, n_parts, grid.n_chunks, setting.data_parallel)
-
-    def _n_busy(self, setting: Setting, device: Device) -> float:
-        n_cells = setting.grid.n_micro_batches * setting.grid.n_chunks
-        key = (setting.n_stages, n_cells, setting.data_parallel, device.name)
-        if key not in self._busy_known:
-            beside = [each.name for each in self._devices(setting)[: setting.n_stages]]
-            found = busy_stages(self.cluster, device, beside, n_cells, setting.data_parallel)
-            self._busy_known[key] = found
-        return self._busy_known[key]
-
-    def _blocks(
-        self, setting: Setting, device: Device, size: CellSize, n_busy: float
-    ) -> list[tuple[BlockTimes, int]]:
-        key = (setting.core, device.kind, size, n_busy)
-        if key not in self._blocks_known:
-            self._blocks_known[key] = run_times(
-                self._runs, self.workload.model, setting.core, self.costs, device, size, n_busy
-            )
-        return self._blocks_known[key]
-
-    @cached_property
-    def _runs(self) -> tuple[Run, ...]:
-        return block_runs(self.workload.model)
+        cores = {core_on(device.name, setting.core) for device in self._of_setting.kinds(setting)}
+        return not (separates(setting.grid.schedule) and "native" in cores)
 
     def _fastest(
         self, setting: Setting, fits: Fits | None = None, ramp: float = 0.0
     ) -> Plan | None:
         """Cut the blocks so that the slowest stage is as fast as can be."""
-        groups, size, n_chunks = self._by_kind(setting), self._size(setting), setting.grid.n_chunks
+        of_setting, n_chunks = self._of_setting, setting.grid.n_chunks
+        groups, size = of_setting.by_kind(setting), of_setting.size(setting)
         weights, around = [], []
         for device, *_ in groups:
-            n_busy = self._n_busy(setting, device)
-            blocks = each_block(self._blocks(setting, device, size, n_busy))
+            n_busy = of_setting.n_busy(setting, device)
+            blocks = each_block(of_setting.blocks(setting, device, size, n_busy))
             weights.append([_step_of(block.whole.plus(block.last), setting) for block in blocks])
             cells = self.costs.around(device, n_busy).times(n_chunks)
             around.append(_step_of(cells, setting))
@@ -270,7 +184,7 @@ class Problem:
 
     def _placed(self, setting: Setting, kinds: Sequence[int], sizes: Sequence[int]) -> Plan:
         """Give each stage a device of its kind, in the order of the cluster."""
-        free = [iter(group) for group in self._by_kind(setting)]
+        free = [iter(group) for group in self._of_setting.by_kind(setting)]
         starts = [sum(sizes[:stage]) for stage in range(len(sizes))]
         names = [next(free[kind]).name for kind in kinds]
         return self._plan(setting, tuple(map(StagePlan, names, starts, sizes)))
@@ -293,7 +207,7 @@ class Problem:
         key = ("bytes", setting.core, width)
         if key not in self._bytes_known:
             model = replace(self.workload.model, core=setting.core)
-            devices = [self._kinds(setting)[0].name] * self.n_blocks
+            devices = [self._of_setting.kinds(setting)[0].name] * self.n_blocks
             whole = MemoryModel(
                 replace(self.workload, model=model), replace(grid, recompute="none"), devices, width
             )
@@ -318,56 +232,10 @@ class Problem:
     def _rooms_known(self) -> dict[object, int | None]:
         return {}
 
-    @cached_property
-    def _busy_known(self) -> dict[object, float]:
-        return {}
-
-    @cached_property
-    def _blocks_known(self) -> dict[object, list[tuple[BlockTimes, int]]]:
-        return {}
-
-    @cached_property
-    def _works_known(self) -> dict[object, Works]:
-        return {}
-
-    @cached_property
-    def _slowness_known(self) -> dict[object, list[float]]:
-        return {}
-
-    @cached_property
-    def _kinds_known(self) -> dict[int, list[list[Device]]]:
-        return {}
-
-
-def _separates(schedule: str) -> bool:
-    return build_schedule(schedule, 1, 1, 1).separates_weights
-
-
-def _least_ratio(own: BlockTimes, fastest: BlockTimes) -> float:
-    """Return how many times as long a block takes as on the fastest devices, at least."""
-    pairs = zip((*own.cell, *own.whole), (*fastest.cell, *fastest.whole), strict=True)
-    return min((slow / fast for slow, fast in pairs if fast > 0), default=1.0)
-
 
 def _step_of(times: CellTimes, setting: Setting) -> float:
     """What a training step takes of what is timed, however it is divided into F, B and W."""
     again = times.forward_ms if setting.grid.recomputes else 0.0
-    if _separates(setting.grid.schedule):
+    if separates(setting.grid.schedule):
         return times.forward_ms + again + times.backward_ms + times.weights_ms
     return times.forward_ms + again + times.joint_ms
-
-
-def _least(of_kinds: Sequence[tuple[BlockTimes, int]]) -> tuple[BlockTimes, int]:
-    """The least that a block of a run takes on any kind of device, and the length of the run."""
-    times, count = [block for block, _ in of_kinds], of_kinds[0][1]
-
-    def least(parts: Sequence[CellTimes]) -> CellTimes:
-        return CellTimes(*map(min, zip(*parts, strict=True)))
-
-    fastest = BlockTimes(
-        least([block.cell for block in times]),
-        least([block.whole for block in times]),
-        least([block.last for block in times]),
-        times[0].is_barrier,
-    )
-    return fastest, count

@@ -1,0 +1,170 @@
+"""What blocks take with a setting on each kind of device, worked out once for many settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from gru_parallel.placement.cluster import Cluster, Device
+from gru_parallel.planning.bounds import Works
+from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
+from gru_parallel.planning.options import Options, Setting
+from gru_parallel.planning.planned import busy_stages
+from gru_parallel.planning.stage_times import BlockTimes, CellSize, Run, block_runs, run_times
+from gru_parallel.schedule.registry import build_schedule
+
+
+@dataclass(frozen=True)
+class SettingCosts:
+    """What blocks take with each setting of a problem.
+
+    Attributes:
+        workload: what is trained.
+        cluster: the devices that may be used, those of all replicas.
+        costs: how long parts take.
+        options: what may be chosen.
+    """
+
+    workload: Workload
+    cluster: Cluster
+    costs: CostModel
+    options: Options
+
+    def devices(self, setting: Setting) -> Sequence[Device]:
+        """The devices that a replica may use."""
+        if self.options.stages is not None:
+            return [self.cluster.device(name) for s in self.options.stages for name in s.devices]
+        return self.cluster.devices[: len(self.cluster.devices) // setting.data_parallel]
+
+    def by_kind(self, setting: Setting) -> list[list[Device]]:
+        """Group them by their kind, in the order of the cluster."""
+        if setting.data_parallel not in self._kinds_known:
+            groups: dict[str, list[Device]] = {}
+            for device in self.devices(setting):
+                groups.setdefault(device.kind, []).append(device)
+            self._kinds_known[setting.data_parallel] = list(groups.values())
+        return self._kinds_known[setting.data_parallel]
+
+    def kinds(self, setting: Setting) -> list[Device]:
+        """The first device of each kind."""
+        return [group[0] for group in self.by_kind(setting)]
+
+    def size(self, setting: Setting) -> CellSize:
+        """Return how large a cell is."""
+        n_parts, n_chunks = setting.grid.n_micro_batches, setting.grid.n_chunks
+        return CellSize.of(self.workload, n_parts, n_chunks, setting.data_parallel)
+
+    def n_busy(self, setting: Setting, device: Device) -> float:
+        """Return how many stages compute at the same time as one on a device, see `busy_stages`."""
+        n_cells = setting.grid.n_micro_batches * setting.grid.n_chunks
+        key = (setting.n_stages, n_cells, setting.data_parallel, device.name)
+        if key not in self._busy_known:
+            beside = [each.name for each in self.devices(setting)[: setting.n_stages]]
+            found = busy_stages(self.cluster, device, beside, n_cells, setting.data_parallel)
+            self._busy_known[key] = found
+        return self._busy_known[key]
+
+    def blocks(
+        self, setting: Setting, device: Device, size: CellSize, n_busy: float
+    ) -> list[tuple[BlockTimes, int]]:
+        """Say what each run of blocks takes on a device, beside so many busy stages."""
+        key = (setting.core, device.kind, size, n_busy)
+        if key not in self._blocks_known:
+            self._blocks_known[key] = run_times(
+                self._runs, self.workload.model, setting.core, self.costs, device, size, n_busy
+            )
+        return self._blocks_known[key]
+
+    def works(self, setting: Setting, kinds: Sequence[Device]) -> Works:
+        """Add up what blocks take on the fastest of the devices."""
+        # Of several kinds of devices nobody knows yet how many compute beside each other.
+        busy = [self.n_busy(setting, device) if len(kinds) == 1 else 1 for device in kinds]
+        size, grid = self.size(setting), setting.grid
+        has_w, again = separates(grid.schedule), grid.recomputes
+        key = (setting.core, size, tuple(busy), has_w, again, setting.data_parallel)
+        if key not in self._works_known:
+            pairs = list(zip(kinds, busy, strict=True))
+            by_kind = [self.blocks(setting, device, size, n_busy) for device, n_busy in pairs]
+            runs = (
+                by_kind[0] if len(by_kind) == 1 else list(map(_least, zip(*by_kind, strict=True)))
+            )
+            around = zip(*(self.costs.around(*pair) for pair in pairs), strict=True)
+            self._works_known[key] = Works.of(
+                runs,
+                CellTimes(*map(min, around)),
+                grid.n_chunks,
+                separates_weights=has_w,
+                again=again,
+            )
+        return self._works_known[key]
+
+    def slowness(self, setting: Setting, kinds: Sequence[Device]) -> Sequence[float]:
+        """Say how much slower than the fastest device the fastest ones are, one for each stage."""
+        if len(kinds) == 1:
+            return (1.0,) * setting.n_stages
+        works = self.works(setting, kinds)
+        size = self.size(setting)
+        key = (setting.core, size, setting.data_parallel, setting.grid.schedule)
+        if key not in self._slowness_known:
+            found: list[float] = []
+            for group in self.by_kind(setting):
+                blocks = self.blocks(setting, group[0], size, 1)
+                pairs = zip(blocks, works.fastest, strict=True)
+                least = min(_least_ratio(own, fast) for (own, _), (fast, _) in pairs)
+                found += [max(1.0, least)] * len(group)
+            self._slowness_known[key] = sorted(found)
+        return self._slowness_known[key][: setting.n_stages]
+
+    @cached_property
+    def _runs(self) -> tuple[Run, ...]:
+        return block_runs(self.workload.model)
+
+    # What many settings have in common is worked out once.
+
+    @cached_property
+    def _busy_known(self) -> dict[object, float]:
+        return {}
+
+    @cached_property
+    def _blocks_known(self) -> dict[object, list[tuple[BlockTimes, int]]]:
+        return {}
+
+    @cached_property
+    def _works_known(self) -> dict[object, Works]:
+        return {}
+
+    @cached_property
+    def _slowness_known(self) -> dict[object, list[float]]:
+        return {}
+
+    @cached_property
+    def _kinds_known(self) -> dict[int, list[list[Device]]]:
+        return {}
+
+
+def separates(schedule: str) -> bool:
+    """Return whether a schedule has a W."""
+    return build_schedule(schedule, 1, 1, 1).separates_weights
+
+
+def _least_ratio(own: BlockTimes, fastest: BlockTimes) -> float:
+    """Return how many times as long a block takes as on the fastest devices, at least."""
+    pairs = zip((*own.cell, *own.whole), (*fastest.cell, *fastest.whole), strict=True)
+    return min((slow / fast for slow, fast in pairs if fast > 0), default=1.0)
+
+
+def _least(of_kinds: Sequence[tuple[BlockTimes, int]]) -> tuple[BlockTimes, int]:
+    """The least that a block of a run takes on any kind of device, and the length of the run."""
+    times, count = [block for block, _ in of_kinds], of_kinds[0][1]
+
+    def least(parts: Sequence[CellTimes]) -> CellTimes:
+        return CellTimes(*map(min, zip(*parts, strict=True)))
+
+    fastest = BlockTimes(
+        least([block.cell for block in times]),
+        least([block.whole for block in times]),
+        least([block.last for block in times]),
+        times[0].is_barrier,
+    )
+    return fastest, count
