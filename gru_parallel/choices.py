@@ -25,6 +25,13 @@ AUTO_SCHEDULES = ("one_f_one_b", "zero_bubble")
 COST_SOURCES = ("cached", "measure", "analytic")
 """Where the times of layers come from that a plan is made by: plan."""
 
+LAST = "last"
+"""As ckpt_path: the newest good checkpoint in the folder of the run."""
+
+KEEP = "keep"
+SCALINGS = ("refit", KEEP)
+"""By what a run standardises that begins with another's weights, init_from_scaling."""
+
 AUTO = "auto"
 """Leaves a choice to the planner: a device map, a schedule, a core, a number of anything."""
 

@@ -43,7 +43,12 @@ def check_rules(prefix: str, section: Any) -> None:
         value = getattr(section, name)
         for rule in _rules(hint):
             if value is not None and not rule.holds(value):
-                raise UsageError(f"{prefix}{name}={as_written(value)} {rule.otherwise}")
+                raise UsageError(f"{prefix}{setting_of(name)}={as_written(value)} {rule.otherwise}")
+
+
+def setting_of(field: str) -> str:
+    """Return the name of a setting by its field's, which avoids the words of Python: `async_`."""
+    return field.removesuffix("_")
 
 
 def _rules(hint: Any) -> Iterator[Rule]:

@@ -20,6 +20,7 @@ class RunFolder:
         forecasts: path of forecasts over the test part; there after a test.
         report: path of the page that `gru-parallel report` writes.
         best: path of the checkpoint with the lowest loss in validation.
+        checkpoints: path of the folder of the checkpoints.
         last: path of the last checkpoint.
     """
 
@@ -33,8 +34,14 @@ class RunFolder:
         self.trace = self.path / "trace.json"
         self.forecasts = self.path / "forecasts.csv"
         self.report = self.path / "report.html"
-        checkpoints = self.path / "checkpoints"
-        self.best, self.last = checkpoints / "best.ckpt", checkpoints / "last.ckpt"
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.checkpoints / "best.ckpt"
+        self.last = self.checkpoints / "last.ckpt"
+
+    @property
+    def all_checkpoints(self) -> list[Path]:
+        """Paths of all complete checkpoints, by name."""
+        return sorted(self.checkpoints.glob("*.ckpt"))
 
     def holds(self, path: Path | str | None) -> bool:
         """Whether a path is in this folder."""
@@ -43,7 +50,7 @@ class RunFolder:
     @property
     def is_taken(self) -> bool:
         """Whether a run holds the folder: from its first checkpoint on, or once it is complete."""
-        if self.last.is_file():
+        if self.all_checkpoints:
             return True
         try:
             ended = json.loads(self.summary.read_text(encoding="utf-8")).get("ended")
@@ -51,3 +58,13 @@ class RunFolder:
             return False
         # A run that was stopped or failed before its first checkpoint may begin anew.
         return ended not in ("interrupted", "failed")
+
+
+def part_of(path: Path) -> Path:
+    """Return the path under which a checkpoint is written until it is complete."""
+    return path.with_name(f"{path.name}.part")
+
+
+def one_before(path: Path) -> Path:
+    """Return the path of the checkpoint that one has taken the place of."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")

@@ -27,11 +27,10 @@ set -euo pipefail
 stopped_by_usr1=138
 
 folder=outputs/slurm-$SLURM_JOB_ID
-last=$folder/checkpoints/last.ckpt
 settings=(engine=processes "$@" "hydra.run.dir=$folder")
-if [[ ${SLURM_RESTART_COUNT:-0} -gt 0 && -f $last ]]; then
+if [[ ${SLURM_RESTART_COUNT:-0} -gt 0 ]] && compgen -G "$folder/checkpoints/*.ckpt" >/dev/null; then
     # The weights that the run started with are in the checkpoint.
-    settings+=("init_from=null" "ckpt_path=$last")
+    settings+=("init_from=null" "ckpt_path=last")
 fi
 
 hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")

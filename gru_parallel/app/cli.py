@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from gru_parallel.app.command_line import read_command_line, refuse_flags, with_home
 from gru_parallel.app.hydra_run import Load, Prepared, run_hydra
+from gru_parallel.app.last_checkpoint import with_last
 from gru_parallel.app.outcome import INTERRUPTED, USAGE_ERROR, data_warnings, fail
 from gru_parallel.app.run_folder import check_free, named_folder
 from gru_parallel.config.overrides import check_sweep, compose_config, setting_called
@@ -66,6 +67,7 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:
                 return run_as_rank(list(line.overrides), launch, config.engine, load)
             if folder is not None:
                 check_free(folder, config.ckpt_path)
+            config = with_last(config, folder)
             prepare, _ = load()
             prepared = prepare(config, None)
     except UsageError as error:

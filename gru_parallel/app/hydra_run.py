@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from gru_parallel.app.last_checkpoint import with_last
 from gru_parallel.app.outcome import USAGE_ERROR, fail
 from gru_parallel.app.run_folder import check_free
 from gru_parallel.config.folders import conf_dir
@@ -81,7 +82,7 @@ def run_hydra(arguments: Sequence[str], prepared: Prepared | None, load: Load[Pr
                 config = read_config(composed)
                 check_free(as_given(folder), config.ckpt_path, sweep=is_sweep)
                 prepare, run = load()
-                ready = prepare(config, None) if prepared is None else prepared
+                ready = prepared or prepare(with_last(config, as_given(folder)), None)
             ended = run(ready, composed, folder)
         except UsageError as error:
             ended = fail(error, USAGE_ERROR)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf.errors import OmegaConfBaseException
 
+from gru_parallel.choices import LAST
 from gru_parallel.config.overrides import hydra_setting
 from gru_parallel.errors import UsageError
 from gru_parallel.run_folder import RunFolder
@@ -52,9 +53,9 @@ def check_free(folder: Path, ckpt_path: Path | None, *, sweep: bool = False) -> 
         UsageError: see above.
     """
     held = RunFolder(folder)
-    if not held.is_taken or held.holds(ckpt_path):
+    if not held.is_taken or held.holds(ckpt_path) or ckpt_path == Path(LAST):
         return
-    resume = f" resume it with ckpt_path={held.last}," if held.last.is_file() else ""
+    resume = f" resume it with ckpt_path={held.last}," if held.last.exists() else ""
     raise UsageError(
         f"{_SETTINGS[sweep]}={folder} holds a run, which a new one would overwrite; choose another"
         f" folder,{resume} or remove it."

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from gru_parallel.app.hydra_run import Load, Prepared, as_given, run_hydra
+from gru_parallel.app.last_checkpoint import with_last_of_first
 from gru_parallel.app.outcome import USAGE_ERROR, fail
 from gru_parallel.app.run_folder import check_free
+from gru_parallel.choices import LAST
 from gru_parallel.config.overrides import compose_config, quoted, run_folder
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import ProcessesConfig, by_full_name
@@ -58,8 +61,10 @@ def _run_together(arguments: list[str], ranks: Ranks, load: Load[Prepared]) -> i
     try:
         composed = compose_config(common)
         check_same_run(composed, ranks)
+        folder = as_given(run_folder(common))
         config = read_config(composed)
-        check_free(as_given(run_folder(common)), config.ckpt_path)
+        check_free(folder, config.ckpt_path)
+        config = with_last_of_first(config, folder, ranks)
         prepare, _ = load()
         prepared = prepare(config, ranks)
     except UsageError as error:
@@ -78,8 +83,8 @@ def _run_together(arguments: list[str], ranks: Ranks, load: Load[Prepared]) -> i
 def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
     """Return the overrides of all ranks of a run: those given, and those that make them one run.
 
-    The folder is that of the launcher's first attempt; a later attempt is resumed from the last
-    checkpoint that the run has written there. Only the first rank writes Hydra's files.
+    The folder is that of the launcher's first attempt; a later attempt is resumed from the newest
+    good checkpoint that the run has written there. Only the first rank writes Hydra's files.
 
     Args:
         arguments: overrides, as on the command line.
@@ -87,33 +92,34 @@ def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
     """
     folder = Path(ranks.shared_text("folder", lambda: str(run_folder(arguments))))
     common = [*arguments, f"hydra.run.dir={quoted(str(folder))}"]
-    last = RunFolder(folder).last
-    if _is_of_this_run(last, ranks):
+    if _has_checkpoints_of_this_run(RunFolder(folder), ranks):
         # The weights that it began with are in the checkpoint.
-        common += ["init_from=null", f"ckpt_path={quoted(str(last))}"]
+        common += ["init_from=null", f"ckpt_path={LAST}"]
     if not ranks.is_first:
         common.append("hydra.output_subdir=null")
     return common
 
 
-def _is_of_this_run(last: Path, ranks: Ranks) -> bool:
-    """Whether an earlier attempt of this run has written its last checkpoint."""
-    before = ranks.shared_text("last checkpoint before the run", lambda: _stamp(last))
+def _has_checkpoints_of_this_run(folder: RunFolder, ranks: Ranks) -> bool:
+    """Whether an earlier attempt of this run has written a checkpoint."""
+    before = ranks.shared_text("checkpoints before the run", lambda: _stamp(folder))
     # A store that ends with the attempt cannot tell.
-    is_new = _stamp(last) != before or not ranks.launch.uses_agent_store
+    is_new = _stamp(folder) != before or not ranks.launch.uses_agent_store
     # The launchers of several machines count attempts separately.
     is_restart = ranks.any(ranks.is_restart, "whether the run is resumed")
-    # The first rank decides: a file system may show the file to others later.
-    return bool(ranks.broadcast(is_restart and is_new and last.is_file(), "the last checkpoint"))
+    has_any = bool(folder.all_checkpoints)
+    # The first rank decides: a file system may show the files to others later.
+    return bool(ranks.broadcast(is_restart and is_new and has_any, "the last checkpoint"))
 
 
-def _stamp(path: Path) -> str:
-    """Return what distinguishes a file from one that replaces it; empty if there is no file."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ""
-    return f"{status.st_mtime_ns} {status.st_size}"
+def _stamp(folder: RunFolder) -> str:
+    """Return what distinguishes checkpoints from those that replace them; empty for none."""
+    stamps = []
+    for path in folder.all_checkpoints:
+        # A rank of the attempt before may still be at work.
+        with suppress(OSError):
+            stamps.append(f"{path.name} {path.stat().st_mtime_ns}")
+    return " ".join(stamps)
 
 
 def check_same_run(composed: DictConfig, ranks: Ranks) -> None:

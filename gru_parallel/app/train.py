@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -54,6 +56,9 @@ from gru_parallel.training.ending import why_stopped_early
 from gru_parallel.training.epoch_record import EpochResult
 from gru_parallel.training.forecast_record import ForecastRecord
 from gru_parallel.training.step_clock import StepClock
+
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What the system says of a full disk, a folder without access, or a disk that fails."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +135,10 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
         data = build_data(config, SeriesDataModule, _replica(config, ranks), has_accelerator)
     rss_before_bytes = peak_rss_bytes()
     module = build_module(config, data.n_channels, data.n_targets, blocks)
-    start = build_start(left_open, module, data)
+    start = build_start(left_open, module, data, checks=ranks is None or ranks.is_first)
     length = run_length(config, data, start.done)
     check_rates(config, length)
+    start = start.with_rate(config, module, length.n_steps)
     tested = data.evaluation_windows("test", length.n_test_batches)
     scores = data.baselines("test", tested) if len(tested) else {}
     baselines = {name: asdict(score) for name, score in scores.items()}
@@ -228,6 +234,10 @@ class _Running:
             reason = "Stopped by SIGTERM before the first step."
             self._summarise("interrupted", reason)
             return fail(reason, TERMINATED)
+        except OSError as error:
+            if error.errno not in CANNOT_WRITE:
+                raise
+            return self._end_without_room(error)
         except (SystemExit, KeyboardInterrupt) as error:
             # At a Ctrl-C that has no handler, Lightning exits.
             self._summarise("interrupted", "Stopped by Ctrl-C.")
@@ -237,6 +247,17 @@ class _Running:
         if prepared.is_first:
             self._report(summary)
         return 0
+
+    def _end_without_room(self, error: OSError) -> int:
+        """End a run that cannot write into its folder, on all ranks."""
+        if self._prepared.ranks is not None:
+            self._prepared.ranks.fail(error)
+        name = f": {error.filename}" if error.filename else ""
+        reason = f"{self._folder.path} cannot be written to ({error.strerror}{name})."
+        # There may be no room for it, either.
+        with suppress(OSError):
+            self._summarise("failed", reason)
+        return fail(reason, 1)
 
     def _test(self) -> dict[str, float] | None:
         """Return the metrics of the best model, or of the last; None for no test."""

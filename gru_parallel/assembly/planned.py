@@ -104,13 +104,14 @@ def build_plan(
 def _as_begun(config: Config) -> Config:
     """Keep the cells and the core of a run that is resumed: its bits depend on them.
 
-    They are in the plan beside the checkpoint; what the settings say comes first.
+    They are in the checkpoint's plan; what the settings say comes first.
     """
     if config.ckpt_path is None:
         return config
     try:
-        plan = _read_plan(RunFolder(config.ckpt_path.absolute().parent.parent).plan)
+        plan = _plan_of(config.ckpt_path)
     except UsageError:
+        # The run will be refused, unless this is a checkpoint of an earlier version.
         return config
     begun = settled(config, replace(plan, data_parallel=config.data_parallel))
     asked, was = config.schedule, begun.schedule
@@ -120,6 +121,17 @@ def _as_begun(config: Config) -> Config:
     }
     core = begun.model.core if config.model.core == AUTO else config.model.core
     return replace(config, model=replace(config.model, core=core), schedule=replace(asked, **kept))
+
+
+def _plan_of(checkpoint: Path) -> Plan:
+    """Return the plan of a checkpoint's run; earlier versions have it only beside the file."""
+    # With torch and Lightning, which a plan of a new run does not wait for.
+    from gru_parallel.training.checkpoint_file import read_checkpoint
+
+    saved = read_checkpoint(checkpoint, checks=False)
+    if "plan" in saved:
+        return Plan.from_json(saved["plan"])
+    return _read_plan(RunFolder(checkpoint.absolute().parent.parent).plan)
 
 
 def _given_plan(config: Config, check_exists: bool, n_ranks: int | None) -> Plan | None:

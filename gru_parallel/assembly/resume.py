@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,12 +10,13 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from gru_parallel.assembly.optimizer import scheduler_maker
 from gru_parallel.config.schema import Config, as_written, by_full_name, plain
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError, counted, in_other_words
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.progress import Progress
-from gru_parallel.training.resume import Beginning, check_same_optimizer
+from gru_parallel.training.resume import Beginning, check_same_optimizer, resume
 
 SAME = (
     "model.loss",
@@ -69,6 +71,34 @@ def check_resume(
         # It refuses one in the middle of an epoch of other batches.
         data.train_dataloader().load_state_dict(position)
     return done, _words(done, config, _changes(before, now))
+
+
+def rate_change(
+    saved: Mapping[str, Any], config: Config, module: SeriesModule, n_steps: int | None
+) -> str:
+    """Say how the learning rate changes where a run is resumed; nothing if it does not.
+
+    Args:
+        saved: the checkpoint, from which the run can be resumed.
+        config: the run's settings, whose rates have been checked.
+        module: of the run.
+        n_steps: of the optimiser, in the whole run; None for a run without a known end.
+    """
+    optimizer = module.make_optimizer([nn.Parameter(torch.zeros(1))])
+    make_scheduler = scheduler_maker(config.lr_scheduler)
+    scheduler = None if make_scheduler is None else make_scheduler(optimizer, n_steps or -1)
+    # It is changed, and that of the run will be, too.
+    trial = {**saved, "optimizer_states": [dict(state) for state in saved["optimizer_states"]]}
+    resume(trial, optimizer, scheduler, config.lr_scheduler.get("interval", "step"))
+    before, now = (
+        checkpoint["optimizer_states"][0]["param_groups"][0]["lr"] for checkpoint in (saved, trial)
+    )
+    if math.isclose(before, now, rel_tol=1e-9):
+        return ""
+    return (
+        f" The learning rate is {now:g} from here on, where the checkpoint has {before:g}: it is"
+        " that of a run that had these settings from its start."
+    )
 
 
 def _words(done: Progress, config: Config, changes: Sequence[str]) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gru_parallel.assembly.resume import check_resume
+from gru_parallel.assembly.resume import check_resume, rate_change
+from gru_parallel.choices import KEEP
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
+from gru_parallel.data.record import DataRecord
 from gru_parallel.errors import UsageError
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.checkpoint_file import read_checkpoint
+from gru_parallel.training.checkpoint_folder import outline_of
 from gru_parallel.training.progress import Progress
 from gru_parallel.training.whole_state import load_part
 
@@ -31,33 +34,56 @@ class Start:
     done: Progress | None = None
     words: str = ""
 
+    def with_rate(self, config: Config, module: SeriesModule, n_steps: int | None) -> Start:
+        """Say, too, whether the learning rate changes where a run is resumed.
 
-def build_start(config: Config, module: SeriesModule, data: SeriesDataModule) -> Start:
+        Args:
+            config: the run's settings.
+            module: of the run.
+            n_steps: of the optimiser, in the whole run; None for a run without a known end.
+        """
+        if self.ckpt_path is None or self.done is None:
+            return self
+        if n_steps is not None and self.done.steps >= n_steps:
+            return self
+        saved = read_checkpoint(self.ckpt_path, checks=False)
+        return replace(self, words=self.words + rate_change(saved, config, module, n_steps))
+
+
+def build_start(
+    config: Config, module: SeriesModule, data: SeriesDataModule, *, checks: bool = True
+) -> Start:
     """Check where the run begins, and load initial weights into the module.
 
     Args:
         config: the run's settings.
         module: of the run; each of many ranks loads its part.
-        data: of the run.
+        data: of the run, of which no windows are cut yet; it is standardised as the checkpoint's
+            run was, if that is to be resumed or its scaling kept.
+        checks: whether the checksums of the checkpoint are verified; one of many ranks does it.
 
     Raises:
-        UsageError: the checkpoint does not fit.
+        UsageError: the checkpoint does not fit, or is damaged.
     """
     if config.ckpt_path is not None:
-        saved = _read("ckpt_path", config.ckpt_path, module)
+        saved = _read("ckpt_path", config.ckpt_path, module, checks=checks)
+        if "SeriesDataModule" in saved:
+            record = DataRecord.from_state(saved["SeriesDataModule"])
+            if len(record.columns) == data.n_channels:
+                data.standardize_by(record.standardizer)
         # Absolute, because Hydra may change the working folder.
         return Start(config.ckpt_path.absolute(), *check_resume(saved, config, module, data))
     if config.init_from is not None:
-        saved = _read("init_from", config.init_from, module)
+        saved = _read("init_from", config.init_from, module, checks=checks)
         load_part(module, saved["state_dict"])
-        return Start(words=_say_init(saved, config.init_from, data))
+        return Start(words=_init(saved, config, data))
     return Start()
 
 
-def _read(setting: str, path: Path, module: SeriesModule) -> dict[str, Any]:
+def _read(setting: str, path: Path, module: SeriesModule, *, checks: bool) -> dict[str, Any]:
     """Open a checkpoint, and check that it has all weights of the model and no others."""
-    saved = read_checkpoint(path, setting)
-    weights, expected = saved["state_dict"], module.state_dict()
+    saved = read_checkpoint(path, setting, checks=checks)
+    weights, expected = outline_of(saved["state_dict"]), module.state_dict()
     unfit = f"{setting}={path} does not fit the model:"
     remedy = "set model.* and data.* as in the config.yaml of the run that wrote it."
     for name, weight in expected.items():
@@ -74,13 +100,32 @@ def _read(setting: str, path: Path, module: SeriesModule) -> dict[str, Any]:
     return saved
 
 
-def _say_init(saved: Mapping[str, Any], path: Path, data: SeriesDataModule) -> str:
-    words = (
-        f"Begins with the weights of {path}; optimiser, schedule, steps and best model are new, and"
-        " columns are standardised by the training part of this run's data."
-    )
+def _init(saved: Mapping[str, Any], config: Config, data: SeriesDataModule) -> str:
+    """Scale the data of a new run, and describe what it begins with."""
     columns = list(data.tables[0].columns)
     before = saved.get("SeriesDataModule", {}).get("columns", columns)
+    scaling = "by the training part of this run's data (init_from_scaling=refit)"
+    if config.init_from_scaling == KEEP:
+        scaling = "as in the run that wrote it (init_from_scaling=keep)"
+        _keep_scaling(saved, config, data)
+    words = (
+        f"Begins with the weights of {config.init_from}; optimiser, schedule, steps and best model"
+        f" are new, and columns are standardised {scaling}."
+    )
     if before != columns:
         words += f" Its columns were {', '.join(before)}; here they are {', '.join(columns)}."
     return words
+
+
+def _keep_scaling(saved: Mapping[str, Any], config: Config, data: SeriesDataModule) -> None:
+    columns = list(data.tables[0].columns)
+    given = f"init_from_scaling={KEEP} cannot work: init_from={config.init_from}"
+    if "SeriesDataModule" not in saved:
+        raise UsageError(f"{given} does not tell its scaling; use init_from_scaling=refit.")
+    record = DataRecord.from_state(saved["SeriesDataModule"])
+    if record.columns != columns:
+        raise UsageError(
+            f"{given} knows the columns {', '.join(record.columns)}, and this run has"
+            f" {', '.join(columns)}; give the same columns, or use init_from_scaling=refit."
+        )
+    data.standardize_by(record.standardizer)

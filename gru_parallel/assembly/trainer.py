@@ -6,11 +6,12 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import timedelta
 
 import lightning.pytorch as pl
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar, Timer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
@@ -23,6 +24,7 @@ from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.ranks import Ranks
+from gru_parallel.rules import as_written
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import PipelineStrategy
 from gru_parallel.training.best_and_last import BestCheckpoint, LastCheckpoint
@@ -31,6 +33,7 @@ from gru_parallel.training.interrupt import StopAtInterrupt
 from gru_parallel.training.metrics_file import MetricsFile
 from gru_parallel.training.nonfinite_loss import StopAtNonFiniteLoss
 from gru_parallel.training.process_strategy import ProcessStrategy
+from gru_parallel.training.random_state import RandomState
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
@@ -72,23 +75,31 @@ def build_trainer(
         StopAtNonFiniteLoss(plan),
         EpochRecord([metrics.write_epoch, *listeners]),
         metrics,
+        RandomState(),
         StopAtInterrupt(folder.last),
     ]
     if config.trainer.enable_checkpointing:
         # Without validation no checkpoint is the best.
         if config.trainer.validates:
             callbacks.append(BestCheckpoint(folder.best))
-        callbacks.append(LastCheckpoint(folder.last))
+        every_n_steps = config.checkpoint.every_n_train_steps
+        callbacks.append(LastCheckpoint(folder.last, every_n_steps, _interval(config)))
     loggers = make_parts("logger", config.logger, Logger)
     if loggers:
         callbacks.append(LearningRateMonitor(logging_interval="step"))
     graphs = None if config.engine.graphs == "auto" else bool(config.engine.graphs)
+    in_background = config.checkpoint.async_
     if ranks is None:
-        strategy = PipelineStrategy(plan, graphs=graphs)
+        strategy = PipelineStrategy(plan, graphs=graphs, saves_in_background=in_background)
     else:
         rows = data.share.rows(config.data.batch_size)
         strategy = ProcessStrategy(
-            plan, ranks, data_parallel=config.data_parallel, rows=rows, graphs=graphs
+            plan,
+            ranks,
+            data_parallel=config.data_parallel,
+            rows=rows,
+            graphs=graphs,
+            saves_in_background=in_background,
         )
     device = strategy.root_device
     if config.trainer.profiler is not None:
@@ -105,6 +116,21 @@ def build_trainer(
         logger=loggers,
         default_root_dir=folder.path,
     )
+
+
+def _interval(config: Config) -> timedelta | None:
+    """Return the time from one checkpoint to the next; None for none."""
+    given = config.checkpoint.train_time_interval
+    if given is None:
+        return None
+    try:
+        seconds = Timer(given).time_remaining()
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise UsageError(
+            f"checkpoint.train_time_interval={as_written(given)} is not a time; use days, hours,"
+            " minutes and seconds, 00:00:30:00 or {minutes: 30}."
+        ) from error
+    return timedelta(seconds=seconds or 0.0)
 
 
 def quieten_lightning() -> None:
@@ -128,6 +154,7 @@ def check_trainer(config: Config) -> None:
             engine cannot have a callback.
     """
     callbacks = check_callbacks_and_loggers(config)
+    _interval(config)
     arguments = asdict(config.trainer) | {"profiler": None}
     try:
         with warnings.catch_warnings():

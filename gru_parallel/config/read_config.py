@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gru_parallel.choices import COST_SOURCES
+from gru_parallel.choices import COST_SOURCES, SCALINGS
 from gru_parallel.config.check_config import check_config
 from gru_parallel.config.check_training import check_training
 from gru_parallel.config.read_cluster import read_cluster
@@ -43,9 +43,10 @@ def read_config(composed: DictConfig) -> Config:
         seed=_read_seed(composed.seed),
         ckpt_path=_read_path(composed.ckpt_path),
         init_from=_read_path(composed.init_from),
-        plan=_read_plan(composed.plan),
+        init_from_scaling=_read_choice(composed, "init_from_scaling", SCALINGS),
+        plan=_read_choice(composed, "plan", COST_SOURCES),
     )
-    if config.ckpt_path is not None and config.init_from is not None:
+    if None not in (config.ckpt_path, config.init_from) and not config.asks_for_last:
         raise UsageError(
             f"ckpt_path={config.ckpt_path} resumes a run, and init_from={config.init_from}"
             " begins a new one with another's weights; give one of them."
@@ -97,7 +98,7 @@ def _check_sections(composed: DictConfig) -> None:
     for key in sorted(known):
         if key not in composed:
             raise UsageError(f"{key} is not in the config, and a run needs it; give it.")
-        if key in ("seed", "ckpt_path", "init_from", "plan"):
+        if key in ("seed", "ckpt_path", "init_from", "init_from_scaling", "plan"):
             continue
         if not isinstance(composed[key], DictConfig):
             raise UsageError(
@@ -136,11 +137,11 @@ def _read_seed(seed: Any) -> int:
     return seed
 
 
-def _read_plan(source: Any) -> str:
-    rule = one_of(*COST_SOURCES)
-    if not isinstance(source, str) or not rule.holds(source):
-        raise UsageError(f"plan={as_written(source)} {rule.otherwise}")
-    return source
+def _read_choice(composed: DictConfig, name: str, choices: Sequence[str]) -> str:
+    value, rule = composed[name], one_of(*choices)
+    if not isinstance(value, str) or not rule.holds(value):
+        raise UsageError(f"{name}={as_written(value)} {rule.otherwise}")
+    return value
 
 
 def _read_path(path: Any) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, get_type_hints
 
@@ -12,7 +13,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, ValidationEr
 from gru_parallel.choices import meant
 from gru_parallel.config.types import in_words
 from gru_parallel.errors import UsageError
-from gru_parallel.rules import as_written, check_rules
+from gru_parallel.rules import as_written, check_rules, setting_of
 
 Section = TypeVar("Section")
 
@@ -29,7 +30,10 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
         UsageError: a key is unknown; a value has the wrong type, is not given, or breaks a rule.
     """
     # With references to other sections resolved, which the schema does not know.
-    section = DictConfig(OmegaConf.to_container(section, resolve=True))
+    values = OmegaConf.to_container(section, resolve=True)
+    assert isinstance(values, Mapping)
+    field_of = {setting_of(name): name for name in get_type_hints(schema)}
+    section = DictConfig({field_of.get(str(key), key): each for key, each in values.items()})
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), section)
         read = OmegaConf.to_object(merged)
@@ -47,7 +51,7 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
 
 
 def _unknown(name: str, schema: type[Any], key: str) -> str:
-    near = meant(key, [field.name for field in fields(schema)])
+    near = meant(key, [setting_of(field.name) for field in fields(schema)])
     remedy = "leave it out." if near is None else f"did you mean {name}.{near}? Else leave it out."
     return f"{name}.{key} is not a setting of {name}; {remedy}"
 
@@ -55,7 +59,7 @@ def _unknown(name: str, schema: type[Any], key: str) -> str:
 def _missing(name: str, schema: type[Any], section: DictConfig) -> str:
     keys = [field.name for field in fields(schema) if field.default is MISSING]
     lacks = [key for key in keys if key not in section or OmegaConf.is_missing(section, key)]
-    missing = sorted(f"{name}.{key}" if name else key for key in lacks)
+    missing = sorted(f"{name}.{setting_of(key)}" if name else key for key in lacks)
     verb = "is" if len(missing) == 1 else "are"
     return (
         f"{', '.join(missing)} {verb} not given, without a default; give it, as in {missing[0]}=..."
@@ -63,6 +67,7 @@ def _missing(name: str, schema: type[Any], section: DictConfig) -> str:
 
 
 def _wrong_type(name: str, schema: type[Any], section: DictConfig, key: str) -> str:
-    setting, value = f"{name}.{key}" if name else key, as_written(section.get(key))
+    written, value = setting_of(key), as_written(section.get(key))
+    setting = f"{name}.{written}" if name else written
     kind = in_words(get_type_hints(schema)[key])
     return f"{setting}={value} has the wrong type; give {kind}."

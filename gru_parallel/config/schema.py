@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gru_parallel.choices import AUTO, CORES, HEAD_TASKS, RECOMPUTE
+from gru_parallel.choices import AUTO, CORES, HEAD_TASKS, LAST, RECOMPUTE
 from gru_parallel.rules import (
     ABOVE_0,
     AT_LEAST_0,
@@ -27,6 +27,9 @@ from gru_parallel.rules import (
 )
 from gru_parallel.rules import (
     as_written as as_written,
+)
+from gru_parallel.rules import (
+    setting_of as setting_of,
 )
 
 
@@ -247,6 +250,16 @@ class TrainerConfig:
         return no_epochs and self.max_steps == -1 and not self.fast_dev_run
 
 
+@dataclass
+class CheckpointConfig:
+    """The section checkpoint of conf/config.yaml."""
+
+    # As a word of Python's, `async` itself cannot be the name of a field.
+    async_: bool
+    every_n_train_steps: Count | None
+    train_time_interval: Time
+
+
 @dataclass(frozen=True)
 class Config:
     """All settings of a run, checked.
@@ -258,6 +271,7 @@ class Config:
             none.
         callbacks: by name, `_target_` and arguments.
         logger: by name, `_target_` and arguments.
+        init_from_scaling: by what columns are standardised with init_from, one of `SCALINGS`.
         plan: where the times of layers come from, one of `COST_SOURCES`.
     """
 
@@ -270,12 +284,19 @@ class Config:
     optimizer: DictConfig
     lr_scheduler: DictConfig
     trainer: TrainerConfig
+    checkpoint: CheckpointConfig
     callbacks: DictConfig
     logger: DictConfig
     seed: int
     ckpt_path: Path | None
     init_from: Path | None
+    init_from_scaling: str
     plan: str
+
+    @property
+    def asks_for_last(self) -> bool:
+        """Whether the newest good checkpoint in the folder of the run is to be resumed from."""
+        return self.ckpt_path == Path(LAST)
 
     @property
     def data_parallel(self) -> int:
@@ -309,8 +330,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, DictConfig):
         return OmegaConf.to_container(value, resolve=True)
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        return asdict(value, dict_factory=_by_setting)
     return str(value) if isinstance(value, Path) else value
+
+
+def _by_setting(fields_: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {setting_of(name): value for name, value in fields_}
 
 
 SCHEMAS: dict[str, dict[str, type[Any]]] = {
@@ -321,6 +346,7 @@ SCHEMAS: dict[str, dict[str, type[Any]]] = {
         "4xa100": DescribedCluster,
         "file": ClusterFile,
     },
+    "checkpoint": {"": CheckpointConfig},
     "data": {"lorenz96": Lorenz96Config, "csv": CsvConfig},
     "engine": {"threads": EngineConfig, "processes": ProcessesConfig},
     "model": {"": ModelConfig},

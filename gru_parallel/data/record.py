@@ -49,18 +49,32 @@ class DataRecord:
     Attributes:
         columns: names of the input columns, in their order.
         targets: names of the columns to forecast.
-        parts: "training", whose mean and scale standardise all, "validation" and "test".
+        parts: "training", "validation" and "test".
+        mean: of each column, which all its values are standardised by: that of the training part,
+            unless the run has kept that of another.
+        scale: the same for the standard deviation.
     """
 
     columns: list[str]
     targets: list[str]
     parts: dict[str, PartRecord]
+    mean: list[float]
+    scale: list[float]
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "DataRecord":
         """Read what `state` returned."""
         parts = {name: PartRecord(**part) for name, part in state["parts"].items()}
-        return cls(state["columns"], state["targets"], parts)
+        # Records of earlier versions do not tell them apart.
+        mean, scale = (
+            state.get(name, getattr(parts["training"], name)) for name in ("mean", "scale")
+        )
+        return cls(state["columns"], state["targets"], parts, mean, scale)
+
+    @property
+    def standardizer(self) -> Standardizer:
+        """What standardises all values."""
+        return Standardizer(np.array(self.mean), np.array(self.scale))
 
     def state(self) -> dict[str, Any]:
         """Return the record as plain values."""

@@ -45,6 +45,16 @@ class SeriesData(SeriesOutline):
         """The means and scales of the training rows of all series."""
         return Standardizer.fit(self._rows_of("training"))
 
+    def standardize_by(self, standardizer: Standardizer) -> None:
+        """Standardise by other means and scales than those of the training rows, from now on.
+
+        Raises:
+            RuntimeError: windows have been cut already.
+        """
+        if "_datasets" in self.__dict__:
+            raise RuntimeError("standardize_by comes before windows are cut, as by setup().")
+        self.standardizer = standardizer
+
     @cached_property
     def _loader_options(self) -> dict[str, Any]:
         return {
@@ -64,7 +74,10 @@ class SeriesData(SeriesOutline):
         """What distinguishes this data from other data."""
         first = self.tables[0]
         parts = {part: PartRecord.of(self._rows_of(part)) for part in self.parts}
-        return DataRecord(list(first.columns), list(first.targets), parts)
+        by = self.standardizer
+        return DataRecord(
+            list(first.columns), list(first.targets), parts, by.mean.tolist(), by.scale.tolist()
+        )
 
     def setup(self, stage: str | None = None) -> None:
         """Standardise all series and cut all windows; a second call does nothing.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
@@ -24,7 +22,6 @@ MARGIN_S = 10.0
 """By this much the groups' timeout is longer: the watch says more, and should be the first."""
 
 REPORT_WITHIN_S = 3.0
-PIECE_BYTES = 1 << 26
 
 Group = dist.ProcessGroup
 
@@ -152,27 +149,6 @@ class Ranks:
     def barrier(self, what: str) -> None:
         """Wait until all ranks have called this."""
         self.all(True, what)
-
-    def send(self, thing: Any, to: int, what: str) -> None:
-        """Send a large object that can be pickled to a rank, which calls `receive` meanwhile."""
-        written = io.BytesIO()
-        pickle.dump(thing, written, protocol=pickle.HIGHEST_PROTOCOL)
-        whole = torch.frombuffer(written.getbuffer(), dtype=torch.uint8)
-        # In pieces, each with its own timeout, so that a large object never looks like a stall.
-        for piece in (torch.tensor([whole.numel()]), *whole.split(PIECE_BYTES)):
-            with self.waiting(what):
-                dist.send(piece, to, group=self._control)
-
-    def receive(self, source: int, what: str) -> Any:
-        """Receive an object that another rank sends to this one."""
-        n_bytes = torch.empty(1, dtype=torch.int64)
-        with self.waiting(what):
-            dist.recv(n_bytes, source, group=self._control)
-        whole = torch.empty(int(n_bytes), dtype=torch.uint8)
-        for piece in whole.split(PIECE_BYTES):
-            with self.waiting(what):
-                dist.recv(piece, source, group=self._control)
-        return pickle.loads(whole.numpy().data)
 
     def new_group(self, members: Sequence[int], backend: str | None = None) -> Group:
         """Make a process group; only its members call this. It is aborted when a rank fails.

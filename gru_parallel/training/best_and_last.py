@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import time
 import warnings
 from abc import ABC, abstractmethod
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from gru_parallel.errors import UsageError
+from gru_parallel.run_folder import one_before
 from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.epoch_record import EpochRecord
+from gru_parallel.training.in_place import copy_whole
+from gru_parallel.training.progress import validates_next
 
 
 class _RunCheckpoint(ModelCheckpoint, ABC):
@@ -53,20 +57,81 @@ class _RunCheckpoint(ModelCheckpoint, ABC):
 
 
 class LastCheckpoint(_RunCheckpoint):
-    """Writes the checkpoint of the last epoch.
+    """Writes the checkpoint of the last epoch, and if asked to, some within epochs.
 
-    ModelCheckpoint's save_last does not do: it writes no last one if that is not a best one.
+    ModelCheckpoint's save_last does not do: it writes no last one if that is not a best one. Its
+    other checkpoints within epochs come while gradients are being accumulated, which a resumed run
+    would lack, and take the place of those at the ends of epochs.
 
     Args:
         path: of the checkpoint.
+        every_n_steps: steps of the optimiser from one to the next within an epoch; None for none.
+        interval: time from one to the next within an epoch; None for none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        every_n_steps: int | None = None,
+        interval: timedelta | None = None,
+    ) -> None:
         super().__init__(path, save_on_train_epoch_end=True)
+        self._every_n_steps = every_n_steps
+        self._interval = interval
+        self._step = -1
+        # Where the latest checkpoint was written, or the training began.
+        self._since_step, self._since = 0, 0.0
+        self._is_due = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count."""
+        super().on_train_start(trainer, pl_module)
+        self._begin(trainer)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Record the step, to see whether the batch ends with one."""
+        self._step = trainer.global_step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Write a checkpoint, if it is time to, or after the validation that follows."""
+        is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        # The end of the epoch has its own, and a resumed run would lack gradients in between.
+        if is_last or trainer.global_step == self._step:
+            return
+        self._is_due = self._is_time(trainer)
+        if self._is_due and not validates_next(trainer):
+            self._write(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write a checkpoint that has waited for this validation."""
+        if self._is_due and not trainer.sanity_checking:
+            self._write(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the checkpoint of the epoch."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._begin(trainer)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+        self._begin(trainer)
+
+    def _begin(self, trainer: pl.Trainer) -> None:
+        self._since_step, self._since, self._is_due = trainer.global_step, time.monotonic(), False
+
+    def _is_time(self, trainer: pl.Trainer) -> bool:
+        every = self._every_n_steps
+        if every is not None and trainer.global_step - self._since_step >= every:
+            return True
+        if self._interval is None:
+            return False
+        passed = time.monotonic() - self._since >= self._interval.total_seconds()
+        # Clocks differ from rank to rank.
+        return trainer.strategy.broadcast(passed)
 
     def _resume(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
         # A run that is resumed in its own folder has a last one before it writes its next.
-        if source.parent == self.path.parent and self.path.is_file():
+        if source.parent == self.path.parent and self.path.exists():
             self.best_model_path = str(self.path)
 
 
@@ -89,7 +154,8 @@ class BestCheckpoint(_RunCheckpoint):
             return
         recorded = Path(state["best_model_path"])
         # First the file beside the checkpoint: the folder may have been moved or copied.
-        candidates = (source.parent / self.path.name, recorded)
+        beside = source.parent / self.path.name
+        candidates = (beside, one_before(beside), recorded)
         best = next((path for path in candidates if self._score(path) == score), None)
         here = self._score(self.path)
         is_same_folder = source.parent == self.path.parent
@@ -105,8 +171,7 @@ class BestCheckpoint(_RunCheckpoint):
                 )
             return
         if writes and best != self.path:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(best, self.path)
+            copy_whole(best, self.path)
         self.best_model_path = self.kth_best_model_path = str(self.path)
         self.best_model_score = self.kth_value = self.current_score = score
         self.best_k_models = {str(self.path): score}
@@ -135,7 +200,7 @@ def best_validation(trainer: pl.Trainer) -> tuple[float, int] | None:
     """Return loss and epoch of the best checkpoint; without checkpoints, of the best validation."""
     for checkpoint in trainer.checkpoint_callbacks:
         if isinstance(checkpoint, BestCheckpoint) and checkpoint.best_model_score is not None:
-            epoch: int = read_checkpoint(checkpoint.path)["epoch"]
+            epoch: int = read_checkpoint(checkpoint.path, checks=False)["epoch"]
             return float(checkpoint.best_model_score), epoch
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's
     return next((each.best for each in callbacks if isinstance(each, EpochRecord)), None)

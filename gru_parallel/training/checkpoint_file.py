@@ -1,9 +1,9 @@
-"""Checkpoints as files: written as a whole or not at all, and read."""
+"""Checkpoints: written as a whole or not at all, and checked when they are read."""
 
 from __future__ import annotations
 
 import os
-import pickle
+import zipfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,42 +12,75 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
 from gru_parallel.errors import UsageError
-
-_FAULTS = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, TypeError)
+from gru_parallel.training.checkpoint_folder import DamagedError, check_folder, read_folder
+from gru_parallel.training.in_place import written_whole
 
 
 def read_checkpoint(
-    file: str | os.PathLike[str] | IO[bytes], setting: str = "", *, weights_only: bool | None = True
+    file: str | os.PathLike[str] | IO[bytes],
+    setting: str = "",
+    *,
+    weights_only: bool | None = True,
+    checks: bool = True,
 ) -> dict[str, Any]:
     """Open a checkpoint; if it is given by its path, tensors are only read when they are used.
 
     Args:
-        file: its path, or an open file.
+        file: its path, of a file or a folder, or an open file.
         setting: that names it, such as "ckpt_path", if there is one.
-        weights_only: as in `torch.load`.
+        weights_only: as in `torch.load`; of a folder, no code is ever run.
+        checks: whether its checksums are verified, for which all of it is read once.
+
+    Returns:
+        What Lightning keeps, and of this library "config", "module", "plan" (JSON), "rng",
+        "saved_at" (seconds since 1970) and "SeriesDataModule" (see `DataRecord`), where the run has
+        them. In a folder, "state_dict" and the states in "optimizer_states" are mappings that read
+        an entry whenever it is asked for.
 
     Raises:
-        UsageError: it is not a checkpoint of a run.
+        UsageError: it is not there, is not a checkpoint of a run, or is damaged.
     """
     given = f"{setting}={file}" if setting else str(file)
     path = Path(file) if isinstance(file, str | os.PathLike) else None
-    if path is not None and not path.is_file():
-        raise UsageError(f"{given} is not a file; give the path of a .ckpt file, or leave it out.")
-    try:
-        saved: dict[str, Any] = torch.load(
-            file, map_location="cpu", weights_only=weights_only, mmap=path is not None
-        )
-        saved["state_dict"]
-    except _FAULTS as error:
+    if path is not None and not path.exists():
         raise UsageError(
-            f"{given} is not a checkpoint of a run ({type(error).__name__} when read); give a .ckpt"
-            " file from the checkpoints folder of a run."
+            f"{given} is not there; give the path of a .ckpt file or folder, or leave it out."
+        )
+    try:
+        if path is not None and path.is_dir():
+            if checks:
+                check_folder(path)
+            saved = read_folder(path)
+        else:
+            if checks:
+                _check_file(file)
+            saved = torch.load(
+                file, map_location="cpu", weights_only=weights_only, mmap=path is not None
+            )
+        saved["state_dict"]
+    except Exception as error:  # damaged bytes make zipfile, pickle and torch raise almost anything
+        reason = (
+            str(error) if isinstance(error, DamagedError) else f"{type(error).__name__} when read"
+        )
+        raise UsageError(
+            f"{given} is damaged, or not a checkpoint of a run ({reason}); give another .ckpt file"
+            " from the checkpoints folder of a run."
         ) from error
     return saved
 
 
+def _check_file(file: Any) -> None:
+    """Verify the checksum of every record of the zip file that `torch.save` writes."""
+    with zipfile.ZipFile(file) as records:
+        damaged = records.testzip()
+    if hasattr(file, "seek"):
+        file.seek(0)
+    if damaged is not None:
+        raise DamagedError(f"the checksum of {damaged} differs")
+
+
 class CheckpointFile(TorchCheckpointIO):
-    """Writes a checkpoint under another name, and renames it once it is complete.
+    """Writes a checkpoint as one file, under another name until it is complete.
 
     Lightning writes it into the folder for temporary files and moves it, which between two file
     systems is a copy over the old one: a process killed meanwhile leaves neither.
@@ -60,7 +93,8 @@ class CheckpointFile(TorchCheckpointIO):
 
         Args:
             checkpoint: what to write.
-            path: of the file; a missing folder is created.
+            path: of the file; a missing folder is created. What was there is kept as the one
+                before, see `one_before`.
             storage_options: refused, as Lightning does.
 
         Raises:
@@ -70,27 +104,7 @@ class CheckpointFile(TorchCheckpointIO):
         if storage_options is not None or "://" in str(path):
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        target = Path(path)
-        # Always the same name, so that what a killed process leaves is overwritten.
-        part = target.with_name(f"{target.name}.part")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(target)
-        except BaseException as error:
-            part.unlink(missing_ok=True)
-            cause = _system_error(error)
-            if cause is None:
-                raise
-            reason = f"{cause.strerror}; make room or give access; an older one is unchanged"
-            raise OSError(cause.errno, reason, str(target)) from error
-
-
-def _system_error(error: BaseException | None) -> OSError | None:
-    """Find the cause of an error: torch raises another one while it closes a file."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__context__
-    return error
+        with written_whole(Path(path)) as part, part.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())

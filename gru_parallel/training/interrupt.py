@@ -12,6 +12,8 @@ import lightning.pytorch as pl
 import torch
 
 from gru_parallel.errors import EndOfRunError
+from gru_parallel.training.progress import validates_next
+from gru_parallel.training.strategy import finish_saving
 
 # On request, SLURM sends SIGUSR1 before the time of a job is up; Windows does not have it.
 STOP_SIGNALS = tuple(
@@ -82,9 +84,13 @@ class StopAtInterrupt(pl.Callback):
         self._step = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        """Stop here, if asked to, unless gradients are being accumulated or the epoch ends."""
+        """Stop here, if asked to, unless gradients are being accumulated or the epoch ends.
+
+        In a validation that follows, it stops after its first batch.
+        """
         is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if trainer.global_step > self._step and not is_last and self._is_wanted(trainer):
+        is_between = is_last or validates_next(trainer)
+        if trainer.global_step > self._step and not is_between and self._is_wanted(trainer):
             self._stop(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
@@ -146,6 +152,7 @@ class StopAtInterrupt(pl.Callback):
     def _stop(self, trainer: pl.Trainer) -> None:
         number = self._agreed_number(trainer)
         trainer.save_checkpoint(self.checkpoint)
+        finish_saving(trainer)
         raise InterruptedRunError(
             f"Stopped by {_name(number)} after step {trainer.global_step}; checkpoint written:"
             f" {self.checkpoint}\nResume with ckpt_path={self.checkpoint}",

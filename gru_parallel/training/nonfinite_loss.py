@@ -13,7 +13,7 @@ from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.module import windows_of
-from gru_parallel.training.strategy import engine_of
+from gru_parallel.training.strategy import engine_of, finish_saving
 
 
 class NonFiniteLossError(EndOfRunError):
@@ -60,6 +60,7 @@ class StopAtNonFiniteLoss(pl.Callback):
 
     def _error(self, trainer: pl.Trainer, loss: Tensor, when: str) -> NonFiniteLossError:
         stage = self._stage(trainer)
+        finish_saving(trainer)
         device, layers = self.plan.stages[stage].device, self.plan.stage_layers(stage)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         return NonFiniteLossError(

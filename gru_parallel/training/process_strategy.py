@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
+import torch.distributed as dist
 from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
 from torch import Tensor
@@ -21,20 +24,14 @@ from gru_parallel.planning import RankMap
 from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks
-from gru_parallel.training.checkpoint_file import read_checkpoint
+from gru_parallel.run_folder import part_of
+from gru_parallel.training.checkpoint_folder import write_folder
+from gru_parallel.training.in_place import make_way
 from gru_parallel.training.metrics import gather_states
 from gru_parallel.training.module import SeriesModule
 from gru_parallel.training.optimizer_state import Keys
-from gru_parallel.training.strategy import PipelineStrategy
-from gru_parallel.training.whole_state import (
-    load_part,
-    names_of_all,
-    whole_optimizer_state,
-    whole_state_dict,
-)
-
-IN_PARTS = ("state_dict", "optimizer_states")
-"""The entries of a checkpoint of which each rank copies only its part."""
+from gru_parallel.training.strategy import PipelineStrategy, copied
+from gru_parallel.training.whole_state import load_part, names_of_all, whole_optimizer_state
 
 ALL_WEIGHTS_AT_ONCE = (ModelPruning, StochasticWeightAveraging, WeightAveraging)
 """Callbacks that need all weights."""
@@ -56,8 +53,8 @@ class ProcessStrategy(PipelineStrategy):
     """Runs a `SeriesModule` over the ranks of a run: replicas of a plan, each rank with its stages.
 
     To Lightning, every rank is a single device, and the strategy decides what ranks must agree on.
-    Every rank keeps its weights and their optimiser states; rank 0 writes checkpoints, which are
-    those of one process.
+    Every rank keeps its weights and their optimiser states, and the ranks of the first replica
+    write checkpoints together, each its part of a folder; see `write_folder`.
 
     Args:
         plan: which blocks make which stage; each of its devices stands for one rank.
@@ -65,6 +62,7 @@ class ProcessStrategy(PipelineStrategy):
         data_parallel: number of replicas.
         rows: of a batch of all replicas, those that come here; None for all.
         graphs: see `PipelineStrategy`.
+        saves_in_background: see `PipelineStrategy`.
     """
 
     strategy_name = "gru_parallel_processes"
@@ -78,8 +76,14 @@ class ProcessStrategy(PipelineStrategy):
         data_parallel: int = 1,
         rows: slice | None = None,
         graphs: bool | None = None,
+        saves_in_background: bool = False,
     ) -> None:
-        super().__init__(plan, device_of_rank(plan, ranks.launch), graphs=graphs)
+        super().__init__(
+            plan,
+            device_of_rank(plan, ranks.launch),
+            graphs=graphs,
+            saves_in_background=saves_in_background,
+        )
         self.ranks = ranks
         self.global_rank = ranks.rank
         self.local_rank = ranks.launch.local_rank
@@ -88,6 +92,7 @@ class ProcessStrategy(PipelineStrategy):
         self._kept_engine: ProcessEngine | None = None
         # The ranks of a replica together have the whole state; those of the first one save it.
         self._members = RankMap(plan, data_parallel, ranks.world_size).ranks(0)
+        self._saving_group: dist.ProcessGroup | None = None
 
     def make_engine(self, module: SeriesModule) -> PipelineEngine:
         """Create the engine once: its process groups serve training, test and prediction."""
@@ -174,44 +179,57 @@ class ProcessStrategy(PipelineStrategy):
                 " engine=processes each rank has its own; choose another, or engine=threads."
             )
 
-    def lightning_module_state_dict(self) -> dict[str, Any]:
-        """Return the whole module's state on rank 0."""
-        return whole_state_dict(self.module, self.ranks, self._members)
-
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Return the state over all weights on rank 0, by their names."""
+        """Return the state by name over all weights; that of other ranks is on the meta device."""
         here = super().optimizer_state(optimizer)
-        return whole_optimizer_state(here, self.module, self.ranks, self._members)
+        return whole_optimizer_state(here, self.module, self.ranks)
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], filepath: _PATH, storage_options: Any | None = None
     ) -> None:
-        """Write a checkpoint, on rank 0."""
-        with self.ranks.doing(f"it wrote {filepath}"):
-            super().save_checkpoint(checkpoint, filepath, storage_options)
+        """Write a checkpoint together with the other ranks, in the background if asked to.
+
+        Raises:
+            OSError: a rank cannot write, or could not write the one before.
+            TypeError: there are storage options.
+        """
+        if storage_options is not None:
+            raise TypeError("A checkpoint of ranks is a folder, and has no storage options.")
+        self.saving.wait()
+        target = Path(filepath)
+        with self.ranks.doing(f"it wrote {target}"):
+            if self.is_global_zero:
+                make_way(target)
+            self.ranks.barrier("rank 0 to make way for a checkpoint")
+            if self.ranks.rank in self._members:
+                checkpoint |= self.kept_in_checkpoints()
+                if self.saving.is_used:
+                    # What is trained on changes before it is written.
+                    checkpoint = tree_map_only(Tensor, copied, checkpoint)
+                group = self._group_that_saves()
+                self.saving.run(partial(self._write, checkpoint, target, group))
+
+    def _write(self, checkpoint: dict[str, Any], target: Path, group: dist.ProcessGroup) -> None:
+        with self.ranks.waiting("the ranks of the first replica to write a checkpoint"):
+            write_folder(checkpoint, part_of(target), target, group)
+
+    def _group_that_saves(self) -> dist.ProcessGroup:
+        """Create the group once; nothing else uses it, so that it serves the background."""
+        if self._saving_group is None:
+            self._saving_group = self.ranks.new_group(self._members, "gloo")
+        return self._saving_group
 
     def load_checkpoint(
         self, checkpoint_path: _PATH, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Open a checkpoint without reading all of it: each rank takes its part."""
-        saved = read_checkpoint(checkpoint_path)
-        # The rest is copied, because the file may be replaced while this run trains.
-        return {
-            name: part if name in IN_PARTS else tree_map_only(Tensor, torch.clone, part)
-            for name, part in saved.items()
-        }
+        """Open a checkpoint, of which this rank reads its part, once all ranks have written it."""
+        self.saving.wait()
+        self.barrier("the end of what is written in the background")
+        return super().load_checkpoint(checkpoint_path, weights_only)
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Load this rank's weights."""
         load_part(self.module, checkpoint["state_dict"])
-
-    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Load the states of this rank's weights."""
-        super().load_optimizer_state_dict(checkpoint)
-        for optimizer in self.optimizers:
-            for state in optimizer.state.values():
-                # The file may be overwritten while this run trains.
-                state |= tree_map_only(Tensor, torch.clone, state)
 
     def numbered_names(self, optimizer: Optimizer) -> Keys:
         """Return the names of all ranks' weights; all ranks call this together."""
@@ -221,9 +239,11 @@ class ProcessStrategy(PipelineStrategy):
         """Tell the other ranks that this one failed, unless all end in the same way."""
         if not isinstance(exception, EndOfRunError):
             self.ranks.fail(exception)
+        super().on_exception(exception)
 
     def teardown(self) -> None:
         """End the workers; the weights stay where they are, for the next use."""
+        self.saving.wait()
         if self.engine is not None:
             self.engine.close()
             self.engine = None

@@ -38,6 +38,18 @@ class Progress:
         return cls(checkpoint["global_step"], n_epochs, n_batches)
 
 
+def validates_next(trainer: Any) -> bool:
+    """Whether a validation follows the batch that ends now.
+
+    Lightning 2.6 leaves it out of a run that is resumed from a checkpoint between the two.
+
+    Args:
+        trainer: Lightning's, in training.
+    """
+    loop = trainer.fit_loop
+    return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
+
+
 def steps_of_run(
     n_batches: float,
     batches_per_step: int,

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.types import STEP_OUTPUT
+from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
 
 from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.engine.torch_device import torch_device
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
-from gru_parallel.training.checkpoint_file import CheckpointFile
+from gru_parallel.training.background import Background
+from gru_parallel.training.checkpoint_file import CheckpointFile, read_checkpoint
+from gru_parallel.training.checkpoint_folder import IN_PARTS
 from gru_parallel.training.module import SeriesModule
 from gru_parallel.training.optimizer_state import Keys, by_name, names_in, part_for
 
@@ -33,9 +41,11 @@ class PipelineStrategy(SingleDeviceStrategy):
         plan: which blocks make which stage on which device, and how a batch is cut.
         device: that Lightning sees; None for the last stage's.
         graphs: whether steps are recorded and replayed; None where all stages are on CUDA devices.
+        saves_in_background: whether training continues while a checkpoint is written.
 
     Attributes:
         is_one_of_many: whether this process is one rank of many.
+        saving: writes checkpoints; wait for it before one is read.
         engine: runs the model between `setup` and `teardown`; None outside.
     """
 
@@ -49,6 +59,7 @@ class PipelineStrategy(SingleDeviceStrategy):
         device: torch.device | None = None,
         *,
         graphs: bool | None = None,
+        saves_in_background: bool = False,
     ) -> None:
         super().__init__(
             device=device or torch_device(plan.devices[-1]), checkpoint_io=CheckpointFile()
@@ -57,6 +68,7 @@ class PipelineStrategy(SingleDeviceStrategy):
         self.graphs = graphs
         self.node_rank = 0
         self.engine: PipelineEngine | None = None
+        self.saving = Background(is_used=saves_in_background)
 
     def model_to_device(self) -> None:
         """Put each stage on its device and start the workers."""
@@ -112,12 +124,52 @@ class PipelineStrategy(SingleDeviceStrategy):
         """Return an optimiser's state, by the names of its weights."""
         return by_name(super().optimizer_state(optimizer), self.names_in(optimizer))
 
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: _PATH, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint that needs nothing beside it, in the background if asked to.
+
+        Raises:
+            OSError: it cannot be written, or the one before could not.
+        """
+        checkpoint |= self.kept_in_checkpoints()
+        if self.saving.is_used:
+            # What is trained on changes before it is written.
+            checkpoint = tree_map_only(Tensor, copied, checkpoint)
+        write = self.checkpoint_io.save_checkpoint
+        self.saving.run(partial(write, checkpoint, filepath, storage_options))
+
+    def kept_in_checkpoints(self) -> dict[str, Any]:
+        """Return what checkpoints keep of the strategy: its plan, and when they were written."""
+        return {"plan": self.plan.to_json(), "saved_at": time.time()}
+
+    def load_checkpoint(
+        self, checkpoint_path: _PATH, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Open a checkpoint without reading all of it: each process takes its part.
+
+        Raises:
+            UsageError: it is not one, or is damaged.
+        """
+        self.saving.wait()
+        if "://" in str(checkpoint_path):
+            return super().load_checkpoint(checkpoint_path, weights_only is not False)
+        saved = read_checkpoint(checkpoint_path, weights_only=weights_only is not False)
+        # The rest is copied, because the file may be replaced while this run trains.
+        return {
+            name: part if name in IN_PARTS else tree_map_only(Tensor, torch.clone, part)
+            for name, part in saved.items()
+        }
+
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Load optimiser states, each onto the device of its parameter, not all onto one."""
         for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             # Checkpoints of earlier versions, and of other strategies, have it by number.
             named = by_name(saved, self.numbered_names(optimizer))
             optimizer.load_state_dict(part_for(self.names_in(optimizer), named))
+            for state in optimizer.state.values():
+                # The file may be overwritten while this run trains.
+                state |= tree_map_only(Tensor, torch.clone, state)
 
     def names_in(self, optimizer: Optimizer) -> Keys:
         """Return the names of an optimiser's weights."""
@@ -127,13 +179,34 @@ class PipelineStrategy(SingleDeviceStrategy):
         """Return the names of the weights that a state without names has by number."""
         return self.names_in(optimizer)
 
+    def on_exception(self, exception: BaseException) -> None:
+        """Wait for the checkpoint that is being written; another failure is on its way."""
+        with suppress(Exception):
+            self.saving.wait()
+
     def teardown(self) -> None:
         """End the workers and bring the model back to the CPU."""
+        self.saving.wait()
         if self.engine is not None:
             self.engine.close()
             self.engine = None
             self.module.use_engine(None)
         super().teardown()
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """Copy a tensor to the CPU, unless another process has it."""
+    return tensor if tensor.is_meta else tensor.detach().to("cpu", copy=True)
+
+
+def finish_saving(trainer: pl.Trainer) -> None:
+    """Wait for the checkpoint that is being written, if one is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if isinstance(trainer.strategy, PipelineStrategy):
+        trainer.strategy.saving.wait()
 
 
 def engine_of(trainer: pl.Trainer) -> PipelineEngine | None:

@@ -1,8 +1,8 @@
-"""The state of all ranks as one process would have it, for checkpoints."""
+"""The state of all ranks as one process would have it; each rank has only its own tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
@@ -12,25 +12,7 @@ from torch.utils._pytree import tree_map_only
 from gru_parallel.ranks import Ranks
 from gru_parallel.training.optimizer_state import Keys, name_weights, part_for
 
-WHAT = "the state of all ranks, for a checkpoint"
-
-
-def whole_state_dict(module: nn.Module, ranks: Ranks, members: Sequence[int]) -> dict[str, Any]:
-    """Gather a module's state on rank 0.
-
-    Args:
-        module: weights of other ranks are on the meta device.
-        ranks: of the run; all members call this together.
-        members: the ranks that together have the whole state, rank 0 first.
-
-    Returns:
-        The whole state on rank 0, on the CPU; on other ranks their part.
-    """
-    here = {name: _on_cpu(value) for name, value in module.state_dict().items() if _is_here(value)}
-    found = dict(here)
-    for part in _parts(here, ranks, members):
-        found |= part
-    return {name: found[name] for name in module.state_dict() if name in found}
+WHAT = "the outline of all ranks' states, for a checkpoint"
 
 
 def load_part(module: nn.Module, saved: Mapping[str, Any]) -> None:
@@ -54,40 +36,31 @@ def names_of_all(here: Keys, module: nn.Module, ranks: Ranks) -> Keys:
 
 
 def whole_optimizer_state(
-    here: Mapping[str, Any], module: nn.Module, ranks: Ranks, members: Sequence[int]
+    here: Mapping[str, Any], module: nn.Module, ranks: Ranks
 ) -> dict[str, Any]:
-    """Gather an optimiser's state on rank 0, as one optimiser of all weights would have it.
+    """Return an optimiser's state as one optimiser of all weights would have it.
 
     Args:
         here: the state of this rank's weights, by name.
         module: whose weights these are.
         ranks: of the run; all of them call this together.
-        members: the ranks that together have the whole state, rank 0 first.
 
     Returns:
-        The whole state on rank 0, on the CPU; on other ranks something with their part.
+        The whole state, with the tensors of other ranks on the meta device.
     """
     names = names_of_all([group["params"] for group in here["param_groups"]], module, ranks)
-    state = tree_map_only(Tensor, _on_cpu, here["state"])
-    for part in _parts(state, ranks, members):
-        state |= part
+    state: dict[str, Any] = {}
+    for outline in ranks.gather(tree_map_only(Tensor, _outline, here["state"]), WHAT):
+        state |= outline
+    state |= here["state"]
     groups = zip(here["param_groups"], names, strict=True)
     whole = [{**settings, "params": of_group} for settings, of_group in groups]
     return part_for(names, {"state": state, "param_groups": whole})
-
-
-def _parts(here: Any, ranks: Ranks, members: Sequence[int]) -> Iterator[Any]:
-    """Send every member's part to rank 0, one after the other."""
-    for member in members[1:]:
-        if ranks.is_first:
-            yield ranks.receive(member, WHAT)
-        elif ranks.rank == member:
-            ranks.send(here, 0, WHAT)
 
 
 def _is_here(value: Any) -> bool:
     return not (isinstance(value, Tensor) and value.is_meta)
 
 
-def _on_cpu(value: Any) -> Any:
-    return value.detach().cpu() if isinstance(value, Tensor) else value
+def _outline(value: Tensor) -> Tensor:
+    return value.detach().to("meta")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from gru_parallel.assembly.planned import build_plan
 from gru_parallel.assembly.settled import settled
@@ -102,11 +103,20 @@ def test_devices_of_a_file_have_to_be_here_to_train(tmp_path: Path) -> None:
         build_plan(given, 4, 2, check_exists=True)
 
 
-def test_a_run_that_is_resumed_keeps_its_cells_and_its_core(tmp_path: Path) -> None:
+def saved(folder: Path, plan: Plan, *, beside: bool = False) -> Path:
+    """Write a checkpoint with a plan; earlier versions have it in a file beside it alone."""
+    path = folder / "checkpoints" / "last.ckpt"
+    path.parent.mkdir()
+    torch.save({"state_dict": {}} | ({} if beside else {"plan": plan.to_json()}), path)
+    if beside:
+        (folder / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_run_that_is_resumed_keeps_its_cells_and_its_core(beside: bool, tmp_path: Path) -> None:
     begun = plan_of(config(*BIG, "schedule=gpipe", "schedule.n_chunks=5", "model.core=lean"))
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "plan.json").write_text(begun.to_json(), encoding="utf-8")
-    checkpoint = f"ckpt_path={tmp_path}/checkpoints/last.ckpt"
+    checkpoint = f"ckpt_path={saved(tmp_path, begun, beside=beside)}"
 
     kept = plan_of(config("model.hidden_size=256", checkpoint))
     changed = plan_of(config("model.hidden_size=256", checkpoint, "schedule.n_chunks=6"))
@@ -120,11 +130,10 @@ def test_a_run_that_is_resumed_keeps_its_cells_and_its_core(tmp_path: Path) -> N
 
 def test_a_resumed_run_whose_schedule_is_impossible_here_gets_another(tmp_path: Path) -> None:
     begun = plan_of(config(*BIG, "schedule=zero_bubble"))
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "plan.json").write_text(begun.to_json(), encoding="utf-8")
+    path = saved(tmp_path, begun)
     on_gpus = "placement.device_map={0-1: cuda:0, 2-3: cuda:1}"
 
-    found = plan_of(config(f"ckpt_path={tmp_path}/checkpoints/last.ckpt", on_gpus))
+    found = plan_of(config(f"ckpt_path={path}", on_gpus))
 
     assert found.grid.schedule == "one_f_one_b"
 

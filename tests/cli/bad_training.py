@@ -263,7 +263,7 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ["+lr_scheduler.foo=1"],
         ["lr_scheduler.foo", "lr_scheduler=cosine"],
     ),
-    "no checkpoint to begin with": (["init_from="], ["init_from=", "path of a .ckpt file"]),
+    "no checkpoint to begin with": (["init_from="], ["init_from=", ".ckpt file"]),
     "a logger into nothing": (
         ["logger=csv", "logger.csv.save_dir=null"],
         ["logger.csv.save_dir=null", "a path"],

@@ -18,6 +18,7 @@ from gru_parallel.app import commands as own
 from gru_parallel.app import train
 from gru_parallel.assembly import data
 from gru_parallel.data.lorenz96 import lorenz96_table
+from gru_parallel.training.checkpoint_file import read_checkpoint
 from tests.cli.composing import (
     compose_once,
     load_configs_once,
@@ -131,8 +132,7 @@ def summary_of(ended: Ended) -> dict[str, Any]:
 def checkpoint_of(ended: Ended, name: str = "last") -> dict[str, Any]:
     """Return the last or the best checkpoint of a run."""
     path = ended.folder / "checkpoints" / f"{name}.ckpt"
-    checkpoint: dict[str, Any] = torch.load(path, weights_only=True)
-    return checkpoint
+    return read_checkpoint(path)
 
 
 def assert_same_weights(one: Ended, other: Ended, which: str = "last") -> None:

@@ -340,7 +340,7 @@ def check_restarted(restarted: EndedAlone, train_command: RunCommand) -> None:
     assert restarted.status == 0, restarted.err
     # It would come to the same from the beginning.
     config = OmegaConf.load(restarted.folder / "config.yaml")
-    assert config.ckpt_path == str(restarted.folder / "checkpoints" / "last.ckpt")
+    assert config.ckpt_path == "last"
     rows = rows_without_speed(restarted.folder / "metrics.csv")
     assert rows == rows_without_speed(undisturbed.folder / "metrics.csv")
     summary, expected = summary_of(restarted), summary_of(undisturbed)

@@ -17,6 +17,7 @@ from tests.cli.in_process import (
     Ended,
     RunCommand,
     checkpoint_of,
+    losses_of,
     rows_of,
     write_first,
 )
@@ -139,6 +140,26 @@ def test_relative_paths_of_a_sweep_are_those_of_the_command(
 
     assert ended.status == 0, ended.err
     assert (in_tmp_path / "sweep" / "0" / "summary.json").is_file()
+
+
+# The rate.
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [("cosine", "0.0005 from here on, where the checkpoint has 0"), ("plateau", "")],
+)
+def test_a_rate_that_jumps_is_said_to(
+    schedule: str, rates: str, train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    settings = (*SMALL, f"lr_scheduler={schedule}")
+    write_first(train_command, *settings, ONE_EPOCH)
+
+    # Three of six steps of half a cosine.
+    rest = train_command(*settings, TWO, FIRST, run="rest")
+
+    assert (f"The learning rate is {rates}" in said(rest)) == bool(rates)
+    assert ("The learning rate is" in said(rest)) == bool(rates)
 
 
 # Other data.
@@ -339,6 +360,37 @@ def test_init_from_takes_other_data_and_says_that_columns_differ(
     assert ended.status == 0, ended.err
     words = said(ended)
     assert "Its columns were a, b, c; here they are a, b, d" in words
+
+
+def test_init_from_keeps_the_scaling_of_the_other_run_and_so_does_what_is_resumed(
+    from_file: Path, train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    _write_series(in_tmp_path / "other.csv", seed=1)
+    settings = [*FROM_FILE, "data.path=other.csv"]
+    keep = ["init_from=first/checkpoints/last.ckpt", "init_from_scaling=keep"]
+    before = torch.load(from_file, weights_only=True)["SeriesDataModule"]
+
+    whole = train_command(*settings, *keep, run="whole")
+    begun = train_command(*settings, *keep, ONE_EPOCH)
+    rest = train_command(*settings, "ckpt_path=run/checkpoints/last.ckpt", run="rest")
+
+    assert "standardised as in the run that wrote it (init_from_scaling=keep)" in said(begun)
+    for ended in (whole, begun, rest):
+        record = checkpoint_of(ended)["SeriesDataModule"]
+        assert (record["mean"], record["scale"]) == (before["mean"], before["scale"])
+        assert record["parts"]["training"]["mean"] != before["mean"]
+    assert losses_of(rest) == losses_of(whole)[3:]
+
+
+def test_init_from_cannot_keep_the_scaling_of_other_columns(
+    from_file: Path, train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    _write_series(in_tmp_path / "other.csv", seed=1, columns=("a", "b", "d"))
+    keep = ["init_from=first/checkpoints/last.ckpt", "init_from_scaling=keep"]
+
+    ended = train_command(*FROM_FILE, "data.path=other.csv", *keep)
+
+    assert_refused(ended, "columns a, b, c", "has a, b, d", "init_from_scaling=refit")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from gru_parallel.config.schema import (
     DevicesConfig,
     LinkConfig,
     MachinesConfig,
+    setting_of,
 )
 
 DECIDED_ELSEWHERE = {
@@ -43,7 +44,8 @@ DECIDED_ELSEWHERE = {
 def test_the_yaml_of_a_section_has_the_keys_of_its_schema(section: str, name: str) -> None:
     composed = compose_config([f"{section}={name}"] if name else [])
 
-    assert set(composed[section]) == {field.name for field in fields(SCHEMAS[section][name])}
+    schema = SCHEMAS[section][name]
+    assert set(composed[section]) == {setting_of(field.name) for field in fields(schema)}
 
 
 def test_the_trainers_arguments_are_lightnings() -> None:
@@ -55,7 +57,7 @@ def test_the_trainers_arguments_are_lightnings() -> None:
 def test_every_setting_is_documented(name: str) -> None:
     text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
     composed = compose_config([f"data={name}"])
-    for section in ("data", "model", "placement", "schedule", "engine"):
+    for section in ("checkpoint", "data", "model", "placement", "schedule", "engine"):
         assert isinstance(composed[section], DictConfig)
         for key in composed[section]:
             assert f"`{section}.{key}`" in text

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import pytest
 import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from gru_parallel.data import SeriesDataModule, Share
 from gru_parallel.data.share import ALL_ROWS
@@ -296,7 +299,9 @@ def run_all(folder: Path, world: str, *, also_long: bool) -> None:
         own = _OwnRank(ranks, n_replicas, folder / world, wanted)
         for name, case in cases.items():
             path = checkpoint(folder, name, world)
-            saves = [SaveAfter(N_BEFORE, path)] if name in RESUMED else []
+            # States that are carried are those of rows, which ranks do send.
+            save = SaveWithoutGathering if name == "everything" else SaveAfter
+            saves = [save(N_BEFORE, path)] if name in RESUMED else []
             own.train(case, name, callbacks=saves)
         for name, case in RESUMED.items():
             for writer in (world, WORLDS[world].alone):
@@ -307,6 +312,26 @@ def run_all(folder: Path, world: str, *, also_long: bool) -> None:
         own.train(ASKED_ANEW, "asked anew", ckpt_path=checkpoint(folder, "everything", world))
         for name, case in EVALUATIONS.items():
             own.evaluate(case, f"evaluate {name}")
+
+
+class SaveWithoutGathering(SaveAfter):
+    """Writes its checkpoint, and fails if ranks send each other what is in it."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("all_gather_object", "gather_object", "broadcast_object_list"):
+                patch.setattr(dist, name, _refusing_weights(getattr(dist, name)))
+            super().on_train_batch_end(trainer, *rest)
+
+
+def _refusing_weights(send: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(*things: Any, **named: Any) -> Any:
+        for leaf in tree_leaves((things, named)):
+            is_weight = isinstance(leaf, Tensor) and leaf.is_floating_point()
+            assert not is_weight or leaf.is_meta, "weights are sent to be saved"
+        return send(*things, **named)
+
+    return checked
 
 
 class _OwnRank:
@@ -343,6 +368,7 @@ class _OwnRank:
             self._ranks,
             data_parallel=self._n_replicas,
             rows=self._share.rows(BATCH_SIZE),
+            saves_in_background=self._n_replicas == 1,
         )
 
     def _write(self, came_to: RankRun | Evaluation, name: str) -> None:

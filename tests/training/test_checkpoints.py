@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from gru_parallel.placement.plan import Plan
+from gru_parallel.training.best_and_last import LastCheckpoint
 from tests.builders import HIDDEN, WIDTH, make_plan
 from tests.grids import every_nth
 from tests.runs import (
@@ -182,6 +183,38 @@ def test_a_run_resumed_in_a_validation_in_the_middle_of_an_epoch_is_the_uninterr
     resumed = train(ckpt_path=path, val_check_interval=3)
 
     assert_continues(resumed, whole, 3)
+
+
+def within_epochs(path: Path) -> LastCheckpoint:
+    return LastCheckpoint(path, every_n_steps=1)
+
+
+@pytest.mark.parametrize(
+    ("n_batches", "options"),
+    [(3, {"val_check_interval": 3}), (4, {"accumulate_grad_batches": 2}), (2, {})],
+    ids=["after a validation", "between accumulations", "anywhere"],
+)
+def test_a_run_resumed_from_a_last_checkpoint_within_an_epoch_is_the_uninterrupted_one(
+    n_batches: int, options: dict[str, Any], tmp_path: Path
+) -> None:
+    class Kill(pl.Callback):
+        """Ends the run in the batch after the checkpoint."""
+
+        def on_train_batch_start(self, trainer: pl.Trainer, *rest: Any) -> None:
+            if trainer.fit_loop.total_batch_idx == n_batches:
+                raise ConnectionError("killed")
+
+    options = {**options, "enable_checkpointing": True}
+    path = tmp_path / "killed" / "last.ckpt"
+    whole = train(callbacks=[within_epochs(tmp_path / "whole" / "last.ckpt")], **options)
+    with pytest.raises(ConnectionError, match="killed"):
+        train(callbacks=[within_epochs(path), Kill()], **options)
+
+    resumed = train(
+        callbacks=[within_epochs(tmp_path / "new" / "last.ckpt")], ckpt_path=path, **options
+    )
+
+    assert_continues(resumed, whole, n_batches)
 
 
 def test_the_tests_above_would_see_a_forgotten_optimiser_or_order(straight: Run) -> None:

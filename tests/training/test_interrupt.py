@@ -74,6 +74,13 @@ MOMENTS: dict[str, tuple[str, int, int, int, dict[str, Any]]] = {
         0,
         {"val_check_interval": 3},
     ),
+    "before a validation within an epoch": (
+        "on_train_batch_start",
+        2,
+        3,
+        0,
+        {"val_check_interval": 3},
+    ),
     "in the second validation of an epoch": (
         "on_validation_batch_start",
         3,

@@ -1,0 +1,109 @@
+"""ckpt_path=last: a command that is repeated ends with the run that nothing disturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gru_parallel.app.last_checkpoint import with_last
+from gru_parallel.config.overrides import compose_config
+from gru_parallel.config.read_config import read_config
+from gru_parallel.errors import UsageError
+from tests.cli.in_process import (
+    SMALL,
+    Ended,
+    RunCommand,
+    assert_same_weights,
+    checkpoint_of,
+    rows_of,
+)
+
+LAST, EVERY_TWO = "ckpt_path=last", "checkpoint.every_n_train_steps=2"
+
+
+def spoil(path: Path) -> None:
+    """Change a byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+@pytest.fixture
+def whole(train_command: RunCommand) -> Ended:
+    return train_command(*SMALL, run="whole")
+
+
+def test_it_begins_and_resumes_mid_epoch_behind_a_damaged_one_to_the_last_bit(
+    train_command: RunCommand, whole: Ended
+) -> None:
+    begun = train_command(*SMALL, "trainer.max_epochs=1", EVERY_TWO, LAST)
+    assert "run has no checkpoint yet; a new run begins there" in begun.out
+    checkpoints = begun.folder / "checkpoints"
+    # Three steps: one checkpoint within the epoch, one at its end, which is the best, too.
+    assert checkpoint_of(begun, "last.previous")["global_step"] == 2
+    spoil(checkpoints / "last.ckpt")
+    cut_off(checkpoints / "best.ckpt")
+    (checkpoints / "last.ckpt.part").write_bytes(b"half")
+
+    rest = train_command(*SMALL, "checkpoint.async=true", LAST)
+
+    assert rest.status == 0, rest.err
+    said = rest.out.replace("\n", " ")
+    assert "Passed over: run/checkpoints/last.ckpt.part was still being written" in said
+    assert "Passed over: run/checkpoints/last.ckpt is damaged" in said
+    assert "Passed over: run/checkpoints/best.ckpt is damaged" in said
+    assert "Resumed from run/checkpoints/last.previous.ckpt" in said
+    names = ("step", "train/loss", "lr")
+    rows, expected = ([[row[n] for n in names] for row in rows_of(e)] for e in (rest, whole))
+    assert rows == expected
+    assert_same_weights(rest, whole)
+    assert_same_weights(rest, whole, "best")
+
+
+@pytest.mark.parametrize("harm", [spoil, cut_off])
+def test_damaged_ones_alone_are_refused_and_named(
+    harm: Callable[[Path], None], train_command: RunCommand
+) -> None:
+    begun = train_command(*SMALL, "trainer.max_epochs=1", LAST)
+    for path in (begun.folder / "checkpoints").iterdir():
+        harm(path)
+
+    ended = train_command(*SMALL, LAST)
+
+    assert ended.status == 2
+    (line,) = ended.err.splitlines()
+    for name in ("last.ckpt is damaged", "best.ckpt is damaged", "begin anew in another folder"):
+        assert name in line
+
+
+def test_it_needs_a_folder_that_is_named() -> None:
+    config = read_config(compose_config([LAST, "init_from=weights.ckpt"]))
+
+    with pytest.raises(UsageError, match=r"name it, as in hydra\.run\.dir="):
+        with_last(config, None)
+
+
+def test_the_first_start_begins_with_weights_and_a_later_one_resumes(
+    train_command: RunCommand, whole: Ended
+) -> None:
+    start = f"init_from={whole.folder}/checkpoints/last.ckpt"
+
+    begun = train_command(*SMALL, "trainer.max_epochs=1", start, LAST)
+    rest = train_command(*SMALL, start, LAST)
+
+    assert "Begins with the weights of" in begun.out
+    assert "Resumed from run/checkpoints/last.ckpt" in rest.out.replace("\n", " ")
+    assert checkpoint_of(rest)["global_step"] == 6
+
+
+def test_a_time_that_is_none_is_refused(train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, "checkpoint.train_time_interval=1h")
+
+    assert ended.status == 2
+    assert "checkpoint.train_time_interval=1h is not a time; use days, hours" in ended.err
