@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from gru_parallel.choices import AUTO, POLICIES
@@ -12,7 +13,7 @@ from gru_parallel.errors import UsageError
 
 @dataclass(frozen=True)
 class Rule:
-    """Something that holds for every value of a setting but null.
+    """Something that holds for every value of a setting but null, if that is one of its types.
 
     Attributes:
         otherwise: the end of a sentence that begins with a value for which it does not hold.
@@ -42,7 +43,8 @@ def check_rules(prefix: str, section: Any) -> None:
     for name, hint in get_type_hints(type(section), include_extras=True).items():
         value = getattr(section, name)
         for rule in _rules(hint):
-            if value is not None and not rule.holds(value):
+            holds = NoneType in get_args(hint) if value is None else rule.holds(value)
+            if not holds:
                 raise UsageError(f"{prefix}{setting_of(name)}={as_written(value)} {rule.otherwise}")
 
 
@@ -82,6 +84,12 @@ def _may_be_time(value: Any) -> bool:
 
 AT_LEAST_0 = Rule("is out of range; use 0 or more.", lambda v: v >= 0)
 ABOVE_0 = Rule("is not positive; use a number above 0.", lambda v: v > 0)
+MOST_SECONDS = 1e6
+"""Eleven days and a half; torch and Python count longer waits wrongly, or refuse them."""
+SECONDS = Rule(
+    f"is out of range; use seconds above 0, at most {MOST_SECONDS:.0f}.",
+    lambda v: 0 < v <= MOST_SECONDS,
+)
 AT_LEAST_1 = Rule("is not positive; use a whole number of at least 1.", lambda v: v >= 1)
 SEED = Rule(
     f"is not a valid seed; use a whole number from 0 to {2**32 - 1}.", lambda v: 0 <= v < 2**32

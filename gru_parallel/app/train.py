@@ -43,6 +43,7 @@ from gru_parallel.report import (
     Summary,
     epoch_line,
     outcome_table,
+    pace_line,
     plan_table,
     results_table,
     slow_stages,
@@ -55,6 +56,7 @@ from gru_parallel.training.best_and_last import best_validation, written_checkpo
 from gru_parallel.training.ending import why_stopped_early
 from gru_parallel.training.epoch_record import EpochResult
 from gru_parallel.training.forecast_record import ForecastRecord
+from gru_parallel.training.pace import Pace
 from gru_parallel.training.step_clock import StepClock
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -213,6 +215,8 @@ class _Running:
             ranks=prepared.ranks,
             shows_progress=shows_progress,
             listeners=[] if shows_progress else [self._say_epoch],
+            pace_listeners=[] if shows_progress else [self._say_pace],
+            say_stalls=_say_stall,
         )
 
     def train_and_test(self) -> int:
@@ -335,5 +339,12 @@ class _Running:
     def _say_epoch(self, result: EpochResult) -> None:
         self._say(epoch_line(result, self._trainer.max_epochs or -1))
 
+    def _say_pace(self, pace: Pace) -> None:
+        self._say(pace_line(pace, self._prepared.planned.plan.all_devices))
+
     def _say(self, line: str) -> None:
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _say_stall(line: str) -> None:
+    print(f"gru_parallel: {line}", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from rich.console import Console
 
+from gru_parallel.assembly.memory import check_memory_of_verify
 from gru_parallel.report.verification import cuts_heading, cuts_tables, starts_tables, verdict
 from gru_parallel.verification.cuts import measure_cuts
 from gru_parallel.verification.devices import check_devices
@@ -18,8 +19,9 @@ def show(settings: Settings) -> int:
     """Measure and print; return the exit status.
 
     Raises:
-        UsageError: a device does not exist.
+        UsageError: a device does not exist, or the memory is too small.
     """
+    check_memory_of_verify(settings)
     check_devices(settings)
     # With TF32, cuDNN would keep three digits of a float32.
     torch.backends.cudnn.allow_tf32 = False

@@ -10,6 +10,8 @@ from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.errors import UsageError
 from gru_parallel.placement.cost import N_GATES
 from gru_parallel.report.units import format_bytes
+from gru_parallel.rules import as_written
+from gru_parallel.verification.settings import Settings
 
 _LIMIT_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 _BYTES = {"64-true": 8, "64": 8, 64: 8}
@@ -56,6 +58,25 @@ def check_series_memory(n_steps: int, n_channels: int) -> None:
             f"data.n_steps={n_steps} and data.n_channels={n_channels} ask for"
             f" {format_bytes(asked)}, and this machine has {format_bytes(there)} of memory; make"
             " one of them smaller."
+        )
+
+
+def check_memory_of_verify(settings: Settings) -> None:
+    """Check that this machine has the memory for the nn.GRU that is cut, and for the cut one.
+
+    Raises:
+        UsageError: it does not have it.
+    """
+    there, hidden, n_layers = memory_bytes(), settings.hidden_size, settings.num_layers
+    n_weights = n_layers * N_GATES * hidden * (2 * hidden + 2)
+    n_outputs = n_layers * settings.batch_size * max(settings.lengths) * hidden
+    # Two models, each with its gradients.
+    asked = 4 * (8 if settings.dtype == "float64" else 4) * (n_weights + n_outputs)
+    if there is not None and asked > there:
+        raise UsageError(
+            f"num_layers={n_layers}, hidden_size={hidden}, batch_size={settings.batch_size} and"
+            f" lengths={as_written(settings.lengths)} ask for {format_bytes(asked)}, and this"
+            f" machine has {format_bytes(there)} of memory; make one of them smaller."
         )
 
 

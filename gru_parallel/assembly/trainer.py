@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -32,8 +32,11 @@ from gru_parallel.training.epoch_record import EpochRecord, Listener
 from gru_parallel.training.interrupt import StopAtInterrupt
 from gru_parallel.training.metrics_file import MetricsFile
 from gru_parallel.training.nonfinite_loss import StopAtNonFiniteLoss
+from gru_parallel.training.pace import Listener as PaceListener
+from gru_parallel.training.pace import PaceRecord, names_of_metrics
 from gru_parallel.training.process_strategy import ProcessStrategy
 from gru_parallel.training.random_state import RandomState
+from gru_parallel.training.stall_watch import StallWatch
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
@@ -48,6 +51,8 @@ def build_trainer(
     ranks: Ranks | None,
     shows_progress: bool,
     listeners: Sequence[Listener] = (),
+    pace_listeners: Sequence[PaceListener] = (),
+    say_stalls: Callable[[str], None] | None = None,
 ) -> pl.Trainer:
     """Create the Trainer of a run.
 
@@ -60,6 +65,8 @@ def build_trainer(
         ranks: of the run; None if this is the only process.
         shows_progress: whether there may be a progress bar; one in the settings stays.
         listeners: are called with the results of each epoch.
+        pace_listeners: are called with the pace of the run.
+        say_stalls: is called with a line, in another thread, when the run makes no progress.
 
     Returns:
         The Trainer.
@@ -68,10 +75,18 @@ def build_trainer(
     given = make_parts("callbacks", config.callbacks, Callback)
     if not shows_progress and not any(isinstance(callback, ProgressBar) for callback in given):
         arguments["enable_progress_bar"] = False
-    metrics = MetricsFile(folder.metrics, config.trainer.log_every_n_steps)
+    watch = config.watch
+    columns_of_pace = [] if watch.every_s is None else names_of_metrics(plan.n_stages)
+    metrics = MetricsFile(folder.metrics, config.trainer.log_every_n_steps, columns_of_pace)
+    watching: list[Callback] = []
+    if watch.every_s is not None:
+        watching.append(PaceRecord(watch.every_s, [metrics.write_pace, *pace_listeners]))
+    if watch.stalled_after_s is not None and say_stalls is not None:
+        watching.append(StallWatch(watch.stalled_after_s, say_stalls, ranks))
     callbacks: list[Callback] = [
         *given,
         *observers,
+        *watching,
         StopAtNonFiniteLoss(plan),
         EpochRecord([metrics.write_epoch, *listeners]),
         metrics,

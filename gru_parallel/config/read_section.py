@@ -8,7 +8,12 @@ from dataclasses import MISSING, fields
 from typing import Any, TypeVar, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, ValidationError
+from omegaconf.errors import (
+    ConfigKeyError,
+    ConfigTypeError,
+    MissingMandatoryValue,
+    ValidationError,
+)
 
 from gru_parallel.choices import meant
 from gru_parallel.config.types import in_words
@@ -34,6 +39,7 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
     assert isinstance(values, Mapping)
     field_of = {setting_of(name): name for name in get_type_hints(schema)}
     section = DictConfig({field_of.get(str(key), key): each for key, each in values.items()})
+    _check_switches(name, schema, section)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), section)
         read = OmegaConf.to_object(merged)
@@ -41,6 +47,8 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
         raise UsageError(_unknown(name, schema, str(error.key))) from error
     except MissingMandatoryValue as error:
         raise UsageError(_missing(name, schema, section)) from error
+    except ConfigTypeError as error:
+        raise UsageError(_not_a_list(name, schema, section)) from error
     except ValidationError as error:
         # For an entry of a list, the full key continues after the name of the setting: split[0].
         key = re.split(r"[.\[]", str(error.full_key))[0]
@@ -48,6 +56,15 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
     assert isinstance(read, schema)
     check_rules(f"{name}." if name else "", read)
     return read
+
+
+def _check_switches(name: str, schema: type[Any], section: DictConfig) -> None:
+    """Refuse numbers for true and false, of which OmegaConf takes any but 0 for true."""
+    for key, hint in get_type_hints(schema).items():
+        is_switch = hint is bool or hint == bool | None
+        value = section[key] if is_switch and key in section else None
+        if isinstance(value, int | float) and value not in (0, 1):
+            raise UsageError(_wrong_type(name, schema, section, key))
 
 
 def _unknown(name: str, schema: type[Any], key: str) -> str:
@@ -64,6 +81,14 @@ def _missing(name: str, schema: type[Any], section: DictConfig) -> str:
     return (
         f"{', '.join(missing)} {verb} not given, without a default; give it, as in {missing[0]}=..."
     )
+
+
+def _not_a_list(name: str, schema: type[Any], section: DictConfig) -> str:
+    """Find the mapping that stands for a list; OmegaConf does not tell which it is."""
+    hints = get_type_hints(schema)
+    mappings = [key for key in map(str, section) if isinstance(section._get_node(key), DictConfig)]
+    lists = [key for key in mappings if key in hints and "brackets" in in_words(hints[key])]
+    return _wrong_type(name, schema, section, lists[0])
 
 
 def _wrong_type(name: str, schema: type[Any], section: DictConfig, key: str) -> str:

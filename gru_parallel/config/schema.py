@@ -13,6 +13,7 @@ from gru_parallel.choices import AUTO, CORES, HEAD_TASKS, LAST, RECOMPUTE
 from gru_parallel.rules import (
     ABOVE_0,
     AT_LEAST_0,
+    SECONDS,
     SEED,
     Count,
     CountOrAuto,
@@ -194,7 +195,7 @@ class ProcessesConfig(EngineConfig):
     """conf/engine/processes.yaml."""
 
     data_parallel: CountOrAuto
-    timeout_s: Annotated[float, Rule("is not positive; use seconds above 0.", lambda v: v > 0)]
+    timeout_s: Annotated[float, SECONDS]
 
 
 @dataclass
@@ -205,13 +206,13 @@ class TrainerConfig:
     min_epochs: Count | None
     max_steps: RunLength
     min_steps: Count | None
-    max_time: Time
+    max_time: Time | None
     precision: Any
     gradient_clip_val: Annotated[float, AT_LEAST_0] | None
     gradient_clip_algorithm: Annotated[str, one_of("norm", "value")] | None
     accumulate_grad_batches: Count
     log_every_n_steps: Count
-    val_check_interval: Interval
+    val_check_interval: Interval | None
     check_val_every_n_epoch: Count | None
     num_sanity_val_steps: Annotated[
         int, Rule("is out of range; use 0 or more, or -1 for all.", lambda v: v >= -1)
@@ -260,6 +261,14 @@ class CheckpointConfig:
     train_time_interval: Time
 
 
+@dataclass
+class WatchConfig:
+    """The section watch of conf/config.yaml."""
+
+    every_s: Annotated[float, SECONDS] | None
+    stalled_after_s: Annotated[float, SECONDS] | None
+
+
 @dataclass(frozen=True)
 class Config:
     """All settings of a run, checked.
@@ -285,6 +294,7 @@ class Config:
     lr_scheduler: DictConfig
     trainer: TrainerConfig
     checkpoint: CheckpointConfig
+    watch: WatchConfig
     callbacks: DictConfig
     logger: DictConfig
     seed: int
@@ -353,6 +363,7 @@ SCHEMAS: dict[str, dict[str, type[Any]]] = {
     "placement": {"": PlacementConfig},
     "schedule": {"": ScheduleConfig},
     "trainer": {"": TrainerConfig},
+    "watch": {"": WatchConfig},
 }
 """The schema of each section, by its name if there are several."""
 

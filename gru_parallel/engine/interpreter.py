@@ -25,6 +25,7 @@ class Interpreter:
         devices: of every stage in order, to know where a tensor goes.
         wait: whether to wait for the device after each action, so that times measure the work and
             not its queueing.
+        running: is told what the stage does, by its index, for others to see.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class Interpreter:
         devices: Sequence[torch.device],
         *,
         wait: bool,
+        running: dict[int, Action] | None = None,
     ) -> None:
         self._pass = stage_pass
         self._stage = stage_pass.stage
         self._channel = channel
         self._devices = devices
         self._wait = wait
+        self._running = {} if running is None else running
         self._received: dict[tuple[Op, Cell], Parcel] = {}
         self._to_send: dict[tuple[Op, Cell], Parcel] = {}
 
@@ -58,7 +61,9 @@ class Interpreter:
             Exception: what an action raised, with a note that names stage, device, action and cell.
         """
         events = []
+        stage = self._stage.index
         for action in actions:
+            self._running[stage] = action
             start = perf_counter()
             try:
                 self._channel.begin(action)

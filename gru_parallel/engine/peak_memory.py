@@ -33,6 +33,25 @@ def peak_bytes(stages: Sequence[Stage]) -> dict[int, int]:
     }
 
 
+def peak_bytes_of_devices(stages: Sequence[Stage]) -> dict[int, int]:
+    """Return the most memory that the devices of each stage held, of all stages on them together.
+
+    Of CUDA devices it is what was allocated since `forget_peaks`; of CPUs, the largest resident set
+    of this process.
+    """
+
+    def held(device: torch.device) -> int:
+        is_cuda = device.type == "cuda"
+        return torch.cuda.max_memory_allocated(device) if is_cuda else peak_rss_bytes()
+
+    return {stage.index: sum(map(held, _apart(stage.devices))) for stage in stages}
+
+
+def _apart(devices: Sequence[torch.device]) -> set[torch.device]:
+    """Return devices that have memory of their own: all CPUs of a process are one."""
+    return {device if device.type == "cuda" else torch.device("cpu") for device in devices}
+
+
 def peak_rss_bytes() -> int:
     """Return the largest resident set that this process has had so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT_BYTES

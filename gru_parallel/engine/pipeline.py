@@ -20,7 +20,7 @@ from gru_parallel.engine.workers import Workers
 from gru_parallel.errors import ShapeError
 from gru_parallel.model import StackModel, Start, SumLoss, Windows
 from gru_parallel.placement.plan import Plan
-from gru_parallel.schedule import Op, Schedule, Timeline, computed_only, segments_of
+from gru_parallel.schedule import Action, Op, Schedule, Timeline, computed_only, segments_of
 from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.ends import HeadSection, assemble
 from gru_parallel.stage.spec import PassSpec, Purpose
@@ -224,6 +224,11 @@ class PipelineEngine:
     def stages(self) -> Sequence[Stage]:
         """The stages that run in this process, in order."""
         return self._stages
+
+    @property
+    def running(self) -> dict[int, Action]:
+        """What each stage of this process does now, by its index; those that are done left out."""
+        return dict(self._workers.running)
 
     def collect(self, predictions: Tensor) -> Tensor:
         """Return the predictions of all rows; see `Engine`."""

@@ -31,6 +31,10 @@ class Workers:
     Args:
         stages: in order.
         devices: of every stage of the pipeline, where `stages` are not all of them.
+
+    Attributes:
+        running: what each stage does at the moment, by its index; without those whose list has come
+            to its end.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Workers:
         self._jobs: list[SimpleQueue[Job | None]] = []
         self._threads: list[Thread] = []
         self._process = 0
+        self.running: dict[int, Action] = {}
 
     @property
     def are_open(self) -> bool:
@@ -144,7 +149,7 @@ class Workers:
         def work(passes_here: Sequence[StagePass], order: Turns) -> None:
             workings = {each.stage.index: each for each in passes_here}
             interpreters = {
-                index: Interpreter(each, carrier, self._devices, wait=wait)
+                index: Interpreter(each, carrier, self._devices, wait=wait, running=self.running)
                 for index, each in workings.items()
             }
             try:
@@ -169,6 +174,9 @@ class Workers:
             except BaseException as error:  # noqa: BLE001  # the caller's thread raises it again
                 carrier.abort(error)
                 finished.put(error)
+            finally:
+                for index in workings:
+                    self.running.pop(index, None)
 
         are_replays = all(isinstance(each, RecordedPass) and each.is_recorded for each in passes)
         if are_replays and channel is None and not wait:

@@ -17,7 +17,7 @@ from gru_parallel.errors import ScheduleError
 from gru_parallel.processes.outbox import Outbox
 from gru_parallel.processes.peer_groups import PeerGroups
 from gru_parallel.ranks import Ranks
-from gru_parallel.schedule import Action, Op, Schedule
+from gru_parallel.schedule import Action, Op, Schedule, activity
 from gru_parallel.stage.lane import Packet
 from gru_parallel.stage.stage import Stage
 from gru_parallel.stage.transfer_shapes import TransferShapes
@@ -77,6 +77,7 @@ class ProcessChannel:
         self._outbox = outbox
         self._n_ahead = N_AHEAD if peers.backend == "gloo" else 0
         self._names = {stage.index: stage.name for stage in stages}
+        self._n_stages = lowered.n_stages
         self._local = QueueChannel(lowered.n_stages)
         self._is_aborted = False
         self._to_post: dict[tuple[Op, int], Iterator[Action]] = {
@@ -174,4 +175,4 @@ class ProcessChannel:
         return tensors
 
     def _describe(self, action: Action) -> str:
-        return f"stage {action.stage} on {self._names[action.stage]} ran {action}"
+        return activity(action, self._names[action.stage], self._n_stages)

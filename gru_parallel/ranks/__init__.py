@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gru_parallel.ranks.ranks import Ranks as Ranks
     from gru_parallel.ranks.ranks import join as join
     from gru_parallel.ranks.report import RankError as RankError
+    from gru_parallel.ranks.stall_detector import Seen as Seen
 else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
@@ -20,5 +21,6 @@ else:
             "launch": "Launch",
             "ranks": "Ranks join",
             "report": "RankError",
+            "stall_detector": "Seen",
         },
     )

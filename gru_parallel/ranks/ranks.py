@@ -16,6 +16,7 @@ from gru_parallel.ranks.groups import Groups
 from gru_parallel.ranks.launch import Launch
 from gru_parallel.ranks.rendezvous import meet, open_store, store_client
 from gru_parallel.ranks.report import RankError, Report
+from gru_parallel.ranks.stall_detector import Seen
 from gru_parallel.ranks.watch import Watch
 
 MARGIN_S = 10.0
@@ -173,6 +174,15 @@ class Ranks:
     def record(self, what: str) -> None:
         """Record what this rank does now, for the others to see if it fails."""
         self._watch.log.record(what)
+
+    def wait_here(self) -> str | None:
+        """Return what this rank waits for, and has for the longest time; None for nothing."""
+        wait = self._watch.log.longest_wait()
+        return None if wait is None else wait.what
+
+    def others(self) -> dict[int, Seen]:
+        """Return what the other ranks were last seen doing; {} unless this one waits for them."""
+        return self._watch.others()
 
     def doing(self, what: str) -> AbstractContextManager[None]:
         """Record, as a sentence, what this rank does inside the context."""

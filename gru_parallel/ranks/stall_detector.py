@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from gru_parallel.ranks.report import Activity, Report
 
 STALLED_AFTER_S = 2.5
 """A process whose beats have not grown for this long has stopped."""
+
+
+class Seen(NamedTuple):
+    """What another rank was last seen doing.
+
+    Attributes:
+        activity: of the rank; None if it has published nothing.
+        has_stopped: whether its process has stopped since.
+    """
+
+    activity: Activity | None
+    has_stopped: bool
 
 
 class StallDetector:
@@ -26,9 +40,14 @@ class StallDetector:
         """Whether it has observed for long enough to tell a process that has stopped."""
         return now - self._since > STALLED_AFTER_S
 
+    def seen(self, now: float) -> dict[int, Seen]:
+        """Return what each rank was last seen doing, and whether its process has stopped."""
+        stopped = self._stopped(now)
+        return {rank: Seen(one, rank in stopped) for rank, one in dict(self._seen).items()}
+
     def judge(self, judge: int, timeout_s: float, now: float) -> Report:
         """Find the rank that keeps the others waiting, for a judge that has waited too long."""
-        stopped = [r for r, changed in self._changed.items() if now - changed > STALLED_AFTER_S]
+        stopped = self._stopped(now)
         if stopped:
             longest = min(stopped, key=lambda rank: self._changed[rank])
             return Report.silent(longest, timeout_s, self._seen[longest])
@@ -38,6 +57,10 @@ class StallDetector:
             longest = min(busy, key=lambda rank: known[rank].since)
             return Report.silent(longest, timeout_s, known[longest])
         return Report.all_wait(judge, timeout_s, known)
+
+    def _stopped(self, now: float) -> list[int]:
+        changed = dict(self._changed)
+        return [rank for rank, at in changed.items() if now - at > STALLED_AFTER_S]
 
 
 def _n_beats(activity: Activity | None) -> int:

@@ -24,7 +24,7 @@ from gru_parallel.ranks.activity_log import ActivityLog
 from gru_parallel.ranks.launch import Launch
 from gru_parallel.ranks.report import Activity, Report
 from gru_parallel.ranks.ring import Ring
-from gru_parallel.ranks.stall_detector import StallDetector
+from gru_parallel.ranks.stall_detector import Seen, StallDetector
 
 POLL_S = 0.3
 BEAT_S = 1.0
@@ -109,6 +109,11 @@ class Watch:
         if not self._others or not self.failure_known.wait(SUBMIT_S):
             # The store does not answer; the other ranks will notice that by themselves.
             self._accept(make())
+
+    def others(self) -> dict[int, Seen]:
+        """Return what the other ranks were last seen doing; {} unless this one waits for them."""
+        detector = self._detector
+        return {} if detector is None else detector.seen(time.monotonic())
 
     def message(self, here: Activity) -> str:
         """Return what happened to which rank, and what this one was doing here."""

@@ -7,6 +7,7 @@ What `verify` prints is in `report.verification`, which needs torch; the picture
 from gru_parallel.report.epoch_line import epoch_line
 from gru_parallel.report.outcome import Promise, StageOutcome, slow_stages, stage_outcomes
 from gru_parallel.report.outcome_table import outcome_table
+from gru_parallel.report.pace_line import pace_line
 from gru_parallel.report.plan_table import plan_table
 from gru_parallel.report.run_result import RunResult
 from gru_parallel.report.summary import Summary, results_table
@@ -18,6 +19,7 @@ __all__ = [
     "Summary",
     "epoch_line",
     "outcome_table",
+    "pace_line",
     "plan_table",
     "results_table",
     "slow_stages",

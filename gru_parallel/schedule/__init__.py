@@ -1,6 +1,6 @@
 """Schedules: who does what when. Pure Python; nothing in here needs torch."""
 
-from gru_parallel.schedule.action import Action, Cell, Op, partner
+from gru_parallel.schedule.action import Action, Cell, Op, activity, partner
 from gru_parallel.schedule.draw import draw_lists
 from gru_parallel.schedule.lower import computed_only, lower
 from gru_parallel.schedule.registry import SCHEDULES, backward_only, build_schedule, forward_only
@@ -20,6 +20,7 @@ __all__ = [
     "Schedule",
     "Segments",
     "Timeline",
+    "activity",
     "backward_only",
     "build_schedule",
     "computed_only",

@@ -130,6 +130,26 @@ def partner(action: Action, n_stages: int) -> Action:
     return Action((action.stage + step) % n_stages, op, action.cell)
 
 
+@cache
+def activity(action: Action, name: str, n_stages: int) -> str:
+    """Say what a stage did, as in `stage 1 on cpu:1 ran F of micro-batch 0, chunk 3`.
+
+    Args:
+        action: what it did.
+        name: of its device.
+        n_stages: of the pipeline.
+    """
+    stage = f"stage {action.stage} on {name}"
+    cell = f"micro-batch {action.micro_batch}, chunk {action.chunk}"
+    if action.op.is_compute:
+        return f"{stage} ran {action.op} of {cell}"
+    other = partner(action, n_stages).stage
+    what = "activations" if action.op in (Op.SEND_F, Op.RECV_F) else "gradients"
+    if action.op.is_receive:
+        return f"{stage} waited for the {what} of stage {other}, {cell}"
+    return f"{stage} sent stage {other} the {what} of {cell}"
+
+
 def forwards(stage: int, micro_batch: int, n_chunks: int) -> tuple[Action, ...]:
     """List the F of one micro-batch on one stage: h flows forward, so chunks ascend."""
     return tuple([Action(stage, Op.F, cell) for cell in _cells(micro_batch, n_chunks)])

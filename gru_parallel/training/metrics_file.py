@@ -1,9 +1,9 @@
-"""Writes metrics.csv: what a run logged, one row per step, epoch and validation."""
+"""Writes metrics.csv: what a run logged, one row per step, epoch, validation and pace."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ from torch.optim import Optimizer
 
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training.epoch_record import EpochResult
+from gru_parallel.training.pace import Pace
 
 
 class MetricsFile(pl.Callback):
     """Writes metrics.csv, in full precision: one row for each logged step and epoch.
 
     A row of an epoch, or of a validation within one, has its mean training loss so far and the
-    validation's metrics in other columns than a step, whose columns are then empty.
+    validation's metrics in other columns than a step, whose columns are then empty. So has a row of
+    the pace of a run.
 
     If gradients are accumulated, the loss and samples/s are those of the last batch of the step, as
     in Lightning's log. A run that is resumed in its own folder keeps the rows up to
@@ -27,15 +29,17 @@ class MetricsFile(pl.Callback):
     Args:
         path: of the file; its folder exists.
         every_n_steps: optimiser steps from one row to the next.
+        columns_of_pace: names of what `Pace.by_name` returns in this run; none where no pace is
+            written.
     """
 
-    columns = (
-        *("epoch", "step", "train/loss", "samples/s", "lr"),
-        *("train/loss_epoch", "val/loss", "val/mse", "val/mae"),
-    )
-
-    def __init__(self, path: Path, every_n_steps: int) -> None:
+    def __init__(self, path: Path, every_n_steps: int, columns_of_pace: Sequence[str] = ()) -> None:
         self.path = path
+        self.columns = [
+            *("epoch", "step", "train/loss", "samples/s", "lr"),
+            *("train/loss_epoch", "val/loss", "val/mse", "val/mae"),
+            *columns_of_pace,
+        ]
         self.every_n_steps = every_n_steps
         self._last_step = 0
 
@@ -51,7 +55,9 @@ class MetricsFile(pl.Callback):
             return
         rows = self._kept_rows(trainer.ckpt_path)
         with self.path.open("w", newline="") as file:
-            csv.writer(file).writerows([self.columns, *rows])
+            writer = csv.DictWriter(file, self.columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
@@ -78,15 +84,22 @@ class MetricsFile(pl.Callback):
         row = {"epoch": result.epoch, "step": result.step, "lr": result.rate}
         self._write({**row, "train/loss_epoch": result.train_loss, **result.validation})
 
+    def write_pace(self, pace: Pace) -> None:
+        """Write the row of how fast the run goes."""
+        self._write({"epoch": pace.epoch, "step": pace.step, **pace.by_name()})
+
     def _write(self, row: Mapping[str, Any]) -> None:
         with self.path.open("a", newline="") as file:
             # Python writes a float with enough digits to tell it from any other.
             csv.DictWriter(file, self.columns, restval="").writerow(row)
 
-    def _kept_rows(self, ckpt_path: Path | str | None) -> list[list[str]]:
+    def _kept_rows(self, ckpt_path: Path | str | None) -> list[dict[str, str]]:
+        """Return the rows up to the checkpoint, and keep their columns, such as those of stages."""
         if not RunFolder(self.path.parent).holds(ckpt_path) or not self.path.exists():
             return []
         with self.path.open(newline="") as file:
-            _, *rows = csv.reader(file)
-        step = self.columns.index("step")
-        return [row for row in rows if int(row[step]) <= self._last_step]
+            reader = csv.DictReader(file)
+            rows = [row for row in reader if int(row["step"]) <= self._last_step]
+        before = reader.fieldnames or ()
+        self.columns += [name for name in before if name not in self.columns]
+        return rows

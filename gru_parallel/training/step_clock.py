@@ -93,8 +93,9 @@ class StepClock(pl.Callback):
             self._step_ms, self._samples_per_s, self._kept = [], [], []
             if engine is not None:
                 forget_peaks(engine.stages)
+        self._keeps = self.n_steps % self._stride == 0
         if engine is not None:
-            engine.measure = self.n_steps % self._stride == 0
+            engine.measure = self._keeps
         self._number = trainer.global_step + 1
         self._start = perf_counter()
 
@@ -109,9 +110,11 @@ class StepClock(pl.Callback):
         self._step_ms.append(seconds * 1e3)
         self._samples_per_s.append(n_samples / seconds)
         engine = engine_of(trainer)
-        if engine is not None and engine.measure and engine.timeline is not None:
+        if engine is None:
+            return
+        engine.measure = False
+        if self._keeps and engine.timeline is not None:
             self._keep(TimedStep(self._number, seconds * 1e3, engine.timeline))
-            engine.measure = False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look what the peak of memory was, on all ranks."""

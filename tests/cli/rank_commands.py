@@ -29,6 +29,9 @@ ALL_END_WITHIN_S = 45.0
 TIMEOUT_S = 5.0
 """engine.timeout_s of a world of which a rank is stopped."""
 
+LONG_TIMEOUT_S = 10.0
+"""The same where there is time to say before that the run makes no progress."""
+
 POLL_S = 0.01
 
 PROCESSES = (*SMALL, "engine=processes", "placement.device_map=[0,0,1,1]")
@@ -54,6 +57,7 @@ STOP_BEFORE_METRICS = (
 
 AVERAGE = "+callbacks.average={_target_: lightning.pytorch.callbacks.EMAWeightAveraging}"
 PATIENCE = f"engine.timeout_s={TIMEOUT_S}"
+STALLS = (f"engine.timeout_s={LONG_TIMEOUT_S}", "watch.stalled_after_s=2")
 ENDLESS = "trainer.max_epochs=-1"
 LIMITED = ("data.batch_size=20", "trainer.limit_test_batches=2")
 """A test of 40 windows; 51 there are."""
@@ -110,13 +114,13 @@ WORLDS = {
     "a callback for all weights": alike(AVERAGE),
     "other data": of_file(200, 220),
     "a file that one rank lacks": of_file(200, 0),
-    "interrupted": alike(INTERRUPT),
+    "interrupted": alike(INTERRUPT, "watch.every_s=0.001"),
     "diverging": alike(*DIVERGING),
     "raising": alike(FAIL),
     "killed": alike(ENDLESS, number=signal.SIGKILL),
     "first killed": alike(ENDLESS, harmed=0, number=signal.SIGKILL),
     "stopped in a validation": alike(*STOP_BEFORE_METRICS, PATIENCE, stops=True),
-    "stopped": alike(ENDLESS, PATIENCE, number=signal.SIGSTOP, stops=True),
+    "stopped": alike(ENDLESS, *STALLS, number=signal.SIGSTOP, stops=True),
 }
 
 LONG = (

@@ -29,6 +29,7 @@ from tests.cli.rank_commands import (
     KILL,
     LIMITED,
     LONG,
+    LONG_TIMEOUT_S,
     N_RANKS,
     RESTARTED,
     TIMEOUT_S,
@@ -204,6 +205,21 @@ def test_ranks_that_are_interrupted_leave_one_summary_that_says_so(worlds: World
     assert (interrupted.out, interrupted.err) == ("", "")
 
 
+def test_the_first_rank_tells_of_the_pace_of_all_stages(worlds: Worlds) -> None:
+    first, other = worlds.ends["interrupted"]
+
+    (line,) = [line for line in first.out.splitlines() if line.startswith("Step 4: ")]
+    shares = re.search(r"; stages busy ([\d.]+) %, ([\d.]+) %; peak memory of their", line)
+    assert shares is not None
+    assert "Step 4" not in other.out
+    with (worlds.folder / "interrupted" / "run" / "metrics.csv").open(newline="") as file:
+        row = next(row for row in csv.DictReader(file) if row["pace/busy_1"])
+    assert [f"{100 * float(row[f'pace/busy_{stage}']):.1f}" for stage in range(2)] == [
+        *shares.groups()
+    ]
+    assert all(float(row[f"pace/peak_bytes_{stage}"]) > 2**26 for stage in range(2))
+
+
 def check_refused(name: str, worlds: Worlds) -> None:
     ended = worlds.ends[name]
 
@@ -248,7 +264,7 @@ def test_a_rank_that_raises_ends_the_other_and_is_named_with_its_action(
     assert (other.status, raising.status) == (1, 1)
     assert raising.err.rstrip().endswith("ValueError: the batch is odd")
     assert re.fullmatch(
-        r"gru_parallel: rank 0: rank 1 failed while stage 1 on cpu:1 ran 1[A-Z_]+\d\.\d:"
+        r"gru_parallel: rank 0: rank 1 failed while stage 1 on cpu:1 .+ micro-batch 0, chunk \d:"
         r" ValueError: the batch is odd; rank 0 was waiting: .+\n",
         other.err,
     )
@@ -277,14 +293,20 @@ def check_first_killed(worlds: Worlds) -> None:
     )
 
 
-def check_stopped(worlds: Worlds, name: str = "stopped") -> None:
+STALLED = (
+    r"(gru_parallel: No progress for [\d.]+ s: rank 1 does not respond, last seen while .+; rank 0"
+    r" was waiting: .+\.\n)+"
+)
+
+
+def check_stopped(worlds: Worlds, name: str, timeout_s: float, before: str = "") -> None:
     other, _ = worlds.ends[name]
 
     assert other.status == 1
-    assert other.after_s < TIMEOUT_S + LATEST_END_S
+    assert other.after_s < timeout_s + LATEST_END_S
     assert re.fullmatch(
-        rf"gru_parallel: rank 0: rank 1 has not answered for engine\.timeout_s={TIMEOUT_S:g} s; it"
-        r" was last seen while .+; rank 0 was waiting: .+\n",
+        rf"{before}gru_parallel: rank 0: rank 1 has not answered for engine\.timeout_s="
+        rf"{timeout_s:g} s; it was last seen while .+; rank 0 was waiting: .+\n",
         other.err,
     )
 
@@ -302,11 +324,12 @@ def test_the_first_rank_killed_at_a_random_moment_ends_the_other_and_is_named(
 
 @pytest.mark.long
 def test_a_rank_that_stops_answering_ends_the_other_and_is_named(long_worlds: Worlds) -> None:
-    check_stopped(long_worlds)
+    # Before it ends, the run has said that it waits, and for whom.
+    check_stopped(long_worlds, "stopped", LONG_TIMEOUT_S, STALLED)
 
 
 def test_a_rank_that_is_stopped_while_metrics_are_added_up_is_named(worlds: Worlds) -> None:
-    check_stopped(worlds, "stopped in a validation")
+    check_stopped(worlds, "stopped in a validation", TIMEOUT_S)
 
     other, _ = worlds.ends["stopped in a validation"]
     assert other.err.endswith("rank 0 was waiting: the tensors of all ranks\n")
@@ -319,7 +342,7 @@ def test_however_often_a_rank_is_harmed_the_other_ends(time: int, tmp_path: Path
 
     check_killed(worlds)
     check_first_killed(worlds)
-    check_stopped(worlds)
+    check_stopped(worlds, "stopped", LONG_TIMEOUT_S, STALLED)
 
 
 def test_a_restarted_run_is_the_one_that_nothing_disturbed(

@@ -57,7 +57,8 @@ def test_the_trainers_arguments_are_lightnings() -> None:
 def test_every_setting_is_documented(name: str) -> None:
     text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
     composed = compose_config([f"data={name}"])
-    for section in ("checkpoint", "data", "model", "placement", "schedule", "engine"):
+    sections = ("checkpoint", "data", "model", "placement", "schedule", "engine", "watch")
+    for section in sections:
         assert isinstance(composed[section], DictConfig)
         for key in composed[section]:
             assert f"`{section}.{key}`" in text

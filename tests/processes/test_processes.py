@@ -324,8 +324,10 @@ def test_a_failing_stage_ends_the_rank_that_waits_for_it(pair: World) -> None:
     waiting, failing = pair.ended
 
     check_failure(failing, "rank1", "1B1.1")
-    check_told(waiting, "rank 1 failed while stage 1 on cpu:1 ran 1B1.1: Broken: by hand")
-    assert "rank 0 was waiting: stage 0 on cpu:0 ran 0RECV_B" in waiting.stderr
+    failed = "rank 1 failed while stage 1 on cpu:1 ran B of micro-batch 1, chunk 1"
+    check_told(waiting, f"{failed}: Broken: by hand")
+    waits = "rank 0 was waiting: stage 0 on cpu:0 waited for the gradients of stage 1, micro-batch"
+    assert waits in waiting.stderr
 
 
 def test_a_failing_stage_ends_the_other_replica_too(four: World) -> None:
@@ -333,7 +335,8 @@ def test_a_failing_stage_ends_the_other_replica_too(four: World) -> None:
 
     check_failure(failing, "rank3", "1F1.1")
     for rank, other in enumerate(others):
-        check_told(other, "rank 3 failed while stage 1 on cpu:1 ran 1F1.1: Broken: by hand")
+        failed = "rank 3 failed while stage 1 on cpu:1 ran F of micro-batch 1, chunk 1"
+        check_told(other, f"{failed}: Broken: by hand")
         assert f"rank {rank} was waiting: " in other.stderr
 
 
