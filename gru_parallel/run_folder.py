@@ -18,6 +18,8 @@ class RunFolder:
         timeline: path of the picture of a step, predicted and measured.
         trace: path of the measured step and the predicted one, event by event.
         forecasts: path of forecasts over the test part; there after a test.
+        forecast_picture: path of a picture of some of them.
+        test_metrics: path of the errors of each target at each step; there after a test.
         report: path of the page that `gru-parallel report` writes.
         best: path of the checkpoint with the lowest loss in validation.
         checkpoints: path of the folder of the checkpoints.
@@ -33,6 +35,8 @@ class RunFolder:
         self.timeline = self.path / "timeline.png"
         self.trace = self.path / "trace.json"
         self.forecasts = self.path / "forecasts.csv"
+        self.forecast_picture = self.path / "forecast.png"
+        self.test_metrics = self.path / "test_metrics.csv"
         self.report = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"

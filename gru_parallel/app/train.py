@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +28,10 @@ from gru_parallel.assembly.start import Start, build_start
 from gru_parallel.assembly.trainer import build_trainer, check_trainer, quieten_lightning
 from gru_parallel.config.schema import Config, plain
 from gru_parallel.data import SeriesDataModule
+from gru_parallel.data.baselines import Score
+from gru_parallel.data.forecast_panel import panels_of
 from gru_parallel.data.forecasts import forecasts_of, windows_of_batch, windows_to_show
+from gru_parallel.data.step_errors import StepError
 from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.engine.peak_memory import peak_rss_bytes
 from gru_parallel.engine.tf32 import tf32, uses_tf32
@@ -49,6 +52,7 @@ from gru_parallel.report import (
     slow_stages,
     stage_outcomes,
 )
+from gru_parallel.report.forecast_picture import draw_forecasts
 from gru_parallel.report.step_picture import draw_step
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import SeriesModule
@@ -58,6 +62,7 @@ from gru_parallel.training.epoch_record import EpochResult
 from gru_parallel.training.forecast_record import ForecastRecord
 from gru_parallel.training.pace import Pace
 from gru_parallel.training.step_clock import StepClock
+from gru_parallel.training.step_error_record import StepErrorRecord
 
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """What the system says of a full disk, a folder without access, or a disk that fails."""
@@ -71,7 +76,7 @@ class Prepared:
         config: its settings, with what the plan has chosen.
         as_given: its settings, with what they left to the planner.
         tested: indices of the windows that it will be tested on; empty for no test.
-        baselines: errors on these windows, by name.
+        baselines: errors on these windows, by name of the baseline.
         rss_before_bytes: the peak of this process's resident memory before the model was made.
     """
 
@@ -82,7 +87,7 @@ class Prepared:
     planned: Planned
     start: Start
     tested: Tensor
-    baselines: dict[str, dict[str, float]]
+    baselines: dict[str, Score]
     rss_before_bytes: int
     ranks: Ranks | None = None
 
@@ -142,8 +147,7 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     check_rates(config, length)
     start = start.with_rate(config, module, length.n_steps)
     tested = data.evaluation_windows("test", length.n_test_batches)
-    scores = data.baselines("test", tested) if len(tested) else {}
-    baselines = {name: asdict(score) for name, score in scores.items()}
+    baselines = data.baselines("test", tested) if len(tested) else {}
     return Prepared(
         config,
         left_open,
@@ -179,7 +183,12 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
         files.config.write_text(resolved, encoding="utf-8")
         files.plan.write_text(planned.plan.to_json() + "\n", encoding="utf-8")
         # Of a run that is resumed here: they would tell that this one has ended.
-        for file in (files.summary, files.forecasts):
+        for file in (
+            files.summary,
+            files.forecasts,
+            files.forecast_picture,
+            files.test_metrics,
+        ):
             file.unlink(missing_ok=True)
     with tf32(prepared.config.engine.tf32):
         return _Running(prepared, files, console).train_and_test()
@@ -203,6 +212,10 @@ class _Running:
         self._forecasts = ForecastRecord(
             windows_to_show(data, prepared.tested).tolist(), partial(windows_of_batch, data)
         )
+        every_step = data.shape.task == "every_step"
+        self._step_errors = StepErrorRecord(
+            1 if every_step else data.shape.horizon, data.n_targets, every_step=every_step
+        )
         # A progress bar in a file or a pipe cannot be redrawn.
         is_live = sys.stdout.isatty() and console.is_interactive
         shows_progress = is_live and prepared.config.trainer.enable_progress_bar
@@ -210,7 +223,7 @@ class _Running:
             prepared.config,
             prepared.planned.plan,
             folder,
-            [self._clock, self._forecasts],
+            [self._clock, self._forecasts, self._step_errors],
             data=prepared.data,
             ranks=prepared.ranks,
             shows_progress=shows_progress,
@@ -290,7 +303,10 @@ class _Running:
             ended=ended,
             reason=reason,
             test_metrics=metrics,
-            baselines=prepared.baselines,
+            baselines={
+                name: {"mse": score.mse, "mae": score.mae}
+                for name, score in prepared.baselines.items()
+            },
             test_windows=len(prepared.tested),
             all_test_windows=len(prepared.data.dataset("test")),
             validation_loss=None if best is None else best[0],
@@ -316,19 +332,37 @@ class _Running:
         )
         if prepared.is_first:
             predictions = {} if metrics is None else self._forecasts.predictions
-            forecasts = tuple(forecasts_of(prepared.data, predictions))
-            RunResult(summary, promise.plan, promise.timeline, measured, forecasts=forecasts).write(
-                self._folder
-            )
+            RunResult(
+                summary,
+                promise.plan,
+                promise.timeline,
+                measured,
+                forecasts=tuple(forecasts_of(prepared.data, predictions)),
+                step_errors=() if metrics is None else self._step_table(),
+            ).write(self._folder)
         return summary
+
+    def _step_table(self) -> tuple[StepError, ...]:
+        """List the errors of model and baselines, which are beside each other in a table."""
+        errors = self._step_errors.errors
+        assert errors is not None, "a test has ended"
+        baselines = self._prepared.baselines
+        by_method = {"model": errors} | {name: each.by_step for name, each in baselines.items()}
+        return tuple(self._prepared.data.step_table(by_method))
 
     def _report(self, summary: Summary) -> None:
         # From the folder, as at any later time.
         draw_step(RunResult.read(self._folder.path), self._folder.timeline)
+        data, config = self._prepared.data, self._prepared.config
+        if summary.test_metrics is not None:
+            panels = panels_of(data, self._forecasts.predictions)
+            draw_forecasts(panels, "Forecasts over the test part", self._folder.forecast_picture)
         if summary.best_epoch is not None:
             self._say(f"Best epoch: {summary.best_epoch}, val/loss {summary.validation_loss:.4g}")
+        if config.no_validation is not None:
+            self._say(f"No validation: {config.no_validation}; the last epoch counts as the best")
         if summary.test_metrics is None:
-            self._say("No test: trainer.limit_test_batches=0")
+            self._say(f"No test: {config.no_test}")
         else:
             self._console.print(results_table(summary))
         self._console.print(outcome_table(summary))

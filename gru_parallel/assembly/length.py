@@ -50,10 +50,10 @@ def run_length(config: Config, data: SeriesOutline, done: Progress | None = None
             f" {n_batches} training batches of an epoch, which ends with a step; use"
             f" trainer.accumulate_grad_batches <= {n_batches}, or a smaller data.batch_size."
         )
-    if trainer.validates:
+    if config.no_validation is None:
         _limited("val", data.n_batches("validation"), "validation", trainer)
         _check_interval(trainer, n_batches)
-    if trainer.limit_test_batches == 0:
+    if config.no_test is not None:
         n_test_batches = 0
     else:
         n_test_batches = _limited("test", n_test_batches, "test", trainer)

@@ -95,7 +95,7 @@ def build_trainer(
     ]
     if config.trainer.enable_checkpointing:
         # Without validation no checkpoint is the best.
-        if config.trainer.validates:
+        if config.no_validation is None:
             callbacks.append(BestCheckpoint(folder.best))
         every_n_steps = config.checkpoint.every_n_train_steps
         callbacks.append(LastCheckpoint(folder.last, every_n_steps, _interval(config)))
@@ -120,7 +120,7 @@ def build_trainer(
     if config.trainer.profiler is not None:
         # By name, it would write where Lightning's log goes, which is nowhere here.
         arguments["profiler"] = _PROFILERS[config.trainer.profiler](folder.path, "profile")
-    return pl.Trainer(
+    trainer = pl.Trainer(
         **arguments,
         accelerator="cpu" if device.type == "cpu" else "gpu" if device.type == "cuda" else "auto",
         devices=1,
@@ -131,6 +131,10 @@ def build_trainer(
         logger=loggers,
         default_root_dir=folder.path,
     )
+    if not data.parts["validation"]:
+        # With trainer.fast_dev_run, the argument would be ignored.
+        trainer.limit_val_batches = 0
+    return trainer
 
 
 def _interval(config: Config) -> timedelta | None:

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from gru_parallel.choices import hint
-from gru_parallel.config.schema import Config, TrainerConfig
+from gru_parallel.config.schema import Config
 from gru_parallel.errors import UsageError
 from gru_parallel.rules import as_written
 
@@ -33,7 +33,7 @@ def check_training(config: Config) -> None:
     """
     trainer = config.trainer
     if not trainer.fast_dev_run:
-        _check_ends(trainer)
+        _check_ends(config)
     _check_scheduler(config)
     for name, metric in _watched(config):
         _check_metric(name, metric, config)
@@ -44,7 +44,7 @@ def check_training(config: Config) -> None:
     for key, settings in config.callbacks.items():
         if isinstance(settings, DictConfig):
             _check_patience(f"callbacks.{key!s}", settings)
-            _check_early_stopping(f"callbacks.{key!s}", settings, trainer)
+            _check_early_stopping(f"callbacks.{key!s}", settings, config)
 
 
 def needs_lightning(config: Config) -> bool:
@@ -55,7 +55,8 @@ def needs_lightning(config: Config) -> bool:
     return any(asked) or trainer.precision != "32-true" or not is_counted_in_epochs
 
 
-def _check_ends(trainer: TrainerConfig) -> None:
+def _check_ends(config: Config) -> None:
+    trainer = config.trainer
     for unit in ("epochs", "steps"):
         least, most = getattr(trainer, f"min_{unit}"), getattr(trainer, f"max_{unit}")
         if least is not None and most is not None and 0 < most < least:
@@ -64,7 +65,8 @@ def _check_ends(trainer: TrainerConfig) -> None:
                 f" trainer.min_{unit} <= {most}."
             )
     every, last = trainer.check_val_every_n_epoch, trainer.max_epochs
-    if trainer.validates and every is not None and last is not None and 0 < last < every:
+    is_late = every is not None and last is not None and 0 < last < every
+    if is_late and config.no_validation is None:
         raise UsageError(
             f"trainer.check_val_every_n_epoch={every} exceeds trainer.max_epochs={last}, so that"
             f" there would be no validation; use {last} or less, or, for a run without one,"
@@ -135,13 +137,13 @@ def _watched(config: Config) -> Iterator[tuple[str, Any]]:
 
 
 def _check_metric(name: str, metric: Any, config: Config) -> None:
-    logged = [*_LOGGED_IN_TRAINING, *(_LOGGED_IN_VALIDATION if config.trainer.validates else ())]
+    left_out = config.no_validation
+    logged = [*_LOGGED_IN_TRAINING, *(() if left_out else _LOGGED_IN_VALIDATION)]
     if metric in logged or _may_log(str(metric), config):
         return
     if metric in _LOGGED_IN_VALIDATION:
         raise UsageError(
-            f"{name}={metric} is measured in validations, and"
-            f" trainer.limit_val_batches={config.trainer.limit_val_batches} leaves them out; allow"
+            f"{name}={metric} is measured in validations, and {left_out} leaves them out; allow"
             " them, or leave out what looks at it."
         )
     raise UsageError(f"{name}={as_written(metric)} is not logged; {hint(metric, logged)}")
@@ -160,24 +162,23 @@ def _may_log(metric: str, config: Config) -> bool:
     return any(not target.startswith("lightning.") for target in targets)
 
 
-def _check_early_stopping(name: str, settings: DictConfig, trainer: TrainerConfig) -> None:
+def _check_early_stopping(name: str, settings: DictConfig, config: Config) -> None:
     if not str(settings.get("_target_")).endswith(".EarlyStopping"):
         return
     at_epoch_end = settings.get("check_on_train_epoch_end")
     monitor = settings.get("monitor")
     in_validation = monitor in _LOGGED_IN_VALIDATION
-    every = trainer.check_val_every_n_epoch
-    if at_epoch_end and in_validation and every != 1 and not trainer.fast_dev_run:
+    every = config.trainer.check_val_every_n_epoch
+    if at_epoch_end and in_validation and every != 1 and not config.trainer.fast_dev_run:
         raise UsageError(
             f"{name}.check_on_train_epoch_end=true looks at {monitor} in epochs that have"
             f" none (trainer.check_val_every_n_epoch={as_written(every)}); use"
             f" {name}.check_on_train_epoch_end=false."
         )
-    if at_epoch_end is False and not trainer.validates:
+    if at_epoch_end is False and config.no_validation is not None:
         raise UsageError(
             f"{name}.check_on_train_epoch_end=false looks after validations, and"
-            f" trainer.limit_val_batches={trainer.limit_val_batches} leaves them out; use"
-            f" {name}.check_on_train_epoch_end=true."
+            f" {config.no_validation} leaves them out; use {name}.check_on_train_epoch_end=true."
         )
     _check_mode(name, settings, monitor)
 

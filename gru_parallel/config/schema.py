@@ -240,11 +240,6 @@ class TrainerConfig:
     reload_dataloaders_every_n_epochs: Annotated[int, AT_LEAST_0]
 
     @property
-    def validates(self) -> bool:
-        """Whether there is any validation."""
-        return self.limit_val_batches != 0
-
-    @property
     def is_endless(self) -> bool:
         """Whether the run has no limit of epochs or steps."""
         no_epochs = self.max_epochs == -1 or (self.max_epochs is None and bool(self.max_time))
@@ -313,6 +308,25 @@ class Config:
         """Replicas of the pipeline; one as long as the planner has not said how many."""
         asked = self.engine.data_parallel if isinstance(self.engine, ProcessesConfig) else 1
         return 1 if asked == AUTO else int(asked)
+
+    @property
+    def no_validation(self) -> str | None:
+        """The setting that leaves out validation; None if there is one."""
+        return self._left_out("validation", 1, "val")
+
+    @property
+    def no_test(self) -> str | None:
+        """The setting that leaves out the test; None if there is one."""
+        return self._left_out("test", 2, "test")
+
+    def _left_out(self, part: str, index: int, name: str) -> str | None:
+        limit = f"trainer.limit_{name}_batches"
+        if getattr(self.trainer, f"limit_{name}_batches") == 0:
+            return f"{limit}=0"
+        if 0.0 in self.data.split[index : index + 1]:
+            shares = [int(s) if float(s).is_integer() else s for s in self.data.split]
+            return f"data.split={as_written(shares)}"
+        return None
 
 
 def plain(config: Config, sections: Collection[str] | None = None) -> dict[str, Any]:

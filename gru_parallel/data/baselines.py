@@ -1,11 +1,12 @@
 """Forecasts that need no training, to compare a model's errors with."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from gru_parallel.data.step_errors import StepErrors
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import WindowDataset, WindowRows
 from gru_parallel.errors import UsageError, check_positive
@@ -20,10 +21,12 @@ class Score:
     Attributes:
         mse: mean squared error.
         mae: mean absolute error.
+        by_step: both, for each step and target.
     """
 
     mse: float
     mae: float
+    by_step: StepErrors = field(repr=False, compare=False)
 
 
 def repeat_last(dataset: WindowDataset, chosen: Tensor | None = None) -> Score:
@@ -39,9 +42,12 @@ def repeat_last(dataset: WindowDataset, chosen: Tensor | None = None) -> Score:
 def seasonal_naive(dataset: WindowDataset, period: int, chosen: Tensor | None = None) -> Score:
     """Score the forecast that the last full season repeats itself.
 
-    It looks at the series, not at the window, so the season may be longer than the window. Where
-    there are several series, or windows may be short, a target without a full season before it in
-    its series is forecast by the last value instead.
+    A value is forecast by the newest one that is known and whole seasons before it. Seasons are
+    counted in rows: a row that was left out (data.missing=drop) shortens its season, and a value
+    that was filled in (data.missing=interpolate) is repeated like any other. It looks at the
+    series, not at the window, so the season may be longer than the window. Where there are several
+    series, or windows may be short, a target without a full season before it in its series is
+    forecast by the last value instead.
 
     Args:
         dataset: the windows to forecast.
@@ -70,6 +76,19 @@ def seasonal_naive(dataset: WindowDataset, period: int, chosen: Tensor | None = 
     return _score(dataset, chosen, period)
 
 
+def naive_rows(dataset: WindowDataset, rows: WindowRows, period: int) -> Tensor:
+    """Return the rows whose values a naive forecast repeats, in the shape of `rows.targets`.
+
+    Args:
+        dataset: the windows.
+        rows: of those that are forecast.
+        period: rows of a season; 1 repeats the last value.
+    """
+    source = _season_before(dataset, rows, period)
+    last_known = rows.targets - _leads(dataset.shape)
+    return torch.where(source < rows.series_starts, last_known, source)
+
+
 def _has_season(dataset: WindowDataset, windows: Tensor, period: int) -> bool:
     rows = dataset.rows_of(windows)
     return bool((_season_before(dataset, rows, period) >= rows.series_starts).any())
@@ -92,12 +111,12 @@ def _leads(shape: WindowShape) -> Tensor:
 
 
 def _score(dataset: WindowDataset, chosen: Tensor | None, period: int) -> Score:
-    squared, absolute, n_numbers = 0.0, 0.0, 0
+    squared, absolute, n_numbers, n_rows = 0.0, 0.0, 0, 0
+    n_targets = dataset.target_values.shape[1]
+    by_step = torch.zeros(2, len(_leads(dataset.shape)), n_targets, dtype=torch.float64)
     for some in _pieces(dataset, chosen):
         rows = dataset.rows_of(some)
-        source = _season_before(dataset, rows, period)
-        last_known = rows.targets - _leads(dataset.shape)
-        source = torch.where(source < rows.series_starts, last_known, source)
+        source = naive_rows(dataset, rows, period)
         truth = dataset.target_values[rows.targets].double()
         errors = dataset.target_values[source] - truth
         n_steps = rows.targets.numel()
@@ -106,8 +125,12 @@ def _score(dataset: WindowDataset, chosen: Tensor | None, period: int) -> Score:
             n_steps = int(rows.lengths.sum())
         squared += float(errors.square().sum())
         absolute += float(errors.abs().sum())
-        n_numbers += n_steps * errors.shape[2]
-    return Score(squared / n_numbers, absolute / n_numbers)
+        n_numbers += n_steps * n_targets
+        n_rows += n_steps // by_step.shape[1]
+        # With a prediction at every step, all rows of a window count as its one step.
+        in_steps = errors.reshape(-1, *by_step.shape[1:])
+        by_step += torch.stack([in_steps.square().sum(dim=0), in_steps.abs().sum(dim=0)])
+    return Score(squared / n_numbers, absolute / n_numbers, StepErrors(*(by_step / n_rows).numpy()))
 
 
 def _pieces(dataset: WindowDataset, chosen: Tensor | None = None) -> Iterator[Tensor]:

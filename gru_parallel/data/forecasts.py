@@ -1,6 +1,7 @@
 """From predictions of test windows to forecasts in the units of the series, with their times."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gru_parallel.data.baselines import naive_rows
 from gru_parallel.data.forecast import Forecast
 from gru_parallel.data.series_data import SeriesData
 from gru_parallel.data.table import Table
-from gru_parallel.data.windows import Batch
+from gru_parallel.data.windows import Batch, WindowRows
 
 _MOST_VALUES = 4000
+
+
+@dataclass(frozen=True)
+class ForecastArrays:
+    """Forecasts of some windows beside what came, in the units of the series.
+
+    Rows are counted through all series.
+
+    Attributes:
+        rows: that are forecast, array of shape `(windows, steps)`.
+        cutoffs: the last row that was known, array of shape `(windows,)`.
+        series: number of each window's series, array of shape `(windows,)`.
+        came: array of shape `(windows, steps, targets)`.
+        forecast: array of the same shape.
+    """
+
+    rows: NDArray[np.int64]
+    cutoffs: NDArray[np.int64]
+    series: NDArray[np.intp]
+    came: NDArray[np.float64]
+    forecast: NDArray[np.float64]
 
 
 def windows_to_show(data: SeriesData, tested: Tensor) -> Tensor:
@@ -45,58 +68,108 @@ def windows_of_batch(data: SeriesData, batch: Batch, number: int) -> Tensor:
     return whole[data.share.rows(data.batch_size)]
 
 
-def forecasts_of(data: SeriesData, predictions: Mapping[int, Tensor]) -> list[Forecast]:
+def forecast_arrays(data: SeriesData, predictions: Mapping[int, Tensor]) -> ForecastArrays:
     """Bring predictions back to the units of the series, and say what they are of.
 
     With the task "every_step", the forecast of a window is that of its last step.
 
     Args:
         data: of the run.
-        predictions: by test window, standardised and without the anchor, shape
+        predictions: by test window, at least one, standardised and without the anchor, shape
             `(n_target_steps, n_targets)`; of a short window possibly padded to that length.
 
     Returns:
-        A forecast for each window, step and target, in this order.
+        The forecasts, by window.
     """
-    if not predictions:
-        return []
     dataset, windows = data.dataset("test"), sorted(predictions)
     rows = dataset.rows_of(windows)
-    shown, predicted = rows.targets, [predictions[window] for window in windows]
+    predicted = [predictions[window] for window in windows]
     if data.shape.task == "every_step":
         last = (rows.lengths - 1).squeeze(1).tolist()
-        shown = shown.gather(1, rows.lengths - 1)
         predicted = [
             of_window[step : step + 1] for of_window, step in zip(predicted, last, strict=True)
         ]
     anchor = dataset.__getitems__(windows)["anchor"]
-    came = data.inverse(dataset.target_values[shown]).tolist()
-    forecast = data.inverse(torch.stack(predicted) + anchor).tolist()
-    moments = _moments(data.tables, torch.cat([shown, rows.ends - 1], dim=1).numpy())
-    series = _series_of(data.tables, rows.series_starts.squeeze(1).numpy())
-    return [
-        Forecast(series[w], moments[w][step], moments[w][-1], target, *values)
-        for w in range(len(windows))
-        for step in range(shown.shape[1])
-        for target, *values in zip(
-            data.tables[0].targets, came[w][step], forecast[w][step], strict=True
-        )
-    ]
+    shown = _shown(rows, rows.targets, data.shape.task)
+    return ForecastArrays(
+        shown.numpy(),
+        (rows.ends - 1).squeeze(1).numpy(),
+        series_numbers(data.tables, rows.series_starts.squeeze(1).numpy()),
+        data.targets_at(shown),
+        data.inverse(torch.stack(predicted) + anchor).double().numpy(),
+    )
 
 
-def _moments(tables: Sequence[Table], rows: NDArray[np.int64]) -> list[list[str]]:
-    """Write the times of rows, or if there are none, their numbers within their series."""
+def naive_forecast(data: SeriesData, windows: Sequence[int], period: int) -> NDArray[np.float64]:
+    """Return what a baseline forecasts for test windows, in the units of the series.
+
+    Args:
+        data: of the run.
+        windows: of the test.
+        period: rows of a season; 1 repeats the last value.
+
+    Returns:
+        Array of shape `(windows, steps, targets)`, as `ForecastArrays.forecast` is.
+    """
+    dataset = data.dataset("test")
+    rows = dataset.rows_of(windows)
+    return data.targets_at(_shown(rows, naive_rows(dataset, rows, period), data.shape.task))
+
+
+def forecasts_of(data: SeriesData, predictions: Mapping[int, Tensor]) -> list[Forecast]:
+    """List the forecasts of windows: one for each window, step and target, in this order.
+
+    Args:
+        data: of the run.
+        predictions: see `forecast_arrays`; possibly none.
+    """
+    return list(in_long_form(data, forecast_arrays(data, predictions))) if predictions else []
+
+
+def in_long_form(data: SeriesData, arrays: ForecastArrays) -> Iterator[Forecast]:
+    """Yield a forecast for each window, step and target, in this order.
+
+    Args:
+        data: of the run.
+        arrays: the forecasts.
+    """
+    moments = written(times_of(data.tables, arrays.rows))
+    cutoffs = written(times_of(data.tables, arrays.cutoffs))
+    came, forecast = arrays.came.tolist(), arrays.forecast.tolist()
+    for window, number in enumerate(arrays.series):
+        series = data.tables[number].name
+        for step, moment in enumerate(moments[window]):
+            for target, *values in zip(
+                data.tables[0].targets, came[window][step], forecast[window][step], strict=True
+            ):
+                yield Forecast(series, moment, cutoffs[window], target, *values)
+
+
+def times_of(tables: Sequence[Table], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the times of rows, or if there are none, their numbers within their series.
+
+    Args:
+        tables: the series.
+        rows: counted through all series; of any shape, which the times have, too.
+    """
     of_tables: list[NDArray[Any]] = [
         np.arange(table.n_rows) if table.times is None else table.times for table in tables
     ]
-    times = np.concatenate(of_tables)[rows]
+    return np.concatenate(of_tables)[rows]
+
+
+def series_numbers(tables: Sequence[Table], rows: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the number of the series that each row belongs to."""
+    return np.searchsorted(np.cumsum([table.n_rows for table in tables]), rows, side="right")
+
+
+def _shown(rows: WindowRows, wanted: Tensor, task: str) -> Tensor:
+    """Choose, of rows beside the targets of some windows, those whose forecasts are shown."""
+    return wanted if task == "window" else wanted.gather(1, rows.lengths - 1)
+
+
+def written(times: NDArray[Any]) -> Any:
+    """Write times, or numbers of rows, as text: in a list, or lists of lists, of the same shape."""
     is_date = np.issubdtype(times.dtype, np.datetime64)
     text = np.datetime_as_string(times, unit="auto") if is_date else times.astype(str)
-    written: list[list[str]] = text.tolist()
-    return written
-
-
-def _series_of(tables: Sequence[Table], rows: NDArray[np.int64]) -> list[str]:
-    """Name the series that rows belong to."""
-    starts = np.cumsum([table.n_rows for table in tables])
-    return [tables[number].name for number in np.searchsorted(starts, rows, side="right")]
+    return text.tolist()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gru_parallel.data.split import PARTS, split, split_series
+from gru_parallel.data.split import PARTS, split, split_series, wanted_parts
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
 
@@ -39,7 +39,8 @@ def split_tables(
             series to a part, the first ones to training.
 
     Returns:
-        For "training", "validation" and "test", the part's rows of each of its series.
+        For "training", "validation" and "test", the part's rows of each of its series; () for a
+        part that is not asked for.
 
     Raises:
         UsageError: `by` is unknown, or the parts do not fit the series.
@@ -53,8 +54,9 @@ def split_tables(
     found: dict[str, list[SeriesPart]] = {name: [] for name in PARTS}
     for part in whole:
         of = f"of series {part.series!r}" if part.series else "of the series"
-        for name, rows in split(len(part.rows), parts, whole=of).items():
-            cut_rows = part.rows[rows.start : rows.stop]
+        cut = split(len(part.rows), parts, whole=of)
+        for name in wanted_parts(parts):
+            cut_rows = part.rows[cut[name].start : cut[name].stop]
             found[name].append(SeriesPart(cut_rows, part.series_start, part.series))
     return {name: tuple(of_series) for name, of_series in found.items()}
 

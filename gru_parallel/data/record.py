@@ -32,7 +32,9 @@ class PartRecord:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> "PartRecord":
-        """Describe rows of values, array of shape `(rows, columns)`."""
+        """Describe rows of values, array of shape `(rows, columns)`; mean 0 and scale 1 of none."""
+        if not len(values):
+            return cls(0, [0.0] * values.shape[1], [1.0] * values.shape[1])
         fitted = Standardizer.fit(values)
         return cls(len(values), fitted.mean.tolist(), fitted.scale.tolist())
 

@@ -1,5 +1,6 @@
 """Series as batches: standardised, split, cut into windows. Knows nothing of Lightning."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from gru_parallel.data.record import DataRecord, PartRecord
 from gru_parallel.data.series_outline import SeriesOutline, joined
 from gru_parallel.data.shared_windows import SharedWindows
 from gru_parallel.data.standardize import Standardizer
+from gru_parallel.data.step_errors import StepError, StepErrors, step_table
 from gru_parallel.data.stream_batches import StreamBatches
 from gru_parallel.data.windows import Batch, WindowDataset
 
@@ -114,15 +116,15 @@ class SeriesData(SeriesOutline):
         sampler = EpochSampler(len(batches), self._seed, draws=self.order == "shuffled")
         return ResumableLoader(batches, sampler=sampler, **self._loader_options)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Validation windows, oldest first, or in streams."""
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """Validation windows, oldest first, or in streams; no loader if there is no such part."""
         return self._evaluation_loader("validation")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Test windows, oldest first, or in streams."""
+    def test_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """Test windows, oldest first, or in streams; no loader if there is no test part."""
         return self._evaluation_loader("test")
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         """The test windows again, so that forecasts can be compared with what came."""
         return self.test_dataloader()
 
@@ -136,6 +138,8 @@ class SeriesData(SeriesOutline):
         Returns:
             Their indices in `dataset(part)`, for all replicas, int64 of shape `(windows,)`.
         """
+        if n_batches == 0:
+            return torch.zeros(0, dtype=torch.long)
         batches = self._batches(part)
         if isinstance(batches, StreamBatches):
             return batches.first_windows(n_batches)
@@ -160,6 +164,17 @@ class SeriesData(SeriesOutline):
             scores["seasonal_naive"] = seasonal_naive(dataset, self.season_length, chosen)
         return scores
 
+    def step_table(self, by_method: Mapping[str, StepErrors]) -> list[StepError]:
+        """List errors by target, step and method, in standardised units and those of the series.
+
+        Args:
+            by_method: errors of the model and of the baselines, by name.
+        """
+        table, horizon = self.tables[0], self.shape.horizon
+        steps = range(1, horizon + 1) if self.shape.task == "window" else (horizon,)
+        scale = self.standardizer.scale[list(table.target_columns)]
+        return step_table(by_method, table.targets, steps, scale)
+
     def inverse(self, values: Tensor) -> Tensor:
         """Convert forecasts back to the units of the series.
 
@@ -175,11 +190,28 @@ class SeriesData(SeriesOutline):
         )
         return torch.from_numpy(units).to(values)
 
+    def targets_at(self, rows: Tensor) -> NDArray[np.float64]:
+        """Return the values of the targets in the units of the series, gaps filled.
+
+        Args:
+            rows: counted through all series, of any shape.
+
+        Returns:
+            Array of the shape of `rows`, and of targets in the last dimension.
+        """
+        columns = list(self.tables[0].target_columns)
+        values: NDArray[np.float64] = self._values[rows.numpy()][..., columns]
+        return values
+
     def _rows_of(self, part: str) -> NDArray[np.float64]:
         """The rows of a part in all series, in the units of the series."""
-        return joined([self._values[of.rows.start : of.rows.stop] for of in self.parts[part]])
+        rows = [self._values[of.rows.start : of.rows.stop] for of in self.parts[part]]
+        return joined(rows or [self._values[:0]])
 
-    def _evaluation_loader(self, part: str) -> DataLoader[Batch]:
+    def _evaluation_loader(self, part: str) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        if not self.parts[part]:
+            # To Lightning, no loader is no validation and no test; it warns of that.
+            return []
         return DataLoader(self._batches(part), **self._loader_options)
 
     def _batches(self, part: str) -> StreamBatches | SharedWindows:

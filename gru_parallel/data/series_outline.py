@@ -56,7 +56,8 @@ class SeriesOutline:
             input_length: number of input rows.
             horizon: rows ahead that are forecast.
             batch_size: windows per batch, in training and in evaluation.
-            split: fractions or counts of the training, validation and test parts.
+            split: fractions or counts of the training, validation and test parts; 0 leaves out a
+                validation or a test part.
             split_by: "time" splits the rows of each series, "series" gives whole series to a part.
             min_input_length: number of input rows at least, where a series has only just begun;
                 None for `input_length`.
@@ -129,6 +130,8 @@ class SeriesOutline:
         In training, in each epoch.
         """
         n_windows = self._n_windows[part]
+        if not n_windows:
+            return 0
         if self.order == "shuffled":
             return -(-sum(n_windows) // self.batch_size)
         streams = Streams.of(np.array(n_windows), self.shape, self._strides[part])

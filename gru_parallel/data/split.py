@@ -18,7 +18,8 @@ def split(
     Args:
         n: number of rows or series.
         parts: the user's data.split: three fractions or three counts. They may add up to less than
-            the whole; what comes after the test part is unused.
+            the whole; what comes after the test part is unused. All but the first may be 0: the run
+            then has no such part.
         unit: "row" or "series".
         whole: names for an error what they are cut from, after "more than the 100".
 
@@ -26,7 +27,8 @@ def split(
         The positions in "training", "validation" and "test".
 
     Raises:
-        UsageError: the numbers are not three, not positive, mixed, or add up to too much.
+        UsageError: the numbers are not three, negative, mixed, or add up to too much; or there is
+            nothing to train on.
     """
     # A config gives counts as floats, and users write them without a point.
     numbers = [int(part) if float(part).is_integer() else part for part in parts]
@@ -34,9 +36,12 @@ def split(
     examples = f"three fractions, as [0.7,0.1,0.2], or three {unit} counts, as {_COUNTS[unit]}"
     if len(parts) != len(PARTS):
         raise UsageError(f"{shown} has {len(parts)} parts, not 3; give {examples}.")
-    if not all(math.isfinite(part) and part > 0 for part in parts):
-        raise UsageError(f"{shown} holds a part that is not positive; give {examples}.")
-    if all(part >= 1 and float(part).is_integer() for part in parts):
+    if not all(math.isfinite(part) and part >= 0 for part in parts):
+        raise UsageError(f"{shown} holds a part that is negative or no number; give {examples}.")
+    if not parts[0]:
+        raise UsageError(f"{shown} leaves nothing to train on; give {examples}.")
+    # [1,0,0] is the whole, not one row.
+    if all(float(part).is_integer() for part in parts) and sum(parts) > 1:
         ends = list(accumulate(map(int, parts)))
         if ends[-1] > n:
             units = "rows" if unit == "row" else "series"
@@ -59,13 +64,18 @@ def split(
 
 
 def split_series(n_series: int, parts: Sequence[float]) -> dict[str, range]:
-    """Cut several series into whole ones for each part, at least one; see `split`."""
+    """Cut several series into whole ones for each part that is asked for; see `split`."""
     cut = split(n_series, parts, "series", "that there are (data.split_by=series)")
     for name, part in cut.items():
-        if not part:
+        if not part and name in wanted_parts(parts):
             shares = ",".join(map(str, parts))
             raise UsageError(
                 f"data.split=[{shares}] leaves none of the {n_series} series for {name} "
                 "(data.split_by=series); use other parts, or data.split_by=time."
             )
     return cut
+
+
+def wanted_parts(parts: Sequence[float]) -> list[str]:
+    """Name the parts that a data.split asks for: those whose share is not 0."""
+    return [name for name, share in zip(PARTS, parts, strict=True) if share > 0]

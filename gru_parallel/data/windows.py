@@ -68,7 +68,7 @@ class WindowDataset(Dataset[Batch]):
         Args:
             values: all series, one after another, array of shape `(rows, columns)`.
             target_columns: positions of the columns to forecast.
-            parts: rows of this part in each of its series.
+            parts: rows of this part in each of its series; of none, there are no windows.
             shape: extent of a window.
             stride: rows from one window to the next.
             look_back: whether inputs may be in the part before.
@@ -84,11 +84,13 @@ class WindowDataset(Dataset[Batch]):
         self.shape = shape
         self.stride = stride
         self.is_single_series = [part.series for part in parts] == [""]
-        self.n_windows_by_series = torch.tensor([len(of_series) for of_series in ends])
+        n_windows = [len(of_series) for of_series in ends]
+        self.n_windows_by_series = torch.tensor(n_windows, dtype=torch.long)
         self.target_values = torch.as_tensor(values[:, list(target_columns)], dtype=torch.float32)
         self._values = torch.as_tensor(values, dtype=torch.float32)
         self._is_centred = centre == "last"
-        self._ends = torch.cat([torch.arange(e.start, e.stop, e.step) for e in ends])
+        rows = [torch.arange(of_series.start, of_series.stop, stride) for of_series in ends]
+        self._ends = torch.cat([torch.zeros(0, dtype=torch.long), *rows])
         oldest = self._by_window([oldest_input(part, look_back) for part in parts])
         self._lengths = (self._ends - oldest).clamp(max=shape.input_length)
         self._series_starts = self._by_window([part.series_start for part in parts])
@@ -143,4 +145,4 @@ class WindowDataset(Dataset[Batch]):
         return WindowRows(inputs, targets, ends, lengths, series_starts)
 
     def _by_window(self, by_series: Sequence[int]) -> Tensor:
-        return torch.tensor(by_series).repeat_interleave(self.n_windows_by_series)
+        return torch.tensor(by_series, dtype=torch.long).repeat_interleave(self.n_windows_by_series)

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from gru_parallel.data.forecast import Forecast
+from gru_parallel.report.forecast_colours import CAME, FORECAST
 from gru_parallel.report.memory_curve import MemoryCurve, memory_curves
 from gru_parallel.report.run_result import RunResult
 from gru_parallel.report.units import byte_unit, format_bytes
@@ -19,7 +20,6 @@ _LOSSES = {
     "val/loss": "validation",
 }
 _COLOURS = {"train/loss": "#9DB8CC", "train/loss_epoch": "#0072B2", "val/loss": "#D55E00"}
-_CAME, _FORECAST = "#27313A", "#D55E00"
 
 
 def memory(result: RunResult) -> list[Any]:
@@ -111,7 +111,7 @@ def _forecasts(name: str, found: list[Forecast], visible: bool | str) -> list[An
             x=list(came),
             y=list(came.values()),
             mode="lines",
-            line={"color": _CAME, "width": 1.2},
+            line={"color": CAME, "width": 1.2},
             name=f"{name}: what came",
             legendgroup=name,
             visible=visible,
@@ -121,7 +121,7 @@ def _forecasts(name: str, found: list[Forecast], visible: bool | str) -> list[An
             y=values,
             mode="lines+markers",
             marker={"size": 3},
-            line={"color": _FORECAST, "width": 1.2},
+            line={"color": FORECAST, "width": 1.2},
             name=f"{name}: forecast",
             legendgroup=name,
             visible=visible,

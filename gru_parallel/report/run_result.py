@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gru_parallel.data.forecast import Forecast
+from gru_parallel.data.step_errors import StepError
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.report.forecasts_file import read_forecasts, write_forecasts
+from gru_parallel.report.step_errors_file import write_step_errors
 from gru_parallel.report.summary import Summary, read_summary, write_summary
 from gru_parallel.report.trace_file import read_trace, write_trace
 from gru_parallel.run_folder import RunFolder
@@ -31,6 +33,7 @@ class RunResult:
         measured: a training step as it was; None where none was timed.
         rows: of the table of what was logged: the value of each column that a row fills.
         forecasts: over the test part; () without a test.
+        step_errors: of the test, by target, step and method; they are written, and not read.
     """
 
     summary: Summary
@@ -39,6 +42,7 @@ class RunResult:
     measured: Timeline | None
     rows: tuple[Mapping[str, float], ...] = ()
     forecasts: tuple[Forecast, ...] = ()
+    step_errors: tuple[StepError, ...] = ()
 
     def write(self, folder: RunFolder) -> None:
         """Write what is known when a run ends; plan and metrics are in its folder before."""
@@ -46,6 +50,8 @@ class RunResult:
         devices = [stage.device_text for stage in self.plan.stages]
         if self.forecasts:
             write_forecasts(self.forecasts, folder.forecasts)
+        if self.step_errors:
+            write_step_errors(self.step_errors, folder.test_metrics)
         write_trace(steps | {_PREDICTED: self.predicted}, folder.trace, devices)
         write_summary(self.summary, folder.summary)
 

@@ -1,14 +1,16 @@
-"""The metric of a loss that is given as sums and counts; and how metrics add up over ranks."""
+"""What metrics compare; the metric of a loss given as sums and counts; sums over ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_sum
+
+from gru_parallel.engine.engine import steps_that_run
 
 
 class MeanLoss(Metric):
@@ -35,6 +37,27 @@ class MeanLoss(Metric):
     def compute(self) -> Tensor:
         """Return the mean over all elements."""
         return self.total / self.count
+
+
+def to_compare(
+    predicted: Tensor, batch: Mapping[str, Tensor], *, every_step: bool
+) -> tuple[Tensor, Tensor]:
+    """Return what is compared of a batch: its predictions, and their targets on the same device.
+
+    Args:
+        predicted: predictions, batch first; without rows where they come out in another process.
+        batch: as the loader gave it.
+        every_step: whether there is a prediction at every step; the steps after the end of a short
+            window are then left out, and time and batch are one dimension.
+    """
+    # Predictions may come out in another process, which then counts them.
+    target = batch["y"][: len(predicted)].to(predicted.device)
+    prediction = predicted.to(target.dtype)
+    lengths = batch.get("lengths")
+    if lengths is not None and every_step:
+        runs = steps_that_run(lengths[: len(prediction)], target.shape[1]).to(target.device)
+        prediction, target = prediction[runs], target[runs]
+    return prediction, target
 
 
 def gather_states(metric: Metric, gather: Callable[..., list[Tensor]]) -> None:

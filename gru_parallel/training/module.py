@@ -15,9 +15,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
-from gru_parallel.engine.engine import Engine, WholeEngine, steps_that_run
+from gru_parallel.engine.engine import Engine, WholeEngine
 from gru_parallel.model import StackModel, SumLoss, Windows
-from gru_parallel.training.metrics import MeanLoss
+from gru_parallel.training.metrics import MeanLoss, to_compare
 from gru_parallel.training.module_description import arguments_from, describe_module
 from gru_parallel.training.progress import Progress, steps_of_run
 from gru_parallel.training.resume import Beginning, resume
@@ -258,13 +258,7 @@ class SeriesModule(pl.LightningModule):
     def _measure(self, part: str, batch: Batch) -> Tensor:
         """Count a batch in the metrics of a part, and return its predictions."""
         predicted = self._predict(batch)
-        # Predictions may come out in another process, which then counts them.
-        target = batch["y"][: len(predicted)].to(predicted.device)
-        prediction = predicted.to(target.dtype)
-        lengths = batch.get("lengths")
-        if lengths is not None and self.model.head.every_step:
-            runs = steps_that_run(lengths[: len(prediction)], target.shape[1]).to(target.device)
-            prediction, target = prediction[runs], target[runs]
+        prediction, target = to_compare(predicted, batch, every_step=self.model.head.every_step)
         metrics = cast(nn.ModuleDict, self.metrics[part])
         for name, metric in metrics.items():
             assert isinstance(metric, Metric)

@@ -207,6 +207,10 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         [EARLY_STOPPING, "trainer.limit_val_batches=0"],
         ["callbacks.early_stopping.monitor=val/loss", "trainer.limit_val_batches=0"],
     ),
+    "early stopping without rows for validation": (
+        [EARLY_STOPPING, "data.split=[1,0,0]"],
+        ["callbacks.early_stopping.monitor=val/loss", "data.split=[1,0,0] leaves them out"],
+    ),
     "early stopping the wrong way up": (
         [EARLY_STOPPING, "+callbacks.early_stopping.mode=down"],
         ["callbacks.early_stopping", "down"],

@@ -61,7 +61,7 @@ class Ended:
 RunCommand = Callable[..., Ended]
 
 NO_PICTURE = b""
-"""What timeline.png holds unless it is asked for: to draw it takes a sixth of a small run."""
+"""What pictures hold unless they are asked for: to draw one takes a sixth of a small run."""
 
 _SERIES = cache(lorenz96_table)
 _WRITTEN: dict[tuple[str, ...], dict[str, bytes]] = {}
@@ -94,7 +94,8 @@ def commands(
             compose_once(patch)
             write_no_configs(patch)
             if not draws:
-                patch.setattr(train, "draw_step", lambda _, path: path.write_bytes(NO_PICTURE))
+                for draw in ("draw_step", "draw_forecasts"):
+                    patch.setattr(train, draw, lambda *args: args[-1].write_bytes(NO_PICTURE))
             status = own.run("train", arguments)
         return end(status, folder / run)
 

@@ -184,10 +184,18 @@ def test_replicas_train_and_measure_what_one_device_does(
     for name in ("baselines", "test_windows", "all_test_windows", "best_epoch"):
         assert summary[name] == expected_summary[name]
     assert summary["test_windows"] == 40
+    errors, alone_s = (list(step_errors(each)) for each in (folder, alone.folder))
+    assert errors == pytest.approx(alone_s, rel=1e-4)
     # Each replica had some of the windows.
     forecasts, alone_s = (read_forecasts(each / "forecasts.csv") for each in (folder, alone.folder))
     assert [each[:5] for each in forecasts] == [each[:5] for each in alone_s]
     assert [f.y_hat for f in forecasts] == pytest.approx([f.y_hat for f in alone_s], rel=1e-3)
+
+
+def step_errors(folder: Path) -> Iterator[float]:
+    with (folder / "test_metrics.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            yield from (float(row["mse"]), float(row["mae_in_units"]))
 
 
 def numbers(rows: list[dict[str, str]], name: str) -> list[float]:

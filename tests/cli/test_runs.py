@@ -100,7 +100,8 @@ def test_the_pictures_show_every_cell_of_every_stage(train_command: RunCommand) 
     names = {event["name"] for event in trace["traceEvents"]}
     cells = [f"{m}.{c}" for m in range(2) for c in range(4)]
     assert {f"{s}{op}{cell}" for s in range(2) for op in "FB" for cell in cells} <= names
-    assert (ended.folder / "timeline.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("timeline.png", "forecast.png"):
+        assert (ended.folder / picture).read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_last_checkpoint_is_the_last_one_even_where_it_is_not_the_best(

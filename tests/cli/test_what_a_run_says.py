@@ -1,8 +1,11 @@
 """What a run says while it goes on and when it ends, and what it measures itself against."""
 
+import csv
 import io
 import signal
 import sys
+from pathlib import Path
+from statistics import mean
 
 import pytest
 from rich.console import Console
@@ -89,6 +92,46 @@ def test_a_limit_of_no_batches_is_a_run_without_a_test(train_command: RunCommand
     assert "No test: trainer.limit_test_batches=0" in ended.out
     assert "repeat last value" not in ended.out
     assert (ended.folder / "timeline.png").is_file()
+
+
+def test_a_run_on_all_data_says_that_nothing_was_validated_or_tested(
+    train_command: RunCommand,
+) -> None:
+    ended = train_command(*SMALL, "data.split=[1,0,0]", "trainer.num_sanity_val_steps=2")
+
+    assert (ended.status, ended.err) == (0, "")
+    summary = summary_of(ended)
+    assert (summary["test_metrics"], summary["validation_loss"]) == (None, None)
+    assert (summary["test_windows"], summary["all_test_windows"]) == (0, 0)
+    assert summary["best_checkpoint"] is None
+    assert Path(summary["last_checkpoint"]).is_file()
+    assert "No validation: data.split=[1,0,0]; the last epoch counts as the best" in ended.out
+    assert "No test: data.split=[1,0,0]" in ended.out
+    assert not (ended.folder / "test_metrics.csv").exists()
+
+
+def test_errors_of_each_step_and_target_are_beside_those_of_the_baselines(
+    train_command: RunCommand,
+) -> None:
+    ended = train_command(*SMALL, "data.target=[x0,x2]")
+
+    summary = summary_of(ended)
+    of_all = {"model": summary["test_metrics"]} | summary["baselines"]
+    with (ended.folder / "test_metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    horizon = len({row["step"] for row in rows})
+    assert len(rows) == 2 * horizon * len(of_all)
+    for method, metrics in of_all.items():
+        for metric, expected in metrics.items():
+            found = [float(row[metric]) for row in rows if row["method"] == method]
+            assert mean(found) == pytest.approx(expected, rel=1e-5)
+    # A target's scale is the same for all methods and steps.
+    for target in ("x0", "x2"):
+        of_target = [row for row in rows if row["target"] == target]
+        scales = [float(row["mae_in_units"]) / float(row["mae"]) for row in of_target]
+        squares = [float(row["mse_in_units"]) / float(row["mse"]) for row in of_target]
+        assert scales == pytest.approx([scales[0]] * len(scales))
+        assert squares == pytest.approx([scales[0] ** 2] * len(scales))
 
 
 def test_the_validation_is_recorded_and_the_best_epoch_named(train_command: RunCommand) -> None:

@@ -8,10 +8,16 @@ import torch
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.datamodule import SeriesDataModule
 from gru_parallel.data.parts import SeriesPart
+from gru_parallel.data.step_errors import StepErrors
 from gru_parallel.data.table import Table
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import WindowDataset
 from gru_parallel.errors import UsageError
+
+
+def score_of(mse: float, mae: float) -> Score:
+    """Make a score for comparisons, which leave its steps out."""
+    return Score(mse, mae, StepErrors(np.zeros((0, 0)), np.zeros((0, 0))))
 
 
 def dataset_of(
@@ -25,13 +31,16 @@ def dataset_of(
 def test_repeat_last_of_a_straight_line_errs_by_the_lead() -> None:
     line = np.arange(50.0)[:, None]
     score = repeat_last(dataset_of(line, WindowShape(5, 3)))
-    assert score == Score(mse=(1 + 4 + 9) / 3, mae=(1 + 2 + 3) / 3)
+    assert score == score_of(mse=(1 + 4 + 9) / 3, mae=(1 + 2 + 3) / 3)
+    assert score.by_step.mse.tolist() == [[1], [4], [9]]
+    assert score.by_step.mae.tolist() == [[1], [2], [3]]
 
 
 def test_repeat_last_at_every_step_errs_by_the_horizon() -> None:
     line = np.arange(50.0)[:, None]
     score = repeat_last(dataset_of(line, WindowShape(5, 3, task="every_step")))
-    assert score == Score(mse=9, mae=3)
+    assert score == score_of(mse=9, mae=3)
+    assert (score.by_step.mse.tolist(), score.by_step.mae.tolist()) == ([[9]], [[3]])
 
 
 @pytest.mark.parametrize("task", ["window", "every_step"])
@@ -39,14 +48,14 @@ def test_repeat_last_at_every_step_errs_by_the_horizon() -> None:
 def test_seasonal_naive_of_a_season_makes_no_error(task: str, horizon: int) -> None:
     season = np.tile(np.random.default_rng(0).normal(size=(5, 2)), (20, 1))
     dataset = dataset_of(season, WindowShape(7, horizon, task), first_row=30)
-    assert seasonal_naive(dataset, period=5) == Score(0, 0)
+    assert seasonal_naive(dataset, period=5) == score_of(0, 0)
     assert repeat_last(dataset).mse > 0 or horizon == 5
 
 
 def test_a_season_may_be_longer_than_the_window() -> None:
     season = np.tile(np.random.default_rng(0).normal(size=(12, 1)), (10, 1))
     dataset = dataset_of(season, WindowShape(3, 4), first_row=60)
-    assert seasonal_naive(dataset, period=12) == Score(0, 0)
+    assert seasonal_naive(dataset, period=12) == score_of(0, 0)
 
 
 @pytest.mark.parametrize("period", [1, 4, 7])
@@ -76,7 +85,7 @@ def test_more_windows_than_are_scored_at_once_all_count() -> None:
     values = np.zeros((2000, 1))
     values[-1] = 1.0
     score = repeat_last(dataset_of(values, WindowShape(1, 1)))
-    assert score == Score(mse=1 / 1999, mae=1 / 1999)
+    assert score == score_of(mse=1 / 1999, mae=1 / 1999)
 
 
 @pytest.mark.parametrize("chosen", [[3, 4, 5], [7, 0, 12]])
@@ -113,7 +122,7 @@ def test_a_season_that_reaches_before_the_series_is_refused() -> None:
         "data.season_length=24 reaches back 4 rows to before the series began; use "
         "data.season_length <= 20, or a later part in data.split."
     )
-    assert seasonal_naive(dataset, period=20) == Score(0, 0)
+    assert seasonal_naive(dataset, period=20) == score_of(0, 0)
 
 
 def several_of(lengths: list[int], shape: WindowShape, values: np.ndarray) -> WindowDataset:
@@ -160,7 +169,7 @@ def test_a_season_longer_than_every_series_is_refused() -> None:
         "data.season_length=16 reaches back to before its series began for every window; use a "
         "shorter season, or data.season_length=null."
     )
-    assert seasonal_naive(dataset, period=15) == Score(0, 0)
+    assert seasonal_naive(dataset, period=15) == score_of(0, 0)
 
 
 def test_a_season_of_no_length_is_refused() -> None:

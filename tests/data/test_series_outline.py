@@ -17,6 +17,9 @@ CUTS: dict[str, dict[str, Any]] = {
     "every step": {"task": "every_step"},
     "streams": {"order": "streams", "stride": 3},
     "streams by series": {"order": "streams", "split": (1, 1, 1), "split_by": "series"},
+    "only training": {"split": (1, 0, 0)},
+    "streams without validation": {"order": "streams", "stride": 3, "split": (0.9, 0, 0.1)},
+    "no test series": {"split": (2, 1, 0), "split_by": "series"},
 }
 
 

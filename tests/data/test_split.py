@@ -47,10 +47,17 @@ def test_other_than_three_parts_are_refused() -> None:
     )
 
 
-@pytest.mark.parametrize("bad", [0, -0.1, float("nan"), float("inf")])
-def test_a_part_that_is_not_positive_is_refused(bad: float) -> None:
+@pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
+def test_a_part_that_is_negative_or_no_number_is_refused(bad: float) -> None:
     message = error_of(10, [0.8, bad, 0.2])
-    assert message.startswith(f"data.split=[0.8,{bad},0.2] holds a part that is not positive; give")
+    assert message.startswith(f"data.split=[0.8,{bad},0.2] holds a part that is negative or no")
+
+
+def test_all_rows_may_be_for_training_but_not_none() -> None:
+    assert split(10, [1, 0, 0]) == in_parts(range(10), range(10, 10), range(10, 10))
+    assert split(10, [0.9, 0, 0.1]) == in_parts(range(9), range(9, 9), range(9, 10))
+    assert split(10, [6, 4, 0]) == in_parts(range(6), range(6, 10), range(10, 10))
+    assert "data.split=[0,0.5,0.5] leaves nothing to train on" in error_of(10, [0, 0.5, 0.5])
 
 
 def test_fractions_above_one_in_all_are_refused() -> None:

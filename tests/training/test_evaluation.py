@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional import mean_absolute_error, mean_squared_error
 
+from gru_parallel.training.step_error_record import StepErrorRecord
 from tests.builders import HORIZON, N_TARGETS, make_plan
 from tests.runs import N_TEST, N_VALIDATION, make_data, make_module, make_trainer
 
@@ -20,7 +21,8 @@ def whole_part(part: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_metrics_are_those_of_the_whole_set_at_once(part: str, no_thread_left: None) -> None:
     module = make_module()
-    trainer = make_trainer(PLAN)
+    record = StepErrorRecord(HORIZON, N_TARGETS)
+    trainer = make_trainer(PLAN, callbacks=[record])
     evaluate = trainer.validate if part == "val" else trainer.test
 
     (metrics,) = evaluate(module, make_data(), verbose=False)
@@ -34,6 +36,11 @@ def test_metrics_are_those_of_the_whole_set_at_once(part: str, no_thread_left: N
     assert metrics[f"{part}/loss"] == pytest.approx(mse, rel=1e-5)
     mae = float(mean_absolute_error(prediction, batch["y"]))
     assert metrics[f"{part}/mae"] == pytest.approx(mae, rel=1e-5)
+    if part == "test":
+        assert record.errors is not None
+        errors = (prediction - batch["y"]).double()
+        assert record.errors.mse == pytest.approx(errors.square().mean(dim=0).numpy(), rel=1e-5)
+        assert record.errors.mae == pytest.approx(errors.abs().mean(dim=0).numpy(), rel=1e-5)
 
 
 @pytest.mark.parametrize("part", ["val", "test"])

@@ -1,0 +1,98 @@
+"""One forecast as a picture shows it: what came before, what was forecast, and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gru_parallel.data.forecasts import series_numbers, times_of
+from gru_parallel.data.series_data import SeriesData
+
+MOST_PANELS = 6
+"""Of a picture, so that each can be read."""
+
+_LEAST_PAST = 24
+
+
+@dataclass(frozen=True)
+class ForecastPanel:
+    """One forecast of one target, in the units of the series.
+
+    Times are dates, or numbers where the series has no dates.
+
+    Attributes:
+        series: name of the series; empty where there is only one.
+        target: the column that is forecast.
+        past_times: of the rows that were known, array of shape `(past rows,)`.
+        past: values of these rows, of the same shape.
+        times: that are forecast, array of shape `(steps,)`.
+        came: values that came, of the same shape; NaN where that is not known.
+        forecast: values that were forecast, of the same shape.
+        ahead: rows from the last value that a forecast knew to the one forecast, where that is
+            the same for all of them; 0 where all were made at once, after the last past row.
+    """
+
+    series: str
+    target: str
+    past_times: NDArray[Any]
+    past: NDArray[np.float64]
+    times: NDArray[Any]
+    came: NDArray[np.float64]
+    forecast: NDArray[np.float64]
+    ahead: int = 0
+
+
+def n_past_rows(horizon: int) -> int:
+    """Number of rows before a forecast that put it into context without making it too small."""
+    return max(_LEAST_PAST, 3 * horizon)
+
+
+def panels_of(
+    data: SeriesData, predictions: Mapping[int, Tensor], n_most: int = MOST_PANELS
+) -> list[ForecastPanel]:
+    """Choose some forecasts of a test, over all of it and of several targets.
+
+    Args:
+        data: of the run.
+        predictions: by test window, standardised and without the anchor, shape
+            `(n_target_steps, n_targets)`.
+        n_most: number of panels at most.
+    """
+    windows = sorted(predictions)
+    n_panels = min(n_most, len(windows) * data.n_targets)
+    step = (len(windows) - 1) / max(1, n_panels - 1)
+    return [
+        _panel(data, windows[round(at * step)], at % data.n_targets, predictions)
+        for at in range(n_panels)
+    ]
+
+
+def _panel(
+    data: SeriesData, window: int, target: int, predictions: Mapping[int, Tensor]
+) -> ForecastPanel:
+    dataset, horizon = data.dataset("test"), data.shape.horizon
+    is_every_step = data.shape.task == "every_step"
+    rows = dataset.rows_of([window])
+    shown, start = rows.targets[0], int(rows.series_starts)
+    if is_every_step:
+        shown = shown[: int(rows.lengths)]
+    first = int(shown[0])
+    past = torch.arange(max(start, first - n_past_rows(horizon)), first)
+    predicted = predictions[window][: len(shown)] + dataset[window]["anchor"]
+    table = data.tables[series_numbers(data.tables, np.array([start]))[0]]
+    return ForecastPanel(
+        series=table.name,
+        target=table.targets[target],
+        past_times=times_of(data.tables, past.numpy()),
+        past=data.targets_at(past)[:, target],
+        times=times_of(data.tables, shown.numpy()),
+        came=data.targets_at(shown)[:, target],
+        forecast=data.inverse(predicted)[:, target].double().numpy(),
+        ahead=horizon if is_every_step else 0,
+    )

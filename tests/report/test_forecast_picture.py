@@ -1,0 +1,95 @@
+"""Forecasts as a picture: whose they are, what was known, and what is drawn where."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gru_parallel.data.forecast_panel import ForecastPanel, panels_of
+from gru_parallel.report.forecast_picture import draw_forecasts, forecasts_figure
+from tests.data.test_forecasts import data_of, perfect, table
+
+START = np.datetime64("2026-01-31T22", "h")
+
+
+def panel(times: NDArray[Any], n_past: int = 30, **options: Any) -> ForecastPanel:
+    values = np.sin(np.arange(float(len(times))))
+    came, forecast = values[n_past:], values[n_past:] + 0.5
+    return ForecastPanel(
+        **{"series": "", "target": "OT"} | options,
+        past_times=times[:n_past],
+        past=values[:n_past],
+        times=times[n_past:],
+        came=came,
+        forecast=forecast,
+    )
+
+
+def test_a_panel_shows_what_came_and_joins_the_forecast_to_the_last_known_value() -> None:
+    (axes,) = forecasts_figure([panel(START + np.arange(40))], "Forecasts").axes
+
+    came, cutoff, forecast = axes.get_lines()
+    assert (len(came.get_xdata()), len(forecast.get_xdata())) == (40, 11)
+    assert forecast.get_xdata()[0] == cutoff.get_xdata()[0] == came.get_xdata()[29]
+    assert forecast.get_ydata()[0] == came.get_ydata()[29]
+    assert axes.get_title(loc="left") == "known until 2026-02-02 03:00"
+    assert axes.get_ylabel() == "OT"
+
+
+def test_a_forecast_that_is_always_so_many_rows_ahead_has_no_cutoff() -> None:
+    (axes,) = forecasts_figure([panel(np.arange(40), ahead=3)], "Forecasts").axes
+
+    _, forecast = axes.get_lines()
+    assert len(forecast.get_xdata()) == 10
+    assert axes.get_title(loc="left") == "each value 3 rows ahead"
+    assert axes.get_xlabel() == "row"
+
+
+@pytest.mark.parametrize("n_panels", [1, 2, 5, 6])
+def test_nothing_that_is_written_lies_over_anything_else(n_panels: int) -> None:
+    long = {"series": "a name of a series that is long", "target": "a target with a long name, too"}
+    times = START + np.arange(40) * 1000
+    figure = forecasts_figure([panel(times, **long)] * n_panels, "Forecasts over the test part")
+    figure.canvas.draw()
+
+    written = [*figure.texts, *figure.legends]
+    for axes in figure.axes:
+        written += [axes._left_title, axes.yaxis.get_label(), axes.xaxis.get_offset_text()]  # type: ignore[attr-defined]  # there is no public way to a title
+        # matplotlib keeps labels of ticks outside of the axes, and does not draw them.
+        for axis, (first, last) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            written += [t.label1 for t in axis.get_major_ticks() if first <= t.get_loc() <= last]
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    boxes += [each.get_window_extent() for each in written]
+    boxes = [box for box in boxes if box.width > 0 and box.height > 0]
+    for number, box in enumerate(boxes):
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert 0 <= box.y0 < box.y1 <= figure.bbox.y1
+        assert not any(box.overlaps(other) for other in boxes[:number])
+
+
+def test_panels_are_spread_over_the_test_part_and_the_targets(tmp_path: Path) -> None:
+    data = data_of(table(times=True))
+    panels = panels_of(data, perfect(data, [0, 1, 2, 6, 9, 15]))
+
+    assert len(panels) == 6
+    first, last = panels[0], panels[-1]
+    # The test part begins with row 80; there are no more than 24 rows before a forecast.
+    assert first.past == pytest.approx(1000 + np.arange(56.0, 80.0), abs=1e-3)
+    assert first.came == pytest.approx([1080, 1081, 1082], abs=1e-3)
+    assert first.forecast == pytest.approx(first.came, abs=1e-3)
+    assert last.times[0] == START + 95
+    draw_forecasts(panels, "Forecasts", tmp_path / "forecast.png")
+    assert (tmp_path / "forecast.png").is_file()
+
+
+def test_at_every_step_a_panel_shows_a_window() -> None:
+    data = data_of(table(100, "x"), table(60, "y"), task="every_step", centre="none")
+    (shown,) = panels_of(data, perfect(data, [0]))
+
+    # The window's inputs are rows 75 to 80, and each is forecast 3 rows ahead.
+    assert (shown.series, shown.ahead) == ("x", 3)
+    assert shown.times.tolist() == [*range(80, 86)]
+    assert shown.forecast == pytest.approx(1000 + np.arange(80.0, 86.0), abs=1e-3)
+    assert shown.past_times[-1] == 79
