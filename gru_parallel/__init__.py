@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from gru_parallel.lazy import lazily
 
 if TYPE_CHECKING:
+    from gru_parallel.assembly.finished_run import open_run as open_run
+    from gru_parallel.assembly.forecast import forecast as forecast
     from gru_parallel.dropin.gru import GRU as GRU
     from gru_parallel.engine.devices import existing_devices as existing_devices
     from gru_parallel.engine.threads import ThreadEngine as ThreadEngine
@@ -24,6 +26,8 @@ else:
     __getattr__, __dir__, __all__ = lazily(
         __name__,
         {
+            "assembly.finished_run": "open_run",
+            "assembly.forecast": "forecast",
             "dropin.gru": "GRU",
             "engine.devices": "existing_devices",
             "engine.threads": "ThreadEngine",

@@ -32,6 +32,9 @@ KEEP = "keep"
 SCALINGS = ("refit", KEEP)
 """By what a run standardises that begins with another's weights, init_from_scaling."""
 
+CHECKPOINTS = ("best", "last")
+"""Which checkpoint of a run is used: that with the lowest loss in validation, or the last one."""
+
 AUTO = "auto"
 """Leaves a choice to the planner: a device map, a schedule, a core, a number of anything."""
 

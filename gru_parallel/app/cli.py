@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from gru_parallel.app.command_line import read_command_line, refuse_flags, with_home
@@ -13,7 +14,7 @@ from gru_parallel.app.outcome import INTERRUPTED, USAGE_ERROR, data_warnings, fa
 from gru_parallel.app.run_folder import check_free, named_folder
 from gru_parallel.config.overrides import check_sweep, compose_config, setting_called
 from gru_parallel.config.read_config import read_config
-from gru_parallel.config.schema import Config, ProcessesConfig
+from gru_parallel.config.schema import EngineConfig, ProcessesConfig
 from gru_parallel.errors import DataWarning, UsageError
 from gru_parallel.ranks.launch import Launch
 
@@ -55,16 +56,17 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:
             named_folder(line.overrides, sweep=True)
         else:
             config = read_config(compose_config(line.overrides))
-            _check_launch(config, launch)
+            check_launch(config.engine, launch)
             if launch is not None and launch.local_rank > 0:
                 # The first rank of each machine prints it for all.
                 warnings.simplefilter("ignore", DataWarning)
             folder = named_folder(line.overrides)
             if launch is not None and isinstance(config.engine, ProcessesConfig):
                 # It imports torch, which a run in one process does not need until it is prepared.
-                from gru_parallel.app.together import run_as_rank
+                from gru_parallel.app.together import run_as_rank, train_together
 
-                return run_as_rank(list(line.overrides), launch, config.engine, load)
+                train_here = partial(train_together, list(line.overrides), load)
+                return run_as_rank(launch, config.engine, train_here)
             if folder is not None:
                 check_free(folder, config.ckpt_path)
             config = with_last(config, folder)
@@ -77,19 +79,29 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:
     return run_hydra(line.arguments, prepared, load)
 
 
-def _check_launch(config: Config, launch: Launch | None) -> None:
-    """Refuse an engine that does not fit the way this process was started."""
+def check_launch(engine: EngineConfig, launch: Launch | None, program: str = "train") -> None:
+    """Check that an engine fits the way this process was started.
+
+    Args:
+        engine: its settings.
+        launch: what the launcher told this process; None where there is none.
+        program: the command that runs.
+
+    Raises:
+        UsageError: it does not.
+    """
     n_ranks = 1 if launch is None else launch.world_size
-    if isinstance(config.engine, ProcessesConfig):
+    if isinstance(engine, ProcessesConfig):
         if launch is None:
+            slurm = ", or scripts/slurm.sh under SLURM" if program == "train" else ""
             raise UsageError(
                 "engine=processes has one process per stage, which torchrun starts:"
-                " torchrun --nproc-per-node 4 -m gru_parallel.train engine=processes ..., or"
-                " scripts/slurm.sh under SLURM."
+                f" torchrun --nproc-per-node 4 -m gru_parallel.{program} engine=processes ..."
+                f"{slurm}."
             )
     elif n_ranks > 1:
         raise UsageError(
-            f"engine={config.engine.name} runs in one process, but {n_ranks} were started; add"
+            f"engine={engine.name} runs in one process, but {n_ranks} were started; add"
             " engine=processes, or start it without torchrun."
         )
 

@@ -1,4 +1,4 @@
-"""The commands train, plan, verify and report, and `gru-parallel`, which runs any of them.
+"""The commands, train to report, and `gru-parallel`, which runs any of them.
 
 Each reads and checks its settings here, in less than a second. What it does then is in a module of
 its own, imported after that: torch, Lightning and matplotlib take seconds.
@@ -15,9 +15,14 @@ from typing import TYPE_CHECKING
 from omegaconf import OmegaConf
 
 from gru_parallel.app.cli import run_in_place, run_under_hydra
+from gru_parallel.app.evaluate_settings import EVALUATE_HELP, EvaluateSettings
 from gru_parallel.app.hydra_run import Prepare, Run
 from gru_parallel.app.outcome import USAGE_ERROR, fail
+from gru_parallel.app.predict_settings import PREDICT_HELP, PredictSettings
 from gru_parallel.app.report_line import read_report_line
+from gru_parallel.app.use import Prepare as PrepareUse
+from gru_parallel.app.use import Run as RunUse
+from gru_parallel.app.use import use_run
 from gru_parallel.choices import hint, meant
 from gru_parallel.config.overrides import compose_config, read_values
 from gru_parallel.config.read_config import check_references, read_config
@@ -28,6 +33,8 @@ from gru_parallel.verification.settings import Settings
 from gru_parallel.version import __version__
 
 if TYPE_CHECKING:
+    from gru_parallel.app import evaluate as evaluating
+    from gru_parallel.app import predict as predicting
     from gru_parallel.app.train import Prepared
 
 Command = Callable[[Sequence[str]], int]
@@ -68,6 +75,8 @@ HELP = """gru-parallel COMMAND [setting=value ...]
 train     plans, trains, tests and reports
 plan      prints the plan that a run with these settings would have, and trains nothing
 verify    cuts one nn.GRU in every way and shows that nothing changes
+evaluate  tests the model of a finished run again, or on other data
+predict   forecasts with the model of a finished run
 report    writes a page of what runs came to
 
 `gru-parallel COMMAND --help` lists the settings of a command, `gru-parallel --version` says which
@@ -116,6 +125,32 @@ def verify(arguments: Sequence[str]) -> int:
     return run_in_place(arguments, VERIFY_HELP, read, show, lambda name: meant(name, known))
 
 
+def evaluate(arguments: Sequence[str]) -> int:
+    """Test the model of a finished run again; return the exit status."""
+
+    def load() -> tuple[
+        PrepareUse[EvaluateSettings, evaluating.Prepared], RunUse[evaluating.Prepared]
+    ]:
+        from gru_parallel.app.evaluate import prepare, run
+
+        return prepare, run
+
+    return use_run("evaluate", arguments, EVALUATE_HELP, EvaluateSettings, load)
+
+
+def predict(arguments: Sequence[str]) -> int:
+    """Forecast with the model of a finished run; return the exit status."""
+
+    def load() -> tuple[
+        PrepareUse[PredictSettings, predicting.Prepared], RunUse[predicting.Prepared]
+    ]:
+        from gru_parallel.app.predict import prepare, run
+
+        return prepare, run
+
+    return use_run("predict", arguments, PREDICT_HELP, PredictSettings, load)
+
+
 def report(arguments: Sequence[str]) -> int:
     """Write a page of what runs came to; return the exit status."""
     if {"-h", "--help"} & set(arguments):
@@ -131,7 +166,14 @@ def report(arguments: Sequence[str]) -> int:
         return fail(error, USAGE_ERROR)
 
 
-COMMANDS: dict[str, Command] = {"train": train, "plan": plan, "verify": verify, "report": report}
+COMMANDS: dict[str, Command] = {
+    "train": train,
+    "plan": plan,
+    "verify": verify,
+    "evaluate": evaluate,
+    "predict": predict,
+    "report": report,
+}
 
 
 def run(name: str, arguments: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,16 +23,13 @@ from gru_parallel.run_folder import RunFolder
 from gru_parallel.version import __version__
 
 
-def run_as_rank(
-    arguments: list[str], launch: Launch, engine: ProcessesConfig, load: Load[Prepared]
-) -> int:
+def run_as_rank(launch: Launch, engine: ProcessesConfig, run: Callable[[Ranks], int]) -> int:
     """Run together with the other ranks, and end with them.
 
     Args:
-        arguments: overrides, as on the command line.
         launch: what the launcher told this process.
         engine: its settings.
-        load: imports the program.
+        run: does the work, and returns the exit status.
 
     Returns:
         The exit status: 2 for a usage error.
@@ -47,18 +44,27 @@ def run_as_rank(
     try:
         with ranks:
             try:
-                return _run_together(arguments, ranks, load)
+                return run(ranks)
             except (RuntimeError, OSError) as error:
                 raise ranks.explain(error) from error
     except RankError as error:
         return fail(f"rank {launch.rank}: {error}", 1)
 
 
-def _run_together(arguments: list[str], ranks: Ranks, load: Load[Prepared]) -> int:
+def train_together(arguments: list[str], load: Load[Prepared], ranks: Ranks) -> int:
+    """Run a program of Hydra's together with the other ranks.
+
+    Args:
+        arguments: overrides, as on the command line.
+        load: imports the program.
+        ranks: of the run.
+
+    Returns:
+        The exit status: 2 for a usage error.
+    """
     common = common_arguments(arguments, ranks)
-    prepared: Prepared | None = None
-    problem: str | None = None
-    try:
+
+    def prepare_here() -> Prepared:
         composed = compose_config(common)
         check_same_run(composed, ranks)
         folder = as_given(run_folder(common))
@@ -66,7 +72,26 @@ def _run_together(arguments: list[str], ranks: Ranks, load: Load[Prepared]) -> i
         check_free(folder, config.ckpt_path)
         config = with_last_of_first(config, folder, ranks)
         prepare, _ = load()
-        prepared = prepare(config, ranks)
+        return prepare(config, ranks)
+
+    prepared = prepare_together(prepare_here, ranks)
+    return USAGE_ERROR if prepared is None else run_hydra(common, prepared, load)
+
+
+def prepare_together(prepare: Callable[[], Prepared], ranks: Ranks) -> Prepared | None:
+    """Prepare on every rank, and agree on whether the run can begin.
+
+    Args:
+        prepare: of this rank; raises UsageError for what cannot work.
+        ranks: of the run.
+
+    Returns:
+        None where a rank found a problem, which one of them has printed.
+    """
+    prepared: Prepared | None = None
+    problem: str | None = None
+    try:
+        prepared = prepare()
     except UsageError as error:
         problem = str(error)
     problem, is_speaker = first_problem(problem, ranks)
@@ -76,8 +101,10 @@ def _run_together(arguments: list[str], ranks: Ranks, load: Load[Prepared]) -> i
         except UsageError as error:
             problem, is_speaker = str(error), ranks.is_first
     if problem is not None:
-        return fail(problem, USAGE_ERROR) if is_speaker else USAGE_ERROR
-    return run_hydra(common, prepared, load)
+        if is_speaker:
+            fail(problem, USAGE_ERROR)
+        return None
+    return prepared
 
 
 def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
@@ -128,9 +155,21 @@ def check_same_run(composed: DictConfig, ranks: Ranks) -> None:
     Raises:
         UsageError: they do not; the message names what differs.
     """
-    versions = {"gru_parallel": __version__, "torch": torch.__version__}
     settings = by_full_name(OmegaConf.to_container(composed))
-    check_alike(ranks, versions | {name: str(value) for name, value in settings.items()})
+    _check_same(ranks, {name: str(value) for name, value in settings.items()})
+
+
+def check_same_command(arguments: Sequence[str], ranks: Ranks) -> None:
+    """Check that all ranks run the same versions with the same command line.
+
+    Raises:
+        UsageError: they do not; the message names what differs.
+    """
+    _check_same(ranks, {"command line": " ".join(arguments)})
+
+
+def _check_same(ranks: Ranks, settings: Mapping[str, str]) -> None:
+    check_alike(ranks, {"gru_parallel": __version__, "torch": torch.__version__, **settings})
 
 
 def first_problem(problem: str | None, ranks: Ranks) -> tuple[str | None, bool]:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from torch import Tensor
 
+from gru_parallel.app.console import is_live, say
 from gru_parallel.app.environment import environment
 from gru_parallel.app.outcome import TERMINATED, fail
 from gru_parallel.assembly.data import build_data
@@ -176,8 +177,7 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
     # Not before: settings may refer to the folder, which Hydra has now created.
     prepared.module.config = plain(prepared.as_given)
     console.print(plan_table(planned))
-    if prepared.start.words:
-        console.print(prepared.start.words, soft_wrap=True, highlight=False, markup=False)
+    say(console, prepared.start.words)
     if prepared.is_first:
         resolved = OmegaConf.to_yaml(composed, resolve=True)
         files.config.write_text(resolved, encoding="utf-8")
@@ -216,9 +216,7 @@ class _Running:
         self._step_errors = StepErrorRecord(
             1 if every_step else data.shape.horizon, data.n_targets, every_step=every_step
         )
-        # A progress bar in a file or a pipe cannot be redrawn.
-        is_live = sys.stdout.isatty() and console.is_interactive
-        shows_progress = is_live and prepared.config.trainer.enable_progress_bar
+        shows_progress = is_live(console) and prepared.config.trainer.enable_progress_bar
         self._trainer = build_trainer(
             prepared.config,
             prepared.planned.plan,
@@ -377,7 +375,7 @@ class _Running:
         self._say(pace_line(pace, self._prepared.planned.plan.all_devices))
 
     def _say(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(self._console, line)
 
 
 def _say_stall(line: str) -> None:

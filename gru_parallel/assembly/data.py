@@ -9,6 +9,7 @@ from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.config.schema import Config, CsvConfig
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.lorenz96 import lorenz96_table
+from gru_parallel.data.record import DataRecord
 from gru_parallel.data.series_outline import SeriesOutline
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
@@ -17,7 +18,14 @@ Data = TypeVar("Data", bound=SeriesOutline)
 
 
 def build_data(
-    config: Config, kind: type[Data], replica: int = 0, pin_memory: bool = False
+    config: Config,
+    kind: type[Data],
+    replica: int = 0,
+    pin_memory: bool = False,
+    *,
+    record: DataRecord | None = None,
+    is_new: bool = False,
+    tests_all: bool = False,
 ) -> Data:
     """Load or generate the series and check that they yield windows.
 
@@ -26,13 +34,16 @@ def build_data(
         kind: what to make of them: `SeriesOutline`, or `SeriesDataModule` for Lightning.
         replica: of the pipeline, whose share of each batch is wanted.
         pin_memory: whether batches are put into pinned memory, for copies to a GPU.
+        record: of the run whose model is used on this data; None for a run of its own.
+        is_new: whether that run had other data, so that all of its columns have to be found here.
+        tests_all: whether all rows are the test part, and none are for training.
 
     Raises:
         UsageError: the file or a setting of the data cannot work.
     """
     data = config.data
     return kind(
-        _build_tables(config),
+        _build_tables(config, is_new),
         input_length=data.input_length,
         horizon=data.horizon,
         batch_size=data.batch_size,
@@ -48,31 +59,35 @@ def build_data(
         num_workers=data.num_workers,
         pin_memory=pin_memory,
         share=Share(replica, config.data_parallel),
+        standardizer=None if record is None else record.standardizer,
+        tests_all=tests_all,
     )
 
 
-def _build_tables(config: Config) -> Table | list[Table]:
+def _build_tables(config: Config, is_new: bool) -> Table | list[Table]:
     data = config.data
-    targets = _as_names(data.target)
+    targets = as_names(data.target)
     if isinstance(data, CsvConfig):
         # With pandas, which a series that is generated can do without.
         from gru_parallel.data.files import load_tables
 
         return load_tables(
             data.path,
-            time_column=_as_names(data.time_column),
+            time_column=as_names(data.time_column),
             columns=data.columns,
             targets=targets,
             missing=data.missing,
             series_column=data.series_column,
             frequency=data.frequency,
             csv_format=CsvFormat.read(data.separator, data.decimal, data.thousands),
+            is_new=is_new,
         )
     check_series_memory(data.n_steps, data.n_channels)
     return lorenz96_table(data.n_steps, data.n_channels, data.seed, targets, data.forcing, data.dt)
 
 
-def _as_names(given: Any) -> tuple[str, ...] | None:
+def as_names(given: Any) -> tuple[str, ...] | None:
+    """Return the names that a setting gives, one or several; None for null."""
     if given is None:
         return None
     names = list(given) if isinstance(given, list | tuple) else [given]

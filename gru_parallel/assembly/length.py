@@ -38,11 +38,10 @@ def run_length(config: Config, data: SeriesOutline, done: Progress | None = None
             has, or a step of the optimiser takes more.
     """
     trainer = config.trainer
-    n_test_batches = data.n_batches("test")
     if trainer.fast_dev_run:
         n_batches = int(trainer.fast_dev_run)
         n_steps = -(-n_batches // trainer.accumulate_grad_batches)
-        return RunLength(n_steps, 1, min(n_batches, n_test_batches))
+        return RunLength(n_steps, 1, n_test_batches(config, data))
     n_batches = _limited("train", data.n_batches("training"), "training", trainer)
     if trainer.accumulate_grad_batches > n_batches:
         raise UsageError(
@@ -53,11 +52,22 @@ def run_length(config: Config, data: SeriesOutline, done: Progress | None = None
     if config.no_validation is None:
         _limited("val", data.n_batches("validation"), "validation", trainer)
         _check_interval(trainer, n_batches)
+    n_tested = n_test_batches(config, data)
+    return RunLength(*_n_steps_and_epochs(trainer, n_batches, done), n_tested)
+
+
+def n_test_batches(config: Config, data: SeriesOutline) -> int:
+    """Return the number of batches that are tested, the first ones; 0 for no test.
+
+    Raises:
+        UsageError: a limit leaves no batch.
+    """
+    trainer, n_batches = config.trainer, data.n_batches("test")
+    if trainer.fast_dev_run:
+        return min(int(trainer.fast_dev_run), n_batches)
     if config.no_test is not None:
-        n_test_batches = 0
-    else:
-        n_test_batches = _limited("test", n_test_batches, "test", trainer)
-    return RunLength(*_n_steps_and_epochs(trainer, n_batches, done), n_test_batches)
+        return 0
+    return _limited("test", n_batches, "test", trainer)
 
 
 def _limited(name: str, n_batches: int, part: str, trainer: TrainerConfig) -> int:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
+from typing import Any
 
 import lightning.pytorch as pl
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -21,6 +22,7 @@ from gru_parallel.assembly.callbacks import (
 )
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
+from gru_parallel.data.share import Share
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.ranks import Ranks
@@ -102,12 +104,69 @@ def build_trainer(
     loggers = make_parts("logger", config.logger, Logger)
     if loggers:
         callbacks.append(LearningRateMonitor(logging_interval="step"))
+    if config.trainer.profiler is not None:
+        # By name, it would write where Lightning's log goes, which is nowhere here.
+        arguments["profiler"] = _PROFILERS[config.trainer.profiler](folder.path, "profile")
+    trainer = _make_trainer(
+        config,
+        arguments,
+        plan,
+        data.share,
+        ranks,
+        callbacks=callbacks,
+        logger=loggers,
+        default_root_dir=folder.path,
+    )
+    if not data.parts["validation"]:
+        # With trainer.fast_dev_run, the argument would be ignored.
+        trainer.limit_val_batches = 0
+    return trainer
+
+
+def build_evaluator(
+    config: Config,
+    plan: Plan,
+    callbacks: Sequence[Callback],
+    *,
+    share: Share,
+    ranks: Ranks | None,
+    shows_progress: bool,
+) -> pl.Trainer:
+    """Create a Trainer that tests or predicts, and writes nothing by itself.
+
+    Args:
+        config: settings.
+        plan: what the strategy runs.
+        callbacks: that watch.
+        share: the rows of each batch that come here.
+        ranks: None if this is the only process.
+        shows_progress: whether there is a progress bar.
+    """
+    arguments = asdict(config.trainer) | {
+        "enable_checkpointing": False,
+        "enable_progress_bar": shows_progress,
+        "profiler": None,
+    }
+    return _make_trainer(
+        config, arguments, plan, share, ranks, callbacks=list(callbacks), logger=False
+    )
+
+
+def _make_trainer(
+    config: Config,
+    arguments: dict[str, Any],
+    plan: Plan,
+    share: Share,
+    ranks: Ranks | None,
+    **options: Any,
+) -> pl.Trainer:
+    """Create a Trainer with the strategy of the engine."""
     graphs = None if config.engine.graphs == "auto" else bool(config.engine.graphs)
     in_background = config.checkpoint.async_
     if ranks is None:
         strategy = PipelineStrategy(plan, graphs=graphs, saves_in_background=in_background)
     else:
-        rows = data.share.rows(config.data.batch_size)
+        rows = share.rows(config.data.batch_size)
         strategy = ProcessStrategy(
             plan,
             ranks,
@@ -117,24 +176,15 @@ def build_trainer(
             saves_in_background=in_background,
         )
     device = strategy.root_device
-    if config.trainer.profiler is not None:
-        # By name, it would write where Lightning's log goes, which is nowhere here.
-        arguments["profiler"] = _PROFILERS[config.trainer.profiler](folder.path, "profile")
-    trainer = pl.Trainer(
+    return pl.Trainer(
         **arguments,
         accelerator="cpu" if device.type == "cpu" else "gpu" if device.type == "cuda" else "auto",
         devices=1,
         strategy=strategy,
         # What a launcher told this process is up to the strategy.
         plugins=LightningEnvironment(),
-        callbacks=callbacks,
-        logger=loggers,
-        default_root_dir=folder.path,
+        **options,
     )
-    if not data.parts["validation"]:
-        # With trainer.fast_dev_run, the argument would be ignored.
-        trainer.limit_val_batches = 0
-    return trainer
 
 
 def _interval(config: Config) -> timedelta | None:

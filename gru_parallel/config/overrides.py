@@ -43,7 +43,7 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
             a file of conf/ cannot be read.
     """
     check_files(conf_dir())
-    parsed = [_parse(text) for text in overrides]
+    parsed = [parse_override(text) for text in overrides]
     for override in parsed:
         _check_no_sweep(override, ", or add --multirun for a sweep")
     _check_names([[override] for override in parsed])
@@ -90,7 +90,7 @@ def check_sweep(overrides: Sequence[str]) -> None:
     Raises:
         UsageError: an override cannot be read, or names no setting or option.
     """
-    _check_names([_values(_parse(text)) for text in overrides])
+    _check_names([_values(parse_override(text)) for text in overrides])
 
 
 def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any
     """
     values = {}
     names = Names(dict.fromkeys(known), {})
-    for override in map(_parse, overrides):
+    for override in map(parse_override, overrides):
         _check_no_sweep(override)
         key = override.key_or_group
         if key not in known:
@@ -134,7 +134,7 @@ def _values(override: Override) -> list[Override]:
         return [override]
     key, _, value = str(override.input_line).partition("=")
     try:
-        values = [_parse(f"{key}={text}") for text in override.sweep_string_iterator()]
+        values = [parse_override(f"{key}={text}") for text in override.sweep_string_iterator()]
     except HydraException:
         values = []
     if not values:
@@ -202,7 +202,12 @@ def _compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
         ) from error
 
 
-def _parse(text: str) -> Override:
+def parse_override(text: str) -> Override:
+    """Read one override, such as "model.num_layers=8".
+
+    Raises:
+        UsageError: it cannot be read, or gives a mapping with a key twice.
+    """
     try:
         parsed = OverridesParser.create().parse_override(text)
     except HydraException as error:

@@ -1,9 +1,11 @@
 """Chooses the value columns and the targets among the columns of a series."""
 
 import difflib
+import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import DataWarning, UsageError
 
 
 def choose_columns(
@@ -90,15 +92,49 @@ def check_names(
                 f"name another {kind} column{none} with data.{kind}_column."
             )
         if name not in names:
-            folded = {known.casefold(): known for known in reversed(names)}
-            near = difflib.get_close_matches(name.casefold(), folded, n=1)
-            hint = f" (did you mean {folded[near[0]]!r}?)" if near else ""
             raise UsageError(
-                f"{setting}={name} is not a column{hint}; use one of: {_abridged(names)}."
+                f"{setting}={name} is not a column{_did_you_mean(name, names)}; use one of:"
+                f" {_abridged(names)}."
             )
         if wanted.count(name) > 1:
             raise UsageError(f"{setting} names {name!r} twice; name it once.")
     return wanted
+
+
+def check_of_run(
+    path: Path, names: Sequence[str], columns: Sequence[str], others: Sequence[str]
+) -> None:
+    """Check that a file has the columns that a model was trained on, in any order.
+
+    Args:
+        path: of the file.
+        names: all its columns.
+        columns: those of the model; columns beside them are ignored, with a warning.
+        others: columns that hold times or the names of series.
+
+    Raises:
+        UsageError: it lacks one.
+    """
+    for name in columns:
+        if name not in names:
+            raise UsageError(
+                f"data.path={path} has no column {name!r}, which the model was trained on"
+                f"{_did_you_mean(name, names)}; it has {_abridged(names)}. Add or rename it there."
+            )
+    unknown = [name for name in names if name not in columns and name not in others]
+    if unknown:
+        warnings.warn(
+            f"data.path={path}: the model was not trained on {_abridged(unknown)}, so"
+            f" {'it is' if len(unknown) == 1 else 'they are'} ignored.",
+            DataWarning,
+            stacklevel=3,
+        )
+
+
+def _did_you_mean(name: str, names: Sequence[str]) -> str:
+    folded = {known.casefold(): known for known in reversed(names)}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f" (did you mean {folded[near[0]]!r}?)" if near else ""
 
 
 def _abridged(names: Sequence[str], n_shown: int = 12) -> str:

@@ -3,6 +3,9 @@
 import csv
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +38,53 @@ def read_csv(path: Path, csv_format: CsvFormat, text_column: str | None = None) 
     Raises:
         UsageError: it is empty, damaged, or not a CSV file of a series in this format.
     """
+    (sheet,) = csv_pieces(path, csv_format, text_column)
+    return sheet
+
+
+def csv_pieces(
+    path: Path, csv_format: CsvFormat, text_column: str | None = None, n_rows: int | None = None
+) -> Iterator[Sheet]:
+    """Read a CSV file that exists piece by piece; see `read_csv`.
+
+    Args:
+        path: the file.
+        csv_format: how it is written.
+        text_column: a column whose cells are names.
+        n_rows: of a piece; None for all in one.
+
+    Yields:
+        Pieces, at least one, which may have no rows.
+    """
     header: list[str] = []
+    is_first = True
+    n_blank = 0
     try:
         header = _read_header(path, csv_format.separator)
-        frame = _read_cells(path, header, csv_format)
-        if text_column in header:
-            frame[text_column] = _read_texts(path, header, csv_format, text_column)
+        frames = _read_cells(path, header, csv_format, n_rows)
+        texts = _read_texts(path, header, csv_format, text_column, n_rows)
+        for frame, text in zip(frames, texts, strict=False):
+            if text is not None:
+                frame[text_column] = text
+            # Blank lines at the end of the file are no rows; more rows may come after these.
+            whole = (
+                frame.reindex(range(frame.index[0] - n_blank, frame.index[-1] + 1))
+                if n_blank
+                else frame
+            )
+            filled = np.flatnonzero(whole.notna().any(axis=1))
+            n_filled = int(filled[-1]) + 1 if len(filled) else 0
+            piece, n_blank = whole.iloc[:n_filled], len(whole) - n_filled
+            if is_first and len(piece) and not _holds_a_number(piece):
+                raise file_error(
+                    path,
+                    "is not a CSV file of a series (no field below its first line begins with a "
+                    "number or a date); give a CSV file with a header row and one row of numbers "
+                    "per time step.",
+                )
+            if is_first or len(piece):
+                yield Sheet(path, piece, first_row=2, csv_format=csv_format)
+            is_first = False
     except UnicodeDecodeError as error:
         raise file_error(
             path, f"is not UTF-8 text (byte {error.start}); save it as a CSV file in UTF-8."
@@ -51,15 +95,6 @@ def read_csv(path: Path, csv_format: CsvFormat, text_column: str | None = None) 
             f"is not a CSV file with {len(header)} fields in every row ({first_line(error)}); "
             "correct that row.",
         ) from error
-    filled = np.flatnonzero(frame.notna().any(axis=1))
-    frame = frame.iloc[: int(filled[-1]) + 1 if len(filled) else 0]
-    if len(frame) and not _holds_a_number(frame):
-        raise file_error(
-            path,
-            "is not a CSV file of a series (no field below its first line begins with a number or "
-            "a date); give a CSV file with a header row and one row of numbers per time step.",
-        )
-    return Sheet(path, frame, first_row=2, csv_format=csv_format)
 
 
 def _read_header(path: Path, separator: str) -> list[str]:
@@ -119,7 +154,10 @@ def _shown(names: list[str], n_shown: int = 3) -> str:
     return ", ".join(names[:n_shown]) + (", ..." if len(names) > n_shown else "")
 
 
-def _read_cells(path: Path, header: list[str], csv_format: CsvFormat, **options: Any) -> Any:
+def _read_cells(
+    path: Path, header: list[str], csv_format: CsvFormat, n_rows: int | None, **options: Any
+) -> Iterator[pd.DataFrame]:
+    """Read cells, all at once, or so many rows at a time."""
     defaults: dict[str, Any] = {
         "sep": r"\s+" if csv_format.separator == " " else csv_format.separator,
         "names": header,
@@ -135,19 +173,38 @@ def _read_cells(path: Path, header: list[str], csv_format: CsvFormat, **options:
         # pandas would take 1,2 for 12, and with points for thousands dates for numbers.
         "dtype": None if csv_format.has_plain_numbers else str,
     }
+    if n_rows is None:
+        with _discarded_fields_refused():
+            yield pd.read_csv(path, **(defaults | options))
+        return
+    with pd.read_csv(path, chunksize=n_rows, **(defaults | options)) as pieces:
+        while True:
+            with _discarded_fields_refused():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+
+@contextmanager
+def _discarded_fields_refused() -> Iterator[None]:
     with warnings.catch_warnings():
         # pandas only warns when it discards fields that the header has no name for.
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(path, **(defaults | options))
+        yield
 
 
 def _read_texts(
-    path: Path, header: list[str], csv_format: CsvFormat, column: str
-) -> "pd.Series[Any]":
-    """The cells of a column as the file has them, None where they are empty."""
+    path: Path, header: list[str], csv_format: CsvFormat, column: str | None, n_rows: int | None
+) -> "Iterator[pd.Series[Any] | None]":
+    """The cells of a column as the file has them, None where they are empty; None for no column."""
+    if column not in header:
+        yield from repeat(None)
+        return
     options = {"dtype": str, "keep_default_na": False, "usecols": [column]}
-    texts: pd.Series[Any] = _read_cells(path, header, csv_format, **options)[column]
-    return texts.astype(object).map(lambda text: text.strip() or None, na_action="ignore")
+    for frame in _read_cells(path, header, csv_format, n_rows, **options):
+        texts: pd.Series[Any] = frame[column].astype(object)
+        yield texts.map(lambda text: text.strip() or None, na_action="ignore")
 
 
 def _holds_a_number(frame: pd.DataFrame) -> bool:

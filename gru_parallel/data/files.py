@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gru_parallel.data.columns import choose_columns
 from gru_parallel.data.counters import warn_of_counters
 from gru_parallel.data.csv_format import CsvFormat
+from gru_parallel.data.file_columns import find_columns
 from gru_parallel.data.frequency import UNCHECKED, check_frequency, evenly_spaced, warn_of_gaps
-from gru_parallel.data.long_table import check_series_column, split_by_series
+from gru_parallel.data.long_table import split_by_series
 from gru_parallel.data.missing import as_numbers, rows_to_keep
 from gru_parallel.data.reading import read_sheet
 from gru_parallel.data.rows import Rows
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.table import Table
-from gru_parallel.data.time_columns import find_time_columns, with_one_time_column
+from gru_parallel.data.time_columns import with_one_time_column
 from gru_parallel.data.times import check_times, read_times
 
 _PLAIN = CsvFormat()
@@ -33,6 +33,7 @@ def load_tables(
     series_column: str | None = None,
     frequency: str | None = None,
     csv_format: CsvFormat = _PLAIN,
+    is_new: bool = False,
 ) -> list[Table]:
     """Read all series of a CSV or Parquet file, with one row per time step and series.
 
@@ -52,6 +53,7 @@ def load_tables(
             are numbers: rows that are missing at this step are refused, or with the missing
             "interpolate" become rows of NaN. None only warns of them, and "none" does not.
         csv_format: how the file is written, if it is a CSV file.
+        is_new: whether the columns are those of a model that was trained on another file.
 
     Returns:
         One table per series, each with its name, in the order in which the series first appear.
@@ -60,26 +62,28 @@ def load_tables(
         UsageError: the file, one of its cells, or a setting is not valid; the message says which.
     """
     sheet = read_sheet(Path(path), csv_format, series_column)
-    names = sheet.names
-    taken = list(columns or ())
-    if series_column is not None:
-        check_series_column(series_column, names, time_column)
-        taken.append(series_column)
-    time_columns = find_time_columns(sheet, time_column, taken)
-    check_frequency(frequency, bool(time_columns), missing)
-    chosen, wanted = choose_columns(
-        names, time_columns, columns, targets, series_column, sheet.index_columns
+    found = find_columns(
+        sheet,
+        time_column=time_column,
+        series_column=series_column,
+        columns=columns,
+        targets=targets,
+        is_new=is_new,
     )
-    sheet, time = with_one_time_column(sheet, time_columns)
+    check_frequency(frequency, bool(found.times), missing)
+    sheet, time = with_one_time_column(sheet, found.times)
     sheets = [sheet] if series_column is None else split_by_series(sheet, series_column)
-    series = _rows_of_all(sheet, sheets, time, chosen, missing)
+    series = _rows_of_all(sheet, sheets, time, found.values, missing)
     if columns is None:
-        warn_of_counters(series, chosen)
+        warn_of_counters(series, found.values)
     if frequency is None:
         warn_of_gaps(series, missing)
     elif frequency != UNCHECKED:
         series = [evenly_spaced(rows, frequency, missing) for rows in series]
-    return [Table(rows.times, rows.numbers, chosen, wanted, rows.sheet.series) for rows in series]
+    return [
+        Table(rows.times, rows.numbers, found.values, found.targets, rows.sheet.series)
+        for rows in series
+    ]
 
 
 def _rows_of_all(

@@ -21,7 +21,10 @@ Values = NDArray[np.float64]
 
 
 def fill_gaps(
-    values: Values, columns: Sequence[str], parts: Mapping[str, Sequence[SeriesPart]]
+    values: Values,
+    columns: Sequence[str],
+    parts: Mapping[str, Sequence[SeriesPart]],
+    mean: Values | None = None,
 ) -> Values:
     """Fill the NaN in the training, validation and test parts.
 
@@ -29,11 +32,13 @@ def fill_gaps(
         values: all series, one after another, array of shape `(rows, columns)`.
         columns: names of the columns, for an error.
         parts: for "training", "validation" and "test", the rows of each series.
+        mean: of each column, for a validation or test series before its first value; None for that
+            of the training rows here.
 
     Returns:
         Array of the same shape, finite in all parts. Before the first and after the last value of a
         training series, these are repeated; before the first value of a validation or test series,
-        there is the mean of the training rows.
+        there is the mean.
 
     Raises:
         UsageError: a column has no value in the training rows of a series.
@@ -44,11 +49,12 @@ def fill_gaps(
     for part in parts["training"]:
         rows = slice(part.rows.start, part.rows.stop)
         filled[rows] = _interpolated(values[rows], columns, part.series)
-    training = [filled[part.rows.start : part.rows.stop] for part in parts["training"]]
-    mean = np.concatenate(training).mean(axis=0)
+    if mean is None:
+        training = [filled[part.rows.start : part.rows.stop] for part in parts["training"]]
+        mean = np.concatenate(training).mean(axis=0)
     for part in (*parts["validation"], *parts["test"]):
         rows = slice(part.series_start, part.rows.stop)
-        filled[rows] = _repeated(filled[rows], mean)
+        filled[rows] = repeated(filled[rows], mean)
     return filled
 
 
@@ -68,9 +74,14 @@ def _interpolated(values: Values, columns: Sequence[str], series: str) -> Values
     return filled
 
 
-def _repeated(values: Values, at_first: Values) -> Values:
-    """Each column with its last known value in gaps, and `at_first` before there is one."""
+def repeated(values: Values, at_first: Values) -> Values:
+    """Fill the gaps of each column with its last known value, and with `at_first` before that.
+
+    Args:
+        values: array of shape `(rows, columns)`, NaN for a gap.
+        at_first: array of shape `(columns,)`.
+    """
     rows = np.arange(len(values))[:, None]
     last_known = np.maximum.accumulate(np.where(np.isnan(values), -1, rows), axis=0)
-    repeated = np.take_along_axis(values, np.maximum(last_known, 0), axis=0)
-    return np.where(last_known < 0, at_first, repeated)
+    known = np.take_along_axis(values, np.maximum(last_known, 0), axis=0)
+    return np.where(last_known < 0, at_first, known)

@@ -36,6 +36,24 @@ def as_numbers(sheet: Sheet, columns: Sequence[str], missing: str) -> NDArray[np
     Raises:
         UsageError: `missing` is unknown, a cell is refused, or a column holds no number at all.
     """
+    numbers = numbers_of_piece(sheet, columns, missing)
+    for position, name in enumerate(columns):
+        if np.isnan(numbers[:, position]).all():
+            raise sheet.error(
+                f"column {name!r} holds no number, so data.missing={missing} cannot help; "
+                "leave it out with data.columns."
+            )
+    return numbers
+
+
+def numbers_of_piece(sheet: Sheet, columns: Sequence[str], missing: str) -> NDArray[np.float64]:
+    """Read the value columns of a piece of a file, in which a column may have no number.
+
+    The arguments are those of `as_numbers`.
+
+    Raises:
+        UsageError: `missing` is unknown, or a cell is refused.
+    """
     if missing not in MISSING:
         raise UsageError(f"data.missing={missing} is unknown; use one of {', '.join(MISSING)}.")
     numbers = np.stack([as_floats(sheet.frame[name], sheet.csv_format) for name in columns], axis=1)
@@ -45,12 +63,6 @@ def as_numbers(sheet: Sheet, columns: Sequence[str], missing: str) -> NDArray[np
         raise _bad_cell(sheet, int(rows[0]), columns[int(positions[0])])
     for position, name in enumerate(columns):
         _check_texts(sheet, rows[positions == position], name, missing)
-    for position, name in enumerate(columns):
-        if np.isnan(numbers[:, position]).all():
-            raise sheet.error(
-                f"column {name!r} holds no number, so data.missing={missing} cannot help; "
-                "leave it out with data.columns."
-            )
     return numbers
 
 

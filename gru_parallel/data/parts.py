@@ -61,6 +61,11 @@ def split_tables(
     return {name: tuple(of_series) for name, of_series in found.items()}
 
 
+def all_for_test(tables: Sequence[Table]) -> dict[str, tuple[SeriesPart, ...]]:
+    """Give all rows of all series to the test; training and validation have no series."""
+    return dict.fromkeys(PARTS, ()) | {"test": tuple(_whole_series(tables))}
+
+
 def check_alike(tables: Sequence[Table]) -> None:
     """Check that one model can be trained on these series together.
 

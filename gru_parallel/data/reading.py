@@ -3,14 +3,16 @@
 Knows files, not series: which columns count, and what they should hold, is decided elsewhere.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 from pandas.api.types import is_integer_dtype
 
-from gru_parallel.data.csv_file import read_csv
+from gru_parallel.data.csv_file import csv_pieces
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.sheet import Sheet, check_names_differ, file_error, first_line
+from gru_parallel.errors import UsageError
 
 _PLAIN = CsvFormat()
 
@@ -29,6 +31,27 @@ def read_sheet(path: Path, csv_format: CsvFormat = _PLAIN, text_column: str | No
     Raises:
         UsageError: the file is missing, empty, of another kind, or damaged.
     """
+    (sheet,) = read_pieces(path, csv_format, text_column)
+    return sheet
+
+
+def read_pieces(
+    path: Path,
+    csv_format: CsvFormat = _PLAIN,
+    text_column: str | None = None,
+    n_rows: int | None = None,
+) -> Iterator[Sheet]:
+    """Read the file piece by piece, so that it may be larger than memory; see `read_sheet`.
+
+    Args:
+        path: the file.
+        csv_format: how it is written.
+        text_column: a column whose cells are names.
+        n_rows: of a piece; None for all in one.
+
+    Yields:
+        Pieces, at least one, each with at least one row.
+    """
     path = path.expanduser()
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -39,33 +62,54 @@ def read_sheet(path: Path, csv_format: CsvFormat = _PLAIN, text_column: str | No
         raise file_error(path, "is of an unknown kind; give a file that ends in .csv or .parquet.")
     try:
         if suffix == ".csv":
-            sheet = read_csv(path, csv_format, text_column)
+            pieces = csv_pieces(path, csv_format, text_column, n_rows)
         else:
-            sheet = _read_parquet(path, csv_format)
+            pieces = _parquet_pieces(path, csv_format, n_rows)
+        for sheet in pieces:
+            if sheet.frame.empty:
+                raise file_error(
+                    path,
+                    "has no rows of values; give a CSV or Parquet file with at least one window.",
+                )
+            yield sheet
     except OSError as error:
         raise file_error(path, f"cannot be read ({first_line(error)}); check the file.") from error
-    if sheet.frame.empty:
-        raise file_error(
-            path, "has no rows of values; give a CSV or Parquet file with at least one window."
-        )
-    return sheet
 
 
-def _read_parquet(path: Path, csv_format: CsvFormat) -> Sheet:
+def _parquet_pieces(path: Path, csv_format: CsvFormat, n_rows: int | None) -> Iterator[Sheet]:
     """The cells, with the index of the data frame that was written as columns before them."""
+    first = 0
     try:
-        frame = pd.read_parquet(path)
+        for frame in _parquet_frames(path, n_rows):
+            frame.columns = pd.Index([str(name).strip() for name in frame.columns])
+            check_names_differ(path, list(frame.columns))
+            index = _columns_of_index(frame)
+            cells = pd.concat([index, frame.reset_index(drop=True)], axis=1)
+            cells.index = pd.RangeIndex(first, first + len(cells))
+            first += len(cells)
+            yield Sheet(path, cells, 1, csv_format=csv_format, index_columns=tuple(index.columns))
     except ImportError as error:
         raise file_error(path, "needs pyarrow to be read; pip install pyarrow.") from error
+    except UsageError:
+        raise
     except ValueError as error:
         raise file_error(
             path, f"is not a Parquet file ({first_line(error)}); write it again."
         ) from error
-    frame.columns = pd.Index([str(name).strip() for name in frame.columns])
-    check_names_differ(path, list(frame.columns))
-    index = _columns_of_index(frame)
-    cells = pd.concat([index, frame.reset_index(drop=True)], axis=1)
-    return Sheet(path, cells, 1, csv_format=csv_format, index_columns=tuple(index.columns))
+
+
+def _parquet_frames(path: Path, n_rows: int | None) -> Iterator[pd.DataFrame]:
+    if n_rows is None:
+        yield pd.read_parquet(path)
+        return
+    # Not at the top: only some files need it.
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        if file.metadata.num_rows == 0:
+            yield file.read().to_pandas()
+        for batch in file.iter_batches(n_rows):
+            yield batch.to_pandas()
 
 
 def _columns_of_index(frame: pd.DataFrame) -> pd.DataFrame:

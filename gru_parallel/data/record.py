@@ -91,28 +91,31 @@ class DataRecord:
         Raises:
             UsageError: it differs; the message names the first difference.
         """
+        found = self.difference(present)
+        if found is not None:
+            before, now = found
+            raise UsageError(
+                f"ckpt_path was written {before}, and this run has {now}; give the same data, or"
+                " begin a new run with its weights: init_from=..."
+            )
+
+    def difference(self, present: "DataRecord") -> tuple[str, str] | None:
+        """Return the first difference from other data, as "with 10 rows" and "11 rows"."""
         for what in ("columns", "targets"):
             before, now = getattr(self, what), getattr(present, what)
             if before != now:
-                raise _other(f"with the {what} {', '.join(before)}", f"the {what} {', '.join(now)}")
+                return f"with the {what} {', '.join(before)}", f"the {what} {', '.join(now)}"
         for name, before in self.parts.items():
             now = present.parts[name]
             if before.n_rows != now.n_rows:
-                part = f"rows in its {name} part"
-                raise _other(f"with {before.n_rows} {part}", f"{now.n_rows} rows")
+                return f"with {before.n_rows} rows in its {name} part", f"{now.n_rows} rows"
             for column, was, is_now in zip(self.columns, before.scales, now.scales, strict=True):
                 if not _is_close(was, is_now):
-                    raise _other(
+                    return (
                         f"on data in which column {column} of the {name} part has {_shown(was)}",
                         _shown(is_now),
                     )
-
-
-def _other(before: str, now: str) -> UsageError:
-    return UsageError(
-        f"ckpt_path was written {before}, and this run has {now}; give the same data, or begin a"
-        " new run with its weights: init_from=..."
-    )
+        return None
 
 
 def _is_close(was: tuple[float, float], is_now: tuple[float, float]) -> bool:

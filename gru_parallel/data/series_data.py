@@ -18,6 +18,7 @@ from gru_parallel.data.shared_windows import SharedWindows
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.step_errors import StepError, StepErrors, step_table
 from gru_parallel.data.stream_batches import StreamBatches
+from gru_parallel.data.units import in_units
 from gru_parallel.data.windows import Batch, WindowDataset
 
 
@@ -44,7 +45,9 @@ class SeriesData(SeriesOutline):
 
     @cached_property
     def standardizer(self) -> Standardizer:
-        """The means and scales of the training rows of all series."""
+        """The means and scales of the training rows of all series, or those that were given."""
+        if self._given_standardizer is not None:
+            return self._given_standardizer
         return Standardizer.fit(self._rows_of("training"))
 
     def standardize_by(self, standardizer: Standardizer) -> None:
@@ -104,6 +107,7 @@ class SeriesData(SeriesOutline):
                 part_name=part,
             )
             for part, stride in self._strides.items()
+            if self.parts[part]
         }
 
     def dataset(self, part: str) -> WindowDataset:
@@ -185,10 +189,7 @@ class SeriesData(SeriesOutline):
         Returns:
             Tensor of the same shape, type and device.
         """
-        units = self.standardizer.inverse(
-            values.detach().double().cpu().numpy(), self.tables[0].target_columns
-        )
-        return torch.from_numpy(units).to(values)
+        return in_units(values, self.standardizer, self.tables[0].target_columns)
 
     def targets_at(self, rows: Tensor) -> NDArray[np.float64]:
         """Return the values of the targets in the units of the series, gaps filled.

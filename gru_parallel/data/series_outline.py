@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gru_parallel.data.gaps import fill_gaps
-from gru_parallel.data.parts import check_alike, split_tables
+from gru_parallel.data.parts import all_for_test, check_alike, split_tables
 from gru_parallel.data.share import ALL_ROWS, Share
+from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.streams import StreamRows, Streams, check_level, check_stride
 from gru_parallel.data.table import Table
 from gru_parallel.data.window_ends import window_ends
@@ -47,6 +48,8 @@ class SeriesOutline:
         num_workers: int = 0,
         pin_memory: bool = False,
         share: Share = ALL_ROWS,
+        standardizer: Standardizer | None = None,
+        tests_all: bool = False,
     ) -> None:
         """Check the settings against the series.
 
@@ -73,6 +76,10 @@ class SeriesOutline:
             num_workers: processes that fetch batches; 0 fetches in this one, which is fast.
             pin_memory: whether batches are put into pinned memory, for copies to a GPU.
             share: the rows of each batch that the loaders return, for one of several replicas.
+            standardizer: of the run whose model is used on this data; None fits one to the training
+                part.
+            tests_all: whether all rows are the test part, whatever the split; training and
+                validation have none then, and a `standardizer` is needed.
 
         Raises:
             UsageError: a setting is not valid, or does not fit the series.
@@ -89,11 +96,14 @@ class SeriesOutline:
         self.tables = (tables,) if isinstance(tables, Table) else tuple(tables)
         check_alike(self.tables)
         self.shape = WindowShape(input_length, horizon, task, min_input_length)
-        self.parts = split_tables(self.tables, split, split_by)
+        self.parts = (
+            all_for_test(self.tables) if tests_all else split_tables(self.tables, split, split_by)
+        )
         self.order = order
         self.season_length = season_length
         self.batch_size = batch_size
         self.share = share
+        self._given_standardizer = standardizer
         self._seed = seed
         self._centre = centre
         self._look_back = look_back
@@ -108,7 +118,8 @@ class SeriesOutline:
             for part, stride_of_part in self._strides.items()
         }
         values = joined([table.values for table in self.tables])
-        self._values = fill_gaps(values, self.tables[0].columns, self.parts)
+        mean = standardizer.mean if tests_all and standardizer is not None else None
+        self._values = fill_gaps(values, self.tables[0].columns, self.parts, mean)
         if order == "streams":
             check_level(centre)
             check_stride("data.stride", stride, self.shape)

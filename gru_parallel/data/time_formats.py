@@ -79,7 +79,7 @@ def read_texts(
     iso = Reading(ISO, _parsed(text, ISO))
     if iso.n_read == n_cells:
         return iso, None
-    readings = [iso, *(_read_in(text, form) for form in _likely_formats(text))]
+    readings = [iso, *(read_in(text, form) for form in _likely_formats(text))]
     most = max(reading.n_read for reading in readings)
     best = [reading for reading in readings if reading.n_read == most]
     if len(best) == 1 or not most:
@@ -118,7 +118,7 @@ def read_whole_numbers(numbers: NDArray[np.float64]) -> NDArray[Any] | None:
 def format_of(cell: str) -> str | None:
     """A format that one cell could be written in, or None if it is not a time."""
     text = pd.Series([cell], dtype=object)
-    return next((form for form in (ISO, *_formats(text)) if _read_in(text, form).n_read), None)
+    return next((form for form in (ISO, *_formats(text)) if read_in(text, form).n_read), None)
 
 
 def sample(cells: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -130,7 +130,7 @@ def sample(cells: "pd.Series[Any]") -> "pd.Series[Any]":
 def _likely_formats(text: "pd.Series[Any]") -> list[str]:
     """The formats that read most of a sample, so that few are tried on all cells."""
     some = sample(text)
-    n_read = {form: _read_in(some, form).n_read for form in dict.fromkeys(_formats(text))}
+    n_read = {form: read_in(some, form).n_read for form in dict.fromkeys(_formats(text))}
     return [form for form, n in n_read.items() if n == max(n_read.values())]
 
 
@@ -186,11 +186,11 @@ def _format_of_time(rest: str) -> str | None:
     return "".join(piece for name, piece in pieces.items() if name in has)
 
 
-def _read_in(text: "pd.Series[Any]", form: str) -> Reading:
+def read_in(text: "pd.Series[Any]", form: str) -> Reading:
+    """Read a column of text in one format, in which a mere date means midnight."""
     times = _parsed(text, form)
     date, found, _ = form.partition("%H" if "%H" in form else "%I")
     if found and np.isnat(times).any():
-        # A mere date means midnight.
         midnights = _parsed(text, date.rstrip("T, "))
         times = np.where(np.isnat(times), midnights, times)
     return Reading(form, times)

@@ -12,7 +12,13 @@ from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.number_text import as_floats
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.time_columns import NO_TIMES, time_of_day_beside
-from gru_parallel.data.time_formats import format_of, read_texts, read_whole_numbers, sample
+from gru_parallel.data.time_formats import (
+    format_of,
+    read_in,
+    read_texts,
+    read_whole_numbers,
+    sample,
+)
 from gru_parallel.errors import UsageError
 
 _HOUR = np.timedelta64(1, "h")
@@ -39,22 +45,59 @@ def read_times(
     Raises:
         UsageError: there are two ways to read the dates, and nothing tells which is right.
     """
-    cells = sheet.frame[column]
-    if is_datetime64_any_dtype(cells):
-        return np.asarray(pd.to_datetime(cells, utc=True).dt.tz_localize(None).to_numpy())
-    if is_numeric_dtype(cells) or _are_mostly_numbers(sample(cells), sheet.csv_format):
-        numbers = as_floats(cells, sheet.csv_format)
-        dates = read_whole_numbers(numbers)
-        return numbers if dates is None else dates
-    text = cells.map(str, na_action="ignore")
-    best, other = read_texts(text, [np.arange(len(text))] if series is None else series)
-    if other is not None:
-        raise sheet.error(
-            f"column {column!r} can be read in two ways, as {best.form} and as {other.form} (row "
-            f"{sheet.row(0)} holds {cells.iloc[0]!r}); write dates as 2020-01-31, or set "
-            f"data.time_column={NO_TIMES} to go without."
-        )
-    return best.times
+    return TimesOfPieces(column).read(sheet, series)
+
+
+class TimesOfPieces:
+    """Reads the times of a file piece by piece, all in the format of the first piece.
+
+    Args:
+        column: the time column.
+    """
+
+    def __init__(self, column: str) -> None:
+        self._column = column
+        self._form: str | None = None
+        self._is_date: bool | None = None
+
+    def read(self, sheet: Sheet, series: Sequence[NDArray[np.intp]] | None = None) -> NDArray[Any]:
+        """Read the times of the next piece; see `read_times`.
+
+        Raises:
+            UsageError: the dates can be read in two ways, or the piece has numbers where those
+                before have dates.
+        """
+        times = self._read(sheet, series)
+        is_date = np.issubdtype(times.dtype, np.datetime64)
+        if self._is_date not in (None, is_date):
+            raise sheet.error(
+                f"row {sheet.row(0)}, column {self._column!r} holds "
+                f"{sheet.frame[self._column].iloc[0]!r}, which is not of the kind of the times in"
+                " the rows before; write all of them in one format."
+            )
+        self._is_date = is_date
+        return times
+
+    def _read(self, sheet: Sheet, series: Sequence[NDArray[np.intp]] | None) -> NDArray[Any]:
+        cells = sheet.frame[self._column]
+        if is_datetime64_any_dtype(cells):
+            return np.asarray(pd.to_datetime(cells, utc=True).dt.tz_localize(None).to_numpy())
+        if self._form is not None:
+            return read_in(cells.map(str, na_action="ignore"), self._form).times
+        if is_numeric_dtype(cells) or _are_mostly_numbers(sample(cells), sheet.csv_format):
+            numbers = as_floats(cells, sheet.csv_format)
+            dates = read_whole_numbers(numbers)
+            return numbers if dates is None else dates
+        text = cells.map(str, na_action="ignore")
+        best, other = read_texts(text, [np.arange(len(text))] if series is None else series)
+        if other is not None:
+            raise sheet.error(
+                f"column {self._column!r} can be read in two ways, as {best.form} and as"
+                f" {other.form} (row {sheet.row(0)} holds {cells.iloc[0]!r}); write dates as"
+                f" 2020-01-31, or set data.time_column={NO_TIMES} to go without."
+            )
+        self._form = best.form
+        return best.times
 
 
 def check_times(sheet: Sheet, column: str, times: NDArray[Any]) -> None:

@@ -5,6 +5,7 @@ What `verify` prints is in `report.verification`, which needs torch; the picture
 """
 
 from gru_parallel.report.epoch_line import epoch_line
+from gru_parallel.report.evaluation import Evaluation
 from gru_parallel.report.outcome import Promise, StageOutcome, slow_stages, stage_outcomes
 from gru_parallel.report.outcome_table import outcome_table
 from gru_parallel.report.pace_line import pace_line
@@ -13,6 +14,7 @@ from gru_parallel.report.run_result import RunResult
 from gru_parallel.report.summary import Summary, results_table
 
 __all__ = [
+    "Evaluation",
     "Promise",
     "RunResult",
     "StageOutcome",

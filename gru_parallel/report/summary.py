@@ -2,14 +2,16 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gru_parallel.report.json_file import write_json
 from gru_parallel.report.outcome import StageOutcome
 
 _MODEL = "model"
@@ -80,10 +82,33 @@ class Summary:
     tf32: bool | None = None
 
 
+class Tested(Protocol):
+    """What a test came to, by the names of `Summary`."""
+
+    @property
+    def test_metrics(self) -> Mapping[str, float] | None:
+        """Errors on the test windows by name; None without a test."""
+        ...
+
+    @property
+    def baselines(self) -> Mapping[str, Mapping[str, float]]:
+        """The same errors of each baseline."""
+        ...
+
+    @property
+    def test_windows(self) -> int:
+        """Number of windows tested."""
+        ...
+
+    @property
+    def all_test_windows(self) -> int:
+        """Number of windows in the test part."""
+        ...
+
+
 def write_summary(summary: Summary, path: Path | str) -> None:
     """Write the summary as strict JSON: NaN and infinite numbers become null."""
-    text = json.dumps(_strict(asdict(summary)), indent=2, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    write_json(asdict(summary), path)
 
 
 def read_summary(path: Path | str) -> Summary:
@@ -95,18 +120,18 @@ def read_summary(path: Path | str) -> Summary:
     return Summary(**entries, stages=stages)
 
 
-def results_table(summary: Summary) -> Table:
-    """Show the test metrics of a run beside those of the baselines, the best of each in bold.
+def results_table(result: Tested) -> Table:
+    """Show test metrics beside those of the baselines, the best of each in bold.
 
     The table has one row for the model and each baseline, and one column per test metric. An error
     that is unknown or not finite is never the best. The title tells if not all windows were tested.
     """
-    metrics = summary.test_metrics or {}
-    table = Table(title=Text(_title(summary), style="bold"), box=box.SIMPLE_HEAD)
+    metrics = result.test_metrics or {}
+    table = Table(title=Text(_title(result), style="bold"), box=box.SIMPLE_HEAD)
     table.add_column("")
     for metric in metrics:
         table.add_column(metric.upper(), justify="right")
-    rows = {_MODEL: metrics} | summary.baselines
+    rows = {_MODEL: metrics, **result.baselines}
     best = {metric: _least(rows.values(), metric) for metric in metrics}
     for name, row in rows.items():
         cells = [_cell(row.get(metric), best[metric]) for metric in metrics]
@@ -114,22 +139,12 @@ def results_table(summary: Summary) -> Table:
     return table
 
 
-def _title(summary: Summary) -> str:
-    n_windows, n_all = summary.test_windows, summary.all_test_windows
+def _title(result: Tested) -> str:
+    n_windows, n_all = result.test_windows, result.all_test_windows
     return "Test" if n_windows == n_all else f"Test on {n_windows:,} of {n_all:,} windows"
 
 
-def _strict(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_strict(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _least(rows: Iterable[dict[str, float]], metric: str) -> float | None:
+def _least(rows: Iterable[Mapping[str, float]], metric: str) -> float | None:
     return min(
         (row[metric] for row in rows if math.isfinite(row.get(metric, math.nan))), default=None
     )

@@ -49,3 +49,11 @@ def verify_command(
 ) -> RunCommand:
     """`python -m gru_parallel.verify` inside this process, in an empty folder."""
     return commands(in_tmp_path, monkeypatch, capsys)[2]
+
+
+@pytest.fixture
+def use_command(
+    in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> RunCommand:
+    """A command that uses a finished run, by its name, inside this process in an empty folder."""
+    return commands(in_tmp_path, monkeypatch, capsys)[3]

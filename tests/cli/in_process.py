@@ -69,8 +69,8 @@ _WRITTEN: dict[tuple[str, ...], dict[str, bytes]] = {}
 
 def commands(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> tuple[RunCommand, RunCommand, RunCommand]:
-    """Return train, plan and verify as functions of their overrides, run in `folder`."""
+) -> tuple[RunCommand, RunCommand, RunCommand, RunCommand]:
+    """Return train, plan, verify and those that use a run as functions, run in `folder`."""
     load_configs_once(monkeypatch)
     read_sections_once(monkeypatch)
     monkeypatch.setattr(data, "lorenz96_table", _SERIES)
@@ -109,7 +109,11 @@ def commands(
         capsys.readouterr()
         return end(own.run("verify", overrides), folder)
 
-    return run_train, run_plan, run_verify
+    def run_use(name: str, *arguments: str) -> Ended:
+        capsys.readouterr()
+        return end(own.run(name, arguments), folder)
+
+    return run_train, run_plan, run_verify, run_use
 
 
 def rows_of(ended: Ended, column: str = "train/loss") -> list[dict[str, str]]:

@@ -38,6 +38,11 @@ def test_a_wrong_setting_and_help_need_no_heavy_library() -> None:
         ["verify", "num_layer=3"],
         ["verify", "num_layers=1"],
         ["verify", "--help"],
+        ["evaluate", "chekpoint=last"],
+        ["evaluate", "run=x", "engine=proceses"],
+        ["evaluate", "--help"],
+        ["predict", "cutoffs={a: 1}", "run=x"],
+        ["predict", "--help"],
         ["--version"],
         ["--help"],
     )

@@ -1,0 +1,176 @@
+"""The heavy half of `evaluate`: tests the model of a finished run again."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from torch import Tensor
+
+from gru_parallel.app.console import is_live, say
+from gru_parallel.app.environment import environment
+from gru_parallel.app.evaluate_settings import EvaluateSettings
+from gru_parallel.assembly.finished_run import FinishedRun, open_run
+from gru_parallel.assembly.length import n_test_batches
+from gru_parallel.assembly.reuse import Reuse, build_test_data, reuse
+from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
+from gru_parallel.config.schema import CsvConfig
+from gru_parallel.data import SeriesDataModule
+from gru_parallel.engine.devices import accelerator_kind
+from gru_parallel.engine.tf32 import tf32
+from gru_parallel.errors import DataWarning, UsageError
+from gru_parallel.ranks import Ranks, check_alike
+from gru_parallel.report import Evaluation, results_table
+from gru_parallel.report.summary import read_summary
+
+FILE = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A test that has passed all checks and has not begun.
+
+    Attributes:
+        using: the weights that are tested.
+        data: to test on.
+        tested: indices of the test windows.
+        baselines: errors on these windows, by name.
+        output: the folder to write into.
+    """
+
+    using: Reuse
+    data: SeriesDataModule
+    tested: Tensor
+    baselines: dict[str, dict[str, float]]
+    output: Path
+
+    def check_together(self, ranks: Ranks) -> None:
+        """Check what only all ranks together can check.
+
+        Raises:
+            UsageError: on all of them, if they have other plans or data, or share a GPU.
+        """
+        self.using.check_together(ranks)
+        check_alike(ranks, {"number of test windows": str(len(self.data.dataset("test")))})
+
+
+def prepare(
+    settings: EvaluateSettings, overrides: Sequence[str], ranks: Ranks | None = None
+) -> Prepared:
+    """Build and check all that a test needs.
+
+    Args:
+        settings: of the command.
+        overrides: of the run's settings.
+        ranks: if this process is one of many; nothing here waits for other ranks.
+
+    Raises:
+        UsageError: a setting or the data cannot work.
+    """
+    quieten_lightning()
+    run = _to_be_tested(open_run(settings.run, overrides, checkpoint=settings.checkpoint))
+    output = run.folder.path / "evaluation"
+    if settings.output is not None:
+        output = Path(settings.output).expanduser()
+    if output.is_file():
+        raise UsageError(f"output={output} is a file; give a folder, which may be a new one.")
+    using = reuse(run, ranks)
+    data = build_test_data(using, pin_memory=accelerator_kind() is not None)
+    tested = data.evaluation_windows("test", n_test_batches(using.config, data))
+    return Prepared(using, data, tested, _baselines(run, data, tested), output)
+
+
+def run(prepared: Prepared) -> int:
+    """Test, print and write the result, and return the exit status.
+
+    Raises:
+        UsageError: the result cannot be written.
+    """
+    using, data = prepared.using, prepared.data
+    console = Console(quiet=not using.is_first)
+    say(console, using.run.words)
+    trainer = build_evaluator(
+        using.config,
+        using.plan,
+        [],
+        share=using.share,
+        ranks=using.ranks,
+        shows_progress=is_live(console) and using.config.trainer.enable_progress_bar,
+    )
+    with tf32(using.config.engine.tf32):
+        (metrics,) = trainer.test(using.module, data, verbose=False)
+    if not using.is_first:
+        return 0
+    source = using.config.data
+    evaluation = Evaluation(
+        run=str(using.run.folder.path),
+        checkpoint=str(using.run.checkpoint),
+        data=source.path if isinstance(source, CsvConfig) else source.name,
+        test_metrics={name: metrics[f"test/{name}"] for name in ("mse", "mae")},
+        baselines=prepared.baselines,
+        test_windows=len(prepared.tested),
+        all_test_windows=len(data.dataset("test")),
+        environment=environment(using.plan.all_devices),
+    )
+    console.print(results_table(evaluation))
+    say(console, _beside_the_run(using.run, evaluation))
+    say(console, f"Written to {_write(evaluation, prepared.output)}")
+    return 0
+
+
+def _to_be_tested(run: FinishedRun) -> FinishedRun:
+    """Test all of other data, and of the run's own data what the run tested."""
+    trainer = run.config.trainer
+    is_limited = run.gives("trainer.limit_test_batches", "trainer.fast_dev_run")
+    if is_limited or (run.has_own_parts and trainer.limit_test_batches != 0):
+        return run
+    trainer = replace(trainer, limit_test_batches=None, fast_dev_run=False)
+    return replace(run, config=replace(run.config, trainer=trainer))
+
+
+def _baselines(
+    run: FinishedRun, data: SeriesDataModule, tested: Tensor
+) -> dict[str, dict[str, float]]:
+    """Score the baselines; other data may be too short for the seasonal one."""
+    try:
+        scores = data.baselines("test", tested)
+    except UsageError as error:
+        if run.has_own_data:
+            raise
+        warnings.warn(f"{error} Here that baseline is left out.", DataWarning, stacklevel=2)
+        data.season_length = None
+        scores = data.baselines("test", tested)
+    return {name: asdict(score) for name, score in scores.items()}
+
+
+def _beside_the_run(run: FinishedRun, evaluation: Evaluation) -> str:
+    """Say whether a repeated test came to what the run's own came to."""
+    try:
+        summary = read_summary(run.folder.summary)
+    except (AttributeError, LookupError, OSError, TypeError, ValueError):
+        return ""
+    tested = summary.best_checkpoint or summary.last_checkpoint
+    if not run.has_own_parts or tested is None or Path(tested).name != run.checkpoint.name:
+        return ""
+    expected = summary.test_metrics
+    if expected is None:
+        return ""
+    if evaluation.test_metrics == expected:
+        return "The same as in the summary of the run, to the last digit."
+    shown = ", ".join(f"{name} {value!r}" for name, value in expected.items())
+    return f"Not the same as in the summary of the run: {shown}."
+
+
+def _write(evaluation: Evaluation, folder: Path) -> Path:
+    path = folder / FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        evaluation.write(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}); name another folder with output=..."
+        ) from error
+    return path

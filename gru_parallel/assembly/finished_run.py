@@ -1,0 +1,244 @@
+"""Opens the folder of a run that has ended, to use its weights: settings, checkpoint, scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from gru_parallel.config.override_run import gives, override_run
+from gru_parallel.config.read_config import read_config
+from gru_parallel.config.schema import Config, CsvConfig
+from gru_parallel.data.record import DataRecord
+from gru_parallel.data.standardize import Standardizer
+from gru_parallel.errors import UsageError
+from gru_parallel.placement import Plan
+from gru_parallel.run_folder import RunFolder
+from gru_parallel.training.checkpoint_file import read_checkpoint
+
+_SOURCE = (
+    "data",
+    *(
+        f"data.{name}"
+        for name in (
+            "path",
+            "time_column",
+            "series_column",
+            "missing",
+            "frequency",
+            "separator",
+            "decimal",
+            "thousands",
+            "n_steps",
+            "forcing",
+            "dt",
+            "seed",
+        )
+    ),
+)
+"""Settings that say where the series come from."""
+
+SPLIT = ("data.split", "data.split_by")
+"""Settings that say what is tested."""
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that has ended, or was interrupted, with the settings for another use of its weights.
+
+    Attributes:
+        folder: of the run, wherever it is now.
+        checkpoint: path of the checkpoint that was chosen.
+        saved: what is in it; tensors are only read when they are used.
+        overrides: of the run's settings, as on the command line.
+        config: the run's settings with the overrides on top, columns and targets by name.
+        record: columns, targets, and rows and scale of each part, as the run had them.
+        plan: of the run; None if that is not known.
+        words: what a person should know about the choice of the checkpoint.
+    """
+
+    folder: RunFolder
+    checkpoint: Path
+    saved: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    config: Config
+    record: DataRecord
+    plan: Plan | None
+    words: str
+
+    @property
+    def standardizer(self) -> Standardizer:
+        """The mean and the scale of each column in the training part of the run."""
+        return self.record.standardizer
+
+    @property
+    def n_channels(self) -> int:
+        """Number of input columns."""
+        return len(self.record.columns)
+
+    @property
+    def n_targets(self) -> int:
+        """Number of columns to forecast."""
+        return len(self.record.targets)
+
+    @property
+    def has_own_data(self) -> bool:
+        """Whether the series are those of the run: no override says where they come from."""
+        return not self.gives(*_SOURCE)
+
+    @property
+    def has_own_parts(self) -> bool:
+        """Whether training, validation and test parts are those of the run, too."""
+        return self.has_own_data and not self.gives(*SPLIT)
+
+    def gives(self, *names: str) -> bool:
+        """Whether an override gives one of these settings or groups, or a part of one."""
+        return gives(self.overrides, names)
+
+
+def open_run(
+    run: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    checkpoint: str = "best",
+    trains: bool = False,
+) -> FinishedRun:
+    """Open the folder of a run.
+
+    Its own data is looked for where it was started, and then in the current folder.
+
+    Args:
+        run: its folder, or one of its checkpoints.
+        overrides: of its settings, as on the command line: "data.path=new.csv",
+            "placement.device_map=[cpu:0,cpu:1]", "engine=processes" ...
+        checkpoint: "best" or "last", where `run` is a folder; without a best one it is the last.
+        trains: whether training is resumed, so that the settings of training matter, too.
+
+    Raises:
+        UsageError: there is no such run or checkpoint, the checkpoint is not one of the commands of
+            this library, or an override cannot work: it cannot be read, names no setting, or one
+            that the weights fix.
+    """
+    folder, path = _find(Path(run).expanduser(), checkpoint)
+    saved = read_checkpoint(path, "run")
+    record = _record_of(saved, path)
+    settings = _settings_of(saved, folder, path)
+    plan = _plan_of(saved, folder)
+    if plan is not None and not gives(overrides, ("placement.path",)):
+        settings = _with_cells_of(plan, settings)
+    config = read_config(_by_name(override_run(settings, overrides, trains=trains), record))
+    if isinstance(config.data, CsvConfig) and not gives(overrides, ("data.path",)):
+        where = _located(config.data.path, _started_in(folder))
+        config = replace(config, data=replace(config.data, path=str(where)))
+    words = _words(folder, path, saved)
+    return FinishedRun(folder, path, saved, tuple(overrides), config, record, plan, words)
+
+
+def _find(run: Path, checkpoint: str) -> tuple[RunFolder, Path]:
+    """Return the folder of a run, and the checkpoint in it that is wanted."""
+    if not run.exists():
+        raise UsageError(
+            f"run={run} does not exist (looked in {run.absolute().parent}); give the folder of a"
+            " run, such as outputs/2026-01-31/12-00-00."
+        )
+    folder = RunFolder(run)
+    best, last = folder.best, folder.last
+    if not last.parent.is_dir() and run.parent.name == last.parent.name:
+        return RunFolder(run.parent.parent), run
+    if not last.parent.is_dir() and run.is_file():
+        return RunFolder(run.parent), run
+    found = next((path for path in _in_order(checkpoint, best, last) if path.exists()), None)
+    if found is None:
+        raise UsageError(
+            f"run={run} holds no checkpoint (looked for {last}); give the folder of a run that has"
+            " written one."
+        )
+    return folder, found
+
+
+def _in_order(checkpoint: str, best: Path, last: Path) -> tuple[Path, ...]:
+    return (last,) if checkpoint == "last" else (best, last)
+
+
+def _words(folder: RunFolder, path: Path, saved: Mapping[str, Any]) -> str:
+    which = f"the weights of {path}, epoch {saved.get('epoch')}"
+    if path == folder.last and not folder.best.exists():
+        return f"Uses {which}: without a validation, the run has no best checkpoint."
+    return f"Uses {which}."
+
+
+def _record_of(saved: Mapping[str, Any], path: Path) -> DataRecord:
+    """Return what the run recorded of its data."""
+    try:
+        return DataRecord.from_state(saved["SeriesDataModule"])
+    except (KeyError, TypeError) as error:
+        raise UsageError(
+            f"run={path} does not tell the columns and their scaling: it was not written by"
+            " gru_parallel.train, or by an earlier version; train again."
+        ) from error
+
+
+def _settings_of(saved: Mapping[str, Any], folder: RunFolder, path: Path) -> Mapping[str, Any]:
+    """Return the settings of the run, plain values by section."""
+    settings = saved.get("config")
+    if settings is None and folder.config.is_file():
+        settings = OmegaConf.to_container(OmegaConf.load(folder.config))
+    if not settings:
+        raise UsageError(
+            f"run={path} does not tell the settings of its run, and beside it there is no"
+            f" {folder.config.name}; use SeriesModule.load_from_checkpoint from Python."
+        )
+    found: Mapping[str, Any] = settings
+    return found
+
+
+def _plan_of(saved: Mapping[str, Any], folder: RunFolder) -> Plan | None:
+    try:
+        return Plan.from_json(saved.get("plan") or folder.plan.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, UsageError):
+        return None
+
+
+def _with_cells_of(plan: Plan, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Put what the plan chose in the place of `auto`: the bits depend on how a batch is cut."""
+    grid = plan.grid
+    cells = {
+        "name": grid.schedule,
+        "n_micro_batches": grid.n_micro_batches,
+        "n_chunks": grid.n_chunks,
+        "truncate": grid.truncate,
+        "recompute": grid.recompute,
+    }
+    return {
+        **settings,
+        "schedule": {**settings["schedule"], **cells},
+        "model": {**settings["model"], "core": plan.core},
+    }
+
+
+def _by_name(composed: DictConfig, record: DataRecord) -> DictConfig:
+    """Name the columns and targets of the run, which a setting may have left open."""
+    composed.data.target = record.targets
+    if "columns" in composed.data:
+        composed.data.columns = record.columns
+    return composed
+
+
+def _started_in(folder: RunFolder) -> Path | None:
+    """Return the folder in which the run was started, as Hydra wrote it down."""
+    try:
+        written = OmegaConf.load(folder.path / ".hydra" / "hydra.yaml")
+        return Path(written.hydra.runtime.cwd)
+    except (AttributeError, OSError, TypeError, ValueError):
+        return None
+
+
+def _located(path: str, started_in: Path | None) -> Path:
+    """Return where the file of a run is: relative to where it was started, or else to here."""
+    given = Path(path).expanduser()
+    folders = [Path.cwd()] if started_in is None else [started_in, Path.cwd()]
+    candidates = [folder / given for folder in folders]
+    return next((each for each in candidates if each.exists()), candidates[0])

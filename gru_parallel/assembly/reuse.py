@@ -1,0 +1,160 @@
+"""From a finished run to the parts of another use of its weights: plan, data, module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gru_parallel.assembly.data import build_data
+from gru_parallel.assembly.finished_run import SPLIT, FinishedRun
+from gru_parallel.assembly.module import build_module
+from gru_parallel.assembly.planned import build_plan
+from gru_parallel.assembly.settled import settled
+from gru_parallel.choices import AUTO
+from gru_parallel.config.schema import Config
+from gru_parallel.data import SeriesDataModule
+from gru_parallel.data.share import Share
+from gru_parallel.engine.devices import existing_devices, existing_devices_of_ranks
+from gru_parallel.errors import UsageError
+from gru_parallel.placement import Plan
+from gru_parallel.planning import RankMap, ranks_per_replica
+from gru_parallel.processes.world import device_of_rank
+from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_per_rank, gpu_identity
+from gru_parallel.training import SeriesModule
+from gru_parallel.training.whole_state import load_part
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """The weights of a finished run, ready to be run by a plan.
+
+    Attributes:
+        run: whose weights they are.
+        config: its settings, with what the plan has chosen.
+        plan: where the stages run.
+        module: with the weights of this process's stages.
+        share: the rows of each batch that come here.
+        ranks: of this use; None if this is the only process.
+    """
+
+    run: FinishedRun
+    config: Config
+    plan: Plan
+    module: SeriesModule
+    share: Share
+    ranks: Ranks | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and prints for all."""
+        return self.ranks is None or self.ranks.is_first
+
+    def check_together(self, ranks: Ranks) -> None:
+        """Check what only all ranks together can check.
+
+        Raises:
+            UsageError: on all of them, if they have other plans, or share a GPU.
+        """
+        check_alike(ranks, {"plan": self.plan.to_json()})
+        check_one_gpu_per_rank(ranks, gpu_identity(device_of_rank(self.plan, ranks.launch)))
+
+
+def reuse(run: FinishedRun, ranks: Ranks | None = None) -> Reuse:
+    """Plan where the model of a finished run runs now, and load its weights there.
+
+    Unless settings say otherwise, it runs where it ran in its run, if these devices are here, and
+    in the same cells, so that predictions are the same to the bit.
+
+    Args:
+        run: whose weights are used.
+        ranks: if this process is one of many; nothing here waits for other ranks.
+
+    Raises:
+        UsageError: the placement cannot work, or the checkpoint lacks a weight.
+    """
+    n_ranks = None if ranks is None else ranks.world_size
+    config = _placed_as_before(run, n_ranks)
+    plan = build_plan(
+        config, run.n_channels, run.n_targets, check_exists=True, n_ranks=n_ranks
+    ).planned.plan
+    replica, blocks = 0, None
+    if ranks is not None:
+        # Each rank makes its plan, and all take the first one that is ready.
+        made = plan.to_json()
+        plan = Plan.from_json(ranks.shared_text("plan", lambda: made))
+        rank_map = RankMap(plan, plan.data_parallel, ranks.world_size)
+        device_of_rank(plan, ranks.launch)
+        replica, blocks = rank_map.replica(ranks.rank), rank_map.blocks(ranks.rank)
+    config = settled(config, plan)
+    module = build_module(config, run.n_channels, run.n_targets, blocks)
+    _load(module, run)
+    return Reuse(run, config, plan, module, Share(replica, config.data_parallel), ranks)
+
+
+def build_test_data(using: Reuse, pin_memory: bool = False) -> SeriesDataModule:
+    """Load the data to test on, standardised as the run's was.
+
+    Of other data than the run's, all rows are the test part, unless `data.split` is given.
+
+    Args:
+        using: the weights that are tested, and the settings of the data.
+        pin_memory: whether batches are put into pinned memory, for copies to a GPU.
+
+    Raises:
+        UsageError: the data cannot be read, lacks a column, or is said to be that of the run and
+            has changed since.
+    """
+    run = using.run
+    data = build_data(
+        using.config,
+        SeriesDataModule,
+        using.share.index,
+        pin_memory,
+        record=run.record,
+        is_new=not run.has_own_data,
+        tests_all=not run.has_own_data and not run.gives(*SPLIT),
+    )
+    if run.has_own_parts:
+        _check_unchanged(run, data)
+    return data
+
+
+def _placed_as_before(run: FinishedRun, n_ranks: int | None) -> Config:
+    """Have the model placed as in its run, if settings say nothing else and it can be."""
+    config, plan = run.config, run.plan
+    placement = config.placement
+    if plan is None or placement.path is not None or placement.device_map not in (None, AUTO):
+        return config
+    if n_ranks is None:
+        existing = existing_devices()
+    else:
+        existing = existing_devices_of_ranks(n_ranks)
+        per_replica = ranks_per_replica(config.data_parallel, n_ranks)
+        if len(set(plan.devices)) != per_replica:
+            return config
+    if not set(plan.all_devices) <= set(existing):
+        return config
+    device_map = [stage.device_text for stage in plan.stages for _ in stage.blocks]
+    return replace(config, placement=replace(placement, device_map=device_map))
+
+
+def _load(module: SeriesModule, run: FinishedRun) -> None:
+    """Load the weights of this process's stages."""
+    weights = run.saved["state_dict"]
+    missing = sorted(module.state_dict().keys() - weights.keys())
+    if missing:
+        raise UsageError(
+            f"run={run.checkpoint} has no {missing[0]}, which its settings ask for; give the"
+            " checkpoint of a run of gru_parallel.train."
+        )
+    load_part(module, weights)
+    module.eval()
+
+
+def _check_unchanged(run: FinishedRun, data: SeriesDataModule) -> None:
+    found = run.record.difference(data.record)
+    if found is not None:
+        before, now = found
+        raise UsageError(
+            f"The data is no longer that of run={run.folder.path}, which was trained {before}, and"
+            f" now there is {now}; restore it, or name the data to test on with data.path=..."
+        )

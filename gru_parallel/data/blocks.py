@@ -1,0 +1,130 @@
+"""Reads a file piece by piece into blocks of rows of one series each, checked like whole files."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gru_parallel.data.csv_format import CsvFormat
+from gru_parallel.data.file_columns import FileColumns, find_columns
+from gru_parallel.data.frequency import check_frequency
+from gru_parallel.data.long_table import split_by_series
+from gru_parallel.data.missing import numbers_of_piece
+from gru_parallel.data.reading import read_pieces
+from gru_parallel.data.sheet import Sheet
+from gru_parallel.data.time_columns import with_one_time_column
+from gru_parallel.data.times import TimesOfPieces, check_times
+
+ROWS_AT_ONCE = 1 << 16
+"""Of a file that is read in pieces."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows of one series.
+
+    Attributes:
+        series: name of the series; empty where there is only one.
+        rows: number by which a user knows each row in its file, array of shape `(rows,)`.
+        times: of each row, of the same shape, or None.
+        values: array of float64 and of shape `(rows, columns)`; NaN for a gap to be filled.
+    """
+
+    series: str
+    rows: NDArray[np.int64]
+    times: NDArray[Any] | None
+    values: NDArray[np.float64]
+
+
+def read_blocks(
+    path: str | Path,
+    *,
+    columns: Sequence[str],
+    targets: Sequence[str],
+    time_column: str | Sequence[str] | None = None,
+    missing: str = "error",
+    series_column: str | None = None,
+    frequency: str | None = None,
+    csv_format: CsvFormat,
+    is_new: bool = True,
+    n_rows: int = ROWS_AT_ONCE,
+    on_rows: Callable[[int], None] | None = None,
+) -> Iterator[Block]:
+    """Read a file that may be larger than memory; the arguments are those of `load_tables`.
+
+    Args:
+        path: the file.
+        columns: the value columns, those of the model.
+        targets: the columns to forecast.
+        time_column: the column or columns of times; None to look for them.
+        missing: what to do with cells that are no numbers; with "interpolate" they are NaN.
+        series_column: the column that names the series of each row.
+        frequency: the step from row to row, which only has to go with the other settings here.
+        csv_format: how the file is written, if it is a CSV file.
+        is_new: whether the model was trained on another file.
+        n_rows: read at once.
+        on_rows: is told the number of rows read so far; None for nobody.
+
+    Yields:
+        Blocks; those of one series in the order of the file.
+
+    Raises:
+        UsageError: as `load_tables`, but a column may be without any number.
+    """
+    found: FileColumns | None = None
+    last: dict[str, tuple[Any, int]] = {}
+    times_of: TimesOfPieces | None = None
+    for piece in read_pieces(Path(path), csv_format, series_column, n_rows):
+        if found is None:
+            found = find_columns(
+                piece,
+                time_column=time_column,
+                series_column=series_column,
+                columns=columns,
+                targets=targets,
+                is_new=is_new,
+            )
+            check_frequency(frequency, bool(found.times), missing)
+        sheet, time = with_one_time_column(piece, found.times)
+        if time is not None and times_of is None:
+            times_of = TimesOfPieces(time)
+        parts = [sheet] if series_column is None else split_by_series(sheet, series_column)
+        positions = [np.asarray(part.frame.index) - sheet.frame.index[0] for part in parts]
+        numbers = numbers_of_piece(sheet, found.values, missing)
+        times = None if times_of is None else times_of.read(sheet, positions)
+        for part, at in zip(parts, positions, strict=True):
+            here = None
+            if times is not None and time is not None:
+                here = times[at]
+                check_times(part, time, here)
+                _check_later(part, time, here, last)
+            yield _kept(part, here, numbers[at], missing)
+        if on_rows is not None:
+            on_rows(int(sheet.frame.index[-1]) + 1)
+
+
+def _check_later(
+    part: Sheet, column: str, times: NDArray[Any], last: dict[str, tuple[Any, int]]
+) -> None:
+    """Check that a block is later than the block of its series before."""
+    before = last.get(part.series)
+    if before is not None and times[0] <= before[0]:
+        raise part.error(
+            f"row {part.row(0)} ({column}={part.frame[column].iloc[0]}) is not later than row"
+            f" {before[1]}, the one of the series before it; sort the file by {column!r}."
+        )
+    last[part.series] = times[-1], part.row(len(times) - 1)
+
+
+def _kept(
+    part: Sheet, times: NDArray[Any] | None, numbers: NDArray[np.float64], missing: str
+) -> Block:
+    rows = np.asarray(part.frame.index, dtype=np.int64) + part.first_row
+    if missing == "drop":
+        is_kept = ~np.isnan(numbers).any(axis=1)
+        rows, numbers = rows[is_kept], numbers[is_kept]
+        times = None if times is None else times[is_kept]
+    return Block(part.series, rows, times, numbers)

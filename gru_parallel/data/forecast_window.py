@@ -1,0 +1,98 @@
+"""ForecastWindow: the rows that one forecast is made from, and what it is a forecast of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gru_parallel.data.share import ALL_ROWS, Share
+from gru_parallel.data.standardize import Standardizer
+from gru_parallel.data.window_shape import WindowShape
+from gru_parallel.data.windows import Batch
+
+
+@dataclass(frozen=True)
+class ForecastWindow:
+    """The rows that one forecast is made from, and what it is a forecast of.
+
+    Attributes:
+        series: name of the series.
+        values: the rows, in the units of the series, array of shape `(rows, columns)`.
+        cutoff: time of the last of them.
+        times: that are forecast, array of shape `(steps,)`.
+        known: what came then, array of shape `(steps, targets)`; NaN where that is not known.
+    """
+
+    series: str
+    values: NDArray[np.float64]
+    cutoff: Any
+    times: NDArray[Any]
+    known: NDArray[np.float64]
+
+
+class ForecastDataset(Dataset[Batch]):
+    """Windows without targets, as batches of what a model takes: see `WindowDataset`."""
+
+    def __init__(
+        self,
+        windows: Sequence[ForecastWindow],
+        target_columns: Sequence[int],
+        shape: WindowShape,
+        standardizer: Standardizer,
+        *,
+        centre: str,
+        batch_size: int,
+        share: Share = ALL_ROWS,
+    ) -> None:
+        """Take the windows as they are.
+
+        Args:
+            windows: in the order in which they are forecast.
+            target_columns: positions of the columns to forecast.
+            shape: extent of a window.
+            standardizer: of the model.
+            centre: see `WindowDataset`.
+            batch_size: windows of a batch of all replicas.
+            share: the rows of each batch that are fetched here.
+        """
+        self._windows = windows
+        self._target_columns = list(target_columns)
+        self._shape = shape
+        self._standardizer = standardizer
+        self._is_centred = centre == "last"
+        self._rows = share.rows(batch_size)
+
+    def __len__(self) -> int:
+        """Number of windows, those of all shares."""
+        return len(self._windows)
+
+    def __getitem__(self, index: int) -> Batch:
+        """One window, without a batch dimension, whatever its share."""
+        return {name: tensor[0] for name, tensor in self._batch([self._windows[index]]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """The share of the batch of these windows, possibly of 0 rows."""
+        return self._batch([self._windows[index] for index in indices[self._rows]])
+
+    def _batch(self, windows: Sequence[ForecastWindow]) -> Batch:
+        lengths = [len(window.values) for window in windows]
+        longest = max(lengths, default=self._shape.input_length)
+        x = torch.zeros(len(windows), longest, len(self._standardizer.mean))
+        anchor = torch.zeros(len(windows), 1, len(self._target_columns))
+        for row, window in enumerate(windows):
+            values = self._standardised(window)
+            if self._is_centred:
+                anchor[row] = values[-1, self._target_columns]
+                values = values - values[-1]
+            x[row, : len(values)] = values
+        if not self._shape.may_be_short:
+            return {"x": x, "anchor": anchor}
+        return {"x": x, "anchor": anchor, "lengths": torch.tensor(lengths, dtype=torch.int64)}
+
+    def _standardised(self, window: ForecastWindow) -> Tensor:
+        return torch.as_tensor(self._standardizer.transform(window.values), dtype=torch.float32)

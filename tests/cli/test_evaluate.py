@@ -1,0 +1,176 @@
+"""`evaluate` repeats the test of a run to the last digit, and tests its model on other data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.cli.finished import LENGTH, OF_FILE, TEST_ROWS, finish_run, names_in, series
+from tests.cli.in_process import Ended, RunCommand
+
+SAME = "The same as in the summary of the run, to the last digit."
+
+REFUSED: dict[str, tuple[list[str], list[str]]] = {
+    "another model": (["model.hidden_size=8"], ["model.hidden_size=8", "model.hidden_size=4"]),
+    "longer windows": (["data.input_length=9"], ["data.input_length=9", "data.input_length=8"]),
+    "other targets": (["data.target=[a]"], ["data.target=[a]", "leave it out"]),
+    "a setting of training": (["optimizer.lr=1"], ["optimizer.lr", "training alone"]),
+    "other weights": (["ckpt_path=x.ckpt"], ["ckpt_path", "checkpoint="]),
+    "a folder of Hydra's": (["hydra.run.dir=x"], ["hydra.run.dir", "output="]),
+    "a mistyped setting": (["data.pth=x.csv"], ["data.pth", "data.path?"]),
+    "a mistyped setting of the command": (["chekpoint=last"], ["chekpoint", "checkpoint?"]),
+    "an unknown checkpoint": (["checkpoint=first"], ["checkpoint=first", "best, last"]),
+    "a device that there is not": (["placement.device_map=[cuda:9,0,0,0]"], ["cuda:9"]),
+    "ranks without a launcher": (["engine=processes"], ["torchrun", "gru_parallel.evaluate"]),
+    "a file that there is not": (["data.path=nope.csv"], ["data.path=nope.csv does not exist"]),
+    "a short file": (["data.path=short.csv"], ["test part has 5 rows"]),
+    "a file without a column": (
+        ["data.path=lacking.csv"],
+        ["data.path=lacking.csv has no column 'b'", "did you mean 'B'?", "date, a, B, c"],
+    ),
+    "a file as output": (["output=series.csv"], ["output=series.csv", "folder"]),
+    "a flag": (["--output", "x"], ["output=x"]),
+}
+
+
+def metrics_of(ended: Ended, path: str = "run/evaluation/evaluation.json") -> dict[str, Any]:
+    assert ended.status == 0, ended.err
+    found: dict[str, Any] = json.loads(Path(path).read_text())
+    return found
+
+
+def test_the_test_of_a_run_is_repeated_to_the_last_digit_wherever_it_runs(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    run = finish_run(train_command, *OF_FILE)
+    expected = json.loads((run / "summary.json").read_text())
+    before = {name: (run / name).read_bytes() for name in ("summary.json", "forecasts.csv")}
+    # Other data would standardise otherwise.
+    (run / "config.yaml").unlink()
+    moved = run.rename("elsewhere")
+    places = ([], ["placement.device_map=[0,1,2,3]"], ["placement.device_map=[0,0,0,0]"])
+
+    for place in places:
+        ended = use_command("evaluate", f"run={moved}", *place)
+        found = metrics_of(ended, "elsewhere/evaluation/evaluation.json")
+        for name in ("test_metrics", "baselines", "test_windows", "all_test_windows"):
+            assert found[name] == expected[name]
+        assert SAME in ended.out
+        assert ended.err == ""
+    assert {name: (moved / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
+def test_other_data_is_tested_as_a_whole_and_standardised_as_in_the_run(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    run = finish_run(train_command, *OF_FILE)
+    expected = json.loads((run / "summary.json").read_text())
+    # The test part, and the rows that its first windows look back to.
+    rows = series().iloc[TEST_ROWS.start - LENGTH :]
+    rows.assign(more=1.0)[["more", "c", "date", "b", "a"]].to_csv("other.csv", index=False)
+
+    ended = use_command("evaluate", "run=run", "data.path=other.csv", "output=there")
+
+    found = metrics_of(ended, "there/evaluation.json")
+    assert found["test_metrics"] == expected["test_metrics"]
+    assert found["test_windows"] == expected["test_windows"]
+    assert found["data"] == "other.csv"
+    assert ended.err == (
+        "gru_parallel: data.path=other.csv: the model was not trained on more, so it is ignored.\n"
+    )
+    assert SAME not in ended.out
+    split = use_command("evaluate", "run=run", "data.path=series.csv", "data.split=[0.5,0.3,0.2]")
+    assert metrics_of(split)["test_metrics"] == expected["test_metrics"]
+
+
+def test_the_last_checkpoint_is_used_where_one_says_so_or_there_is_no_best(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    run = finish_run(train_command, *OF_FILE)
+
+    last = use_command("evaluate", "run=run", "checkpoint=last")
+    named = use_command("evaluate", "run=run/checkpoints/last.ckpt")
+    (run / "checkpoints" / "best.ckpt").unlink()
+    without = use_command("evaluate", "run=run")
+
+    for ended in (last, named, without):
+        assert "last.ckpt, epoch 0" in ended.out, ended.err
+    assert "without a validation, the run has no best checkpoint" in without.out
+
+
+def test_data_that_has_changed_since_is_not_taken_for_that_of_the_run(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    finish_run(train_command, *OF_FILE)
+    series(121).to_csv("series.csv", index=False)
+
+    ended = use_command("evaluate", "run=run")
+
+    assert (ended.status, ended.out) == (2, "")
+    assert "no longer that of run=run" in ended.err
+    assert "84 rows in its training part, and now there is 85 rows" in ended.err
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_work_ends_with_one_line_and_leaves_nothing(
+    name: str, train_command: RunCommand, use_command: RunCommand
+) -> None:
+    finish_run(train_command, *OF_FILE)
+    arguments, fragments = REFUSED[name]
+    series(5).to_csv("short.csv", index=False)
+    series().rename(columns={"b": "B"}).to_csv("lacking.csv", index=False)
+    before = names_in(Path())
+
+    ended = use_command("evaluate", "run=run", *arguments)
+
+    assert (ended.status, ended.out) == (2, "")
+    assert len(ended.err.splitlines()) == 1, ended.err
+    for fragment in fragments:
+        assert fragment in ended.err
+    assert names_in(Path()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        ([], ["run is not given", "run=..."]),
+        (["run=nope"], ["run=nope does not exist"]),
+        (["run=empty"], ["run=empty holds no checkpoint"]),
+        (["run=empty/a.ckpt"], ["run=empty/a.ckpt is not a checkpoint of a run"]),
+    ],
+)
+def test_a_folder_that_holds_no_run_ends_with_one_line(
+    arguments: list[str], fragments: list[str], use_command: RunCommand
+) -> None:
+    Path("empty").mkdir()
+    Path("empty/a.ckpt").write_bytes(b"")
+
+    ended = use_command("evaluate", *arguments)
+
+    assert ended.status == 2
+    assert len(ended.err.splitlines()) == 1, ended.err
+    for fragment in fragments:
+        assert fragment in ended.err
+
+
+@pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
+def test_a_run_on_the_built_in_series_is_tested_on_a_file(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    settings = [text for text in OF_FILE if not text.startswith("data")]
+    generated = ("data.n_steps=120", "data.n_channels=4", "data.input_length=8", "data.horizon=2")
+    finish_run(train_command, *settings, *generated)
+    frame = pd.DataFrame({f"x{n}": series(40)["a"] for n in range(4)})
+    frame.to_csv("file.csv", index=False)
+
+    repeated = use_command("evaluate", "run=run")
+    other = use_command("evaluate", "run=run", "data=csv", "data.path=file.csv")
+
+    assert SAME in repeated.out, repeated.err
+    found = metrics_of(other)
+    assert found["test_windows"] == 40 - 8 - 2 + 1
+    assert list(found["baselines"]) == ["repeat_last"]
+    assert "data.season_length=34 reaches back 26 rows" in other.err

@@ -1,0 +1,181 @@
+"""Windows to forecast from are cut as whole series would have them, from pieces of a file."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gru_parallel.data.blocks import read_blocks
+from gru_parallel.data.csv_format import CsvFormat
+from gru_parallel.data.forecast_window import ForecastDataset, ForecastWindow
+from gru_parallel.data.parts import SeriesPart
+from gru_parallel.data.standardize import Standardizer
+from gru_parallel.data.tails import Tails
+from gru_parallel.data.window_shape import WindowShape
+from gru_parallel.data.windows import WindowDataset
+from gru_parallel.errors import DataWarning, UsageError
+
+LENGTH, HORIZON = 4, 2
+SHAPE = WindowShape(LENGTH, HORIZON)
+MEAN = np.array([100.0, 200.0])
+
+
+def table(n_rows: int = 30, series: str | None = None, **options: Any) -> pd.DataFrame:
+    """Make a series of two columns that count, by the hour."""
+    frame = pd.DataFrame({"a": np.arange(n_rows) % 7 + 0.5, "b": np.arange(n_rows) % 5 * 2.0})
+    frame.insert(0, "ds", pd.date_range("2024-01-01", periods=n_rows, **{"freq": "h", **options}))
+    return frame if series is None else frame.assign(id=series)
+
+
+def cut(path: Path, n_rows: int = 1000, **options: Any) -> list[ForecastWindow]:
+    """Cut windows from a file that is read in pieces of `n_rows`."""
+    own = {name: options.pop(name) for name in ("cutoffs", "shape") if name in options}
+    shape = own.pop("shape", SHAPE)
+    common = {name: options[name] for name in ("missing", "frequency") if name in options}
+    tails = Tails(shape, [0], MEAN, path=path, label="file", **own, **common)
+    blocks = read_blocks(
+        path,
+        columns=["a", "b"],
+        targets=["a"],
+        csv_format=CsvFormat(),
+        n_rows=n_rows,
+        **options,
+    )
+    for block in blocks:
+        tails.add(block)
+        assert tails.n_kept <= tails.n_series * (shape.input_length + shape.horizon)
+    return tails.windows()
+
+
+def plain(windows: list[ForecastWindow]) -> list[Any]:
+    return [
+        (w.series, w.values.tolist(), str(w.cutoff), w.times.astype(str).tolist(), str(w.known))
+        for w in windows
+    ]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("cutoffs", [[], ["2024-01-01T09:20", "2024-01-02", "2024-01-02T03"]])
+def test_the_size_of_the_pieces_makes_no_difference(
+    kind: str, cutoffs: list[str], tmp_path: Path
+) -> None:
+    parts = [table(30 + n, f"s{n}") for n in range(4)]
+    whole = pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
+    path = tmp_path / f"series.{kind}"
+    whole.to_csv(path, index=False) if kind == "csv" else whole.to_parquet(path)
+    options = {"series_column": "id", "cutoffs": cutoffs}
+
+    expected = cut(path, **options)
+
+    assert [window.series for window in expected][:: len(cutoffs) or 1] == ["s0", "s1", "s2", "s3"]
+    assert plain(cut(path, n_rows=11, **options)) == plain(expected)
+    assert plain(cut(path, n_rows=40, **options)) == plain(expected)
+
+
+def test_a_window_ends_with_the_last_row_at_its_cutoff_and_knows_what_came(tmp_path: Path) -> None:
+    frame = table()
+    frame.to_csv(tmp_path / "a.csv", index=False)
+
+    first, last = cut(tmp_path / "a.csv", cutoffs=["2024-01-02T04:30", "2024-01-01 03:00"])
+
+    assert first.values.tolist() == frame[["a", "b"]].iloc[:4].to_numpy().tolist()
+    assert first.known.tolist() == [[4.5], [5.5]]
+    assert first.times.astype("datetime64[h]").tolist() == [
+        pd.Timestamp("2024-01-01T04"),
+        pd.Timestamp("2024-01-01T05"),
+    ]
+    assert (str(last.cutoff)[:13], last.known.tolist()[0]) == ("2024-01-02T04", [1.5])
+    assert np.isnan(last.known[1, 0])
+
+
+def test_gaps_repeat_the_last_value_and_begin_with_the_mean_of_the_run(tmp_path: Path) -> None:
+    frame = table(9)
+    frame.loc[[0, 5, 8], "a"] = np.nan
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    options = {"missing": "interpolate", "cutoffs": ["2024-01-01T03", "2024-01-01T06"]}
+
+    for n_rows in (1, 4, 100):
+        first, last = cut(tmp_path / "a.csv", n_rows=n_rows, **options)
+        assert first.values[:, 0].tolist() == [100.0, 1.5, 2.5, 3.5]
+        assert last.values[:, 0].tolist() == [3.5, 4.5, 4.5, 6.5]
+        # What was missing is not known, however it was filled.
+        assert first.known[0] == 4.5
+        assert np.isnan(first.known[1])
+    with pytest.raises(UsageError, match=r"row 2, column 'a' is empty"):
+        cut(tmp_path / "a.csv")
+    (dropped,) = cut(tmp_path / "a.csv", missing="drop", frequency="none")
+    assert dropped.values[:, 0].tolist() == [3.5, 4.5, 6.5, 0.5]
+
+
+def test_missing_rows_are_warned_of_refused_or_filled(tmp_path: Path) -> None:
+    frame = table(10).drop(index=[7])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+
+    with pytest.warns(DataWarning, match=r"1 row is missing at a step of 1h"):
+        (window,) = cut(tmp_path / "a.csv", shape=WindowShape(8, HORIZON))
+    assert window.values[-4:, 0].tolist() == [5.5, 6.5, 1.5, 2.5]
+    with pytest.raises(UsageError, match=r"data.frequency=1h 1 row is missing"):
+        cut(tmp_path / "a.csv", frequency="1h")
+    (window,) = cut(tmp_path / "a.csv", frequency="1h", missing="interpolate")
+    assert window.values[:, 0].tolist() == [6.5, 6.5, 1.5, 2.5]
+
+
+def test_times_have_to_ascend_from_piece_to_piece_in_one_format(tmp_path: Path) -> None:
+    frame = table(10)
+    frame.iloc[[5, 6]] = frame.iloc[[6, 5]].to_numpy()
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(UsageError, match=r"row 8 .+ is (not later|earlier) than row 7"):
+        cut(tmp_path / "a.csv", n_rows=6)
+    with pytest.raises(UsageError, match=r"row 8 .+ is (not later|earlier) than row 7"):
+        cut(tmp_path / "a.csv", n_rows=100)
+
+    lines = [f"{t:%d/%m/%Y},1,2" for t in pd.date_range("2024-01-25", periods=12)]
+    path = tmp_path / "days.csv"
+    path.write_text("\n".join(["ds,a,b", *lines]))
+    # Of its own, the second piece could begin with the month.
+    (window,) = cut(path, n_rows=7)
+    assert str(window.cutoff)[:10] == "2024-02-05"
+    path.write_text("\n".join(["ds,a,b", *lines[:8], "5,1,2", "6,1,2", "7,1,2"]))
+    with pytest.raises(UsageError, match=r"row 10, column 'ds' holds '5', which is (not|in)"):
+        cut(path, n_rows=8)
+
+
+def test_series_that_are_too_short_or_end_too_early_are_left_out_and_named(tmp_path: Path) -> None:
+    parts = [table(n_rows, f"s{n_rows}") for n_rows in (3, 10, 30)]
+    pd.concat(parts).to_csv(tmp_path / "a.csv", index=False)
+    options = {"series_column": "id", "cutoffs": ["2024-01-01T20"]}
+
+    with pytest.warns(DataWarning) as warned:
+        (window,) = cut(tmp_path / "a.csv", **options)
+
+    assert window.series == "s30"
+    assert [
+        "2 series ('s3', 's10') have no rows up to the cutoffs" in str(w.message) for w in warned
+    ]
+    with pytest.warns(DataWarning, match=r"series 's3' has fewer than data.input_length=4 rows,"):
+        cut(tmp_path / "a.csv", series_column="id")
+    short = WindowShape(LENGTH, HORIZON, min_input_length=2)
+    windows = cut(tmp_path / "a.csv", series_column="id", shape=short)
+    assert [len(window.values) for window in windows] == [3, 4, 4]
+
+
+def test_batches_are_those_of_windows_that_have_targets() -> None:
+    values = np.random.default_rng(0).normal(3, 2, size=(20, 2))
+    scale = Standardizer(np.array([1.0, 2.0]), np.array([3.0, 0.7]))
+    windows = [
+        ForecastWindow("s", values[max(0, end - 4) : end], end, np.zeros(2), np.zeros((2, 1)))
+        for end in range(2, 19)
+    ]
+    shape = WindowShape(LENGTH, HORIZON, min_input_length=2)
+    part = SeriesPart(range(20))
+    expected = WindowDataset(scale.transform(values), [1], [part], shape).__getitems__(range(17))
+
+    dataset = ForecastDataset(windows, [1], shape, scale, centre="last", batch_size=32)
+    found = dataset.__getitems__(range(17))
+
+    assert set(found) == {"x", "anchor", "lengths"}
+    for name, tensor in found.items():
+        assert tensor.dtype == expected[name].dtype
+        assert tensor.equal(expected[name]), name
