@@ -21,6 +21,7 @@ class RunFolder:
         forecast_picture: path of a picture of some of them.
         test_metrics: path of the errors of each target at each step; there after a test.
         report: path of the page that `gru-parallel report` writes.
+        export: path of the folder that `gru-parallel export` writes into.
         best: path of the checkpoint with the lowest loss in validation.
         checkpoints: path of the folder of the checkpoints.
         last: path of the last checkpoint.
@@ -38,6 +39,7 @@ class RunFolder:
         self.forecast_picture = self.path / "forecast.png"
         self.test_metrics = self.path / "test_metrics.csv"
         self.report = self.path / "report.html"
+        self.export = self.path / "export"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"

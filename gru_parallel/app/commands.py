@@ -10,12 +10,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from omegaconf import OmegaConf
 
 from gru_parallel.app.cli import run_in_place, run_under_hydra
 from gru_parallel.app.evaluate_settings import EVALUATE_HELP, EvaluateSettings
+from gru_parallel.app.export_settings import EXPORT_HELP, ExportSettings
 from gru_parallel.app.hydra_run import Prepare, Run
 from gru_parallel.app.outcome import USAGE_ERROR, fail
 from gru_parallel.app.predict_settings import PREDICT_HELP, PredictSettings
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from gru_parallel.app import evaluate as evaluating
     from gru_parallel.app import predict as predicting
     from gru_parallel.app.train import Prepared
+
+Own = TypeVar("Own", Settings, ExportSettings)
 
 Command = Callable[[Sequence[str]], int]
 """From the command line without the program to the exit status."""
@@ -78,6 +81,7 @@ verify    cuts one nn.GRU in every way and shows that nothing changes
 evaluate  tests the model of a finished run again, or on other data
 predict   forecasts with the model of a finished run
 report    writes a page of what runs came to
+export    writes the model of a run for PyTorch alone, torch.export or ONNX
 
 `gru-parallel COMMAND --help` lists the settings of a command, `gru-parallel --version` says which
 version this is. `python -m gru_parallel.COMMAND` is the same."""
@@ -110,19 +114,13 @@ def plan(arguments: Sequence[str]) -> int:
 
 def verify(arguments: Sequence[str]) -> int:
     """Cut one nn.GRU in every way and show that nothing changes; return the exit status."""
-    known = [field.name for field in fields(Settings)]
-
-    def read(overrides: Sequence[str]) -> Settings:
-        composed = OmegaConf.create(read_values(overrides, known))
-        check_references(composed)
-        return read_section("", Settings, composed)
 
     def show(settings: Settings) -> int:
         from gru_parallel.app.verify import show
 
         return show(settings)
 
-    return run_in_place(arguments, VERIFY_HELP, read, show, lambda name: meant(name, known))
+    return _run_with(Settings, arguments, VERIFY_HELP, show)
 
 
 def evaluate(arguments: Sequence[str]) -> int:
@@ -166,6 +164,31 @@ def report(arguments: Sequence[str]) -> int:
         return fail(error, USAGE_ERROR)
 
 
+def export(arguments: Sequence[str]) -> int:
+    """Write the model of a run for others to use; return the exit status."""
+
+    def show(settings: ExportSettings) -> int:
+        from gru_parallel.app.export import show
+
+        return show(settings)
+
+    return _run_with(ExportSettings, arguments, EXPORT_HELP, show)
+
+
+def _run_with(
+    schema: type[Own], arguments: Sequence[str], help_text: str, show: Callable[[Own], int]
+) -> int:
+    """Run a program whose settings are none of training's."""
+    known = [field.name for field in fields(schema)]
+
+    def read(overrides: Sequence[str]) -> Own:
+        composed = OmegaConf.create(read_values(overrides, known))
+        check_references(composed)
+        return read_section("", schema, composed)
+
+    return run_in_place(arguments, help_text, read, show, lambda name: meant(name, known))
+
+
 COMMANDS: dict[str, Command] = {
     "train": train,
     "plan": plan,
@@ -173,6 +196,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate,
     "predict": predict,
     "report": report,
+    "export": export,
 }
 
 

@@ -15,6 +15,7 @@ from gru_parallel.engine.context import REMEDY, refuse_what_looks_inside
 from gru_parallel.engine.devices import default_devices, existing_devices
 from gru_parallel.errors import UsageError, in_other_words
 from gru_parallel.model.autocast import GRUsAsAsked
+from gru_parallel.model.copies import deep_copy
 from gru_parallel.model.windows import Windows
 from gru_parallel.placement import Grid, ModelSpec, Plan, block_costs, cut_stack
 from gru_parallel.planning import (
@@ -35,6 +36,9 @@ _OWN_NAMES = {
     "schedule.n_chunks": "n_chunks",
     "schedule.recompute": "recompute",
 }
+
+_OF_WORKERS: dict[str, Any] = {"_stack": None, "_made_for": None}
+"""What a copy makes anew: threads can be neither copied nor pickled."""
 
 
 class GRU(nn.GRU):
@@ -296,10 +300,12 @@ class GRU(nn.GRU):
             f"{super().extra_repr()}, {extras}, {cut}, schedule={self.schedule}, core={self.core}"
         )
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return deep_copy(self, memo, **_OF_WORKERS)
+
     def __getstate__(self) -> dict[str, Any]:
-        # Threads can be neither copied nor pickled; a copy starts its own.
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        return state | {"_stack": None, "_made_for": None}
+        return state | _OF_WORKERS
 
     def _replicate_for_data_parallel(self) -> Self:
         # A replica has weights of its own.

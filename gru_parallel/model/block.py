@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from itertools import accumulate
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from gru_parallel.choices import AUTO, CORES, POLICIES
 from gru_parallel.errors import ShapeError, UsageError
+from gru_parallel.model.copies import deep_copy
 from gru_parallel.model.core.own import OWN_CORES
 from gru_parallel.model.core.run import run_gru
 from gru_parallel.model.core.tape import Tape
@@ -226,6 +227,9 @@ class Block(nn.Module, ABC):
         if tape is None or key is None or torch.is_grad_enabled():
             return dropout(y, self.dropout, layer, key)
         return tape.multiply(y, key.mask(y, layer, 1.0 - self.dropout))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return deep_copy(self, memo)
 
     def extra_repr(self) -> str:
         """Describe the block's layers."""

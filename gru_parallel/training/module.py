@@ -17,8 +17,13 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from gru_parallel.engine.engine import Engine, WholeEngine
 from gru_parallel.model import StackModel, SumLoss, Windows
+from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.metrics import MeanLoss, to_compare
-from gru_parallel.training.module_description import arguments_from, describe_module
+from gru_parallel.training.module_description import (
+    arguments_from,
+    describe_module,
+    for_lightning,
+)
 from gru_parallel.training.progress import Progress, steps_of_run
 from gru_parallel.training.resume import Beginning, resume
 
@@ -93,7 +98,7 @@ class SeriesModule(pl.LightningModule):
         file would name. A schedule of the rate is not: give `make_scheduler`.
 
         Args:
-            checkpoint_path: of the file.
+            checkpoint_path: of the checkpoint, a file or a folder; or an open file.
             map_location: as in `torch.load`.
             hparams_file: as in Lightning; of no use here.
             strict: whether the weights' names must be those of the model.
@@ -101,12 +106,14 @@ class SeriesModule(pl.LightningModule):
             options: of this class; what is given here is not taken from the checkpoint.
 
         Raises:
-            UsageError: the checkpoint cannot tell the model, the loss or the optimiser, and it is
-                not given.
+            UsageError: this is no checkpoint, or it cannot tell the model, the loss or the
+                optimiser, and it is not given.
         """
-        known = arguments_from(checkpoint_path, options, weights_only=weights_only)
+        saved = read_checkpoint(checkpoint_path, weights_only=weights_only)
+        known = arguments_from(saved, options, checkpoint_path)
+        file = for_lightning(checkpoint_path, saved)
         return super().load_from_checkpoint(
-            checkpoint_path, map_location, hparams_file, strict, weights_only, **known
+            file, map_location, hparams_file, strict, weights_only, **known
         )
 
     @property
@@ -136,12 +143,23 @@ class SeriesModule(pl.LightningModule):
         return self._measure("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the batch's predictions in the units of the series."""
+        """Return the batch's predictions, in the units of the series.
+
+        Without the data module that standardised the series, they stay standardised. Rows are those
+        of the batch: of streams, `batch["index"]` says which window each is.
+        """
         prediction = self._predict(batch)
         standardised = prediction + batch["anchor"][: len(prediction)].to(prediction.device)
         # A data module that standardised the series can bring forecasts back to its units.
         inverse = getattr(getattr(self.trainer, "datamodule", None), "inverse", None)
         return self._engine.collect(standardised if inverse is None else inverse(standardised))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave a pipeline behind: a copy of the module runs in one piece, as after a run."""
+        state: dict[str, Any] = super().__getstate__()
+        whole = WholeEngine(self.model, self.loss, seed=self.seed)
+        whole.carried = self._engine.carried
+        return state | {"_engine": whole}
 
     def configure_gradient_clipping(
         self,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from inspect import signature
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +17,6 @@ from torch.optim import Optimizer
 
 from gru_parallel.errors import UsageError
 from gru_parallel.model import LOSSES, StackModel, SumLoss, describe, model_from
-from gru_parallel.training.checkpoint_file import read_checkpoint
 
 _WHAT = {
     "model": "encoder or head is not of gru_parallel",
@@ -31,24 +32,17 @@ def describe_module(model: StackModel, loss: SumLoss, seed: int) -> dict[str, An
     return {"model": describe(model), "loss": loss.name if is_known else None, "seed": seed}
 
 
-def arguments_from(
-    path: Any, given: Mapping[str, Any], *, weights_only: bool | None = True
-) -> dict[str, Any]:
+def arguments_from(saved: Mapping[str, Any], given: Mapping[str, Any], path: Any) -> dict[str, Any]:
     """Return the arguments of a module that a checkpoint has, and those that are given.
 
     Args:
-        path: of the checkpoint, or an open file.
+        saved: the checkpoint.
         given: arguments, which take precedence.
-        weights_only: as in `torch.load`.
+        path: of the checkpoint, for a message.
 
     Raises:
         UsageError: the checkpoint lacks one that is needed and not given.
     """
-    if given.keys() >= _WHAT.keys():
-        return dict(given)
-    saved = read_checkpoint(path, weights_only=weights_only)
-    if hasattr(path, "seek"):
-        path.seek(0)
     described: Mapping[str, Any] = saved.get("module", {})
     arguments = {
         "loss": LOSSES.get(described.get("loss") or ""),
@@ -62,8 +56,8 @@ def arguments_from(
         if arguments[name] is None:
             raise UsageError(
                 f"{path} does not tell how to create the module's {name}: {reason}, or it was"
-                f" written by an earlier version. Give it: SeriesModule.load_from_checkpoint(path,"
-                f" {name}=...)."
+                f" written by another module or an earlier version. Give it:"
+                f" SeriesModule.load_from_checkpoint(path, {name}=...)."
             )
     return arguments
 
@@ -80,3 +74,22 @@ def _optimizer_maker(beginning: Mapping[str, Any] | None) -> Any:
     takes = signature(kind).parameters
     arguments = {key: value for key, value in beginning["arguments"].items() if key in takes}
     return partial(kind, **arguments)
+
+
+def for_lightning(path: Any, saved: Mapping[str, Any]) -> Any:
+    """Return what Lightning can read a checkpoint from: a file, even if the checkpoint is a folder.
+
+    Args:
+        path: of the checkpoint, or an open file, which has been read.
+        saved: what is in it.
+    """
+    if hasattr(path, "seek"):
+        path.seek(0)
+        return path
+    if not Path(path).is_dir():
+        return path
+    file = BytesIO()
+    needed = {name: value for name, value in saved.items() if name != "optimizer_states"}
+    torch.save({**needed, "state_dict": dict(saved["state_dict"])}, file)
+    file.seek(0)
+    return file

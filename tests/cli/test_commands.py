@@ -26,7 +26,9 @@ def test_help_names_every_command(
     status, out, _ = run(monkeypatch, capsys, *arguments)
 
     assert status == 0
-    assert [line.split(" ")[0] for line in out.splitlines()[2:8]] == list(commands.COMMANDS)
+    assert [
+        line.split(" ")[0] for line in out.splitlines()[2 : 2 + len(commands.COMMANDS)]
+    ] == list(commands.COMMANDS)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional import mean_absolute_error, mean_squared_error
 
+from gru_parallel import Plan
 from gru_parallel.training.step_error_record import StepErrorRecord
 from tests.builders import HORIZON, N_TARGETS, make_plan
 from tests.runs import N_TEST, N_VALIDATION, make_data, make_module, make_trainer
@@ -55,12 +56,13 @@ def test_metrics_are_those_of_a_single_device(part: str) -> None:
     assert results[0] == pytest.approx(results[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("plan", [None, PLAN])
 def test_predictions_are_every_row_once_in_order_and_in_the_units_of_the_series(
-    no_thread_left: None,
+    plan: Plan | None, no_thread_left: None
 ) -> None:
     module = make_module()
 
-    predicted = make_trainer(PLAN).predict(module, make_data())
+    predicted = make_trainer(plan).predict(module, make_data())
 
     assert predicted is not None
     predictions = torch.cat([batch for batch in predicted if isinstance(batch, Tensor)])

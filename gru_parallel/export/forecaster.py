@@ -1,0 +1,224 @@
+"""Forecaster: a trained model as modules of torch alone, from a window to its forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from gru_parallel.export.trained import Scaling, Trained
+from gru_parallel.model import Block
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive layers of a stack that are one `nn.GRU`.
+
+    Attributes:
+        name: of the `nn.GRU` among the modules of the forecaster.
+        start: what its layers start from: `zeros`, `learned`, `carry` or `previous`.
+        states: where its states are among those of the whole stack.
+    """
+
+    name: str
+    start: str
+    states: slice
+
+    @property
+    def learned_name(self) -> str:
+        """Name of the parameter that it starts from, if that is learned."""
+        return self.name.replace("gru", "h_0")
+
+    @property
+    def n_states(self) -> int:
+        """Number of states: one per layer and direction."""
+        n_states: int = self.states.stop - self.states.start
+        return n_states
+
+
+class Forecaster(nn.Module):
+    """A trained model as an encoder, one `nn.GRU` or several, and a head.
+
+    One `nn.GRU` is enough where all blocks run in the same directions and start from the same;
+    one that starts from the last state of the block before is always one of its own. They are
+    called `gru`, `gru_2`, ..., and learned states `h_0`, `h_0_2`, ...
+
+    Args:
+        trained: the model.
+
+    Attributes:
+        parts: what the stack is made of, in order.
+        carries: whether `forward` takes h_0 and returns h_n.
+    """
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__()
+        model = trained.model
+        # They are frozen here, and not there.
+        self.encoder = deepcopy(model.encoder)
+        self.head = deepcopy(model.head.linear)
+        self.every_step = model.head.every_step
+        self.output_shape = tuple(model.head.output_shape)
+        self.n_columns = len(trained.columns)
+        self.hidden_size = model.gru.hidden_size
+        self.n_states = model.gru.n_states
+        self.carries = model.gru.carries
+        self.centred = trained.centred
+        self.targets = trained.scaling.targets
+        self.parts: list[Part] = []
+        weights = model.gru.state_dict()
+        n_states = 0
+        for blocks in _joined(model.gru.gru_blocks):
+            self._add(blocks, weights, n_states)
+            n_states = self.parts[-1].states.stop
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor, h_0: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """Forecast.
+
+        Args:
+            x: standardised windows, shape `(batch, time, columns)`.
+            h_0: what layers that carry their state start from, shape `(n_states, batch,
+                hidden_size)`, if there are any.
+
+        Returns:
+            Standardised forecasts, shape `(batch, horizon, targets)`, or with one forecast per
+            step `(batch, time, targets)`; and with h_0 also the final states, in its layout.
+        """
+        anchor = x[:, -1:]
+        y = self.encoder(x - anchor if self.centred else x)
+        states: list[Tensor] = []
+        for part in self.parts:
+            y, h_n = self.run(part, y, self._start(part, y, h_0, states))
+            states.append(h_n)
+        if not self.every_step:
+            y = y[:, -1]
+        y = self.head(y)
+        if not self.every_step:
+            y = y.unflatten(1, self.output_shape)
+        if self.centred:
+            y = y + anchor[:, :, list(self.targets)]
+        return (y, torch.cat(states)) if self.carries else y
+
+    def run(self, part: Part, y: Tensor, h_0: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Run the layers of a part; return their outputs and final states."""
+        outputs, h_n = self.gru_of(part)(y, h_0)
+        return outputs, h_n
+
+    def gru_of(self, part: Part) -> nn.GRU:
+        """Return the `nn.GRU` of a part."""
+        gru = self.get_submodule(part.name)
+        assert isinstance(gru, nn.GRU)
+        return gru
+
+    def learned_of(self, part: Part) -> Tensor:
+        """Return the learned state of a part, shape `(n_states, 1, hidden_size)`."""
+        return self.get_parameter(part.learned_name)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the state dict, each tensor in memory of its own."""
+        # torch.save would write the whole storage of a view.
+        return {name: weight.clone() for name, weight in self.state_dict().items()}
+
+    def _start(
+        self, part: Part, y: Tensor, h_0: Tensor | None, states: Sequence[Tensor]
+    ) -> Tensor | None:
+        match part.start:
+            case "learned":
+                return self.learned_of(part).repeat(1, y.shape[0], 1)
+            case "carry" if h_0 is not None:
+                return h_0[part.states]
+            case "previous":
+                return states[-1][-part.n_states :]
+            case _:
+                return None
+
+    def _add(self, blocks: Sequence[Block], weights: dict[str, Tensor], first_state: int) -> None:
+        """Add an `nn.GRU` of these blocks, with their share of the stack's weights."""
+        first, name = blocks[0], f"gru_{len(self.parts) + 1}" if self.parts else "gru"
+        n_states = sum(block.n_states for block in blocks)
+        part = Part(name, start_of(first), slice(first_state, first_state + n_states))
+        gru = nn.GRU(
+            first.input_size,
+            first.hidden_size,
+            sum(block.num_layers for block in blocks),
+            bias=first.gru_parts[0].bias,
+            batch_first=True,
+            bidirectional=first.n_directions == 2,
+            device="meta",
+        )
+        own = {key: weights[_counted_from(first.first_layer, key)] for key in gru.state_dict()}
+        gru.load_state_dict(own, assign=True)
+        self.add_module(name, gru)
+        if part.start == "learned":
+            states = [getattr(block, key) for block in blocks for key in block.learned_names]
+            learned = torch.stack([state.detach() for state in states]).unsqueeze(1)
+            self.register_parameter(part.learned_name, nn.Parameter(learned))
+        self.parts.append(part)
+
+
+class InUnits(nn.Module):
+    """A forecaster that takes windows and gives forecasts in the units of the series, in float64.
+
+    A float32 keeps seven digits, of which the level of a series may take most.
+
+    Args:
+        forecaster: of standardised windows.
+        scaling: of the series.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    target_mean: Tensor
+    target_scale: Tensor
+
+    def __init__(self, forecaster: Forecaster, scaling: Scaling) -> None:
+        super().__init__()
+        self.forecaster = forecaster
+        self.dtype = forecaster.head.weight.dtype
+        self.register_buffer("mean", scaling.mean)
+        self.register_buffer("scale", scaling.scale)
+        targets = list(scaling.targets)
+        self.register_buffer("target_mean", scaling.mean[targets])
+        self.register_buffer("target_scale", scaling.scale[targets])
+
+    def forward(self, x: Tensor, h_0: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """Forecast, see `Forecaster.forward`; x and the forecast are float64, states are not."""
+        forecast = self.forecaster(((x - self.mean) / self.scale).to(self.dtype), h_0)
+        if isinstance(forecast, tuple):
+            return self._in_units(forecast[0]), forecast[1]
+        return self._in_units(forecast)
+
+    def _in_units(self, forecast: Tensor) -> Tensor:
+        return forecast.double() * self.target_scale + self.target_mean
+
+
+def has_bias(linear: nn.Linear) -> bool:
+    """Whether a linear layer adds something."""
+    return linear.bias is not None
+
+
+def start_of(block: Block) -> str:
+    """Return what a block starts from where no h_0 comes with the batch."""
+    return "zeros" if block.h_0 == "given" else block.h_0
+
+
+def _joined(blocks: Sequence[Block]) -> list[list[Block]]:
+    """Join consecutive blocks that one `nn.GRU` can compute."""
+    keys = [
+        (index if block.h_0 == "previous" else -1, start_of(block), block.n_directions)
+        for index, block in enumerate(blocks)
+    ]
+    pairs = groupby(zip(keys, blocks, strict=True), key=lambda pair: pair[0])
+    return [[block for _, block in group] for _, group in pairs]
+
+
+def _counted_from(first_layer: int, name: str) -> str:
+    """Return the name that a weight of a part has in the whole stack."""
+    kind, _, layer = name.rpartition("_l")
+    number, _, reverse = layer.partition("_")
+    return f"{kind}_l{first_layer + int(number)}{'_' + reverse if reverse else ''}"

@@ -1,0 +1,213 @@
+"""The ONNX graph of a forecaster, built node by node: nothing is traced, so no length is frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from gru_parallel.export.forecaster import Forecaster, Part, has_bias
+from gru_parallel.export.trained import Scaling
+from gru_parallel.version import __version__
+
+OPSET, IR_VERSION = 17, 8
+"""Of 2022: what has been read since then, and has all that is needed here."""
+
+LAST = np.iinfo(np.int64).max
+
+
+def onnx_model(forecaster: Forecaster, scaling: Scaling | None, about: str) -> ModelProto:
+    """Build the model.
+
+    Its input `x`, shape `(batch, time, columns)`, and its output `forecast` are float32, or with a
+    scaling float64 and in the units of the series. Where layers carry their state there are also
+    `h_0` and `h_n`, float32 of shape `(n_states, batch, hidden_size)`.
+
+    Args:
+        forecaster: of standardised windows; its weights become float32, since onnxruntime has no
+            GRU of another type.
+        scaling: of the series; None for standardised windows and forecasts.
+        about: a description that goes into the model's metadata.
+    """
+    build = _Builder(forecaster)
+    build.forecast(scaling)
+    kind = TensorProto.FLOAT if scaling is None else TensorProto.DOUBLE
+    states = (forecaster.n_states, "batch", forecaster.hidden_size)
+    inputs = [helper.make_tensor_value_info("x", kind, ["batch", "time", forecaster.n_columns])]
+    shape = (forecaster.head.out_features,) if forecaster.every_step else forecaster.output_shape
+    steps = ("time",) if forecaster.every_step else ()
+    outputs = [helper.make_tensor_value_info("forecast", kind, ["batch", *steps, *shape])]
+    if forecaster.carries:
+        inputs.append(helper.make_tensor_value_info("h_0", TensorProto.FLOAT, states))
+        outputs.append(helper.make_tensor_value_info("h_n", TensorProto.FLOAT, states))
+    graph = helper.make_graph(build.nodes, "forecast", inputs, outputs, build.constants)
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="gru_parallel",
+        producer_version=__version__,
+    )
+    helper.set_model_props(model, {"gru_parallel": about})
+    return model
+
+
+class _Builder:
+    """Collects the nodes and constants of a graph; methods return the names of values."""
+
+    def __init__(self, forecaster: Forecaster) -> None:
+        self._forecaster = forecaster
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+
+    def forecast(self, scaling: Scaling | None) -> None:
+        """Add everything from `x` to `forecast`."""
+        model = self._forecaster
+        x = "x" if scaling is None else self._standardised(scaling)
+        anchor, y = "", x
+        if model.centred:
+            anchor = self._slice(x, -1, LAST, axis=1)
+            y = self._node("Sub", x, anchor)
+        y = self._node("Transpose", y, perm=[1, 0, 2])
+        if isinstance(model.encoder, nn.Linear):
+            y = self._linear(y, model.encoder, "encoder")
+        y = self._stack(y)
+        if model.every_step:
+            y = self._linear(y, model.head, "head")
+            y = self._node("Transpose", y, perm=[1, 0, 2])
+        else:
+            last = self._node("Gather", y, self._constant(np.array(-1)), axis=0)
+            y = self._linear(last, model.head, "head")
+            # A zero keeps the size that is there: the batch.
+            y = self._node("Reshape", y, self._constant(np.array([0, *model.output_shape])))
+        if model.centred:
+            targets = self._constant(np.array(model.targets))
+            y = self._node("Add", y, self._node("Gather", anchor, targets, axis=2))
+        if scaling is not None:
+            y = self._in_units(y, scaling)
+        self._node("Identity", y, output="forecast")
+
+    def _standardised(self, scaling: Scaling) -> str:
+        centred = self._node("Sub", "x", self._constant(scaling.mean.numpy()))
+        standardised = self._node("Div", centred, self._constant(scaling.scale.numpy()))
+        return self._node("Cast", standardised, to=TensorProto.FLOAT)
+
+    def _in_units(self, forecast: str, scaling: Scaling) -> str:
+        targets = list(scaling.targets)
+        mean, scale = scaling.mean[targets].numpy(), scaling.scale[targets].numpy()
+        y = self._node("Cast", forecast, to=TensorProto.DOUBLE)
+        y = self._node("Mul", y, self._constant(scale))
+        return self._node("Add", y, self._constant(mean))
+
+    def _stack(self, y: str) -> str:
+        """Add all layers; y is time first."""
+        states: list[str] = []
+        for part in self._forecaster.parts:
+            y, h_n = self._part(part, y, states[-1] if states else "")
+            states.append(h_n)
+        if self._forecaster.carries:
+            self._node("Concat", *states, output="h_n", axis=0)
+        return y
+
+    def _part(self, part: Part, y: str, previous: str) -> tuple[str, str]:
+        """Add the layers of one `nn.GRU`; return its outputs and its final states."""
+        gru = self._forecaster.gru_of(part)
+        start = self._start(part, previous)
+        n_directions = part.n_states // gru.num_layers
+        states = []
+        for layer in range(gru.num_layers):
+            first = layer * n_directions
+            h_0 = start and self._slice(start, first, first + n_directions, axis=0)
+            weights = weights_by_direction(gru, layer)
+            y, h_n = self._layer(f"{part.name}.l{layer}", weights, y, h_0)
+            states.append(h_n)
+        return y, self._node("Concat", *states, axis=0)
+
+    def _start(self, part: Part, previous: str) -> str:
+        """Return what a part starts from, shape (n_states, batch, hidden_size); "" for zeros."""
+        match part.start:
+            case "learned":
+                return self._for_each_row(self._forecaster.learned_of(part))
+            case "carry":
+                return self._slice("h_0", part.states.start, part.states.stop, axis=0)
+            case "previous":
+                return self._slice(previous, -part.n_states, LAST, axis=0)
+            case _:
+                return ""
+
+    def _for_each_row(self, state: Tensor) -> str:
+        """Repeat a state for each row of the batch."""
+        one = self._constant(np.array([1]))
+        n_rows = self._node("Shape", "x", start=0, end=1)
+        shape = self._node("Concat", one, n_rows, one, axis=0)
+        return self._node("Expand", self._constant(as_float32(state)), shape)
+
+    def _layer(
+        self, name: str, weights: Sequence[Sequence[Tensor]], y: str, h_0: str
+    ) -> tuple[str, str]:
+        """Add one layer; return its outputs and its final states."""
+        w, r, *biases = (
+            np.stack([in_onnx_order(weight) for weight in of_both])
+            for of_both in zip(*weights, strict=True)
+        )
+        b = self._constant(np.concatenate(biases, axis=1), f"{name}.B") if biases else ""
+        inputs = [y, self._constant(w, f"{name}.W"), self._constant(r, f"{name}.R"), b, "", h_0]
+        outputs = [f"{name}.Y", f"{name}.Y_h"]
+        self.nodes.append(
+            helper.make_node(
+                "GRU",
+                inputs,
+                outputs,
+                name=name,
+                direction="bidirectional" if len(weights) == 2 else "forward",
+                hidden_size=r.shape[2],
+                # As nn.GRU: the reset gate acts on the product of state and weights.
+                linear_before_reset=1,
+            )
+        )
+        # From (time, directions, batch, hidden_size) to (time, batch, features).
+        y = self._node("Transpose", outputs[0], perm=[0, 2, 1, 3])
+        return self._node("Reshape", y, self._constant(np.array([0, 0, -1]))), outputs[1]
+
+    def _linear(self, x: str, linear: nn.Linear, name: str) -> str:
+        y = self._node("MatMul", x, self._constant(as_float32(linear.weight.t()), f"{name}.weight"))
+        if not has_bias(linear):
+            return y
+        return self._node("Add", y, self._constant(as_float32(linear.bias), f"{name}.bias"))
+
+    def _slice(self, x: str, first: int, stop: int, *, axis: int) -> str:
+        bounds = (self._constant(np.array([number])) for number in (first, stop, axis))
+        return self._node("Slice", x, *bounds)
+
+    def _node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        name = output or f"{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def _constant(self, values: NDArray[Any], name: str = "") -> str:
+        name = name or f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
+        return name
+
+
+def weights_by_direction(gru: nn.GRU, layer: int) -> Sequence[Sequence[Tensor]]:
+    """Return what a layer computes with, for each direction."""
+    n_directions = 2 if gru.bidirectional else 1
+    return gru.all_weights[layer * n_directions :][:n_directions]
+
+
+def in_onnx_order(weight: Tensor) -> NDArray[np.float32]:
+    """Put the rows of the gates r, z, n, as `nn.GRU` has them, into the order z, r, n of ONNX."""
+    r, z, n = as_float32(weight).reshape(3, -1, *weight.shape[1:])
+    return np.concatenate([z, r, n])
+
+
+def as_float32(weight: Tensor) -> NDArray[np.float32]:
+    """Return a weight as an array of float32."""
+    array: NDArray[np.float32] = weight.detach().to(torch.float32).numpy()
+    return array

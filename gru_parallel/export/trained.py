@@ -1,0 +1,106 @@
+"""Trained: a model, what has to be known of its data to forecast with it, and its forecasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gru_parallel.model import StackModel, Start, describe
+from gru_parallel.version import __version__
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and scale of each column of a series, and where its targets are.
+
+    Attributes:
+        mean: in the units of the series, float64 of shape `(columns,)`.
+        scale: standard deviation, float64 of shape `(columns,)`.
+        targets: positions of the targets among the columns.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    targets: tuple[int, ...]
+
+    def standardised(self, values: Tensor) -> Tensor:
+        """Convert values of all columns to standard units, in float64."""
+        return (values.double() - self.mean) / self.scale
+
+    def in_units(self, forecast: Tensor) -> Tensor:
+        """Convert forecasts of the targets to the units of the series, in float64."""
+        targets = list(self.targets)
+        return forecast.double() * self.scale[targets] + self.mean[targets]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+        model: on the CPU.
+        columns: names of the columns of a window, in their order.
+        targets: names of the columns that are forecast.
+        scaling: of the training rows.
+        input_length: rows of the windows that it was trained on.
+        horizon: rows ahead that it forecasts.
+        centred: whether windows and forecasts are relative to the window's last row.
+    """
+
+    model: StackModel
+    columns: tuple[str, ...]
+    targets: tuple[str, ...]
+    scaling: Scaling
+    input_length: int
+    horizon: int
+    centred: bool
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The weights' type."""
+        return next(self.model.parameters()).dtype
+
+    def forecast(self, x: Tensor, h_0: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Forecast as a run does.
+
+        Args:
+            x: standardised windows, shape `(batch, time, columns)`, in the weights' type.
+            h_0: what layers that carry their state start from, shape `(n_states, batch,
+                hidden_size)`; None for zeros.
+
+        Returns:
+            forecast: standardised, shape `(batch, horizon, targets)`, or with one forecast per
+                step `(batch, time, targets)`.
+            h_n: final states, in the layout of h_0.
+        """
+        anchor = x[:, -1:]
+        with torch.no_grad():
+            y, h_n = self.model.eval().run(
+                x - anchor if self.centred else x, start=Start(carried=h_0)
+            )
+        return y + anchor[:, :, list(self.scaling.targets)] if self.centred else y, h_n
+
+    def about(self, *, in_units: bool) -> dict[str, Any]:
+        """Describe in plain values what goes in and what comes out.
+
+        Args:
+            in_units: whether windows and forecasts are in the units of the series.
+        """
+        return {
+            "written_by": f"gru_parallel {__version__}",
+            "units": "series" if in_units else "standardised",
+            "columns": list(self.columns),
+            "targets": list(self.targets),
+            "target_positions": list(self.scaling.targets),
+            "input_length": self.input_length,
+            "horizon": self.horizon,
+            "every_step": self.model.head.every_step,
+            "carries": self.model.gru.carries,
+            "centre": "last" if self.centred else "none",
+            "mean": self.scaling.mean.tolist(),
+            "scale": self.scaling.scale.tolist(),
+            "model": describe(self.model),
+        }
