@@ -61,9 +61,9 @@ test-graphs: $(INSTALLED) ## Run the tests of exactness on recorded calls
 		tests/dropin/test_dropout.py tests/dropin/test_packed.py tests/dropin/test_training_loops.py \
 		tests/dropin/test_reports_calls.py tests/dropin/test_reports_weights.py $(ARGS)
 
-.PHONY: test-kill
-test-kill: $(INSTALLED) ## Kill and suspend ranks of runs at random moments, again and again
-	$(PY) -m pytest -m kill $(ARGS)
+.PHONY: test-faults
+test-faults: $(INSTALLED) ## Harm runs at random moments, resume them and compare, about 20 minutes
+	@$(PY) -m tests.faults $(ARGS)
 
 # Six, because tests mostly wait for kernels to be queued. One that hangs in CUDA cannot be interrupted, only ended with its process.
 # Only the files that have such tests, since every process would read all of them.

@@ -44,6 +44,12 @@ class ForkedRank:
             _ensure_server()
             self._process.start()
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def poll(self) -> int | None:
         """Return its exit status, negative for the signal that killed it; None while it runs."""
         with _ONE_AT_A_TIME:
@@ -51,9 +57,8 @@ class ForkedRank:
 
     def signal(self, number: int, *, to_its_group: bool = False) -> None:
         """Send it a signal, or all of the group of processes that it leads."""
-        assert self._process.pid is not None
         send = os.killpg if to_its_group else os.kill
-        send(self._process.pid, number)
+        send(self.pid, number)
 
     def kill(self) -> int:
         """Kill it if it still runs, and return its exit status."""

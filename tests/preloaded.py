@@ -15,6 +15,8 @@ for name in (
     "tests.benchmarks.rank_gradients",
     "tests.cli.harm",
     "tests.cli.rank_commands",
+    "tests.faults.starts",
+    "tests.faults.witness",
     "tests.processes.process_world",
     "tests.training.rank_runs",
     "tests.training.test_interrupt",

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,3 +173,43 @@ def test_a_job_that_ends_otherwise_does_not_and_has_the_status_of_the_run(
 
     assert ended.returncode == int(status)
     assert "requeue" not in ended.stdout
+
+
+COMMAND = """
+echo "$*" >> starts
+case $1 in
+    dies) [[ $(wc -l < starts) -lt 3 ]] || exit 0; kill -9 $$ ;;
+    waits) trap 'kill $!; exit 143' TERM; sleep 60 & wait ;;
+    *) exit "$1" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("argument", "status", "n_starts"),
+    [("dies", 0, 3), ("0", 0, 1), ("2", 2, 1), ("130", 130, 1), ("1", 1, 4)],
+    ids=["it dies twice", "done", "refused", "stopped", "it fails again and again"],
+)
+def test_what_has_died_is_started_again_and_what_has_ended_is_not(
+    argument: str, status: int, n_starts: int, start: Start, in_tmp_path: Path
+) -> None:
+    (in_tmp_path / "command").write_text(COMMAND)
+
+    ended = start("restart.sh", "bash", "command", argument, RESTARTS="3", PAUSE_S="0")
+
+    assert ended.returncode == status
+    assert (in_tmp_path / "starts").read_text().splitlines() == [argument] * n_starts
+    assert ended.stderr.count("of at most 3.") == n_starts - 1
+
+
+def test_a_signal_to_the_script_ends_the_command_and_starts_no_other(in_tmp_path: Path) -> None:
+    (in_tmp_path / "command").write_text(COMMAND)
+    script = subprocess.Popen([SCRIPTS / "restart.sh", "bash", "command", "waits"])
+    end = time.monotonic() + 30
+    while not (in_tmp_path / "starts").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+
+    script.terminate()
+
+    assert script.wait(30) == 143
+    assert (in_tmp_path / "starts").read_text() == "waits\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,7 +11,13 @@ from typing import TypeVar
 from gru_parallel.app.command_line import read_command_line, refuse_flags, with_home
 from gru_parallel.app.hydra_run import Load, Prepared, run_hydra
 from gru_parallel.app.last_checkpoint import with_last
-from gru_parallel.app.outcome import INTERRUPTED, USAGE_ERROR, data_warnings, fail
+from gru_parallel.app.outcome import (
+    INTERRUPTED,
+    USAGE_ERROR,
+    data_warnings,
+    fail,
+    is_of_the_disk,
+)
 from gru_parallel.app.run_folder import check_free, named_folder
 from gru_parallel.config.overrides import check_sweep, compose_config, setting_called
 from gru_parallel.config.read_config import read_config
@@ -38,6 +45,15 @@ def run_under_hydra(arguments: Sequence[str], load: Load[Prepared]) -> int:
             return _prepare_and_run(with_home(arguments), load)
     except KeyboardInterrupt:
         return fail("Stopped by Ctrl-C.", INTERRUPTED)
+    except OSError as error:
+        if not is_of_the_disk(error):
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        return fail(
+            f"The run cannot write{where} ({os.strerror(error.errno or 0)}); make room or give"
+            " access, and resume it with ckpt_path=last and its hydra.run.dir.",
+            1,
+        )
 
 
 def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:

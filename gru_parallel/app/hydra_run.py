@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gru_parallel.app.last_checkpoint import with_last
-from gru_parallel.app.outcome import USAGE_ERROR, fail
+from gru_parallel.app.outcome import USAGE_ERROR, fail, is_of_the_disk
 from gru_parallel.app.run_folder import check_free
 from gru_parallel.config.folders import conf_dir
 from gru_parallel.config.for_hydra import for_hydra
@@ -70,7 +70,7 @@ def run_hydra(arguments: Sequence[str], prepared: Prepared | None, load: Load[Pr
     is_sweep = "--multirun" in arguments
     status = 0
     is_in_task = False
-    broken: RankError | None = None
+    broken: RankError | OSError | None = None
 
     def task(composed: DictConfig) -> None:
         nonlocal status, is_in_task, broken
@@ -86,7 +86,9 @@ def run_hydra(arguments: Sequence[str], prepared: Prepared | None, load: Load[Pr
             ended = run(ready, composed, folder)
         except UsageError as error:
             ended = fail(error, USAGE_ERROR)
-        except RankError as error:
+        except (RankError, OSError) as error:
+            if isinstance(error, OSError) and not is_of_the_disk(error):
+                raise
             # Raised again outside of the task: Hydra would first print the overrides.
             broken, ended = error, 1
         status = max(status, ended)

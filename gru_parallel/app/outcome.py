@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,11 +15,18 @@ USAGE_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
 
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
 
 def fail(message: object, status: int) -> int:
     """Print a message as an error and return the exit status."""
     print(f"gru_parallel: {message}", file=sys.stderr)
     return status
+
+
+def is_of_the_disk(error: OSError) -> bool:
+    """Whether an error tells of a disk that takes no more, and not of a fault of the program."""
+    return error.errno in _OF_THE_DISK
 
 
 @contextmanager

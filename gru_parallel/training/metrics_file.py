@@ -54,10 +54,13 @@ class MetricsFile(pl.Callback):
         if not trainer.is_global_zero:
             return
         rows = self._kept_rows(trainer.ckpt_path)
-        with self.path.open("w", newline="") as file:
+        # A process that is killed meanwhile leaves the rows that were there.
+        part = self.path.with_name(f"{self.path.name}.part")
+        with part.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
+        part.replace(self.path)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
@@ -98,8 +101,10 @@ class MetricsFile(pl.Callback):
         if not RunFolder(self.path.parent).holds(ckpt_path) or not self.path.exists():
             return []
         with self.path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [row for row in reader if int(row["step"]) <= self._last_step]
+            # A full disk cuts off the last one.
+            whole = [line for line in file if line.endswith("\n")]
+        reader = csv.DictReader(whole)
+        rows = [row for row in reader if int(row["step"]) <= self._last_step]
         before = reader.fieldnames or ()
         self.columns += [name for name in before if name not in self.columns]
         return rows

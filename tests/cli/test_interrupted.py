@@ -1,5 +1,6 @@
 """How a run that is interrupted ends, from the command line, and goes on."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gru_parallel.app import commands
+from gru_parallel.training.metrics_file import MetricsFile
 from tests.cli.in_process import (
     SMALL,
     Ended,
@@ -143,3 +145,18 @@ def test_a_second_ctrl_c_ends_the_program_at_once(train_command: RunCommand) -> 
 
     assert ended.status == 130
     assert ended.err == "gru_parallel: Stopped by Ctrl-C.\n"
+
+
+def test_a_disk_that_takes_no_more_ends_the_program_in_one_line(
+    train_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run/metrics.csv")
+
+    monkeypatch.setattr(MetricsFile, "_write", is_full)
+
+    ended = train_command(*SMALL)
+
+    assert ended.status == 1
+    (line,) = ended.err.splitlines()
+    assert "cannot write run/metrics.csv (No space left on device); make room" in line

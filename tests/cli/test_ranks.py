@@ -45,7 +45,6 @@ TAG = "GRU_PARALLEL_TEST"
 LATEST_END_S = 10.0
 TORCHRUN_ENDS_WITHIN_S = 100.0
 THREADS = (*SMALL, "placement.device_map=[0,0,1,1]")
-HARMED = [name for name, world in WORLDS.items() if world.is_harmed]
 
 REFUSED = {
     "too many ranks": "engine=processes needs 1 ranks: engine.data_parallel=1 times one for each of"
@@ -343,16 +342,6 @@ def test_a_rank_that_is_stopped_while_metrics_are_added_up_is_named(worlds: Worl
     assert other.err.endswith("rank 0 was waiting: the tensors of all ranks\n")
 
 
-@pytest.mark.kill
-@pytest.mark.parametrize("time", range(10))
-def test_however_often_a_rank_is_harmed_the_other_ends(time: int, tmp_path: Path) -> None:
-    worlds = Worlds(tmp_path, run_worlds(HARMED, tmp_path))
-
-    check_killed(worlds)
-    check_first_killed(worlds)
-    check_stopped(worlds, "stopped", LONG_TIMEOUT_S, STALLED)
-
-
 def test_a_restarted_run_is_the_one_that_nothing_disturbed(
     running: Running, train_command: RunCommand
 ) -> None:
@@ -379,7 +368,7 @@ def check_restarted(restarted: EndedAlone, train_command: RunCommand) -> None:
         assert summary[name] == expected[name], name
 
 
-@pytest.mark.kill
+@pytest.mark.long
 def test_torchrun_starts_a_run_again_and_leaves_no_process(
     tmp_path: Path, train_command: RunCommand
 ) -> None:
@@ -395,7 +384,7 @@ def test_torchrun_starts_a_run_again_and_leaves_no_process(
     assert [path for path in Path("/proc").glob("[0-9]*/environ") if has(path, tag)] == []
 
 
-@pytest.mark.kill
+@pytest.mark.long
 def test_a_run_on_two_machines_goes_on_though_each_counts_attempts_for_itself(
     tmp_path: Path, train_command: RunCommand
 ) -> None:

@@ -123,6 +123,22 @@ def test_a_run_that_goes_on_from_an_earlier_step_writes_the_later_rows_again(
     assert [(row["step"], row["train/loss"]) for row in read_rows(path)] == whole
 
 
+@pytest.mark.parametrize("n_bytes_left", [0, 20, -3])
+def test_metrics_csv_that_a_fault_has_cut_off_goes_on_with_its_whole_rows(
+    n_bytes_left: int, tmp_path: Path
+) -> None:
+    path, checkpoint = tmp_path / "metrics.csv", tmp_path / "first.ckpt"
+    fit(PLAN, callbacks=callbacks_of(path), max_epochs=1).trainer.save_checkpoint(checkpoint)
+    path.write_bytes(path.read_bytes()[:n_bytes_left])
+
+    fit(PLAN, callbacks=callbacks_of(path), ckpt_path=checkpoint)
+
+    later = list(range(N_BATCHES + 1, 2 * N_BATCHES + 1))
+    kept = list(range(1, N_BATCHES + 1)) if n_bytes_left < 0 else []
+    assert [int(row["step"]) for row in read_rows(path)] == [*kept, *later]
+    assert set(tmp_path.iterdir()) == {path, checkpoint}
+
+
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_another_run_begins_metrics_csv_anew(goes_on: bool, tmp_path: Path) -> None:
     path, checkpoint = tmp_path / "run" / "metrics.csv", tmp_path / "elsewhere" / "first.ckpt"
