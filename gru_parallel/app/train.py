@@ -32,7 +32,6 @@ from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.baselines import Score
 from gru_parallel.data.forecast_panel import panels_of
 from gru_parallel.data.forecasts import forecasts_of, windows_of_batch, windows_to_show
-from gru_parallel.data.step_errors import StepError
 from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.engine.peak_memory import peak_rss_bytes
 from gru_parallel.engine.tf32 import tf32, uses_tf32
@@ -56,6 +55,7 @@ from gru_parallel.report import (
 from gru_parallel.report.forecast_picture import draw_forecasts
 from gru_parallel.report.step_picture import draw_step
 from gru_parallel.run_folder import RunFolder
+from gru_parallel.step_errors import StepError
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.best_and_last import best_validation, written_checkpoints
 from gru_parallel.training.ending import why_stopped_early

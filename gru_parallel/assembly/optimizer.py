@@ -69,12 +69,14 @@ def check_rates(config: Config, length: RunLength) -> None:
     if n_moves is not None and is_plateau(config.lr_scheduler):
         n_moves = max(n_moves, _SHORTEST_TRIAL)
     n_tried = _LONGEST_TRIAL if n_moves is None else min(n_moves, _LONGEST_TRIAL)
+    highest = 0.0
     with warnings.catch_warnings():
         # torch warns that the optimiser takes no steps.
         warnings.simplefilter("ignore")
         try:
             for move in range(n_tried):
                 _check_rate(optimizer, f"{given} gives", f"after {unit[:-1]} {move}")
+                highest = max(highest, *(float(group["lr"]) for group in optimizer.param_groups))
                 _move(scheduler)
             if n_moves is not None and n_moves > n_tried:
                 scheduler.last_epoch = n_moves - 1
@@ -88,6 +90,11 @@ def check_rates(config: Config, length: RunLength) -> None:
                 f" the run: {reason}; use other values, such as the word {TOTAL_STEPS} for the"
                 " steps of the run."
             ) from error
+    if n_tried and not highest:
+        raise UsageError(
+            f"{given} gives the learning rate 0 in the whole run, which would learn nothing; use"
+            " values that give a rate above 0."
+        )
 
 
 def optimizer_maker(section: DictConfig) -> MakeOptimizer:

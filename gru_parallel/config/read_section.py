@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, get_type_hints
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import (
     ConfigKeyError,
     ConfigTypeError,
@@ -39,7 +39,7 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
     assert isinstance(values, Mapping)
     field_of = {setting_of(name): name for name in get_type_hints(schema)}
     section = DictConfig({field_of.get(str(key), key): each for key, each in values.items()})
-    _check_switches(name, schema, section)
+    _check_loose_types(name, schema, section)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), section)
         read = OmegaConf.to_object(merged)
@@ -58,12 +58,16 @@ def read_section(name: str, schema: type[Section], section: DictConfig) -> Secti
     return read
 
 
-def _check_switches(name: str, schema: type[Any], section: DictConfig) -> None:
-    """Refuse numbers for true and false, of which OmegaConf takes any but 0 for true."""
+def _check_loose_types(name: str, schema: type[Any], section: DictConfig) -> None:
+    """Refuse what OmegaConf lets pass: other numbers for true and false, and lists in lists."""
     for key, hint in get_type_hints(schema).items():
-        is_switch = hint is bool or hint == bool | None
-        value = section[key] if is_switch and key in section else None
-        if isinstance(value, int | float) and value not in (0, 1):
+        value = section.get(key) if key in section else None
+        if hint is bool or hint == bool | None:
+            is_wrong = isinstance(value, int | float) and value not in (0, 1)
+        else:
+            is_list = isinstance(value, ListConfig) and "Any" not in str(hint)
+            is_wrong = is_list and any(OmegaConf.is_config(each) for each in value or ())
+        if is_wrong:
             raise UsageError(_wrong_type(name, schema, section, key))
 
 

@@ -253,7 +253,7 @@ class CheckpointConfig:
     # As a word of Python's, `async` itself cannot be the name of a field.
     async_: bool
     every_n_train_steps: Count | None
-    train_time_interval: Time
+    train_time_interval: Time | None
 
 
 @dataclass

@@ -71,6 +71,8 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, str)
     if get_origin(hint) in (list, tuple):
         return _fits_sequence(value, hint)
+    if isinstance(hint, type) and issubclass(hint, PurePath) and isinstance(value, list):
+        return False
     if isinstance(hint, type) and isinstance(value, bool | int | float | str | NoneType):
         if issubclass(hint, PurePath):
             return isinstance(value, str)

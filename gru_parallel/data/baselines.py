@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gru_parallel.data.step_errors import StepErrors
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import WindowDataset, WindowRows
 from gru_parallel.errors import UsageError, check_positive
+from gru_parallel.step_errors import StepErrors
 
 _WINDOWS_AT_ONCE = 512
 

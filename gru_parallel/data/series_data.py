@@ -16,10 +16,10 @@ from gru_parallel.data.record import DataRecord, PartRecord
 from gru_parallel.data.series_outline import SeriesOutline, joined
 from gru_parallel.data.shared_windows import SharedWindows
 from gru_parallel.data.standardize import Standardizer
-from gru_parallel.data.step_errors import StepError, StepErrors, step_table
 from gru_parallel.data.stream_batches import StreamBatches
 from gru_parallel.data.units import in_units
 from gru_parallel.data.windows import Batch, WindowDataset
+from gru_parallel.step_errors import StepError, StepErrors, step_table
 
 
 class SeriesData(SeriesOutline):
@@ -45,10 +45,16 @@ class SeriesData(SeriesOutline):
 
     @cached_property
     def standardizer(self) -> Standardizer:
-        """The means and scales of the training rows of all series, or those that were given."""
+        """The means and scales of the training rows of all series, or those that were given.
+
+        Raises:
+            UsageError: the numbers of a column cannot be scaled.
+        """
         if self._given_standardizer is not None:
             return self._given_standardizer
-        return Standardizer.fit(self._rows_of("training"))
+        standardizer = Standardizer.fit(self._rows_of("training"))
+        standardizer.check(self.tables[0].columns)
+        return standardizer
 
     def standardize_by(self, standardizer: Standardizer) -> None:
         """Standardise by other means and scales than those of the training rows, from now on.
@@ -107,7 +113,6 @@ class SeriesData(SeriesOutline):
                 part_name=part,
             )
             for part, stride in self._strides.items()
-            if self.parts[part]
         }
 
     def dataset(self, part: str) -> WindowDataset:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gru_parallel.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Standardizer:
@@ -22,9 +24,25 @@ class Standardizer:
     @classmethod
     def fit(cls, values: NDArray[np.float64]) -> "Standardizer":
         """Compute mean and scale of the training rows, array of shape `(rows, columns)`."""
-        # Not `std == 0`: by rounding, the standard deviation of a constant may be 1e-17 or so.
-        is_constant = np.ptp(values, axis=0) == 0
-        return cls(values.mean(axis=0), np.where(is_constant, 1.0, values.std(axis=0)))
+        # What overflows is found by `check`, which can name it.
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Not `std == 0`: by rounding, the deviation of a constant may be 1e-17 or so.
+            is_constant = np.ptp(values, axis=0) == 0
+            return cls(values.mean(axis=0), np.where(is_constant, 1.0, values.std(axis=0)))
+
+    def check(self, columns: Sequence[str]) -> None:
+        """Check that numbers are neither so large nor so close that there is no scale.
+
+        Raises:
+            UsageError: those of a column are; it names the first of these `columns`.
+        """
+        is_fit = np.isfinite(self.mean) & np.isfinite(self.scale) & (self.scale > 0)
+        for column in np.flatnonzero(~is_fit)[:1]:
+            raise UsageError(
+                f"column {columns[column]!r} has the mean {self.mean[column]:g} and the deviation"
+                f" {self.scale[column]:g} in the training part, by which no number can be scaled;"
+                " write it in another unit, or leave it out with data.columns."
+            )
 
     def transform(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Convert values, array of shape `(..., columns)`, to standard units."""

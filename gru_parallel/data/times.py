@@ -1,5 +1,6 @@
 """Reads the column of times, and checks that they ascend."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from gru_parallel.data.time_formats import (
 from gru_parallel.errors import UsageError
 
 _HOUR = np.timedelta64(1, "h")
+_ZONE = re.compile(r":\d\d(?:[.,]\d+)? *(?:z|utc|gmt|[-+]\d\d(?::?\d\d)?)$", re.IGNORECASE)
 _N_COMPARED = 100
 """Number of cells among which one in another format is looked for; usually the first is."""
 
@@ -43,7 +45,8 @@ def read_times(
         a time.
 
     Raises:
-        UsageError: there are two ways to read the dates, and nothing tells which is right.
+        UsageError: there are two ways to read the dates, and nothing tells which is right, or some
+            name their time zone and others do not.
     """
     return TimesOfPieces(column).read(sheet, series)
 
@@ -89,6 +92,7 @@ class TimesOfPieces:
             dates = read_whole_numbers(numbers)
             return numbers if dates is None else dates
         text = cells.map(str, na_action="ignore")
+        _check_zones(sheet, self._column, text)
         best, other = read_texts(text, [np.arange(len(text))] if series is None else series)
         if other is not None:
             raise sheet.error(
@@ -120,6 +124,21 @@ def check_times(sheet: Sheet, column: str, times: NDArray[Any]) -> None:
         )
     for before in np.flatnonzero(times[1:] <= times[:-1])[:1]:
         raise _not_ascending(sheet, column, int(before), times)
+
+
+def _check_zones(sheet: Sheet, column: str, text: "pd.Series[Any]") -> None:
+    """Raise a UsageError if some times of day name their zone, and others do not."""
+    # A date alone is midnight, in whatever zone.
+    has_clock = text.str.contains(":", regex=False, na=False).to_numpy(dtype=bool)
+    has_zone = text.str.contains(_ZONE, na=False).to_numpy(dtype=bool)
+    named, bare = np.flatnonzero(has_zone)[:1], np.flatnonzero(has_clock & ~has_zone)[:1]
+    if len(named) and len(bare):
+        one, other = int(named[0]), int(bare[0])
+        raise sheet.error(
+            f"row {sheet.row(one)}, column {column!r} holds {text.iloc[one]!r}, with a time zone,"
+            f" and row {sheet.row(other)} {text.iloc[other]!r}, without; write all times with their"
+            " zones, or none."
+        )
 
 
 def _no_time(sheet: Sheet, column: str, position: int) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gru_parallel.data.forecast import Forecast
-from gru_parallel.data.step_errors import StepError
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.report.forecasts_file import read_forecasts, write_forecasts
@@ -17,6 +16,7 @@ from gru_parallel.report.summary import Summary, read_summary, write_summary
 from gru_parallel.report.trace_file import read_trace, write_trace
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.schedule import Timeline
+from gru_parallel.step_errors import StepError
 
 _MEASURED, _PREDICTED = "measured step", "predicted step"
 _WHOLE = ("epoch", "step")

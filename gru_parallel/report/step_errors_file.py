@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from gru_parallel.data.step_errors import StepError
+from gru_parallel.step_errors import StepError
 
 
 def write_step_errors(errors: Sequence[StepError], path: Path) -> None:

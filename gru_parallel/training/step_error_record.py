@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 from torch import Tensor
 from torchmetrics import MeanAbsoluteError, MeanSquaredError
 
-from gru_parallel.data.step_errors import StepErrors
+from gru_parallel.step_errors import StepErrors
 from gru_parallel.training.metrics import gather_states, to_compare
 
 

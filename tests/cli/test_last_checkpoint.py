@@ -24,9 +24,10 @@ LAST, EVERY_TWO = "ckpt_path=last", "checkpoint.every_n_train_steps=2"
 
 
 def spoil(path: Path) -> None:
-    """Change a byte in the middle of a file."""
+    """Flip some bits of a file: a single one may be where it changes nothing."""
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    for place in range(len(content) // 4, len(content) // 2, 100):
+        content[place] ^= 1
     path.write_bytes(content)
 
 

@@ -123,7 +123,9 @@ def without(summary: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def names_in(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    # Checkpoints of ranks are folders.
+    names = (path.relative_to(folder) for path in folder.rglob("*"))
+    return {str(name) for name in names if not any(p.suffix == ".ckpt" for p in name.parents)}
 
 
 def test_a_run_over_ranks_is_that_of_threads_and_leaves_what_that_does_in_one_folder(

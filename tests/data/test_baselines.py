@@ -8,11 +8,11 @@ import torch
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.datamodule import SeriesDataModule
 from gru_parallel.data.parts import SeriesPart
-from gru_parallel.data.step_errors import StepErrors
 from gru_parallel.data.table import Table
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import WindowDataset
 from gru_parallel.errors import UsageError
+from gru_parallel.step_errors import StepErrors
 
 
 def score_of(mse: float, mae: float) -> Score:

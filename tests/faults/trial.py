@@ -41,6 +41,9 @@ SETTINGS = (
 )
 """Of every run: 4 epochs of 11 steps, with a checkpoint after 4 and 8 steps of each."""
 
+NUMBERS = ("train/loss", "lr", "train/loss_epoch", "val/loss", "val/mse", "val/mae")
+"""The columns of metrics.csv that are the same in every run with these settings."""
+
 N_STEPS = 44
 N_CHECKPOINTS = 16
 
@@ -95,7 +98,7 @@ class Result:
     """What a run came to, as far as it is the same however often the run was resumed.
 
     Attributes:
-        rows: of metrics.csv, without speeds.
+        rows: of metrics.csv, without speeds and pace.
         weights: of the last checkpoint.
         metrics: of the test.
     """
@@ -109,9 +112,13 @@ class Result:
         """Read it from the folder of a run."""
         files = RunFolder(folder)
         with files.metrics.open(newline="") as file:
-            rows = [
-                {k: v for k, v in row.items() if k != "samples/s"} for row in csv.DictReader(file)
-            ]
+            read = list(csv.DictReader(file))
+        # Rows of the pace have none of these.
+        rows = [
+            {name: row[name] for name in ("epoch", "step", *NUMBERS)}
+            for row in read
+            if any(row[n] for n in NUMBERS)
+        ]
         summary: dict[str, Any] = json.loads(files.summary.read_text())
         return cls(rows, read_checkpoint(files.last)["state_dict"], summary["test_metrics"])
 

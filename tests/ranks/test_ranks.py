@@ -20,11 +20,6 @@ with join(Launch.from_environment(), timeout_s=20) as ranks:
     print("sum", ranks.sum(tenths[rank], "s").item() == (tenths[0] + tenths[1] + tenths[2]).item())
     print("any", ranks.any(rank == 1, "a"), ranks.any(False, "a"))
     print("all", ranks.all(rank == 1, "a"), ranks.all(True, "a"))
-    big = torch.arange(1000)
-    if rank == 0:
-        ranks.send({"big": big}, 2, "s")
-    if rank == 2:
-        print("receive", torch.equal(ranks.receive(0, "r")["big"], big))
     # As the links of a pipeline: ranks are members of different numbers of groups.
     hops = [(0, 1), (1, 0), (1, 2), (2, 1)]
     groups = {hop: ranks.new_group(hop) for hop in hops if rank in hop}
@@ -76,7 +71,6 @@ def test_ranks_talk_and_agree() -> None:
             "explain True",
             "closed",
         } <= set(lines)
-    assert "receive True" in by_rank[2]
     assert "over group 0 [0.0, 0.0, 0.0]" in by_rank[1]
     assert "over group 2 [2.0, 2.0, 2.0]" in by_rank[1]
     assert "over group 1 [1.0, 1.0, 1.0]" in by_rank[2]

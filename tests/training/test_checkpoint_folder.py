@@ -18,11 +18,13 @@ from torch.distributed.checkpoint import FileSystemWriter
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Launch, Ranks, join
 from gru_parallel.run_folder import one_before, part_of
+from gru_parallel.training import SeriesModule
 from gru_parallel.training.background import Background
 from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.checkpoint_folder import StoredPart, outline_of, write_folder
 from gru_parallel.training.in_place import copy_whole
 from tests.rank_processes import free_port
+from tests.runs import SaveAfter, fit, make_module, weights_of
 from tests.training.test_checkpoint_file import MakesFile
 
 
@@ -172,3 +174,16 @@ def test_a_job_in_the_background_is_waited_for_and_its_error_raised(no_thread_le
         background.run(lambda: done.append(2))
     background.wait()
     assert done == [1]
+
+
+def test_a_module_is_loaded_from_a_folder(ranks: Ranks, tmp_path: Path) -> None:
+    file, folder = tmp_path / "file.ckpt", tmp_path / "folder.ckpt"
+    run = fit(None, make_module(), callbacks=[SaveAfter(1, file)], max_steps=1)
+    group = dist.group.WORLD
+    assert group is not None
+    write_folder(read_checkpoint(file), part_of(folder), folder, group)
+
+    loaded = SeriesModule.load_from_checkpoint(folder)
+
+    expected = weights_of(run.module)
+    assert all(torch.equal(weight, expected[n]) for n, weight in weights_of(loaded).items())

@@ -1,0 +1,22 @@
+"""The commands inside this process, beside the good files that tries may name."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.bad_input.files import as_csv, good_rows
+from tests.bad_input.settings import FILE, PLAN
+from tests.bad_input.tries import Commands
+from tests.builders import make_plan
+from tests.cli.in_process import commands
+
+
+@pytest.fixture
+def all_commands(
+    in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Commands:
+    """Every command by name, run in a folder that holds a good series and a good plan."""
+    (in_tmp_path / FILE).write_bytes(as_csv(good_rows(200)))
+    (in_tmp_path / PLAN).write_text(make_plan([2, 2], n_chunks=4).to_json())
+    names = ("train", "plan", "verify")
+    return dict(zip(names, commands(in_tmp_path, monkeypatch, capsys), strict=True))
