@@ -70,7 +70,8 @@ def train(name: str, folder: Path) -> str:
     Raises:
         UsageError: the run failed.
     """
-    import torch
+    # With torch, which the other commands here do not need.
+    from gru_parallel.training.checkpoint_file import read_checkpoint
 
     run_folder = folder / name.replace(" ", "_")
     done = subprocess.run(
@@ -83,7 +84,7 @@ def train(name: str, folder: Path) -> str:
     )
     if done.returncode != 0:
         raise UsageError(f"The run {name!r} ended with status {done.returncode}:\n{done.stderr}")
-    checkpoint = torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=True)
+    checkpoint = read_checkpoint(run_folder / "checkpoints" / "last.ckpt")
     return fingerprint(losses_in(run_folder / "metrics.csv"), checkpoint["state_dict"])
 
 

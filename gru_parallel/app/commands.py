@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from omegaconf import OmegaConf
 
+from gru_parallel.app.backtest_settings import BACKTEST_HELP, BacktestSettings
 from gru_parallel.app.cli import run_in_place, run_under_hydra
 from gru_parallel.app.evaluate_settings import EVALUATE_HELP, EvaluateSettings
 from gru_parallel.app.export_settings import EXPORT_HELP, ExportSettings
@@ -34,6 +35,7 @@ from gru_parallel.verification.settings import Settings
 from gru_parallel.version import __version__
 
 if TYPE_CHECKING:
+    from gru_parallel.app import backtest as backtesting
     from gru_parallel.app import evaluate as evaluating
     from gru_parallel.app import predict as predicting
     from gru_parallel.app.train import Prepared
@@ -80,6 +82,7 @@ plan      prints the plan that a run with these settings would have, and trains 
 verify    cuts one nn.GRU in every way and shows that nothing changes
 evaluate  tests the model of a finished run again, or on other data
 predict   forecasts with the model of a finished run
+backtest  forecasts from one origin after the other, and measures
 report    writes a page of what runs came to
 export    writes the model of a run for PyTorch alone, torch.export or ONNX
 
@@ -149,6 +152,19 @@ def predict(arguments: Sequence[str]) -> int:
     return use_run("predict", arguments, PREDICT_HELP, PredictSettings, load)
 
 
+def backtest(arguments: Sequence[str]) -> int:
+    """Forecast from one origin after the other, and measure; return the exit status."""
+
+    def load() -> tuple[
+        PrepareUse[BacktestSettings, backtesting.Prepared], RunUse[backtesting.Prepared]
+    ]:
+        from gru_parallel.app.backtest import prepare, run
+
+        return prepare, run
+
+    return use_run("backtest", arguments, BACKTEST_HELP, BacktestSettings, load)
+
+
 def report(arguments: Sequence[str]) -> int:
     """Write a page of what runs came to; return the exit status."""
     if {"-h", "--help"} & set(arguments):
@@ -195,6 +211,7 @@ COMMANDS: dict[str, Command] = {
     "verify": verify,
     "evaluate": evaluate,
     "predict": predict,
+    "backtest": backtest,
     "report": report,
     "export": export,
 }

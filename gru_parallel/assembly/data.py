@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from gru_parallel.assembly.memory import check_series_memory
@@ -9,6 +10,7 @@ from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.config.schema import Config, CsvConfig
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.lorenz96 import lorenz96_table
+from gru_parallel.data.parts import Parts
 from gru_parallel.data.record import DataRecord
 from gru_parallel.data.series_outline import SeriesOutline
 from gru_parallel.data.share import Share
@@ -24,8 +26,9 @@ def build_data(
     pin_memory: bool = False,
     *,
     record: DataRecord | None = None,
-    is_new: bool = False,
-    tests_all: bool = False,
+    tables: Sequence[Table] | None = None,
+    parts: Parts | None = None,
+    eval_stride: int = 1,
 ) -> Data:
     """Load or generate the series and check that they yield windows.
 
@@ -35,15 +38,16 @@ def build_data(
         replica: of the pipeline, whose share of each batch is wanted.
         pin_memory: whether batches are put into pinned memory, for copies to a GPU.
         record: of the run whose model is used on this data; None for a run of its own.
-        is_new: whether that run had other data, so that all of its columns have to be found here.
-        tests_all: whether all rows are the test part, and none are for training.
+        tables: the series, where they have been loaded.
+        parts: the rows of each part; None for those that data.split says.
+        eval_stride: rows from one validation or test window to the next.
 
     Raises:
         UsageError: the file or a setting of the data cannot work.
     """
     data = config.data
     return kind(
-        _build_tables(config, is_new),
+        build_tables(config) if tables is None else tables,
         input_length=data.input_length,
         horizon=data.horizon,
         batch_size=data.batch_size,
@@ -52,6 +56,7 @@ def build_data(
         min_input_length=data.min_input_length,
         order=data.order,
         stride=data.stride,
+        eval_stride=eval_stride,
         task=HEAD_TASKS[config.model.head],
         centre=data.centre,
         season_length=data.season_length,
@@ -60,11 +65,21 @@ def build_data(
         pin_memory=pin_memory,
         share=Share(replica, config.data_parallel),
         standardizer=None if record is None else record.standardizer,
-        tests_all=tests_all,
+        parts=parts,
     )
 
 
-def _build_tables(config: Config, is_new: bool) -> Table | list[Table]:
+def build_tables(config: Config, is_new: bool = False) -> list[Table]:
+    """Load or generate the series.
+
+    Args:
+        config: the run's settings.
+        is_new: whether a model is used on them that was trained on other data, so that all of its
+            columns have to be found here.
+
+    Raises:
+        UsageError: the file or a setting of the data cannot work.
+    """
     data = config.data
     targets = as_names(data.target)
     if isinstance(data, CsvConfig):
@@ -83,7 +98,9 @@ def _build_tables(config: Config, is_new: bool) -> Table | list[Table]:
             is_new=is_new,
         )
     check_series_memory(data.n_steps, data.n_channels)
-    return lorenz96_table(data.n_steps, data.n_channels, data.seed, targets, data.forcing, data.dt)
+    return [
+        lorenz96_table(data.n_steps, data.n_channels, data.seed, targets, data.forcing, data.dt)
+    ]
 
 
 def as_names(given: Any) -> tuple[str, ...] | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gru_parallel.assembly.data import build_data
+from gru_parallel.assembly.data import build_data, build_tables
 from gru_parallel.assembly.finished_run import SPLIT, FinishedRun
 from gru_parallel.assembly.module import build_module
 from gru_parallel.assembly.planned import build_plan
@@ -12,7 +13,9 @@ from gru_parallel.assembly.settled import settled
 from gru_parallel.choices import AUTO
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
+from gru_parallel.data.parts import Parts, all_for_test, split_tables
 from gru_parallel.data.share import Share
+from gru_parallel.data.table import Table
 from gru_parallel.engine.devices import existing_devices, existing_devices_of_ranks
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
@@ -104,18 +107,41 @@ def build_test_data(using: Reuse, pin_memory: bool = False) -> SeriesDataModule:
             has changed since.
     """
     run = using.run
+    tables = build_tables(using.config, is_new=not run.has_own_data)
     data = build_data(
         using.config,
         SeriesDataModule,
         using.share.index,
         pin_memory,
         record=run.record,
-        is_new=not run.has_own_data,
-        tests_all=not run.has_own_data and not run.gives(*SPLIT),
+        tables=tables,
+        parts=parts_to_test(run, tables),
     )
     if run.has_own_parts:
         _check_unchanged(run, data)
     return data
+
+
+def parts_to_test(run: FinishedRun, tables: Sequence[Table]) -> Parts:
+    """Say which rows may be tested on: the run's test part; of other data all, or its test part.
+
+    Args:
+        run: whose weights are tested, with the settings of the data.
+        tables: the series.
+
+    Raises:
+        UsageError: there is no test part.
+    """
+    if not run.has_own_data and not run.gives(*SPLIT):
+        return all_for_test(tables)
+    data = run.config.data
+    parts = split_tables(tables, data.split, data.split_by)
+    if not parts["test"]:
+        raise UsageError(
+            f"run={run.folder.path} has no test part ({run.config.no_test}): it was trained on all"
+            " of its data; name other data with data.path=..., or another data.split."
+        )
+    return parts
 
 
 def _placed_as_before(run: FinishedRun, n_ranks: int | None) -> Config:

@@ -1,6 +1,6 @@
 """Which rows of which series are for training, for validation and for the test: data.split_by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gru_parallel.data.split import PARTS, split, split_series, wanted_parts
@@ -20,11 +20,17 @@ class SeriesPart:
         rows: the rows of the part.
         series_start: first row of the series.
         series: name of the series; empty where there is only one.
+        ends: the row after the last input of each window; None for all windows that fit.
     """
 
     rows: range
     series_start: int = 0
     series: str = ""
+    ends: range | None = None
+
+
+Parts = Mapping[str, Sequence[SeriesPart]]
+"""For "training", "validation" and "test", the rows of each of the part's series."""
 
 
 def split_tables(

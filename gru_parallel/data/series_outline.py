@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gru_parallel.data.gaps import fill_gaps
-from gru_parallel.data.parts import all_for_test, check_alike, split_tables
+from gru_parallel.data.parts import Parts, check_alike, split_tables
 from gru_parallel.data.share import ALL_ROWS, Share
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.streams import StreamRows, Streams, check_level, check_stride
@@ -49,7 +49,7 @@ class SeriesOutline:
         pin_memory: bool = False,
         share: Share = ALL_ROWS,
         standardizer: Standardizer | None = None,
-        tests_all: bool = False,
+        parts: Parts | None = None,
     ) -> None:
         """Check the settings against the series.
 
@@ -78,8 +78,8 @@ class SeriesOutline:
             share: the rows of each batch that the loaders return, for one of several replicas.
             standardizer: of the run whose model is used on this data; None fits one to the training
                 part.
-            tests_all: whether all rows are the test part, whatever the split; training and
-                validation have none then, and a `standardizer` is needed.
+            parts: the rows of each part, whatever the split; None for those of the split. Without
+                rows for training a `standardizer` is needed.
 
         Raises:
             UsageError: a setting is not valid, or does not fit the series.
@@ -96,9 +96,7 @@ class SeriesOutline:
         self.tables = (tables,) if isinstance(tables, Table) else tuple(tables)
         check_alike(self.tables)
         self.shape = WindowShape(input_length, horizon, task, min_input_length)
-        self.parts = (
-            all_for_test(self.tables) if tests_all else split_tables(self.tables, split, split_by)
-        )
+        self.parts = split_tables(self.tables, split, split_by) if parts is None else parts
         self.order = order
         self.season_length = season_length
         self.batch_size = batch_size
@@ -118,7 +116,7 @@ class SeriesOutline:
             for part, stride_of_part in self._strides.items()
         }
         values = joined([table.values for table in self.tables])
-        mean = standardizer.mean if tests_all and standardizer is not None else None
+        mean = standardizer.mean if standardizer and not self.parts["training"] else None
         self._values = fill_gaps(values, self.tables[0].columns, self.parts, mean)
         if order == "streams":
             check_level(centre)

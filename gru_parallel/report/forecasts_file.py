@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from gru_parallel.data.forecast import Forecast
 
 
-def write_forecasts(forecasts: Sequence[Forecast], path: Path) -> None:
+def write_forecasts(forecasts: Iterable[Forecast], path: Path) -> None:
     """Write a row for each forecast value, with six digits."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -120,14 +120,14 @@ def read_summary(path: Path | str) -> Summary:
     return Summary(**entries, stages=stages)
 
 
-def results_table(result: Tested) -> Table:
+def results_table(result: Tested, what: str = "Test") -> Table:
     """Show test metrics beside those of the baselines, the best of each in bold.
 
     The table has one row for the model and each baseline, and one column per test metric. An error
     that is unknown or not finite is never the best. The title tells if not all windows were tested.
     """
     metrics = result.test_metrics or {}
-    table = Table(title=Text(_title(result), style="bold"), box=box.SIMPLE_HEAD)
+    table = Table(title=Text(_title(result, what), style="bold"), box=box.SIMPLE_HEAD)
     table.add_column("")
     for metric in metrics:
         table.add_column(metric.upper(), justify="right")
@@ -139,9 +139,9 @@ def results_table(result: Tested) -> Table:
     return table
 
 
-def _title(result: Tested) -> str:
+def _title(result: Tested, what: str) -> str:
     n_windows, n_all = result.test_windows, result.all_test_windows
-    return "Test" if n_windows == n_all else f"Test on {n_windows:,} of {n_all:,} windows"
+    return what if n_windows == n_all else f"{what} on {n_windows:,} of {n_all:,} windows"
 
 
 def _least(rows: Iterable[Mapping[str, float]], metric: str) -> float | None:
