@@ -284,11 +284,11 @@ class _Backtest:
         ends = [part.ends for part in self._data.rolled if part.ends is not None]
         cutoffs = np.array([row - 1 for each in ends for row in (each[0], each[-1])])
         times = times_of(self._data.tables, cutoffs)
-        first, last = written(np.array([times.min(), times.max()]))
+        ((first, last),) = written(np.array([times.min(), times.max()]))
         return first, last
 
     def _shown(self, row: int) -> str:
-        (text,) = written(times_of(self._data.tables, np.array([row])))
+        ((text,),) = written(times_of(self._data.tables, np.array([row])))
         return str(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -19,14 +19,19 @@ from gru_parallel.assembly.reuse import Reuse, build_test_data, reuse
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
 from gru_parallel.config.schema import CsvConfig
 from gru_parallel.data import SeriesDataModule
+from gru_parallel.data.baselines import Score
 from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.engine.tf32 import tf32
 from gru_parallel.errors import DataWarning, UsageError
 from gru_parallel.ranks import Ranks, check_alike
 from gru_parallel.report import Evaluation, results_table
+from gru_parallel.report.step_errors_file import write_step_errors
 from gru_parallel.report.summary import read_summary
+from gru_parallel.step_errors import StepError
+from gru_parallel.training.step_error_record import StepErrorRecord
 
 FILE = "evaluation.json"
+ERRORS = "test_metrics.csv"
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class Prepared:
     using: Reuse
     data: SeriesDataModule
     tested: Tensor
-    baselines: dict[str, dict[str, float]]
+    baselines: dict[str, Score]
     output: Path
 
     def check_together(self, ranks: Ranks) -> None:
@@ -72,6 +77,11 @@ def prepare(
     """
     quieten_lightning()
     run = _to_be_tested(open_run(settings.run, overrides, checkpoint=settings.checkpoint))
+    if run.has_own_parts and run.config.no_test is not None:
+        raise UsageError(
+            f"run={run.folder.path} has no test part ({run.config.no_test}); name other data to"
+            " test on with data.path=..."
+        )
     output = run.folder.path / "evaluation"
     if settings.output is not None:
         output = Path(settings.output).expanduser()
@@ -92,10 +102,13 @@ def run(prepared: Prepared) -> int:
     using, data = prepared.using, prepared.data
     console = Console(quiet=not using.is_first)
     say(console, using.run.words)
+    record = StepErrorRecord(
+        data.n_steps, data.n_targets, every_step=data.shape.task == "every_step"
+    )
     trainer = build_evaluator(
         using.config,
         using.plan,
-        [],
+        [record],
         share=using.share,
         ranks=using.ranks,
         shows_progress=is_live(console) and using.config.trainer.enable_progress_bar,
@@ -110,40 +123,45 @@ def run(prepared: Prepared) -> int:
         checkpoint=str(using.run.checkpoint),
         data=source.path if isinstance(source, CsvConfig) else source.name,
         test_metrics={name: metrics[f"test/{name}"] for name in ("mse", "mae")},
-        baselines=prepared.baselines,
+        baselines={
+            name: {"mse": score.mse, "mae": score.mae} for name, score in prepared.baselines.items()
+        },
         test_windows=len(prepared.tested),
         all_test_windows=len(data.dataset("test")),
         environment=environment(using.plan.all_devices),
     )
     console.print(results_table(evaluation))
     say(console, _beside_the_run(using.run, evaluation))
-    say(console, f"Written to {_write(evaluation, prepared.output)}")
+    assert record.errors is not None, "a test has ended"
+    by_step = {name: score.by_step for name, score in prepared.baselines.items()}
+    errors = data.step_table({"model": record.errors, **by_step})
+    say(console, f"Written to {_write(evaluation, errors, prepared.output)}")
     return 0
 
 
 def _to_be_tested(run: FinishedRun) -> FinishedRun:
     """Test all of other data, and of the run's own data what the run tested."""
-    trainer = run.config.trainer
+    config, trainer = run.config, run.config.trainer
     is_limited = run.gives("trainer.limit_test_batches", "trainer.fast_dev_run")
-    if is_limited or (run.has_own_parts and trainer.limit_test_batches != 0):
-        return run
-    trainer = replace(trainer, limit_test_batches=None, fast_dev_run=False)
-    return replace(run, config=replace(run.config, trainer=trainer))
+    is_repeated = run.has_own_parts and trainer.limit_test_batches != 0
+    if not is_limited and not is_repeated:
+        unlimited = replace(trainer, limit_test_batches=None, fast_dev_run=False)
+        config = replace(config, trainer=unlimited)
+    if run.tests_all:
+        config = replace(config, data=replace(config.data, split=[0.0, 0.0, 1.0]))
+    return replace(run, config=config)
 
 
-def _baselines(
-    run: FinishedRun, data: SeriesDataModule, tested: Tensor
-) -> dict[str, dict[str, float]]:
+def _baselines(run: FinishedRun, data: SeriesDataModule, tested: Tensor) -> dict[str, Score]:
     """Score the baselines; other data may be too short for the seasonal one."""
     try:
-        scores = data.baselines("test", tested)
+        return data.baselines("test", tested)
     except UsageError as error:
         if run.has_own_data:
             raise
         warnings.warn(f"{error} Here that baseline is left out.", DataWarning, stacklevel=2)
         data.season_length = None
-        scores = data.baselines("test", tested)
-    return {name: asdict(score) for name, score in scores.items()}
+        return data.baselines("test", tested)
 
 
 def _beside_the_run(run: FinishedRun, evaluation: Evaluation) -> str:
@@ -164,11 +182,12 @@ def _beside_the_run(run: FinishedRun, evaluation: Evaluation) -> str:
     return f"Not the same as in the summary of the run: {shown}."
 
 
-def _write(evaluation: Evaluation, folder: Path) -> Path:
+def _write(evaluation: Evaluation, errors: Sequence[StepError], folder: Path) -> Path:
     path = folder / FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
         evaluation.write(path)
+        write_step_errors(errors, folder / ERRORS)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written ({error.strerror}); name another folder with output=..."

@@ -50,8 +50,8 @@ class PredictSettings(UseSettings):
     """
 
     output: str | None = None
-    cutoffs: Cutoffs = None
-    names: Names = None
+    cutoffs: Cutoffs | None = None
+    names: Names | None = None
 
     @property
     def moments(self) -> list[Any]:

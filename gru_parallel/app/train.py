@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -64,9 +62,6 @@ from gru_parallel.training.forecast_record import ForecastRecord
 from gru_parallel.training.pace import Pace
 from gru_parallel.training.step_clock import StepClock
 from gru_parallel.training.step_error_record import StepErrorRecord
-
-CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""What the system says of a full disk, a folder without access, or a disk that fails."""
 
 
 @dataclass(frozen=True)
@@ -213,9 +208,7 @@ class _Running:
             windows_to_show(data, prepared.tested).tolist(), partial(windows_of_batch, data)
         )
         every_step = data.shape.task == "every_step"
-        self._step_errors = StepErrorRecord(
-            1 if every_step else data.shape.horizon, data.n_targets, every_step=every_step
-        )
+        self._step_errors = StepErrorRecord(data.n_steps, data.n_targets, every_step=every_step)
         shows_progress = is_live(console) and prepared.config.trainer.enable_progress_bar
         self._trainer = build_trainer(
             prepared.config,
@@ -249,10 +242,6 @@ class _Running:
             reason = "Stopped by SIGTERM before the first step."
             self._summarise("interrupted", reason)
             return fail(reason, TERMINATED)
-        except OSError as error:
-            if error.errno not in CANNOT_WRITE:
-                raise
-            return self._end_without_room(error)
         except (SystemExit, KeyboardInterrupt) as error:
             # At a Ctrl-C that has no handler, Lightning exits.
             self._summarise("interrupted", "Stopped by Ctrl-C.")
@@ -262,17 +251,6 @@ class _Running:
         if prepared.is_first:
             self._report(summary)
         return 0
-
-    def _end_without_room(self, error: OSError) -> int:
-        """End a run that cannot write into its folder, on all ranks."""
-        if self._prepared.ranks is not None:
-            self._prepared.ranks.fail(error)
-        name = f": {error.filename}" if error.filename else ""
-        reason = f"{self._folder.path} cannot be written to ({error.strerror}{name})."
-        # There may be no room for it, either.
-        with suppress(OSError):
-            self._summarise("failed", reason)
-        return fail(reason, 1)
 
     def _test(self) -> dict[str, float] | None:
         """Return the metrics of the best model, or of the last; None for no test."""

@@ -94,6 +94,11 @@ class FinishedRun:
         """Whether training, validation and test parts are those of the run, too."""
         return self.has_own_data and not self.gives(*SPLIT)
 
+    @property
+    def tests_all(self) -> bool:
+        """Whether all rows are tested: those of other data, which no override splits."""
+        return not self.has_own_data and not self.gives(*SPLIT)
+
     def gives(self, *names: str) -> bool:
         """Whether an override gives one of these settings or groups, or a part of one."""
         return gives(self.overrides, names)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gru_parallel.assembly.data import build_data, build_tables
-from gru_parallel.assembly.finished_run import SPLIT, FinishedRun
+from gru_parallel.assembly.finished_run import FinishedRun
 from gru_parallel.assembly.module import build_module
 from gru_parallel.assembly.planned import build_plan
 from gru_parallel.assembly.settled import settled
@@ -132,7 +132,7 @@ def parts_to_test(run: FinishedRun, tables: Sequence[Table]) -> Parts:
     Raises:
         UsageError: there is no test part.
     """
-    if not run.has_own_data and not run.gives(*SPLIT):
+    if run.tests_all:
         return all_for_test(tables)
     data = run.config.data
     parts = split_tables(tables, data.split, data.split_by)

@@ -20,6 +20,9 @@ KEPT = ("data", "model", "schedule", "engine", "trainer", "seed")
 TRAINING = ("optimizer", "lr_scheduler", "callbacks", "logger")
 """Sections that training alone uses."""
 
+_UNUSED = (*TRAINING, "checkpoint", "init_from_scaling", "watch")
+"""What has no effect without training."""
+
 FREE_IN_MODEL = ("model.core",)
 """Settings of the model that change neither weights nor what is computed of them."""
 
@@ -107,7 +110,7 @@ def _check(
         raise UsageError(f"{key} {_NOT_HERE[section]}.")
     if override.is_delete():
         raise UsageError(f"~{key} takes a setting of the run away; give it a value, {key}=...")
-    if section in TRAINING and not trains:
+    if section in _UNUSED and not trains:
         raise UsageError(f"{key} is used in training alone; leave it out.")
     if key == "model":
         raise UsageError("model= chooses another model than that of the run; leave it out.")

@@ -22,6 +22,9 @@ def warn_of_counters(series: Sequence[Rows], columns: Sequence[str]) -> None:
     """
     if sum(len(rows.numbers) for rows in series) < _FEWEST_ROWS:
         return
+    if all(len(rows.numbers) < 2 for rows in series):
+        # No series has a step.
+        return
     for position, name in enumerate(columns):
         if all(_counts(rows.numbers[:, position]) for rows in series):
             warnings.warn(

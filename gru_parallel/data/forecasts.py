@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -133,8 +133,9 @@ def in_long_form(data: SeriesData, arrays: ForecastArrays) -> Iterator[Forecast]
         data: of the run.
         arrays: the forecasts.
     """
-    moments = written(times_of(data.tables, arrays.rows))
-    cutoffs = written(times_of(data.tables, arrays.cutoffs))
+    moments, cutoffs = written(
+        times_of(data.tables, arrays.rows), times_of(data.tables, arrays.cutoffs)
+    )
     came, forecast = arrays.came.tolist(), arrays.forecast.tolist()
     for window, number in enumerate(arrays.series):
         series = data.tables[number].name
@@ -168,8 +169,17 @@ def _shown(rows: WindowRows, wanted: Tensor, task: str) -> Tensor:
     return wanted if task == "window" else wanted.gather(1, rows.lengths - 1)
 
 
-def written(times: NDArray[Any]) -> Any:
-    """Write times, or numbers of rows, as text: in a list, or lists of lists, of the same shape."""
-    is_date = np.issubdtype(times.dtype, np.datetime64)
-    text = np.datetime_as_string(times, unit="auto") if is_date else times.astype(str)
-    return text.tolist()
+def written(*of_all: NDArray[Any]) -> list[Any]:
+    """Write times, or numbers of rows, as text: each array as a list, or as lists of lists.
+
+    All of them are written in one way: as days if each is one, else with seconds.
+    """
+    if not np.issubdtype(of_all[0].dtype, np.datetime64):
+        return [times.astype(str).tolist() for times in of_all]
+
+    def are(unit: str) -> bool:
+        return all((times == times.astype(f"datetime64[{unit}]")).all() for times in of_all)
+
+    unit: Literal["D", "s", "us"] = "D" if are("D") else "s" if are("s") else "us"
+    texts = (np.datetime_as_string(times, unit=unit) for times in of_all)
+    return [np.char.replace(text, "T", " ").tolist() for text in texts]

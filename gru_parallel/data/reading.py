@@ -90,9 +90,9 @@ def _parquet_pieces(path: Path, csv_format: CsvFormat, n_rows: int | None) -> It
             yield Sheet(path, cells, 1, csv_format=csv_format, index_columns=tuple(index.columns))
     except ImportError as error:
         raise file_error(path, "needs pyarrow to be read; pip install pyarrow.") from error
-    except UsageError:
+    except (OSError, UsageError):
         raise
-    except ValueError as error:
+    except Exception as error:  # damaged bytes make pyarrow raise errors of any kind
         raise file_error(
             path, f"is not a Parquet file ({first_line(error)}); write it again."
         ) from error

@@ -133,6 +133,11 @@ class SeriesOutline:
         """Number of columns to forecast."""
         return len(self.tables[0].targets)
 
+    @property
+    def n_steps(self) -> int:
+        """Number of steps ahead that are forecast: the horizon, or at every step the one."""
+        return self.shape.horizon if self.shape.task == "window" else 1
+
     def n_batches(self, part: str) -> int:
         """Number of batches of all replicas that the "training", "validation" or "test" part has.
 

@@ -19,7 +19,7 @@ from gru_parallel.run_folder import one_before
 from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.epoch_record import EpochRecord
 from gru_parallel.training.in_place import copy_whole
-from gru_parallel.training.progress import validates_next
+from gru_parallel.training.progress import Progress, validates_next
 
 
 class _RunCheckpoint(ModelCheckpoint, ABC):
@@ -82,6 +82,8 @@ class LastCheckpoint(_RunCheckpoint):
         # Where the latest checkpoint was written, or the training began.
         self._since_step, self._since = 0, 0.0
         self._is_due = False
+        # Whether the run is resumed from another checkpoint than this, and has not trained since.
+        self._is_behind = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count."""
@@ -112,12 +114,18 @@ class LastCheckpoint(_RunCheckpoint):
         super().on_train_epoch_end(trainer, pl_module)
         self._begin(trainer)
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the checkpoint that a run has missed which was killed just before its last one."""
+        if self._is_behind and _steps_of(self.path) < trainer.global_step:
+            self._write(trainer)
+
     def _write(self, trainer: pl.Trainer) -> None:
         self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
         self._begin(trainer)
 
     def _begin(self, trainer: pl.Trainer) -> None:
         self._since_step, self._since, self._is_due = trainer.global_step, time.monotonic(), False
+        self._is_behind = False
 
     def _is_time(self, trainer: pl.Trainer) -> bool:
         every = self._every_n_steps
@@ -133,6 +141,7 @@ class LastCheckpoint(_RunCheckpoint):
         # A run that is resumed in its own folder has a last one before it writes its next.
         if source.parent == self.path.parent and self.path.exists():
             self.best_model_path = str(self.path)
+            self._is_behind = source != self.path
 
 
 class BestCheckpoint(_RunCheckpoint):
@@ -184,6 +193,14 @@ class BestCheckpoint(_RunCheckpoint):
         except (UsageError, KeyError):
             return None
         return score
+
+
+def _steps_of(path: Path) -> int:
+    """Return the steps that a checkpoint has done; -1 where it cannot be read."""
+    try:
+        return Progress.of(read_checkpoint(path)).steps
+    except UsageError:
+        return -1
 
 
 def written_checkpoints(trainer: pl.Trainer) -> tuple[str | None, str | None]:

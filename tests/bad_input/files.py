@@ -157,7 +157,7 @@ def _names_again(draw: Draw) -> BadFile:
 
 
 def _few_rows(draw: Draw) -> BadFile:
-    return BadFile("few rows", "x.csv", as_csv(good_rows(draw(st.integers(0, 12)))))
+    return BadFile("few rows", "x.csv", as_csv(good_rows(draw(st.integers(0, 9)))))
 
 
 def _other_separator(draw: Draw) -> BadFile:
@@ -320,7 +320,7 @@ def _other_table(draw: Draw) -> BadFile:
     frames = {
         "no row": good_frame().iloc[:0],
         "one row": good_frame().iloc[:1],
-        "few rows": good_frame().iloc[:11],
+        "few rows": good_frame().iloc[:9],
         "no column": good_frame()[[]],
         "times alone": good_frame()[["date"]],
         "no target": good_frame().rename(columns={"a": "A"}),

@@ -17,7 +17,7 @@ from tests.bad_input.settings import (
 )
 from tests.bad_input.tries import Commands, Try, faults_of
 
-N_OF_A_KIND = 2
+MOST_OF_A_KIND = 4
 ONE_IN = 3
 """Of all tries, which are some six thousand, so many are made by the long test."""
 
@@ -44,7 +44,7 @@ def some_tries() -> Iterator[Try]:
         by_kind.setdefault(each.kind, []).append(each)
     random = Random(0)
     for tries in by_kind.values():
-        yield from random.sample(tries, min(len(tries), N_OF_A_KIND))
+        yield from random.sample(tries, min(1 + len(tries) // 50, MOST_OF_A_KIND))
 
 
 def test_a_few_settings_of_each_kind_that_cannot_work_are_refused(

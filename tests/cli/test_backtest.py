@@ -78,7 +78,7 @@ def test_by_default_each_row_is_forecast_once_wherever_the_model_runs(
     truth = series().set_index("date")
     for date, row in zip(dates, rows, strict=True):
         assert float(row["y"]) == pytest.approx(truth.loc[date, row["target"]], rel=1e-5)
-    assert {row["cutoff"] for row in rows[:6]} == {"2024-01-04T23:00"}
+    assert {row["cutoff"] for row in rows[:6]} == {"2024-01-04 23:00:00"}
     assert Path("out1/forecasts.csv").read_bytes() == Path("out2/forecasts.csv").read_bytes()
 
 
@@ -91,7 +91,7 @@ def test_a_refit_is_the_run_that_would_have_begun_then(
     found = result_of(ended)
 
     assert (found["fits"], found["checkpoint"], found["test_windows"]) == (2, None, 4)
-    assert "Fit 2/2: trains on the rows up to 2024-01-05T17:00" in ended.out
+    assert "Fit 2/2: trains on the rows up to 2024-01-05 17:00:00" in ended.out
     rows = rows_of("run/backtest/forecasts.csv")
     # The run has 12 rows for validation.
     then = train_command(*OF_FILE, "data.split=[96,12,12]", run="then")

@@ -57,6 +57,8 @@ def test_the_test_of_a_run_is_repeated_to_the_last_digit_wherever_it_runs(
         found = metrics_of(ended, "elsewhere/evaluation/evaluation.json")
         for name in ("test_metrics", "baselines", "test_windows", "all_test_windows"):
             assert found[name] == expected[name]
+        errors = [folder / "test_metrics.csv" for folder in (moved, moved / "evaluation")]
+        assert errors[0].read_bytes() == errors[1].read_bytes()
         assert SAME in ended.out
         assert ended.err == ""
     assert {name: (moved / name).read_bytes() for name in before} == before
@@ -139,7 +141,7 @@ def test_what_cannot_work_ends_with_one_line_and_leaves_nothing(
         ([], ["run is not given", "run=..."]),
         (["run=nope"], ["run=nope does not exist"]),
         (["run=empty"], ["run=empty holds no checkpoint"]),
-        (["run=empty/a.ckpt"], ["run=empty/a.ckpt is not a checkpoint of a run"]),
+        (["run=empty/a.ckpt"], ["not a checkpoint of a run"]),
     ],
 )
 def test_a_folder_that_holds_no_run_ends_with_one_line(
@@ -174,3 +176,18 @@ def test_a_run_on_the_built_in_series_is_tested_on_a_file(
     assert found["test_windows"] == 40 - 8 - 2 + 1
     assert list(found["baselines"]) == ["repeat_last"]
     assert "data.season_length=34 reaches back 26 rows" in other.err
+
+
+def test_a_run_that_was_trained_on_all_its_data_is_tested_on_other_data_alone(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    finish_run(train_command, *OF_FILE, "data.split=[1,0,0]")
+    series(40, seed=1).to_csv("other.csv", index=False)
+
+    own = use_command("evaluate", "run=run")
+    other = use_command("evaluate", "run=run", "data.path=other.csv")
+
+    assert (own.status, own.out) == (2, "")
+    assert "has no test part (data.split=[1,0,0]); name other data" in own.err
+    assert metrics_of(other)["test_windows"] == 40 - LENGTH - 3 + 1
+    assert "last.ckpt" in other.out or "best.ckpt" in other.out

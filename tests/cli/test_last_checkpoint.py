@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from gru_parallel.app.last_checkpoint import with_last
 from gru_parallel.config.overrides import compose_config
@@ -108,3 +109,32 @@ def test_a_time_that_is_none_is_refused(train_command: RunCommand) -> None:
 
     assert ended.status == 2
     assert "checkpoint.train_time_interval=1h is not a time; use days, hours" in ended.err
+
+
+def test_a_run_killed_just_before_its_last_checkpoint_has_it_once_it_is_resumed(
+    train_command: RunCommand, whole: Ended
+) -> None:
+    checkpoints = whole.folder / "checkpoints"
+    assert checkpoint_of(whole, "best")["global_step"] == 6
+    final = checkpoint_of(whole)["state_dict"]
+    (checkpoints / "last.previous.ckpt").replace(checkpoints / "last.ckpt")
+    assert checkpoint_of(whole)["global_step"] == 3
+    (whole.folder / "summary.json").unlink()
+
+    resumed = train_command(*SMALL, LAST, run="whole")
+
+    assert "nothing is left to train" in resumed.out.replace("\n", " ")
+    saved = checkpoint_of(resumed)
+    assert saved["global_step"] == 6
+    assert all(torch.equal(weight, final[name]) for name, weight in saved["state_dict"].items())
+
+
+def test_a_run_that_is_tested_at_an_earlier_checkpoint_keeps_its_last_one(
+    train_command: RunCommand, whole: Ended
+) -> None:
+    earlier = whole.folder / "checkpoints" / "last.previous.ckpt"
+
+    tested = train_command(*SMALL, "trainer.max_epochs=1", f"ckpt_path={earlier}", run="whole")
+
+    assert "nothing is left to train" in tested.out.replace("\n", " ")
+    assert checkpoint_of(tested)["global_step"] == 6

@@ -50,3 +50,10 @@ def test_what_stands_falls_or_is_short_is_no_counter(step: int, n_rows: int, wri
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load_tables(write(content("step", step, n_rows=n_rows)), series_column="id")
+
+
+def test_in_series_of_one_row_nothing_counts(write: Write) -> None:
+    rows = "".join(f"{n},{n * 7 % 5},{n}\n" for n in range(20))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_tables(write(f"id,a,b\n{rows}"), series_column="id")

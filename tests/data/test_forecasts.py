@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from gru_parallel.data.forecasts import forecasts_of, windows_of_batch, windows_to_show
+from gru_parallel.data.forecasts import (
+    forecasts_of,
+    windows_of_batch,
+    windows_to_show,
+    written,
+)
 from gru_parallel.data.series_data import SeriesData
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
@@ -61,7 +66,7 @@ def test_times_are_written_as_dates() -> None:
     (first, *_) = forecasts_of(data, perfect(data, [0]))
 
     # 80 hours after the 31st, 22 o'clock.
-    assert (first.ds, first.cutoff) == ("2026-02-04T06:00", "2026-02-04T05:00")
+    assert (first.ds, first.cutoff) == ("2026-02-04 06:00:00", "2026-02-04 05:00:00")
 
 
 def test_each_series_is_named_and_counts_its_own_rows() -> None:
@@ -123,3 +128,14 @@ def test_the_windows_of_batches_are_those_whose_targets_they_have(
             assert torch.equal(data.dataset("test").__getitems__(windows)["y"], batch["y"])
             seen += windows.tolist()
     assert sorted(seen) == list(range(len(data.dataset("test"))))
+
+
+def test_times_of_one_table_are_written_in_one_way() -> None:
+    days = np.array(["2026-02-04", "2026-02-05"], dtype="datetime64[s]")
+
+    assert written(days) == [["2026-02-04", "2026-02-05"]]
+    assert written(days, days[:1] + 1800) == [
+        ["2026-02-04 00:00:00", "2026-02-05 00:00:00"],
+        ["2026-02-04 00:30:00"],
+    ]
+    assert written(np.array([3, 4])) == [["3", "4"]]

@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from gru_parallel.data.standardize import Standardizer
+from gru_parallel.errors import UsageError
 
 VALUES = np.random.default_rng(0).normal(5.0, 3.0, (200, 3))
 
@@ -27,3 +29,10 @@ def test_a_constant_column_gets_scale_one() -> None:
     standardizer = Standardizer.fit(np.full((100, 1), 0.1))
     assert standardizer.scale.tolist() == [1.0]
     assert abs(standardizer.transform(np.array([[1.1]]))[0, 0] - 1.0) < 1e-12
+
+
+@pytest.mark.parametrize("unit", [1e-320, 1e300])
+def test_a_column_whose_deviation_no_number_holds_is_refused_by_name(unit: float) -> None:
+    values = np.array([[1.0, 0.5], [2.0, 1.5], [3.0, -2.5]]) * [1.0, unit]
+    with pytest.raises(UsageError, match=r"column 'b' has the mean .* data\.columns"):
+        Standardizer.fit(values).check(["a", "b"])

@@ -116,3 +116,10 @@ def test_an_hour_that_comes_twice_is_not_to_be_sorted_or_left_out(step: str, zon
 )
 def test_other_times_that_do_not_ascend_are(times: list[object], remedy: str) -> None:
     assert remedy in error_of(times)
+
+
+@pytest.mark.parametrize("zone", ["Z", "+00:00", " UTC", "-0800"])
+def test_times_of_which_some_name_their_zone_are_refused(zone: str) -> None:
+    message = error_of(["2020-01-01 00:00", f"2020-01-01 01:00{zone}", "2020-01-02"])
+    assert f"'2020-01-01 01:00{zone}', with a time zone, and row" in message
+    assert "'2020-01-01 00:00', without" in message
