@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise, product
 from math import prod
 
@@ -21,9 +22,10 @@ second."""
 Stages = tuple[tuple[int, int], ...]
 """For each stage the kind of its device, and where its blocks end."""
 
-Reached = dict[tuple[int, ...], tuple[int, Stages]]
-"""By how many devices of each kind are used, the most blocks that they can take, and how."""
+Reached = dict[tuple[int, ...], dict[int, Stages]]
+"""By how many devices of each kind are used, how many blocks they can take, and how."""
 
+_MOST_PLACES = 20_000
 _PRECISION = 1e-9
 
 
@@ -51,6 +53,9 @@ def fastest_cut(
     ramp: float = 0.0,
 ) -> Cut | None:
     """Cut blocks so that the slowest stage is as fast as can be, to within a billionth.
+
+    With several kinds of devices and many blocks it is nearly that: stages are then as long as can
+    be from the front on.
 
     Args:
         weights: for each kind of device, what each block takes on it.
@@ -100,24 +105,36 @@ class _Problem:
     def cut_within(self, limit: float) -> Cut | None:
         """Find a cut whose stages all end within a limit."""
         n_kinds = len(self.counts)
-        reached: Reached = {(0,) * n_kinds: (0, ())}
+        reached: Reached = {(0,) * n_kinds: {0: ()}}
         for stage in range(self.n_stages):
             following: Reached = {}
-            for used, (first, stages) in reached.items():
+            for used, places in reached.items():
                 for kind in range(n_kinds):
                     if used[kind] == self.counts[kind]:
                         continue
-                    stop = self._furthest(stage, kind, first, limit)
-                    if stop is None:
-                        continue
                     now = (*used[:kind], used[kind] + 1, *used[kind + 1 :])
-                    if now not in following or following[now][0] < stop:
-                        following[now] = stop, (*stages, (kind, stop))
-            reached = following
-        for stop, stages in reached.values():
-            if stop == self.n_blocks:
-                return self._cut(stages)
+                    found = following.setdefault(now, {})
+                    for first, stages in places.items():
+                        stop = self._furthest(stage, kind, first, limit)
+                        if stop is None:
+                            continue
+                        for place in range(first + 1, stop + 1) if self.is_small else (stop,):
+                            found.setdefault(place, (*stages, (kind, place)))
+            reached = following if self.is_small else _furthest_alone(following)
+        for places in reached.values():
+            if self.n_blocks in places:
+                return self._cut(places[self.n_blocks])
         return None
+
+    @cached_property
+    def is_small(self) -> bool:
+        """Whether each place that stages can end at is tried, and not the furthest alone.
+
+        With devices of one kind the furthest is enough. With several, the next kind may be too slow
+        for the block there, and not for one before.
+        """
+        n_used = prod(count + 1 for count in self.counts)
+        return len(self.counts) > 1 and n_used * self.n_blocks**2 <= _MOST_PLACES
 
     def _furthest(self, stage: int, kind: int, first: int, limit: float) -> int | None:
         """Return where the longest stage from `first` on ends that may be; None for none."""
@@ -160,7 +177,13 @@ class _Problem:
                 stop += 1
             stages.append((kind, stop))
             first = stop
-        return self._cut(tuple(stages)) if first == self.n_blocks else cut
+        firsts = [0, *(stop for _, stop in stages)]
+        # A longer stage may have left the next one a block that is too slow for its device.
+        is_right = first == self.n_blocks and all(
+            self._may_be(stage, kind, firsts[stage], stop, limit)
+            for stage, (kind, stop) in enumerate(stages)
+        )
+        return self._cut(tuple(stages)) if is_right else cut
 
     def _may_be(self, stage: int, kind: int, first: int, stop: int, limit: float) -> bool:
         return self.time(kind, first, stop) <= limit and self.fits(stage, kind, first, stop)
@@ -184,6 +207,10 @@ class _Problem:
             for kind, first, stop in zip(kinds, stops, stops[1:], strict=False)
         ]
         return Cut(kinds, sizes, max(times))
+
+
+def _furthest_alone(reached: Reached) -> Reached:
+    return {used: {max(places): places[max(places)]} for used, places in reached.items() if places}
 
 
 def all_cuts(

@@ -100,3 +100,13 @@ def test_every_cut_is_listed_once() -> None:
     expected = list(product([(0, 0), (0, 1), (1, 0)], [(1, 3), (2, 2), (3, 1)]))
     assert every == expected
     assert all_cuts(4, [2, 1], 2, limit=8) is None
+
+
+def test_a_stage_ends_early_where_the_next_device_is_too_slow_for_the_block_there() -> None:
+    slow = [6.0, 3.0, 6.0, 6.0, 6.0]
+    fast = [2.0, 1.0, 2.0, 2.0, 2.0]
+
+    cut = fastest_cut([fast, slow, fast], [1, 1, 2], 4)
+
+    assert cut is not None
+    assert cut.slowest == pytest.approx(4.0)
