@@ -77,11 +77,6 @@ def prepare(
     """
     quieten_lightning()
     run = _to_be_tested(open_run(settings.run, overrides, checkpoint=settings.checkpoint))
-    if run.has_own_parts and run.config.no_test is not None:
-        raise UsageError(
-            f"run={run.folder.path} has no test part ({run.config.no_test}); name other data to"
-            " test on with data.path=..."
-        )
     output = run.folder.path / "evaluation"
     if settings.output is not None:
         output = Path(settings.output).expanduser()

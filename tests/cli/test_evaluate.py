@@ -188,6 +188,7 @@ def test_a_run_that_was_trained_on_all_its_data_is_tested_on_other_data_alone(
     other = use_command("evaluate", "run=run", "data.path=other.csv")
 
     assert (own.status, own.out) == (2, "")
-    assert "has no test part (data.split=[1,0,0]); name other data" in own.err
+    assert "has no test part (data.split=[1,0,0])" in own.err
+    assert "name other data with data.path=" in own.err
     assert metrics_of(other)["test_windows"] == 40 - LENGTH - 3 + 1
     assert "last.ckpt" in other.out or "best.ckpt" in other.out
