@@ -24,7 +24,7 @@ from gru_parallel.assembly.refit import refit_and_test
 from gru_parallel.assembly.reuse import Reuse, reuse
 from gru_parallel.assembly.rolling import BacktestData, plan_backtest
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
-from gru_parallel.config.schema import CsvConfig
+from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.backtest_errors import BacktestErrors, naive_error
 from gru_parallel.data.forecast import Forecast

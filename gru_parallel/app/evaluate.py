@@ -17,7 +17,7 @@ from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.length import n_test_batches
 from gru_parallel.assembly.reuse import Reuse, build_test_data, reuse
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
-from gru_parallel.config.schema import CsvConfig
+from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.baselines import Score
 from gru_parallel.engine.devices import accelerator_kind

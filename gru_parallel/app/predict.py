@@ -18,7 +18,7 @@ from gru_parallel.app.predict_settings import PredictSettings
 from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.forecast import Forecasting, prepare_forecasts
 from gru_parallel.choices import hint
-from gru_parallel.config.schema import CsvConfig
+from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.data.forecast_window import ForecastWindow
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Ranks

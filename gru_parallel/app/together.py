@@ -15,8 +15,9 @@ from gru_parallel.app.outcome import USAGE_ERROR, fail
 from gru_parallel.app.run_folder import check_free
 from gru_parallel.choices import LAST
 from gru_parallel.config.overrides import compose_config, quoted, run_folder
+from gru_parallel.config.plain import by_full_name
 from gru_parallel.config.read_config import read_config
-from gru_parallel.config.schema import ProcessesConfig, by_full_name
+from gru_parallel.config.schema import ProcessesConfig
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Launch, RankError, Ranks, check_alike, join
 from gru_parallel.run_folder import RunFolder

@@ -25,7 +25,8 @@ from gru_parallel.assembly.planned import build_plan
 from gru_parallel.assembly.settled import settled
 from gru_parallel.assembly.start import Start, build_start
 from gru_parallel.assembly.trainer import build_trainer, check_trainer, quieten_lightning
-from gru_parallel.config.schema import Config, plain
+from gru_parallel.config.plain import plain
+from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.baselines import Score
 from gru_parallel.data.forecast_panel import panels_of

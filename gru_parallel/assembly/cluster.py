@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gru_parallel.assembly.memory import memory_bytes
-from gru_parallel.config.schema import Config, DescribedCluster, DevicesConfig, LinkConfig
+from gru_parallel.config.cluster_section import DescribedCluster, DevicesConfig, LinkConfig
+from gru_parallel.config.schema import Config
 from gru_parallel.engine.devices import (
     accelerator_names,
     default_devices,

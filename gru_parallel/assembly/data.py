@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from gru_parallel.assembly.memory import check_series_memory
 from gru_parallel.choices import HEAD_TASKS
-from gru_parallel.config.schema import Config, CsvConfig
+from gru_parallel.config.data_section import CsvConfig
+from gru_parallel.config.schema import Config
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.data.parts import Parts

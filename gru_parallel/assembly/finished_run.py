@@ -9,9 +9,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.config.override_run import gives, override_run
 from gru_parallel.config.read_config import read_config
-from gru_parallel.config.schema import Config, CsvConfig
+from gru_parallel.config.schema import Config
 from gru_parallel.data.record import DataRecord
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.errors import UsageError

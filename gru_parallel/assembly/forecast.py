@@ -17,7 +17,8 @@ from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.reuse import Reuse, reuse
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
 from gru_parallel.choices import HEAD_TASKS
-from gru_parallel.config.schema import Config, CsvConfig
+from gru_parallel.config.data_section import CsvConfig
+from gru_parallel.config.schema import Config
 from gru_parallel.data.blocks import Block, read_blocks
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.forecast_module import ForecastDataModule

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gru_parallel.config.schema import Config, TrainerConfig
+from gru_parallel.config.schema import Config
+from gru_parallel.config.trainer_section import TrainerConfig
 from gru_parallel.data.series_outline import SeriesOutline
 from gru_parallel.errors import UsageError
 from gru_parallel.training.progress import Progress, steps_of_run

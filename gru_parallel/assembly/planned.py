@@ -12,7 +12,8 @@ from gru_parallel.assembly.costs import costs_of
 from gru_parallel.assembly.settled import settled
 from gru_parallel.assembly.workload import workload
 from gru_parallel.choices import AUTO, AUTO_SCHEDULES, RECOMPUTE
-from gru_parallel.config.schema import Config, DescribedCluster, ProcessesConfig
+from gru_parallel.config.cluster_section import DescribedCluster
+from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.engine.devices import existing_devices, existing_devices_of_ranks
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Cluster, Grid, Plan, StagePlan

@@ -11,9 +11,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from gru_parallel.assembly.optimizer import scheduler_maker
-from gru_parallel.config.schema import Config, as_written, by_full_name, plain
+from gru_parallel.config.plain import by_full_name, plain
+from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError, counted, in_other_words
+from gru_parallel.rules import as_written
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.progress import Progress
 from gru_parallel.training.resume import Beginning, check_same_optimizer, resume

@@ -9,9 +9,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 
 from gru_parallel.choices import CLUSTER_HERE, hint
-from gru_parallel.config.mappings import check_file
-from gru_parallel.config.read_section import read_section
-from gru_parallel.config.schema import (
+from gru_parallel.config.cluster_section import (
     ClusterFile,
     DescribedCluster,
     DevicesConfig,
@@ -19,6 +17,8 @@ from gru_parallel.config.schema import (
     LocalCluster,
     MachinesConfig,
 )
+from gru_parallel.config.mappings import check_file
+from gru_parallel.config.read_section import read_section
 from gru_parallel.errors import UsageError
 from gru_parallel.placement.cards import SPEEDS
 from gru_parallel.rules import as_written

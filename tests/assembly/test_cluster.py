@@ -8,9 +8,10 @@ import yaml
 from gru_parallel.assembly import cluster as module
 from gru_parallel.assembly.cluster import cluster_of, described_cluster, local_cluster
 from gru_parallel.assembly.planned import build_plan
+from gru_parallel.config.cluster_section import DescribedCluster
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
-from gru_parallel.config.schema import Config, DescribedCluster
+from gru_parallel.config.schema import Config
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Cluster, Link
 from gru_parallel.placement.cards import SPEEDS

@@ -10,14 +10,9 @@ from typing import Annotated, Any, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from gru_parallel.choices import COST_SOURCES
+from gru_parallel.config.cluster_section import DevicesConfig, LinkConfig, MachinesConfig
 from gru_parallel.config.overrides import compose_config
-from gru_parallel.config.schema import (
-    FREE_SECTIONS,
-    SCHEMAS,
-    DevicesConfig,
-    LinkConfig,
-    MachinesConfig,
-)
+from gru_parallel.config.schema import FREE_SECTIONS, SCHEMAS
 from gru_parallel.config.setting_names import full_names
 from gru_parallel.rules import SEED, one_of
 from gru_parallel.verification.settings import Settings

@@ -9,17 +9,17 @@ import pytest
 from omegaconf import DictConfig
 
 from gru_parallel.assembly.cluster import described_cluster
-from gru_parallel.config.overrides import compose_config
-from gru_parallel.config.read_cluster import read_cluster
-from gru_parallel.config.schema import (
-    SCHEMAS,
+from gru_parallel.config.cluster_section import (
     ClusterFile,
     DescribedCluster,
     DevicesConfig,
     LinkConfig,
     MachinesConfig,
-    setting_of,
 )
+from gru_parallel.config.overrides import compose_config
+from gru_parallel.config.read_cluster import read_cluster
+from gru_parallel.config.schema import SCHEMAS
+from gru_parallel.rules import setting_of
 
 DECIDED_ELSEWHERE = {
     "accelerator",

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
+from gru_parallel.config.cluster_section import DescribedCluster, LocalCluster
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
-from gru_parallel.config.schema import Config, DescribedCluster, LocalCluster
+from gru_parallel.config.schema import Config
 from gru_parallel.errors import UsageError
 from tests.cli.composing import load_configs_once
 

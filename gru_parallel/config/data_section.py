@@ -1,0 +1,53 @@
+"""The schema of the section data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from gru_parallel.rules import AT_LEAST_0, SEED, Count, one_of
+
+
+@dataclass
+class DataConfig:
+    """conf/data: see the comments there for what each setting means."""
+
+    name: str
+    target: Any
+    input_length: Count
+    horizon: Count
+    batch_size: Count
+    stride: Count
+    min_input_length: Count | None
+    split: list[float]
+    split_by: Annotated[str, one_of("time", "series")]
+    order: Annotated[str, one_of("shuffled", "streams")]
+    centre: Annotated[str, one_of("last", "none")]
+    season_length: Count | None
+    num_workers: Annotated[int, AT_LEAST_0]
+
+
+@dataclass
+class Lorenz96Config(DataConfig):
+    """conf/data/lorenz96.yaml."""
+
+    n_steps: int
+    n_channels: int
+    forcing: float
+    dt: float
+    seed: Annotated[int, SEED]
+
+
+@dataclass
+class CsvConfig(DataConfig):
+    """conf/data/csv.yaml."""
+
+    path: str
+    columns: list[str] | None
+    time_column: Any
+    series_column: str | None
+    missing: Annotated[str, one_of("error", "interpolate", "drop")]
+    frequency: str | None
+    separator: str
+    decimal: str
+    thousands: str | None

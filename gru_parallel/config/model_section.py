@@ -1,0 +1,27 @@
+"""The schema of the section model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from gru_parallel.choices import CORES, HEAD_TASKS
+from gru_parallel.rules import Count, Directions, Policies, Rule, one_of
+
+
+@dataclass
+class ModelConfig:
+    """conf/model."""
+
+    num_layers: Count
+    layers_per_block: Count
+    hidden_size: Count
+    dropout: Annotated[
+        float, Rule("is out of range; use 0 <= model.dropout < 1.", lambda v: 0 <= v < 1)
+    ]
+    bidirectional: Directions
+    h_0: Policies
+    core: Annotated[str, one_of(*CORES)]
+    encoder: Annotated[str, one_of("linear", "none")]
+    head: Annotated[str, one_of(*HEAD_TASKS)]
+    loss: Annotated[str, one_of("mse", "mae", "huber")]
