@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 from time import perf_counter
 
 import torch
@@ -24,12 +23,9 @@ from gru_parallel.planning.options import chunks_up_to, micro_batches_up_to
 from gru_parallel.planning.profile import MeasuredCosts
 from gru_parallel.profiling.measure import measure
 from gru_parallel.profiling.pipelines import Precision
-from gru_parallel.profiling.reference_load import ReferenceLoad
 
-N_STAGES = 2
-N_PASSES = 2
-MOST_TRIES = 6
-"""Times the rounds that are wanted, before a plan is measured on a disturbed machine."""
+N_ROUNDS_OF_PASS = 3
+"""Steps of a plan one after the other; the next ones come much later."""
 CORES = ("auto", "lean")
 
 
@@ -45,7 +41,7 @@ def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> Sh
     best = search(problem).best.plan
     chosen = TriedPlan.of(best)
     plans = {each: each.plan(shape) for each in tried} | {chosen: best}
-    steps, n_left_out = _run(shape, plans, n_rounds)
+    steps = _run(shape, plans, n_rounds)
     return ShapeNumbers(
         shape,
         profile_s,
@@ -54,13 +50,12 @@ def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> Sh
                 each,
                 _promised_ms(problem.planned(plan)),
                 _promised_ms(analytic.planned(plan)),
-                median(steps[each]),
+                min(steps[each]),
             )
             for each, plan in plans.items()
         ),
         chosen,
         len(steps[chosen]),
-        n_left_out,
     )
 
 
@@ -97,31 +92,22 @@ def _plan(shape: Shape) -> tuple[Problem, Problem, float]:
     return problem, Problem(workload, cluster, AnalyticCosts(cluster), options), profile_s
 
 
-def _run(
-    shape: Shape, plans: dict[TriedPlan, Plan], n_rounds: int
-) -> tuple[dict[TriedPlan, list[float]], int]:
-    """Run one plan after the other, as it would run alone, and count undisturbed rounds."""
+def _run(shape: Shape, plans: dict[TriedPlan, Plan], n_rounds: int) -> dict[TriedPlan, list[float]]:
+    """Run one plan after the other, as it would run alone, and again in later passes.
+
+    Other guests of a shared host can slow a machine down for many seconds.
+    """
     model = make_model(shape)
-    reference = ReferenceLoad(N_STAGES)
-    good: dict[TriedPlan, list[float]] = {each: [] for each in plans}
-    disturbed: dict[TriedPlan, list[float]] = {each: [] for each in plans}
-    # A second time much later, because a machine can be slow for many seconds.
-    for number in range(1, N_PASSES + 1):
+    steps: dict[TriedPlan, list[float]] = {each: [] for each in plans}
+    for first in range(0, n_rounds, N_ROUNDS_OF_PASS):
         for each, plan in plans.items():
             own = make_model(shape, each.core)
             own.load_state_dict(model.state_dict())
             with ThreadEngine(own, plan, LOSSES["mse"]) as engine:
                 _step(engine, shape)
-                for _ in range(MOST_TRIES * n_rounds):
-                    if len(good[each]) >= number * n_rounds / N_PASSES:
-                        break
-                    before = reference.is_undisturbed()
-                    taken_ms = _step(engine, shape)
-                    counts = before and reference.is_undisturbed()
-                    (good if counts else disturbed)[each].append(taken_ms)
-    # Of a machine that is never undisturbed, the fastest rounds.
-    steps = {each: good[each] or sorted(disturbed[each])[:n_rounds] for each in plans}
-    return steps, sum(map(len, disturbed.values()))
+                for _ in range(min(N_ROUNDS_OF_PASS, n_rounds - first)):
+                    steps[each].append(_step(engine, shape))
+    return steps
 
 
 def _step(engine: ThreadEngine, shape: Shape) -> float:

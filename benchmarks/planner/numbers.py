@@ -25,7 +25,7 @@ class PlanNumbers:
         tried: the plan.
         predicted_ms: of a step.
         analytic_ms: of a step, as predicted without a profile.
-        measured_ms: of a step, the median of the rounds.
+        measured_ms: of a step, the least of the rounds.
     """
 
     tried: TriedPlan
@@ -53,8 +53,7 @@ class ShapeNumbers:
         profile_s: how long the profile took.
         plans: that were measured, the chosen one included.
         chosen: the planner's choice.
-        n_rounds: that count.
-        n_left_out: rounds beside a disturbed machine.
+        n_rounds: in each of which every plan ran a step.
     """
 
     shape: Shape
@@ -62,7 +61,6 @@ class ShapeNumbers:
     plans: tuple[PlanNumbers, ...]
     chosen: TriedPlan
     n_rounds: int
-    n_left_out: int
 
     @property
     def of_chosen(self) -> PlanNumbers:

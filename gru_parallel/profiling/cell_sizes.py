@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+MOST_STEPS = 128
+"""Longer chunks take as much longer as they are longer, and would cost a profile its rounds."""
+
 
 def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
     """Choose the cells to measure: rows and steps.
@@ -9,6 +12,7 @@ def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
     All rows with ever shorter chunks, because chunks are what a pipeline is mostly cut into; and
     fewer rows with two or three lengths of chunks each.
     """
+    n_steps = min(n_steps, MOST_STEPS)
     lengths = [n_steps]
     while lengths[-1] > 1:
         lengths.append(max(1, lengths[-1] // 4))
@@ -22,6 +26,7 @@ def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
 
 def few_cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
     """Choose the cells to measure of what is chosen more seldom: the ends of both lines."""
+    n_steps = min(n_steps, MOST_STEPS)
     few = max(1, n_rows // 8)
     lengths = dict.fromkeys((min(2, n_steps), max(1, n_steps // 8), n_steps))
     sizes = [(n_rows, steps) for steps in lengths]

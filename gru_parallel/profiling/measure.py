@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import cycle
 from time import perf_counter
 from typing import Any
 
@@ -23,13 +24,10 @@ from gru_parallel.profiling.engine_costs import (
     hand_over_of_ranks,
     optimizer_ns,
 )
-from gru_parallel.profiling.pipelines import Precision, Sample, difference, least, typical
-from gru_parallel.profiling.reference_load import ReferenceLoad
+from gru_parallel.profiling.pipelines import Precision, Sample, difference, least
 
-SECONDS = 7.0
-"""After so long no sample is run again."""
-N_ROUNDS = 3
-"""So often a sample is run on an undisturbed machine, and the median counts."""
+SECONDS = 8.0
+"""So long samples are run, one after the other, again and again; each of them once at least."""
 
 TimeOf = Callable[[Sample], CellTimes]
 
@@ -115,32 +113,19 @@ def busy_counts(device: Device, cluster: Cluster, workload: Workload) -> list[in
 def run_samples(
     samples: Sequence[Sample], precision: Precision, *, replays: bool
 ) -> dict[Sample, CellTimes]:
-    """Run samples in turns, and return what each takes on an undisturbed machine.
+    """Run samples in turns, and return the least that each time was.
 
-    Where the machine never was, the least that was taken counts.
+    What disturbs a machine only ever adds, and mostly comes in bursts, so the least of a few rounds
+    is nearer to an undisturbed run than their median.
     """
-    good: dict[Sample, list[CellTimes]] = {sample: [] for sample in samples}
-    disturbed: dict[Sample, list[CellTimes]] = {sample: [] for sample in samples}
-    reference = ReferenceLoad(max(len(sample.devices) for sample in samples))
+    taken: dict[Sample, list[CellTimes]] = {sample: [] for sample in samples}
     start = perf_counter()
-    left = list(good)
-    is_first = True
-    while left and (is_first or perf_counter() - start < SECONDS):
-        before = reference.is_undisturbed()
-        for sample in left:
-            is_cpu = sample.devices[0].startswith("cpu")
-            times = sample.times(precision, replays=replays and not is_cpu)
-            after = reference.is_undisturbed()
-            (good if before and after else disturbed)[sample].append(times)
-            before = after
-            if not is_first and perf_counter() - start > SECONDS:
-                break
-        is_first = False
-        left = [sample for sample in left if len(good[sample]) < N_ROUNDS]
-    return {
-        sample: typical(good[sample]) if good[sample] else least(disturbed[sample])
-        for sample in samples
-    }
+    for number, sample in enumerate(cycle(taken)):
+        if number >= len(taken) and perf_counter() - start > SECONDS:
+            break
+        is_cpu = sample.devices[0].startswith("cpu")
+        taken[sample].append(sample.times(precision, replays=replays and not is_cpu))
+    return {sample: least(of_sample) for sample, of_sample in taken.items()}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from statistics import mean, median, median_low
+from statistics import mean, median
 
 import torch
 from torch import nn
@@ -26,10 +26,10 @@ from gru_parallel.schedule import Op, Timeline
 _LOSS = LOSSES["mse"]
 _DROPOUT = 0.1
 
-N_STEPS_OF_PASS = 96
+N_STEPS_OF_PASS = 48
 """A pass has about so many steps, so that short chunks come one after the other, as in a run."""
 MOST_CHUNKS = 8
-ENOUGH_MS = 50.0
+ENOUGH_MS = 20.0
 """A sample runs steps until they have taken so long together."""
 MOST_STEPS = 5
 """But no more than these after the first."""
@@ -187,11 +187,6 @@ class Sample:
         if self.head.every_step:
             return StepHead(width, self.head.out_features)
         return WindowHead(width, (self.head.out_features,))
-
-
-def typical(samples: Sequence[CellTimes]) -> CellTimes:
-    """Return the median of each time, of two in the middle the smaller."""
-    return CellTimes(*map(median_low, zip(*samples, strict=True)))
 
 
 def least(samples: Sequence[CellTimes]) -> CellTimes:

@@ -19,7 +19,7 @@ def numbers(*, four_ms: float = 80.0) -> ShapeNumbers:
         PlanNumbers(TWO, predicted_ms=81.0, analytic_ms=90.0, measured_ms=90.0),
         PlanNumbers(FOUR, predicted_ms=84.0, analytic_ms=80.0, measured_ms=four_ms),
     )
-    return ShapeNumbers(SHAPE, 2.5, plans, TWO, 5, 1)
+    return ShapeNumbers(SHAPE, 2.5, plans, TWO, 5)
 
 
 def test_errors_are_shares_of_what_was_measured() -> None:

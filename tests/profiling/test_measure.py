@@ -16,27 +16,15 @@ from gru_parallel.profiling import measure as module
 from gru_parallel.profiling import pipelines
 from gru_parallel.profiling.cell_sizes import cell_sizes, few_cell_sizes
 from gru_parallel.profiling.measure import measure, run_samples
-from gru_parallel.profiling.pipelines import Precision, Sample, difference, typical
-from gru_parallel.profiling.reference_load import ReferenceLoad
+from gru_parallel.profiling.pipelines import Precision, Sample, difference, least
 from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
 
 CPU = Device("cpu:0", "cpu")
 
 
-class Undisturbed:
-    """A machine that is never slow."""
-
-    def __init__(self, n_threads: int) -> None:
-        self.n_threads = n_threads
-
-    def is_undisturbed(self) -> bool:
-        return True
-
-
 def be_quick(patch: pytest.MonkeyPatch) -> None:
     """Run every sample once: what is measured is of no interest here."""
     patch.setattr(module, "SECONDS", 0.0)
-    patch.setattr(module, "ReferenceLoad", Undisturbed)
     patch.setattr(pipelines, "MOST_STEPS", 0)
 
 
@@ -195,59 +183,31 @@ def test_an_encoder_is_on_the_first_stage() -> None:
     assert list(Sample(LayerKind(3, 4), 1, bare.devices, 2, 2).stages(Op.F)) == [0]
 
 
-def test_the_median_counts_and_of_two_the_smaller() -> None:
-    one, two, three = CellTimes(1, 9, 2, 2), CellTimes(2, 1, 3, 3), CellTimes(9, 2, 1, 4)
+def test_the_least_of_each_time_counts() -> None:
+    one, two = CellTimes(1, 9, 2, 2), CellTimes(2, 1, 3, 3)
 
-    assert typical([one, two, three]) == CellTimes(2, 2, 2, 3)
-    assert typical([one, two]) == CellTimes(1, 1, 2, 2)
+    assert least([one, two]) == CellTimes(1, 1, 2, 2)
     assert difference(two, one) == CellTimes(1, 0, 1, 1)
 
 
-def test_samples_beside_a_slow_machine_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_are_run_in_turns_until_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = LayerKind(4, 4)
-    quick, slow = (Sample(layer, 1, ("cpu:0",), rows, 1) for rows in (1, 2))
-    taken = {quick: [9.0, 3.0, 1.0, 2.0], slow: [8.0, 7.0]}
-    is_slow_from = {9.0: True, 8.0: True, 7.0: True}
-    last: list[float] = []
-
-    class Reference:
-        def __init__(self, n_threads: int) -> None:
-            assert n_threads == 1
-
-        def is_undisturbed(self) -> bool:
-            return not (last and is_slow_from.get(last[-1], False))
+    one, two, three = (Sample(layer, 1, ("cpu:0",), rows, 1) for rows in (1, 2, 3))
+    clock = iter(range(100))
+    order: list[Sample] = []
 
     def times(sample: Sample, precision: Precision, *, replays: bool) -> CellTimes:
-        of_sample = taken[sample]
-        last.append(of_sample.pop(0) if len(of_sample) > 1 else of_sample[0])
-        return CellTimes(*4 * [last[-1]])
+        order.append(sample)
+        return CellTimes(*4 * [10.0 - len(order)])
 
-    monkeypatch.setattr(module, "ReferenceLoad", Reference)
     monkeypatch.setattr(Sample, "times", times)
-    monkeypatch.setattr(module, "SECONDS", 0.05)
+    monkeypatch.setattr(module, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(module, "SECONDS", 2.0)
 
-    found = run_samples([quick, slow], Precision(), replays=False)
+    found = run_samples([one, two, one, three], Precision(), replays=False)
 
-    # The first of `quick`, beside a slow machine, is left out; `slow` was never undisturbed.
-    assert found[quick] in [CellTimes(*4 * [ms]) for ms in (1.0, 2.0, 3.0)]
-    assert found[slow] == CellTimes(*4 * [7.0])
-
-
-def test_the_reference_knows_a_slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = iter([2.0, 1.0] * 10 + [1.02, 1.2, 1.05])
-    monkeypatch.setattr(ReferenceLoad, "_run_ms", lambda _: next(taken))
-    reference = ReferenceLoad(2)
-
-    assert [reference.is_undisturbed() for _ in range(3)] == [True, False, True]
-
-
-def test_the_reference_runs_on_as_many_threads_as_are_to_be_busy() -> None:
-    before = torch.random.get_rng_state(), torch.get_num_threads()
-    reference = ReferenceLoad(3)
-
-    assert reference._run_ms() > 0
-    assert torch.equal(torch.random.get_rng_state(), before[0])
-    assert torch.get_num_threads() == before[1]
+    assert order == [one, two, three, one, two]
+    assert [found[sample].forward_ms for sample in (one, two, three)] == [6.0, 5.0, 7.0]
 
 
 def test_cells_are_measured_from_the_whole_window_down_to_one_step_and_a_few_rows() -> None:
@@ -257,6 +217,8 @@ def test_cells_are_measured_from_the_whole_window_down_to_one_step_and_a_few_row
     assert {rows for rows, _ in sizes} == {64, 32, 16, 4}
     assert (4, 6) in sizes
     assert cell_sizes(1, 1) == [(1, 1)]
+    # Longer ones lie on the same line.
+    assert max(cell_sizes(4, 5000)) == max(few_cell_sizes(4, 5000)) == (4, 128)
     assert len(cell_sizes(3, 5)) == len(set(cell_sizes(3, 5)))
 
 
