@@ -61,7 +61,8 @@ def _show_choice(console: Console, planning: Planning) -> None:
         console.print(alternatives_table(best, others))
     n_devices = len(problem.cluster.devices)
     if n_devices > 1 and problem.options.stages is None:
-        console.print(curve_table(scaling_curve(problem, device_counts(n_devices))))
+        curve = scaling_curve(problem, device_counts(n_devices), best)
+        console.print(curve_table(curve))
 
 
 def _check_file(path: Path) -> None:

@@ -60,11 +60,21 @@ def alternatives(problem: Problem, best: Planned) -> list[Alternative]:
     return sorted(found, key=lambda each: each.planned.step_ms)
 
 
-def scaling_curve(problem: Problem, counts: list[int]) -> list[CurvePoint]:
-    """Find the best plan for the first 1, 2, 4, ... devices of a cluster."""
+def scaling_curve(
+    problem: Problem, counts: list[int], chosen: Planned | None = None
+) -> list[CurvePoint]:
+    """Find the best plan for the first 1, 2, 4, ... devices of a cluster.
+
+    Args:
+        problem: of the whole cluster.
+        counts: numbers of devices, ascending.
+        chosen: the plan for all devices, on which more effort was spent than on a point.
+    """
     points: list[CurvePoint] = []
     for count in counts:
         best = _best_of(problem, count)
+        if chosen is not None and chosen.fits and count == len(problem.cluster.devices):
+            best = chosen if best is None or chosen.step_ms <= best.step_ms else best
         before = points[-1].planned if points else None
         # What some devices can do, more of them can, too.
         if before is not None and (best is None or before.step_ms < best.step_ms):

@@ -84,6 +84,14 @@ def test_the_curve_has_the_best_plan_for_each_number_of_devices() -> None:
     assert curve[0].planned.plan.n_stages == 1
 
 
+def test_the_curve_ends_with_the_chosen_plan_where_it_is_the_better_one() -> None:
+    given = problem(AffineCosts(0.1))
+    better = search(problem(AffineCosts(0.01))).best
+
+    assert scaling_curve(given, [1, 4], better)[-1].planned is better
+    assert scaling_curve(given, [1, 2], better)[-1].planned is not better
+
+
 def test_devices_are_counted_by_powers_of_two_up_to_all_of_them() -> None:
     assert device_counts(1) == [1]
     assert device_counts(6) == [1, 2, 4, 6]
