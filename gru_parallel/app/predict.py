@@ -22,6 +22,7 @@ from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.data.forecast_window import ForecastWindow
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Ranks
+from gru_parallel.report.forecast_picture import draw_forecasts
 from gru_parallel.report.predictions_file import COLUMNS, KINDS, PredictionsFile
 
 
@@ -38,6 +39,11 @@ class Prepared:
     forecasting: Forecasting
     output: Path
     names: Mapping[str, str]
+
+    @property
+    def picture(self) -> Path:
+        """The picture of some of the forecasts."""
+        return _picture_beside(self.output)
 
     def check_together(self, ranks: Ranks) -> None:
         """Check what only all ranks together can check; see `Forecasting`."""
@@ -85,13 +91,15 @@ def run(prepared: Prepared) -> int:
     file = PredictionsFile(output, prepared.names, _date_format(forecasting.windows))
     try:
         with file if using.is_first else nullcontext():
-            forecasting.run(file.write, shows_progress=shows_progress)
+            panels = forecasting.run(file.write, shows_progress=shows_progress)
+        draw_forecasts(panels, forecasting.title, prepared.picture)
     except OSError as error:
         raise UsageError(
-            f"output={output} cannot be written ({error.strerror}); name another file."
+            f"{error.filename or output} cannot be written ({error.strerror}); name another file"
+            " with output=..."
         ) from error
     console.print(_table(forecasting))
-    say(console, f"Written to {output}")
+    say(console, f"Written to {output}, and a picture of some to {prepared.picture}")
     return 0
 
 
@@ -126,15 +134,21 @@ def _check_output(output: Path, run: FinishedRun) -> None:
         raise UsageError(f"output={output} is of no known kind; end it in .csv or .parquet.")
     if output.is_dir():
         raise UsageError(f"output={output} is a folder; name the file in it.")
-    own = [run.folder.metrics, run.folder.forecasts]
+    folder = run.folder
+    own = [folder.metrics, folder.forecasts, folder.forecast_picture, folder.timeline]
     data = run.config.data
     if isinstance(data, CsvConfig):
         own.append(Path(data.path))
-    if output.resolve() in [path.resolve() for path in own]:
-        raise UsageError(
-            f"output={output} is a file of the run or its data, and would be overwritten; name"
-            " another."
-        )
+    for path in (output, _picture_beside(output)):
+        if path.resolve() in [each.resolve() for each in own]:
+            raise UsageError(
+                f"output={output} would overwrite {path}, a file of the run or its data; name"
+                " another."
+            )
+
+
+def _picture_beside(output: Path) -> Path:
+    return output.with_suffix(".png")
 
 
 @contextmanager

@@ -12,10 +12,12 @@ PREDICT_HELP = f"""gru-parallel predict run=DIR [data.path=FILE] [setting=value 
 
 Forecasts from the end of each series with the model of a run, in the units of the series, and
 writes a row for each forecast value: unique_id, ds, cutoff, target (if there are several), y_hat,
-and y where cutoffs are given. The file is read in pieces, and may be larger than memory.
+and y where cutoffs are given. The file is read in pieces, and may be larger than memory. A picture
+of some forecasts is written beside it.
 
 {RUN_HELP}
-output=FILE         .csv or .parquet; null: predictions/forecasts.csv in the folder of the run
+output=FILE         .csv or .parquet; null: predictions/forecasts.csv in the folder of the run; the
+                    picture has the same name with .png
 cutoffs=[DATE,...]  the last moments that are known to the forecasts, as [2016-07-01T12:00], in
                     place of the end of each series; numbers where the times are numbers
 names={{y_hat: GRU}}  other names for columns

@@ -22,6 +22,7 @@ from gru_parallel.config.schema import Config
 from gru_parallel.data.blocks import Block, read_blocks
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.forecast_module import ForecastDataModule
+from gru_parallel.data.forecast_panel import ForecastPanel, n_past_rows, windows_to_draw
 from gru_parallel.data.forecast_window import ForecastDataset, ForecastWindow
 from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.data.tails import Tails
@@ -56,6 +57,15 @@ class Forecasting:
         return sum(window.known.size for window in self.windows)
 
     @property
+    def title(self) -> str:
+        """Of a picture of these forecasts."""
+        return (
+            "Forecasts from cutoffs"
+            if self.has_cutoffs
+            else "Forecasts from the end of each series"
+        )
+
+    @property
     def words(self) -> str:
         """What a person should know about these forecasts; may be empty."""
         if "carry" not in one_per_block(self.using.config.model.h_0):
@@ -70,13 +80,16 @@ class Forecasting:
         """
         self.using.check_together(ranks)
 
-    def run(self, take: Take, *, shows_progress: bool = False) -> None:
+    def run(self, take: Take, *, shows_progress: bool = False) -> list[ForecastPanel]:
         """Make all forecasts; all ranks call this together.
 
         Args:
             take: gets the forecasts of each batch, in order, on the first rank alone; see
                 `forecast` for the columns.
             shows_progress: whether there is a progress bar.
+
+        Returns:
+            Some of the forecasts to be drawn, on the first rank alone.
         """
         using, config = self.using, self.using.config
         columns = _target_columns(using.run)
@@ -90,24 +103,33 @@ class Forecasting:
             share=using.share,
         )
         data = ForecastDataModule(windows, using.run.standardizer, columns, config.data.batch_size)
+        collector = _Collector(self, take)
         trainer = build_evaluator(
             config,
             using.plan,
-            [_Collector(self, take)],
+            [collector],
             share=using.share,
             ranks=using.ranks,
             shows_progress=shows_progress,
         )
         with tf32(config.engine.tf32):
             trainer.predict(using.module, datamodule=data, return_predictions=False)
+        return collector.panels
 
 
 class _Collector(pl.Callback):
-    """Hands on the forecasts of each batch as they are made."""
+    """Hands on the forecasts of each batch as they are made, and keeps those to be drawn.
+
+    Attributes:
+        panels: what is to be drawn.
+    """
 
     def __init__(self, forecasting: Forecasting, take: Take) -> None:
+        self.panels: list[ForecastPanel] = []
         self._forecasting = forecasting
         self._take = take
+        n_targets = len(forecasting.using.run.record.targets)
+        self._drawn = windows_to_draw(len(forecasting.windows), n_targets)
 
     def on_predict_batch_end(
         self,
@@ -122,13 +144,31 @@ class _Collector(pl.Callback):
         if not trainer.is_global_zero:
             return
         config = self._forecasting.using.config
-        size = config.data.batch_size
-        windows = self._forecasting.windows[batch_idx * size : (batch_idx + 1) * size]
+        first = batch_idx * config.data.batch_size
+        windows = self._forecasting.windows[first : first + config.data.batch_size]
         forecasts = outputs.detach().float().cpu()
         if HEAD_TASKS[config.model.head] == "every_step":
             forecasts = _last_steps(forecasts, windows)
         targets = self._forecasting.using.run.record.targets
         self._take(_frame(windows, forecasts, targets, self._forecasting.has_cutoffs))
+        self.panels += [
+            self._panel(windows[window - first], forecasts[window - first], target)
+            for window, target in self._drawn
+            if first <= window < first + len(windows)
+        ]
+
+    def _panel(self, window: ForecastWindow, forecast: Tensor, target: int) -> ForecastPanel:
+        using = self._forecasting.using
+        n_past = n_past_rows(using.config.data.horizon)
+        return ForecastPanel(
+            series=window.series if self._forecasting.n_series > 1 else "",
+            target=using.run.record.targets[target],
+            past_times=window.past_times[-n_past:],
+            past=window.values[-n_past:, _target_columns(using.run)[target]],
+            times=window.times,
+            came=window.known[:, target],
+            forecast=forecast[:, target].double().numpy(),
+        )
 
 
 def forecast(

@@ -65,12 +65,19 @@ def panels_of(
         n_most: number of panels at most.
     """
     windows = sorted(predictions)
-    n_panels = min(n_most, len(windows) * data.n_targets)
-    step = (len(windows) - 1) / max(1, n_panels - 1)
     return [
-        _panel(data, windows[round(at * step)], at % data.n_targets, predictions)
-        for at in range(n_panels)
+        _panel(data, windows[window], target, predictions)
+        for window, target in windows_to_draw(len(windows), data.n_targets, n_most)
     ]
+
+
+def windows_to_draw(
+    n_windows: int, n_targets: int, n_most: int = MOST_PANELS
+) -> list[tuple[int, int]]:
+    """Choose some windows, from the first to the last one, and a target of each in turn."""
+    n_panels = min(n_most, n_windows * n_targets)
+    step = (n_windows - 1) / max(1, n_panels - 1)
+    return [(round(at * step), at % n_targets) for at in range(n_panels)]
 
 
 def _panel(

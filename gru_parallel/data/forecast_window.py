@@ -23,16 +23,21 @@ class ForecastWindow:
     Attributes:
         series: name of the series.
         values: the rows, in the units of the series, array of shape `(rows, columns)`.
-        cutoff: time of the last of them.
+        past_times: of these rows, array of shape `(rows,)`.
         times: that are forecast, array of shape `(steps,)`.
         known: what came then, array of shape `(steps, targets)`; NaN where that is not known.
     """
 
     series: str
     values: NDArray[np.float64]
-    cutoff: Any
+    past_times: NDArray[Any]
     times: NDArray[Any]
     known: NDArray[np.float64]
+
+    @property
+    def cutoff(self) -> Any:
+        """Time of the last row that the forecast knows."""
+        return self.past_times[-1]
 
 
 class ForecastDataset(Dataset[Batch]):

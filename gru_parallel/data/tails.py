@@ -268,7 +268,7 @@ class Tails:
                 ahead = np.concatenate([ahead, following(seen, missing)])
         if self._shape.task == "every_step":
             ahead, known = ahead[-1:], known[-1:]
-        return ForecastWindow(name or self._label, values, times[-1], ahead, known)
+        return ForecastWindow(name or self._label, values, times, ahead, known)
 
 
 def _with_whole_numbers(windows: list[ForecastWindow]) -> list[ForecastWindow]:
@@ -276,13 +276,20 @@ def _with_whole_numbers(windows: list[ForecastWindow]) -> list[ForecastWindow]:
     kind = windows[0].times.dtype
     if not np.issubdtype(kind, np.floating):
         return windows
-    times = (each for window in windows for each in (window.cutoff, *window.times))
-    if not all(float(time).is_integer() for time in times):
+    if not all(_are_whole(each) for w in windows for each in (w.past_times, w.times)):
         return windows
     return [
-        replace(window, cutoff=int(window.cutoff), times=window.times.astype(np.int64))
+        replace(
+            window,
+            past_times=window.past_times.astype(np.int64),
+            times=window.times.astype(np.int64),
+        )
         for window in windows
     ]
+
+
+def _are_whole(numbers: NDArray[Any]) -> bool:
+    return bool((np.floor(numbers) == numbers).all())
 
 
 def _named(series: Sequence[str], n_shown: int = 3) -> str:

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 import gru_parallel
+from gru_parallel.assembly.finished_run import open_run
+from gru_parallel.assembly.forecast import prepare_forecasts
 from gru_parallel.report.forecasts_file import read_forecasts
 from tests.cli.finished import HORIZON, OF_FILE, TEST_ROWS, finish_run, names_in, series
 from tests.cli.in_process import RunCommand
@@ -16,8 +18,15 @@ OUTPUT = Path("run/predictions/forecasts.csv")
 
 REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "an unknown kind": (["output=f.xlsx"], ["output=f.xlsx", ".csv or .parquet"]),
-    "its data as output": (["output=series.csv"], ["output=series.csv", "would be overwritten"]),
-    "a file of the run as output": (["output=run/forecasts.csv"], ["would be overwritten"]),
+    "its data as output": (
+        ["output=series.csv"],
+        ["output=series.csv", "would overwrite series.csv"],
+    ),
+    "a file of the run as output": (
+        ["output=run/forecasts.csv"],
+        ["would overwrite run/forecasts.csv"],
+    ),
+    "a picture of the run as its picture": (["output=run/forecast.csv"], ["run/forecast.png"]),
     "a cutoff that is no date": (["cutoffs=[soon]"], ["cutoffs=[soon]", "2020-01-31"]),
     "cutoffs that are a mapping": (["cutoffs={a: 1}"], ["cutoffs=", "list of moments"]),
     "cutoffs before the series": (["cutoffs=[2023-12-31]"], ["nothing to forecast", "cutoffs"]),
@@ -55,7 +64,9 @@ def test_forecasts_go_on_where_the_series_ends(
     # In the units of the series: near its last values.
     last = series().iloc[-1]
     assert all(abs(float(row["y_hat"]) - last[row["target"]]) < 5 for row in rows)
-    for said in ("series", str(len(rows)), str(OUTPUT)):
+    picture = OUTPUT.with_suffix(".png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    for said in ("series", str(len(rows)), str(OUTPUT), str(picture)):
         assert said in ended.out
 
 
@@ -79,6 +90,26 @@ def test_forecasts_from_cutoffs_are_those_of_the_test_beside_what_came(
         (pd.Timestamp(row["ds"]), row["target"], f"{np.float32(row['y_hat']):.6g}", float(row["y"]))
         for row in found
     ] == [(pd.Timestamp(f.ds), f.target, f"{f.y_hat:.6g}", f.y) for f in expected]
+
+
+def test_a_few_are_drawn_with_what_was_known_and_what_came(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    finish_run(train_command, *OF_FILE)
+    frames: list[pd.DataFrame] = []
+    cutoffs = [f"2024-01-05T{hour}" for hour in range(10, 23)]
+
+    panels = prepare_forecasts(open_run("run"), cutoffs).run(frames.append)
+
+    assert [(str(each.past_times[-1])[11:13], each.target) for each in panels] == [
+        *(("10", "b"), ("12", "a"), ("15", "b"), ("17", "a"), ("20", "b"), ("22", "a"))
+    ]
+    last, rows = panels[-1], series()
+    assert last.past.tolist() == rows["a"].iloc[-9:-1].tolist()
+    assert last.past_times.tolist() == rows["date"].iloc[-9:-1].to_numpy().tolist()
+    assert (last.came[0], np.isnan(last.came[1:]).all()) == (rows["a"].iloc[-1], True)
+    forecast = pd.concat(frames).query("target == 'a'")["y_hat"].iloc[-HORIZON:]
+    assert last.forecast.tolist() == forecast.astype(float).tolist()
 
 
 def test_what_came_is_left_open_where_it_is_not_known(

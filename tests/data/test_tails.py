@@ -165,8 +165,8 @@ def test_batches_are_those_of_windows_that_have_targets() -> None:
     values = np.random.default_rng(0).normal(3, 2, size=(20, 2))
     scale = Standardizer(np.array([1.0, 2.0]), np.array([3.0, 0.7]))
     windows = [
-        ForecastWindow("s", values[max(0, end - 4) : end], end, np.zeros(2), np.zeros((2, 1)))
-        for end in range(2, 19)
+        ForecastWindow("s", rows, np.arange(len(rows)), np.zeros(2), np.zeros((2, 1)))
+        for rows in (values[max(0, end - 4) : end] for end in range(2, 19))
     ]
     shape = WindowShape(LENGTH, HORIZON, min_input_length=2)
     part = SeriesPart(range(20))
