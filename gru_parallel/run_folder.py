@@ -25,6 +25,7 @@ class RunFolder:
         best: path of the checkpoint with the lowest loss in validation.
         checkpoints: path of the folder of the checkpoints.
         last: path of the last checkpoint.
+        lock: path of the file by which a run at work holds the folder.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -43,6 +44,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
+        self.lock = self.path / ".lock"
 
     @property
     def all_checkpoints(self) -> list[Path]:

@@ -19,6 +19,7 @@ from gru_parallel.app.outcome import (
     is_of_the_disk,
 )
 from gru_parallel.app.run_folder import check_free, named_folder
+from gru_parallel.app.run_lock import FolderInUseError, RunLock, wait_for_folder
 from gru_parallel.config.overrides import check_sweep, compose_config, setting_called
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import EngineConfig, ProcessesConfig
@@ -41,8 +42,10 @@ def run_under_hydra(arguments: Sequence[str], load: Load[Prepared]) -> int:
         The exit status: 2 for a usage error.
     """
     try:
-        with data_warnings():
-            return _prepare_and_run(with_home(arguments), load)
+        with data_warnings(), RunLock() as lock:
+            return _prepare_and_run(with_home(arguments), load, lock)
+    except FolderInUseError as error:
+        return fail(error, error.status)
     except KeyboardInterrupt:
         return fail("Stopped by Ctrl-C.", INTERRUPTED)
     except OSError as error:
@@ -56,7 +59,7 @@ def run_under_hydra(arguments: Sequence[str], load: Load[Prepared]) -> int:
         )
 
 
-def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:
+def _prepare_and_run(arguments: list[str], load: Load[Prepared], lock: RunLock) -> int:
     prepared: Prepared | None = None
     launch = None
     try:
@@ -81,9 +84,10 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:
                 # It imports torch, which a run in one process does not need until it is prepared.
                 from gru_parallel.app.together import run_as_rank, train_together
 
-                train_here = partial(train_together, list(line.overrides), load)
+                train_here = partial(train_together, list(line.overrides), load, lock)
                 return run_as_rank(launch, config.engine, train_here)
             if folder is not None:
+                wait_for_folder(lock, folder)
                 check_free(folder, config.ckpt_path)
             config = with_last(config, folder)
             prepare, _ = load()
@@ -92,7 +96,7 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared]) -> int:
         # All ranks of a machine have the same command line, and one reports what is wrong with it.
         is_quiet = launch is not None and launch.local_rank > 0
         return USAGE_ERROR if is_quiet else fail(error, USAGE_ERROR)
-    return run_hydra(line.arguments, prepared, load)
+    return run_hydra(line.arguments, prepared, load, lock)
 
 
 def check_launch(engine: EngineConfig, launch: Launch | None, program: str = "train") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import chdir
+from contextlib import chdir, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gru_parallel.app.last_checkpoint import with_last
 from gru_parallel.app.outcome import USAGE_ERROR, fail, is_of_the_disk
 from gru_parallel.app.run_folder import check_free
+from gru_parallel.app.run_lock import FolderInUseError, RunLock, take_folder
 from gru_parallel.config.folders import conf_dir
 from gru_parallel.config.for_hydra import for_hydra
 from gru_parallel.config.overrides import CONFIG_NAME
@@ -56,13 +57,16 @@ Load = Callable[[], tuple[Prepare[Prepared], Run[Prepared]]]
 """Imports what prepares and runs: it takes seconds, so not before the settings are checked."""
 
 
-def run_hydra(arguments: Sequence[str], prepared: Prepared | None, load: Load[Prepared]) -> int:
+def run_hydra(
+    arguments: Sequence[str], prepared: Prepared | None, load: Load[Prepared], lock: RunLock
+) -> int:
     """Run under Hydra.
 
     Args:
         arguments: flags and overrides.
         prepared: the run; None for a sweep, which is prepared run by run, or where nothing is run.
         load: imports the program.
+        lock: of the run's folder; of a sweep, each run has its own.
 
     Returns:
         The exit status: 2 for a usage error.
@@ -77,15 +81,19 @@ def run_hydra(arguments: Sequence[str], prepared: Prepared | None, load: Load[Pr
         is_in_task = True
         try:
             folder = Path(HydraConfig.get().runtime.output_dir)
-            # Paths are relative to where the command was given, even if Hydra has left it.
-            with chdir(HydraConfig.get().runtime.cwd):
-                config = read_config(composed)
-                check_free(as_given(folder), config.ckpt_path, sweep=is_sweep)
-                prepare, run = load()
-                ready = prepared or prepare(with_last(config, as_given(folder)), None)
-            ended = run(ready, composed, folder)
+            with RunLock() if is_sweep else nullcontext(lock) as held:
+                # Paths are relative to where the command was given, even if Hydra has left it.
+                with chdir(HydraConfig.get().runtime.cwd):
+                    take_folder(held, as_given(folder))
+                    config = read_config(composed)
+                    check_free(as_given(folder), config.ckpt_path, sweep=is_sweep)
+                    prepare, run = load()
+                    ready = prepared or prepare(with_last(config, as_given(folder)), None)
+                ended = run(ready, composed, folder)
         except UsageError as error:
             ended = fail(error, USAGE_ERROR)
+        except FolderInUseError as error:
+            ended = fail(error, error.status)
         except (RankError, OSError) as error:
             if isinstance(error, OSError) and not is_of_the_disk(error):
                 raise

@@ -13,6 +13,7 @@ from gru_parallel.app.hydra_run import Load, Prepared, as_given, run_hydra
 from gru_parallel.app.last_checkpoint import with_last_of_first
 from gru_parallel.app.outcome import USAGE_ERROR, fail
 from gru_parallel.app.run_folder import check_free
+from gru_parallel.app.run_lock import FolderInUseError, RunLock, take_folder, wait_for_folder
 from gru_parallel.choices import LAST
 from gru_parallel.config.overrides import compose_config, quoted, run_folder
 from gru_parallel.config.plain import by_full_name
@@ -52,31 +53,46 @@ def run_as_rank(launch: Launch, engine: ProcessesConfig, run: Callable[[Ranks], 
         return fail(f"rank {launch.rank}: {error}", 1)
 
 
-def train_together(arguments: list[str], load: Load[Prepared], ranks: Ranks) -> int:
+def train_together(arguments: list[str], load: Load[Prepared], lock: RunLock, ranks: Ranks) -> int:
     """Run a program of Hydra's together with the other ranks.
 
     Args:
         arguments: overrides, as on the command line.
         load: imports the program.
+        lock: to hold the folder of the run by.
         ranks: of the run.
 
     Returns:
         The exit status: 2 for a usage error.
     """
-    common = common_arguments(arguments, ranks)
+    # That of the launcher's first attempt.
+    shared = Path(ranks.shared_text("folder", lambda: str(run_folder(arguments))))
+    folder = as_given(shared)
+    try:
+        wait_for_folder(lock, folder, ranks)
+        common = common_arguments(arguments, shared, ranks)
+        prepared = _prepare(common, folder, load, ranks)
+        if prepared is None:
+            return USAGE_ERROR
+        take_folder(lock, folder, ranks)
+    except FolderInUseError as error:
+        return fail(error, error.status) if ranks.is_first else error.status
+    return run_hydra(common, prepared, load, lock)
 
+
+def _prepare(
+    common: Sequence[str], folder: Path, load: Load[Prepared], ranks: Ranks
+) -> Prepared | None:
     def prepare_here() -> Prepared:
         composed = compose_config(common)
         check_same_run(composed, ranks)
-        folder = as_given(run_folder(common))
         config = read_config(composed)
         check_free(folder, config.ckpt_path)
         config = with_last_of_first(config, folder, ranks)
         prepare, _ = load()
         return prepare(config, ranks)
 
-    prepared = prepare_together(prepare_here, ranks)
-    return USAGE_ERROR if prepared is None else run_hydra(common, prepared, load)
+    return prepare_together(prepare_here, ranks)
 
 
 def prepare_together(prepare: Callable[[], Prepared], ranks: Ranks) -> Prepared | None:
@@ -108,17 +124,17 @@ def prepare_together(prepare: Callable[[], Prepared], ranks: Ranks) -> Prepared 
     return prepared
 
 
-def common_arguments(arguments: Sequence[str], ranks: Ranks) -> list[str]:
+def common_arguments(arguments: Sequence[str], folder: Path, ranks: Ranks) -> list[str]:
     """Return the overrides of all ranks of a run: those given, and those that make them one run.
 
-    The folder is that of the launcher's first attempt; a later attempt is resumed from the newest
-    good checkpoint that the run has written there. Only the first rank writes Hydra's files.
+    A later attempt of the launcher is resumed from the newest good checkpoint that the run has
+    written into its folder. Only the first rank writes Hydra's files.
 
     Args:
         arguments: overrides, as on the command line.
+        folder: of the run.
         ranks: of the run.
     """
-    folder = Path(ranks.shared_text("folder", lambda: str(run_folder(arguments))))
     common = [*arguments, f"hydra.run.dir={quoted(str(folder))}"]
     if _has_checkpoints_of_this_run(RunFolder(folder), ranks):
         # The weights that it began with are in the checkpoint.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
 from gru_parallel.data.record import DataRecord
 from gru_parallel.data.standardize import Standardizer
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import DataWarning, UsageError
 from gru_parallel.placement import Plan
-from gru_parallel.run_folder import RunFolder
+from gru_parallel.run_folder import RunFolder, one_before
 from gru_parallel.training.checkpoint_file import read_checkpoint
+from gru_parallel.training.newest import newest_first
 
 _SOURCE = (
     "data",
@@ -114,7 +116,9 @@ def open_run(
 ) -> FinishedRun:
     """Open the folder of a run.
 
-    Its own data is looked for where it was started, and then in the current folder.
+    Its own data is looked for where it was started, and then in the current folder. A damaged
+    checkpoint of a folder is passed over, with a warning, for the one before it, or else for the
+    newest good one.
 
     Args:
         run: its folder, or one of its checkpoints.
@@ -128,8 +132,8 @@ def open_run(
             this library, or an override cannot work: it cannot be read, names no setting, or one
             that the weights fix.
     """
-    folder, path = _find(Path(run).expanduser(), checkpoint)
-    saved = read_checkpoint(path, "run")
+    folder, paths = _find(Path(run).expanduser(), checkpoint)
+    path, saved = _first_good(folder, paths)
     record = _record_of(saved, path)
     settings = _settings_of(saved, folder, path)
     plan = _plan_of(saved, folder)
@@ -143,8 +147,11 @@ def open_run(
     return FinishedRun(folder, path, saved, tuple(overrides), config, record, plan, words)
 
 
-def _find(run: Path, checkpoint: str) -> tuple[RunFolder, Path]:
-    """Return the folder of a run, and the checkpoint in it that is wanted."""
+def _find(run: Path, checkpoint: str) -> tuple[RunFolder, Iterator[Path]]:
+    """Return the folder of a run, and the checkpoint that is wanted.
+
+    Of a folder, those that are the next best if it is damaged come after it.
+    """
     if not run.exists():
         raise UsageError(
             f"run={run} does not exist (looked in {run.absolute().parent}); give the folder of a"
@@ -153,20 +160,45 @@ def _find(run: Path, checkpoint: str) -> tuple[RunFolder, Path]:
     folder = RunFolder(run)
     best, last = folder.best, folder.last
     if not last.parent.is_dir() and run.parent.name == last.parent.name:
-        return RunFolder(run.parent.parent), run
+        return RunFolder(run.parent.parent), iter([run])
     if not last.parent.is_dir() and run.is_file():
-        return RunFolder(run.parent), run
-    found = next((path for path in _in_order(checkpoint, best, last) if path.exists()), None)
-    if found is None:
+        return RunFolder(run.parent), iter([run])
+    if not folder.all_checkpoints:
         raise UsageError(
             f"run={run} holds no checkpoint (looked for {last}); give the folder of a run that has"
             " written one."
         )
-    return folder, found
+    return folder, _in_order(folder, last if checkpoint == "last" else best)
 
 
-def _in_order(checkpoint: str, best: Path, last: Path) -> tuple[Path, ...]:
-    return (last,) if checkpoint == "last" else (best, last)
+def _in_order(folder: RunFolder, wanted: Path) -> Iterator[Path]:
+    """Yield the checkpoint that is wanted, the one before it, the last one, and other newest."""
+    named = dict.fromkeys((wanted, one_before(wanted), folder.last))
+    first = [path for path in named if path.exists()]
+    yield from first
+    yield from (path for path in newest_first(folder) if path not in first)
+
+
+def _first_good(folder: RunFolder, paths: Iterator[Path]) -> tuple[Path, Mapping[str, Any]]:
+    """Return the first good checkpoint, and what is in it; warn of damaged ones before it."""
+    damaged: list[UsageError] = []
+    for path in paths:
+        try:
+            saved = read_checkpoint(path, "run")
+        except UsageError as error:
+            damaged.append(error)
+            continue
+        for each in damaged:
+            problem, _, _ = str(each).partition(";")
+            warnings.warn(f"{problem}: passed over for {path.name}.", DataWarning, stacklevel=4)
+        return path, saved
+    if len(damaged) == 1:
+        raise damaged[0]
+    names = ", ".join(path.name for path in folder.all_checkpoints)
+    raise UsageError(
+        f"run={folder.path} has no good checkpoint: {names} are damaged, or not checkpoints of a"
+        f" run; give another run. The first: {damaged[0]}"
+    )
 
 
 def _words(folder: RunFolder, path: Path, saved: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ def newest_checkpoint(folder: RunFolder) -> tuple[Path | None, list[str]]:
     """
     parts = sorted(folder.checkpoints.glob(part_of(Path("*.ckpt")).name))
     passed_over = [f"{path} was still being written when the run ended" for path in parts]
-    paths = sorted(folder.all_checkpoints, key=_saved_at, reverse=True)
+    paths = newest_first(folder)
     for path in paths:
         try:
             read_checkpoint(path)
@@ -39,6 +39,11 @@ def newest_checkpoint(folder: RunFolder) -> tuple[Path | None, list[str]]:
             " another folder, or give a ckpt_path from elsewhere."
         )
     return None, passed_over
+
+
+def newest_first(folder: RunFolder) -> list[Path]:
+    """Return the paths of all complete checkpoints of a run, also of damaged ones."""
+    return sorted(folder.all_checkpoints, key=_saved_at, reverse=True)
 
 
 def _saved_at(path: Path) -> float:

@@ -42,7 +42,7 @@ class FakeRanks:
 
 def goes_on(folder: Path, ranks: FakeRanks) -> bool:
     given = [f"hydra.run.dir={folder}", "init_from=other.ckpt"]
-    arguments = common_arguments(given, cast("Ranks", ranks))
+    arguments = common_arguments(given, folder, cast("Ranks", ranks))
     *_, init_from, ckpt_path = arguments
     return (init_from, ckpt_path) == ("init_from=null", "ckpt_path=last")
 

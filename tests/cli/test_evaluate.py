@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.cli.damage import cut_off, spoil
 from tests.cli.finished import LENGTH, OF_FILE, TEST_ROWS, finish_run, names_in, series
 from tests.cli.in_process import Ended, RunCommand
 
@@ -101,6 +102,35 @@ def test_the_last_checkpoint_is_used_where_one_says_so_or_there_is_no_best(
     for ended in (last, named, without):
         assert "last.ckpt, epoch 0" in ended.out, ended.err
     assert "without a validation, the run has no best checkpoint" in without.out
+
+
+@pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
+def test_a_damaged_checkpoint_is_named_and_passed_over_for_the_one_before(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    folder = finish_run(train_command, *OF_FILE) / "checkpoints"
+    best, before = folder / "best.ckpt", folder / "best.previous.ckpt"
+    before.write_bytes(best.read_bytes())
+    spoil(best)
+
+    of_one_before = use_command("evaluate", "run=run")
+    cut_off(before)
+    of_last = use_command("predict", "run=run")
+    named = use_command("evaluate", f"run={best}")
+    cut_off(folder / "last.ckpt")
+    of_none = use_command("evaluate", "run=run")
+
+    assert (of_one_before.status, of_last.status) == (0, 0), of_last.err
+    assert "best.previous.ckpt, epoch 0" in of_one_before.out
+    (line,) = of_one_before.err.splitlines()
+    assert line.startswith(f"gru_parallel: run={best} is damaged")
+    assert line.endswith("passed over for best.previous.ckpt.")
+    assert "last.ckpt, epoch 0" in of_last.out
+    assert [line.count("passed over for last.ckpt") for line in of_last.err.splitlines()] == [1, 1]
+    assert (named.status, of_none.status) == (2, 2)
+    assert f"run={best} is damaged" in named.err
+    assert "best.ckpt, best.previous.ckpt, last.ckpt are damaged" in of_none.err
+    assert len(of_none.err.splitlines()) == 1
 
 
 def test_data_that_has_changed_since_is_not_taken_for_that_of_the_run(

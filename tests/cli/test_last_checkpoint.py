@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from gru_parallel.app import run_lock
 from gru_parallel.app.last_checkpoint import with_last
+from gru_parallel.app.run_lock import RunLock, take_folder
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.errors import UsageError
+from tests.another_process import another_process
+from tests.cli.damage import cut_off, spoil
 from tests.cli.in_process import (
     SMALL,
     Ended,
@@ -19,21 +23,10 @@ from tests.cli.in_process import (
     assert_same_weights,
     checkpoint_of,
     rows_of,
+    summary_of,
 )
 
 LAST, EVERY_TWO = "ckpt_path=last", "checkpoint.every_n_train_steps=2"
-
-
-def spoil(path: Path) -> None:
-    """Flip some bits of a file: a single one may be where it changes nothing."""
-    content = bytearray(path.read_bytes())
-    for place in range(len(content) // 4, len(content) // 2, 100):
-        content[place] ^= 1
-    path.write_bytes(content)
-
-
-def cut_off(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:1000])
 
 
 @pytest.fixture
@@ -82,6 +75,21 @@ def test_damaged_ones_alone_are_refused_and_named(
     (line,) = ended.err.splitlines()
     for name in ("last.ckpt is damaged", "best.ckpt is damaged", "begin anew in another folder"):
         assert name in line
+
+
+def test_a_run_does_not_begin_where_another_is_at_work(
+    train_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = train_command(*SMALL, "trainer.max_epochs=1", LAST)
+    monkeypatch.setattr(run_lock, "WAIT_S", 0.5)
+
+    with another_process(lambda: take_folder(RunLock(), begun.folder)):
+        ended = train_command(*SMALL, LAST)
+
+    assert (ended.status, summary_of(ended)["ended"]) == (1, "completed")
+    (line,) = ended.err.splitlines()
+    assert line.startswith("gru_parallel: hydra.run.dir=run is in use by another run, process ")
+    assert train_command(*SMALL, LAST).status == 0
 
 
 def test_it_needs_a_folder_that_is_named() -> None:
