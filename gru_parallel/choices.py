@@ -9,6 +9,12 @@ POLICIES = ("zeros", "given", "learned", "carry", "previous")
 CORES = ("auto", "native", "fused", "lean")
 """How a layer computes a chunk: model.core."""
 
+NORMS = ("none", "layer")
+"""What normalises the inputs of each layer: model.norm."""
+
+DECAYED = ("all", "feedforward")
+"""Which weights decay: optimizer.weight_decay_on."""
+
 AUTO_CORES = {"cpu": "fused"}
 """What `auto` stands for on each kind of device; native on those that are not here."""
 

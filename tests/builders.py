@@ -45,7 +45,8 @@ def build_model(
 ) -> StackModel:
     """Build a model with a linear encoder; the same seed gives the same weights for any cut.
 
-    Options are those of `GRUStack`. States that are learned are drawn, too: zeros would hide much.
+    Options are those of `GRUStack`. States that are learned and norms are drawn, too: zeros and ones
+    would hide much.
     """
     torch.manual_seed(seed)
     stack = GRUStack(WIDTH, HIDDEN, num_layers, layers_per_block, dropout=dropout, **options)
@@ -54,6 +55,9 @@ def build_model(
     for block in stack.gru_blocks:
         for name in block.learned_names:
             nn.init.uniform_(getattr(block, name))
+    for name, weight in stack.named_parameters():
+        if ".norm_" in name:
+            nn.init.uniform_(weight, 0.5, 1.5)
     return StackModel(nn.Linear(N_CHANNELS, WIDTH), stack, head).to(dtype)
 
 

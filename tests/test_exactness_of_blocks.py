@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from gru_parallel.choices import NORMS
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import StackModel, Start, Windows
 from gru_parallel.placement.plan import Plan
@@ -92,6 +93,13 @@ STACKS: dict[str, dict[str, Any]] = {
         "h_0": ["given", "previous", "zeros", "previous"],
         "bidirectional": True,
     },
+    "residuals and norms": {"residual": True, "norm": "layer"},
+    "residuals and norms both ways": {
+        "residual": True,
+        "norm": "layer",
+        "bidirectional": [False, True, True, False],
+        "h_0": "learned",
+    },
 }
 GRIDS = {"uncut": (1, 1), "both ragged": (2, 3), "a cell a step and row": (5, 7)}
 
@@ -130,7 +138,7 @@ LENGTHS = {"spread": [1, 7, 3, 7, 2], "equal": [4, 4, 4, 4, 4], "one long": [1, 
 
 @every_nth(
     6,
-    stack=["forward", "bidirectional in the middle", "previous"],
+    stack=["forward", "bidirectional in the middle", "previous", "residuals and norms both ways"],
     lengths=LENGTHS,
     schedule=SCHEDULES,
     grid=GRIDS,
@@ -272,7 +280,13 @@ def test_states_that_are_carried_equal_a_plain_loop_with_detach(
     2,
     schedule=SCHEDULES,
     lengths=[None, [1, 7, 3, 7, 2]],
-    stack=["forward", "bidirectional in the middle", "previous", "previous both ways"],
+    stack=[
+        "forward",
+        "bidirectional in the middle",
+        "previous",
+        "previous both ways",
+        "residuals and norms",
+    ],
 )
 def test_training_is_bit_for_bit_the_same_on_every_device_map(
     schedule: str, lengths: list[int] | None, stack: str
@@ -331,6 +345,8 @@ def cases(draw: st.DrawFn) -> Case:
             "bidirectional": both_ways,
             "h_0": policies,
             "every_step": draw(st.booleans()),
+            "residual": draw(st.booleans()),
+            "norm": draw(st.sampled_from(NORMS)),
         },
         [end - start for start, end in zip([0, *ends], ends, strict=False)],
         (draw(st.integers(1, 7)), draw(st.integers(1, n_steps))),

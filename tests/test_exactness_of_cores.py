@@ -72,6 +72,11 @@ CUT: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
         {"n_chunks": 3, "blocks_of_stages": [1, 1]},
         {"lengths": LENGTHS},
     ),
+    "residuals and norms": (
+        {"dropout": 0.3, "layers_per_block": 2, "residual": True, "norm": "layer"},
+        {"n_chunks": 3, "blocks_of_stages": [1, 1], "schedule": "zero_bubble"},
+        {},
+    ),
     "truncated": ({"every_step": True}, {"n_chunks": 7, "truncate": 2}, {}),
     "carried": ({"h_0": "carry"}, {"n_micro_batches": 2, "n_chunks": 2}, {}),
 }

@@ -35,4 +35,6 @@ def model_spec(config: Config, n_channels: int, n_targets: int) -> ModelSpec:
         every_step,
         model.core,
         model.dropout > 0.0,
+        model.residual,
+        model.norm != "none",
     )

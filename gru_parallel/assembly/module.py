@@ -8,7 +8,13 @@ import torch
 from torch import nn
 
 from gru_parallel.assembly.model_spec import model_spec
-from gru_parallel.assembly.optimizer import check_optimizer, optimizer_maker, scheduler_maker
+from gru_parallel.assembly.optimizer import (
+    WEIGHT_DECAY_ON,
+    check_optimizer,
+    optimizer_maker,
+    scheduler_maker,
+)
+from gru_parallel.choices import DECAYED
 from gru_parallel.config.schema import Config
 from gru_parallel.model import LOSSES, GRUStack, StackModel
 from gru_parallel.model.head import HEADS
@@ -46,6 +52,7 @@ def build_module(
         schedule_interval=config.lr_scheduler.get("interval", "step"),
         monitor=config.lr_scheduler.get("monitor", "val/loss"),
         seed=config.seed,
+        weight_decay_on=config.optimizer.get(WEIGHT_DECAY_ON, DECAYED[0]),
     )
 
 
@@ -67,6 +74,8 @@ def _build_model(
         bidirectional=model.bidirectional,
         h_0=model.h_0,
         core=model.core,
+        residual=model.residual,
+        norm=model.norm,
         kept_blocks=kept_blocks,
     )
     kind = HEADS[model.head]

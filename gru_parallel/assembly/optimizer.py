@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gru_parallel.assembly.length import RunLength
+from gru_parallel.choices import DECAYED
 from gru_parallel.config.check_training import TOTAL_STEPS, has_schedule, is_plateau
 from gru_parallel.config.schema import Config
 from gru_parallel.config.targets import check_arguments, find_target
@@ -22,6 +23,9 @@ from gru_parallel.rules import as_written
 if TYPE_CHECKING:
     # With Lightning, which nothing here needs.
     from gru_parallel.training.module import MakeOptimizer, MakeScheduler
+
+WEIGHT_DECAY_ON = "weight_decay_on"
+"""The setting of the optimiser that is not an argument of its class."""
 
 # What a class of torch or of the user raises if its arguments cannot work.
 _FAULTS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
@@ -40,6 +44,7 @@ def check_optimizer(config: Config) -> None:
         UsageError: one of them cannot be created.
     """
     optimizer = _any_optimizer(config)
+    _check_decay(config.optimizer, optimizer)
     _try_step(config, optimizer)
     make_scheduler = scheduler_maker(config.lr_scheduler)
     if make_scheduler is not None:
@@ -100,7 +105,7 @@ def check_rates(config: Config, length: RunLength) -> None:
 def optimizer_maker(section: DictConfig) -> MakeOptimizer:
     """Return a function that creates the optimiser of the settings from parameters."""
 
-    def make(parameters: list[nn.Parameter]) -> Optimizer:
+    def make(parameters: list[nn.Parameter] | list[dict[str, Any]]) -> Optimizer:
         optimizer: Optimizer = _make("optimizer", section, parameters, Optimizer)
         return optimizer
 
@@ -122,6 +127,19 @@ def scheduler_maker(section: DictConfig) -> MakeScheduler | None:
 
 def _any_optimizer(config: Config) -> Optimizer:
     return optimizer_maker(config.optimizer)([nn.Parameter(torch.zeros(1))])
+
+
+def _check_decay(section: DictConfig, optimizer: Optimizer) -> None:
+    """Refuse a choice of weights that decay, where there is none or it has no effect."""
+    given = section.get(WEIGHT_DECAY_ON, DECAYED[0])
+    written = f"optimizer.{WEIGHT_DECAY_ON}={as_written(given)}"
+    if given not in DECAYED:
+        raise UsageError(f"{written} is not a valid choice; use one of {', '.join(DECAYED)}.")
+    if given != DECAYED[0] and not optimizer.defaults.get("weight_decay"):
+        raise UsageError(
+            f"{written} leaves weights out of a decay that there is not; set optimizer.weight_decay"
+            f" above 0, or leave it out."
+        )
 
 
 def _try_step(config: Config, optimizer: Optimizer) -> None:
@@ -169,7 +187,7 @@ def _make(
     A setting whose value is one of `words` gets the value of that word.
     """
     make = find_target(name, section)
-    others = _not_arguments(section)
+    others = _not_arguments(name, section)
     words = words or {}
     check_arguments(name, section, make, n_given=1, others=others, words=list(words), finite=True)
     settings = _settings(section)
@@ -193,8 +211,10 @@ def _make(
     return made
 
 
-def _not_arguments(section: DictConfig) -> tuple[str, ...]:
+def _not_arguments(name: str, section: DictConfig) -> tuple[str, ...]:
     """Return the settings of a section that are not arguments of its class."""
+    if name == "optimizer":
+        return (WEIGHT_DECAY_ON,)
     return ("interval", "monitor") if is_plateau(section) else ("interval",)
 
 
@@ -209,6 +229,6 @@ def _given(name: str, section: DictConfig) -> str:
     given = ", ".join(
         f"{name}.{key}={as_written(value)}"
         for key, value in _settings(section).items()
-        if key not in ("_target_", *_not_arguments(section))
+        if key not in ("_target_", *_not_arguments(name, section))
     )
     return f"{name} ({section._target_}) with {given or 'no arguments'}"

@@ -23,6 +23,7 @@ from gru_parallel.training.resume import Beginning, check_same_optimizer, resume
 SAME = (
     "model.loss",
     "model.h_0",
+    "model.residual",
     "model.head",
     "data.input_length",
     "data.min_input_length",
@@ -86,7 +87,7 @@ def rate_change(
         module: of the run.
         n_steps: of the optimiser, in the whole run; None for a run without a known end.
     """
-    optimizer = module.make_optimizer([nn.Parameter(torch.zeros(1))])
+    optimizer = module.new_optimizer()
     make_scheduler = scheduler_maker(config.lr_scheduler)
     scheduler = None if make_scheduler is None else make_scheduler(optimizer, n_steps or -1)
     # It is changed, and that of the run will be, too.

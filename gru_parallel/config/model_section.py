@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from gru_parallel.choices import CORES, HEAD_TASKS
+from gru_parallel.choices import CORES, HEAD_TASKS, NORMS
 from gru_parallel.rules import Count, Directions, Policies, Rule, one_of
 
 
@@ -19,6 +19,8 @@ class ModelConfig:
     dropout: Annotated[
         float, Rule("is out of range; use 0 <= model.dropout < 1.", lambda v: 0 <= v < 1)
     ]
+    residual: bool
+    norm: Annotated[str, one_of(*NORMS)]
     bidirectional: Directions
     h_0: Policies
     core: Annotated[str, one_of(*CORES)]

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from gru_parallel.export.trained import Scaling, Trained
 from gru_parallel.model import Block
 
+Layer = tuple[Block, int]
+"""A block, and the index of a layer within it."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -22,16 +25,27 @@ class Part:
         name: of the `nn.GRU` among the modules of the forecaster.
         start: what its layers start from: `zeros`, `learned`, `carry` or `previous`.
         states: where its states are among those of the whole stack.
+        previous: where those are that it starts from, if it starts from those of a block before.
+        has_norm: whether a layer norm is before it.
+        has_residual: whether what comes in is added to what it gives out.
     """
 
     name: str
     start: str
     states: slice
+    previous: slice
+    has_norm: bool
+    has_residual: bool
 
     @property
     def learned_name(self) -> str:
         """Name of the parameter that it starts from, if that is learned."""
         return self.name.replace("gru", "h_0")
+
+    @property
+    def norm_name(self) -> str:
+        """Name of the layer norm before it, if there is one."""
+        return self.name.replace("gru", "norm")
 
     @property
     def n_states(self) -> int:
@@ -44,8 +58,9 @@ class Forecaster(nn.Module):
     """A trained model as an encoder, one `nn.GRU` or several, and a head.
 
     One `nn.GRU` is enough where all blocks run in the same directions and start from the same;
-    one that starts from the last state of the block before is always one of its own. They are
-    called `gru`, `gru_2`, ..., and learned states `h_0`, `h_0_2`, ...
+    one that starts from the last state of the block before is always one of its own, and so is each
+    layer with a norm or a residual. They are called `gru`, `gru_2`, ..., learned states `h_0`,
+    `h_0_2`, ..., and norms `norm`, `norm_2`, ...
 
     Args:
         trained: the model.
@@ -72,8 +87,8 @@ class Forecaster(nn.Module):
         self.parts: list[Part] = []
         weights = model.gru.state_dict()
         n_states = 0
-        for blocks in _joined(model.gru.gru_blocks):
-            self._add(blocks, weights, n_states)
+        for layers in _joined(model.gru.gru_blocks):
+            self._add(layers, weights, n_states)
             n_states = self.parts[-1].states.stop
         self.eval().requires_grad_(False)
 
@@ -93,7 +108,9 @@ class Forecaster(nn.Module):
         y = self.encoder(x - anchor if self.centred else x)
         states: list[Tensor] = []
         for part in self.parts:
-            y, h_n = self.run(part, y, self._start(part, y, h_0, states))
+            normed = self.norm_of(part)(y) if part.has_norm else y
+            outputs, h_n = self.run(part, normed, self._start(part, y, h_0, states))
+            y = y + outputs if part.has_residual else outputs
             states.append(h_n)
         if not self.every_step:
             y = y[:, -1]
@@ -115,6 +132,12 @@ class Forecaster(nn.Module):
         assert isinstance(gru, nn.GRU)
         return gru
 
+    def norm_of(self, part: Part) -> nn.LayerNorm:
+        """Return the layer norm before a part."""
+        norm = self.get_submodule(part.norm_name)
+        assert isinstance(norm, nn.LayerNorm)
+        return norm
+
     def learned_of(self, part: Part) -> Tensor:
         """Return the learned state of a part, shape `(n_states, 1, hidden_size)`."""
         return self.get_parameter(part.learned_name)
@@ -133,31 +156,45 @@ class Forecaster(nn.Module):
             case "carry" if h_0 is not None:
                 return h_0[part.states]
             case "previous":
-                return states[-1][-part.n_states :]
+                return torch.cat(list(states))[part.previous]
             case _:
                 return None
 
-    def _add(self, blocks: Sequence[Block], weights: dict[str, Tensor], first_state: int) -> None:
-        """Add an `nn.GRU` of these blocks, with their share of the stack's weights."""
-        first, name = blocks[0], f"gru_{len(self.parts) + 1}" if self.parts else "gru"
-        n_states = sum(block.n_states for block in blocks)
-        part = Part(name, start_of(first), slice(first_state, first_state + n_states))
+    def _add(self, layers: Sequence[Layer], weights: dict[str, Tensor], first_state: int) -> None:
+        """Add an `nn.GRU` of these layers, with their share of the stack's weights."""
+        (block, k), name = layers[0], f"gru_{len(self.parts) + 1}" if self.parts else "gru"
+        first_layer = block.first_layer + k
+        input_size = block.output_size if k else block.input_size
+        n_states = len(layers) * block.n_directions
+        before = first_state - block.n_states
+        part = Part(
+            name,
+            start_of(block),
+            slice(first_state, first_state + n_states),
+            slice(before, before + n_states),
+            has_norm=block.norm != "none",
+            has_residual=block.residual and input_size == block.output_size,
+        )
         gru = nn.GRU(
-            first.input_size,
-            first.hidden_size,
-            sum(block.num_layers for block in blocks),
-            bias=first.gru_parts[0].bias,
+            input_size,
+            block.hidden_size,
+            len(layers),
+            bias=block.gru_parts[0].bias,
             batch_first=True,
-            bidirectional=first.n_directions == 2,
+            bidirectional=block.n_directions == 2,
             device="meta",
         )
-        own = {key: weights[_counted_from(first.first_layer, key)] for key in gru.state_dict()}
+        own = {key: weights[_counted_from(first_layer, key)] for key in gru.state_dict()}
         gru.load_state_dict(own, assign=True)
         self.add_module(name, gru)
+        if part.has_norm:
+            norm = nn.LayerNorm(input_size, device="meta")
+            own = {key: weights[f"norm_{key}_l{first_layer}"] for key in norm.state_dict()}
+            norm.load_state_dict(own, assign=True)
+            self.add_module(part.norm_name, norm)
         if part.start == "learned":
-            states = [getattr(block, key) for block in blocks for key in block.learned_names]
-            learned = torch.stack([state.detach() for state in states]).unsqueeze(1)
-            self.register_parameter(part.learned_name, nn.Parameter(learned))
+            states = [state.detach() for layer in layers for state in _learned_by(*layer)]
+            self.register_parameter(part.learned_name, nn.Parameter(torch.stack(states)[:, None]))
         self.parts.append(part)
 
 
@@ -207,14 +244,24 @@ def start_of(block: Block) -> str:
     return "zeros" if block.h_0 == "given" else block.h_0
 
 
-def _joined(blocks: Sequence[Block]) -> list[list[Block]]:
-    """Join consecutive blocks that one `nn.GRU` can compute."""
-    keys = [
-        (index if block.h_0 == "previous" else -1, start_of(block), block.n_directions)
-        for index, block in enumerate(blocks)
-    ]
-    pairs = groupby(zip(keys, blocks, strict=True), key=lambda pair: pair[0])
-    return [[block for _, block in group] for _, group in pairs]
+def _joined(blocks: Sequence[Block]) -> list[list[Layer]]:
+    """Join consecutive layers that one `nn.GRU` can compute."""
+    layers = [(index, (b, k)) for index, b in enumerate(blocks) for k in range(b.num_layers)]
+
+    def kind(layer: tuple[int, Layer]) -> tuple[object, ...]:
+        index, (block, k) = layer
+        alone = index if block.h_0 == "previous" else -1
+        between = None if block.is_plain else (index, k)
+        return alone, between, start_of(block), block.n_directions
+
+    return [[layer for _, layer in group] for _, group in groupby(layers, kind)]
+
+
+def _learned_by(block: Block, k: int) -> list[Tensor]:
+    """Return what the k-th layer of a block learns to start from, for each direction."""
+    first = k * block.n_directions
+    names = block.learned_names[first : first + block.n_directions]
+    return [getattr(block, name) for name in names]
 
 
 def _counted_from(first_layer: int, name: str) -> str:

@@ -108,16 +108,17 @@ class _Builder:
         """Add all layers; y is time first."""
         states: list[str] = []
         for part in self._forecaster.parts:
-            y, h_n = self._part(part, y, states[-1] if states else "")
+            y, h_n = self._part(part, y, states)
             states.append(h_n)
         if self._forecaster.carries:
             self._node("Concat", *states, output="h_n", axis=0)
         return y
 
-    def _part(self, part: Part, y: str, previous: str) -> tuple[str, str]:
+    def _part(self, part: Part, entered: str, before: Sequence[str]) -> tuple[str, str]:
         """Add the layers of one `nn.GRU`; return its outputs and its final states."""
         gru = self._forecaster.gru_of(part)
-        start = self._start(part, previous)
+        start = self._start(part, before)
+        y = self._normed(part, entered) if part.has_norm else entered
         n_directions = part.n_states // gru.num_layers
         states = []
         for layer in range(gru.num_layers):
@@ -126,9 +127,20 @@ class _Builder:
             weights = weights_by_direction(gru, layer)
             y, h_n = self._layer(f"{part.name}.l{layer}", weights, y, h_0)
             states.append(h_n)
+        if part.has_residual:
+            y = self._node("Add", entered, y)
         return y, self._node("Concat", *states, axis=0)
 
-    def _start(self, part: Part, previous: str) -> str:
+    def _normed(self, part: Part, x: str) -> str:
+        norm = self._forecaster.norm_of(part)
+        weights = {"weight": norm.weight, "bias": norm.bias}
+        constants = [
+            self._constant(as_float32(weight), f"{part.norm_name}.{key}")
+            for key, weight in weights.items()
+        ]
+        return self._node("LayerNormalization", x, *constants, axis=-1, epsilon=norm.eps)
+
+    def _start(self, part: Part, before: Sequence[str]) -> str:
         """Return what a part starts from, shape (n_states, batch, hidden_size); "" for zeros."""
         match part.start:
             case "learned":
@@ -136,7 +148,8 @@ class _Builder:
             case "carry":
                 return self._slice("h_0", part.states.start, part.states.stop, axis=0)
             case "previous":
-                return self._slice(previous, -part.n_states, LAST, axis=0)
+                states = self._node("Concat", *before, axis=0)
+                return self._slice(states, part.previous.start, part.previous.stop, axis=0)
             case _:
                 return ""
 

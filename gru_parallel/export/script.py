@@ -83,6 +83,9 @@ def _modules(forecaster: Forecaster) -> Iterator[str]:
     if isinstance(forecaster.encoder, nn.Linear):
         yield f'model["encoder"] = {_linear(forecaster.encoder)}'
     for part in forecaster.parts:
+        if part.has_norm:
+            width = forecaster.gru_of(part).input_size
+            yield f'model["{part.norm_name}"] = nn.LayerNorm({width})'
         yield f'model["{part.name}"] = {_gru(forecaster.gru_of(part))}'
     yield f'model["head"] = {_linear(forecaster.head)}'
     yield f"model.to({forecaster.head.weight.dtype}).eval()"
@@ -98,9 +101,10 @@ def _body(forecaster: Forecaster) -> Iterator[str]:
         yield "last = x[:, -1:]"
     x = "x - last" if forecaster.centred else "x"
     y = f'model["encoder"]({x})' if isinstance(forecaster.encoder, nn.Linear) else x
+    keeps = forecaster.carries or any(part.start == "previous" for part in forecaster.parts)
     for part in forecaster.parts:
-        yield f'y, h_n = model["{part.name}"]({y}{_start(part)})'
-        if forecaster.carries:
+        yield from _part(part, y)
+        if keeps:
             yield "states = [h_n]" if part is forecaster.parts[0] else "states += [h_n]"
         y = "y"
     if forecaster.every_step:
@@ -113,6 +117,20 @@ def _body(forecaster: Forecaster) -> Iterator[str]:
     yield f"return {y}, torch.cat(states)" if forecaster.carries else f"return {y}"
 
 
+def _part(part: Part, y: str) -> Iterator[str]:
+    """Write the lines that take what comes in, an expression, through a part to `y`."""
+    if (part.has_norm or part.has_residual) and y != "y":
+        yield f"y = {y}"
+        y = "y"
+    x, outputs = y, "outputs" if part.has_residual else "y"
+    if part.has_norm:
+        yield f'normed = model["{part.norm_name}"](y)'
+        x = "normed"
+    yield f'{outputs}, h_n = model["{part.name}"]({x}{_start(part)})'
+    if part.has_residual:
+        yield "y = y + outputs"
+
+
 def _start(part: Part) -> str:
     match part.start:
         case "learned":
@@ -120,7 +138,7 @@ def _start(part: Part) -> str:
         case "carry":
             return f", h_0[{part.states.start}:{part.states.stop}]"
         case "previous":
-            return f", h_n[-{part.n_states}:]"
+            return f", torch.cat(states)[{part.previous.start}:{part.previous.stop}]"
         case _:
             return ""
 

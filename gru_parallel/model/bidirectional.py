@@ -45,13 +45,14 @@ class BidirectionalBlock(Block):
         self.check(x, h_0)
         states = []
         for k in range(self.num_layers):
-            outputs = []
+            normed, outputs = self.normed(x, k), []
             for direction in (FORWARD, REVERSE):
                 h = h_0[self.state(k, direction)]
-                y, h_n = self.run_direction(k, direction, x, h, batch_sizes, tape)
+                y, h_n = self.run_direction(k, direction, normed, h, batch_sizes, tape)
                 outputs.append(y)
                 states.append(h_n)
-            x = self.join(k, outputs[FORWARD], outputs[REVERSE], key)
+            joined = self.join(k, outputs[FORWARD], outputs[REVERSE], key)
+            x = self.with_residual(x, joined)
         return x, torch.cat(states)
 
     def state(self, k: int, direction: int) -> slice:

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from gru_parallel.choices import AUTO, CORES, POLICIES
+from gru_parallel.choices import AUTO, CORES, NORMS, POLICIES
 from gru_parallel.errors import ShapeError, UsageError
 from gru_parallel.model.copies import deep_copy
 from gru_parallel.model.core.own import OWN_CORES
@@ -26,6 +27,12 @@ class Block(nn.Module, ABC):
     follows every layer but the last of the whole stack, so it also follows the last layer of a
     block before others.
 
+    With a norm, a layer normalises its inputs first; with a residual it adds them, as they came, to
+    its outputs after dropout, where both are as wide: y = x + GRU(norm(x)). This order, norm first,
+    keeps a path from the last layer to the first on which nothing is multiplied (He et al.,
+    Identity Mappings in Deep Residual Networks, 2016; Xiong et al., On Layer Normalization in the
+    Transformer Architecture, 2020).
+
     Args:
         input_size: features of x.
         hidden_size: features of each layer's state.
@@ -36,6 +43,8 @@ class Block(nn.Module, ABC):
         h_0: where the initial state comes from, one of `POLICIES`.
         bias: whether layers have biases.
         core: how a layer computes a chunk, one of `CORES`.
+        residual: whether layers add their inputs to their outputs.
+        norm: what normalises the inputs of a layer, one of `NORMS`.
         device: where the parameters are created.
         dtype: the parameters' type.
 
@@ -47,6 +56,8 @@ class Block(nn.Module, ABC):
     n_directions: ClassVar[int]
     # Of a block that was pickled before there were any.
     core: str = AUTO
+    residual: bool = False
+    norm: str = "none"
 
     def __init__(
         self,
@@ -60,6 +71,8 @@ class Block(nn.Module, ABC):
         h_0: str = "given",
         bias: bool = True,
         core: str = AUTO,
+        residual: bool = False,
+        norm: str = "none",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -70,6 +83,8 @@ class Block(nn.Module, ABC):
             raise UsageError(f"model.h_0={h_0} is unknown; use one of {', '.join(POLICIES)}.")
         if core not in CORES:
             raise UsageError(f"model.core={core} is unknown; use one of {', '.join(CORES)}.")
+        if norm not in NORMS:
+            raise UsageError(f"model.norm={norm} is unknown; use one of {', '.join(NORMS)}.")
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
@@ -78,6 +93,8 @@ class Block(nn.Module, ABC):
         self.dropout = dropout
         self.h_0 = h_0
         self.core = core
+        self.residual = residual
+        self.norm = norm
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         self.parts = nn.ModuleList(
             nn.GRU(
@@ -87,6 +104,11 @@ class Block(nn.Module, ABC):
         )
         for name in self.learned_names:
             self.register_parameter(name, nn.Parameter(torch.zeros(hidden_size, **options)))
+        for k in range(num_layers if norm == "layer" else 0):
+            width = self.output_size if k else input_size
+            for kind, fill in (("weight", torch.ones), ("bias", torch.zeros)):
+                parameter = nn.Parameter(fill(width, **options))
+                self.register_parameter(f"norm_{kind}_l{k}", parameter)
 
     @property
     def learned_names(self) -> tuple[str, ...]:
@@ -200,7 +222,8 @@ class Block(nn.Module, ABC):
                 and with autograd off all that B needs; None has W run within B.
 
         Returns:
-            y: outputs, shape (time, batch, output_size), zero after a row's end.
+            y: outputs, shape (time, batch, output_size); after a row's end zero, and with a residual
+                what was added.
             h_n: hidden state after each row's last step, shape (n_states, batch, hidden_size).
 
         Raises:
@@ -228,6 +251,23 @@ class Block(nn.Module, ABC):
             return dropout(y, self.dropout, layer, key)
         return tape.multiply(y, key.mask(y, layer, 1.0 - self.dropout))
 
+    def normed(self, x: Tensor, k: int) -> Tensor:
+        """Normalise the inputs of the block's k-th layer over their features, if they are to be."""
+        if self.norm == "none":
+            return x
+        weight, bias = (getattr(self, f"norm_{kind}_l{k}") for kind in ("weight", "bias"))
+        return functional.layer_norm(x, weight.shape, weight, bias)
+
+    def with_residual(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add the inputs of a layer to what it gives out, if they are to be and both are as wide."""
+        # Autocast may have let the layer compute in another type.
+        return y + x.to(y) if self.residual and x.shape[-1] == y.shape[-1] else y
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether layers do nothing but what those of `nn.GRU` do."""
+        return not self.residual and self.norm == "none"
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return deep_copy(self, memo)
 
@@ -235,7 +275,7 @@ class Block(nn.Module, ABC):
         """Describe the block's layers."""
         return (
             f"layers {self.layers.start}-{self.layers.stop - 1}, dropout={self.dropout},"
-            f" h_0={self.h_0}, core={self.core}"
+            f" h_0={self.h_0}, core={self.core}, residual={self.residual}, norm={self.norm}"
         )
 
     def check(self, x: Tensor, h_0: Tensor) -> None:
@@ -261,11 +301,12 @@ class GRUBlock(Block):
     def _cut_into_parts(self) -> tuple[int, ...]:
         """Return for each of `parts` its number of layers.
 
-        Without dropout the layers go into one call, in which cuDNN overlaps them; with dropout the
-        masks between them are this library's, so each layer is one call. So it is with a core of
-        this library, which wants each layer's weights in one piece of a GPU's memory.
+        Without dropout the layers go into one call, in which cuDNN overlaps them; with dropout,
+        norms or residuals something of this library is between them, so each layer is one call. So
+        it is with a core of this library, which wants each layer's weights in one piece of a GPU's
+        memory.
         """
-        in_one_call = self.dropout == 0.0 and self.core not in OWN_CORES
+        in_one_call = self.dropout == 0.0 and self.is_plain and self.core not in OWN_CORES
         return (self.num_layers,) if in_one_call else (1,) * self.num_layers
 
     @property
@@ -289,12 +330,12 @@ class GRUBlock(Block):
         for part in self.gru_parts:
             first = layer - self.first_layer
             h = h_0[first : first + part.num_layers]
-            x, h_n = run_gru(part, x, h, batch_sizes, self.core, tape)
+            y, h_n = run_gru(part, self.normed(x, first), h, batch_sizes, self.core, tape)
             states.append(h_n)
             layer += part.num_layers
             # A class of the caller's own may have another drop, and never gets a tape.
             given = () if tape is None else (tape,)
-            x = self.drop(x, layer - 1, key, *given)
+            x = self.with_residual(x, self.drop(y, layer - 1, key, *given))
         return x, states[0] if len(states) == 1 else torch.cat(states)
 
 

@@ -39,6 +39,8 @@ def describe(model: StackModel) -> dict[str, Any] | None:
         "bidirectional": [block.n_directions == 2 for block in blocks],
         "h_0": [block.h_0 for block in blocks],
         "core": blocks[0].core,
+        "residual": blocks[0].residual,
+        "norm": blocks[0].norm,
     }
     return {"encoder": parts[0], "stack": stack, "head": parts[1], "dtype": dtype}
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from gru_parallel.model.block import Block
 
-_OF_A_LAYER = re.compile(r"(weight|bias)_(ih|hh)_l\d+|h_0_l\d+")
-"""The names of weights, biases and learned states, which have one of each per layer."""
+_OF_A_LAYER = re.compile(r"(weight|bias)_(ih|hh)_l\d+|h_0_l\d+|norm_(weight|bias)_l\d+")
+"""The names of weights, biases, learned states and norms, which have one of each per layer."""
 
 
 def names_of_stack(blocks: Sequence[Block]) -> dict[str, str]:
@@ -23,7 +23,8 @@ def names_of_stack(blocks: Sequence[Block]) -> dict[str, str]:
 def names_of_block(block: Block) -> dict[str, str]:
     """Map each name in the block's state dict to its name in the `nn.GRU` of the whole stack.
 
-    Learned states, which `nn.GRU` does not have, are called `h_0_l0` and `h_0_l0_reverse`.
+    What `nn.GRU` does not have is called likewise: learned states `h_0_l0` and `h_0_l0_reverse`,
+    norms `norm_weight_l0` and `norm_bias_l0`.
     """
     names = {}
     parts = zip(block.gru_parts, block.part_names, strict=True)
@@ -32,8 +33,8 @@ def names_of_block(block: Block) -> dict[str, str]:
             renamed = _count_from(block.first_layer + first, name, suffix)
             names[f"parts.{index}.{name}"] = renamed
     others = (name for name in block.state_dict() if not name.startswith("parts."))
-    learned = filter(_OF_A_LAYER.search, others)
-    return names | {name: _count_from(block.first_layer, name) for name in learned}
+    of_layers = filter(_OF_A_LAYER.search, others)
+    return names | {name: _count_from(block.first_layer, name) for name in of_layers}
 
 
 def _count_from(first_layer: int, name: str, suffix: str = "") -> str:

@@ -26,7 +26,9 @@ class GRUStack(nn.Module):
 
     Weights are drawn in the order in which `nn.GRU` draws them, so the same seed gives the same
     stack however it is cut. The state dict has the keys of `nn.GRU` (`weight_ih_l0`, ...), so it
-    loads into one, and from one.
+    loads into one, and from one. With residuals or norms it is no `nn.GRU`, but its layers are
+    those of one; norms add keys of their own (`norm_weight_l0`, `norm_bias_l0`, ...), so plain
+    weights load with `strict=False`.
 
     Args:
         input_size: features of x.
@@ -41,6 +43,8 @@ class GRUStack(nn.Module):
             per block.
         core: how a layer computes a chunk: `native` is torch's `nn.GRU`; `fused` keeps the gates
             for backward, `lean` works them out again; `auto` is fused on CPUs, else native.
+        residual: whether each layer adds its inputs to its outputs, where both are as wide.
+        norm: what normalises the inputs of each layer, one of `NORMS`.
         device: where the parameters are created.
         dtype: the parameters' type.
         kept_blocks: the blocks whose weights are kept. Those of other blocks are drawn layer by
@@ -64,6 +68,8 @@ class GRUStack(nn.Module):
         bidirectional: bool | Sequence[bool] = False,
         h_0: str | Sequence[str] = "given",
         core: str = AUTO,
+        residual: bool = False,
+        norm: str = "none",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         kept_blocks: Collection[int] | None = None,
@@ -88,6 +94,8 @@ class GRUStack(nn.Module):
                 h_0=spec.h_0,
                 bias=bias,
                 core=core,
+                residual=residual,
+                norm=norm,
                 device=device if kept else "meta",
                 dtype=dtype,
             )

@@ -70,7 +70,10 @@ class StackModel(nn.Module):
         back = order.argsort()
         longest = lengths[order]
         sizes = batch_sizes_of(longest.tolist(), x.shape[1])
-        rows = x[order, : len(sizes)].transpose(0, 1)
+        runs = torch.arange(len(sizes), device=longest.device) < longest.unsqueeze(1)
+        # What lies after a window's end is never read, even where it is NaN.
+        rows = x[order, : len(sizes)].masked_fill(~runs.unsqueeze(2).to(x.device), 0.0)
+        rows = rows.transpose(0, 1)
         if start is not None:
             start = start.for_rows(len(order)).of(slice(None), order)
         y, h_n = self.gru(self.encoder(rows), key=key, start=start, batch_sizes=sizes)
@@ -79,7 +82,6 @@ class StackModel(nn.Module):
             return self.head(ends.unsqueeze(0))[back], h_n[:, back]
         # At every step of the window, which the longest row may not fill.
         prediction = self.head(y)
-        runs = torch.arange(len(sizes), device=longest.device) < longest.unsqueeze(1)
         prediction = prediction * runs.unsqueeze(2).to(prediction)
         rest = x.shape[1] - len(sizes)
         return nn.functional.pad(prediction, (0, 0, 0, rest))[back], h_n[:, back]

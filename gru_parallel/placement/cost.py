@@ -157,6 +157,12 @@ def linear_cost(in_features: int, out_features: int, n_rows: int) -> LayerCost:
     )
 
 
+def norm_cost(width: int, n_rows: int) -> LayerCost:
+    """Estimate the cost of a layer norm in float32, of which F keeps the inputs."""
+    n_bytes = n_rows * width * BYTES_PER_NUMBER
+    return LayerCost(0.0, 0.0, 2 * width, activation_bytes=n_bytes, input_bytes=n_bytes)
+
+
 def input_bytes(model: ModelSpec, n_steps: int, batch_size: int) -> tuple[int, ...]:
     """Return the memory of each block's inputs, of a batch of windows of `n_steps`, in float32."""
     n_rows = n_steps * batch_size
@@ -195,9 +201,12 @@ def block_costs(
         core = core_on(devices[index] if devices else "", model.core)
         costs.append([])
         for layer in block.layers:
+            width = block.input_size if layer == block.layers.start else block.output_size
+            if model.has_norm:
+                costs[-1].append(norm_cost(width, n_rows))
             costs[-1].append(
                 gru_layer_cost(
-                    block.input_size if layer == block.layers.start else block.output_size,
+                    width,
                     block.hidden_size,
                     n_steps,
                     batch_size,
@@ -207,13 +216,17 @@ def block_costs(
                     shares_input=shares and core != "native" and not block.bidirectional,
                 )
             )
-            shares = core != "native" and not block.bidirectional and not model.has_dropout
+            shares = (
+                core != "native"
+                and not block.bidirectional
+                and not (model.has_dropout or model.has_residual or model.has_norm)
+            )
     if model.n_channels is not None:
         costs[0].insert(0, linear_cost(model.n_channels, model.blocks[0].input_size, n_rows))
     if model.n_outputs is not None:
         n_read = n_rows if model.every_step else batch_size
         head = linear_cost(model.blocks[-1].output_size, model.n_outputs, n_read)
         # The last layer has no dropout.
-        shares = core != "native" and not block.bidirectional
+        shares = core != "native" and not (block.bidirectional or model.has_residual)
         costs[-1].append(replace(head, shares_input=shares))
     return tuple(reduce(add, block) for block in costs)

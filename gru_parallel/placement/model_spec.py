@@ -52,6 +52,8 @@ class ModelSpec:
         every_step: whether the head predicts at every step of the window, or at its end alone.
         core: how a layer computes a chunk, one of `CORES`.
         has_dropout: whether outputs between layers are dropped.
+        has_residual: whether layers add their inputs to their outputs.
+        has_norm: whether layers normalise their inputs.
     """
 
     blocks: tuple[BlockSpec, ...]
@@ -60,6 +62,8 @@ class ModelSpec:
     every_step: bool = False
     core: str = AUTO
     has_dropout: bool = False
+    has_residual: bool = False
+    has_norm: bool = False
 
 
 def cut_stack(

@@ -70,6 +70,11 @@ ON_ACCELERATOR = {
 # In a dropout behind a layer: a random number and the product in F, the product in B; assumed.
 DROPOUT_NUMBERS = Parts(12, 4, 0)
 
+# A residual reads two and writes one number in F, and leaves B a sum; a norm reads its inputs twice
+# and writes them once in F, and about twice that in B; counted, not measured.
+RESIDUAL_NUMBERS = Parts(3, 3, 0)
+NORM_NUMBERS = Parts(3, 6, 0)
+
 # cuDNN has kernels that run all steps of float32 at once up to these hidden sizes, and needs 3.5
 # instead of 9.2 microseconds per step in F and B then (H200, H=128).
 PERSISTENT_UP_TO = Parts(192, 128, 0)
@@ -232,13 +237,22 @@ class AnalyticCosts:
         n_all = n_of_input + n_of_state
         state_ms = self._state_product_ms(device, n_of_state, rows)
         by_step_ms = self._moved_ms(device, core.weights_by_step * n_of_state)
-        dropped = DROPOUT_NUMBERS if kind.has_dropout else Parts(0, 0, 0)
+        between = [
+            numbers
+            for numbers, is_there in (
+                (DROPOUT_NUMBERS, kind.has_dropout),
+                (RESIDUAL_NUMBERS, kind.has_residual),
+                (NORM_NUMBERS, kind.has_norm),
+            )
+            if is_there
+        ]
 
         def part(index: int, n_in_products: int, each_step_ms: float) -> float:
             latency_ms = core.steps[index] * device.speed.step_ms
             if not device.is_cpu:
                 latency_ms *= self._number.steps * _persistent(kind, self._number, index)
-            n_moved = (core.numbers[index] + dropped[index]) * rows * steps * hidden
+            n_numbers = core.numbers[index] + sum(numbers[index] for numbers in between)
+            n_moved = n_numbers * rows * steps * hidden
             return (
                 device.speed.cell_ms
                 + steps * (latency_ms + each_step_ms)

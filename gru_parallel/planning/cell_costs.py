@@ -41,6 +41,8 @@ class LayerKind:
         bidirectional: whether it runs in both directions of time.
         core: how it computes a chunk, one of `CORES` but not "auto".
         has_dropout: whether outputs between layers are dropped.
+        has_residual: whether layers add their inputs to their outputs.
+        has_norm: whether layers normalise their inputs.
     """
 
     input_size: int
@@ -48,6 +50,8 @@ class LayerKind:
     bidirectional: bool = False
     core: str = "native"
     has_dropout: bool = False
+    has_residual: bool = False
+    has_norm: bool = False
 
     @property
     def output_size(self) -> int:

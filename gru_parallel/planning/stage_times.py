@@ -213,8 +213,9 @@ def layer_kinds(model: ModelSpec, core: str) -> list[LayerKind]:
 
 def _kinds_of(block: BlockSpec, model: ModelSpec, core: str) -> list[LayerKind]:
     widths = [block.input_size, *[block.output_size] * (len(block.layers) - 1)]
-    size, both, drops = block.hidden_size, block.bidirectional, model.has_dropout
-    return [LayerKind(width, size, both, core, drops) for width in widths]
+    size, both = block.hidden_size, block.bidirectional
+    between = model.has_dropout, model.has_residual, model.has_norm
+    return [LayerKind(width, size, both, core, *between) for width in widths]
 
 
 def encoder_of(model: ModelSpec) -> LinearKind | None:

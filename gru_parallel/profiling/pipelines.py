@@ -174,6 +174,8 @@ class Sample:
             dropout=_DROPOUT if layer.has_dropout else 0.0,
             bidirectional=layer.bidirectional,
             core=layer.core,
+            residual=layer.has_residual,
+            norm="layer" if layer.has_norm else "none",
         )
         first: nn.Module = nn.Identity()
         if encoder is not None:

@@ -42,11 +42,15 @@ class SavedLayer:
     """What F keeps of a layer for B.
 
     Attributes:
+        entered: what came in.
+        normed: that, normalised if it is to be: a graph of its own.
         halves: of the two directions, each a graph of its own, so that both can run back at once.
-        outputs: of the two directions, the roots of a third graph that joins them.
+        outputs: of the two directions, the roots of another graph that joins them.
         joined: what that comes to.
     """
 
+    entered: Tensor
+    normed: Tensor
     halves: list[Half]
     outputs: list[Tensor]
     joined: Tensor
@@ -175,15 +179,21 @@ class BidirectionalSection:
         layers = []
         for k in range(block.num_layers):
             halves: dict[int, Half] = {}
-            entering = [[x, h_in[block.state(k, d)].detach()] for d in DIRECTIONS]
+            entered = leaf(x)
+            normed = block.normed(entered, k)
+            entering = [
+                [normed.detach(), h_in[block.state(k, d)].detach()] for d in DIRECTIONS
+            ]
             results = self._run_both(
                 [self._forward_work(micro_batch, k, d, ragged, halves) for d in DIRECTIONS],
                 entering,
             )
             outputs = [leaf(y) for y, _ in results if y is not None]
             joined = block.join(k, outputs[FORWARD], outputs[REVERSE], key)
+            joined = block.with_residual(entered, joined)
             h_n = [h for _, h in results if h is not None]
-            layers.append((h_n, SavedLayer([halves[d] for d in DIRECTIONS], outputs, joined)))
+            of_both = [halves[d] for d in DIRECTIONS]
+            layers.append((h_n, SavedLayer(entered, normed, of_both, outputs, joined)))
             x = joined.detach()
         return layers
 
@@ -227,7 +237,9 @@ class BidirectionalSection:
         dh_0: list[Tensor] = []
         for k in reversed(range(block.num_layers)):
             layer = layers[k]
-            arriving = self._of_joined.of_inputs([layer.joined], [dy], layer.outputs)
+            *arriving, past = self._of_joined.of_inputs(
+                [layer.joined], [dy], [*layer.outputs, layer.entered]
+            )
             of_states = [None if dh_n is None else dh_n[block.state(k, d)] for d in DIRECTIONS]
             results = self._run_both(
                 [self._backward_work(k, d, layer.halves[d]) for d in DIRECTIONS],
@@ -236,9 +248,23 @@ class BidirectionalSection:
             (dx, dh), (dx_reverse, dh_reverse) = results
             assert dx is not None
             assert dx_reverse is not None
-            dy = dx + dx_reverse
+            dy = self._before(layer, dx + dx_reverse, past)
             dh_0 = [h for h in (dh, dh_reverse) if h is not None] + dh_0
         return dy, torch.cat(dh_0)
+
+    def _before(self, layer: SavedLayer, dy: Tensor, past: Tensor | None) -> Tensor:
+        """Return the gradient of what entered a layer.
+
+        Args:
+            layer: what F kept of it.
+            dy: the gradient of the inputs of its directions.
+            past: what went past them; None for nothing.
+        """
+        if layer.normed is not layer.entered:
+            (of_norm,) = self._of_joined.of_inputs([layer.normed], [dy], [layer.entered])
+            assert of_norm is not None
+            dy = of_norm
+        return dy if past is None else dy + past
 
     def _backward_work(self, k: int, direction: int, half: Half) -> Work:
         def work(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:

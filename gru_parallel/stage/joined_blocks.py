@@ -45,7 +45,7 @@ def _form_of(block: Block) -> tuple[object, ...] | None:
     """
     if type(block) is not GRUBlock or block.dropout > 0.0 or block._forward_hooks:
         return None
-    if block.core in OWN_CORES:
+    if block.core in OWN_CORES or not block.is_plain:
         # They run layer by layer.
         return None
     forms = {

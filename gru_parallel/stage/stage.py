@@ -186,10 +186,11 @@ class Stage:
 
 
 def _can_tape(block: Block) -> bool:
-    # A hook may compute, and want autograd to know.
+    # A tape knows neither norms nor residuals; a hook may compute, and want autograd to know.
     hooks = (block._forward_hooks, block._forward_pre_hooks)
     is_watched = any(hooks) or has_hooks(block)
-    return not is_watched and all(can_tape(part, block.core) for part in block.gru_parts)
+    can_leave_autograd = block.is_plain and not is_watched
+    return can_leave_autograd and all(can_tape(part, block.core) for part in block.gru_parts)
 
 
 def put_on(module: nn.Module, device: torch.device) -> None:

@@ -17,6 +17,7 @@ from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from gru_parallel.engine.engine import Engine, WholeEngine
 from gru_parallel.model import StackModel, SumLoss, Windows
+from gru_parallel.model.decay import by_decay
 from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.metrics import MeanLoss, to_compare
 from gru_parallel.training.module_description import (
@@ -33,7 +34,9 @@ Batch = dict[str, Tensor]
 And, if need be, what else `Windows` has: lengths, h_0, reset.
 """
 
-MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
+MakeOptimizer = Callable[[list[nn.Parameter] | list[dict[str, Any]]], Optimizer]
+"""From weights, or groups of them with settings of their own, to an optimiser."""
+
 MakeScheduler = Callable[[Optimizer, int], LRScheduler]
 """(optimiser, its steps in the whole run, or -1 if that has no end) -> learning-rate schedule."""
 
@@ -47,11 +50,12 @@ class SeriesModule(pl.LightningModule):
     Args:
         model: encoder, blocks and head.
         loss: what is minimised.
-        make_optimizer: from the parameters to an optimiser.
+        make_optimizer: from the parameters, or groups of them, to an optimiser.
         make_scheduler: to a learning-rate schedule; None keeps the rate.
         schedule_interval: "step" or "epoch": how often the schedule moves.
         monitor: the metric that a schedule such as ReduceLROnPlateau watches.
         seed: of the run, for dropout.
+        weight_decay_on: which weights decay, one of `DECAYED`: see `by_decay`.
 
     Attributes:
         config: settings of the run, plain values that its checkpoints keep; None for none.
@@ -67,12 +71,14 @@ class SeriesModule(pl.LightningModule):
         schedule_interval: str = "step",
         monitor: str = "val/loss",
         seed: int = 0,
+        weight_decay_on: str = "all",
     ) -> None:
         super().__init__()
         self.model = model
         self.loss = loss
         self.seed = seed
         self.make_optimizer = make_optimizer
+        self.weight_decay_on = weight_decay_on
         self._make_scheduler = make_scheduler
         self._schedule_interval = schedule_interval
         self._monitor = monitor
@@ -171,7 +177,9 @@ class SeriesModule(pl.LightningModule):
         if not gradient_clip_val or gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
             return
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        trained = {weight for group in optimizer.param_groups for weight in group["params"]}
+        # Added up in one order, whatever the groups.
+        weights = [weight for weight in self.parameters() if weight in trained]
         self._engine.clip_grad_norm(weights, gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -181,7 +189,9 @@ class SeriesModule(pl.LightningModule):
         """
         carried = self._engine.carried
         checkpoint["carried"] = {use: h_n for use, h_n in carried.items() if use == "training"}
-        checkpoint["module"] = describe_module(self.model, self.loss, self.seed)
+        checkpoint["module"] = describe_module(
+            self.model, self.loss, self.seed, self.weight_decay_on
+        )
         if self._beginning is not None:
             checkpoint["beginning"] = asdict(self._beginning)
         if self.config is not None:
@@ -215,6 +225,13 @@ class SeriesModule(pl.LightningModule):
         if self._schedule_interval != "epoch" or not isinstance(scheduler, ReduceLROnPlateau):
             super().lr_scheduler_step(scheduler, metric)
 
+    def new_optimizer(self) -> Optimizer:
+        """Make an optimiser over all parameters of this process."""
+        # Weights on the meta device are in the hands of another rank.
+        weights = [p for p in self.model.parameters() if p.requires_grad and not p.is_meta]
+        is_one_group = self.weight_decay_on == "all"
+        return self.make_optimizer(weights if is_one_group else by_decay(self.model, weights))
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimiser over all parameters, and its learning-rate schedule.
 
@@ -222,9 +239,7 @@ class SeriesModule(pl.LightningModule):
             UsageError: the run is resumed from a checkpoint with another optimiser.
         """
         resumed, self._resumed = self._resumed, None
-        # Weights on the meta device are in the hands of another rank.
-        weights = [p for p in self.model.parameters() if p.requires_grad and not p.is_meta]
-        optimizer = self.make_optimizer(weights)
+        optimizer = self.new_optimizer()
         scheduler = None
         if self._make_scheduler is not None:
             scheduler = self._make_scheduler(optimizer, self._n_steps(resumed))

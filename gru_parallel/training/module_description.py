@@ -26,10 +26,17 @@ _WHAT = {
 """Why an argument is not in a checkpoint."""
 
 
-def describe_module(model: StackModel, loss: SumLoss, seed: int) -> dict[str, Any]:
+def describe_module(
+    model: StackModel, loss: SumLoss, seed: int, weight_decay_on: str
+) -> dict[str, Any]:
     """Describe a module in plain values; what cannot be described is None."""
     is_known = LOSSES.get(loss.name) is loss
-    return {"model": describe(model), "loss": loss.name if is_known else None, "seed": seed}
+    return {
+        "model": describe(model),
+        "loss": loss.name if is_known else None,
+        "seed": seed,
+        "weight_decay_on": weight_decay_on,
+    }
 
 
 def arguments_from(saved: Mapping[str, Any], given: Mapping[str, Any], path: Any) -> dict[str, Any]:
@@ -48,6 +55,7 @@ def arguments_from(saved: Mapping[str, Any], given: Mapping[str, Any], path: Any
         "loss": LOSSES.get(described.get("loss") or ""),
         "make_optimizer": _optimizer_maker(saved.get("beginning")),
         "seed": described.get("seed", 0),
+        "weight_decay_on": described.get("weight_decay_on", "all"),
     } | dict(given)
     if "model" not in given:
         model = described.get("model")

@@ -16,7 +16,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import UsageError, counted
 from gru_parallel.training.progress import Progress
 
 Scheduler = LRScheduler | ReduceLROnPlateau
@@ -79,6 +79,12 @@ def resume(
     before = Beginning(**checkpoint["beginning"])
     now = Beginning.of(optimizer, scheduler, interval)
     check_same_optimizer(before, optimizer)
+    if len(before.groups) != len(now.groups):
+        raise UsageError(
+            f"ckpt_path was written by an optimiser with {counted(len(before.groups), 'group')} of"
+            f" weights, and this run has {len(now.groups)}; set optimizer.weight_decay_on as it was,"
+            " or begin a new run with its weights: init_from=..."
+        )
     if now == before:
         return
     keeps_rates = False

@@ -95,6 +95,7 @@ PLAN = {"schedule": "one_f_one_b", "n_micro_batches": 2, "n_chunks": 2}
         {"bidirectional": True, "dropout": 0.4},
         {"bidirectional": [True, False, True, False]},
         {"every_step": True},
+        {"residual": True, "norm": "layer"},
         {"dtype": torch.float32},
     ],
     ids=str,

@@ -92,6 +92,7 @@ MODELS: dict[str, Callable[[], StackModel]] = {
     "both ways in the middle": lambda: build_model(
         bidirectional=[False, True, False, False], every_step=True
     ),
+    "residuals and norms": lambda: build_model(residual=True, norm="layer", dropout=0.3),
     "noise": with_noise,
     "a head that draws": with_random_head,
 }
@@ -115,6 +116,7 @@ RAGGED = {"lengths": torch.tensor([7, 2, 5, 7, 1])}
         ("both ways", CUT, RAGGED),
         ("both ways", CUT | {"devices": ["cpu:0+cpu:1", "cpu:2"]}, {}),
         ("both ways in the middle", ONE_STAGE | {"n_micro_batches": 2}, RAGGED),
+        ("residuals and norms", CUT | {"schedule": "zero_bubble"}, RAGGED),
         ("noise", ONE_STAGE, {}),
         ("a head that draws", ONE_STAGE, {}),
     ],

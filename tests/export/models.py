@@ -63,6 +63,17 @@ MODELS: dict[str, Callable[[], Trained]] = {
     "layers to directions": lambda: trained(
         3, 2, bidirectional=[False, True], h_0=["zeros", "previous"]
     ),
+    "residuals and norms": lambda: trained(4, 2, residual=True, norm="layer", bias=False),
+    "residuals and norms, in a mixture": lambda: trained(
+        7,
+        2,
+        bidirectional=[True, True, False, False],
+        h_0=["learned", "previous", "carry", "zeros"],
+        residual=True,
+        norm="layer",
+        centred=False,
+    ),
+    "residuals, no encoder": lambda: trained(2, encoder=False, residual=True),
     "float64": lambda: trained(dtype=torch.float64, h_0="learned"),
     "bfloat16": lambda: trained(dtype=torch.bfloat16),
 }

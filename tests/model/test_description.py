@@ -21,6 +21,7 @@ MODELS = {
     "without biases": build(bias=False),
     "in float64": build().double(),
     "with another core": build(core="lean"),
+    "with residuals and norms": build(residual=True, norm="layer"),
     "without encoder": StackModel(nn.Identity(), GRUStack(3, 8, 2), StepHead(8, 4)),
     "an encoder without bias": StackModel(
         nn.Linear(2, 3, bias=False), GRUStack(3, 8, 2), WindowHead(8, (7,))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from gru_parallel.model import GRUStack
 from gru_parallel.placement import (
     LayerCost,
     ModelSpec,
@@ -86,6 +87,25 @@ def test_a_gru_layer_keeps_the_activations_of_nn_gru(input_size: int, hidden_siz
     cost = gru_layer_cost(input_size, hidden_size, 10, 4)
 
     assert cost.activation_bytes == saved_bytes(nn.GRU(input_size, hidden_size), x)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_blocks_with_norms_have_the_parameters_of_the_model(bidirectional: bool) -> None:
+    options = {"bidirectional": bidirectional, "residual": True, "norm": "layer"}
+    stack = GRUStack(6, 8, 5, 2, **options)
+    blocks = cut_stack(6, 8, 5, 2, bidirectional=bidirectional)
+
+    costs = block_costs(ModelSpec(blocks, has_residual=True, has_norm=True), 3, 4)
+
+    assert [cost.n_parameters for cost in costs] == [n_parameters(b) for b in stack.gru_blocks]
+
+
+def test_a_layer_with_a_norm_keeps_its_inputs_before_and_after_it() -> None:
+    (plain,) = block_costs(ModelSpec(cut_stack(6, 8, 1)), 3, 4)
+    (normed,) = block_costs(ModelSpec(cut_stack(6, 8, 1), has_norm=True), 3, 4)
+
+    assert normed.activation_bytes - plain.activation_bytes == 3 * 4 * 6 * 4
+    assert normed.input_bytes == plain.input_bytes
 
 
 def test_a_linear_layer_costs_what_the_hand_computation_says() -> None:

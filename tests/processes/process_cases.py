@@ -206,6 +206,12 @@ ONE_PIPELINE |= {
     "lean, zero bubble": Case(
         (1, 3), "zero_bubble", (2, 3), lengths=RAGGED, model={"core": "lean", **DROPOUT}
     ),
+    "residuals and norms": Case(
+        model={"residual": True, "norm": "layer", **DROPOUT}, schedule="zero_bubble", lengths=RAGGED
+    ),
+    "residuals and norms in bfloat16": Case(
+        model={"residual": True, "norm": "layer", **FLOAT32}, autocast=True
+    ),
     "frozen first stage": Case(model=FLOAT32, frozen="gru.blocks.1."),
     "bfloat16": Case(model=FLOAT32, autocast=True),
     "replayed": Case(model=DROPOUT, batch_sizes=(5, 5, 5), graphs=True),
