@@ -15,6 +15,12 @@ NORMS = ("none", "layer")
 DECAYED = ("all", "feedforward")
 """Which weights decay: optimizer.weight_decay_on."""
 
+CENTRES = ("last", "standardize", "none")
+"""What a window is relative to: data.centre."""
+
+LEAST_VARIANCE = 1e-5
+"""What is added to the variance of a window, so that one of equal values has a scale, too."""
+
 AUTO_CORES = {"cpu": "fused"}
 """What `auto` stands for on each kind of device; native on those that are not here."""
 

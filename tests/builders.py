@@ -45,8 +45,8 @@ def build_model(
 ) -> StackModel:
     """Build a model with a linear encoder; the same seed gives the same weights for any cut.
 
-    Options are those of `GRUStack`. States that are learned and norms are drawn, too: zeros and ones
-    would hide much.
+    Options are those of `GRUStack`. Learned states and norms are drawn, too: zeros and ones would
+    hide much.
     """
     torch.manual_seed(seed)
     stack = GRUStack(WIDTH, HIDDEN, num_layers, layers_per_block, dropout=dropout, **options)

@@ -45,5 +45,5 @@ def read_trained(run: FinishedRun) -> Trained:
         scaling,
         data.input_length,
         data.horizon,
-        data.centre == "last",
+        data.centre,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from gru_parallel.choices import CENTRES
 from gru_parallel.rules import AT_LEAST_0, SEED, Count, one_of
 
 
@@ -22,7 +23,7 @@ class DataConfig:
     split: list[float]
     split_by: Annotated[str, one_of("time", "series")]
     order: Annotated[str, one_of("shuffled", "streams")]
-    centre: Annotated[str, one_of("last", "none")]
+    centre: Annotated[str, one_of(*CENTRES)]
     season_length: Count | None
     num_workers: Annotated[int, AT_LEAST_0]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gru_parallel.data.centre import level_of
 from gru_parallel.data.share import ALL_ROWS, Share
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.window_shape import WindowShape
@@ -69,7 +70,7 @@ class ForecastDataset(Dataset[Batch]):
         self._target_columns = list(target_columns)
         self._shape = shape
         self._standardizer = standardizer
-        self._is_centred = centre == "last"
+        self._centre = centre
         self._rows = share.rows(batch_size)
 
     def __len__(self) -> int:
@@ -88,16 +89,14 @@ class ForecastDataset(Dataset[Batch]):
         lengths = [len(window.values) for window in windows]
         longest = max(lengths, default=self._shape.input_length)
         x = torch.zeros(len(windows), longest, len(self._standardizer.mean))
-        anchor = torch.zeros(len(windows), 1, len(self._target_columns))
         for row, window in enumerate(windows):
-            values = self._standardised(window)
-            if self._is_centred:
-                anchor[row] = values[-1, self._target_columns]
-                values = values - values[-1]
-            x[row, : len(values)] = values
-        if not self._shape.may_be_short:
-            return {"x": x, "anchor": anchor}
-        return {"x": x, "anchor": anchor, "lengths": torch.tensor(lengths, dtype=torch.int64)}
+            x[row, : len(window.values)] = self._standardised(window)
+        n_rows = torch.tensor(lengths, dtype=torch.int64).unsqueeze(1)
+        level = level_of(x, n_rows, self._centre)
+        is_padding = torch.arange(longest) >= n_rows
+        x = level.remove_from(x).masked_fill(is_padding.unsqueeze(2), 0.0)
+        batch = {"x": x, **level.of_columns(self._target_columns)}
+        return {**batch, "lengths": n_rows.squeeze(1)} if self._shape.may_be_short else batch
 
     def _standardised(self, window: ForecastWindow) -> Tensor:
         return torch.as_tensor(self._standardizer.transform(window.values), dtype=torch.float32)

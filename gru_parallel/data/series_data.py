@@ -27,8 +27,9 @@ class SeriesData(SeriesOutline):
 
     A batch is a dict of float32 tensors: `x`, shape `(batch, input_length, n_channels)`; `y`, shape
     `(batch, n_target_steps, n_targets)`; and `anchor`, shape `(batch, 1, n_targets)`, to be
-    added to `y` or a forecast for standardised values. Training windows are shuffled, all others
-    are in the order of time; a smaller last batch is kept.
+    added to `y` or a forecast for standardised values. Where windows are standardised, too, there
+    is `scale`, of the same shape, by which a prediction is multiplied to be a forecast. Training
+    windows are shuffled, all others are in the order of time; a smaller last batch is kept.
 
     If windows may be shorter than `input_length`, a batch also has `lengths`, int64 and of shape
     `(batch,)`: the number of real rows of each window. `x`, and with the task "every_step" `y`, are

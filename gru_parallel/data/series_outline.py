@@ -69,7 +69,7 @@ class SeriesOutline:
             stride: rows from one training window to the next.
             eval_stride: the same for validation, test and prediction.
             task: "window" or "every_step", see `WindowShape`.
-            centre: "last" or "none", see `WindowDataset`.
+            centre: "last", "standardize" or "none", see `WindowDataset`.
             look_back: whether inputs of a validation or test window may be in the part before.
             season_length: rows of a season, for the seasonal baseline; None for none.
             seed: of the order of training windows, not negative.

@@ -44,11 +44,12 @@ def check_stride(setting: str, stride: int, shape: WindowShape) -> None:
 
 def check_level(centre: str) -> None:
     """Raise a UsageError if each window is relative to another level."""
-    if centre == "last":
+    if centre != "none":
+        level = "last row" if centre == "last" else "mean"
         raise UsageError(
-            "data.centre=last makes each window relative to its last row, so a state carried along "
-            "data.order=streams would be relative to another level in each window; use "
-            "data.centre=none."
+            f"data.centre={centre} makes each window relative to its {level}, so a state carried"
+            " along data.order=streams would be relative to another level in each window; use"
+            " data.centre=none."
         )
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from gru_parallel.choices import CENTRES
 from gru_parallel.errors import UsageError, check_positive
 
 TASKS = ("window", "every_step")
-CENTRES = ("last", "none")
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ def check_centre(centre: str, task: str) -> None:
     """Raise a UsageError if the centring is unknown, or would show what is to be forecast."""
     if centre not in CENTRES:
         raise UsageError(f"data.centre={centre} is unknown; use one of {', '.join(CENTRES)}.")
-    if centre == "last" and task == "every_step":
+    if centre != "none" and task == "every_step":
+        shown = "last row, which is" if centre == "last" else "mean, of rows which are"
         raise UsageError(
-            "data.centre=last would show every step the window's last row, which is still ahead of "
-            "it with model.head=every_step; use data.centre=none."
+            f"data.centre={centre} would show every step the window's {shown} still ahead of it"
+            " with model.head=every_step; use data.centre=none."
         )

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gru_parallel.data.centre import level_of
 from gru_parallel.data.parts import SeriesPart
 from gru_parallel.data.window_ends import oldest_input, window_ends
 from gru_parallel.data.window_shape import WindowShape, check_centre
@@ -47,8 +48,10 @@ class WindowDataset(Dataset[Batch]):
 
     Each window is a dict of `x`, array of shape `(its length, columns)`, `y`, of shape
     `(n_target_steps, targets)`, and `anchor`, of shape `(1, targets)`: what centring subtracted
-    from `y`. Where windows may be shorter than `input_length`, `lengths` is the number of real
-    rows; fetched together, short ones are padded with zeros after their last row.
+    from `y`. If windows are standardised, `scale`, of the same shape, is what predictions are
+    multiplied by before they are compared with `y`. Where windows may be shorter than
+    `input_length`, `lengths` is the number of real rows; fetched together, short ones are padded
+    with zeros after their last row.
     """
 
     def __init__(
@@ -73,7 +76,8 @@ class WindowDataset(Dataset[Batch]):
             stride: rows from one window to the next.
             look_back: whether inputs may be in the part before.
             centre: "last" subtracts the window's last row from inputs and targets, so that the net
-                sees no level; "none" subtracts nothing, and the anchor is 0.
+                sees no level; "standardize" subtracts the window's mean, and divides inputs by its
+                deviation; "none" subtracts nothing, and the anchor is 0.
             part_name: its name for an error.
 
         Raises:
@@ -88,7 +92,8 @@ class WindowDataset(Dataset[Batch]):
         self.n_windows_by_series = torch.tensor(n_windows, dtype=torch.long)
         self.target_values = torch.as_tensor(values[:, list(target_columns)], dtype=torch.float32)
         self._values = torch.as_tensor(values, dtype=torch.float32)
-        self._is_centred = centre == "last"
+        self._target_columns = list(target_columns)
+        self._centre = centre
         rows = [torch.arange(of_series.start, of_series.stop, stride) for of_series in ends]
         self._ends = torch.cat([torch.zeros(0, dtype=torch.long), *rows])
         oldest = self._by_window([oldest_input(part, look_back) for part in parts])
@@ -108,18 +113,17 @@ class WindowDataset(Dataset[Batch]):
         rows = self.rows_of(indices)
         x = self._values[rows.inputs]
         y = self.target_values[rows.targets]
-        anchor = torch.zeros_like(y[:, :1])
-        if self._is_centred:
-            x = x - self._values[rows.ends - 1]
-            anchor = self.target_values[rows.ends - 1]
-            y = y - anchor
+        level = level_of(x, rows.lengths, self._centre)
+        of_targets = level.of_columns(self._target_columns)
+        if self._centre != "none":
+            x, y = level.remove_from(x), y - of_targets["anchor"]
         if not self.shape.may_be_short:
-            return {"x": x, "y": y, "anchor": anchor}
+            return {"x": x, "y": y, **of_targets}
         is_padding = rows.is_padding.unsqueeze(2)
         x = x.masked_fill(is_padding, 0.0)
         if self.shape.task == "every_step":
             y = y.masked_fill(is_padding, 0.0)
-        return {"x": x, "y": y, "anchor": anchor, "lengths": rows.lengths.squeeze(1)}
+        return {"x": x, "y": y, **of_targets, "lengths": rows.lengths.squeeze(1)}
 
     def rows_of(self, indices: Sequence[int] | Tensor) -> WindowRows:
         """Return the rows of some windows, in the order of `indices`.

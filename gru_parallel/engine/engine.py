@@ -95,7 +95,7 @@ class WholeEngine:
         prediction, h_n = self.model.run(windows.x, key, windows.lengths, start)
         if self.model.gru.carries:
             self.carried[use] = h_n.detach()
-        return prediction
+        return prediction if windows.scale is None else prediction * windows.scale
 
 
 def steps_that_run(lengths: Tensor, n_steps: int) -> Tensor:

@@ -10,6 +10,7 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
+from gru_parallel.export.level import at_level, centred_by
 from gru_parallel.export.trained import Scaling, Trained
 from gru_parallel.model import Block
 
@@ -82,7 +83,7 @@ class Forecaster(nn.Module):
         self.hidden_size = model.gru.hidden_size
         self.n_states = model.gru.n_states
         self.carries = model.gru.carries
-        self.centred = trained.centred
+        self.centre = trained.centre
         self.targets = trained.scaling.targets
         self.parts: list[Part] = []
         weights = model.gru.state_dict()
@@ -104,8 +105,8 @@ class Forecaster(nn.Module):
             Standardised forecasts, shape `(batch, horizon, targets)`, or with one forecast per
             step `(batch, time, targets)`; and with h_0 also the final states, in its layout.
         """
-        anchor = x[:, -1:]
-        y = self.encoder(x - anchor if self.centred else x)
+        centred, anchor, scale = centred_by(self.centre, x)
+        y = self.encoder(centred)
         states: list[Tensor] = []
         for part in self.parts:
             normed = self.norm_of(part)(y) if part.has_norm else y
@@ -117,8 +118,7 @@ class Forecaster(nn.Module):
         y = self.head(y)
         if not self.every_step:
             y = y.unflatten(1, self.output_shape)
-        if self.centred:
-            y = y + anchor[:, :, list(self.targets)]
+        y = at_level(y, anchor, scale, self.targets)
         return (y, torch.cat(states)) if self.carries else y
 
     def run(self, part: Part, y: Tensor, h_0: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from gru_parallel.choices import LEAST_VARIANCE
 from gru_parallel.export.forecaster import Forecaster, Part, has_bias
 from gru_parallel.export.trained import Scaling
 from gru_parallel.version import __version__
@@ -69,10 +70,7 @@ class _Builder:
         """Add everything from `x` to `forecast`."""
         model = self._forecaster
         x = "x" if scaling is None else self._standardised(scaling)
-        anchor, y = "", x
-        if model.centred:
-            anchor = self._slice(x, -1, LAST, axis=1)
-            y = self._node("Sub", x, anchor)
+        y, anchor, scale = self._centred(x)
         y = self._node("Transpose", y, perm=[1, 0, 2])
         if isinstance(model.encoder, nn.Linear):
             y = self._linear(y, model.encoder, "encoder")
@@ -85,12 +83,30 @@ class _Builder:
             y = self._linear(last, model.head, "head")
             # A zero keeps the size that is there: the batch.
             y = self._node("Reshape", y, self._constant(np.array([0, *model.output_shape])))
-        if model.centred:
-            targets = self._constant(np.array(model.targets))
+        targets = self._constant(np.array(model.targets))
+        if scale:
+            y = self._node("Mul", y, self._node("Gather", scale, targets, axis=2))
+        if anchor:
             y = self._node("Add", y, self._node("Gather", anchor, targets, axis=2))
         if scaling is not None:
             y = self._in_units(y, scaling)
         self._node("Identity", y, output="forecast")
+
+    def _centred(self, x: str) -> tuple[str, str, str]:
+        """Add what `centred_by` does; "" for an anchor, or a scale, that is not there."""
+        centre = self._forecaster.centre
+        if centre == "none":
+            return x, "", ""
+        if centre == "last":
+            anchor = self._slice(x, -1, LAST, axis=1)
+            return self._node("Sub", x, anchor), anchor, ""
+        anchor = self._node("ReduceMean", x, axes=[1], keepdims=1)
+        centred = self._node("Sub", x, anchor)
+        squares = self._node("Mul", centred, centred)
+        variance = self._node("ReduceMean", squares, axes=[1], keepdims=1)
+        least = self._constant(np.array(LEAST_VARIANCE, dtype=np.float32))
+        scale = self._node("Sqrt", self._node("Add", variance, least))
+        return self._node("Div", centred, scale), anchor, scale
 
     def _standardised(self, scaling: Scaling) -> str:
         centred = self._node("Sub", "x", self._constant(scaling.mean.numpy()))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from gru_parallel.choices import LEAST_VARIANCE
 from gru_parallel.export.forecaster import Forecaster, Part, has_bias
 from gru_parallel.version import __version__
 
@@ -78,7 +79,7 @@ def _modules(forecaster: Forecaster) -> Iterator[str]:
     """Write the lines that make the model."""
     for part in forecaster.parts:
         if part.start == "learned":
-            yield f'{part.learned_name} = weights.pop("{part.learned_name}")'
+            yield f'{_learned(part)} = weights.pop("{part.learned_name}")'
     yield "model = nn.ModuleDict()"
     if isinstance(forecaster.encoder, nn.Linear):
         yield f'model["encoder"] = {_linear(forecaster.encoder)}'
@@ -97,10 +98,14 @@ def _body(forecaster: Forecaster) -> Iterator[str]:
     if forecaster.carries:
         shape = f"{forecaster.n_states}, len(x), {forecaster.hidden_size}"
         yield f"h_0 = x.new_zeros({shape}) if h_0 is None else h_0"
-    if forecaster.centred:
-        yield "last = x[:, -1:]"
-    x = "x - last" if forecaster.centred else "x"
-    y = f'model["encoder"]({x})' if isinstance(forecaster.encoder, nn.Linear) else x
+    if forecaster.centre != "none":
+        last = forecaster.centre == "last"
+        yield "level = x[:, -1:]" if last else "level = x.mean(1, keepdim=True)"
+        yield "x = x - level"
+    if forecaster.centre == "standardize":
+        yield f"spread = (x.square().mean(1, keepdim=True) + {LEAST_VARIANCE}).sqrt()"
+        yield "x = x / spread"
+    y = 'model["encoder"](x)' if isinstance(forecaster.encoder, nn.Linear) else "x"
     keeps = forecaster.carries or any(part.start == "previous" for part in forecaster.parts)
     for part in forecaster.parts:
         yield from _part(part, y)
@@ -111,8 +116,10 @@ def _body(forecaster: Forecaster) -> Iterator[str]:
         yield 'y = model["head"](y)'
     else:
         yield f'y = model["head"](y[:, -1]).unflatten(1, {forecaster.output_shape})'
-    if forecaster.centred:
-        yield "y = y + last[:, :, targets]"
+    if forecaster.centre == "standardize":
+        yield "y = y * spread[:, :, targets]"
+    if forecaster.centre != "none":
+        yield "y = y + level[:, :, targets]"
     y = "y.double() * scale[targets] + mean[targets]"
     yield f"return {y}, torch.cat(states)" if forecaster.carries else f"return {y}"
 
@@ -134,13 +141,18 @@ def _part(part: Part, y: str) -> Iterator[str]:
 def _start(part: Part) -> str:
     match part.start:
         case "learned":
-            return f", {part.learned_name}.repeat(1, len(x), 1)"
+            return f", {_learned(part)}.repeat(1, len(x), 1)"
         case "carry":
             return f", h_0[{part.states.start}:{part.states.stop}]"
         case "previous":
             return f", torch.cat(states)[{part.previous.start}:{part.previous.stop}]"
         case _:
             return ""
+
+
+def _learned(part: Part) -> str:
+    """Name a variable for what a part learns to start from; `h_0` is an argument."""
+    return f"start_of_{part.name}"
 
 
 def _linear(linear: nn.Linear) -> str:

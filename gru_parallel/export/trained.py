@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gru_parallel.export.level import at_level, centred_by
 from gru_parallel.model import StackModel, Start, describe
 from gru_parallel.version import __version__
 
@@ -47,7 +48,7 @@ class Trained:
         scaling: of the training rows.
         input_length: rows of the windows that it was trained on.
         horizon: rows ahead that it forecasts.
-        centred: whether windows and forecasts are relative to the window's last row.
+        centre: what windows and forecasts are relative to, one of `CENTRES`.
     """
 
     model: StackModel
@@ -56,7 +57,7 @@ class Trained:
     scaling: Scaling
     input_length: int
     horizon: int
-    centred: bool
+    centre: str
 
     @property
     def dtype(self) -> torch.dtype:
@@ -76,12 +77,10 @@ class Trained:
                 step `(batch, time, targets)`.
             h_n: final states, in the layout of h_0.
         """
-        anchor = x[:, -1:]
         with torch.no_grad():
-            y, h_n = self.model.eval().run(
-                x - anchor if self.centred else x, start=Start(carried=h_0)
-            )
-        return y + anchor[:, :, list(self.scaling.targets)] if self.centred else y, h_n
+            centred, anchor, scale = centred_by(self.centre, x)
+            y, h_n = self.model.eval().run(centred, start=Start(carried=h_0))
+            return at_level(y, anchor, scale, self.scaling.targets), h_n
 
     def about(self, *, in_units: bool) -> dict[str, Any]:
         """Describe in plain values what goes in and what comes out.
@@ -99,7 +98,7 @@ class Trained:
             "horizon": self.horizon,
             "every_step": self.model.head.every_step,
             "carries": self.model.gru.carries,
-            "centre": "last" if self.centred else "none",
+            "centre": self.centre,
             "mean": self.scaling.mean.tolist(),
             "scale": self.scaling.scale.tolist(),
             "model": describe(self.model),

@@ -222,7 +222,7 @@ class Block(nn.Module, ABC):
                 and with autograd off all that B needs; None has W run within B.
 
         Returns:
-            y: outputs, shape (time, batch, output_size); after a row's end zero, and with a residual
+            y: outputs, shape (time, batch, output_size); after a row's end zero, or with a residual
                 what was added.
             h_n: hidden state after each row's last step, shape (n_states, batch, hidden_size).
 
@@ -259,7 +259,7 @@ class Block(nn.Module, ABC):
         return functional.layer_norm(x, weight.shape, weight, bias)
 
     def with_residual(self, x: Tensor, y: Tensor) -> Tensor:
-        """Add the inputs of a layer to what it gives out, if they are to be and both are as wide."""
+        """Add the inputs of a layer to its outputs, if they are to be and both are as wide."""
         # Autocast may have let the layer compute in another type.
         return y + x.to(y) if self.residual and x.shape[-1] == y.shape[-1] else y
 

@@ -20,6 +20,8 @@ class Windows:
             for zeros.
         reset: which rows start from zeros instead of where the batch before ended, shape (batch,),
             of bools; for blocks whose policy is `carry`.
+        scale: what predictions are multiplied by before they are compared with y, or given out,
+            shape (batch, 1, n_targets); None for nothing.
     """
 
     x: Tensor
@@ -27,3 +29,4 @@ class Windows:
     lengths: Tensor | None = None
     h_0: Tensor | None = None
     reset: Tensor | None = None
+    scale: Tensor | None = None

@@ -181,9 +181,7 @@ class BidirectionalSection:
             halves: dict[int, Half] = {}
             entered = leaf(x)
             normed = block.normed(entered, k)
-            entering = [
-                [normed.detach(), h_in[block.state(k, d)].detach()] for d in DIRECTIONS
-            ]
+            entering = [[normed.detach(), h_in[block.state(k, d)].detach()] for d in DIRECTIONS]
             results = self._run_both(
                 [self._forward_work(micro_batch, k, d, ragged, halves) for d in DIRECTIONS],
                 entering,

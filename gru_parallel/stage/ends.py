@@ -106,6 +106,10 @@ class HeadSection:
         prediction: Tensor = self._head(
             outputs if every_step else cells.last_outputs(outputs, cell)
         )
+        scale = self._spec.windows.scale
+        if scale is not None:
+            where = index_of(cells, cell, every_step=every_step)
+            prediction = prediction * self._lane.fetch(scale[where])
         runs = cells.runs(cell) if every_step else None
         if self._spec.loss is not None:
             self._add_loss(cell, y, prediction, runs)

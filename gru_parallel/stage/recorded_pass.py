@@ -64,7 +64,8 @@ class RecordedPass(StagePass):
         self._seed_and_step = spec.seed, spec.step
         pairs = [(here.h_0, start.h_0), (self._start_here.carried, start.carried)]
         pairs += [(here.x, windows.x)] if self.stage.is_first else []
-        pairs += [(here.y, windows.y)] if self.stage.is_last else []
+        of_end = [(here.y, windows.y), (here.scale, windows.scale)]
+        pairs += of_end if self.stage.is_last else []
         self._to_copy = [(r, t.detach()) for r, t in pairs if r is not None and t is not None]
 
     def forward(self, cell: Cell, received: Parcel | None) -> list[Parcel]:
@@ -174,10 +175,10 @@ class RecordedPass(StagePass):
         self._start_here = Start(
             *(t if t is None else _room(t, lane) for t in (start.h_0, start.carried))
         )
-        x, y = windows.x if stage.is_first else windows.x[:0], windows.y if stage.is_last else None
-        return Windows(
-            _room(x, lane), None if y is None else _room(y, lane), h_0=self._start_here.h_0
-        )
+        x = windows.x if stage.is_first else windows.x[:0]
+        of_end = (windows.y, windows.scale) if stage.is_last else (None, None)
+        y, scale = (t if t is None else _room(t, lane) for t in of_end)
+        return Windows(_room(x, lane), y, h_0=self._start_here.h_0, scale=scale)
 
 
 def _room(tensor: Tensor, lane: Lane) -> Tensor:

@@ -158,7 +158,7 @@ class StagePass:
     def reads(self) -> list[Tensor]:
         """List the tensors of the batch, which may be on other devices than the stage's."""
         windows = self.spec.windows
-        batch = (windows.x, windows.y, windows.h_0, windows.reset)
+        batch = (windows.x, windows.y, windows.h_0, windows.reset, windows.scale)
         return [tensor for tensor in batch if tensor is not None]
 
     def take_outputs(self) -> Tensor:

@@ -31,7 +31,7 @@ from gru_parallel.training.resume import Beginning, resume
 Batch = dict[str, Tensor]
 """x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to.
 
-And, if need be, what else `Windows` has: lengths, h_0, reset.
+And, if need be, what else `Windows` has: lengths, h_0, reset, scale.
 """
 
 MakeOptimizer = Callable[[list[nn.Parameter] | list[dict[str, Any]]], Optimizer]
@@ -312,7 +312,7 @@ class SeriesModule(pl.LightningModule):
 
 def windows_of(batch: Batch) -> Windows:
     """Take out of a batch what an engine takes."""
-    others = {name: batch.get(name) for name in ("y", "lengths", "h_0", "reset")}
+    others = {name: batch.get(name) for name in ("y", "lengths", "h_0", "reset", "scale")}
     return Windows(batch["x"], **others)
 
 

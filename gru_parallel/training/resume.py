@@ -79,12 +79,6 @@ def resume(
     before = Beginning(**checkpoint["beginning"])
     now = Beginning.of(optimizer, scheduler, interval)
     check_same_optimizer(before, optimizer)
-    if len(before.groups) != len(now.groups):
-        raise UsageError(
-            f"ckpt_path was written by an optimiser with {counted(len(before.groups), 'group')} of"
-            f" weights, and this run has {len(now.groups)}; set optimizer.weight_decay_on as it was,"
-            " or begin a new run with its weights: init_from=..."
-        )
     if now == before:
         return
     keeps_rates = False
@@ -104,13 +98,19 @@ def resume(
 
 
 def check_same_optimizer(before: Beginning, optimizer: Optimizer) -> None:
-    """Raise a UsageError if the checkpoint has the moments of another optimiser."""
+    """Raise a UsageError if the checkpoint has another optimiser, or other groups of weights."""
     now = class_name(optimizer)
     if now != before.optimizer:
         raise UsageError(
             f"ckpt_path was written with the optimiser {before.optimizer}, and this run has {now},"
             f" which cannot use its moments; set optimizer as it was (optimizer._target_="
             f"{before.optimizer}), or begin a new run with its weights: init_from=..."
+        )
+    if len(before.groups) != len(optimizer.param_groups):
+        raise UsageError(
+            f"ckpt_path was written by an optimiser with {counted(len(before.groups), 'group')} of"
+            f" weights, and this run has {len(optimizer.param_groups)}; set optimizer."
+            "weight_decay_on as it was, or begin a new run with its weights: init_from=..."
         )
 
 

@@ -43,6 +43,14 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ["optimizer.weight_decay=little"],
         ["optimizer.weight_decay=little", "number"],
     ),
+    "a decay of an unknown part": (
+        ["optimizer.weight_decay_on=recurrent"],
+        ["optimizer.weight_decay_on=recurrent", "all, feedforward"],
+    ),
+    "a part of a decay that there is not": (
+        ["optimizer=adam", "optimizer.weight_decay_on=feedforward"],
+        ["optimizer.weight_decay_on=feedforward", "set optimizer.weight_decay"],
+    ),
     # Sizes of the Trainer.
     "a negative bound for gradients": (
         ["trainer.gradient_clip_val=-1"],

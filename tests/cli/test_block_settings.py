@@ -24,6 +24,13 @@ SETTINGS = {
     "truncated": ["schedule.truncate=1", "model.head=every_step", "data.centre=none"],
     "recomputed": ["schedule.recompute=cell", "model.head=every_step", "data.centre=none"],
     "short windows": ["data.min_input_length=3"],
+    "residuals, norms, standardised windows, decay": [
+        "model.residual=true",
+        "model.norm=layer",
+        "data.centre=standardize",
+        "optimizer.weight_decay_on=feedforward",
+        "trainer.gradient_clip_val=0.1",
+    ],
 }
 
 

@@ -108,6 +108,27 @@ def test_an_argument_that_needs_states_from_the_first_step_on_is_refused(
     assert_refused(ended, "optimizer.amsgrad=True", "max_exp_avg_sq", "init_from=first/")
 
 
+def test_other_weights_that_decay_are_refused(first: Path, train_command: RunCommand) -> None:
+    ended = train_command(*SMALL, TWO, "optimizer.weight_decay_on=feedforward", FIRST)
+
+    assert_refused(ended, FIRST, "optimizer.weight_decay_on as it was", "init_from=")
+
+
+def test_a_run_whose_state_does_not_decay_is_resumed_to_the_same_bits(
+    train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    settings = (*SMALL, "optimizer.weight_decay_on=feedforward", "model.norm=layer")
+    write_first(train_command, *settings, ONE_EPOCH)
+    whole = train_command(*settings, TWO, run="whole")
+
+    rest = train_command(*settings, TWO, FIRST, "optimizer.lr=1e-3", run="rest")
+
+    weights, expected = (checkpoint_of(ended)["state_dict"] for ended in (rest, whole))
+    assert all(torch.equal(weight, expected[name]) for name, weight in weights.items())
+    last = rest.folder / "checkpoints" / "last.ckpt"
+    assert SeriesModule.load_from_checkpoint(last).weight_decay_on == "feedforward"
+
+
 @pytest.mark.parametrize("first_steps", [True, False], ids=["resumed", "from the start"])
 def test_a_cycle_that_is_too_short_for_the_run_is_refused(
     first_steps: bool, first: Path, train_command: RunCommand

@@ -83,6 +83,37 @@ def test_inputs_are_standardised_and_centred() -> None:
     assert np.allclose(batch["anchor"][0], standard[79, [2, 0]], atol=1e-5)
 
 
+def test_standardised_windows_have_the_mean_0_and_the_deviation_1() -> None:
+    standard = (VALUES - VALUES[:70].mean(axis=0)) / VALUES[:70].std(axis=0)
+    rows = standard[74:80]
+    deviation = np.sqrt(rows.var(axis=0) + 1e-5)
+
+    batch = next(iter(data(centre="standardize").test_dataloader()))
+
+    assert np.allclose(batch["x"][0], (rows - rows.mean(axis=0)) / deviation, atol=1e-5)
+    assert np.allclose(batch["scale"][0, 0], deviation[[2, 0]], atol=1e-5)
+    assert np.allclose(batch["anchor"][0, 0], rows.mean(axis=0)[[2, 0]], atol=1e-5)
+    # Targets keep their units, in which errors are.
+    restored = batch["y"][0] + batch["anchor"][0]
+    assert np.allclose(restored, standard[80:84][:, [2, 0]], atol=1e-5)
+
+
+def test_short_windows_are_standardised_by_their_own_rows() -> None:
+    module = data(centre="standardize", min_input_length=2)
+    batch = next(iter(module.predict_dataloader()))
+    dataset = module.dataset("training")
+    short = dataset[0]
+    whole = next(dataset[index] for index in range(len(dataset)) if dataset[index]["lengths"] == 6)
+
+    together = dataset.__getitems__([0, len(dataset) - 1])
+
+    assert short["lengths"] == 2
+    assert torch.allclose(short["x"].mean(dim=0), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(together["x"][0, :2], short["x"])
+    assert not together["x"][0, 2:].any()
+    assert set(batch) == {*whole} == {"x", "y", "anchor", "scale", "lengths"}
+
+
 def test_inverse_gives_back_the_units_of_the_series() -> None:
     module = data()
     batch = next(iter(module.test_dataloader()))

@@ -79,7 +79,7 @@ def test_targets_come_in_their_own_order() -> None:
     assert dataset[0]["anchor"].tolist() == [[300, 3]]
 
 
-@pytest.mark.parametrize("centre", ["last", "none"])
+@pytest.mark.parametrize("centre", ["last", "standardize", "none"])
 def test_windows_fetched_together_equal_windows_fetched_one_by_one(centre: str) -> None:
     dataset = dataset_of(range(20), WindowShape(4, 2), centre=centre)
     together = dataset.__getitems__([5, 0, 7])
@@ -87,6 +87,7 @@ def test_windows_fetched_together_equal_windows_fetched_one_by_one(centre: str) 
         "x": (3, 4, 2),
         "y": (3, 2, 1),
         "anchor": (3, 1, 1),
+        **({"scale": (3, 1, 1)} if centre == "standardize" else {}),
     }
     for row, index in enumerate([5, 0, 7]):
         for name, tensor in dataset[index].items():
@@ -200,7 +201,7 @@ def test_an_unknown_task_is_refused() -> None:
 def test_an_unknown_way_to_centre_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         dataset_of(range(10), WindowShape(4, 2), centre="mean")
-    assert str(caught.value) == "data.centre=mean is unknown; use one of last, none."
+    assert str(caught.value) == "data.centre=mean is unknown; use one of last, standardize, none."
 
 
 def test_centring_is_refused_where_it_would_show_what_is_to_be_forecast() -> None:

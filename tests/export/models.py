@@ -23,7 +23,7 @@ def trained(
     num_layers: int = 3,
     layers_per_block: int = 1,
     *,
-    centred: bool = True,
+    centre: str = "last",
     encoder: bool = True,
     dtype: torch.dtype = torch.float32,
     **options: Any,
@@ -39,7 +39,7 @@ def trained(
     )
     targets = tuple(columns[index] for index in scaling.targets)
     assert len(targets) == N_TARGETS
-    return Trained(model.eval(), columns, targets, scaling, 7, HORIZON, centred)
+    return Trained(model.eval(), columns, targets, scaling, 7, HORIZON, centre)
 
 
 MODELS: dict[str, Callable[[], Trained]] = {
@@ -47,18 +47,18 @@ MODELS: dict[str, Callable[[], Trained]] = {
     "both directions, no bias": lambda: trained(bidirectional=True, bias=False),
     "blocks of two layers, dropout": lambda: trained(5, 2, dropout=0.4, h_0="zeros"),
     "every step, both directions": lambda: trained(
-        bidirectional=True, every_step=True, centred=False
+        bidirectional=True, every_step=True, centre="none"
     ),
     "no encoder": lambda: trained(1, encoder=False),
     "learned": lambda: trained(h_0="learned", bidirectional=True),
-    "carry": lambda: trained(h_0="carry", centred=False),
+    "carry": lambda: trained(h_0="carry", centre="none"),
     "previous": lambda: trained(4, 2, h_0=["learned", "previous"]),
     "a mixture": lambda: trained(
         7,
         bidirectional=[True, True, False, False, False, False, False],
         h_0=["carry", "previous", "carry", "previous", "previous", "learned", "zeros"],
         every_step=True,
-        centred=False,
+        centre="none",
     ),
     "layers to directions": lambda: trained(
         3, 2, bidirectional=[False, True], h_0=["zeros", "previous"]
@@ -71,9 +71,10 @@ MODELS: dict[str, Callable[[], Trained]] = {
         h_0=["learned", "previous", "carry", "zeros"],
         residual=True,
         norm="layer",
-        centred=False,
+        centre="none",
     ),
     "residuals, no encoder": lambda: trained(2, encoder=False, residual=True),
+    "standardised windows": lambda: trained(centre="standardize"),
     "float64": lambda: trained(dtype=torch.float64, h_0="learned"),
     "bfloat16": lambda: trained(dtype=torch.bfloat16),
 }

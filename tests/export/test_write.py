@@ -192,7 +192,7 @@ def test_large_weights_go_into_a_file_of_their_own(
 
 
 def test_onnx_is_an_old_opset_with_named_inputs_and_outputs(tmp_path: Path) -> None:
-    write_export(trained(h_0="carry", centred=False), "onnx", tmp_path, scaling=True)
+    write_export(trained(h_0="carry", centre="none"), "onnx", tmp_path, scaling=True)
 
     model = onnx.load(tmp_path / "model.onnx")
     assert (model.ir_version, model.opset_import[0].version) == (8, 17)

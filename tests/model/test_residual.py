@@ -1,6 +1,7 @@
-"""Residuals and norms: what layers compute with them, what they are called, and what they are for."""
+"""Residuals and norms: what layers compute with them, their names, and what they are for."""
 
 from itertools import pairwise
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ def test_layers_per_block_do_not_change_a_bit() -> None:
     models = [build_model(4, n, dtype=torch.float32, **DEEP) for n in (1, 2, 4)]
 
     for one, other in pairwise(models):
-        assert list(one.state_dict()) == list(other.state_dict())
+        assert set(one.state_dict()) == set(other.state_dict())
         other.load_state_dict(one.state_dict())
         assert torch.equal(one(x), other(x))
 
@@ -73,7 +74,9 @@ def test_norms_are_called_by_their_layer_and_plain_weights_load() -> None:
     missing, unexpected = stack.load_state_dict(gru.state_dict(), strict=False)
 
     assert not unexpected
-    assert missing == [f"norm_{kind}_l{k}" for k in range(3) for kind in ("weight", "bias")]
+    assert {name.partition(".norm_")[1] for name in missing} == {".norm_"}
+    named = {f"norm_{kind}_l{k}" for k in range(3) for kind in ("weight", "bias")}
+    assert set(stack.state_dict()) - set(gru.state_dict()) == named
     assert torch.equal(stack.state_dict()["weight_hh_l2"], gru.weight_hh_l2)
     assert nn.GRU(4, 6, 3).load_state_dict(stack.state_dict(), strict=False).missing_keys == []
 
@@ -89,24 +92,23 @@ def test_an_unknown_norm_is_refused() -> None:
         GRUStack(4, 6, 3, norm="batch")
 
 
-def loss_after_training(n_steps: int, **options: Any) -> float:
-    """Train 16 layers to give back the input of two steps before."""
+def loss_after_training(**options: Any) -> float:
+    """Train 16 layers to give back the last of their inputs."""
     torch.manual_seed(0)
-    stack = GRUStack(8, 8, 16, **options)
-    head = nn.Linear(8, 8)
-    weights = [*stack.parameters(), *head.parameters()]
-    optimizer = torch.optim.Adam(weights, lr=1e-2)
-    for step in range(n_steps):
-        torch.manual_seed(step)
-        x = torch.randn(8, 32, 8)
-        loss = functional.mse_loss(head(stack(x)[0][-1]), x[-3])
+    stack, head = GRUStack(16, 16, 16, **options), nn.Linear(16, 16)
+    optimizer = torch.optim.Adam([*stack.parameters(), *head.parameters()], lr=5e-3)
+    losses = []
+    for _ in range(50):
+        x = torch.randn(6, 32, 16)
+        loss = functional.mse_loss(head(stack(x)[0][-1]), x[-1])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return loss.item()
+        losses.append(loss.item())
+    return mean(losses[-10:])
 
 
 def test_sixteen_layers_train_with_residuals_and_norms_and_do_not_without() -> None:
     # An error of 1 is that of the mean.
-    assert loss_after_training(60, **DEEP) < 0.8
-    assert loss_after_training(60) > 0.95
+    assert loss_after_training(**DEEP) < 0.75
+    assert loss_after_training() > 0.95

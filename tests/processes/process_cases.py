@@ -17,7 +17,7 @@ from gru_parallel.engine.engine import Engine
 from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.model import StackModel, Windows
 from gru_parallel.placement import Plan
-from tests.builders import HIDDEN, build_model, make_batch, make_plan
+from tests.builders import HIDDEN, N_TARGETS, build_model, make_batch, make_plan
 from tests.engine.twists import OF_RANKS, OF_REPLICAS
 
 LEARNING_RATE = 0.1
@@ -43,6 +43,7 @@ class Case:
         batch_sizes: rows of the batches that are trained on, one after the other.
         lengths: time steps of the rows, as many as the largest batch has; None where all are whole.
         gives_h_0: whether batches bring an h_0.
+        scaled: whether predictions are multiplied by a scale of their windows.
         shares: rows of a full batch that each replica takes.
         frozen: the start of the names of weights that are not trained.
         autocast: whether blocks run in bfloat16.
@@ -61,6 +62,7 @@ class Case:
     batch_sizes: Sequence[int] = (5, 3)
     lengths: Sequence[int] | None = None
     gives_h_0: bool = False
+    scaled: bool = False
     shares: Sequence[int] = (5,)
     frozen: str | None = None
     autocast: bool = False
@@ -108,6 +110,9 @@ class Case:
             shape = (n_states, n_rows, HIDDEN)
             h_0 = torch.randn(shape, generator=generator, dtype=dtype)[:, rows]
             batch["h_0"] = h_0.requires_grad_()
+        if self.scaled:
+            scale = 1 + torch.arange(n_rows * N_TARGETS, dtype=dtype).reshape(-1, 1, N_TARGETS)
+            batch["scale"] = scale[rows]
         if "carry" in self.model.get("h_0", ""):
             before = self.batch_sizes[step - 1] if step > 0 else 0
             # Row 1 begins anew, as do those that the batch before has not.
@@ -212,6 +217,7 @@ ONE_PIPELINE |= {
     "residuals and norms in bfloat16": Case(
         model={"residual": True, "norm": "layer", **FLOAT32}, autocast=True
     ),
+    "scaled": Case(scaled=True, batch_sizes=(5, 3)),
     "frozen first stage": Case(model=FLOAT32, frozen="gru.blocks.1."),
     "bfloat16": Case(model=FLOAT32, autocast=True),
     "replayed": Case(model=DROPOUT, batch_sizes=(5, 5, 5), graphs=True),
@@ -236,7 +242,7 @@ FOUR_STAGES = {
 """Four ranks and one replica."""
 
 REPLICAS = {
-    "unequal shares": Case(shares=(3, 2), batch_sizes=(5, 5), measured=True),
+    "unequal shares": Case(shares=(3, 2), batch_sizes=(5, 5), measured=True, scaled=True),
     "unequal shares, ragged, every step": Case(
         shares=(1, 4), lengths=RAGGED, batch_sizes=(5, 5), model={"every_step": True}
     ),
