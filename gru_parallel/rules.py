@@ -100,6 +100,12 @@ _SHARE = Rule(
 )
 _TIME = "days, hours, minutes and seconds, 00:02:30:00 or {hours: 2, minutes: 30}"
 
+
+def at_most(most: int) -> Rule:
+    """Return the rule that a number has a bound: beyond, memory or time would not do."""
+    return Rule(f"is out of range; use at most {most}.", lambda v: v <= most)
+
+
 Count = Annotated[int, AT_LEAST_1]
 CountOrAuto = Annotated[
     Any,

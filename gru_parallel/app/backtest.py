@@ -19,6 +19,7 @@ from torch import Tensor
 from gru_parallel.app.backtest_settings import BacktestSettings
 from gru_parallel.app.console import is_live, say
 from gru_parallel.app.environment import environment
+from gru_parallel.app.output import output_folder, writing
 from gru_parallel.assembly.finished_run import open_run
 from gru_parallel.assembly.refit import refit_and_test
 from gru_parallel.assembly.reuse import Reuse, reuse
@@ -98,11 +99,7 @@ def prepare(
             " start it without torchrun."
         )
     run = open_run(settings.run, overrides, checkpoint=settings.checkpoint, trains=bool(every))
-    output = run.folder.path / "backtest"
-    if settings.output is not None:
-        output = Path(settings.output).expanduser()
-    if output.is_file():
-        raise UsageError(f"output={output} is a file; give a folder, which may be a new one.")
+    output = output_folder(settings.output, run.folder.path / "backtest")
     # Origins, and not batches, say what is forecast.
     trainer = replace(run.config.trainer, limit_test_batches=None, fast_dev_run=False)
     using = reuse(replace(run, config=replace(run.config, trainer=trainer)), ranks)
@@ -124,14 +121,8 @@ def run(prepared: Prepared) -> int:
     console = Console(quiet=not using.is_first)
     if not prepared.refits:
         say(console, using.run.words)
-    with tf32(using.config.engine.tf32):
-        try:
-            return _Backtest(prepared, console).run()
-        except OSError as error:
-            raise UsageError(
-                f"{error.filename} cannot be written ({error.strerror}); name another folder with"
-                " output=..."
-            ) from error
+    with tf32(using.config.engine.tf32), writing(prepared.output):
+        return _Backtest(prepared, console).run()
 
 
 def _data_of(prepared: Prepared, fit: int) -> SeriesDataModule:

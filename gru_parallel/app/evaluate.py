@@ -13,6 +13,7 @@ from torch import Tensor
 from gru_parallel.app.console import is_live, say
 from gru_parallel.app.environment import environment
 from gru_parallel.app.evaluate_settings import EvaluateSettings
+from gru_parallel.app.output import output_folder, writing
 from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.length import n_test_batches
 from gru_parallel.assembly.reuse import Reuse, build_test_data, reuse
@@ -77,14 +78,15 @@ def prepare(
     """
     quieten_lightning()
     run = _to_be_tested(open_run(settings.run, overrides, checkpoint=settings.checkpoint))
-    output = run.folder.path / "evaluation"
-    if settings.output is not None:
-        output = Path(settings.output).expanduser()
-    if output.is_file():
-        raise UsageError(f"output={output} is a file; give a folder, which may be a new one.")
+    output = output_folder(settings.output, run.folder.path / "evaluation")
     using = reuse(run, ranks)
     data = build_test_data(using, pin_memory=accelerator_kind() is not None)
     tested = data.evaluation_windows("test", n_test_batches(using.config, data))
+    if not len(tested):
+        limit = using.config.trainer.limit_test_batches
+        raise UsageError(
+            f"trainer.limit_test_batches={limit} leaves nothing to test; leave it out."
+        )
     return Prepared(using, data, tested, _baselines(run, data, tested), output)
 
 
@@ -179,12 +181,8 @@ def _beside_the_run(run: FinishedRun, evaluation: Evaluation) -> str:
 
 def _write(evaluation: Evaluation, errors: Sequence[StepError], folder: Path) -> Path:
     path = folder / FILE
-    try:
+    with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         evaluation.write(path)
         write_step_errors(errors, folder / ERRORS)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written ({error.strerror}); name another folder with output=..."
-        ) from error
     return path

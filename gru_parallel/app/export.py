@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 
 from gru_parallel.app.export_settings import ExportSettings
 from gru_parallel.app.outcome import fail
+from gru_parallel.app.output import output_folder
 from gru_parallel.assembly.finished_run import open_run
 from gru_parallel.assembly.trained import read_trained
 from gru_parallel.errors import UsageError
@@ -26,7 +26,7 @@ def show(settings: ExportSettings) -> int:
     """
     _check(settings)
     run = open_run(settings.run, checkpoint=settings.checkpoint)
-    folder = run.folder.export if settings.output is None else Path(settings.output)
+    folder = output_folder(settings.output, run.folder.export)
     try:
         exported = write_export(
             read_trained(run), settings.format, folder, scaling=settings.scaling

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gru_parallel.app.console import is_live, say
+from gru_parallel.app.output import writing
 from gru_parallel.app.predict_settings import PredictSettings
 from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.forecast import Forecasting, prepare_forecasts
@@ -89,15 +90,10 @@ def run(prepared: Prepared) -> int:
     say(console, forecasting.words)
     shows_progress = is_live(console) and using.config.trainer.enable_progress_bar
     file = PredictionsFile(output, prepared.names, _date_format(forecasting.windows))
-    try:
+    with writing(output):
         with file if using.is_first else nullcontext():
             panels = forecasting.run(file.write, shows_progress=shows_progress)
         draw_forecasts(panels, forecasting.title, prepared.picture)
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename or output} cannot be written ({error.strerror}); name another file"
-            " with output=..."
-        ) from error
     console.print(_table(forecasting))
     say(console, f"Written to {output}, and a picture of some to {prepared.picture}")
     return 0

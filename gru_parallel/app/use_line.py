@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 
 from gru_parallel.choices import CHECKPOINTS, hint
 from gru_parallel.config.overrides import compose_config, parse_override, read_values
-from gru_parallel.config.read_config import check_references
+from gru_parallel.config.read_config import check_references, schema_of
 from gru_parallel.config.read_section import read_section
-from gru_parallel.config.schema import SCHEMAS, Config, EngineConfig, ProcessesConfig
+from gru_parallel.config.schema import Config, EngineConfig, ProcessesConfig
 from gru_parallel.errors import UsageError
 from gru_parallel.rules import one_of
 
@@ -80,5 +80,5 @@ def engine_of(overrides: Sequence[str]) -> EngineConfig | ProcessesConfig:
     keys = {text: parse_override(text).key_or_group for text in overrides}
     own = [text for text, key in keys.items() if key.partition(".")[0] == "engine"]
     section = compose_config(["engine=threads", *own]).engine
-    read: EngineConfig = read_section("engine", SCHEMAS["engine"][section.name], section)
+    read: EngineConfig = read_section("engine", schema_of("engine", section), section)
     return read

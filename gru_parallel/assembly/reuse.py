@@ -10,6 +10,7 @@ from gru_parallel.assembly.finished_run import FinishedRun
 from gru_parallel.assembly.module import build_module
 from gru_parallel.assembly.planned import build_plan
 from gru_parallel.assembly.settled import settled
+from gru_parallel.assembly.trainer import check_trainer
 from gru_parallel.choices import AUTO
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
@@ -72,8 +73,10 @@ def reuse(run: FinishedRun, ranks: Ranks | None = None) -> Reuse:
         ranks: if this process is one of many; nothing here waits for other ranks.
 
     Raises:
-        UsageError: the placement cannot work, or the checkpoint lacks a weight.
+        UsageError: the placement or a setting of the Trainer cannot work, or the checkpoint lacks
+            a weight.
     """
+    check_trainer(run.config)
     n_ranks = None if ranks is None else ranks.world_size
     config = _placed_as_before(run, n_ranks)
     plan = build_plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from gru_parallel.rules import ABOVE_0, AT_LEAST_0, Count
+from gru_parallel.rules import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Count, at_most
 
 
 @dataclass
@@ -35,7 +35,7 @@ class DevicesConfig:
     """Equal devices of a machine; a speed that is not given is that of their kind."""
 
     kind: str
-    count: Count = 1
+    count: Annotated[int, AT_LEAST_1, at_most(1000)] = 1
     memory_gib: Annotated[float, ABOVE_0] | None = None
     flops_per_s: Annotated[float, ABOVE_0] | None = None
     bytes_per_s: Annotated[float, ABOVE_0] | None = None
@@ -52,7 +52,7 @@ class MachinesConfig:
     """
 
     devices: list[Any]
-    count: Count = 1
+    count: Annotated[int, AT_LEAST_1, at_most(10_000)] = 1
     n_cores: Count | None = None
     memory_gib: Annotated[float, ABOVE_0] | None = None
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from gru_parallel.choices import CENTRES
-from gru_parallel.rules import AT_LEAST_0, SEED, Count, one_of
+from gru_parallel.rules import AT_LEAST_0, AT_LEAST_1, SEED, Count, at_most, one_of
 
 
 @dataclass
@@ -17,7 +17,7 @@ class DataConfig:
     target: Any
     input_length: Count
     horizon: Count
-    batch_size: Count
+    batch_size: Annotated[int, AT_LEAST_1, at_most(10**9)]
     stride: Count
     min_input_length: Count | None
     split: list[float]
@@ -25,7 +25,7 @@ class DataConfig:
     order: Annotated[str, one_of("shuffled", "streams")]
     centre: Annotated[str, one_of(*CENTRES)]
     season_length: Count | None
-    num_workers: Annotated[int, AT_LEAST_0]
+    num_workers: Annotated[int, AT_LEAST_0, at_most(256)]
 
 
 @dataclass

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from gru_parallel.choices import CORES, HEAD_TASKS, NORMS
-from gru_parallel.rules import Count, Directions, Policies, Rule, one_of
+from gru_parallel.rules import AT_LEAST_1, Count, Directions, Policies, Rule, at_most, one_of
 
 
 @dataclass
 class ModelConfig:
     """conf/model."""
 
-    num_layers: Count
+    num_layers: Annotated[int, AT_LEAST_1, at_most(1000)]
     layers_per_block: Count
     hidden_size: Count
     dropout: Annotated[

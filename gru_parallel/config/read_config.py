@@ -34,7 +34,8 @@ def read_config(composed: DictConfig) -> Config:
     check_references(composed)
     _check_sections(composed)
     sections: dict[str, Any] = {
-        name: read_section(name, _schema(name, composed[name]), composed[name]) for name in SCHEMAS
+        name: read_section(name, schema_of(name, composed[name]), composed[name])
+        for name in SCHEMAS
     }
     sections["cluster"] = read_cluster(sections["cluster"])
     config = Config(
@@ -107,8 +108,12 @@ def _check_sections(composed: DictConfig) -> None:
             )
 
 
-def _schema(group: str, section: DictConfig) -> type[Any]:
-    """Return the schema of a section, by its name if there are several."""
+def schema_of(group: str, section: DictConfig) -> type[Any]:
+    """Return the schema of a section, by its name if there are several.
+
+    Raises:
+        UsageError: none has this name, or other settings of the one that has are not given.
+    """
     schemas = SCHEMAS[group]
     if "" in schemas:
         return schemas[""]

@@ -1,5 +1,6 @@
 """Reads cutoffs: the last moments that are known to forecasts."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,19 +26,31 @@ def read_cutoffs(given: Sequence[Any], times: NDArray[Any]) -> NDArray[Any]:
         UsageError: one is of another kind than the times.
     """
     is_date = np.issubdtype(times.dtype, np.datetime64)
-    read = _as_date if is_date else _as_number
-    return np.unique(np.array([read(each) for each in given], dtype=None if given else times.dtype))
+    read = [as_date(each, f"cutoffs=[{each}]") if is_date else _as_number(each) for each in given]
+    return np.unique(np.array(read, dtype=None if given else times.dtype))
 
 
-def _as_date(given: Any) -> np.datetime64:
+def as_date(given: Any, setting: str) -> np.datetime64:
+    """Read a date; one with a zone becomes UTC.
+
+    Args:
+        given: as on the command line.
+        setting: what was written there, for the message.
+
+    Raises:
+        UsageError: it is not a date.
+    """
     try:
+        # Of "7" or "-1", pandas makes a date of this year.
+        if not re.search(r"\d{4}", str(given)):
+            raise ValueError(given)
         # 20160701 is read as a number.
         time = pd.Timestamp(str(given))
         if pd.isna(time):
             raise ValueError(given)
     except ValueError as error:
         raise UsageError(
-            f"cutoffs=[{given}] is not a date, and the times of the series are dates; write it as"
+            f"{setting} is not a date, and the times of the series are dates; write it as"
             " 2020-01-31 or 2020-01-31T13:00."
         ) from error
     if time.tzinfo is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from gru_parallel.data.cutoffs import as_date
 from gru_parallel.data.parts import Parts, SeriesPart
 from gru_parallel.data.table import Table
 from gru_parallel.data.window_ends import window_ends
@@ -120,17 +120,13 @@ def _ends(possible: range, part: SeriesPart, table: Table, rolling: Rolling) -> 
 
 def _row_at(table: Table, start: str) -> int:
     """Return the first row of a series that is at or after a time."""
-    read: Callable[[str], Any]
-    if table.times is None:
-        kind, read = "row number, as the series have no times", np.int64
-    elif np.issubdtype(table.times.dtype, np.datetime64):
-        kind, read = "date, such as 2026-01-31T12:00", np.datetime64
-    else:
-        kind, read = "number, as the times are numbers", np.float64
+    if table.times is not None and np.issubdtype(table.times.dtype, np.datetime64):
+        return int(np.searchsorted(table.times, as_date(start, f"start={start}")))
     try:
-        wanted = read(start)
+        if table.times is None:
+            return int(start)
+        return int(np.searchsorted(table.times, float(start)))
     except ValueError as error:
+        row = "row number, as the series have no times"
+        kind = row if table.times is None else "number, as the times are numbers"
         raise UsageError(f"start={start} cannot be read; give a {kind}.") from error
-    if table.times is None:
-        return int(wanted)
-    return int(np.searchsorted(table.times, wanted))

@@ -33,10 +33,19 @@ _TOP: dict[str, Any] = {
 }
 """Settings outside of sections that hold no path."""
 
-# Not decided by the schema, and wrong all the same: no column, device or precision is called so.
-_OF_ANY_TYPE = ("target", "time_column", "device_map", "machines", "inside", "precision")
+# Not decided by the schema, and wrong all the same: no column, device, precision, run or date is
+# called so.
+_OF_ANY_TYPE = (
+    *("target", "time_column", "device_map", "machines", "inside", "precision"),
+    *("run", "start", "cutoffs"),
+)
 # To a mapping, an empty one adds nothing.
-_MAY_BE: Mapping[str, tuple[Any, ...]] = {"inside": ({},), "between": ({},)}
+_MAY_BE: Mapping[str, tuple[Any, ...]] = {
+    "inside": ({},),
+    "between": ({},),
+    "names": ({},),
+    "cutoffs": ([],),
+}
 
 
 _LIKE_ANOTHER = ("2x8xh100", "4xa100")
@@ -103,21 +112,51 @@ def wrong_parts_of_clusters() -> Iterator[Try]:
         yield Try("part", "plan", (*start, f"cluster.inside={written({**link, field: value})}"))
 
 
+def beyond_all_bounds() -> Iterator[Try]:
+    """Yield numbers that would take memory or time without an end."""
+    names = ("model.num_layers", "model.layers_per_block", "data.batch_size", "data.num_workers")
+    names += ("data.n_steps", "data.n_channels", "data.horizon", "schedule.n_chunks")
+    for name in names:
+        for zeros in (12, 18, 40):
+            yield Try("bounds", "train", (*SMALL, f"{name}=1{'0' * zeros}"))
+    for part in (
+        "count: 1, devices: [{kind: h100, count: N}]",
+        "count: N, devices: [{kind: h100}]",
+    ):
+        for zeros in (12, 18, 40):
+            machine = part.replace("N", f"1{'0' * zeros}")
+            start = (*SMALL, "cluster=8xh100")
+            yield Try("bounds", "plan", (*start, f"cluster.machines=[{{{machine}}}]"))
+
+
 def wrong_settings_of_verify() -> Iterator[Try]:
     """Yield each wrong value, choice and name of a setting of `verify`."""
-    for field in fields(Settings):
-        hint = get_type_hints(Settings, include_extras=True)[field.name]
-        default = None if field.default is None else 0
-        for value in wrong(field.name, hint, default):
-            yield Try("value", "verify", (f"{field.name}={value.text}",))
-        for word in choices_of(hint):
-            yield Try("choice", "verify", (f"{field.name}={word}",))
-        for text in _wrong_names(field.name, ""):
-            yield Try("name", "verify", (text,))
+    yield from own_settings("verify", Settings)
     for size in ("num_layers", "hidden_size", "batch_size", "lengths"):
         for zeros in (12, 20, 40):
             text = f"[1{'0' * zeros}]" if size == "lengths" else f"1{'0' * zeros}"
             yield Try("larger than memory", "verify", (f"{size}={text}",))
+
+
+def own_settings(command: str, schema: type[Any], start: tuple[str, ...] = ()) -> Iterator[Try]:
+    """Yield each wrong value, choice and name of a setting that is the command's own.
+
+    Args:
+        command: its name.
+        schema: of its settings.
+        start: settings that it needs.
+    """
+    hints = get_type_hints(schema, include_extras=True)
+    of = "" if command == "verify" else " of another command"
+    for field in fields(schema):
+        others = tuple(text for text in start if not text.startswith(f"{field.name}="))
+        default = None if field.default is None else 0
+        for value in wrong(field.name, hints[field.name], default):
+            yield Try(f"value{of}", command, (*others, f"{field.name}={value.text}"))
+        for word in choices_of(hints[field.name]):
+            yield Try(f"choice{of}", command, (*others, f"{field.name}={word}"))
+        for text in _wrong_names(field.name, ""):
+            yield Try(f"name{of}", command, (*others, text))
 
 
 def wrong_names() -> Iterator[Try]:

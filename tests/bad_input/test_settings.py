@@ -10,12 +10,14 @@ import pytest
 from tests.bad_input.arguments import wrong_arguments
 from tests.bad_input.contradictions import contradictions
 from tests.bad_input.settings import (
+    beyond_all_bounds,
     wrong_names,
     wrong_parts_of_clusters,
     wrong_settings_of_verify,
     wrong_values,
 )
 from tests.bad_input.tries import Commands, Try, faults_of
+from tests.bad_input.use import wrong_use
 
 MOST_OF_A_KIND = 4
 ONE_IN = 3
@@ -31,6 +33,8 @@ def all_tries() -> list[Try]:
                 wrong_parts_of_clusters(),
                 wrong_settings_of_verify(),
                 wrong_arguments(),
+                wrong_use(),
+                beyond_all_bounds(),
                 contradictions(8),
             )
         )
@@ -47,6 +51,7 @@ def some_tries() -> Iterator[Try]:
         yield from random.sample(tries, min(1 + len(tries) // 50, MOST_OF_A_KIND))
 
 
+@pytest.mark.usefixtures("finished_run")
 def test_a_few_settings_of_each_kind_that_cannot_work_are_refused(
     all_commands: Commands, in_tmp_path: Path
 ) -> None:
@@ -56,6 +61,7 @@ def test_a_few_settings_of_each_kind_that_cannot_work_are_refused(
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("finished_run")
 def test_two_thousand_settings_that_cannot_work_are_refused(
     all_commands: Commands, in_tmp_path: Path
 ) -> None:

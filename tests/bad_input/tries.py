@@ -43,7 +43,7 @@ def fault_of(run: Callable[[], Ended], folder: Path, may_work: bool = False) -> 
         folder: in which it is run.
         may_work: whether the input may be good after all.
     """
-    before = set(folder.iterdir())
+    before = set(folder.rglob("*"))
     try:
         with warnings.catch_warnings():
             # A user sees them, so here they are lines, too.
@@ -82,7 +82,11 @@ def faults_of(tries: Iterable[Try], commands: Commands, folder: Path) -> list[st
 
 def _clear(folder: Path, before: set[Path]) -> list[str]:
     """Remove what is new in a folder, and return its names."""
-    new = set(folder.iterdir()) - before
+    new = sorted(set(folder.rglob("*")) - before)
     for path in new:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return sorted(path.name for path in new)
+        # With its folder, it may be gone.
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return [str(path.relative_to(folder)) for path in new]

@@ -76,8 +76,8 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["data.n_steps=1000000000000", "TiB", "of memory"],
     ),
     "more layers than fit into any memory": (
-        ["model.num_layers=10000000000"],
-        ["model.num_layers=10000000000", "TiB of weights"],
+        ["model.num_layers=1000", "model.hidden_size=1000000"],
+        ["model.num_layers=1000", "TiB of weights"],
     ),
     "a model that fits into no memory": (
         ["model.hidden_size=1000000"],

@@ -30,14 +30,21 @@ def test_two_ranks_come_to_what_one_process_does_and_say_it_once(
     run = finish_run(train_command, *OF_FILE)
     expected = json.loads((run / "summary.json").read_text())["test_metrics"]
     alone = use_command(*PREDICT, "output=alone.csv")
-    assert alone.status == 0, alone.err
+    rolled = use_command("backtest", "run=run")
+    assert (alone.status, rolled.status) == (0, 0), alone.err + rolled.err
 
     ends = use_over_ranks(
-        [("evaluate", "run=run", RANKS, "output=there"), (*PREDICT, RANKS, "output=ranks.csv")],
+        [
+            ("evaluate", "run=run", RANKS, "output=there"),
+            (*PREDICT, RANKS, "output=ranks.csv"),
+            ("backtest", "run=run", RANKS, "output=rolled"),
+        ],
         Path.cwd(),
     )
 
     assert_said_once(ends)
+    for name in ("forecasts.csv", "backtest.csv"):
+        assert Path(f"rolled/{name}").read_bytes() == (run / "backtest" / name).read_bytes()
     assert json.loads(Path("there/evaluation.json").read_text())["test_metrics"] == expected
     assert Path("ranks.csv").read_bytes() == Path("alone.csv").read_bytes()
 

@@ -50,7 +50,7 @@ def test_a_start_is_a_date_where_there_are_dates() -> None:
     dated = [table(n, name, DAY + np.arange(n)) for n, name in ((100, "x"), (60, "y"))]
     wanted = str(DAY + 90)
     assert cutoffs(Rolling(4, start=wanted), dated) == [[90, 94]]
-    with pytest.raises(UsageError, match="start=soon cannot be read; give a date"):
+    with pytest.raises(UsageError, match="start=soon is not a date"):
         cutoffs(Rolling(4, start="soon"), dated)
 
 
