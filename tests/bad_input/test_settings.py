@@ -21,7 +21,7 @@ from tests.bad_input.use import wrong_use
 
 MOST_OF_A_KIND = 4
 ONE_IN = 3
-"""Of all tries, which are some six thousand, so many are made by the long test."""
+"""Of all tries, which are more than eight thousand, so many are made by the long test."""
 
 
 def all_tries() -> list[Try]:
