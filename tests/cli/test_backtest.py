@@ -13,7 +13,7 @@ from tests.cli.in_process import Ended, RunCommand
 
 REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "a start after the end": (["start=2030-01-01"], ["start=2030-01-01 leaves no origin"]),
-    "a start that is no date": (["start=soon"], ["start=soon", "give a date"]),
+    "a start that is no date": (["start=soon"], ["start=soon", "is not a date"]),
     "more origins than there are": (["n_origins=99"], ["n_origins=99 exceeds the 8 origins"]),
     "a stride of nothing": (["stride=0"], ["stride=0"]),
     "a negative number of refits": (["refit=-1"], ["refit=-1", "use true"]),
