@@ -18,6 +18,7 @@ from gru_parallel.app.environment import environment
 from gru_parallel.app.outcome import TERMINATED, fail
 from gru_parallel.assembly.data import build_data
 from gru_parallel.assembly.length import run_length
+from gru_parallel.assembly.loggers import begin_logging, end_logging
 from gru_parallel.assembly.memory import check_memory
 from gru_parallel.assembly.module import build_module
 from gru_parallel.assembly.optimizer import check_rates
@@ -59,6 +60,7 @@ from gru_parallel.training import SeriesModule
 from gru_parallel.training.best_and_last import best_validation, written_checkpoints
 from gru_parallel.training.ending import why_stopped_early
 from gru_parallel.training.epoch_record import EpochResult
+from gru_parallel.training.epoch_record import Listener as EpochListener
 from gru_parallel.training.forecast_record import ForecastRecord
 from gru_parallel.training.pace import Pace
 from gru_parallel.training.step_clock import StepClock
@@ -166,8 +168,20 @@ def _replica(config: Config, ranks: Ranks | None) -> int:
     return ranks.rank // ranks_per_replica(config.data_parallel, ranks.world_size)
 
 
-def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
-    """Train and test in `folder`, print and write the results, and return the exit status."""
+def run(
+    prepared: Prepared,
+    composed: DictConfig,
+    folder: Path,
+    on_epoch: EpochListener | None = None,
+) -> int:
+    """Train and test in `folder`, print and write the results, and return the exit status.
+
+    Args:
+        prepared: the run.
+        composed: its config, as Hydra composed it.
+        folder: of the run.
+        on_epoch: is called with the results of each epoch; an EndOfRunError of its ends the run.
+    """
     console = Console(quiet=not prepared.is_first)
     planned, files = prepared.planned, RunFolder(folder)
     # Not before: settings may refer to the folder, which Hydra has now created.
@@ -187,7 +201,7 @@ def run(prepared: Prepared, composed: DictConfig, folder: Path) -> int:
         ):
             file.unlink(missing_ok=True)
     with tf32(prepared.config.engine.tf32):
-        return _Running(prepared, files, console).train_and_test()
+        return _Running(prepared, files, console, on_epoch).train_and_test()
 
 
 class _Running:
@@ -197,9 +211,16 @@ class _Running:
         prepared: its parts.
         folder: to write into.
         console: to print on.
+        on_epoch: is called with the results of each epoch.
     """
 
-    def __init__(self, prepared: Prepared, folder: RunFolder, console: Console) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        folder: RunFolder,
+        console: Console,
+        on_epoch: EpochListener | None,
+    ) -> None:
         self._prepared = prepared
         self._folder = folder
         self._console = console
@@ -211,6 +232,9 @@ class _Running:
         every_step = data.shape.task == "every_step"
         self._step_errors = StepErrorRecord(data.n_steps, data.n_targets, every_step=every_step)
         shows_progress = is_live(console) and prepared.config.trainer.enable_progress_bar
+        listeners: list[EpochListener] = [] if shows_progress else [self._say_epoch]
+        if on_epoch is not None:
+            listeners.append(on_epoch)
         self._trainer = build_trainer(
             prepared.config,
             prepared.planned.plan,
@@ -219,10 +243,14 @@ class _Running:
             data=prepared.data,
             ranks=prepared.ranks,
             shows_progress=shows_progress,
-            listeners=[] if shows_progress else [self._say_epoch],
+            listeners=listeners,
             pace_listeners=[] if shows_progress else [self._say_pace],
             say_stalls=_say_stall,
         )
+        settings = plain(prepared.config)
+        del settings["logger"]
+        self._settings = settings | {"folder": str(folder.path)}
+        begin_logging(self._trainer.loggers, self._settings)
 
     def train_and_test(self) -> int:
         """Train, test and report; return the exit status."""
@@ -307,6 +335,7 @@ class _Running:
             last_checkpoint=last_path,
             tf32=uses_tf32() if on_cuda else None,
         )
+        self._end_logging(summary)
         if prepared.is_first:
             predictions = {} if metrics is None else self._forecasts.predictions
             RunResult(
@@ -318,6 +347,17 @@ class _Running:
                 step_errors=() if metrics is None else self._step_table(),
             ).write(self._folder)
         return summary
+
+    def _end_logging(self, summary: Summary) -> None:
+        """Give loggers the numbers by which runs are compared."""
+        tested = (summary.test_metrics or {}).items()
+        result = {f"best/test_{name}": error for name, error in tested}
+        if summary.validation_loss is not None:
+            result["best/val_loss"] = summary.validation_loss
+        has_failed = summary.ended in ("failed", "interrupted")
+        loggers, step = self._trainer.loggers, summary.steps
+        for problem in end_logging(loggers, self._settings, result, step, has_failed=has_failed):
+            self._say(problem)
 
     def _step_table(self) -> tuple[StepError, ...]:
         """List the errors of model and baselines, which are beside each other in a table."""

@@ -21,7 +21,13 @@ from lightning.pytorch.callbacks import (
     SpikeDetection,
     ThroughputMonitor,
 )
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import (
+    CSVLogger,
+    Logger,
+    MLFlowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
 from lightning_utilities.core.imports import RequirementCache
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
@@ -43,6 +49,9 @@ _UNFIT = {
 """Callbacks that cannot work here, and why."""
 
 _NEEDS_LOGGER = (LearningRateMonitor, DeviceStatsMonitor, ThroughputMonitor)
+
+_EXTRAS: dict[type[Logger], str] = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
+"""Loggers whose packages come with an extra of this one."""
 
 
 def check_callbacks_and_loggers(config: Config) -> list[Callback]:
@@ -142,9 +151,12 @@ def _check_installed(name: str, kind: type[Logger], settings: DictConfig) -> Non
     try:
         kind(**{str(key): value for key, value in given.items() if not str(key).startswith("_")})
     except ModuleNotFoundError as error:
-        reason = " ".join(str(error).split())
+        extra = next((extra for each, extra in _EXTRAS.items() if issubclass(kind, each)), None)
+        remedy = " ".join(str(error).split())
+        if extra is not None:
+            remedy = f"pip install 'gru-parallel[{extra}]', or leave it out."
         raise UsageError(
-            f"{name} ({settings._target_}) needs a package that is not installed: {reason}"
+            f"{name} ({settings._target_}) needs a package that is not installed: {remedy}"
         ) from error
     except Exception:  # noqa: BLE001  # without the folder of the run, others may fail
         pass
