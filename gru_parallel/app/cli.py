@@ -11,6 +11,7 @@ from typing import TypeVar
 from gru_parallel.app.command_line import read_command_line, refuse_flags, with_home
 from gru_parallel.app.hydra_run import Load, Prepared, run_hydra
 from gru_parallel.app.last_checkpoint import with_last
+from gru_parallel.app.launcher import check_launch, check_no_sweep
 from gru_parallel.app.outcome import (
     INTERRUPTED,
     USAGE_ERROR,
@@ -20,9 +21,10 @@ from gru_parallel.app.outcome import (
 )
 from gru_parallel.app.run_folder import check_free, named_folder
 from gru_parallel.app.run_lock import FolderInUseError, RunLock, wait_for_folder
+from gru_parallel.app.sweep import Sweep
 from gru_parallel.config.overrides import check_sweep, compose_config, setting_called
 from gru_parallel.config.read_config import read_config
-from gru_parallel.config.schema import EngineConfig, ProcessesConfig
+from gru_parallel.config.schema import ProcessesConfig
 from gru_parallel.errors import DataWarning, UsageError
 from gru_parallel.ranks.launch import Launch
 
@@ -41,9 +43,19 @@ def run_under_hydra(arguments: Sequence[str], load: Load[Prepared]) -> int:
     Returns:
         The exit status: 2 for a usage error.
     """
-    try:
-        with data_warnings(), RunLock() as lock:
+
+    def train() -> int:
+        with RunLock() as lock:
             return _prepare_and_run(with_home(arguments), load, lock)
+
+    return ended(train)
+
+
+def ended(train: Callable[[], int]) -> int:
+    """Train, and say in a line what from outside ended it; return the exit status."""
+    try:
+        with data_warnings():
+            return train()
     except FolderInUseError as error:
         return fail(error, error.status)
     except KeyboardInterrupt:
@@ -62,6 +74,7 @@ def run_under_hydra(arguments: Sequence[str], load: Load[Prepared]) -> int:
 def _prepare_and_run(arguments: list[str], load: Load[Prepared], lock: RunLock) -> int:
     prepared: Prepared | None = None
     launch = None
+    sweep: Sweep | None = None
     try:
         launch = Launch.from_environment()
         line = read_command_line(arguments)
@@ -70,8 +83,10 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared], lock: RunLock) 
             if line.overrides and "--shell-completion" not in line.flags:
                 compose_config(line.overrides)
         elif line.is_sweep:
-            _check_no_sweep(launch)
-            check_sweep(line.overrides)
+            check_no_sweep(launch)
+            swept = check_sweep(line.overrides)
+            by_hydra = not any(text.startswith("hydra.sweeper") for text in line.overrides)
+            sweep = Sweep(swept, counts=by_hydra)
             named_folder(line.overrides, sweep=True)
         else:
             config = read_config(compose_config(line.overrides))
@@ -96,43 +111,8 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared], lock: RunLock) 
         # All ranks of a machine have the same command line, and one reports what is wrong with it.
         is_quiet = launch is not None and launch.local_rank > 0
         return USAGE_ERROR if is_quiet else fail(error, USAGE_ERROR)
-    return run_hydra(line.arguments, prepared, load, lock)
-
-
-def check_launch(engine: EngineConfig, launch: Launch | None, program: str = "train") -> None:
-    """Check that an engine fits the way this process was started.
-
-    Args:
-        engine: its settings.
-        launch: what the launcher told this process; None where there is none.
-        program: the command that runs.
-
-    Raises:
-        UsageError: it does not.
-    """
-    n_ranks = 1 if launch is None else launch.world_size
-    if isinstance(engine, ProcessesConfig):
-        if launch is None:
-            slurm = ", or scripts/slurm.sh under SLURM" if program == "train" else ""
-            raise UsageError(
-                "engine=processes has one process per stage, which torchrun starts:"
-                f" torchrun --nproc-per-node 4 -m gru_parallel.{program} engine=processes ..."
-                f"{slurm}."
-            )
-    elif n_ranks > 1:
-        raise UsageError(
-            f"engine={engine.name} runs in one process, but {n_ranks} were started; add"
-            " engine=processes, or start it without torchrun."
-        )
-
-
-def _check_no_sweep(launch: Launch | None) -> None:
-    """Refuse a sweep if many processes were started."""
-    if launch is not None and launch.world_size > 1:
-        raise UsageError(
-            f"A sweep is many runs, and {launch.world_size} processes were started for one; leave"
-            " out --multirun, and start torchrun once for each run."
-        )
+    own = lock if sweep is None else None
+    return run_hydra(line.arguments, prepared, load, own, sweep)
 
 
 def run_in_place(

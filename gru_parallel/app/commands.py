@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, TypeVar
 from omegaconf import OmegaConf
 
 from gru_parallel.app.backtest_settings import BACKTEST_HELP, BacktestSettings
-from gru_parallel.app.cli import run_in_place, run_under_hydra
+from gru_parallel.app.cli import ended, run_in_place, run_under_hydra
 from gru_parallel.app.evaluate_settings import EVALUATE_HELP, EvaluateSettings
 from gru_parallel.app.export_settings import EXPORT_HELP, ExportSettings
+from gru_parallel.app.folders_line import read_folders_line
 from gru_parallel.app.hydra_run import Prepare, Run
 from gru_parallel.app.outcome import USAGE_ERROR, fail
 from gru_parallel.app.predict_settings import PREDICT_HELP, PredictSettings
-from gru_parallel.app.report_line import read_report_line
+from gru_parallel.app.search_settings import SEARCH_HELP, SearchLine, check_search, read_search_line
 from gru_parallel.app.use import Prepare as PrepareUse
 from gru_parallel.app.use import Run as RunUse
 from gru_parallel.app.use import use_run
@@ -75,6 +76,16 @@ in the folder of the first.
 RUN                 the folder of a run that has ended, such as outputs/2026-01-31/12-00-00
 --output FILE       writes this file instead"""
 
+COMPARE_HELP = """gru-parallel compare RUN [RUN ...] [--output FILE]
+
+Puts runs that have ended side by side: one row for those that differ only in their seed, with mean
+and sample standard deviation of validation, test and step time, and the best row by validation.
+Runs whose test windows are not the same get tables of their own. Writes the same as comparison.csv
+into the first folder.
+
+RUN                 the folder of a run, or of several, such as multirun/2026-01-31/12-00-00
+--output FILE       writes this file instead"""
+
 HELP = """gru-parallel COMMAND [setting=value ...]
 
 train     plans, trains, tests and reports
@@ -84,6 +95,8 @@ evaluate  tests the model of a finished run again, or on other data
 predict   forecasts with the model of a finished run
 backtest  forecasts from one origin after the other, and measures
 report    writes a page of what runs came to
+compare   puts finished runs side by side, with mean and spread over seeds
+search    looks for the settings with the lowest validation loss
 export    writes the model of a run for PyTorch alone, torch.export or ONNX
 
 `gru-parallel COMMAND --help` lists the settings of a command, `gru-parallel --version` says which
@@ -171,9 +184,24 @@ def report(arguments: Sequence[str]) -> int:
         print(REPORT_HELP)
         return 0
     try:
-        line = read_report_line(arguments)
+        line = read_folders_line(arguments)
 
         from gru_parallel.app.report import show
+
+        return show(line)
+    except UsageError as error:
+        return fail(error, USAGE_ERROR)
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """Put finished runs side by side; return the exit status."""
+    if {"-h", "--help"} & set(arguments):
+        print(COMPARE_HELP)
+        return 0
+    try:
+        line = read_folders_line(arguments)
+
+        from gru_parallel.app.compare import show
 
         return show(line)
     except UsageError as error:
@@ -189,6 +217,19 @@ def export(arguments: Sequence[str]) -> int:
         return show(settings)
 
     return _run_with(ExportSettings, arguments, EXPORT_HELP, show)
+
+
+def search(arguments: Sequence[str]) -> int:
+    """Look for the settings with the lowest validation loss; return the exit status."""
+
+    def show(line: SearchLine) -> int:
+        config = check_search(line)
+
+        from gru_parallel.app.search import search
+
+        return search(line, config.seed)
+
+    return ended(lambda: run_in_place(arguments, SEARCH_HELP, read_search_line, show))
 
 
 def _run_with(
@@ -213,6 +254,8 @@ COMMANDS: dict[str, Command] = {
     "predict": predict,
     "backtest": backtest,
     "report": report,
+    "compare": compare,
+    "search": search,
     "export": export,
 }
 

@@ -16,9 +16,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from gru_parallel.app.last_checkpoint import with_last
-from gru_parallel.app.outcome import USAGE_ERROR, fail, is_of_the_disk
+from gru_parallel.app.launcher import check_launch
+from gru_parallel.app.outcome import LAST_OF_A_PROGRAM, USAGE_ERROR, fail, is_of_the_disk
 from gru_parallel.app.run_folder import check_free
 from gru_parallel.app.run_lock import FolderInUseError, RunLock, take_folder
+from gru_parallel.app.sweep import StopSweep, Sweep
 from gru_parallel.config.folders import conf_dir
 from gru_parallel.config.for_hydra import for_hydra
 from gru_parallel.config.overrides import CONFIG_NAME
@@ -58,7 +60,11 @@ Load = Callable[[], tuple[Prepare[Prepared], Run[Prepared]]]
 
 
 def run_hydra(
-    arguments: Sequence[str], prepared: Prepared | None, load: Load[Prepared], lock: RunLock
+    arguments: Sequence[str],
+    prepared: Prepared | None,
+    load: Load[Prepared],
+    lock: RunLock | None,
+    sweep: Sweep | None = None,
 ) -> int:
     """Run under Hydra.
 
@@ -66,67 +72,85 @@ def run_hydra(
         arguments: flags and overrides.
         prepared: the run; None for a sweep, which is prepared run by run, or where nothing is run.
         load: imports the program.
-        lock: of the run's folder; of a sweep, each run has its own.
+        lock: of the run's folder; None for one of its own, as each run of a sweep has.
+        sweep: shows its runs; None for one run.
 
     Returns:
         The exit status: 2 for a usage error.
     """
-    is_sweep = "--multirun" in arguments
     status = 0
-    is_in_task = False
+    n_open = 0
     broken: RankError | OSError | None = None
 
     def task(composed: DictConfig) -> None:
-        nonlocal status, is_in_task, broken
-        is_in_task = True
+        nonlocal status, n_open, broken
+        n_open += 1
         try:
-            folder = Path(HydraConfig.get().runtime.output_dir)
-            with RunLock() if is_sweep else nullcontext(lock) as held:
+            hydra_config = HydraConfig.get()
+            folder = Path(hydra_config.runtime.output_dir)
+            with RunLock() if lock is None else nullcontext(lock) as held:
                 # Paths are relative to where the command was given, even if Hydra has left it.
-                with chdir(HydraConfig.get().runtime.cwd):
+                with chdir(hydra_config.runtime.cwd):
+                    if sweep is not None:
+                        sweep.begin(as_given(folder), Path(hydra_config.sweep.dir))
                     take_folder(held, as_given(folder))
                     config = read_config(composed)
-                    check_free(as_given(folder), config.ckpt_path, sweep=is_sweep)
+                    check_free(as_given(folder), config.ckpt_path, sweep=sweep is not None)
+                    if prepared is None:
+                        check_launch(config.engine, None)
                     prepare, run = load()
                     ready = prepared or prepare(with_last(config, as_given(folder)), None)
                 ended = run(ready, composed, folder)
-        except UsageError as error:
-            ended = fail(error, USAGE_ERROR)
-        except FolderInUseError as error:
-            ended = fail(error, error.status)
-        except (RankError, OSError) as error:
-            if isinstance(error, OSError) and not is_of_the_disk(error):
+        except Exception as error:
+            if sweep is not None:
+                sweep.note(error)
+            if isinstance(error, UsageError):
+                ended = fail(error, USAGE_ERROR)
+            elif isinstance(error, FolderInUseError):
+                ended = fail(error, error.status)
+            elif isinstance(error, RankError) or (
+                isinstance(error, OSError) and is_of_the_disk(error)
+            ):
+                # Raised again outside of the task: Hydra would first print the overrides.
+                broken, ended = error, 1
+            else:
                 raise
-            # Raised again outside of the task: Hydra would first print the overrides.
-            broken, ended = error, 1
         status = max(status, ended)
-        is_in_task = False
+        n_open -= 1
+        if sweep is not None and (broken is not None or ended > LAST_OF_A_PROGRAM):
+            # Whoever stops a run, or a full disk, stops those after it, too.
+            raise StopSweep
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     sys.argv[1:] = for_hydra(arguments)
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
+    except StopSweep:
+        pass
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         # First, because to Hydra a missing config is an OSError, too.
-        if is_in_task:
+        if n_open:
             raise
         return fail(_fault_of_hydra(error, arguments), USAGE_ERROR)
     except BrokenPipeError:
-        if is_in_task:
+        if n_open:
             raise
         # Whoever read a help text has had enough; Python would complain when it flushes the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if is_in_task:
+        if n_open:
             raise
         # Outside of the task, Hydra creates the folder of the run and writes into it.
-        setting = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
+        setting = "hydra.run.dir" if sweep is None else "hydra.sweep.dir"
         return fail(
             f"{setting} gives no folder that can be written to ({error.strerror}:"
             f" {error.filename}); choose another.",
             USAGE_ERROR,
         )
+    finally:
+        if sweep is not None:
+            status = max(status, sweep.show())
     if broken is not None:
         raise broken
     return status

@@ -14,6 +14,8 @@ from gru_parallel.errors import DataWarning
 USAGE_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
+LAST_OF_A_PROGRAM = 127
+"""Above it, an exit status tells of a signal."""
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gru_parallel.app.report_line import ReportLine
+from gru_parallel.app.folders_line import FoldersLine
 from gru_parallel.errors import UsageError
 from gru_parallel.report import RunResult
 from gru_parallel.run_folder import RunFolder
 
 
-def show(line: ReportLine) -> int:
+def show(line: FoldersLine) -> int:
     """Write the page of some runs, say where it is, and return the exit status.
 
     Raises:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, TypeVar
 
-from gru_parallel.app.cli import check_launch
 from gru_parallel.app.command_line import refuse_flags, with_home
 from gru_parallel.app.hydra_run import PreparedRun
+from gru_parallel.app.launcher import check_launch
 from gru_parallel.app.outcome import INTERRUPTED, USAGE_ERROR, data_warnings, fail
 from gru_parallel.app.use_line import Settings, engine_of, read_use_line
 from gru_parallel.choices import meant

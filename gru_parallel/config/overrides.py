@@ -81,16 +81,21 @@ def search_in(folder: Path) -> str:
     return f"{_SEARCH_PATH}=[{quoted(f'file://{folder.resolve()}')}]"
 
 
-def check_sweep(overrides: Sequence[str]) -> None:
+def check_sweep(overrides: Sequence[str]) -> dict[str, int]:
     """Check what the overrides of a sweep name, before the first of its runs.
 
     Args:
         overrides: as on the command line, such as "model.num_layers=8,16".
 
+    Returns:
+        How many values each setting has that has several.
+
     Raises:
         UsageError: an override cannot be read, or names no setting or option.
     """
-    _check_names([_values(parse_override(text)) for text in overrides])
+    values = [_values(parse_override(text)) for text in overrides]
+    _check_names(values)
+    return {str(each[0].key_or_group): len(each) for each in values if len(each) > 1}
 
 
 def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Options of the config groups, and flags, from the command line."""
 
+import csv
 from math import cos, pi
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from gru_parallel.engine.tf32 import uses_tf32
 from tests.cli.in_process import (
@@ -114,6 +116,17 @@ def test_the_loggers_write_into_the_folder_of_the_run(train_command: RunCommand)
     scalars = torch.tensor([event.value for event in events.Scalars("train/loss")])
     assert scalars.tolist() == [float(loss) for loss in losses_of(ended)]
     assert {"lr-AdamW", "val/mse", "samples/s"} <= set(events.Tags()["scalars"])
+    summary = summary_of(ended)
+    assert [e.value for e in events.Scalars("best/val_loss")] == [
+        pytest.approx(summary["validation_loss"])
+    ]
+    assert logged["best/test_mse"].dropna().tolist() == [summary["test_metrics"]["mse"]]
+    of_start = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    hyperparameters = HParamsPluginData.FromString(of_start).session_start_info.hparams
+    assert hyperparameters["model/hidden_size"].number_value == 4
+    assert hyperparameters["folder"].string_value == str(ended.folder)
+    for folder in ("csv", "tensorboard"):
+        assert "hidden_size: 4" in (ended.folder / folder / "hparams.yaml").read_text()
 
 
 @every_nth(3, meet=1, optimizer=["adam", "adamw", "sgd"], loss=["mse", "mae", "huber"])
@@ -201,14 +214,25 @@ def test_tf32_is_forbidden_for_a_run_and_no_longer(
 def test_a_sweep_makes_a_run_a_value_and_goes_on_after_a_bad_one(
     train_command: RunCommand, in_tmp_path: Path
 ) -> None:
-    sweep = ["model.hidden_size=4,0,5", "hydra.sweep.dir=sweep"]
-    ended = train_command(*SMALL, *sweep, flags=("--multirun",))
+    sweep = ["model.hidden_size=0,4", "seed=0,1", "hydra.sweep.dir=sweep", "trainer.max_epochs=1"]
+    small = [setting for setting in SMALL if not setting.startswith("model.hidden_size")]
+    ended = train_command(*small, *sweep, flags=("--multirun",))
 
     assert ended.status == 2
     assert "model.hidden_size=0 is not positive" in ended.err
     assert "Traceback" not in ended.err
-    for index in (0, 2):
+    for index in (2, 3):
         assert (in_tmp_path / "sweep" / str(index) / "summary.json").is_file()
+    headings = [line for line in ended.out.splitlines() if line.startswith("===")]
+    assert headings[0] == "=== Run 1 of 4: model.hidden_size=0, seed=0 ==="
+    assert headings[3:] == [
+        "=== Run 4 of 4: model.hidden_size=4, seed=1 ===",
+        "=== Sweep of 4 runs ===",
+    ]
+    table = ended.out.partition(headings[-1])[2]
+    assert "Not in the table: sweep/1 (model.hidden_size=0, seed=1): model.hidden_size=0" in table
+    (row,) = csv.DictReader((in_tmp_path / "sweep" / "comparison.csv").read_text().splitlines())
+    assert (row["seeds"], row["folders"]) == ("0 1", "sweep/2 sweep/3")
 
 
 def test_the_flag_of_a_sweep_may_stand_anywhere(

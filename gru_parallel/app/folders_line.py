@@ -1,4 +1,4 @@
-"""The command line of `report`, which has folders and no settings."""
+"""The command lines of `report` and `compare`, which have folders and no settings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gru_parallel.errors import UsageError
 
 
 @dataclass(frozen=True)
-class ReportLine:
-    """What is to be reported, and where.
+class FoldersLine:
+    """Which runs are meant, and where the result goes.
 
     Attributes:
         folders: of runs, each once.
-        output: the file to write; None for report.html in the first folder.
+        output: the file to write; None for one in the first folder.
     """
 
     folders: tuple[Path, ...]
@@ -30,7 +30,7 @@ class _Parser(ArgumentParser):
         raise UsageError(f"{message}; see --help.")
 
 
-def read_report_line(arguments: Sequence[str]) -> ReportLine:
+def read_folders_line(arguments: Sequence[str]) -> FoldersLine:
     """Read the command line, without the program.
 
     Raises:
@@ -40,4 +40,4 @@ def read_report_line(arguments: Sequence[str]) -> ReportLine:
     parser.add_argument("folders", metavar="RUN", nargs="+", type=Path)
     parser.add_argument("--output", metavar="FILE", type=Path)
     given = parser.parse_intermixed_args(list(arguments))
-    return ReportLine(tuple(dict.fromkeys(given.folders)), given.output)
+    return FoldersLine(tuple(dict.fromkeys(given.folders)), given.output)

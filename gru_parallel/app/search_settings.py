@@ -1,0 +1,221 @@
+"""The command line of `search`: its own settings, the run's, and what is to be searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from typing import Any
+
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from gru_parallel.config.overrides import check_sweep, compose_config, parse_override, read_values
+from gru_parallel.config.read_config import check_references, read_config
+from gru_parallel.config.read_section import read_section
+from gru_parallel.config.schema import Config, ProcessesConfig
+from gru_parallel.errors import UsageError
+from gru_parallel.ranks.launch import Launch
+from gru_parallel.report.comparison import says_what_is_forecast
+from gru_parallel.rules import Count
+
+SEARCH_HELP = """gru-parallel search setting=SPACE [setting=SPACE ...] [setting=value ...]
+
+Trains one run after the other. The values of the settings that have a space are chosen by what the
+runs before came to (optuna's TPE: pip install 'gru-parallel[optuna]'): the lowest val/loss is the
+best, and the test chooses nothing. Ends with the table of `gru-parallel compare`. The same command
+with folder=DIR goes on where it was stopped.
+
+'optimizer.lr=tag(log,interval(1e-4,1e-2))'  a number between these, by its logarithm
+'model.dropout=interval(0,0.5)'              a number between these
+'model.hidden_size=int(interval(16,128))'    a whole number from the first to the second
+'model.num_layers=range(1,9)'                1, 2, ... 8
+schedule=gpipe,one_f_one_b                   one of these
+
+n_trials=20         runs in all, those that the folder holds already included
+folder=DIR          of the search; null: search/<date>/<time>
+prune=false         true: a run whose validation loss after an epoch is above the median of those
+                    before it at that epoch ends there, without a test
+
+All other settings are those of train, whose seed is that of the search, too."""
+
+_OWN_FOLDER = ("hydra.run.dir", "hydra.sweep.dir", "ckpt_path")
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """The settings of `python -m gru_parallel.search`.
+
+    Attributes:
+        n_trials: runs in all.
+        folder: of the search; None for a new one.
+        prune: whether runs that are worse than the median end early.
+    """
+
+    n_trials: Count = 20
+    folder: str | None = None
+    prune: bool = False
+
+
+@dataclass(frozen=True)
+class Space:
+    """The values that a setting may have.
+
+    Attributes:
+        name: of the setting.
+        choices: the values, as on the command line; empty for numbers between two.
+        low, high: the smallest and the largest number; whole ones are int.
+        step: from one number to the next; None for any between.
+        is_log: whether the logarithm is what is searched.
+    """
+
+    name: str
+    choices: tuple[str, ...] = ()
+    low: float = 0
+    high: float = 0
+    step: float | None = None
+    is_log: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all numbers are whole ones."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def example(self) -> str:
+        """A value, as an override."""
+        return f"{self.name}={self.choices[0] if self.choices else self.low}"
+
+
+@dataclass(frozen=True)
+class SearchLine:
+    """The command line of a search.
+
+    Attributes:
+        settings: of the search.
+        fixed: overrides of the run that stay the same.
+        spaces: what is searched.
+        given: fixed overrides and spaces, as they were given.
+    """
+
+    settings: SearchSettings
+    fixed: tuple[str, ...]
+    spaces: tuple[Space, ...]
+    given: tuple[str, ...]
+
+    @property
+    def example(self) -> list[str]:
+        """The overrides of a run that the search may come to."""
+        return [*self.fixed, *(space.example for space in self.spaces)]
+
+
+def read_search_line(arguments: Sequence[str]) -> SearchLine:
+    """Read the command line, without the program and without flags.
+
+    Raises:
+        UsageError: an argument cannot be read, there is no space, or one cannot be searched.
+    """
+    known = [field.name for field in fields(SearchSettings)]
+    own, fixed, spaces, given = [], [], [], []
+    for text in arguments:
+        override = parse_override(text)
+        if override.key_or_group in known:
+            own.append(text)
+            continue
+        given.append(text)
+        if override.is_sweep_override():
+            spaces.append(_space(override))
+        elif override.key_or_group in _OWN_FOLDER:
+            raise UsageError(
+                f"{text} is for one run, and a search gives each its own; name a folder for all of"
+                " them, folder=DIR."
+            )
+        else:
+            fixed.append(text)
+    composed = OmegaConf.create(read_values(own, known))
+    check_references(composed)
+    settings = read_section("", SearchSettings, composed)
+    if not spaces:
+        raise UsageError(
+            "Nothing is to be searched; give a setting several values, as in model.num_layers=2,4"
+            " or 'optimizer.lr=tag(log,interval(1e-4,1e-2))'."
+        )
+    line = SearchLine(settings, tuple(fixed), tuple(spaces), tuple(given))
+    check_sweep(line.example)
+    return line
+
+
+def _space(override: Override) -> Space:
+    """Read a space.
+
+    Raises:
+        UsageError: it is empty, or must not be searched.
+    """
+    name, text = str(override.key_or_group), str(override.input_line)
+    if name == "seed":
+        raise UsageError(
+            f"{text} would choose the luckiest seed; search with one, and train the best settings"
+            " over several: gru-parallel train -m seed=0,1,2 ..."
+        )
+    if says_what_is_forecast(name) or name in ("data", "model.loss", "trainer.limit_val_batches"):
+        raise UsageError(
+            f"{text} would compare losses of other forecasts or of another kind; search what"
+            " leaves val/loss comparable, and give this one value."
+        )
+    value: Any = override.value()
+    if isinstance(value, IntervalSweep):
+        return _between(name, text, value)
+    try:
+        choices = tuple(override.sweep_string_iterator())
+        numbers: list[Any] = list(override.sweep_iterator()) if override.is_range_sweep() else []
+    except HydraException:
+        choices, numbers = (), []
+    if not choices:
+        raise UsageError(f"{text} gives a search no values; list them, as in {name}=a,b.")
+    if len(numbers) > 1 and not value.shuffle:
+        low, high = sorted((numbers[0], numbers[-1]))
+        return Space(name, low=low, high=high, step=abs(numbers[1] - numbers[0]))
+    return Space(name, choices)
+
+
+def _between(name: str, text: str, value: IntervalSweep) -> Space:
+    low, high = value.start, value.end
+    is_log = "log" in value.tags
+    assert low is not None
+    assert high is not None
+    if not low < high or (is_log and low <= 0):
+        raise UsageError(
+            f"{text} gives a search no values; the first number has to be below the second, and"
+            " with the tag log above 0."
+        )
+    if value.tags - {"log"}:
+        raise UsageError(f"{text} has another tag than log; use tag(log,interval({low},{high})).")
+    return Space(name, low=low, high=high, is_log=is_log)
+
+
+def check_search(line: SearchLine) -> Config:
+    """Check a search before its first run.
+
+    Returns:
+        The config of a run that it may come to.
+
+    Raises:
+        UsageError: such a run cannot work, has no validation, or optuna is not installed.
+    """
+    config = read_config(compose_config(line.example))
+    launch = Launch.from_environment()
+    if isinstance(config.engine, ProcessesConfig) or (launch and launch.world_size > 1):
+        raise UsageError(
+            "A search is many runs in one process, and engine=processes has many processes for one;"
+            " leave it out, or try values one by one and put them side by side with"
+            " gru-parallel compare."
+        )
+    if config.no_validation is not None:
+        raise UsageError(
+            f"A search goes by the validation, and {config.no_validation} leaves it out; give it a"
+            " part of the data."
+        )
+    if find_spec("optuna") is None:
+        raise UsageError("A search needs optuna; pip install 'gru-parallel[optuna]'.")
+    return config

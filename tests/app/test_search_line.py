@@ -1,0 +1,59 @@
+"""The command line of `search`: what is searched, and what must not be."""
+
+import pytest
+
+from gru_parallel.app.search_settings import SearchSettings, Space, read_search_line
+from gru_parallel.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "space"),
+    [
+        ("optimizer.lr=interval(1,2)", Space("optimizer.lr", low=1.0, high=2.0)),
+        (
+            "optimizer.lr=tag(log,interval(1e-4,1e-2))",
+            Space("optimizer.lr", low=1e-4, high=1e-2, is_log=True),
+        ),
+        ("model.hidden_size=int(interval(4,8))", Space("model.hidden_size", low=4, high=8)),
+        ("model.num_layers=range(1,9,2)", Space("model.num_layers", low=1, high=7, step=2)),
+        ("model.num_layers=2,4", Space("model.num_layers", ("2", "4"))),
+        ("schedule=choice(gpipe,naive)", Space("schedule", ("gpipe", "naive"))),
+    ],
+)
+def test_spaces_are_written_as_in_sweeps(text: str, space: Space) -> None:
+    line = read_search_line([text, "n_trials=3", "seed=1"])
+
+    assert line.spaces == (space,)
+    assert line.spaces[0].is_whole == isinstance(space.low, int)
+    assert line.settings == SearchSettings(n_trials=3)
+    assert line.fixed == ("seed=1",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Nothing is to be searched;"),
+        (["seed=0,1"], "would choose the luckiest seed;"),
+        (["model.loss=mse,mae"], "losses of other forecasts or of another kind;"),
+        (["data.horizon=1,2"], "losses of other forecasts or of another kind;"),
+        (["optimizer.lr=interval(2,1)"], "the first number has to be below the second"),
+        (["optimizer.lr=tag(log,interval(0,1))"], "with the tag log above 0"),
+        (["optimizer.lr=tag(lgo,interval(1,2))"], "has another tag than log;"),
+        (["model.num_layers=range(0)"], "gives a search no values;"),
+        (["model.hiden_size=4,8"], "did you mean model.hidden_size"),
+        (["model.num_layers=1,2", "n_trials=0"], "n_trials=0 is not positive"),
+        (["model.num_layers=1,2", "hydra.run.dir=x"], "folder=DIR"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(arguments: list[str], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        read_search_line(arguments)
+
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_input_and_batch_may_be_searched_because_the_forecasts_stay_the_same() -> None:
+    line = read_search_line(["data.input_length=24,48", "data.batch_size=16,32"])
+
+    assert [space.name for space in line.spaces] == ["data.input_length", "data.batch_size"]

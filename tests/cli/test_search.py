@@ -1,0 +1,148 @@
+"""`search` tries settings by what the runs before came to, and goes on where it was stopped."""
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from gru_parallel.app import commands, search_settings, train
+from gru_parallel.training.epoch_record import EpochResult
+from tests.cli.composing import load_configs_once
+from tests.cli.in_process import SMALL
+from tests.cli.many_runs import leave_run, loss_of, plain, run_at_once
+
+SearchCommand = Callable[..., tuple[int, str, str]]
+SPACE = ("model.num_layers=range(1,5)", "trainer.max_epochs=1")
+
+
+@pytest.fixture
+def search_command(
+    in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> SearchCommand:
+    """`python -m gru_parallel.search` inside this process, in an empty folder."""
+    load_configs_once(monkeypatch)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["search"])
+        capsys.readouterr()
+        return commands.run("search", [*SMALL, "folder=s", *arguments]), *capsys.readouterr()
+
+    return run
+
+
+def test_without_optuna_it_says_what_to_install_and_leaves_nothing(
+    search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_settings, "find_spec", lambda _: None)
+
+    status, _, err = search_command(*SPACE)
+
+    assert status == 2
+    assert err == ("gru_parallel: A search needs optuna; pip install 'gru-parallel[optuna]'.\n")
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("engine=processes", "A search is many runs in one process"),
+        ("trainer.limit_val_batches=0", "trainer.limit_val_batches=0 leaves it out;"),
+        ("model.dropout=2", "model.dropout=2"),
+    ],
+)
+def test_what_no_run_could_be_is_refused_before_the_first(
+    setting: str, said: str, search_command: SearchCommand
+) -> None:
+    status, _, err = search_command(*SPACE, setting)
+
+    assert status == 2
+    assert said in err
+    assert not list(Path().iterdir())
+
+
+def test_it_tries_everything_once_and_ends_with_the_table(
+    search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    monkeypatch.setattr(train, "run", run_at_once)
+
+    status, out, _ = search_command(*SPACE, "n_trials=9", "seed=3")
+
+    assert status == 0
+    with Path("s/comparison.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["model.num_layers"] for row in rows) == ["1", "2", "3", "4"]
+    assert [row["model.num_layers"] for row in rows if row["best"] == "1"] == ["4"]
+    assert "Ends here: nothing is suggested that was not tried." in out
+    (last,) = [line for line in out.splitlines() if line.startswith("Over several seeds")]
+    assert "train -m seed=0,1,2" in last
+    assert last.endswith("model.num_layers=4")
+
+
+def test_one_that_was_stopped_goes_on_as_it_would_have(
+    search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    space = "optimizer.lr=tag(log,interval(1e-4,1e-1))"
+    tried: list[tuple[str, float]] = []
+    stops = [True]
+
+    def run(prepared: Any, composed: DictConfig, folder: Path, **_: Any) -> int:
+        tried.append((folder.name, composed.optimizer.lr))
+        if len(tried) == 2 and stops.pop():
+            raise KeyboardInterrupt
+        return run_at_once(prepared, composed, folder)
+
+    monkeypatch.setattr(train, "run", run)
+    assert search_command(space, "n_trials=3")[0] == 130
+    assert search_command(space, "n_trials=3", "model.num_layers=2")[0] == 2
+    assert search_command(space, "n_trials=3")[0] == 0
+
+    # The second one is run again, in its folder; nothing else is.
+    assert tried[1] == tried[2]
+    assert [name for name, _ in tried[:3]] == ["0", "1", "1"]
+    assert len(tried) == 4
+    # A complete one has nothing to do.
+    assert search_command(space, "n_trials=3")[0] == 0
+    assert len(tried) == 4
+
+
+def test_a_run_that_fails_and_one_that_is_pruned_are_named(
+    search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    n_runs = 0
+
+    def run(prepared: Any, composed: DictConfig, folder: Path, on_epoch: Any) -> int:
+        nonlocal n_runs
+        n_runs += 1
+        if n_runs == 1:
+            leave_run(folder, plain(composed), ended="failed", reason="Loss became NaN.")
+            return 1
+        loss = 9.0 if n_runs == 8 else loss_of(composed)
+        try:
+            on_epoch(EpochResult(0, 3, True, 1.0, {"val/loss": loss}, True, 0.1, 1.0))
+        except train.EndOfRunError as error:
+            leave_run(folder, plain(composed), ended=error.ended, reason=str(error))
+            return error.status
+        leave_run(folder, plain(composed), validation_loss=loss)
+        return 0
+
+    monkeypatch.setattr(train, "run", run)
+    space = "optimizer.lr=interval(1e-4,1e-1)"
+
+    status, out, _ = search_command(space, "n_trials=8", "prune=true")
+
+    assert status == 0
+    assert [line for line in out.splitlines() if line.startswith("Not in the table")] == [
+        "Not in the table: s/0: failed: Loss became NaN",
+        "Not in the table: s/7: pruned: After epoch 0, the lowest val/loss of this run is above the"
+        " median of those before it",
+    ]
