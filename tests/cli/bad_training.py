@@ -263,6 +263,8 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         [_logger("CometLogger")],
         ["logger.mine", "comet-ml", "pip install"],
     ),
+    "W&B, which is an extra": (["logger=wandb"], ["logger.wandb", "'gru-parallel[wandb]'"]),
+    "MLflow, which is an extra": (["logger=mlflow"], ["logger.mlflow", "'gru-parallel[mlflow]'"]),
     "a logger into a file": (
         ["logger=csv", "logger.csv.save_dir=file/logs"],
         ["logger.csv.save_dir=file/logs", "folder"],
