@@ -114,27 +114,28 @@ def runs_in(folder: Path) -> list[Path]:
 
 
 def read_run(folder: Path) -> ComparedRun | Unfinished:
-    """Read what a run came to, which may be that it did not end.
-
-    Raises:
-        UsageError: its files were not written by a run.
-    """
-    files = RunFolder(folder)
+    """Read what a run came to, which may be that it did not end, or that its files are damaged."""
+    files, name = RunFolder(folder), str(folder)
     if not files.config.is_file():
-        return Unfinished(str(folder), f"did not begin ({_overrides(folder)})")
-    settings = _settings(files.config)
+        return Unfinished(name, f"did not begin ({_overrides(folder)})")
+    try:
+        settings = _settings(files.config)
+    except (OmegaConfBaseException, OSError, UnicodeDecodeError, YAMLError) as error:
+        return Unfinished(name, _damaged(files.config, error))
     if not files.summary.is_file():
-        return Unfinished(str(folder), "has not ended")
+        return Unfinished(name, "has not ended")
     try:
         summary = read_summary(files.summary)
     except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"{files.summary} is not the result of a run ({type(error).__name__}: {error}); leave"
-            " its folder out."
-        ) from error
+        return Unfinished(name, _damaged(files.summary, error))
     if summary.ended not in _IN_TABLE:
-        return Unfinished(str(folder), f"{summary.ended}: {summary.reason}".rstrip("."))
-    return ComparedRun(str(folder), settings, summary, _validation(files.metrics, summary))
+        return Unfinished(name, f"{summary.ended}: {summary.reason}".rstrip("."))
+    return ComparedRun(name, settings, summary, _validation(files.metrics, summary))
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    reason = (str(error).splitlines() or [""])[0]
+    return f"{path.name} was not written by a run ({type(error).__name__}: {reason})"
 
 
 def _runs_in(folder: Path) -> Iterator[Path]:
@@ -156,14 +157,7 @@ def _in_order(path: Path) -> tuple[int, str]:
 
 
 def _settings(path: Path) -> Mapping[str, Any]:
-    try:
-        loaded = OmegaConf.to_container(OmegaConf.load(path))
-    except (OmegaConfBaseException, OSError, UnicodeDecodeError, YAMLError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(
-            f"{path} does not hold the settings of a run ({reason}); leave its folder out."
-        ) from error
-    return by_full_name(loaded)
+    return by_full_name(OmegaConf.to_container(OmegaConf.load(path)))
 
 
 def _overrides(folder: Path) -> str:

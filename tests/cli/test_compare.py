@@ -89,8 +89,8 @@ def test_runs_that_did_not_end_well_are_named(compare_command: CompareCommand) -
         (["nowhere"], "nowhere is not a folder;"),
         (["empty"], "empty holds no run;"),
         (["open"], "None of 1 run has ended (open: has not ended); give"),
-        (["broken"], "broken/summary.json is not the result of a run (JSONDecodeError"),
-        (["torn"], "torn/config.yaml does not hold the settings of a run"),
+        (["broken"], "(broken: summary.json was not written by a run (JSONDecodeError"),
+        (["torn"], "(torn: config.yaml was not written by a run (ParserError"),
         (["good", "--output=no/such/file.csv"], "no/such/file.csv cannot be written (No such"),
     ],
 )
