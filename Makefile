@@ -25,6 +25,7 @@ test test-long: export PYTHONDONTWRITEBYTECODE :=
 # A stamp is written when an installation has succeeded, so one that was interrupted is started again.
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+INSTALLED_DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -49,7 +50,7 @@ test: $(INSTALLED) ## Run the ordinary tests
 	$(PY) -m pytest $(SHARED) $(ARGS)
 
 .PHONY: test-long
-test-long: $(INSTALLED) ## Run the tests that take minutes, and the whole grids of others
+test-long: $(INSTALLED_DOCS) ## Run the tests that take minutes, and the whole grids of others
 	$(PY) -m pytest -m long --timeout 1800 $(SHARED) $(ARGS)
 
 # Exactness, and what goes on around a step: with calls recorded at once and replayed by the CPU's stand-in for CUDA graphs.
@@ -131,10 +132,11 @@ trace-step: $(INSTALLED) ## Count the functions that one warm training step goes
 	@$(PY) -m benchmarks trace $(ARGS)
 
 .PHONY: docs
-docs: $(INSTALLED) ## Draw the pictures of the documentation and list the files again
+docs: $(INSTALLED_DOCS) ## Draw the pictures, list the files again, and build the documentation as a site
 	@$(PY) -m scripts.draw_timelines
 	@$(PY) -m scripts.draw_rooms
 	@$(PY) -m scripts.list_files
+	@$(PY) -m scripts.build_site
 
 .PHONY: docker
 docker: ## Build the image for CUDA machines
@@ -162,4 +164,9 @@ $(INSTALLED): pyproject.toml constraints.txt | $(PY)
 $(INSTALLED_DEV): $(INSTALLED)
 	@echo 'Installing the tools that check the code'
 	@$(PIP_INSTALL) --editable '.[test,dev]'
+	@touch $@
+
+$(INSTALLED_DOCS): $(INSTALLED)
+	@echo 'Installing what builds the site of the documentation'
+	@$(PIP_INSTALL) --editable '.[test,docs]'
 	@touch $@

@@ -11,6 +11,7 @@ from tests.rank_processes import start
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
+PAGE = ROOT / "docs" / "your-own-series.md"
 
 
 def run_example(name: str) -> list[str]:
@@ -84,3 +85,26 @@ def test_the_python_of_the_page_on_the_api_runs_as_printed() -> None:
     (with_lightning,) = python_of("docs/api.md")
 
     run_block(with_lightning)
+
+
+def test_the_drop_in_of_its_page_runs_as_printed_and_goes_to_nn_gru_and_back() -> None:
+    names = run_block("".join(python_of("docs/in-place-of-nn-gru.md")))
+
+    assert names["forecast"].shape == (32, 1)
+    assert type(names["one"]) is nn.GRU
+
+
+def test_the_series_of_the_page_on_own_series_is_the_one_that_is_shown(in_tmp_path: Path) -> None:
+    (make_series,) = python_of("docs/your-own-series.md")
+    shown = re.search(r"^time,demand.*?(?=```)", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+
+    run_block(make_series)
+
+    assert shown is not None
+    assert Path("demand.csv").read_text().startswith(shown[0])
+
+
+def test_every_example_is_run() -> None:
+    here = Path(__file__).read_text()
+
+    assert [path.name for path in EXAMPLES.glob("*.py") if f'"{path.name}"' not in here] == []

@@ -39,7 +39,7 @@ class WindowHead(nn.Module):
             y: outputs, shape (time, batch, hidden_size).
 
         Returns:
-            Predictions, shape (batch, *output_shape).
+            Predictions, shape `(batch, *output_shape)`.
         """
         scores: Tensor = self.linear(y[-1])
         return scores.reshape(-1, *self.output_shape)

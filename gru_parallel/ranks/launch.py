@@ -69,7 +69,7 @@ class Launch:
 
     @property
     def address(self) -> str:
-        """Where the store is, as `host:port`."""
+        """Where the store is: host and port, joined by a colon."""
         return f"{self.master_addr}:{self.master_port}"
 
     @property
