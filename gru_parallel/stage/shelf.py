@@ -10,6 +10,9 @@ from torch import Tensor
 AT_ONCE = 8
 """Calls for which one piece of memory is made."""
 
+ALIGNED_BYTES = 64
+"""Where torch begins a tensor on a CPU: at a multiple of so many bytes."""
+
 
 class Shelf:
     """Puts what is kept of many cells side by side.
@@ -26,9 +29,11 @@ class Shelf:
         """Return copies of tensors of one type, all on a CPU; what is elsewhere stays as it is."""
         if not tensors or tensors[0].device.type != "cpu":
             return list(tensors)
-        sizes = [tensor.numel() for tensor in tensors]
+        # As memory of their own would begin: products depend on that in their last bits.
+        step = ALIGNED_BYTES // tensors[0].element_size()
+        sizes = [-(-tensor.numel() // step) * step for tensor in tensors]
         if self._rest.dtype != tensors[0].dtype or self._rest.numel() < sum(sizes):
             self._rest = tensors[0].new_empty(AT_ONCE * sum(sizes))
         *places, self._rest = self._rest.split([*sizes, self._rest.numel() - sum(sizes)])
         pairs = zip(places, tensors, strict=True)
-        return [place.view(tensor.shape).copy_(tensor) for place, tensor in pairs]
+        return [place[: t.numel()].view(t.shape).copy_(t) for place, t in pairs]

@@ -32,3 +32,12 @@ def test_nothing_is_kept_of_nothing() -> None:
     assert shelf.keep([]) == []
     (empty,) = shelf.keep([torch.empty(0, 0, 5)])
     assert empty.shape == (0, 0, 5)
+
+
+def test_each_piece_begins_where_memory_of_its_own_would() -> None:
+    shelf = Shelf()
+
+    kept = [piece for _ in range(3) for piece in shelf.keep([torch.ones(3, 5), torch.ones(7)])]
+
+    # Otherwise a cell that is run again has other last bits.
+    assert len({piece.data_ptr() % 64 for piece in kept}) == 1
