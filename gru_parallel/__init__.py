@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from gru_parallel.dropin.gru import GRU as GRU
     from gru_parallel.engine.devices import existing_devices as existing_devices
     from gru_parallel.engine.threads import ThreadEngine as ThreadEngine
+    from gru_parallel.model.head import DecoderHead as DecoderHead
     from gru_parallel.model.head import StepHead as StepHead
     from gru_parallel.model.head import WindowHead as WindowHead
     from gru_parallel.model.loss import LOSSES as LOSSES
     from gru_parallel.model.stack import GRUStack as GRUStack
     from gru_parallel.model.stack_model import StackModel as StackModel
+    from gru_parallel.model.step_encoder import StepEncoder as StepEncoder
+    from gru_parallel.model.window_view import WindowView as WindowView
     from gru_parallel.model.windows import Windows as Windows
     from gru_parallel.placement.grid import Grid as Grid
     from gru_parallel.placement.plan import Plan as Plan
@@ -31,10 +34,12 @@ else:
             "dropin.gru": "GRU",
             "engine.devices": "existing_devices",
             "engine.threads": "ThreadEngine",
-            "model.head": "StepHead WindowHead",
+            "model.head": "DecoderHead StepHead WindowHead",
             "model.loss": "LOSSES",
             "model.stack": "GRUStack",
             "model.stack_model": "StackModel",
+            "model.step_encoder": "StepEncoder",
+            "model.window_view": "WindowView",
             "model.windows": "Windows",
             "placement.grid": "Grid",
             "placement.plan": "Plan",

@@ -24,7 +24,7 @@ LEAST_VARIANCE = 1e-5
 AUTO_CORES = {"cpu": "fused"}
 """What `auto` stands for on each kind of device; native on those that are not here."""
 
-HEAD_TASKS = {"window": "window", "every_step": "every_step"}
+HEAD_TASKS = {"window": "window", "every_step": "every_step", "decoder": "window"}
 """From the name of each head, model.head, to what it predicts: `WindowShape.task`."""
 
 

@@ -25,6 +25,7 @@ from gru_parallel.assembly.refit import refit_and_test
 from gru_parallel.assembly.reuse import Reuse, reuse
 from gru_parallel.assembly.rolling import BacktestData, plan_backtest
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
+from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.backtest_errors import BacktestErrors, naive_error
@@ -150,7 +151,7 @@ class _Backtest:
         self._seasons = {"repeat_last": 1}
         if config.data.season_length is not None:
             self._seasons["seasonal_naive"] = config.data.season_length
-        is_window = config.model.head == "window"
+        is_window = HEAD_TASKS[config.model.head] == "window"
         steps = range(1, config.data.horizon + 1) if is_window else (config.data.horizon,)
         names = [each.name for each in prepared.data.tables]
         self._errors = BacktestErrors(names, table.targets, steps)

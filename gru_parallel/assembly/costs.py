@@ -93,6 +93,8 @@ def _key(
         "busy": min(n_cores(), len(model.blocks)),
         "rows": workload.n_rows,
         "steps": workload.n_steps,
+        # Not where there are none, so that what was measured before is still found.
+        **({"steps_after": model.n_decoding} if model.n_decoding > 0 else {}),
         "precision": str(config.trainer.precision),
         "tf32": config.engine.tf32,
         "graphs": str(config.engine.graphs),

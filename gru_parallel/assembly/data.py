@@ -16,6 +16,8 @@ from gru_parallel.data.record import DataRecord
 from gru_parallel.data.series_outline import SeriesOutline
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
+from gru_parallel.errors import UsageError
+from gru_parallel.rules import as_written
 
 Data = TypeVar("Data", bound=SeriesOutline)
 
@@ -47,7 +49,7 @@ def build_data(
         UsageError: the file or a setting of the data cannot work.
     """
     data = config.data
-    return kind(
+    made = kind(
         build_tables(config) if tables is None else tables,
         input_length=data.input_length,
         horizon=data.horizon,
@@ -68,6 +70,20 @@ def build_data(
         standardizer=None if record is None else record.standardizer,
         parts=parts,
     )
+    if config.model.per_channel:
+        _check_targets(made.tables[0])
+    return made
+
+
+def _check_targets(table: Table) -> None:
+    """Check that every column is a target, as channels that are rows of their own have to be."""
+    if tuple(table.targets) != tuple(table.columns):
+        columns, targets = as_written(table.columns), as_written(table.targets)
+        raise UsageError(
+            f"model.per_channel=true forecasts each column from its own past, and data.target="
+            f"{targets} is not all of them in their order, {columns}; use data.target=null, or"
+            f" data.columns={targets} too."
+        )
 
 
 def build_tables(config: Config, is_new: bool = False) -> list[Table]:

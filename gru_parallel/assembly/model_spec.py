@@ -18,23 +18,36 @@ def model_spec(config: Config, n_channels: int, n_targets: int) -> ModelSpec:
     Raises:
         UsageError: model.bidirectional or model.h_0 does not fit the blocks.
     """
-    model = config.model
-    has_encoder = model.encoder == "linear"
+    model, n_decoding = config.model, config.n_decoding
+    has_encoder = model.encoder != "none"
     every_step = HEAD_TASKS[model.head] == "every_step"
+    n_values = config.segment_length * (1 if model.per_channel else n_channels)
+    n_ahead = 1 if every_step else config.segment_length if n_decoding > 0 else config.data.horizon
     return ModelSpec(
         cut_stack(
-            model.hidden_size if has_encoder else n_channels,
+            model.hidden_size if has_encoder else n_values,
             model.hidden_size,
             model.num_layers,
             model.layers_per_block,
             bidirectional=model.bidirectional,
             h_0=model.h_0,
         ),
-        n_channels if has_encoder else None,
-        n_targets if every_step else config.data.horizon * n_targets,
+        n_values if has_encoder else None,
+        n_ahead * (1 if model.per_channel else n_targets),
         every_step,
         model.core,
         model.dropout > 0.0,
         model.residual,
         model.norm != "none",
+        n_decoding,
+        _n_embedded(config, n_channels),
     )
+
+
+def _n_embedded(config: Config, n_channels: int) -> int:
+    """Return the parameters of what `StepEncoder` learns of channels and of steps."""
+    size, n_decoding = config.model.hidden_size, config.n_decoding
+    if not config.model.per_channel:
+        return n_decoding * size
+    of_channel = size // 2 if n_decoding > 0 else size
+    return n_channels * of_channel + n_decoding * (size - of_channel)

@@ -16,8 +16,9 @@ from gru_parallel.assembly.optimizer import (
 )
 from gru_parallel.choices import DECAYED
 from gru_parallel.config.schema import Config
-from gru_parallel.model import LOSSES, GRUStack, StackModel
+from gru_parallel.model import LOSSES, GRUStack, StackModel, StepEncoder, WindowView
 from gru_parallel.model.head import HEADS
+from gru_parallel.placement import ModelSpec
 from gru_parallel.training import SeriesModule
 
 
@@ -61,8 +62,10 @@ def _build_model(
 ) -> StackModel:
     model, spec = config.model, model_spec(config, n_channels, n_targets)
     first, last = spec.blocks[0], spec.blocks[-1]
-    linear = spec.n_channels is not None
-    encoder = nn.Linear(n_channels, first.input_size) if linear else nn.Identity()
+    n_alone = n_channels if model.per_channel else None
+    is_viewed = model.encoder == "segments" or model.per_channel
+    view = WindowView(config.segment_length, n_alone) if is_viewed else None
+    encoder = _build_encoder(config, spec, n_alone)
     if kept_blocks is not None and 0 not in kept_blocks:
         encoder.to("meta")
     stack = GRUStack(
@@ -76,10 +79,27 @@ def _build_model(
         core=model.core,
         residual=model.residual,
         norm=model.norm,
+        drops_last=spec.n_decoding > 0,
         kept_blocks=kept_blocks,
     )
-    kind = HEADS[model.head]
-    head = kind.for_forecast(last.output_size, config.data.horizon, n_targets)
+    n_forecast = 1 if model.per_channel else n_targets
+    sizes = last.output_size, config.data.horizon, n_forecast, config.segment_length
+    head = HEADS[model.head].for_forecast(*sizes)
     if kept_blocks is not None and len(spec.blocks) - 1 not in kept_blocks:
         head.to("meta")
-    return StackModel(encoder, stack, head)
+    return StackModel(encoder, stack, head, view)
+
+
+def _build_encoder(config: Config, spec: ModelSpec, n_alone: int | None) -> nn.Module:
+    if spec.n_channels is None:
+        return nn.Identity()
+    size, is_linear = spec.blocks[0].input_size, config.model.encoder == "linear"
+    if is_linear and n_alone is None and spec.n_decoding == 0:
+        return nn.Linear(spec.n_channels, size)
+    return StepEncoder(
+        spec.n_channels,
+        size,
+        n_channels=n_alone,
+        n_decoding=spec.n_decoding,
+        has_relu=not is_linear,
+    )

@@ -246,7 +246,7 @@ def _options(
             else (schedule.n_micro_batches,)
         ),
         n_chunks=(
-            chunks_up_to(data.input_length, schedule.truncate)
+            chunks_up_to(config.n_steps, schedule.truncate)
             if schedule.n_chunks == AUTO
             else (schedule.n_chunks,)
         ),

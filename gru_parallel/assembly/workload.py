@@ -47,8 +47,8 @@ def workload(config: Config, n_channels: int, n_targets: int) -> Workload:
     keeps_32 = n_bytes == 2 and not precision.endswith("-true")
     return Workload(
         model_spec(config, n_channels, n_targets),
-        config.data.batch_size,
-        config.data.input_length,
+        config.data.batch_size * (n_channels if config.model.per_channel else 1),
+        config.n_steps,
         n_weight_copies=2 + n_optimizer_states(config.optimizer),
         bytes_per_number=4 if keeps_32 else n_bytes,
         bytes_per_activation=n_bytes,

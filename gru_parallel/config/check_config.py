@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from gru_parallel.choices import AUTO
+from gru_parallel.config.check_steps import check_steps
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.errors import UsageError
 from gru_parallel.placement.grid import check_chunks
@@ -26,6 +27,7 @@ def check_config(config: Config) -> None:
     """
     _check_rate(config)
     _check_layers(config)
+    check_steps(config)
     _check_grid(config)
     _check_carry(config)
     _check_precision(config)
@@ -83,12 +85,14 @@ def _check_carry(config: Config) -> None:
 
 def _check_grid(config: Config) -> None:
     schedule, data = config.schedule, config.data
-    window = f"a window (data.input_length={data.input_length})"
+    length = config.model.segment_length
+    of_segments = "" if length is None else f", model.segment_length={length}"
+    window = f"a window (data.input_length={data.input_length}{of_segments})"
     n_chunks = schedule.n_chunks
     if n_chunks == AUTO:
         # What it comes to where gradients are truncated.
-        n_chunks = min(CPU_CHUNKS, data.input_length)
-    check_chunks(n_chunks, data.input_length, window)
+        n_chunks = min(CPU_CHUNKS, config.n_steps)
+    check_chunks(n_chunks, config.n_steps, window)
     if schedule.truncate is not None and schedule.truncate >= n_chunks:
         raise UsageError(
             f"schedule.truncate={schedule.truncate} cuts nothing: a window has {n_chunks} chunks"

@@ -24,6 +24,8 @@ class ModelConfig:
     bidirectional: Directions
     h_0: Policies
     core: Annotated[str, one_of(*CORES)]
-    encoder: Annotated[str, one_of("linear", "none")]
+    encoder: Annotated[str, one_of("linear", "segments", "none")]
+    segment_length: Count | None
+    per_channel: bool
     head: Annotated[str, one_of(*HEAD_TASKS)]
     loss: Annotated[str, one_of("mse", "mae", "huber")]

@@ -99,6 +99,22 @@ class Config:
         return 1 if asked == AUTO else int(asked)
 
     @property
+    def segment_length(self) -> int:
+        """Rows of a window that make one step of the stack."""
+        return self.model.segment_length or 1
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the stack over a window."""
+        return self.data.input_length // self.segment_length
+
+    @property
+    def n_decoding(self) -> int:
+        """Steps after the window that a decoder runs on over; 0 for another head."""
+        is_decoder = self.model.head == "decoder"
+        return -(-self.data.horizon // self.segment_length) if is_decoder else 0
+
+    @property
     def no_validation(self) -> str | None:
         """The setting that leaves out validation; None if there is one."""
         return self._left_out("validation", 1, "val")

@@ -68,6 +68,7 @@ class WholeEngine:
 
     def train_step(self, windows: Windows, step: int = 0) -> Tensor:
         """Return the loss of a batch; see `Engine`."""
+        windows = self.model.rows_of(windows)
         y, lengths = windows.y, windows.lengths
         if y is None:
             raise ValueError("train_step needs targets.")
@@ -80,7 +81,8 @@ class WholeEngine:
     def predict(self, windows: Windows) -> Tensor:
         """Return the predictions for a batch; see `Engine`."""
         with torch.no_grad():
-            return self._run(windows, "prediction", None)
+            predictions = self._run(self.model.rows_of(windows), "prediction", None)
+            return self.model.predictions_of(predictions)
 
     def collect(self, predictions: Tensor) -> Tensor:
         """Return the predictions, which are here already; see `Engine`."""

@@ -142,6 +142,8 @@ class PipelineEngine:
             ShapeError: targets, lengths or h_0 do not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
+        if self.model.view is not None:
+            windows = self.model.rows_of(windows)
         y, lengths = windows.y, windows.lengths
         if self.loss is None or y is None:
             missing = f"a loss; give {type(self).__name__} one" if y is not None else "targets"
@@ -193,12 +195,15 @@ class PipelineEngine:
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
         with self._turn, torch.no_grad():
+            windows = self.model.rows_of(windows)
             _, spec = self._spec(windows, Purpose.PREDICT)
             passes = self._run(replace(spec, seed=self._seed_of_prediction()))
             head = passes[-1].head if passes else None
-            if not isinstance(head, HeadSection):
-                return self._no_predictions(windows.x)
-            return assemble(head.predictions, spec.cells, self.model.head)
+            if isinstance(head, HeadSection):
+                predictions = assemble(head.predictions, spec.cells, self.model.head)
+            else:
+                predictions = self._no_predictions(windows.x)
+            return self.model.predictions_of(predictions)
 
     def first_nonfinite_stage(self, windows: Windows, step: int = 0) -> int | None:
         """Run F of the last training batch again, and see where its outputs stop being finite.
@@ -211,7 +216,7 @@ class PipelineEngine:
             Index of the first stage whose outputs are not all finite; None where all are.
         """
         with self._turn, torch.no_grad():
-            _, spec = self._spec(windows, Purpose.CHECK)
+            _, spec = self._spec(self.model.rows_of(windows), Purpose.CHECK)
             passes = self._run(replace(spec, seed=self.seed, step=step))
             return next((each.stage.index for each in passes if not each.finite), None)
 
@@ -315,8 +320,13 @@ class PipelineEngine:
         head = passes[-1].head
         assert isinstance(head, HeadSection)
         assert head.total is not None
-        self.n_rows = spec.cells.batch_size
+        self.n_rows = self._n_windows(spec)
         return head.total
+
+    def _n_windows(self, spec: PassSpec) -> int:
+        """Return how many windows the rows of a batch are."""
+        n_rows, view = spec.cells.batch_size, self.model.view
+        return n_rows if view is None else view.n_windows(n_rows)
 
     def _no_predictions(self, x: Tensor) -> Tensor:
         """Return the predictions of a process in which none come out: those of no rows."""
@@ -325,9 +335,9 @@ class PipelineEngine:
         return x.new_zeros(0, *time, *head.output_shape, device=self._stages[-1].lane.device)
 
     def _cut(self, x: Tensor, lengths: Tensor | None) -> Cells:
-        return Cells.cut(
-            x.shape[0], x.shape[1], self.plan.grid.n_micro_batches, self.plan.grid.n_chunks, lengths
-        )
+        grid, n_decoding = self.plan.grid, self.model.head.n_decoding
+        n_parts = grid.n_micro_batches, grid.n_chunks
+        return Cells.cut(x.shape[0], x.shape[1], *n_parts, lengths, n_decoding)
 
     def _lowered(self, spec: PassSpec) -> Schedule:
         """Return the lists of a pass, which are remembered for as long as no batch is cut anew."""

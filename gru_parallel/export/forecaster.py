@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gru_parallel.export.level import at_level, centred_by
 from gru_parallel.export.trained import Scaling, Trained
-from gru_parallel.model import Block
+from gru_parallel.model import Block, Windows, WindowView
 
 Layer = tuple[Block, int]
 """A block, and the index of a layer within it."""
@@ -75,8 +75,10 @@ class Forecaster(nn.Module):
         super().__init__()
         model = trained.model
         # They are frozen here, and not there.
+        self.view = model.view or WindowView()
         self.encoder = deepcopy(model.encoder)
         self.head = deepcopy(model.head.linear)
+        self.n_decoding = model.head.n_decoding
         self.every_step = model.head.every_step
         self.output_shape = tuple(model.head.output_shape)
         self.n_columns = len(trained.columns)
@@ -98,28 +100,43 @@ class Forecaster(nn.Module):
 
         Args:
             x: standardised windows, shape `(batch, time, columns)`.
-            h_0: what layers that carry their state start from, shape `(n_states, batch,
-                hidden_size)`, if there are any.
+            h_0: what layers that carry their state start from, shape `(n_states, rows,
+                hidden_size)`, if there are any; rows are those of the batch, or of its channels.
 
         Returns:
             Standardised forecasts, shape `(batch, horizon, targets)`, or with one forecast per
             step `(batch, time, targets)`; and with h_0 also the final states, in its layout.
         """
         centred, anchor, scale = centred_by(self.centre, x)
-        y = self.encoder(centred)
+        rows = self.view.rows_of(Windows(centred), self.n_decoding).x
+        y, after, n_after = self.encoder(rows), None, self.n_decoding
+        if n_after > 0:
+            # Steps after the window run as rows of one step.
+            y, after = y[:, :-n_after], y[:, -n_after:].flatten(0, 1).unsqueeze(1)
         states: list[Tensor] = []
         for part in self.parts:
-            normed = self.norm_of(part)(y) if part.has_norm else y
-            outputs, h_n = self.run(part, normed, self._start(part, y, h_0, states))
-            y = y + outputs if part.has_residual else outputs
+            y, h_n = self._through(part, y, self._start(part, y, h_0, states))
             states.append(h_n)
-        if not self.every_step:
-            y = y[:, -1]
-        y = self.head(y)
-        if not self.every_step:
-            y = y.unflatten(1, self.output_shape)
+            if after is not None:
+                after, _ = self._through(part, after, h_n.repeat_interleave(n_after, 1))
+        y = self.view.predictions_of(self._predicted(y, after))
         y = at_level(y, anchor, scale, self.targets)
         return (y, torch.cat(states)) if self.carries else y
+
+    def _through(self, part: Part, y: Tensor, h_0: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Run a part, with the norm and the residual that it has."""
+        normed = self.norm_of(part)(y) if part.has_norm else y
+        outputs, h_n = self.run(part, normed, h_0)
+        return (y + outputs if part.has_residual else outputs), h_n
+
+    def _predicted(self, y: Tensor, after: Tensor | None) -> Tensor:
+        """Return what the head predicts for each row."""
+        if self.every_step:
+            return self.head(y)  # type: ignore[no-any-return]
+        if after is None:
+            return self.head(y[:, -1]).unflatten(1, self.output_shape)  # type: ignore[no-any-return]
+        horizon, n_targets = self.output_shape
+        return self.head(after).reshape(y.shape[0], -1, n_targets)[:, :horizon]  # type: ignore[no-any-return]
 
     def run(self, part: Part, y: Tensor, h_0: Tensor | None) -> tuple[Tensor, Tensor]:
         """Run the layers of a part; return their outputs and final states."""

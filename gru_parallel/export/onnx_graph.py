@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gru_parallel.choices import LEAST_VARIANCE
 from gru_parallel.export.forecaster import Forecaster, Part, has_bias
 from gru_parallel.export.trained import Scaling
+from gru_parallel.model import StepEncoder, WindowView
 from gru_parallel.version import __version__
 
 OPSET, IR_VERSION = 17, 8
@@ -38,11 +39,12 @@ def onnx_model(forecaster: Forecaster, scaling: Scaling | None, about: str) -> M
     build = _Builder(forecaster)
     build.forecast(scaling)
     kind = TensorProto.FLOAT if scaling is None else TensorProto.DOUBLE
-    states = (forecaster.n_states, "batch", forecaster.hidden_size)
+    n_rows = "batch" if forecaster.view.n_channels is None else "rows"
+    states = (forecaster.n_states, n_rows, forecaster.hidden_size)
     inputs = [helper.make_tensor_value_info("x", kind, ["batch", "time", forecaster.n_columns])]
-    shape = (forecaster.head.out_features,) if forecaster.every_step else forecaster.output_shape
-    steps = ("time",) if forecaster.every_step else ()
-    outputs = [helper.make_tensor_value_info("forecast", kind, ["batch", *steps, *shape])]
+    n_steps = "time" if forecaster.every_step else forecaster.output_shape[0]
+    shape = ["batch", n_steps, len(forecaster.targets)]
+    outputs = [helper.make_tensor_value_info("forecast", kind, shape)]
     if forecaster.carries:
         inputs.append(helper.make_tensor_value_info("h_0", TensorProto.FLOAT, states))
         outputs.append(helper.make_tensor_value_info("h_n", TensorProto.FLOAT, states))
@@ -65,24 +67,16 @@ class _Builder:
         self._forecaster = forecaster
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
+        self._names: set[str] = set()
 
     def forecast(self, scaling: Scaling | None) -> None:
         """Add everything from `x` to `forecast`."""
         model = self._forecaster
         x = "x" if scaling is None else self._standardised(scaling)
         y, anchor, scale = self._centred(x)
-        y = self._node("Transpose", y, perm=[1, 0, 2])
-        if isinstance(model.encoder, nn.Linear):
-            y = self._linear(y, model.encoder, "encoder")
-        y = self._stack(y)
-        if model.every_step:
-            y = self._linear(y, model.head, "head")
-            y = self._node("Transpose", y, perm=[1, 0, 2])
-        else:
-            last = self._node("Gather", y, self._constant(np.array(-1)), axis=0)
-            y = self._linear(last, model.head, "head")
-            # A zero keeps the size that is there: the batch.
-            y = self._node("Reshape", y, self._constant(np.array([0, *model.output_shape])))
+        y = self._node("Transpose", self._rows(y), perm=[1, 0, 2])
+        y = self._encoded(y)
+        y = self._predicted(*self._stack(y, self._after()))
         targets = self._constant(np.array(model.targets))
         if scale:
             y = self._node("Mul", y, self._node("Gather", scale, targets, axis=2))
@@ -108,6 +102,70 @@ class _Builder:
         scale = self._node("Sqrt", self._node("Add", variance, least))
         return self._node("Div", centred, scale), anchor, scale
 
+    def _rows(self, x: str) -> str:
+        """Make rows and steps of windows, see `WindowView`; both (batch, time, features)."""
+        view, n_features = self._forecaster.view, self._forecaster.n_columns
+        if view == WindowView():
+            return x
+        if view.n_channels is not None:
+            # A zero keeps the size that is there: the batch.
+            x, n_features = self._node("Transpose", x, perm=[0, 2, 1]), 1
+        length, one = view.segment_length, self._constant(np.array([-1]))
+        n_steps = self._node("Shape", "x", start=1, end=2)
+        n_steps = self._node("Div", n_steps, self._constant(np.array([length])))
+        width = self._constant(np.array([length * n_features]))
+        return self._node("Reshape", x, self._node("Concat", one, n_steps, width, axis=0))
+
+    def _encoded(self, y: str) -> str:
+        """Add the encoder; y is time first."""
+        encoder = self._forecaster.encoder
+        if isinstance(encoder, nn.Linear):
+            return self._linear(y, encoder, "encoder")
+        if not isinstance(encoder, StepEncoder):
+            return y
+        y = self._linear(y, encoder.linear, "encoder")
+        if encoder.has_relu:
+            y = self._node("Relu", y)
+        if encoder.channels is None or encoder.places is not None:
+            return y
+        return self._node("Add", y, self._for_each_window(encoder.channels.weight))
+
+    def _after(self) -> str:
+        """Return the encoded steps after the windows as rows of one step; "" for none."""
+        encoder = self._forecaster.encoder
+        if not isinstance(encoder, StepEncoder) or encoder.places is None:
+            return ""
+        of_window: Tensor = encoder.places.weight
+        if encoder.channels is not None:
+            channels = encoder.channels.weight
+            of_channels = channels.repeat_interleave(len(of_window), 0)
+            of_window = torch.cat([of_window.repeat(len(channels), 1), of_channels], 1)
+        zero = self._constant(np.array([0]))
+        return self._node("Unsqueeze", self._for_each_window(of_window), zero)
+
+    def _predicted(self, y: str, after: str) -> str:
+        """Add the head, from the outputs of the stack, time first."""
+        model = self._forecaster
+        if model.every_step:
+            y = self._node("Transpose", self._linear(y, model.head, "head"), perm=[1, 0, 2])
+        elif not after:
+            last = self._node("Gather", y, self._constant(np.array(-1)), axis=0)
+            y = self._linear(last, model.head, "head")
+            # A zero keeps the size that is there: the batch.
+            y = self._node("Reshape", y, self._constant(np.array([0, *model.output_shape])))
+        else:
+            horizon, n_targets = model.output_shape
+            n_rows_ahead = model.n_decoding * model.head.out_features // n_targets
+            y = self._linear(after, model.head, "head")
+            y = self._node("Reshape", y, self._constant(np.array([-1, n_rows_ahead, n_targets])))
+            y = self._slice(y, 0, horizon, axis=1)
+        if model.view.n_channels is None:
+            return y
+        n_steps = self._node("Shape", y, start=1, end=2)
+        sizes = (self._constant(np.array([n])) for n in (-1, model.view.n_channels))
+        y = self._node("Reshape", y, self._node("Concat", *sizes, n_steps, axis=0))
+        return self._node("Transpose", y, perm=[0, 2, 1])
+
     def _standardised(self, scaling: Scaling) -> str:
         centred = self._node("Sub", "x", self._constant(scaling.mean.numpy()))
         standardised = self._node("Div", centred, self._constant(scaling.scale.numpy()))
@@ -120,20 +178,28 @@ class _Builder:
         y = self._node("Mul", y, self._constant(scale))
         return self._node("Add", y, self._constant(mean))
 
-    def _stack(self, y: str) -> str:
-        """Add all layers; y is time first."""
+    def _stack(self, y: str, after: str) -> tuple[str, str]:
+        """Add all layers, over the steps of windows and those after them, time first."""
         states: list[str] = []
         for part in self._forecaster.parts:
-            y, h_n = self._part(part, y, states)
+            y, h_n = self._part(part, y, self._start(part, states))
             states.append(h_n)
+            if after:
+                after, _ = self._part(part, after, self._spread(h_n), ".after")
         if self._forecaster.carries:
             self._node("Concat", *states, output="h_n", axis=0)
-        return y
+        return y, after
 
-    def _part(self, part: Part, entered: str, before: Sequence[str]) -> tuple[str, str]:
+    def _spread(self, h_n: str) -> str:
+        """Give each step after a window its last state: (n, rows, h) to (n, rows * steps, h)."""
+        n_after, size = self._forecaster.n_decoding, self._forecaster.hidden_size
+        each = self._node("Unsqueeze", h_n, self._constant(np.array([2])))
+        each = self._node("Tile", each, self._constant(np.array([1, 1, n_after, 1])))
+        return self._node("Reshape", each, self._constant(np.array([0, -1, size])))
+
+    def _part(self, part: Part, entered: str, start: str, suffix: str = "") -> tuple[str, str]:
         """Add the layers of one `nn.GRU`; return its outputs and its final states."""
         gru = self._forecaster.gru_of(part)
-        start = self._start(part, before)
         y = self._normed(part, entered) if part.has_norm else entered
         n_directions = part.n_states // gru.num_layers
         states = []
@@ -141,7 +207,7 @@ class _Builder:
             first = layer * n_directions
             h_0 = start and self._slice(start, first, first + n_directions, axis=0)
             weights = weights_by_direction(gru, layer)
-            y, h_n = self._layer(f"{part.name}.l{layer}", weights, y, h_0)
+            y, h_n = self._layer(f"{part.name}.l{layer}", suffix, weights, y, h_0)
             states.append(h_n)
         if part.has_residual:
             y = self._node("Add", entered, y)
@@ -173,26 +239,43 @@ class _Builder:
         """Repeat a state for each row of the batch."""
         one = self._constant(np.array([1]))
         n_rows = self._node("Shape", "x", start=0, end=1)
+        if self._forecaster.view.n_channels is not None:
+            n_channels = self._constant(np.array([self._forecaster.view.n_channels]))
+            n_rows = self._node("Mul", n_rows, n_channels)
         shape = self._node("Concat", one, n_rows, one, axis=0)
         return self._node("Expand", self._constant(as_float32(state)), shape)
 
+    def _for_each_window(self, rows: Tensor) -> str:
+        """Repeat some rows, (rows, features), for each window of the batch."""
+        n_windows = self._node("Shape", "x", start=0, end=1)
+        counts = self._node("Concat", n_windows, self._constant(np.array([1])), axis=0)
+        return self._node("Tile", self._constant(as_float32(rows)), counts)
+
     def _layer(
-        self, name: str, weights: Sequence[Sequence[Tensor]], y: str, h_0: str
+        self, name: str, suffix: str, weights: Sequence[Sequence[Tensor]], y: str, h_0: str
     ) -> tuple[str, str]:
-        """Add one layer; return its outputs and its final states."""
+        """Add one layer; return its outputs and its final states.
+
+        Args:
+            name: of the layer, whose weights are there once.
+            suffix: of the name of what is computed.
+            weights: for each direction.
+            y: its inputs.
+            h_0: what it starts from; "" for zeros.
+        """
         w, r, *biases = (
             np.stack([in_onnx_order(weight) for weight in of_both])
             for of_both in zip(*weights, strict=True)
         )
         b = self._constant(np.concatenate(biases, axis=1), f"{name}.B") if biases else ""
         inputs = [y, self._constant(w, f"{name}.W"), self._constant(r, f"{name}.R"), b, "", h_0]
-        outputs = [f"{name}.Y", f"{name}.Y_h"]
+        outputs = [f"{name}{suffix}.Y", f"{name}{suffix}.Y_h"]
         self.nodes.append(
             helper.make_node(
                 "GRU",
                 inputs,
                 outputs,
-                name=name,
+                name=f"{name}{suffix}",
                 direction="bidirectional" if len(weights) == 2 else "forward",
                 hidden_size=r.shape[2],
                 # As nn.GRU: the reset gate acts on the product of state and weights.
@@ -219,7 +302,10 @@ class _Builder:
         return name
 
     def _constant(self, values: NDArray[Any], name: str = "") -> str:
+        if name and name in self._names:
+            return name
         name = name or f"constant_{len(self.constants)}"
+        self._names.add(name)
         self.constants.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
         return name
 

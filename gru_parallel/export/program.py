@@ -13,6 +13,7 @@ from gru_parallel.export.forecaster import Forecaster, InUnits, Part
 from gru_parallel.export.formats import NAMES
 from gru_parallel.export.read_back import Comparison, compare
 from gru_parallel.export.trained import Trained
+from gru_parallel.model import WindowView
 
 ABOUT = "about.json"
 """Name of the description inside the file."""
@@ -47,15 +48,18 @@ def export_program(trained: Trained, *, scaling: bool) -> ExportedProgram:
     """
     forecaster = _Traceable(trained)
     whole = InUnits(forecaster, trained.scaling) if scaling else forecaster
-    batch, time = Dim("batch"), Dim("time")
-    n_steps, n_columns = max(trained.input_length, 3), len(trained.columns)
+    batch, view = Dim("batch"), trained.model.view or WindowView()
+    length, n_channels = view.segment_length, view.n_channels or 1
+    time = Dim("time") if length == 1 else length * Dim("segments")
+    n_steps, n_columns = max(trained.input_length // length, 3) * length, len(trained.columns)
     windows = torch.zeros(2, n_steps, n_columns, dtype=torch.float64 if scaling else trained.dtype)
     example: tuple[Tensor, ...] = (windows,)
     shapes: tuple[dict[int, Dim], ...] = ({0: batch, 1: time},)
     gru = trained.model.gru
     if gru.carries:
-        example += (torch.zeros(gru.n_states, 2, gru.hidden_size, dtype=trained.dtype),)
-        shapes += ({1: batch},)
+        states = gru.n_states, 2 * n_channels, gru.hidden_size
+        example += (torch.zeros(states, dtype=trained.dtype),)
+        shapes += ({1: batch if n_channels == 1 else n_channels * batch},)
     with torch.no_grad():
         program = torch.export.export(whole, example, dynamic_shapes=shapes)
     for node in program.graph.nodes:

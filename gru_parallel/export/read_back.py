@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gru_parallel.export.trained import Trained
+from gru_parallel.model import WindowView
 
 Forecast = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
 """From windows and h_0, which is None unless the model carries its state, to forecast and h_n."""
@@ -72,10 +73,12 @@ def compare(
 def _windows(trained: Trained) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Draw standardised windows, and the states to start from if the model carries its own."""
     generator = torch.Generator().manual_seed(0)
-    gru, length = trained.model.gru, trained.input_length
-    for n_rows, n_steps in ((1, length), (5, length // 2 + 1), (3, length + 7)):
+    gru, view, length = trained.model.gru, trained.model.view or WindowView(), trained.input_length
+    for n_rows, at_least in ((1, length), (5, length // 2 + 1), (3, length + 7)):
+        n_steps = -(-at_least // view.segment_length) * view.segment_length
         x = torch.randn(n_rows, n_steps, len(trained.columns), generator=generator)
-        h_0 = torch.randn(gru.n_states, n_rows, gru.hidden_size, generator=generator).tanh()
+        shape = gru.n_states, n_rows * (view.n_channels or 1), gru.hidden_size
+        h_0 = torch.randn(shape, generator=generator).tanh()
         yield x.to(trained.dtype), h_0.to(trained.dtype) if gru.carries else None
 
 

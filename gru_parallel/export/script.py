@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from torch import nn
 
 from gru_parallel.choices import LEAST_VARIANCE
 from gru_parallel.export.forecaster import Forecaster, Part, has_bias
+from gru_parallel.model import StepEncoder, WindowView
 from gru_parallel.version import __version__
 
 LOADERS = {
@@ -79,10 +80,14 @@ def _modules(forecaster: Forecaster) -> Iterator[str]:
     """Write the lines that make the model."""
     for part in forecaster.parts:
         if part.start == "learned":
-            yield f'{_learned(part)} = weights.pop("{part.learned_name}")'
+            yield f'{_start_name(part)} = weights.pop("{part.learned_name}")'
+    yield from (f'{name} = weights.pop("encoder.{name}.weight")' for name in _learned(forecaster))
     yield "model = nn.ModuleDict()"
     if isinstance(forecaster.encoder, nn.Linear):
         yield f'model["encoder"] = {_linear(forecaster.encoder)}'
+    elif isinstance(forecaster.encoder, StepEncoder):
+        linear = _linear(forecaster.encoder.linear)
+        yield f'model["encoder"] = nn.ModuleDict({{"linear": {linear}}})'
     for part in forecaster.parts:
         if part.has_norm:
             width = forecaster.gru_of(part).input_size
@@ -95,9 +100,6 @@ def _modules(forecaster: Forecaster) -> Iterator[str]:
 def _body(forecaster: Forecaster) -> Iterator[str]:
     """Write the lines that forecast."""
     yield f"x = ((x.double() - mean) / scale).to({forecaster.head.weight.dtype})"
-    if forecaster.carries:
-        shape = f"{forecaster.n_states}, len(x), {forecaster.hidden_size}"
-        yield f"h_0 = x.new_zeros({shape}) if h_0 is None else h_0"
     if forecaster.centre != "none":
         last = forecaster.centre == "last"
         yield "level = x[:, -1:]" if last else "level = x.mean(1, keepdim=True)"
@@ -105,17 +107,22 @@ def _body(forecaster: Forecaster) -> Iterator[str]:
     if forecaster.centre == "standardize":
         yield f"spread = (x.square().mean(1, keepdim=True) + {LEAST_VARIANCE}).sqrt()"
         yield "x = x / spread"
-    y = 'model["encoder"](x)' if isinstance(forecaster.encoder, nn.Linear) else "x"
+    if forecaster.view != WindowView():
+        yield from _rows(forecaster)
+    if forecaster.carries:
+        shape = f"{forecaster.n_states}, len(x), {forecaster.hidden_size}"
+        yield f"h_0 = x.new_zeros({shape}) if h_0 is None else h_0"
+    y = yield from _encoded(forecaster)
     keeps = forecaster.carries or any(part.start == "previous" for part in forecaster.parts)
     for part in forecaster.parts:
         yield from _part(part, y)
         if keeps:
             yield "states = [h_n]" if part is forecaster.parts[0] else "states += [h_n]"
+        if forecaster.n_decoding > 0:
+            start = f"h_n.repeat_interleave({forecaster.n_decoding}, 1)"
+            yield from _part(part, "after", f", {start}", after=True)
         y = "y"
-    if forecaster.every_step:
-        yield 'y = model["head"](y)'
-    else:
-        yield f'y = model["head"](y[:, -1]).unflatten(1, {forecaster.output_shape})'
+    yield from _predicted(forecaster)
     if forecaster.centre == "standardize":
         yield "y = y * spread[:, :, targets]"
     if forecaster.centre != "none":
@@ -124,24 +131,83 @@ def _body(forecaster: Forecaster) -> Iterator[str]:
     yield f"return {y}, torch.cat(states)" if forecaster.carries else f"return {y}"
 
 
-def _part(part: Part, y: str) -> Iterator[str]:
-    """Write the lines that take what comes in, an expression, through a part to `y`."""
-    if (part.has_norm or part.has_residual) and y != "y":
-        yield f"y = {y}"
-        y = "y"
-    x, outputs = y, "outputs" if part.has_residual else "y"
+def _part(part: Part, y: str, start: str | None = None, *, after: bool = False) -> Iterator[str]:
+    """Write the lines that take what comes in, an expression, through a part.
+
+    Args:
+        part: of the stack.
+        y: what comes in.
+        start: what it starts from, after a comma; None for what the part says.
+        after: whether this is about the steps after the window, and not to `y`.
+    """
+    to, h_n = ("after", "_") if after else ("y", "h_n")
+    if (part.has_norm or part.has_residual) and y != to:
+        yield f"{to} = {y}"
+        y = to
+    x, outputs = y, "outputs" if part.has_residual else to
     if part.has_norm:
-        yield f'normed = model["{part.norm_name}"](y)'
+        yield f'normed = model["{part.norm_name}"]({to})'
         x = "normed"
-    yield f'{outputs}, h_n = model["{part.name}"]({x}{_start(part)})'
+    start = _start(part) if start is None else start
+    yield f'{outputs}, {h_n} = model["{part.name}"]({x}{start})'
     if part.has_residual:
-        yield "y = y + outputs"
+        yield f"{to} = {to} + outputs"
+
+
+def _learned(forecaster: Forecaster) -> list[str]:
+    """Name what the encoder has learned beside its linear layer."""
+    encoder = forecaster.encoder
+    names = ("channels", "places") if isinstance(encoder, StepEncoder) else ()
+    return [name for name in names if getattr(encoder, name) is not None]
+
+
+def _rows(forecaster: Forecaster) -> Iterator[str]:
+    """Write the lines that make rows and steps of windows."""
+    length = forecaster.view.segment_length
+    if forecaster.view.n_channels is not None:
+        yield "# A row for each channel, and a step for each segment."
+        yield f"x = x.transpose(1, 2).flatten(0, 1).unflatten(1, (-1, {length}))"
+    else:
+        yield f"x = x.unflatten(1, (-1, {length})).flatten(2)"
+
+
+def _encoded(forecaster: Forecaster) -> Generator[str, None, str]:
+    """Write the lines of the encoder; return what goes into the first layer."""
+    encoder, names = forecaster.encoder, _learned(forecaster)
+    if not isinstance(encoder, StepEncoder):
+        return 'model["encoder"](x)' if isinstance(encoder, nn.Linear) else "x"
+    yield f'y = model["encoder"].linear(x){".relu()" if encoder.has_relu else ""}'
+    if names == ["channels"]:
+        yield "y = y + channels.repeat(len(y) // len(channels), 1).unsqueeze(1)"
+    if "places" in names:
+        yield "# The steps after the window, as rows of one step."
+        yield "after = places.repeat(len(y), 1)"
+    if names == ["channels", "places"]:
+        yield "of_channels = channels.repeat_interleave(len(places), 0)"
+        yield "of_channels = of_channels.repeat(len(y) // len(channels), 1)"
+        yield "after = torch.cat([after, of_channels], 1)"
+    if "places" in names:
+        yield "after = after.unsqueeze(1)"
+    return "y"
+
+
+def _predicted(forecaster: Forecaster) -> Iterator[str]:
+    """Write the lines of the head."""
+    if forecaster.every_step:
+        yield 'y = model["head"](y)'
+    elif forecaster.n_decoding == 0:
+        yield f'y = model["head"](y[:, -1]).unflatten(1, {forecaster.output_shape})'
+    else:
+        horizon, n_targets = forecaster.output_shape
+        yield f'y = model["head"](after).reshape(len(y), -1, {n_targets})[:, :{horizon}]'
+    if forecaster.view.n_channels is not None:
+        yield f"y = y.squeeze(2).unflatten(0, (-1, {forecaster.view.n_channels})).transpose(1, 2)"
 
 
 def _start(part: Part) -> str:
     match part.start:
         case "learned":
-            return f", {_learned(part)}.repeat(1, len(x), 1)"
+            return f", {_start_name(part)}.repeat(1, len(x), 1)"
         case "carry":
             return f", h_0[{part.states.start}:{part.states.stop}]"
         case "previous":
@@ -150,7 +216,7 @@ def _start(part: Part) -> str:
             return ""
 
 
-def _learned(part: Part) -> str:
+def _start_name(part: Part) -> str:
     """Name a variable for what a part learns to start from; `h_0` is an argument."""
     return f"start_of_{part.name}"
 

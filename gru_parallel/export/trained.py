@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gru_parallel.export.level import at_level, centred_by
-from gru_parallel.model import StackModel, Start, describe
+from gru_parallel.model import StackModel, Start, Windows, describe
 from gru_parallel.version import __version__
 
 
@@ -77,10 +77,12 @@ class Trained:
                 step `(batch, time, targets)`.
             h_n: final states, in the layout of h_0.
         """
+        model = self.model.eval()
         with torch.no_grad():
             centred, anchor, scale = centred_by(self.centre, x)
-            y, h_n = self.model.eval().run(centred, start=Start(carried=h_0))
-            return at_level(y, anchor, scale, self.scaling.targets), h_n
+            rows = model.rows_of(Windows(centred))
+            y, h_n = model.run(rows.x, start=Start(carried=h_0))
+            return at_level(model.predictions_of(y), anchor, scale, self.scaling.targets), h_n
 
     def about(self, *, in_units: bool) -> dict[str, Any]:
         """Describe in plain values what goes in and what comes out.

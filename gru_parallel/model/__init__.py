@@ -4,26 +4,31 @@ from gru_parallel.model.bidirectional import BidirectionalBlock
 from gru_parallel.model.block import Block, GRUBlock
 from gru_parallel.model.description import describe, model_from
 from gru_parallel.model.dropout import DropoutKey
-from gru_parallel.model.head import StepHead, WindowHead
+from gru_parallel.model.head import DecoderHead, StepHead, WindowHead
 from gru_parallel.model.hidden import Start
 from gru_parallel.model.loss import LOSSES, SumLoss
 from gru_parallel.model.stack import GRUStack
 from gru_parallel.model.stack_model import StackModel
+from gru_parallel.model.step_encoder import StepEncoder
 from gru_parallel.model.stepwise import has_forward_of, is_declared, looks_beyond
+from gru_parallel.model.window_view import WindowView
 from gru_parallel.model.windows import Windows
 
 __all__ = [
     "LOSSES",
     "BidirectionalBlock",
     "Block",
+    "DecoderHead",
     "DropoutKey",
     "GRUBlock",
     "GRUStack",
     "StackModel",
     "Start",
+    "StepEncoder",
     "StepHead",
     "SumLoss",
     "WindowHead",
+    "WindowView",
     "Windows",
     "describe",
     "has_forward_of",

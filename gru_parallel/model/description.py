@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
-from gru_parallel.model.head import HEADS, Head
+from gru_parallel.model.head import HEADS, DecoderHead, Head
 from gru_parallel.model.stack import GRUStack
 from gru_parallel.model.stack_model import StackModel
+from gru_parallel.model.step_encoder import StepEncoder
+from gru_parallel.model.window_view import WindowView
 
 _TYPES = {
     str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -41,26 +44,42 @@ def describe(model: StackModel) -> dict[str, Any] | None:
         "core": blocks[0].core,
         "residual": blocks[0].residual,
         "norm": blocks[0].norm,
+        "drops_last": not blocks[-1].last,
     }
-    return {"encoder": parts[0], "stack": stack, "head": parts[1], "dtype": dtype}
+    encoder, head = parts
+    described = {"encoder": encoder, "stack": stack, "head": head, "dtype": dtype}
+    return {**described, "view": None if model.view is None else asdict(model.view)}
 
 
 def model_from(description: Mapping[str, Any]) -> StackModel:
     """Build the model that `describe` described, with new weights."""
-    encoder, head = dict(description["encoder"]), dict(description["head"])
-    n_channels = encoder.pop("in_features", None)
-    first = nn.Identity() if n_channels is None else nn.Linear(n_channels, **encoder)
-    # Checkpoints did not always have the name.
+    head = dict(description["head"])
+    # Checkpoints did not always have the name, or a view.
     every_step = head.pop("every_step")
     kind: Any = HEADS[head.pop("name", "every_step" if every_step else "window")]
-    return StackModel(first, GRUStack(**description["stack"]), kind(**head)).to(
-        _TYPES[description["dtype"]]
-    )
+    encoder, stack = _encoder_from(description["encoder"]), GRUStack(**description["stack"])
+    view = description.get("view")
+    model = StackModel(encoder, stack, kind(**head), None if view is None else WindowView(**view))
+    return model.to(_TYPES[description["dtype"]])
+
+
+def _encoder_from(description: Mapping[str, Any]) -> nn.Module:
+    if not description:
+        return nn.Identity()
+    return (StepEncoder if "n_values" in description else nn.Linear)(**description)
 
 
 def _describe_encoder(encoder: nn.Module) -> dict[str, Any] | None:
     if type(encoder) is nn.Identity:
         return {}
+    if type(encoder) is StepEncoder and type(encoder.linear) is nn.Linear:
+        return {
+            "n_values": encoder.linear.in_features,
+            "output_size": encoder.linear.out_features,
+            "n_channels": None if encoder.channels is None else encoder.channels.num_embeddings,
+            "n_decoding": 0 if encoder.places is None else encoder.places.num_embeddings,
+            "has_relu": encoder.has_relu,
+        }
     if type(encoder) is not nn.Linear:
         return None
     has_bias = encoder.bias is not None
@@ -76,6 +95,8 @@ def _describe_head(head: Head) -> dict[str, Any] | None:
     if name is None or type(head.linear) is not nn.Linear:
         return None
     shape: dict[str, Any] = {"output_shape": tuple(head.output_shape)}
+    if isinstance(head, DecoderHead):
+        shape["segment_length"] = head.segment_length
     if head.every_step:
         shape = {"n_outputs": head.output_shape[0]}
     described = {"name": name, "every_step": head.every_step}

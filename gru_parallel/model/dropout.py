@@ -6,6 +6,7 @@ import hashlib
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -27,6 +28,10 @@ class DropoutKey:
     step: int
     micro_batch: int
     chunk: int
+
+    def after(self) -> Self:
+        """Return that of the steps after the window, which no chunk has."""
+        return replace(self, chunk=self.chunk + 1)
 
     def generator(self, layer: int, device: torch.device) -> torch.Generator:
         """Return a generator for the outputs of `layer` (counted over the whole stack)."""

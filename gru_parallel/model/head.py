@@ -1,8 +1,8 @@
-"""Heads: from the stack's outputs to predictions, at the end of the window or at every step."""
+"""Heads: from the stack's outputs to predictions, at each step, at the window's end or after it."""
 
 from __future__ import annotations
 
-from math import prod
+from math import ceil, prod
 from typing import Self
 
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ class WindowHead(nn.Module):
 
     every_step = False
     stepwise = True
+    n_decoding = 0
 
     def __init__(self, hidden_size: int, output_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -28,8 +29,11 @@ class WindowHead(nn.Module):
         self.linear = nn.Linear(hidden_size, prod(output_shape))
 
     @classmethod
-    def for_forecast(cls, hidden_size: int, horizon: int, n_targets: int) -> Self:
+    def for_forecast(
+        cls, hidden_size: int, horizon: int, n_targets: int, segment_length: int = 1
+    ) -> Self:
         """Make a head that forecasts each target for `horizon` steps: (horizon, n_targets)."""
+        del segment_length
         return cls(hidden_size, (horizon, n_targets))
 
     def forward(self, y: Tensor) -> Tensor:
@@ -45,6 +49,57 @@ class WindowHead(nn.Module):
         return scores.reshape(-1, *self.output_shape)
 
 
+class DecoderHead(nn.Module):
+    """The forecast in segments, each from the output of a step of its own after the window.
+
+    The stack runs on over these steps, each of which begins with the state in which the window left
+    the layers; see `decoding.py`. What tells them apart is in their input, see `StepEncoder`.
+
+    Args:
+        hidden_size: features of the stack's outputs.
+        output_shape: shape of one window's forecast, (horizon, n_targets).
+        segment_length: rows of a segment; the last one may reach beyond the horizon.
+
+    Attributes:
+        n_decoding: the steps after a window, one for each segment of the forecast.
+    """
+
+    every_step = False
+    stepwise = True
+
+    def __init__(
+        self, hidden_size: int, output_shape: tuple[int, int], segment_length: int = 1
+    ) -> None:
+        super().__init__()
+        horizon, n_targets = output_shape
+        self.output_shape = output_shape
+        self.segment_length = segment_length
+        self.n_decoding = ceil(horizon / segment_length)
+        self.linear = nn.Linear(hidden_size, segment_length * n_targets)
+
+    @classmethod
+    def for_forecast(
+        cls, hidden_size: int, horizon: int, n_targets: int, segment_length: int = 1
+    ) -> Self:
+        """Make a head that forecasts each target for `horizon` steps: (horizon, n_targets)."""
+        return cls(hidden_size, (horizon, n_targets), segment_length)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Forecast from a chunk that ends with the steps after the window.
+
+        Args:
+            y: outputs, shape (time, batch, hidden_size).
+
+        Returns:
+            Forecasts, shape (batch, horizon, n_targets).
+        """
+        horizon, n_targets = self.output_shape
+        segments: Tensor = self.linear(y[-self.n_decoding :])
+        n_ahead = self.n_decoding * self.segment_length
+        whole = segments.transpose(0, 1).reshape(y.shape[1], n_ahead, n_targets)
+        return whole[:, :horizon]
+
+
 class StepHead(nn.Module):
     """One prediction per step.
 
@@ -58,6 +113,7 @@ class StepHead(nn.Module):
 
     every_step = True
     stepwise = True
+    n_decoding = 0
 
     def __init__(self, hidden_size: int, n_outputs: int) -> None:
         super().__init__()
@@ -65,9 +121,11 @@ class StepHead(nn.Module):
         self.linear = nn.Linear(hidden_size, n_outputs)
 
     @classmethod
-    def for_forecast(cls, hidden_size: int, horizon: int, n_targets: int) -> Self:
+    def for_forecast(
+        cls, hidden_size: int, horizon: int, n_targets: int, segment_length: int = 1
+    ) -> Self:
         """Make a head that forecasts each target, at every step `horizon` steps ahead of it."""
-        del horizon
+        del horizon, segment_length
         return cls(hidden_size, n_targets)
 
     def forward(self, y: Tensor) -> Tensor:
@@ -83,7 +141,11 @@ class StepHead(nn.Module):
         return scores.transpose(0, 1)
 
 
-Head = WindowHead | StepHead
+Head = WindowHead | StepHead | DecoderHead
 
-HEADS: dict[str, type[Head]] = {"window": WindowHead, "every_step": StepHead}
+HEADS: dict[str, type[Head]] = {
+    "window": WindowHead,
+    "every_step": StepHead,
+    "decoder": DecoderHead,
+}
 """The heads by the name that the settings and checkpoints have for them."""

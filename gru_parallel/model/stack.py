@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gru_parallel.choices import AUTO, core_on
 from gru_parallel.errors import UsageError
+from gru_parallel.model import decoding
 from gru_parallel.model.bidirectional import BidirectionalBlock
 from gru_parallel.model.block import Block, GRUBlock
 from gru_parallel.model.dropout import DropoutKey
@@ -45,6 +46,7 @@ class GRUStack(nn.Module):
             for backward, `lean` works them out again; `auto` is fused on CPUs, else native.
         residual: whether each layer adds its inputs to its outputs, where both are as wide.
         norm: what normalises the inputs of each layer, one of `NORMS`.
+        drops_last: whether dropout also follows the last layer, which it does not in `nn.GRU`.
         device: where the parameters are created.
         dtype: the parameters' type.
         kept_blocks: the blocks whose weights are kept. Those of other blocks are drawn layer by
@@ -70,6 +72,7 @@ class GRUStack(nn.Module):
         core: str = AUTO,
         residual: bool = False,
         norm: str = "none",
+        drops_last: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         kept_blocks: Collection[int] | None = None,
@@ -89,7 +92,7 @@ class GRUStack(nn.Module):
                 hidden_size,
                 len(spec.layers),
                 first_layer=spec.layers.start,
-                last=spec.layers.stop == num_layers,
+                last=spec.layers.stop == num_layers and not drops_last,
                 dropout=dropout,
                 h_0=spec.h_0,
                 bias=bias,
@@ -114,6 +117,7 @@ class GRUStack(nn.Module):
         *,
         start: Start | None = None,
         batch_sizes: BatchSizes | None = None,
+        n_decoding: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """Run the whole stack in one piece, as `nn.GRU` would.
 
@@ -125,10 +129,12 @@ class GRUStack(nn.Module):
             start: what blocks of other policies start from.
             batch_sizes: rows at each step, if they end at different steps; the longest row comes
                 first.
+            n_decoding: the last steps that are after the window: each runs from the state in which
+                the window leaves the layers.
 
         Returns:
             y: outputs of the last layer, shape (time, batch, output_size).
-            h_n: final states, shape (n_states, batch, hidden_size).
+            h_n: final states of the window, shape (n_states, batch, hidden_size).
 
         Raises:
             ShapeError: x or h_0 does not fit.
@@ -141,11 +147,17 @@ class GRUStack(nn.Module):
             flatten_all((part for block in self.gru_blocks for part in block.gru_parts), {})
         states: list[Tensor] = []
         everything = slice(None)
+        x, after = decoding.split(x, n_decoding) if n_decoding > 0 else (x, None)
+        key_after = None if key is None else key.after()
         for block, states_of_block in zip(self.gru_blocks, self.state_slices, strict=True):
             before = states[-1] if states else None
             h = entering(block, x.shape[1], start.of(states_of_block, everything), before)
             x, h_n = block(x, h, key, batch_sizes)
             states.append(h_n)
+            if after is not None:
+                after, _ = block(after, decoding.spread(h_n, n_decoding), key_after)
+        if after is not None:
+            x = decoding.join(x, after, n_decoding)
         if x.requires_grad and core_on(x.device.type, self.gru_blocks[-1].core) != "native":
             # Whoever has it may change it in place, and B reads what the last layer gave.
             x = x.clone()

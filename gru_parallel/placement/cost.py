@@ -170,10 +170,10 @@ def input_bytes(model: ModelSpec, n_steps: int, batch_size: int) -> tuple[int, .
 
 
 def mask_bytes(model: ModelSpec, n_steps: int, batch_size: int) -> tuple[int, ...]:
-    """Return the memory of each block's masks of dropout, one after each layer but the last."""
+    """Return the memory of each block's masks of dropout, see `ModelSpec.has_dropout`."""
     n_rows = n_steps * batch_size
     n_masks = [len(block.layers) for block in model.blocks]
-    n_masks[-1] -= 1
+    n_masks[-1] -= 0 if model.n_decoding > 0 else 1
     return tuple(
         n * n_rows * block.output_size * BYTES_PER_NUMBER
         for n, block in zip(n_masks, model.blocks, strict=True)
@@ -189,7 +189,7 @@ def block_costs(
 
     Args:
         model: what is run.
-        n_steps: time steps of a window.
+        n_steps: time steps of a window, with those after it.
         batch_size: its windows.
         devices: of each block, which say what the core `auto` stands for; () counts `native`.
     """
@@ -222,11 +222,14 @@ def block_costs(
                 and not (model.has_dropout or model.has_residual or model.has_norm)
             )
     if model.n_channels is not None:
-        costs[0].insert(0, linear_cost(model.n_channels, model.blocks[0].input_size, n_rows))
+        encoder = linear_cost(model.n_channels, model.blocks[0].input_size, n_rows)
+        n_parameters = encoder.n_parameters + model.n_embedded
+        costs[0].insert(0, replace(encoder, n_parameters=n_parameters))
     if model.n_outputs is not None:
-        n_read = n_rows if model.every_step else batch_size
+        n_read = n_rows if model.every_step else batch_size * max(1, model.n_decoding)
         head = linear_cost(model.blocks[-1].output_size, model.n_outputs, n_read)
-        # The last layer has no dropout.
-        shares = core != "native" and not (block.bidirectional or model.has_residual)
+        if model.n_decoding == 0:
+            # The last layer has no dropout.
+            shares = core != "native" and not (block.bidirectional or model.has_residual)
         costs[-1].append(replace(head, shares_input=shares))
     return tuple(reduce(add, block) for block in costs)

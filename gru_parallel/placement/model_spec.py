@@ -1,6 +1,6 @@
 """ModelSpec: the widths, the directions and the h_0 policies of a model, block by block."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar
@@ -46,14 +46,21 @@ class ModelSpec:
 
     Attributes:
         blocks: of the stack, in order.
-        n_channels: features of a window, where a linear encoder brings them to the width of the
-            stack; None for no encoder.
+        n_channels: values of a step, where a linear encoder brings them to the width of the stack;
+            None for no encoder.
         n_outputs: numbers that the head predicts, at each step or once; None for no head.
         every_step: whether the head predicts at every step of the window, or at its end alone.
         core: how a layer computes a chunk, one of `CORES`.
-        has_dropout: whether outputs between layers are dropped.
+        has_dropout: whether outputs between layers are dropped; before a decoder also those of the
+            last layer.
         has_residual: whether layers add their inputs to their outputs.
         has_norm: whether layers normalise their inputs.
+        n_decoding: steps after the window, from which a decoder predicts `n_outputs` numbers each;
+            0 for another head.
+        n_embedded: parameters of the encoder beside those of its linear layer.
+
+    Raises:
+        UsageError: there is a decoder, and a block is bidirectional.
     """
 
     blocks: tuple[BlockSpec, ...]
@@ -64,6 +71,12 @@ class ModelSpec:
     has_dropout: bool = False
     has_residual: bool = False
     has_norm: bool = False
+    n_decoding: int = 0
+    n_embedded: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n_decoding > 0:
+            check_decoder([block.bidirectional for block in self.blocks])
 
 
 def cut_stack(
@@ -101,6 +114,16 @@ def cut_stack(
         input_size = blocks[-1].output_size
     _check_hand_overs(blocks)
     return tuple(blocks)
+
+
+def check_decoder(bidirectional: Iterable[bool]) -> None:
+    """Raise a UsageError if a block is bidirectional, from which no decoder can run on."""
+    if any(bidirectional):
+        raise UsageError(
+            "model.head=decoder runs on from the state at the end of the window, and the reverse"
+            " direction of a bidirectional block ends at its beginning; use"
+            " model.bidirectional=false, or another head."
+        )
 
 
 def _one_per_block(setting: str, value: T | Sequence[T], n_blocks: int) -> list[T]:

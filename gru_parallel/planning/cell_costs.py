@@ -125,8 +125,8 @@ class Workload:
 
     Attributes:
         model: widths, directions and policies, block by block.
-        n_rows: windows of a batch, those of all replicas.
-        n_steps: time steps of a window.
+        n_rows: rows of a batch, those of all replicas: its windows, or one per window and channel.
+        n_steps: time steps of a window, or its segments; without those that a decoder adds.
         n_weight_copies: numbers that are kept for each parameter: the weight, its gradient, and the
             states of the optimiser.
         bytes_per_number: of weights, gradients and states of the optimiser.

@@ -116,7 +116,9 @@ class MemoryModel:
             weight_bytes=n_parameters * (per_number + (computed if computed < per_number else 0)),
             gradient_bytes=n_parameters * max(per_number, BYTES_PER_NUMBER),
             optimizer_bytes=n_parameters * n_states * per_number,
-            activation_bytes=self._in_type(counted(costs, self.grid, n_alive, n_waiting)),
+            activation_bytes=self._in_type(
+                counted(costs, self.grid, self._as_even(n_alive), self._as_even(n_waiting))
+            ),
             workspace_bytes=max(map(self._workspace_bytes, blocks))
             + n_kept * sum(map(self._autograd_bytes, blocks)),
             graph_bytes=self._graph_bytes(blocks, n_parameters) if self.replays else 0,
@@ -144,7 +146,16 @@ class MemoryModel:
 
     @property
     def _sizes(self) -> tuple[int, int]:
-        return self.workload.n_steps, self.n_rows
+        return self.workload.n_steps + self.workload.model.n_decoding, self.n_rows
+
+    def _as_even(self, n_cells: int) -> int:
+        """Return how many cells of equal size have as many steps as so many cells in a row.
+
+        The last cell of each micro-batch has all the steps after the window.
+        """
+        n_chunks, n_steps = self.grid.n_chunks, self.workload.n_steps
+        n_after = self.workload.model.n_decoding * ceil(n_cells / n_chunks)
+        return ceil((n_cells * n_steps + n_chunks * n_after) / self._sizes[0])
 
     def _in_type(self, n_bytes: int) -> int:
         """Return what float32 takes in the type that is computed with."""
@@ -162,7 +173,8 @@ class MemoryModel:
         """Gates and their gradients of a layer on one cell, and the gradient of its weights."""
         block, workload = self.workload.model.blocks[index], self.workload
         n_chunks = 1 if block.bidirectional else self.grid.n_chunks
-        n_read = ceil(self.n_rows / self.grid.n_micro_batches) * ceil(workload.n_steps / n_chunks)
+        n_steps = max(ceil(workload.n_steps / n_chunks), workload.model.n_decoding)
+        n_read = ceil(self.n_rows / self.grid.n_micro_batches) * n_steps
         n_gates = 2 * N_GATES * block.output_size * n_read
         n_weights = N_GATES * block.output_size * (block.input_size + block.hidden_size)
         return n_gates * workload.bytes_per_activation + n_weights * workload.bytes_per_number

@@ -161,7 +161,8 @@ class Planned:
         found = []
         for before, after in zip(self.plan.stages, self.plan.stages[1:], strict=False):
             width = work.model.blocks[after.first_block].input_size
-            n_numbers = work.n_rows * work.n_steps * width / n_cells
+            n_steps = work.n_steps + work.model.n_decoding
+            n_numbers = work.n_rows * n_steps * width / n_cells
             link = self.costs.link(self._device(before), self._device(after))
             found.append(link.ms(n_numbers * work.bytes_per_activation))
         return tuple(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from gru_parallel.choices import core_on
@@ -184,13 +184,16 @@ def run_times(
     if encoder is not None:
         taken = costs.linear(encoder, device, size.rows, size.steps, n_busy)
         times[0] = _with(times[0], taken, size.n_chunks)
+        if model.n_decoding > 0:
+            taken = costs.linear(encoder, device, size.rows, model.n_decoding, n_busy)
+            times[0] = _with_last(times[0], taken)
     if head is not None:
-        taken = costs.linear(head, device, size.rows, size.steps, n_busy)
+        n_read = size.rows * max(1, model.n_decoding)
+        taken = costs.linear(head, device, n_read, size.steps, n_busy)
         if head.every_step:
             times[-1] = _with(times[-1], taken, size.n_chunks)
         else:
-            end = times[-1]
-            times[-1] = BlockTimes(end.cell, end.whole, end.last.plus(taken), end.is_barrier)
+            times[-1] = _with_last(times[-1], taken)
     return [(each, count) for each, (_, count) in zip(times, runs, strict=True)]
 
 
@@ -242,12 +245,16 @@ def _block(
     n_busy: float,
 ) -> BlockTimes:
     steps = size.steps * size.n_chunks if block.bidirectional else size.steps
-    taken = NOTHING
+    taken, after = NOTHING, NOTHING
     for kind in _kinds_of(block, model, core_on(device.name, core)):
         taken = taken.plus(costs.layer(kind, device, size.rows, steps, n_busy))
+        if model.n_decoding > 0:
+            # The steps after the window run as rows of one step.
+            n_rows = size.rows * model.n_decoding
+            after = after.plus(costs.layer(kind, device, n_rows, 1, n_busy))
     if block.bidirectional:
         return BlockTimes(taken, taken, NOTHING, True)
-    return BlockTimes(taken, taken.times(size.n_chunks), NOTHING, block.h_0 == "previous")
+    return BlockTimes(taken, taken.times(size.n_chunks), after, block.h_0 == "previous")
 
 
 def _with(block: BlockTimes, part: CellTimes, n_chunks: int) -> BlockTimes:
@@ -255,3 +262,8 @@ def _with(block: BlockTimes, part: CellTimes, n_chunks: int) -> BlockTimes:
     return BlockTimes(
         block.cell.plus(part), block.whole.plus(part.times(n_chunks)), block.last, block.is_barrier
     )
+
+
+def _with_last(block: BlockTimes, part: CellTimes) -> BlockTimes:
+    """Add a part that runs on the last cell of a micro-batch alone."""
+    return replace(block, last=block.last.plus(part))

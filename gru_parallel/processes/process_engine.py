@@ -261,7 +261,7 @@ class ProcessEngine(PipelineEngine):
             # On a GPU, the host waits here for what other ranks have to send.
             with self._ranks.waiting("the loss of the step"):
                 loss_here = super()._loss_of(passes, spec).item()
-        n_rows = spec.cells.batch_size if self._stages[0].is_first else 0
+        n_rows = self._n_windows(spec) if self._stages[0].is_first else 0
         pair = torch.tensor([loss_here, n_rows], dtype=torch.float64)
         loss, n_rows = self._ranks.sum(pair, "all ranks to end the step").tolist()
         self.n_rows = int(n_rows)

@@ -149,6 +149,9 @@ class _Bench:
             # Most plans have several stages and the first core.
             is_usual = core == usual and (self.n_busy > 1 or not self.device.is_cpu)
             sizes = (cell_sizes if is_usual else few_cell_sizes)(rows, steps)
+            if self.workload.model.n_decoding > 0:
+                # The steps after the window run as rows of one step.
+                sizes.append((rows * self.workload.model.n_decoding, 1))
             for kind in dict.fromkeys(layer_kinds(self.workload.model, core)):
                 yield self._measured(kind, [self._layer(kind, *size, around) for size in sizes])
         if self.n_busy == 1:
@@ -185,7 +188,8 @@ class _Bench:
             yield self._measured(head, [self._step_head(kinds[-1], head, *p) for p in pairs])
         elif head is not None:
             # The same on a cell of any length.
-            points = [self._window_head(kinds[-1], head, n) for n in few]
+            n_read = [n * max(1, model.n_decoding) for n in few]
+            points = [self._window_head(kinds[-1], head, n) for n in n_read]
             yield self._measured(head, [*points, *(p._replace(steps=steps + 1) for p in points)])
 
     def _encoder(self, kind: LayerKind, encoder: LinearKind, rows: int, steps: int) -> Point:

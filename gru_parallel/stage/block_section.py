@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -11,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gru_parallel.model import DropoutKey, Start
+from gru_parallel.model import DropoutKey, Start, decoding
 from gru_parallel.model.core.tape import Tape
 from gru_parallel.model.dropout import RecordedKey
 from gru_parallel.model.hidden import entering
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.gradients import SectionGradients, leaf
 from gru_parallel.stage.lane import Lane
-from gru_parallel.stage.section import Parcel, Section
+from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import BlockGroup
 
@@ -33,6 +32,8 @@ class Saved:
         h_out: the state that left each block.
         y: outputs.
         tape: what the blocks did in between, where autograd does not know it.
+        after: the same of the steps after the window, which run as rows of one step; None where the
+            cell has none.
     """
 
     x: Tensor
@@ -40,6 +41,7 @@ class Saved:
     h_out: list[Tensor]
     y: Tensor
     tape: Tape | None
+    after: Saved | None = None
 
 
 class States:
@@ -122,28 +124,28 @@ class BlockSection:
     def forward(self, parcel: Parcel) -> list[Parcel]:
         """Run F on a cell."""
         assert parcel.tensor is not None
-        cell = parcel.cell
-        x = leaf(parcel.tensor) if self._wants_dx else parcel.tensor
+        x, cell, key = parcel.tensor, parcel.cell, dropout_key(self.spec, parcel.cell)
+        n_decoding = self.spec.cells.n_decoding_in(cell)
+        x, x_after = decoding.split(x, n_decoding) if n_decoding > 0 else (x, None)
         if cell.chunk == 0:
             h_in = self.states.entering(cell.micro_batch, self._previous.get(cell.micro_batch))
         else:
             h_in = self._h.pop(cell.micro_batch)
             if cell.chunk not in self.spec.segments.first_chunks:
                 h_in = [leaf(h) for h in h_in]
-        tape = self.gradients[0].tape(cell) if torch.is_grad_enabled() else None
-        is_taped = tape is not None and self._can_tape(cell, x, h_in)
-        with _without_autograd(x) if is_taped else nullcontext():
-            y, h_out = self._run(cell, x, h_in, tape)
+        saved = self._run(cell, x, h_in, key)
         # Detached: the graph is for B alone, and would otherwise live until the step's end.
-        after = [h.detach() for h in h_out]
+        y, h_out = saved.y.detach(), [h.detach() for h in saved.h_out]
         is_last = cell.chunk == self._last_chunk
-        (self.states.h_n if is_last else self._h)[cell.micro_batch] = after
+        (self.states.h_n if is_last else self._h)[cell.micro_batch] = h_out
+        if x_after is not None:
+            h_n = [leaf(decoding.spread(h, n_decoding)) for h in h_out]
+            saved.after = self._run(cell, x_after, h_n, key.after())
+            y = decoding.join(y, saved.after.y.detach(), n_decoding)
         if torch.is_grad_enabled():
-            self._saved[cell] = Saved(x, h_in, h_out, y, tape if is_taped else None)
-            if self._group.is_own:
-                self.gradients[0].check_leaves("A block", (y, *h_out), [x, *h_in])
-        handed = after[-1] if is_last and self._group.gives_state else None
-        return [Parcel(cell, y.detach(), handed)]
+            self._saved[cell] = saved
+        handed = h_out[-1] if is_last and self._group.gives_state else None
+        return [Parcel(cell, y, handed)]
 
     def state(self, micro_batch: int) -> list[Tensor]:
         """Return the state that enters each block with the next cell; [] for the first one."""
@@ -165,21 +167,27 @@ class BlockSection:
         """Run B on a cell."""
         cell = parcel.cell
         saved = self._saved[cell] if self.gradients[0].keep else self._saved.pop(cell)
+        dy, dh = parcel.tensor, self._dh
         if cell.chunk == self._last_chunk:
-            self._dh = self._ending(cell.micro_batch, parcel.state)
+            dh = self._ending(cell.micro_batch, parcel.state)
         elif cell.chunk + 1 in self.spec.segments.first_chunks:
-            self._dh = [None for _ in saved.h_out]
-        # What a block learns to start from is a weight, not an input.
-        is_input = [h.requires_grad and h.is_leaf for h in saved.h_in]
-        if saved.tape is None:
-            dx = self._back(saved, parcel.tensor, is_input)
-        else:
-            dx = self._back_on_tape(saved, saved.tape, parcel.tensor, is_input)
+            dh = [None for _ in saved.h_out]
+        dx_after = None
+        n_decoding = self.spec.cells.n_decoding_in(cell)
+        if saved.after is not None and dy is not None:
+            dy, dy_after = decoding.split(dy, n_decoding)
+            dx_after, dh_after = self._back(saved.after, dy_after, [None for _ in dh])
+            dh = [_with_those_after(*pair, n_decoding) for pair in zip(dh, dh_after, strict=True)]
+        dx, self._dh = self._back(saved, dy, dh)
         if cell.chunk == 0:
             self.states.dh_0[cell.micro_batch] = self._dh
         if not self._wants_dx:
             return []
-        return [Parcel(cell, torch.zeros_like(saved.x) if dx is None else dx)]
+        dx = torch.zeros_like(saved.x) if dx is None else dx
+        if saved.after is not None:
+            none = torch.zeros_like(saved.after.x)
+            dx = decoding.join(dx, none if dx_after is None else dx_after, n_decoding)
+        return [Parcel(cell, dx)]
 
     def _can_tape(self, cell: Cell, x: Tensor, h_in: Sequence[Tensor]) -> bool:
         """Whether F of a cell needs no autograd."""
@@ -195,22 +203,32 @@ class BlockSection:
         has_hooks = torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
         return not (has_hooks or torch.is_anomaly_enabled())
 
-    def _back(self, saved: Saved, dy: Tensor | None, is_input: Sequence[bool]) -> Tensor | None:
-        """Run B of a cell by autograd; return dL/dx."""
+    def _back(
+        self, saved: Saved, dy: Tensor | None, dh: Sequence[Tensor | None]
+    ) -> tuple[Tensor | None, list[Tensor | None]]:
+        """Run B of what has been saved; return the gradients of x and of each block's h_in."""
+        # What a block learns to start from is a weight, not an input.
+        is_input = [h.requires_grad and h.is_leaf for h in saved.h_in]
+        if saved.tape is not None:
+            return self._back_on_tape(saved, saved.tape, dy, dh, is_input)
         inputs = [h for h, wanted in zip(saved.h_in, is_input, strict=True) if wanted]
         inputs = [saved.x, *inputs] if self._wants_dx else inputs
-        roots, root_gradients = [saved.y, *saved.h_out], [dy, *self._dh]
+        roots, root_gradients = [saved.y, *saved.h_out], [dy, *dh]
         found = iter(self.gradients[0].of_inputs(roots, root_gradients, inputs))
         dx = next(found) if self._wants_dx else None
-        self._dh = [next(found) if wanted else None for wanted in is_input]
-        return dx
+        return dx, [next(found) if wanted else None for wanted in is_input]
 
     def _back_on_tape(
-        self, saved: Saved, tape: Tape, dy: Tensor | None, is_input: Sequence[bool]
-    ) -> Tensor | None:
-        """Run B of a cell by its tape; return dL/dx."""
+        self,
+        saved: Saved,
+        tape: Tape,
+        dy: Tensor | None,
+        dh: Sequence[Tensor | None],
+        is_input: Sequence[bool],
+    ) -> tuple[Tensor | None, list[Tensor | None]]:
+        """Do the same by a tape."""
         counts = [block.num_layers for block in self.states.blocks]
-        pairs = zip(self._dh, counts, strict=True)
+        pairs = zip(dh, counts, strict=True)
         of_layers = [h for dh, n in pairs for h in ([None] * n if dh is None else dh.split(1))]
         each = zip(saved.h_in, counts, strict=True)
         are_wanted = [h.requires_grad for h, n in each for _ in range(n)]
@@ -222,32 +240,34 @@ class BlockSection:
         learned = [h for h, known in zip(saved.h_in, is_input, strict=True) if not known]
         of_learned = [dh for dh, known in zip(found, is_input, strict=True) if not known]
         self.gradients[0].of_inputs(learned, of_learned, [])
-        self._dh = [dh if known else None for dh, known in zip(found, is_input, strict=True)]
-        return dx
+        return dx, [dh if known else None for dh, known in zip(found, is_input, strict=True)]
 
-    def _run(
-        self, cell: Cell, x: Tensor, h_in: Sequence[Tensor], tape: Tape | None
-    ) -> tuple[Tensor, list[Tensor]]:
-        cells, spec = self.spec.cells, self.spec
+    def _run(self, cell: Cell, x: Tensor, h_in: list[Tensor], key: DropoutKey) -> Saved:
+        """Run F of a cell's steps, or of those of it after the window."""
+        cells, blocks, is_own = self.spec.cells, self.states.blocks, self._group.is_own
         n_active, n_rows = cells.n_active(cell), cells.n_rows(cell.micro_batch)
+        x = leaf(x) if self._wants_dx else x
         if n_active == 0:
-            return x.new_zeros(0, 0, self.states.blocks[-1].output_size), list(h_in)
-        ragged = cells.ragged_sizes(cell)
-        given: list[Any] = [dropout_key(spec, cell), ragged]
-        if not self._group.is_own:
-            given.append(tape)
+            nothing = x.new_zeros(0, 0, blocks[-1].output_size)
+            return Saved(x, h_in, list(h_in), nothing, None)
+        tape = self.gradients[0].tape(cell) if torch.is_grad_enabled() else None
+        is_taped = tape is not None and self._can_tape(cell, x, h_in)
+        given: list[Any] = [key, cells.ragged_sizes(cell), *([] if is_own else [tape])]
         # A leaf itself could not be changed in place.
-        y = x.clone() if self._group.is_own else x
-        h_out = []
-        for block, h in zip(self.states.blocks, h_in, strict=True):
-            if n_active == n_rows:
-                y, h_n = block(y, h, *given)
-            else:
-                # Rows that have ended keep the state in which they did.
-                y, running = block(y, h[:, :n_active].contiguous(), *given)
-                h_n = torch.cat([running, h[:, n_active:]], dim=1)
-            h_out.append(h_n)
-        return y, h_out
+        y = x.clone() if is_own else x
+        h_out: list[Tensor] = []
+        with _without_autograd(x) if is_taped else nullcontext():
+            for block, h in zip(blocks, h_in, strict=True):
+                if n_active == n_rows:
+                    y, h_n = block(y, h, *given)
+                else:
+                    # Rows that have ended keep the state in which they did.
+                    y, running = block(y, h[:, :n_active].contiguous(), *given)
+                    h_n = torch.cat([running, h[:, n_active:]], dim=1)
+                h_out.append(h_n)
+        if torch.is_grad_enabled() and is_own:
+            self.gradients[0].check_leaves("A block", (y, *h_out), [x, *h_in])
+        return Saved(x, h_in, h_out, y, tape if is_taped else None)
 
     def _ending(self, micro_batch: int, state: Tensor | None) -> list[Tensor | None]:
         """Return the gradient of the state that leaves each block at the end."""
@@ -256,6 +276,14 @@ class BlockSection:
             last = gradients[-1]
             gradients[-1] = state if last is None else last + state
         return gradients
+
+
+def _with_those_after(dh: Tensor | None, dh_after: Tensor | None, n_decoding: int) -> Tensor | None:
+    """Add to the gradient of h_n what comes from the steps after the window."""
+    if dh_after is None:
+        return dh
+    of_all = decoding.gathered(dh_after, n_decoding)
+    return of_all if dh is None else dh + of_all
 
 
 @contextmanager
@@ -269,45 +297,6 @@ def _joined(gradients: Sequence[Tensor | None]) -> Tensor | None:
     """Put the gradients of a block's layers together; all of them are there, or none is."""
     there = [gradient for gradient in gradients if gradient is not None]
     return there[0] if len(there) == 1 else torch.cat(there) if there else None
-
-
-class WaitingSection:
-    """Blocks of which the first starts from the h_n of the block before: a barrier in time.
-
-    It takes in all chunks of a micro-batch before it runs the first, since h_n comes with the last;
-    and gives out no gradient before it has them all, since that of h_n comes with the first chunk.
-
-    Args:
-        blocks: which they are.
-        inner: what runs them chunk by chunk, once they can.
-    """
-
-    def __init__(self, blocks: BlockSection, inner: Section) -> None:
-        self.gradients = inner.gradients
-        self._blocks = blocks
-        self._inner = inner
-        self._inputs: dict[int, list[Parcel]] = defaultdict(list)
-        self._gradients: dict[int, list[Parcel]] = defaultdict(list)
-
-    def forward(self, parcel: Parcel) -> list[Parcel]:
-        """Keep a cell; with the last chunk, run F on all."""
-        micro_batch, chunk = parcel.cell
-        self._inputs[micro_batch].append(parcel)
-        if chunk < self._blocks.spec.cells.n_chunks - 1:
-            return []
-        assert parcel.state is not None
-        self._blocks.start_from(micro_batch, parcel.state)
-        kept = self._inputs.pop(micro_batch)
-        return [out for waiting in kept for out in self._inner.forward(waiting)]
-
-    def backward(self, parcel: Parcel) -> list[Parcel]:
-        """Run B on a cell and keep its result; with the first chunk, give all of them out."""
-        micro_batch, chunk = parcel.cell
-        self._gradients[micro_batch] += self._inner.backward(parcel)
-        if chunk > 0:
-            return []
-        first, *others = self._gradients.pop(micro_batch)
-        return [replace(first, state=self._blocks.states.dh_0[micro_batch][0]), *others]
 
 
 def dropout_key(spec: PassSpec, cell: Cell) -> DropoutKey:

@@ -64,6 +64,7 @@ class Cells:
         rows: the rows of each micro-batch, the longest first.
         steps: the time steps of each micro-batch's chunks; a chunk of short rows may have none.
         lengths: time steps of each micro-batch's rows; None where all have `n_steps`.
+        n_decoding: the last steps, which are after the window; all of them are in the last chunk.
     """
 
     batch_size: int
@@ -71,6 +72,7 @@ class Cells:
     rows: tuple[Rows, ...]
     steps: tuple[tuple[slice, ...], ...]
     lengths: tuple[tuple[int, ...], ...] | None = None
+    n_decoding: int = 0
 
     @classmethod
     def cut(
@@ -80,6 +82,7 @@ class Cells:
         n_micro_batches: int,
         n_chunks: int,
         lengths: Tensor | None = None,
+        n_decoding: int = 0,
     ) -> Cells:
         """Cut a batch of `batch_size` windows of `n_steps` steps.
 
@@ -95,16 +98,18 @@ class Cells:
             n_chunks: slices of time.
             lengths: time steps of each row, whole numbers of shape (batch_size,); None where all
                 are whole.
+            n_decoding: the last of the steps that are after the window; with whole rows only.
 
         Raises:
-            UsageError: the batch is empty, or n_chunks exceeds the n_steps of whole rows.
+            UsageError: the batch is empty, or n_chunks exceeds the steps of the window of whole
+                rows.
             ShapeError: `lengths` has another shape or type, or one is not from 1 to n_steps.
         """
         if batch_size < 1:
             raise UsageError("A batch of 0 windows cannot be run; give at least one window.")
         n_parts = min(n_micro_batches, batch_size)
         if lengths is None:
-            return _whole(batch_size, n_steps, n_parts, n_chunks)
+            return _whole(batch_size, n_steps, n_parts, n_chunks, n_decoding)
         lengths = torch.as_tensor(lengths, device="cpu")
         check_lengths(lengths, batch_size, n_steps)
         order = longest_first(lengths)
@@ -164,6 +169,10 @@ class Cells:
             return self.n_rows(cell.micro_batch)
         return next(iter(self.batch_sizes(cell)), 0)
 
+    def n_decoding_in(self, cell: Cell) -> int:
+        """Return how many of a cell's steps, its last ones, are after the window."""
+        return self.n_decoding if cell.chunk == self.n_chunks - 1 else 0
+
     def ended(self, cell: Cell) -> tuple[int, int]:
         """Say which rows of the micro-batch end in a cell: from the first up to the second."""
         micro_batch, chunk = cell
@@ -175,11 +184,12 @@ class Cells:
     def last_outputs(self, y: Tensor, cell: Cell) -> Tensor:
         """Take each ended row's last output: (time, rows, f) to (1, ended rows, f).
 
-        Where a cell has all that there is, it stays whole.
+        Where there are steps after the window, it is the outputs of all of these. Where a cell has
+        all that there is, it stays whole.
         """
         first, stop = self.ended(cell)
         if self.lengths is None:
-            return y if self.n_chunks == 1 else y[-1:]
+            return y if self.n_chunks == 1 else y[-max(1, self.n_decoding) :]
         micro_batch, chunk = cell
         before = self.steps[micro_batch][chunk].start + 1
         steps = [length - before for length in self.lengths[micro_batch][first:stop]]
@@ -230,12 +240,17 @@ class Cells:
 
 
 @lru_cache(64)
-def _whole(batch_size: int, n_steps: int, n_micro_batches: int, n_chunks: int) -> Cells:
+def _whole(
+    batch_size: int, n_steps: int, n_micro_batches: int, n_chunks: int, n_decoding: int
+) -> Cells:
     """The cells of a batch of whole rows, of which each batch of an epoch has the same."""
-    check_chunks(n_chunks, n_steps)
-    chunks = _slices(split_sizes(n_steps, n_chunks))
+    n_in_window = n_steps - n_decoding
+    check_chunks(n_chunks, n_in_window)
+    sizes = split_sizes(n_in_window, n_chunks)
+    chunks = _slices([*sizes[:-1], sizes[-1] + n_decoding])
     rows = _slices(split_sizes(batch_size, n_micro_batches))
-    return Cells(batch_size, n_steps, rows, (chunks,) * n_micro_batches)
+    parts = (chunks,) * n_micro_batches
+    return Cells(batch_size, n_steps, rows, parts, n_decoding=n_decoding)
 
 
 def over_the_batch(pieces: dict[Cell, Tensor], cells: Cells) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel.model import looks_beyond
-from gru_parallel.model.head import Head, StepHead, WindowHead
+from gru_parallel.model.head import HEADS, Head
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.cells import Cells, Index
 from gru_parallel.stage.gradients import SectionGradients, leaf
@@ -101,7 +101,7 @@ class HeadSection:
         y = leaf(parcel.tensor)
         # A leaf itself could not be changed in place, which a linear layer does not do.
         is_known = type(getattr(self._head, "linear", None)) is nn.Linear
-        is_known &= type(self._head) in (WindowHead, StepHead)
+        is_known &= type(self._head) in HEADS.values()
         outputs = y if is_known else y.clone()
         prediction: Tensor = self._head(
             outputs if every_step else cells.last_outputs(outputs, cell)

@@ -12,13 +12,14 @@ from gru_parallel.errors import ScheduleError
 from gru_parallel.model import BidirectionalBlock, Start
 from gru_parallel.schedule import Cell, Op
 from gru_parallel.stage.bidirectional_section import BidirectionalSection
-from gru_parallel.stage.block_section import BlockSection, States, WaitingSection
+from gru_parallel.stage.block_section import BlockSection, States
 from gru_parallel.stage.cells import over_the_batch
 from gru_parallel.stage.ends import EncoderSection, HeadSection, OutputSection
 from gru_parallel.stage.recomputed_section import RecomputedSection, recomputed
 from gru_parallel.stage.section import Parcel, Section
 from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import BlockGroup, Stage
+from gru_parallel.stage.waiting_section import WaitingSection
 
 
 class StagePass:

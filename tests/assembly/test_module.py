@@ -7,18 +7,24 @@ import pytest
 import torch
 from torch import Tensor
 
+from gru_parallel.assembly.model_spec import model_spec
 from gru_parallel.assembly.module import build_module
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
+from gru_parallel.placement.cost import block_costs
 
 N_CHANNELS, N_TARGETS = 3, 2
+FORECASTER = ["model.encoder=segments", "model.segment_length=8", "model.head=decoder"]
 BLOCKS_OF_RANKS = ({0, 3}, {1, 2})
 
 MODELS = {
     "a window": [],
     "every step": ["model.head=every_step"],
     "no encoder": ["model.encoder=none"],
+    "a decoder over segments": [*FORECASTER, "data.horizon=20"],
+    "channels by themselves": ["model.per_channel=true"],
+    "SegRNN": [*FORECASTER, "model.per_channel=true", "model.dropout=0.5"],
     "both ways": ["model.bidirectional=[true,false,false,true]", "model.h_0=learned"],
 }
 
@@ -29,7 +35,7 @@ def read(name: str) -> Config:
 
 
 def weights_of(config: Config, kept_blocks: Collection[int] | None = None) -> dict[str, Tensor]:
-    module = build_module(config, N_CHANNELS, N_TARGETS, kept_blocks)
+    module = build_module(config, N_CHANNELS, _n_targets(config), kept_blocks)
     return dict(module.model.named_parameters())
 
 
@@ -54,3 +60,18 @@ def test_another_seed_draws_other_weights() -> None:
     own = [key for key, weight in first.items() if not weight.is_meta]
     assert len(own) == 2 + 2 * 4 + 2
     assert not any(torch.equal(first[key], other[key]) for key in own)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_plan_counts_the_parameters_that_are_built(name: str) -> None:
+    config = read(name)
+    spec = model_spec(config, N_CHANNELS, _n_targets(config))
+    learned = [weight for key, weight in weights_of(config).items() if "h_0" not in key]
+
+    assert sum(cost.n_parameters for cost in block_costs(spec, 1, 1)) == sum(
+        weight.numel() for weight in learned
+    )
+
+
+def _n_targets(config: Config) -> int:
+    return N_CHANNELS if config.model.per_channel else N_TARGETS

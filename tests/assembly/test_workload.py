@@ -26,6 +26,18 @@ def test_a_workload_has_the_sizes_of_the_settings() -> None:
     assert (found.model.n_channels, found.model.n_outputs) == (5, 8)
 
 
+def test_a_workload_has_the_rows_and_steps_that_the_engine_runs() -> None:
+    sizes = ("data.batch_size=20", "data.input_length=30", "data.horizon=23")
+    forecaster = ("model.encoder=segments", "model.segment_length=10", "model.head=decoder")
+
+    found = workload(config_of(*sizes, *forecaster, "model.per_channel=true"), 5, 5)
+
+    assert (found.n_rows, found.n_steps, found.model.n_decoding) == (100, 3, 3)
+    assert (found.model.n_channels, found.model.n_outputs) == (10, 10)
+    together = workload(config_of(*sizes, *forecaster), 5, 2).model
+    assert (together.n_channels, together.n_outputs) == (50, 20)
+
+
 @pytest.mark.parametrize(
     ("precision", "n_bytes", "computed", "number"),
     [

@@ -23,6 +23,14 @@ SETTINGS = {
     "carried": ["model.h_0=carry", *STREAMS],
     "truncated": ["schedule.truncate=1", "model.head=every_step", "data.centre=none"],
     "recomputed": ["schedule.recompute=cell", "model.head=every_step", "data.centre=none"],
+    "SegRNN": [
+        "model.encoder=segments",
+        "model.segment_length=2",
+        "model.per_channel=true",
+        "model.head=decoder",
+        "data.horizon=3",
+        "schedule.n_chunks=2",
+    ],
     "short windows": ["data.min_input_length=3"],
     "residuals, norms, standardised windows, decay": [
         "model.residual=true",

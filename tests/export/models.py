@@ -1,6 +1,7 @@
 """Small trained models of every kind, for the tests of what is exported."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from gru_parallel.export.trained import Scaling, Trained
 from gru_parallel.model import StackModel
 from tests.builders import HORIZON, N_CHANNELS, N_TARGETS, build_model
+from tests.forecasters import HORIZON as HORIZON_OF_FORECASTER
+from tests.forecasters import N_SEGMENTS, SEGMENT, build_forecaster
 
 SCALING = Scaling(
     torch.tensor([3e4, -2.0, 0.1], dtype=torch.float64),
@@ -40,6 +43,15 @@ def trained(
     targets = tuple(columns[index] for index in scaling.targets)
     assert len(targets) == N_TARGETS
     return Trained(model.eval(), columns, targets, scaling, 7, HORIZON, centre)
+
+
+def forecaster(centre: str = "last", **options: Any) -> Trained:
+    """Return a model of `build_forecaster`, as if it had been trained."""
+    model = build_forecaster(dtype=torch.float32, **options)
+    columns = tuple(f"x{index}" for index in range(N_CHANNELS))
+    scaling = replace(SCALING, targets=(0, 1, 2))
+    length = N_SEGMENTS * SEGMENT
+    return Trained(model.eval(), columns, columns, scaling, length, HORIZON_OF_FORECASTER, centre)
 
 
 MODELS: dict[str, Callable[[], Trained]] = {
@@ -75,6 +87,13 @@ MODELS: dict[str, Callable[[], Trained]] = {
     ),
     "residuals, no encoder": lambda: trained(2, encoder=False, residual=True),
     "standardised windows": lambda: trained(centre="standardize"),
+    "segments, a decoder": lambda: forecaster(residual=True, norm="layer"),
+    "segments of all channels, a decoder, learned": lambda: forecaster(
+        per_channel=False, h_0="learned", centre="standardize"
+    ),
+    "channels by themselves, carry": lambda: forecaster(
+        decoder=False, h_0=["carry", "previous", "carry", "learned"]
+    ),
     "float64": lambda: trained(dtype=torch.float64, h_0="learned"),
     "bfloat16": lambda: trained(dtype=torch.bfloat16),
 }

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from gru_parallel.model import GRUStack, StackModel, StepHead, WindowHead, describe, model_from
+from tests.forecasters import build_forecaster
 
 
 def build(**options: Any) -> StackModel:
@@ -23,6 +24,8 @@ MODELS = {
     "with another core": build(core="lean"),
     "with residuals and norms": build(residual=True, norm="layer"),
     "without encoder": StackModel(nn.Identity(), GRUStack(3, 8, 2), StepHead(8, 4)),
+    "SegRNN": build_forecaster(),
+    "segments of all channels": build_forecaster(per_channel=False, decoder=False),
     "an encoder without bias": StackModel(
         nn.Linear(2, 3, bias=False), GRUStack(3, 8, 2), WindowHead(8, (7,))
     ),
@@ -40,7 +43,7 @@ def test_a_model_that_is_built_again_is_the_same(kind: str) -> None:
     assert str(again) == str(model)
     again.load_state_dict(model.state_dict())
     n_channels = model.encoder.in_features if hasattr(model.encoder, "in_features") else 3
-    x = torch.randn(2, 4, n_channels, dtype=next(model.parameters()).dtype)
+    x = torch.randn(2, 8, n_channels, dtype=next(model.parameters()).dtype)
     assert torch.equal(again.eval()(x), model.eval()(x))
 
 
@@ -75,5 +78,13 @@ def test_a_description_without_the_core_is_read() -> None:
     description = describe(MODELS["mixed"])
     assert description is not None
     del description["stack"]["core"]
+
+    assert str(model_from(description)) == str(MODELS["mixed"])
+
+
+def test_a_description_without_a_view_is_read() -> None:
+    description = describe(MODELS["mixed"])
+    assert description is not None
+    del description["view"], description["stack"]["drops_last"]
 
     assert str(model_from(description)) == str(MODELS["mixed"])

@@ -19,6 +19,7 @@ from gru_parallel.model import StackModel, Windows
 from gru_parallel.placement import Plan
 from tests.builders import HIDDEN, N_TARGETS, build_model, make_batch, make_plan
 from tests.engine.twists import OF_RANKS, OF_REPLICAS
+from tests.forecasters import build_forecaster, make_windows
 
 LEARNING_RATE = 0.1
 SEED = 7
@@ -39,7 +40,8 @@ class Case:
         devices: of the stages; None for one rank per stage.
         truncate: see `Plan`.
         recompute: see `Plan`; what ranks are compared with never runs F again.
-        model: options of `build_model`.
+        model: options of `build_model`, or of `build_forecaster`.
+        forecasts: whether the model is one of `build_forecaster`.
         batch_sizes: rows of the batches that are trained on, one after the other.
         lengths: time steps of the rows, as many as the largest batch has; None where all are whole.
         gives_h_0: whether batches bring an h_0.
@@ -59,6 +61,7 @@ class Case:
     truncate: int | None = None
     recompute: str = "none"
     model: Mapping[str, Any] = field(default_factory=dict)
+    forecasts: bool = False
     batch_sizes: Sequence[int] = (5, 3)
     lengths: Sequence[int] | None = None
     gives_h_0: bool = False
@@ -81,7 +84,7 @@ class Case:
         )
 
     def build_model(self) -> StackModel:
-        model = build_model(**self.model)
+        model = (build_forecaster if self.forecasts else build_model)(**self.model)
         for name, weight in model.named_parameters():
             if self.frozen is not None and name.startswith(self.frozen):
                 weight.requires_grad_(False)
@@ -96,7 +99,10 @@ class Case:
         """What `train_step` takes, of some rows."""
         n_rows, dtype = self.batch_sizes[step], self.dtype
         every_step = self.model.get("every_step", False)
-        x, y = make_batch(n_rows, every_step=every_step, dtype=dtype, seed=step)
+        if self.forecasts:
+            x, y = make_windows(n_rows, dtype=dtype, seed=step)
+        else:
+            x, y = make_batch(n_rows, every_step=every_step, dtype=dtype, seed=step)
         batch: dict[str, Any] = {"x": x[rows], "y": y[rows]}
         if self.lengths is not None:
             lengths = batch["lengths"] = torch.tensor(self.lengths[:n_rows])[rows]
@@ -221,6 +227,7 @@ ONE_PIPELINE |= {
     "frozen first stage": Case(model=FLOAT32, frozen="gru.blocks.1."),
     "bfloat16": Case(model=FLOAT32, autocast=True),
     "replayed": Case(model=DROPOUT, batch_sizes=(5, 5, 5), graphs=True),
+    "SegRNN": Case((1, 3), grid=(2, 3), model=DROPOUT, forecasts=True),
     "replayed, previous, paired": Case(
         (1, 1, 1, 1), devices=PAIRED, model=PREVIOUS, batch_sizes=(5, 5, 5), graphs=True
     ),
@@ -260,6 +267,9 @@ REPLICAS = {
     "given h_0": Case(shares=(2, 3), gives_h_0=True),
     "replayed": Case(shares=(3, 2), batch_sizes=(5, 5, 2, 5), model=CARRY, graphs=True),
     "frozen": Case(shares=(3, 2), batch_sizes=(5, 2), frozen="gru.blocks.1.", measured=True),
+    "SegRNN, and a last batch without a row for one": Case(
+        shares=(3, 2), batch_sizes=(5, 4, 2), forecasts=True
+    ),
     "two stages a rank": Case(
         (1, 1, 1, 1), devices=ALTERNATING, shares=(3, 2), batch_sizes=(5, 2), model=PREVIOUS
     ),

@@ -39,10 +39,11 @@ def hand_overs() -> Iterator[HandOvers]:
 
 
 def shapes_of(case: Case) -> TransferShapes:
-    batch = case.batch(0)
-    x = batch["x"]
-    modules = modules_of_stages(case.build_model(), case.plan)
-    cells = Cells.cut(x.shape[0], x.shape[1], *case.grid, batch.get("lengths"))
+    model = case.build_model()
+    rows = model.rows_of(Windows(**case.batch(0)))
+    modules = modules_of_stages(model, case.plan)
+    sizes = *rows.x.shape[:2], *case.grid
+    cells = Cells.cut(*sizes, rows.lengths, model.head.n_decoding)
     with case.precision():
         return TransferShapes(modules, cells, types_out(modules[0], CPU), CPU)
 
