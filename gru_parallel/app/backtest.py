@@ -20,6 +20,7 @@ from gru_parallel.app.backtest_settings import BacktestSettings
 from gru_parallel.app.console import is_live, say
 from gru_parallel.app.environment import environment
 from gru_parallel.app.output import output_folder, writing
+from gru_parallel.assembly.data import series_label
 from gru_parallel.assembly.finished_run import open_run
 from gru_parallel.assembly.refit import refit_and_test
 from gru_parallel.assembly.reuse import Reuse, reuse
@@ -153,7 +154,8 @@ class _Backtest:
             self._seasons["seasonal_naive"] = config.data.season_length
         is_window = HEAD_TASKS[config.model.head] == "window"
         steps = range(1, config.data.horizon + 1) if is_window else (config.data.horizon,)
-        names = [each.name for each in prepared.data.tables]
+        self._label = series_label(config.data)
+        names = [each.name or self._label for each in prepared.data.tables]
         self._errors = BacktestErrors(names, table.targets, steps)
         self._panels: list[ForecastPanel] = []
 
@@ -165,7 +167,6 @@ class _Backtest:
             # The first rank writes for all.
             deque(forecasts, maxlen=0)
             return 0
-        output.mkdir(parents=True, exist_ok=True)
         write_forecasts(forecasts, output / "forecasts.csv")
         self._report(output)
         return 0
@@ -185,7 +186,7 @@ class _Backtest:
                 for name, period in self._seasons.items():
                     naive = naive_forecast(data, list(some), period)
                     self._errors.add(name, arrays.series, arrays.came, naive)
-                yield from in_long_form(data, arrays)
+                yield from in_long_form(data, arrays, self._label)
 
     def _predict(self, data: SeriesDataModule, number: int) -> dict[int, Tensor]:
         """Return the predictions of a fit by window, in ascending order."""

@@ -182,7 +182,6 @@ def _beside_the_run(run: FinishedRun, evaluation: Evaluation) -> str:
 def _write(evaluation: Evaluation, errors: Sequence[StepError], folder: Path) -> Path:
     path = folder / FILE
     with writing(path):
-        folder.mkdir(parents=True, exist_ok=True)
         evaluation.write(path)
         write_step_errors(errors, folder / ERRORS)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,8 @@ def writing(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # pyarrow has more to say, also of its own functions.
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise UsageError(
-            f"{error.filename or output} cannot be written ({error.strerror}); choose another"
-            " output=..."
+            f"{error.filename or output} cannot be written ({reason}); choose another output=..."
         ) from error

@@ -17,6 +17,7 @@ from gru_parallel.placement import Plan
 from gru_parallel.planning import alternatives, device_counts, scaling_curve
 from gru_parallel.report import plan_table
 from gru_parallel.report.plan_choice import alternatives_table, curve_table, found_line
+from gru_parallel.whole_file import write_text
 
 PLAN_FILE = Path("plan.json")
 
@@ -84,7 +85,7 @@ def _check_file(path: Path) -> None:
 
 def _write(plan: Plan) -> str:
     try:
-        PLAN_FILE.write_text(plan.to_json() + "\n", encoding="utf-8")
+        write_text(plan.to_json() + "\n", PLAN_FILE)
     except OSError as error:
         return f"{PLAN_FILE} could not be written: {error.strerror}."
     return f"Written to {PLAN_FILE}; train with placement=file placement.path={PLAN_FILE}"

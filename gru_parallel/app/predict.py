@@ -24,7 +24,7 @@ from gru_parallel.data.forecast_window import ForecastWindow
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Ranks
 from gru_parallel.report.forecast_picture import draw_forecasts
-from gru_parallel.report.predictions_file import COLUMNS, KINDS, PredictionsFile
+from gru_parallel.report.predictions_file import COLUMNS, KINDS, open_predictions
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,15 @@ def run(prepared: Prepared) -> int:
     say(console, using.run.words)
     say(console, forecasting.words)
     shows_progress = is_live(console) and using.config.trainer.enable_progress_bar
-    file = PredictionsFile(output, prepared.names, _date_format(forecasting.windows))
+    opened = (
+        open_predictions(output, prepared.names, _date_format(forecasting.windows))
+        if using.is_first
+        # The first rank writes for all.
+        else nullcontext(lambda _: None)
+    )
     with writing(output):
-        with file if using.is_first else nullcontext():
-            panels = forecasting.run(file.write, shows_progress=shows_progress)
+        with opened as take:
+            panels = forecasting.run(take, shows_progress=shows_progress)
         draw_forecasts(panels, forecasting.title, prepared.picture)
     console.print(_table(forecasting))
     say(console, f"Written to {output}, and a picture of some to {prepared.picture}")

@@ -16,7 +16,7 @@ from torch import Tensor
 from gru_parallel.app.console import is_live, say
 from gru_parallel.app.environment import environment
 from gru_parallel.app.outcome import TERMINATED, fail
-from gru_parallel.assembly.data import build_data
+from gru_parallel.assembly.data import build_data, series_label
 from gru_parallel.assembly.length import run_length
 from gru_parallel.assembly.loggers import begin_logging, end_logging
 from gru_parallel.assembly.memory import check_memory
@@ -65,6 +65,7 @@ from gru_parallel.training.forecast_record import ForecastRecord
 from gru_parallel.training.pace import Pace
 from gru_parallel.training.step_clock import StepClock
 from gru_parallel.training.step_error_record import StepErrorRecord
+from gru_parallel.whole_file import write_text
 
 
 @dataclass(frozen=True)
@@ -190,8 +191,8 @@ def run(
     say(console, prepared.start.words)
     if prepared.is_first:
         resolved = OmegaConf.to_yaml(composed, resolve=True)
-        files.config.write_text(resolved, encoding="utf-8")
-        files.plan.write_text(planned.plan.to_json() + "\n", encoding="utf-8")
+        write_text(resolved, files.config)
+        write_text(planned.plan.to_json() + "\n", files.plan)
         # Of a run that is resumed here: they would tell that this one has ended.
         for file in (
             files.summary,
@@ -343,7 +344,9 @@ class _Running:
                 promise.plan,
                 promise.timeline,
                 measured,
-                forecasts=tuple(forecasts_of(prepared.data, predictions)),
+                forecasts=tuple(
+                    forecasts_of(prepared.data, predictions, series_label(prepared.config.data))
+                ),
                 step_errors=() if metrics is None else self._step_table(),
             ).write(self._folder)
         return summary

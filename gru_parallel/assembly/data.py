@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from gru_parallel.assembly.memory import check_series_memory
 from gru_parallel.choices import HEAD_TASKS
-from gru_parallel.config.data_section import CsvConfig
+from gru_parallel.config.data_section import CsvConfig, DataConfig
 from gru_parallel.config.schema import Config
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.lorenz96 import lorenz96_table
@@ -118,6 +119,11 @@ def build_tables(config: Config, is_new: bool = False) -> list[Table]:
     return [
         lorenz96_table(data.n_steps, data.n_channels, data.seed, targets, data.forcing, data.dt)
     ]
+
+
+def series_label(data: DataConfig) -> str:
+    """Return the name of a series that has none of its own: that of its file or of what made it."""
+    return Path(data.path).stem if isinstance(data, CsvConfig) else data.name
 
 
 def as_names(given: Any) -> tuple[str, ...] | None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from gru_parallel.assembly.data import as_names
+from gru_parallel.assembly.data import as_names, series_label
 from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.reuse import Reuse, reuse
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
@@ -231,7 +231,7 @@ def prepare_forecasts(
         run.standardizer.mean,
         cutoffs=cutoffs,
         path=path,
-        label=path.stem,
+        label=series_label(data),
         frequency=data.frequency if isinstance(data, CsvConfig) else None,
         missing=data.missing if isinstance(data, CsvConfig) else "error",
     )

@@ -28,7 +28,7 @@ class BacktestError(NamedTuple):
     """The errors of one method at one step of one target of one series; a row of backtest.csv.
 
     Attributes:
-        unique_id: name of the series; empty where there is only one.
+        unique_id: name of the series.
         target: the column that is forecast.
         step: rows ahead of the origin, counted from 1.
         method: "model", or the name of a baseline.
@@ -71,7 +71,9 @@ class BacktestErrors:
         self._sums: dict[str, Values] = {}
         self._counts: dict[str, Values] = {}
 
-    def add(self, method: str, series: NDArray[np.intp], came: Values, forecast: Values) -> None:
+    def add(
+        self, method: str, series: NDArray[np.intp], came: Values, forecast: NDArray[np.floating]
+    ) -> None:
         """Count forecasts of some windows, in the units of the series.
 
         Args:

@@ -7,17 +7,17 @@ class Forecast(NamedTuple):
     """One forecast value; its names are the columns of forecasts.csv.
 
     Attributes:
-        unique_id: name of the series; empty where there is only one.
+        unique_id: name of the series.
         ds: the time that is forecast, or if there are no times, the row within its series.
         cutoff: the time, or the row, of the last value that was known.
-        target: the column that is forecast.
-        y: the value that came, in the units of the series.
-        y_hat: the forecast.
+        target: the column that is forecast; empty where there is only one.
+        y_hat: the forecast, in the units of the series.
+        y: the value that came.
     """
 
     unique_id: str
     ds: str
     cutoff: str
     target: str
-    y: float
     y_hat: float
+    y: float

@@ -29,14 +29,14 @@ class ForecastArrays:
         cutoffs: the last row that was known, array of shape `(windows,)`.
         series: number of each window's series, array of shape `(windows,)`.
         came: array of shape `(windows, steps, targets)`.
-        forecast: array of the same shape.
+        forecast: array of the same shape, of the type that the model forecasts in.
     """
 
     rows: NDArray[np.int64]
     cutoffs: NDArray[np.int64]
     series: NDArray[np.intp]
     came: NDArray[np.float64]
-    forecast: NDArray[np.float64]
+    forecast: NDArray[np.floating]
 
 
 def windows_to_show(data: SeriesData, tested: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def forecast_arrays(data: SeriesData, predictions: Mapping[int, Tensor]) -> Fore
         (rows.ends - 1).squeeze(1).numpy(),
         series_numbers(data.tables, rows.series_starts.squeeze(1).numpy()),
         data.targets_at(shown),
-        data.inverse(torch.stack(predicted) + anchor).double().numpy(),
+        data.inverse(torch.stack(predicted) + anchor).numpy(),
     )
 
 
@@ -116,32 +116,39 @@ def naive_forecast(data: SeriesData, windows: Sequence[int], period: int) -> NDA
     return data.targets_at(_shown(rows, naive_rows(dataset, rows, period), data.shape.task))
 
 
-def forecasts_of(data: SeriesData, predictions: Mapping[int, Tensor]) -> list[Forecast]:
+def forecasts_of(data: SeriesData, predictions: Mapping[int, Tensor], label: str) -> list[Forecast]:
     """List the forecasts of windows: one for each window, step and target, in this order.
 
     Args:
         data: of the run.
         predictions: see `forecast_arrays`; possibly none.
+        label: names the series where there is only one.
     """
-    return list(in_long_form(data, forecast_arrays(data, predictions))) if predictions else []
+    if not predictions:
+        return []
+    return list(in_long_form(data, forecast_arrays(data, predictions), label))
 
 
-def in_long_form(data: SeriesData, arrays: ForecastArrays) -> Iterator[Forecast]:
+def in_long_form(data: SeriesData, arrays: ForecastArrays, label: str) -> Iterator[Forecast]:
     """Yield a forecast for each window, step and target, in this order.
 
     Args:
         data: of the run.
         arrays: the forecasts.
+        label: names the series where there is only one.
     """
     moments, cutoffs = written(
         times_of(data.tables, arrays.rows), times_of(data.tables, arrays.cutoffs)
     )
-    came, forecast = arrays.came.tolist(), arrays.forecast.tolist()
+    targets = data.tables[0].targets if data.n_targets > 1 else ("",)
+    came = arrays.came.tolist()
+    # The shortest number that a float32 can be read back from, as `predict` writes it.
+    forecast = arrays.forecast.astype(str).astype(np.float64).tolist()
     for window, number in enumerate(arrays.series):
-        series = data.tables[number].name
+        series = data.tables[number].name or label
         for step, moment in enumerate(moments[window]):
             for target, *values in zip(
-                data.tables[0].targets, came[window][step], forecast[window][step], strict=True
+                targets, forecast[window][step], came[window][step], strict=True
             ):
                 yield Forecast(series, moment, cutoffs[window], target, *values)
 

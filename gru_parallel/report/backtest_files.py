@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from gru_parallel.data.backtest_errors import BacktestError
 from gru_parallel.report.json_file import write_json
+from gru_parallel.whole_file import write_table
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,5 @@ class Backtest:
 
 
 def write_backtest_errors(errors: Sequence[BacktestError], path: Path) -> None:
-    """Write a row for each series, target, step and method, with nine digits; unknown is empty."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(BacktestError._fields)
-        for error in errors:
-            writer.writerow([_cell(value) for value in error])
-
-
-def _cell(value: str | float) -> str:
-    if isinstance(value, float):
-        return f"{value:.9g}" if math.isfinite(value) else ""
-    return str(value)
+    """Write a row for each series, target, step and method; see `write_table`."""
+    write_table(BacktestError._fields, errors, path)

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gru_parallel.whole_file import write_text
+
 
 def write_json(entries: Mapping[str, Any], path: Path | str) -> None:
     """Write entries as strict JSON: NaN and infinite numbers become null."""
     text = json.dumps(_strict(dict(entries)), indent=2, allow_nan=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    write_text(text + "\n", path)
 
 
 def _strict(value: object) -> object:

@@ -18,6 +18,7 @@ from gru_parallel.report.page_curves import forecasts, losses, memory, memory_ax
 from gru_parallel.report.page_tables import environment, errors, outcome, overview
 from gru_parallel.report.page_timelines import measured, predicted, stage_axis
 from gru_parallel.report.run_result import RunResult
+from gru_parallel.whole_file import whole_file
 
 _WIDTH, _MARGINS = 760, 320  # pixels: of a run, and of both margins
 _TITLE, _GAP = 60, 90  # pixels: of the page's title, and between panels
@@ -80,7 +81,8 @@ _PANELS = (
 
 def write_page(results: Mapping[str, RunResult], path: Path) -> None:
     """Write the page of some runs, by name; to open it takes no network."""
-    page(results).write_html(path, include_plotlyjs=True, config=_CONFIG)
+    with whole_file(path) as part:
+        page(results).write_html(part, include_plotlyjs=True, config=_CONFIG)
 
 
 def page(results: Mapping[str, RunResult]) -> go.Figure:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
+
+from gru_parallel.whole_file import whole_file
 
 KINDS = (".csv", ".parquet", ".pq")
 """What a file of forecasts may end in."""
@@ -19,75 +21,70 @@ _ROWS_AT_ONCE = 1 << 16
 """Of a row group of a Parquet file: small ones make it large and slow."""
 
 
-class PredictionsFile:
-    """A file of forecasts that is being written; a context manager.
-
-    It has another name until it is complete. If an error leaves the context, it is removed, with
-    the folders that were made for it.
+@contextmanager
+def open_predictions(
+    path: Path, names: Mapping[str, str], date_format: str
+) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Open a file of forecasts to write to, which is there once it is complete; see `whole_file`.
 
     Args:
         path: of the file; its ending tells the kind.
         names: of columns that are to be called otherwise, by their names in `COLUMNS`.
         date_format: of dates in a CSV file, as strftime takes it.
-    """
 
-    def __init__(self, path: Path, names: Mapping[str, str], date_format: str) -> None:
+    Yields:
+        What writes the forecasts of a batch.
+    """
+    with whole_file(path) as part:
+        file = _PredictionsFile(part, path.suffix.lower(), names, date_format)
+        try:
+            yield file.write
+            file.flush()
+        finally:
+            file.close()
+
+
+class _PredictionsFile:
+    """A file of forecasts that is being written."""
+
+    def __init__(self, path: Path, kind: str, names: Mapping[str, str], date_format: str) -> None:
         self._path = path
-        self._part = path.with_name(f"{path.name}.part")
+        self._kind = kind
         self._names = dict(names)
         self._date_format = date_format
         self._waiting: list[pd.DataFrame] = []
         self._n_waiting = 0
         self._file: Any = None
-        self._made: list[Path] = []
-
-    def __enter__(self) -> Self:
-        parents = [self._path.parent, *self._path.parent.parents]
-        self._made = [folder for folder in parents if not folder.exists()]
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._part.touch()
-        return self
+        # A path that cannot be written to is found before the forecasts are made.
+        path.touch()
 
     def write(self, forecasts: pd.DataFrame) -> None:
         """Write the forecasts of a batch."""
         self._waiting.append(forecasts)
         self._n_waiting += len(forecasts)
         if self._n_waiting >= _ROWS_AT_ONCE:
-            self._flush()
+            self.flush()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            if error is None:
-                self._flush()
-        finally:
-            if self._file is not None:
-                self._file.close()
-        if error is None:
-            self._part.replace(self._path)
-            return
-        self._part.unlink(missing_ok=True)
-        for folder in self._made:
-            folder.rmdir()
-
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what waits for more."""
         if not self._waiting:
             return
         frame = pd.concat(self._waiting, ignore_index=True).rename(columns=self._names)
         self._waiting, self._n_waiting = [], 0
-        if self._path.suffix.lower() == ".csv":
+        if self._kind == ".csv":
             self._write_csv(frame)
         else:
             self._write_parquet(frame)
 
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
     def _write_csv(self, frame: pd.DataFrame) -> None:
         is_first = self._file is None
         if is_first:
-            self._file = self._part.open("w", encoding="utf-8", newline="")
+            self._file = self._path.open("w", encoding="utf-8", newline="")
         frame.to_csv(
             self._file,
             header=is_first,
@@ -103,5 +100,5 @@ class PredictionsFile:
 
         table = pa.Table.from_pandas(frame, preserve_index=False)
         if self._file is None:
-            self._file = ParquetWriter(self._part, table.schema)
+            self._file = ParquetWriter(self._path, table.schema)
         self._file.write_table(table.cast(self._file.schema))

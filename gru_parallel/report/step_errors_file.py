@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from gru_parallel.step_errors import StepError
+from gru_parallel.whole_file import write_table
 
 
 def write_step_errors(errors: Sequence[StepError], path: Path) -> None:
-    """Write a row for each target, step and method, with nine digits."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(StepError._fields)
-        for target, step, method, *numbers in errors:
-            writer.writerow([target, step, method, *(f"{number:.9g}" for number in numbers)])
+    """Write a row for each target, step and method; see `write_table`."""
+    write_table(StepError._fields, errors, path)

@@ -11,6 +11,7 @@ from gru_parallel.report.stage_names import stage_names
 from gru_parallel.report.timeline_axes import QUIET, draw_legend, draw_timeline, row_inches
 from gru_parallel.report.units import format_ms, format_percent
 from gru_parallel.schedule import Timeline
+from gru_parallel.whole_file import whole_file
 
 DOTS_PER_INCH = 150
 WIDTH_INCHES = 10.0
@@ -22,7 +23,8 @@ _RIGHT_INCHES = 0.2
 def save_figure(figure: Figure, path: Path | str) -> None:
     """Write a PNG file; equal timelines make equal files."""
     # The file would name matplotlib's version, and so depend on it.
-    figure.savefig(path, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
 
 
 def timeline_figure(

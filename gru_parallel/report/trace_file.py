@@ -14,6 +14,7 @@ from typing import Any
 
 from gru_parallel.report.stage_names import stage_names
 from gru_parallel.schedule import Action, Event, Op, Timeline
+from gru_parallel.whole_file import write_text
 
 _HAND_OVER = "hand-over"
 
@@ -44,7 +45,7 @@ def write_trace(
         of_process += _arrows(timeline, start_ms, numbers)
         entries += [entry | {"pid": process} for entry in of_process]
     trace = {"displayTimeUnit": "ms", "traceEvents": entries}
-    Path(path).write_text(json.dumps(trace, allow_nan=False), encoding="utf-8")
+    write_text(json.dumps(trace, allow_nan=False), path)
 
 
 def read_trace(path: Path | str) -> dict[str, Timeline]:

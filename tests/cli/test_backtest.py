@@ -77,7 +77,8 @@ def test_by_default_each_row_is_forecast_once_wherever_the_model_runs(
     assert dates[::2] == list(series()["date"].iloc[96:])
     truth = series().set_index("date")
     for date, row in zip(dates, rows, strict=True):
-        assert float(row["y"]) == pytest.approx(truth.loc[date, row["target"]], rel=1e-5)
+        assert float(row["y"]) == truth.loc[date, row["target"]]
+        assert row["unique_id"] == "series"
     assert {row["cutoff"] for row in rows[:6]} == {"2024-01-04 23:00:00"}
     assert Path("out1/forecasts.csv").read_bytes() == Path("out2/forecasts.csv").read_bytes()
 

@@ -10,6 +10,7 @@ import pytest
 import gru_parallel
 from gru_parallel.assembly.finished_run import open_run
 from gru_parallel.assembly.forecast import prepare_forecasts
+from gru_parallel.data.forecast import Forecast
 from gru_parallel.report.forecasts_file import read_forecasts
 from tests.cli.finished import HORIZON, OF_FILE, TEST_ROWS, finish_run, names_in, series
 from tests.cli.in_process import RunCommand
@@ -45,6 +46,12 @@ def rows_of(path: Path = OUTPUT) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def as_read(row: dict[str, str]) -> Forecast:
+    """Return a forecast as the folder of a run would tell it."""
+    names = (row[name] for name in ("unique_id", "ds", "cutoff"))
+    return Forecast(*names, row.get("target", ""), float(row["y_hat"]), float(row["y"]))
+
+
 def test_forecasts_go_on_where_the_series_ends(
     train_command: RunCommand, use_command: RunCommand
 ) -> None:
@@ -74,7 +81,7 @@ def test_forecasts_from_cutoffs_are_those_of_the_test_beside_what_came(
     train_command: RunCommand, use_command: RunCommand
 ) -> None:
     run = finish_run(train_command, *OF_FILE)
-    expected = read_forecasts(run / "forecasts.csv")
+    expected = list(read_forecasts(run / "forecasts.csv"))
     # All those of the test, in the same batches: a batch of another size has other last digits.
     times = series()["date"].iloc[TEST_ROWS.start - 1 : TEST_ROWS.stop - HORIZON]
     cutoffs = [f"{time:%Y-%m-%dT%H}" for time in times]
@@ -86,10 +93,8 @@ def test_forecasts_from_cutoffs_are_those_of_the_test_beside_what_came(
     found = [row for row in rows_of() if pd.Timestamp(row["cutoff"]) in shown]
     assert len(rows_of()) == len(cutoffs) * HORIZON * 2
     assert list(found[0]) == ["unique_id", "ds", "cutoff", "target", "y_hat", "y"]
-    assert [
-        (pd.Timestamp(row["ds"]), row["target"], f"{np.float32(row['y_hat']):.6g}", float(row["y"]))
-        for row in found
-    ] == [(pd.Timestamp(f.ds), f.target, f"{f.y_hat:.6g}", f.y) for f in expected]
+    assert [as_read(row) for row in found] == expected
+    assert list(found[0]) == list(rows_of(run / "forecasts.csv")[0])
 
 
 def test_a_few_are_drawn_with_what_was_known_and_what_came(
@@ -206,10 +211,9 @@ def test_a_model_that_predicts_at_every_step_forecasts_one_step(
 
     assert ended.status == 0, ended.err
     (row,) = rows_of()
-    assert pd.Timestamp(row["ds"]) == pd.Timestamp(expected.ds)
-    assert f"{float(row['y_hat']):.6g}" == f"{expected.y_hat:.6g}"
-    assert float(row["y"]) == expected.y
-    assert "target" not in row
+    assert as_read(row) == pytest.approx(expected)
+    assert list(row) == list(rows_of(run / "forecasts.csv")[0])
+    assert (row["unique_id"], "target" in row) == ("series", False)
 
 
 @pytest.mark.parametrize("name", REFUSED)

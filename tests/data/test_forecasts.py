@@ -40,14 +40,14 @@ def perfect(data: SeriesData, windows: list[int]) -> dict[int, torch.Tensor]:
 @pytest.mark.parametrize("centre", ["last", "none"])
 def test_a_perfect_prediction_is_what_came_in_the_units_of_the_series(centre: str) -> None:
     data = data_of(centre=centre)
-    forecasts = forecasts_of(data, perfect(data, [5, 0]))
+    forecasts = forecasts_of(data, perfect(data, [5, 0]), "f")
 
     # The test part begins with row 80; window 0 has its targets there, window 5 five rows later.
     assert [(f.ds, f.cutoff) for f in forecasts] == [
         *(("80", "79"), ("81", "79"), ("82", "79")),
         *(("85", "84"), ("86", "84"), ("87", "84")),
     ]
-    assert {(f.unique_id, f.target) for f in forecasts} == {("", "b")}
+    assert {(f.unique_id, f.target) for f in forecasts} == {("f", "")}
     for forecast in forecasts:
         assert forecast.y == pytest.approx(1000 + int(forecast.ds), abs=1e-3)
         assert forecast.y_hat == pytest.approx(forecast.y, abs=1e-3)
@@ -55,7 +55,7 @@ def test_a_perfect_prediction_is_what_came_in_the_units_of_the_series(centre: st
 
 def test_a_prediction_of_no_change_repeats_the_last_value() -> None:
     data = data_of(centre="last")
-    (first, *_, last) = forecasts_of(data, {0: torch.zeros(3, 1)})
+    (first, *_, last) = forecasts_of(data, {0: torch.zeros(3, 1)}, "f")
 
     assert first.y_hat == last.y_hat == pytest.approx(1079, abs=1e-3)
     assert last.y == pytest.approx(1082, abs=1e-3)
@@ -63,7 +63,7 @@ def test_a_prediction_of_no_change_repeats_the_last_value() -> None:
 
 def test_times_are_written_as_dates() -> None:
     data = data_of(table(times=True))
-    (first, *_) = forecasts_of(data, perfect(data, [0]))
+    (first, *_) = forecasts_of(data, perfect(data, [0]), "f")
 
     # 80 hours after the 31st, 22 o'clock.
     assert (first.ds, first.cutoff) == ("2026-02-04 06:00:00", "2026-02-04 05:00:00")
@@ -72,7 +72,7 @@ def test_times_are_written_as_dates() -> None:
 def test_each_series_is_named_and_counts_its_own_rows() -> None:
     data = data_of(table(100, "x"), table(60, "y"))
     # 20 rows of x are in its test part, which makes 18 windows.
-    forecasts = forecasts_of(data, perfect(data, [0, 18]))
+    forecasts = forecasts_of(data, perfect(data, [0, 18]), "f")
 
     assert [(f.unique_id, f.ds) for f in forecasts[::3]] == [("x", "80"), ("y", "48")]
     assert forecasts[3].y_hat == pytest.approx(1048, abs=1e-3)
@@ -84,7 +84,7 @@ def test_at_every_step_the_forecast_of_a_window_is_that_of_its_last_step() -> No
     data = data_of(*series, **options, split=(1, 1, 1), split_by="series")
     dataset = data.dataset("test")
     padded = {0: torch.cat([dataset[0]["y"], torch.full((3, 1), 7.0)])}
-    (forecast,) = forecasts_of(data, padded)
+    (forecast,) = forecasts_of(data, padded, "f")
 
     # The first window has two rows, and the series three.
     assert (forecast.unique_id, forecast.ds, forecast.cutoff) == ("z", "3", "1")
@@ -93,7 +93,7 @@ def test_at_every_step_the_forecast_of_a_window_is_that_of_its_last_step() -> No
 
 
 def test_no_prediction_is_no_forecast() -> None:
-    assert forecasts_of(data_of(), {}) == []
+    assert forecasts_of(data_of(), {}, "f") == []
 
 
 def test_windows_to_show_follow_one_another_without_overlap() -> None:

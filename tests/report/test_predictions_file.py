@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from gru_parallel.report import predictions_file
-from gru_parallel.report.predictions_file import PredictionsFile
+from gru_parallel.report.predictions_file import open_predictions
 
 
 def batch(n: int) -> pd.DataFrame:
@@ -21,9 +21,9 @@ def test_batches_come_out_in_their_order_under_their_names(
     monkeypatch.setattr(predictions_file, "_ROWS_AT_ONCE", 2)
     path = tmp_path / "new" / f"f.{kind}"
 
-    with PredictionsFile(path, {"y_hat": "GRU"}, "%Y-%m-%d") as file:
+    with open_predictions(path, {"y_hat": "GRU"}, "%Y-%m-%d") as write:
         for n in range(5):
-            file.write(batch(n))
+            write(batch(n))
         assert not path.exists()
 
     read = pd.read_csv(path, parse_dates=["ds"]) if kind == "csv" else pd.read_parquet(path)
@@ -38,8 +38,8 @@ def test_an_error_leaves_an_older_file_and_nothing_else(tmp_path: Path) -> None:
     old.write_text("old")
 
     def fail(path: Path) -> None:
-        with PredictionsFile(path, {}, "%Y") as file:
-            file.write(batch(0))
+        with open_predictions(path, {}, "%Y") as write:
+            write(batch(0))
             raise RuntimeError
 
     for path in (old, tmp_path / "new" / "er" / "f.csv"):
