@@ -189,7 +189,7 @@ class Forecaster(nn.Module):
             start_of(block),
             slice(first_state, first_state + n_states),
             slice(before, before + n_states),
-            has_norm=block.norm != "none",
+            has_norm=block.input_norm != "none",
             has_residual=block.residual and input_size == block.output_size,
         )
         gru = nn.GRU(

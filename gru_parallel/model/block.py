@@ -57,7 +57,7 @@ class Block(nn.Module, ABC):
     # Of a block that was pickled before there were any.
     core: str = AUTO
     residual: bool = False
-    norm: str = "none"
+    input_norm: str = "none"
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Block(nn.Module, ABC):
         self.h_0 = h_0
         self.core = core
         self.residual = residual
-        self.norm = norm
+        self.input_norm = norm
         options: dict[str, Any] = {"device": device, "dtype": dtype}
         self.parts = nn.ModuleList(
             nn.GRU(
@@ -253,7 +253,7 @@ class Block(nn.Module, ABC):
 
     def normed(self, x: Tensor, k: int) -> Tensor:
         """Normalise the inputs of the block's k-th layer over their features, if they are to be."""
-        if self.norm == "none":
+        if self.input_norm == "none":
             return x
         weight, bias = (getattr(self, f"norm_{kind}_l{k}") for kind in ("weight", "bias"))
         return functional.layer_norm(x, weight.shape, weight, bias)
@@ -266,7 +266,7 @@ class Block(nn.Module, ABC):
     @property
     def is_plain(self) -> bool:
         """Whether layers do nothing but what those of `nn.GRU` do."""
-        return not self.residual and self.norm == "none"
+        return not self.residual and self.input_norm == "none"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return deep_copy(self, memo)
@@ -275,7 +275,7 @@ class Block(nn.Module, ABC):
         """Describe the block's layers."""
         return (
             f"layers {self.layers.start}-{self.layers.stop - 1}, dropout={self.dropout},"
-            f" h_0={self.h_0}, core={self.core}, residual={self.residual}, norm={self.norm}"
+            f" h_0={self.h_0}, core={self.core}, residual={self.residual}, norm={self.input_norm}"
         )
 
     def check(self, x: Tensor, h_0: Tensor) -> None:

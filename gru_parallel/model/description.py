@@ -43,7 +43,7 @@ def describe(model: StackModel) -> dict[str, Any] | None:
         "h_0": [block.h_0 for block in blocks],
         "core": blocks[0].core,
         "residual": blocks[0].residual,
-        "norm": blocks[0].norm,
+        "norm": blocks[0].input_norm,
         "drops_last": not blocks[-1].last,
     }
     encoder, head = parts

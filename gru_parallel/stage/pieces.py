@@ -65,7 +65,10 @@ def encode_whole(
     else:
         order = longest_first(lengths.cpu())
         longest = int(lengths.max())
-        sorted_y = encoder(x[order, :longest].transpose(0, 1)).transpose(0, 1)
+        runs = torch.arange(longest, device=x.device) < lengths[order].to(x.device).unsqueeze(1)
+        # What lies after a window's end is never read, even where it is NaN.
+        rows = x[order, :longest].masked_fill(~runs.unsqueeze(2), 0.0)
+        sorted_y = encoder(rows.transpose(0, 1)).transpose(0, 1)
         y = functional.pad(sorted_y, (0, 0, 0, x.shape[1] - longest))[order.argsort()]
     if y.shape[:2] != x.shape[:2]:
         raise ShapeError(
