@@ -108,6 +108,7 @@ def loss_after_training(**options: Any) -> float:
     return mean(losses[-10:])
 
 
+@pytest.mark.long
 def test_sixteen_layers_train_with_residuals_and_norms_and_do_not_without() -> None:
     # An error of 1 is that of the mean.
     assert loss_after_training(**DEEP) < 0.75

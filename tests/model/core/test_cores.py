@@ -62,8 +62,19 @@ def test_gradients_are_those_of_small_differences(core: str, bias: bool, n_steps
         return run_layer(OWN_CORES[core], x, h, weights)
 
     assert torch.autograd.gradcheck(run, (x, h_0, *weights))
-    if n_steps == 2:
-        assert torch.autograd.gradgradcheck(run, (x, h_0, *weights))
+
+
+@pytest.mark.parametrize("bias", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.parametrize("core", OWN)
+@pytest.mark.usefixtures("pieces")
+def test_second_gradients_are_those_of_small_differences(core: str, bias: bool) -> None:
+    x, h_0 = inputs(n_steps=2)
+    weights = list(gru_of(bias=bias).parameters())
+
+    def run(x: Tensor, h: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        return run_layer(OWN_CORES[core], x, h, weights)
+
+    assert torch.autograd.gradgradcheck(run, (x, h_0, *weights))
 
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 5e-2}
