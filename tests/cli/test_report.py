@@ -63,10 +63,11 @@ def test_a_file_that_cannot_be_written_is_named(
 ) -> None:
     train_command(*SMALL, "trainer.max_epochs=1")
 
-    status, _, err = report_command("run", "--output=no/such/folder.html")
+    status, _, err = report_command("run", "--output=run/plan.json/page.html")
 
     assert status == 2
-    assert "no/such/folder.html cannot be written (No such file or directory)" in err
+    assert "cannot be written (" in err
+    assert "plan.json" in err
 
 
 def test_wrong_lines_and_help_need_no_heavy_library(report_command: ReportCommand) -> None:

@@ -26,7 +26,7 @@ ROWS = (
     {"epoch": 0, "step": 2, "train/loss_epoch": 0.625, "val/loss": 0.7},
 )
 FORECASTS = tuple(
-    Forecast("", str(cutoff + lead), str(cutoff), target, 1.0 * lead, 2.0 * lead)
+    Forecast("", str(cutoff + lead), str(cutoff), target, 2.0 * lead, 1.0 * lead)
     for cutoff in (10, 12)
     for lead in (1, 2)
     for target in ("a", "b")

@@ -20,8 +20,8 @@ from tests.report.test_summary import SUMMARY
 Simulated = Callable[..., Timeline]
 PLAN = make_plan([2, 2], "gpipe", 2, 4)
 FORECASTS = (
-    Forecast("a", "2026-01-31T01", "2026-01-31T00", "load", 1.5, 1.25),
-    Forecast("a", "2026-01-31T02", "2026-01-31T00", "load", 1.75, -1e-05),
+    Forecast("a", "2026-01-31T01", "2026-01-31T00", "load", 1.25, 1.5),
+    Forecast("a", "2026-01-31T02", "2026-01-31T00", "load", -1e-05, 1.75),
 )
 
 
