@@ -123,6 +123,10 @@ bench-planner: $(INSTALLED) ## Measure how well plans keep their promise, about 
 bench-gpu: $(INSTALLED) ## Measure the pipeline against nn.GRU on GPUs, at most 8 minutes
 	@$(PY) -m benchmarks gpu $(ARGS)
 
+.PHONY: bench-etth1
+bench-etth1: $(INSTALLED) ## Measure forecasts of ETTh1 beside baselines, some hours
+	@$(PY) -m benchmarks etth1 $(ARGS)
+
 .PHONY: fingerprints
 fingerprints: $(INSTALLED) ## Hash losses and weights of small runs; ARGS="--against FILE" compares
 	@$(PY) -m benchmarks fingerprints $(ARGS)

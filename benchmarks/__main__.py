@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.benchmark import Benchmark
+from benchmarks.etth1.command import ETTH1
 from benchmarks.fingerprints import FINGERPRINTS
 from benchmarks.gpu.command import GPU
 from benchmarks.memory.command import MEMORY
@@ -40,6 +41,7 @@ BENCHMARKS: tuple[Benchmark[Any], ...] = (
     SCALING,
     PLANNER,
     GPU,
+    ETTH1,
 )
 TOOLS = (FINGERPRINTS, TRACE, SIMULATOR)
 

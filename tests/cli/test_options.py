@@ -248,8 +248,9 @@ def test_the_flag_of_a_sweep_may_stand_anywhere(
     ]
 
 
-def test_the_experiment_of_the_documentation_can_be_planned(
-    plan_command: RunCommand, in_tmp_path: Path
+@pytest.mark.parametrize("name", ["etth1", "etth1_96", "etth1_720"])
+def test_the_experiments_of_the_documentation_can_be_planned(
+    name: str, plan_command: RunCommand, in_tmp_path: Path
 ) -> None:
     hours = pd.date_range("2016-07-01", periods=14500, freq="h")
     names = ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
@@ -257,7 +258,7 @@ def test_the_experiment_of_the_documentation_can_be_planned(
     frame = pd.DataFrame(values, columns=names, index=pd.Index(hours, name="date"))
     frame.to_csv(in_tmp_path / "ETTh1.csv")
 
-    ended = plan_command("experiment=etth1", "data.path=ETTh1.csv")
+    ended = plan_command(f"experiment={name}", "data.path=ETTh1.csv")
 
     assert ended.status == 0, ended.err
     assert "cpu:1" in ended.out

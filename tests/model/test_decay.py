@@ -1,9 +1,10 @@
 """What decays: matrices that multiply what comes in, and nothing that a step passes to the next."""
 
+import pytest
 import torch
 from torch import nn
 
-from gru_parallel.model import GRUStack, StackModel, WindowHead
+from gru_parallel.model import GRUStack, StackModel, StepEncoder, WindowHead
 from gru_parallel.model.decay import by_decay
 
 STACK = GRUStack(6, 8, 2, bidirectional=[True, False], h_0="learned", norm="layer")
@@ -43,9 +44,12 @@ def test_an_optimiser_shrinks_only_what_decays() -> None:
     assert changed == names_of(groups[0]["params"])
 
 
-def test_embeddings_do_not_decay() -> None:
-    table = nn.Embedding(3, 4)
+@pytest.mark.parametrize(
+    "module", [nn.Embedding(3, 4), StepEncoder(5, 4, n_channels=3, n_decoding=2)], ids=str
+)
+def test_embeddings_do_not_decay(module: nn.Module) -> None:
+    decayed, kept = by_decay(module, list(module.parameters()))
 
-    decayed, kept = by_decay(nn.ModuleList([table]), list(table.parameters()))
-
-    assert (len(decayed["params"]), len(kept["params"])) == (0, 1)
+    linear = [p for name, p in module.named_parameters() if name == "linear.weight"]
+    assert len(decayed["params"]) == len(linear)
+    assert len(kept["params"]) == len(list(module.parameters())) - len(linear)
