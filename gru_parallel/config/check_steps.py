@@ -6,7 +6,7 @@ from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.config.schema import Config
 from gru_parallel.errors import UsageError
 from gru_parallel.placement.model_spec import check_decoder
-from gru_parallel.rules import as_written, one_per_block
+from gru_parallel.rules import one_per_block
 
 
 def check_steps(config: Config) -> None:
@@ -32,18 +32,16 @@ def _check_segments(config: Config) -> None:
         )
     if not is_cut:
         return
-    lengths = [length for length in range(1, n_rows + 1) if n_rows % length == 0]
     if length is None:
         raise UsageError(
             "model.encoder=segments needs to know the rows of a segment; give"
-            f" model.segment_length, which divides data.input_length={n_rows}: one of"
-            f" {as_written(lengths)}."
+            f" model.segment_length, a divisor of data.input_length={n_rows}."
         )
-    if length not in lengths:
+    if n_rows % length > 0:
         whole = max(length, n_rows - n_rows % length)
         raise UsageError(
             f"model.segment_length={length} does not divide data.input_length={n_rows}, and a"
-            f" window is cut into whole segments; use one of {as_written(lengths)}, or"
+            " window is cut into whole segments; use a divisor of it, or"
             f" data.input_length={whole}."
         )
     if HEAD_TASKS[model.head] == "every_step":

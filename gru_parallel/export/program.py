@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from gru_parallel.errors import UsageError
 from gru_parallel.export.forecaster import Forecaster, InUnits, Part
 from gru_parallel.export.formats import NAMES
 from gru_parallel.export.read_back import Comparison, compare
@@ -45,10 +46,20 @@ def export_program(trained: Trained, *, scaling: bool) -> ExportedProgram:
     torch knows the shapes of what `nn.GRU` gives out by unrolling its loop, which fixes the number
     of steps. So a stand-in is traced whose shapes are known, and torch's operator, which has the
     same arguments, takes its place in the graph.
+
+    Raises:
+        UsageError: windows are of one segment alone.
     """
+    view = trained.model.view or WindowView()
+    if trained.input_length == view.segment_length > 1:
+        raise UsageError(
+            f"format=torch_export needs windows of two segments at least, and data.input_length="
+            f"{trained.input_length} is one (model.segment_length={view.segment_length}):"
+            " torch.export takes a size of 1 for a constant; use torch, safetensors or onnx."
+        )
     forecaster = _Traceable(trained)
     whole = InUnits(forecaster, trained.scaling) if scaling else forecaster
-    batch, view = Dim("batch"), trained.model.view or WindowView()
+    batch = Dim("batch")
     length, n_channels = view.segment_length, view.n_channels or 1
     time = Dim("time") if length == 1 else length * Dim("segments")
     n_steps, n_columns = max(trained.input_length // length, 3) * length, len(trained.columns)

@@ -7,6 +7,8 @@ from typing import Self
 
 from torch import Tensor, nn
 
+from gru_parallel.model.window_view import check_number
+
 
 class WindowHead(nn.Module):
     """One prediction per window, from its last step's output: a forecast, or scores of classes.
@@ -60,6 +62,9 @@ class DecoderHead(nn.Module):
         output_shape: shape of one window's forecast, (horizon, n_targets).
         segment_length: rows of a segment; the last one may reach beyond the horizon.
 
+    Raises:
+        UsageError: there are more segments than can be numbered.
+
     Attributes:
         n_decoding: the steps after a window, one for each segment of the forecast.
     """
@@ -75,6 +80,7 @@ class DecoderHead(nn.Module):
         self.output_shape = output_shape
         self.segment_length = segment_length
         self.n_decoding = ceil(horizon / segment_length)
+        check_number("model.head=decoder", "steps after the window", self.n_decoding)
         self.linear = nn.Linear(hidden_size, segment_length * n_targets)
 
     @classmethod

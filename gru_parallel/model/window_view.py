@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gru_parallel.errors import ShapeError
+from gru_parallel.errors import ShapeError, UsageError
 from gru_parallel.model.windows import Windows
 
 DIGITS = 2
@@ -31,10 +31,16 @@ class WindowView:
         segment_length: consecutive time steps that become one step, which has all their values.
         n_channels: channels, each of which becomes a row of its own, with its own column of the
             targets; None where all channels of a window are one row.
+
+    Raises:
+        UsageError: there are more channels than can be numbered.
     """
 
     segment_length: int = 1
     n_channels: int | None = None
+
+    def __post_init__(self) -> None:
+        check_number("model.per_channel=true", "channels", self.n_channels or 0)
 
     def rows_of(self, windows: Windows, n_decoding: int = 0) -> Windows:
         """Return the windows as rows and steps.
@@ -95,27 +101,30 @@ class WindowView:
 
     def _steps_of(self, x: Tensor, n_decoding: int) -> Tensor:
         """Return x as rows and steps, with the numbers of both."""
-        by_channel = x.unsqueeze(1) if self.n_channels is None else self._channels_of(x, "Windows")
+        rows = x if self.n_channels is None else self._channels_of(x, "Windows").flatten(0, 1)
         n_steps = x.shape[1] // self.segment_length
         if x.shape[1] % self.segment_length > 0:
             raise ShapeError(
                 f"Windows of {x.shape[1]} steps are no whole number of segments of"
                 f" {self.segment_length}; give a multiple of that."
             )
-        segments = by_channel.unflatten(2, (n_steps, self.segment_length)).flatten(3)
-        steps = functional.pad(segments, (0, 0, 0, n_decoding))
-        numbers = self._numbers(steps, n_steps, n_decoding)
-        return torch.cat([steps, *numbers], dim=3).flatten(0, 1)
-
-    def _numbers(self, steps: Tensor, n_steps: int, n_decoding: int) -> Iterator[Tensor]:
-        """Yield the columns that number channels and steps, for steps by window and channel."""
-        shape = (*steps.shape[:3], DIGITS)
-        if self.n_channels is not None:
-            channels = torch.arange(self.n_channels, device=steps.device)
-            yield digits(channels).to(steps.dtype)[:, None].expand(shape)
+        n_values = self.segment_length * rows.shape[2]
+        steps = rows.reshape(rows.shape[0], n_steps, n_values)
         if n_decoding > 0:
-            after = torch.arange(1, n_decoding + 1, device=steps.device)
-            yield digits(functional.pad(after, (n_steps, 0))).to(steps.dtype).expand(shape)
+            steps = functional.pad(steps, (0, 0, 0, n_decoding))
+        return torch.cat([steps, *self._numbers(x, steps, n_decoding)], dim=2)
+
+    def _numbers(self, x: Tensor, steps: Tensor, n_decoding: int) -> Iterator[Tensor]:
+        """Yield the columns that number channels and steps."""
+        shape = (*steps.shape[:2], DIGITS)
+        if self.n_channels is not None:
+            of_window = digits(torch.arange(self.n_channels, device=x.device)).to(x.dtype)
+            of_rows = of_window.expand(x.shape[0], self.n_channels, DIGITS).flatten(0, 1)
+            yield of_rows.unsqueeze(1).expand(shape)
+        if n_decoding > 0:
+            after = digits(torch.arange(1, n_decoding + 1, device=x.device)).to(x.dtype)
+            in_window = steps.shape[1] - n_decoding
+            yield functional.pad(after, (0, 0, in_window, 0)).expand(shape)
 
     def _channels_of(self, tensor: Tensor, what: str) -> Tensor:
         """Return (batch, time, channels) as (batch, channels, time, 1)."""
@@ -125,6 +134,14 @@ class WindowView:
                 f" {self.n_channels} channels by itself; use (batch, time, {self.n_channels})."
             )
         return tensor.transpose(1, 2).unsqueeze(3)
+
+
+def check_number(setting: str, what: str, number: int) -> None:
+    """Raise a UsageError if there are more channels or steps than `digits` can number."""
+    if number >= BASE**DIGITS:
+        raise UsageError(
+            f"{setting} numbers {what} up to {BASE**DIGITS - 1}, and there are {number}; use fewer."
+        )
 
 
 def digits(numbers: Tensor) -> Tensor:

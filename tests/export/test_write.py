@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,9 @@ def test_what_is_written_computes_what_the_model_does(kind: str, name: str, tmp_
     length, n_channels = view.segment_length, view.n_channels or 1
     assert exported.comparison.lengths == ((7, 4, 14) if length == 1 else (8, 6, 16))
     run = READ[kind](tmp_path)
-    for n_rows, n_steps in shapes():
+    # torch.export takes a size of 1 for a constant, here of segments.
+    lengths = (2, 7, 30) if kind == "torch_export" and length > 1 else (1, 2, 7, 30)
+    for n_rows, n_steps in shapes(lengths):
         x = windows(model, n_rows, n_steps * length)
         if not model.model.gru.carries:
             found, expected = run(x), forecasts(model, x)
@@ -239,3 +242,12 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match=r"output=.+file/export cannot be written to \(Not a dir"):
         write_export(trained(), "torch", tmp_path / "file" / "export", scaling=False)
+
+
+def test_a_program_of_one_segment_is_refused_before_it_is_traced(tmp_path: Path) -> None:
+    model = replace(MODELS["segments, a decoder"](), input_length=2)
+
+    with pytest.raises(UsageError, match="two segments at least"):
+        write_export(model, "torch_export", tmp_path / "export", scaling=False)
+
+    assert list(tmp_path.iterdir()) == []

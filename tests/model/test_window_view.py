@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gru_parallel.errors import ShapeError
-from gru_parallel.model import Windows, WindowView
+from gru_parallel.errors import ShapeError, UsageError
+from gru_parallel.model import DecoderHead, Windows, WindowView
 from gru_parallel.model.window_view import DIGITS, digits, numbers_of
 
 
@@ -84,3 +84,10 @@ def test_windows_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ShapeError, match=words):
         view.rows_of(windows)
+
+
+def test_more_channels_or_steps_than_can_be_numbered_are_refused() -> None:
+    with pytest.raises(UsageError, match="numbers channels up to 65535, and there are 65536"):
+        WindowView(1, 2**16)
+    with pytest.raises(UsageError, match="steps after the window up to 65535"):
+        DecoderHead(2, (2**16, 1))

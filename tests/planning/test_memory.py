@@ -106,6 +106,19 @@ def test_activations_are_those_of_the_cells_that_are_alive() -> None:
     assert last.activation_bytes == kept(range(2, 4)) // 4
 
 
+def test_steps_after_the_window_are_all_in_the_last_cell() -> None:
+    model = replace(WORK.model, n_decoding=8)
+    total = sum(c.activation_bytes for c in block_costs(model, 24 + 8, 12))
+
+    def kept(n_alive: int) -> int:
+        (found,) = plan_memory(replace(WORK, model=model), plan_of(4), [n_alive])
+        return found.activation_bytes
+
+    # Of four chunks of 6 steps, the last has 14 of 32: as many as two even ones.
+    assert kept(1) >= total * 14 // 32
+    assert kept(4) < 1.1 * total
+
+
 def test_what_waits_for_w_is_counted() -> None:
     plan = plan_of(4, schedule="zero_bubble")
     waiting = sum(cost.waiting_bytes for cost in block_costs(WORK.model, 24, 12))

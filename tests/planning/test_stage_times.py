@@ -15,7 +15,8 @@ SIZE = CellSize(rows=4, steps=3, n_chunks=5)
 
 
 def times_of(costs: AffineCosts, n_layers: int = 3, size: CellSize = SIZE, **options: Any) -> Any:
-    model = {k: options.pop(k) for k in ("n_channels", "n_outputs", "every_step") if k in options}
+    names = ("n_channels", "n_outputs", "every_step", "n_decoding")
+    model = {name: options.pop(name) for name in names if name in options}
     spec = ModelSpec(cut_stack(2, 2, n_layers, **options), **model)
     return block_times(spec, "auto", costs, CPU, size, n_busy=1)
 
@@ -40,6 +41,15 @@ def test_encoder_and_head_count_to_the_blocks_beside_them() -> None:
     assert forward(at_end[-1].last) == 1.0
     assert [forward(b.cell) for b in every] == [15.0, 12.0, 15.0]
     assert forward(every[-1].last) == 0.0
+
+
+def test_steps_after_the_window_count_to_the_last_cell() -> None:
+    costs = AffineCosts(1.0, 0.5, ends_ms=0.25)
+    first, middle, last = times_of(costs, n_channels=7, n_outputs=1, n_decoding=6)
+
+    assert forward(middle.cell) == 12.5
+    # 6 steps of 4 rows, as the rows of one; with the encoder's steps, or what the head reads.
+    assert [forward(block.last) for block in (first, middle, last)] == [30.5, 24.5, 30.5]
 
 
 def test_a_stage_adds_up_its_blocks_and_what_is_around_a_cell() -> None:
