@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gru_parallel.data.cutoffs import as_date
+from gru_parallel.data.forecasts import times_of, written
 from gru_parallel.data.parts import Parts, SeriesPart
 from gru_parallel.data.table import Table
 from gru_parallel.data.window_ends import window_ends
 from gru_parallel.data.window_shape import WindowShape
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import DataWarning, UsageError
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Rolling:
     Attributes:
         stride: rows from one origin to the next.
         start: the first origin is the first one at or after this date, number or, where series have
-            no times, row; None for the first that the test part has.
+            no times, row; if that is before the first possible one, it is that one, with a warning.
+            None for the first possible one.
         n_origins: in each series. Without `start` they are the last ones, so that the newest
             forecast ends with the series; None for all.
     """
@@ -52,10 +55,16 @@ def roll(
         UsageError: no series has one, or none has as many as are asked for.
     """
     at = dict(zip(np.cumsum([0, *(table.n_rows for table in tables[:-1])]), tables, strict=True))
-    rolled = []
+    rolled, moved = [], []
     for part in test:
+        table = at[part.series_start]
         possible = window_ends(shape, part, "test", stride=1)
-        ends = _ends(possible, part, at[part.series_start], rolling)
+        ends = _ends(possible, part, table, rolling)
+        if ends and rolling.start is not None:
+            first, row = ends.start - 1 - part.series_start, _row_at(table, rolling.start)
+            if row < first:
+                ((text,),) = written(times_of([table], np.array([first])))
+                moved.append(text)
         if ends:
             rolled.append(replace(part, ends=ends))
     most = max((len(part.ends or ()) for part in rolled), default=0)
@@ -69,6 +78,14 @@ def roll(
             f"n_origins={rolling.n_origins} exceeds the {most} origins that there are, one every"
             f" {rolling.stride} rows; use n_origins <= {most}, a smaller stride, or an earlier"
             " start."
+        )
+    if moved:
+        of_them = "" if len(rolled) == 1 else f" in {len(moved)} of {len(rolled)} series"
+        warnings.warn(
+            f"start={rolling.start} is before the first possible origin{of_them}: the origins begin"
+            f" at {moved[0]}, the last row before those that may be forecast.",
+            DataWarning,
+            stacklevel=2,
         )
     return tuple(rolled)
 

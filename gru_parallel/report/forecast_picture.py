@@ -1,14 +1,18 @@
 """Some forecasts as a picture: what was known, what was forecast, and what came."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from gru_parallel.data.forecast_panel import ForecastPanel
 from gru_parallel.errors import counted
@@ -16,9 +20,8 @@ from gru_parallel.report.forecast_colours import CAME, FORECAST
 from gru_parallel.report.timeline_axes import QUIET
 from gru_parallel.report.timeline_picture import WIDTH_INCHES, empty_figure, save_figure
 
-_TOP_INCHES, _BOTTOM_INCHES = 0.9, 0.45
-_PANEL_INCHES, _BETWEEN_INCHES = 1.75, 0.85
-_LEFT_INCHES, _RIGHT_INCHES, _COLUMN_GAP_INCHES = 0.75, 0.2, 0.85
+_TOP_INCHES, _ROW_INCHES = 0.6, 2.55
+_SIDE_INCHES = 0.2
 _LONGEST_NAME = 26
 
 
@@ -40,50 +43,36 @@ def forecasts_figure(panels: Sequence[ForecastPanel], title: str) -> Figure:
     """
     n_columns = min(2, len(panels))
     n_rows = -(-len(panels) // n_columns)
-    panels_inches = n_rows * _PANEL_INCHES + (n_rows - 1) * _BETWEEN_INCHES
-    figure = empty_figure(_TOP_INCHES + panels_inches + _BOTTOM_INCHES)
-    height = figure.get_figheight()
-    gaps = _LEFT_INCHES + _RIGHT_INCHES + (n_columns - 1) * _COLUMN_GAP_INCHES
-    panel_width = (WIDTH_INCHES - gaps) / n_columns
-    for number, panel in enumerate(panels):
-        row, column = divmod(number, n_columns)
-        left = _LEFT_INCHES + column * (panel_width + _COLUMN_GAP_INCHES)
-        top = _TOP_INCHES + row * (_PANEL_INCHES + _BETWEEN_INCHES)
-        bottom = height - top - _PANEL_INCHES
-        axes = figure.add_axes(
-            (
-                left / WIDTH_INCHES,
-                bottom / height,
-                panel_width / WIDTH_INCHES,
-                _PANEL_INCHES / height,
-            )
-        )
-        _draw_panel(axes, panel)
+    height = _TOP_INCHES + n_rows * _ROW_INCHES
+    figure = empty_figure(height)
+    # It makes as much room at the left as the widest labels of ticks take.
+    below_heading = (0, 0, 1, 1 - _TOP_INCHES / height)
+    engine = ConstrainedLayoutEngine(rect=below_heading, w_pad=0.1, h_pad=0.12)
+    figure.set_layout_engine(engine)
+    all_axes = figure.subplots(n_rows, n_columns, squeeze=False).flat
+    for axes, panel in zip_longest(all_axes, panels):
+        if panel is None:
+            axes.remove()
+        else:
+            _draw_panel(axes, panel)
     _draw_heading(figure, title, panels)
     return figure
 
 
 def _draw_panel(axes: Axes, panel: ForecastPanel) -> None:
-    is_date = np.issubdtype(panel.times.dtype, np.datetime64)
     came_times = np.concatenate([panel.past_times, panel.times])
     axes.plot(came_times, np.concatenate([panel.past, panel.came]), color=CAME, linewidth=1.0)
-    times, forecast = panel.times, panel.forecast
     if not panel.ahead and len(panel.past):
-        # From the last known value on, so that the eye finds where a forecast begins.
-        times = np.concatenate([panel.past_times[-1:], times])
-        forecast = np.concatenate([panel.past[-1:], forecast])
         axes.axvline(panel.past_times[-1], color=QUIET, linewidth=0.8, linestyle=":")
-    axes.plot(times, forecast, color=FORECAST, linewidth=1.4)
+    axes.plot(panel.times, panel.forecast, color=FORECAST, linewidth=1.4)
     if len(panel.times) == 1:
         axes.plot(panel.times, panel.forecast, "o", color=FORECAST, markersize=4)
     axes.set_title(_title(panel), fontsize=9, loc="left", color=CAME, parse_math=False)
-    axes.set_ylabel(_shortened(panel.target), fontsize=8, color=QUIET, parse_math=False)
     axes.margins(x=0.01)
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    if is_date:
-        locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]  # matplotlib's
-        axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]  # as above
+    _name_axis(axes, panel.target)
+    if np.issubdtype(panel.times.dtype, np.datetime64):
+        _date_axis(axes, came_times)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.set_xlabel("row", fontsize=8, color=QUIET)
@@ -93,6 +82,35 @@ def _draw_panel(axes: Axes, panel: ForecastPanel) -> None:
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(QUIET)
+
+
+def _name_axis(axes: Axes, target: str) -> None:
+    """Write beside the vertical axis what it shows, and what all of its labels leave out."""
+    axis = axes.yaxis
+    formatter = axis.get_major_formatter()
+    formatter.set_locs(axis.get_majorticklocs().tolist())
+    # Above the axes, where matplotlib writes it, it would lie over the title.
+    axis.get_offset_text().set_visible(False)
+    offset = formatter.get_offset()
+    name = f"{_shortened(target)} ({offset})" if offset else _shortened(target)
+    axes.set_ylabel(name, fontsize=8, color=QUIET, parse_math=False)
+
+
+def _date_axis(axes: Axes, times: NDArray[Any]) -> None:
+    """Label dates, and write below the axis what no label says, such as the year."""
+
+    def is_one(unit: str) -> bool:
+        return bool(times.min().astype(f"M8[{unit}]") == times.max().astype(f"M8[{unit}]"))
+
+    # Where a new month or day begins, its label names it.
+    month = "%Y-%b" if is_one("M") else "%Y"
+    day = "%Y-%b-%d" if is_one("D") else "%Y"
+    locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]  # matplotlib's
+    formatter = ConciseDateFormatter(  # type: ignore[no-untyped-call]  # as above
+        locator, offset_formats=["", "%Y", month, day, day, "%Y-%b-%d %H:%M"]
+    )
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(formatter)
 
 
 def _title(panel: ForecastPanel) -> str:
@@ -115,7 +133,7 @@ def _shortened(name: str) -> str:
 
 def _draw_heading(figure: Figure, title: str, panels: Sequence[ForecastPanel]) -> None:
     height = figure.get_figheight()
-    left, top = _LEFT_INCHES / WIDTH_INCHES, 1 - 0.27 / height
+    left, top = _SIDE_INCHES / WIDTH_INCHES, 1 - 0.27 / height
     figure.text(left, top, title, fontsize=11, fontweight="bold", parse_math=False)
     note = "in the units of the series; what is forecast stands beside its axis"
     figure.text(left, 1 - 0.46 / height, note, fontsize=8, color=QUIET)
@@ -128,7 +146,7 @@ def _draw_heading(figure: Figure, title: str, panels: Sequence[ForecastPanel]) -
     figure.legend(
         handles=handles,
         loc="upper right",
-        bbox_to_anchor=(1 - _RIGHT_INCHES / WIDTH_INCHES, 1 - 0.02 / height),
+        bbox_to_anchor=(1 - _SIDE_INCHES / WIDTH_INCHES, 1 - 0.02 / height),
         ncols=len(handles),
         fontsize=8,
         frameon=False,

@@ -104,7 +104,8 @@ def _draw_memory(axes: Axes, curves: dict[str, list[MemoryCurve]]) -> None:
     n_stages = len(curves["measured"])
     n_shown = min(n_stages, _MOST_SHOWN)
     shown = [round(i * (n_stages - 1) / max(1, n_shown - 1)) for i in range(n_shown)]
-    colours = [colormaps["viridis"](0.9 * i / max(1, n_shown - 1)) for i in range(n_shown)]
+    # The end of the scale, yellow, cannot be seen on white.
+    colours = [colormaps["viridis"](0.7 * i / max(1, n_shown - 1)) for i in range(n_shown)]
     all_bytes = [max(curve.n_bytes) for of_stages in curves.values() for curve in of_stages]
     unit_bytes, unit = byte_unit(max(all_bytes, default=0.0))
     handles = [Line2D([], [], color=QUIET, linestyle=_LINES[kind], label=kind) for kind in curves]

@@ -121,24 +121,26 @@ def _draw_bars(axes: Axes, timeline: Timeline, events: _Events) -> None:
 
 
 def _draw_labels(axes: Axes, timeline: Timeline, events: _Events) -> bool:
-    """Write micro-batch.chunk into the cells of each op that has room; return whether any has."""
+    """Write micro-batch.chunk into each cell that has room; return whether any has."""
     start_ms = _start_ms(timeline)
     bar_points = BAR_HEIGHT * row_inches(timeline.n_stages) * POINTS_PER_INCH
     has_labels = False
     for op in COLOURS:
         of_op = [event for stage in range(timeline.n_stages) for event in events[stage, op]]
-        # The same for all cells of an op: labels in some would seem to mean something.
-        width = _usual_width_points(axes, of_op)
-        fit = fit_labels([_label(event) for event in of_op], width, bar_points)
-        if fit is None:
-            continue
-        has_labels = True
-        for event in of_op:
+        fits = [
+            (event, fit)
+            for event in of_op
+            if (fit := fit_labels([_label(event)], _points(axes, event.duration_ms), bar_points))
+        ]
+        has_labels = has_labels or bool(fits)
+        # The same in all cells of an op: another size would seem to mean something.
+        size_points = min((fit.size_points for _, fit in fits), default=0.0)
+        for event, fit in fits:
             axes.text(
                 (event.start_ms + event.end_ms) / 2 - start_ms,
                 event.action.stage,
                 _label(event),
-                fontsize=fit.size_points,
+                fontsize=size_points,
                 rotation=fit.turn_degrees,
                 color=_TEXT_ON[op],
                 ha="center",
@@ -159,10 +161,14 @@ def _label(event: Event) -> str:
 
 def _usual_width_points(axes: Axes, events: Sequence[Event]) -> float:
     """The width that nine in ten cells have at least: a few thin ones do not count."""
+    durations_ms = sorted(event.duration_ms for event in events) or [0.0]
+    return _points(axes, durations_ms[len(durations_ms) // 10])
+
+
+def _points(axes: Axes, duration_ms: float) -> float:
+    """The width of a time."""
     figure = axes.figure
     assert isinstance(figure, Figure)
     left_ms, right_ms = axes.get_xlim()
     axes_inches = axes.get_position().width * figure.get_size_inches()[0]
-    durations_ms = sorted(event.duration_ms for event in events) or [0.0]
-    usual_ms = durations_ms[len(durations_ms) // 10]
-    return float(usual_ms / (right_ms - left_ms) * axes_inches * POINTS_PER_INCH)
+    return float(duration_ms / (right_ms - left_ms) * axes_inches * POINTS_PER_INCH)

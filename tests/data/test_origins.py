@@ -9,7 +9,7 @@ from gru_parallel.data.origins import Rolling, refits, roll
 from gru_parallel.data.parts import SeriesPart
 from gru_parallel.data.table import Table
 from gru_parallel.data.window_shape import WindowShape
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import DataWarning, UsageError
 
 SHAPE = WindowShape(6, 3)
 X, Y = SeriesPart(range(80, 100), 0, "x"), SeriesPart(range(148, 160), 100, "y")
@@ -43,7 +43,9 @@ def test_the_last_origins_end_with_the_series() -> None:
 
 def test_origins_begin_at_a_row_and_number_as_many_as_are_wanted() -> None:
     assert cutoffs(Rolling(4, start="85", n_origins=2)) == [[85, 89]]
-    assert cutoffs(Rolling(4, start="50")) == [[79, 83, 87, 91, 95], [50, 54]]
+    said = "start=50 is before the first possible origin in 1 of 2 series: .* begin at 79,"
+    with pytest.warns(DataWarning, match=said):
+        assert cutoffs(Rolling(4, start="50")) == [[79, 83, 87, 91, 95], [50, 54]]
 
 
 def test_a_start_is_a_date_where_there_are_dates() -> None:

@@ -14,9 +14,11 @@ from tests.data.test_forecasts import data_of, perfect, table
 START = np.datetime64("2026-01-31T22", "h")
 
 
-def panel(times: NDArray[Any], n_past: int = 30, **options: Any) -> ForecastPanel:
-    values = np.sin(np.arange(float(len(times))))
-    came, forecast = values[n_past:], values[n_past:] + 0.5
+def panel(
+    times: NDArray[Any], n_past: int = 30, scale: float = 1.0, **options: Any
+) -> ForecastPanel:
+    values = scale * np.sin(np.arange(float(len(times))))
+    came, forecast = values[n_past:], values[n_past:] + scale / 2
     return ForecastPanel(
         **{"series": "", "target": "OT"} | options,
         past_times=times[:n_past],
@@ -27,13 +29,13 @@ def panel(times: NDArray[Any], n_past: int = 30, **options: Any) -> ForecastPane
     )
 
 
-def test_a_panel_shows_what_came_and_joins_the_forecast_to_the_last_known_value() -> None:
+def test_a_panel_shows_what_came_and_a_forecast_that_begins_after_the_last_known_value() -> None:
     (axes,) = forecasts_figure([panel(START + np.arange(40))], "Forecasts").axes
 
     came, cutoff, forecast = axes.get_lines()
-    assert (len(came.get_xdata()), len(forecast.get_xdata())) == (40, 11)
-    assert forecast.get_xdata()[0] == cutoff.get_xdata()[0] == came.get_xdata()[29]
-    assert forecast.get_ydata()[0] == came.get_ydata()[29]
+    assert (len(came.get_xdata()), len(forecast.get_xdata())) == (40, 10)
+    assert cutoff.get_xdata()[0] == came.get_xdata()[29]
+    assert forecast.get_xdata()[0] == came.get_xdata()[30]
     assert axes.get_title(loc="left") == "known until 2026-02-02 03:00"
     assert axes.get_ylabel() == "OT"
 
@@ -47,12 +49,16 @@ def test_a_forecast_that_is_always_so_many_rows_ahead_has_no_cutoff() -> None:
     assert axes.get_xlabel() == "row"
 
 
-@pytest.mark.parametrize("n_panels", [1, 2, 5, 6])
-def test_nothing_that_is_written_lies_over_anything_else(n_panels: int) -> None:
+@pytest.mark.parametrize(("n_panels", "scale"), [(1, -120_000), (2, 1e11), (5, 1), (6, -120_000)])
+def test_nothing_that_is_written_lies_over_anything_else(n_panels: int, scale: float) -> None:
     long = {"series": "a name of a series that is long", "target": "a target with a long name, too"}
     times = START + np.arange(40) * 1000
-    figure = forecasts_figure([panel(times, **long)] * n_panels, "Forecasts over the test part")
+    panels = [panel(times, scale=scale, **long), panel(times, **long)] * 3
+    figure = forecasts_figure(panels[:n_panels], "Forecasts over the test part")
     figure.canvas.draw()
+    for left, right in zip(figure.axes[::2], figure.axes[1::2], strict=False):
+        heights = {axes._left_title.get_window_extent().y0 for axes in (left, right)}  # type: ignore[attr-defined]  # there is no public way to a title
+        assert len(heights) == 1
 
     written = [*figure.texts, *figure.legends]
     for axes in figure.axes:
@@ -67,6 +73,17 @@ def test_nothing_that_is_written_lies_over_anything_else(n_panels: int) -> None:
         assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
         assert 0 <= box.y0 < box.y1 <= figure.bbox.y1
         assert not any(box.overlaps(other) for other in boxes[:number])
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "offset"), [(40, "2026"), (10, "2026-Feb-01"), (24 * 300, "2026")]
+)
+def test_below_the_dates_stands_what_none_of_them_says(n_rows: int, offset: str) -> None:
+    times = START + 2 + np.arange(n_rows)
+    figure = forecasts_figure([panel(times, n_past=n_rows - 5)], "Forecasts")
+    figure.canvas.draw()
+
+    assert figure.axes[0].xaxis.get_offset_text().get_text() == offset
 
 
 def test_panels_are_spread_over_the_test_part_and_the_targets(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from gru_parallel.report import RunResult, StageOutcome
@@ -84,6 +85,8 @@ def test_each_stage_has_a_dashed_and_a_solid_line_of_memory(simulated: Simulated
     assert [line.get_linestyle() for line in lines] == ["--", "-", "--", "-"]
     assert {line.get_drawstyle() for line in lines} == {"steps-post"}
     assert [max(line.get_ydata()) for line in lines] == [14, 14, 14, 14]
+    # Yellow could not be seen on white.
+    assert all(sum(to_rgb(line.get_color())) / 3 < 0.55 for line in lines)
     assert memory.get_ylabel() == "MiB"
     assert memory.get_ylim()[0] == 0
     assert legend(memory) == ["predicted", "measured", "stage 0", "stage 1"]

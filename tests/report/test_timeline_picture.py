@@ -139,6 +139,14 @@ def test_where_only_b_has_room_only_b_is_labelled(simulated: Simulated) -> None:
     assert {text.get_color() for text in axes_of(figure).texts} == {"black"}
 
 
+def test_a_wide_cell_is_labelled_beside_thin_ones_of_its_op() -> None:
+    spans_ms = [(0.0, 0.01), (0.01, 0.02), (0.02, 3.0)]
+    events = [Event(Action(0, Op.W, Cell(0, chunk)), *span) for chunk, span in enumerate(spans_ms)]
+    figure = timeline_figure(Timeline(1, tuple(events)), "a step", DEVICES[:1])
+
+    assert cell_labels(axes_of(figure)) == [(0, "0.2")]
+
+
 def test_narrow_cells_have_no_labels_and_no_words_about_them(simulated: Simulated) -> None:
     figure = timeline_figure(simulated(8, 1, 64), "a step", DEVICES)
 
