@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from gru_parallel.errors import UsageError
 
@@ -18,16 +19,36 @@ def output_folder(given: str | None, default: Path) -> Path:
         default: in the folder of the run.
 
     Raises:
-        UsageError: it is empty, or a file.
+        UsageError: it is empty, a file, or cannot be written to.
     """
-    if given is None:
-        return default
-    if not given.strip():
-        raise UsageError("output= is empty; name a folder, or leave it out.")
-    folder = Path(given).expanduser()
-    if folder.is_file():
-        raise UsageError(f"output={given} is a file; give a folder, which may be a new one.")
+    folder = default
+    if given is not None:
+        if not given.strip():
+            raise UsageError("output= is empty; name a folder, or leave it out.")
+        folder = Path(given).expanduser()
+        if folder.is_file():
+            raise UsageError(f"output={given} is a file; give a folder, which may be a new one.")
+    check_writable(folder)
     return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Check, before anything is computed, that files can be written into a folder.
+
+    Args:
+        folder: which need not exist.
+
+    Raises:
+        UsageError: no files can be made there, or no folder.
+    """
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    with writing(folder):
+        try:
+            # A file system may be read-only, which the folder's mode does not tell.
+            TemporaryDirectory(dir=existing).cleanup()
+        except OSError as error:
+            error.filename = str(folder)
+            raise
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gru_parallel.app.console import is_live, say
-from gru_parallel.app.output import writing
+from gru_parallel.app.output import check_writable, writing
 from gru_parallel.app.predict_settings import PredictSettings
 from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.forecast import Forecasting, prepare_forecasts
@@ -135,6 +135,7 @@ def _check_output(output: Path, run: FinishedRun) -> None:
         raise UsageError(f"output={output} is of no known kind; end it in .csv or .parquet.")
     if output.is_dir():
         raise UsageError(f"output={output} is a folder; name the file in it.")
+    check_writable(output.parent)
     folder = run.folder
     own = [folder.metrics, folder.forecasts, folder.forecast_picture, folder.timeline]
     data = run.config.data

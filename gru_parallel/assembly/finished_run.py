@@ -204,7 +204,10 @@ def _first_good(folder: RunFolder, paths: Iterator[Path]) -> tuple[Path, Mapping
 def _words(folder: RunFolder, path: Path, saved: Mapping[str, Any]) -> str:
     which = f"the weights of {path}, epoch {saved.get('epoch')}"
     if path == folder.last and not folder.best.exists():
-        return f"Uses {which}: without a validation, the run has no best checkpoint."
+        return (
+            f"Uses {which}: the run has no {folder.best.name}, as nothing was validated, and the"
+            " last epoch counts as the best."
+        )
     return f"Uses {which}."
 
 

@@ -17,6 +17,7 @@ from gru_parallel.data import SeriesDataModule
 from gru_parallel.errors import UsageError, counted, in_other_words
 from gru_parallel.rules import as_written
 from gru_parallel.training import SeriesModule
+from gru_parallel.training.epoch_record import EpochRecord
 from gru_parallel.training.progress import Progress
 from gru_parallel.training.resume import Beginning, check_same_optimizer, resume
 
@@ -101,9 +102,11 @@ def rate_change(
     )
     if math.isclose(before, now, rel_tol=1e-9):
         return ""
+    # That of a schedule past its end is a number of no step.
+    last = saved["callbacks"].get(EpochRecord.__qualname__, {}).get("rate", before)
     return (
-        f" The learning rate is {now:g} from here on, where the checkpoint has {before:g}: it is"
-        " that of a run that had these settings from its start."
+        f" The learning rate is {now:g} from here on, after {last:g} in the last step: it is that"
+        " of a run that had these settings from its start."
     )
 
 

@@ -31,12 +31,14 @@ class Block:
         rows: number by which a user knows each row in its file, array of shape `(rows,)`.
         times: of each row, of the same shape, or None.
         values: array of float64 and of shape `(rows, columns)`; NaN for a gap to be filled.
+        time_column: name of the column that the times were read from, or None.
     """
 
     series: str
     rows: NDArray[np.int64]
     times: NDArray[Any] | None
     values: NDArray[np.float64]
+    time_column: str | None = None
 
 
 def read_blocks(
@@ -101,7 +103,7 @@ def read_blocks(
                 here = times[at]
                 check_times(part, time, here)
                 _check_later(part, time, here, last)
-            yield _kept(part, here, numbers[at], missing)
+            yield _kept(part, time, here, numbers[at], missing)
         if on_rows is not None:
             on_rows(int(sheet.frame.index[-1]) + 1)
 
@@ -120,11 +122,15 @@ def _check_later(
 
 
 def _kept(
-    part: Sheet, times: NDArray[Any] | None, numbers: NDArray[np.float64], missing: str
+    part: Sheet,
+    time_column: str | None,
+    times: NDArray[Any] | None,
+    numbers: NDArray[np.float64],
+    missing: str,
 ) -> Block:
     rows = np.asarray(part.frame.index, dtype=np.int64) + part.first_row
     if missing == "drop":
         is_kept = ~np.isnan(numbers).any(axis=1)
         rows, numbers = rows[is_kept], numbers[is_kept]
         times = None if times is None else times[is_kept]
-    return Block(part.series, rows, times, numbers)
+    return Block(part.series, rows, times, numbers, time_column)

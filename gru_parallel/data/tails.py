@@ -110,6 +110,7 @@ class Tails:
         self._missing = missing
         self._tails: dict[str, _Tail] = {}
         self._has_times = False
+        self._time_column = "time"
 
     @property
     def n_series(self) -> int:
@@ -131,6 +132,7 @@ class Tails:
         stretch = self._stretch(block, tail)
         if self._cutoffs is None:
             self._has_times = block.times is not None
+            self._time_column = block.time_column or self._time_column
             self._cutoffs = read_cutoffs(self._given_cutoffs, stretch.times)
         kept = stretch if tail.kept is None else tail.kept.then(stretch)
         n_after = self._shape.horizon
@@ -223,8 +225,8 @@ class Tails:
 
     def _rows(self, name: str, stretch: _Stretch) -> Rows:
         """The rows of a window as messages know them."""
-        column = "time" if self._has_times else None
-        frame = pd.DataFrame({"time": stretch.times}, index=stretch.rows)
+        column = self._time_column if self._has_times else None
+        frame = pd.DataFrame({self._time_column: stretch.times}, index=stretch.rows)
         sheet = Sheet(self._path, frame, 0, series=name)
         times = stretch.times if self._has_times else None
         return Rows(sheet, np.arange(len(stretch)), stretch.values, times, column)

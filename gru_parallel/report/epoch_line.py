@@ -19,10 +19,12 @@ def epoch_line(result: EpochResult, n_epochs: int) -> str:
         n_epochs: of the whole run; -1 for a run without a known end.
 
     Returns:
-        Like "Epoch 0/4: train 0.2345, val 0.3456 (best), lr 0.001, 12.3 s". Epochs are counted
-        from 0, as in metrics.csv and Lightning's progress bar.
+        Like "Epoch 0 (1 of 5): train 0.2345, val 0.3456 (best), lr 0.001, 12.3 s". Epochs are
+        counted from 0, as in metrics.csv and Lightning's progress bar.
     """
-    epoch = f"Epoch {result.epoch}" + ("" if n_epochs < 0 else f"/{n_epochs - 1}")
+    epoch = f"Epoch {result.epoch}" + (
+        "" if n_epochs < 0 else f" ({result.epoch + 1} of {n_epochs})"
+    )
     moment = "" if result.is_end else f", step {result.step}"
     parts = [f"train {result.train_loss:.4g}"]
     if result.validation:

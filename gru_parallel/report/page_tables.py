@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from gru_parallel.errors import counted
 from gru_parallel.report.run_result import RunResult
 from gru_parallel.report.summary import LABELS
-from gru_parallel.report.units import format_bytes, format_ms, format_percent
+from gru_parallel.report.units import format_bytes, format_error, format_ms, format_percent
 
 
 def overview(result: RunResult) -> list[Any]:
@@ -99,4 +99,4 @@ def _grown(n_bytes: float) -> str:
 
 
 def _error(error: float) -> str:
-    return f"{error:.4f}" if math.isfinite(error) else "-"
+    return format_error(error) if math.isfinite(error) else "-"

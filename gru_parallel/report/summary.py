@@ -13,6 +13,7 @@ from rich.text import Text
 
 from gru_parallel.report.json_file import write_json
 from gru_parallel.report.outcome import StageOutcome
+from gru_parallel.report.units import format_error
 
 _MODEL = "model"
 LABELS = {"repeat_last": "repeat last value", "seasonal_naive": "seasonal naive"}
@@ -153,4 +154,4 @@ def _least(rows: Iterable[Mapping[str, float]], metric: str) -> float | None:
 def _cell(error: float | None, best: float | None) -> Text:
     if error is None:
         return Text("-")
-    return Text(f"{error:.4f}", style="bold" if error == best else "")
+    return Text(format_error(error), style="bold" if error == best else "")

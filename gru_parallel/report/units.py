@@ -49,6 +49,11 @@ def format_difference(difference: float) -> str:
     return f"{difference:.1e}" if difference < 0.01 else f"{difference:.2f}"
 
 
+def format_error(error: float) -> str:
+    """Write an error of forecasts: `0.3846`, of a small one `3.85e-05`, of a huge one `1.2e+11`."""
+    return f"{error:.4f}" if error == 0 or 0.001 <= error < 1e6 else f"{error:.3g}"
+
+
 def _three_digits(number: float) -> str:
     size = abs(number)
     if size >= 99.95:

@@ -12,6 +12,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
 from gru_parallel.errors import UsageError
+from gru_parallel.run_folder import RunFolder
 from gru_parallel.training.checkpoint_folder import DamagedError, check_folder, read_folder
 from gru_parallel.training.in_place import written_whole
 
@@ -45,6 +46,12 @@ def read_checkpoint(
     if path is not None and not path.exists():
         raise UsageError(
             f"{given} is not there; give the path of a .ckpt file or folder, or leave it out."
+        )
+    if path is not None and RunFolder(path).checkpoints.is_dir():
+        best, last = RunFolder(path).best, RunFolder(path).last
+        raise UsageError(
+            f"{given} is the folder of a run; give one of its checkpoints, such as"
+            f" {best if best.exists() else last}."
         )
     try:
         if path is not None and path.is_dir():

@@ -101,7 +101,7 @@ def test_the_last_checkpoint_is_used_where_one_says_so_or_there_is_no_best(
 
     for ended in (last, named, without):
         assert "last.ckpt, epoch 0" in ended.out, ended.err
-    assert "without a validation, the run has no best checkpoint" in without.out
+    assert "the run has no best.ckpt, as nothing was validated, and the last epoch" in without.out
 
 
 @pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")

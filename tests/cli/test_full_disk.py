@@ -44,3 +44,17 @@ def test_a_file_that_does_not_fit_is_named_and_nothing_of_it_is_left(
     assert f"{file} cannot be written (File too large)" in ended.err
     assert len(ended.err.splitlines()) == 1, ended.err
     assert names_in(Path()) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "file"), [("backtest", ""), ("evaluate", ""), ("predict", "/f.csv")]
+)
+def test_where_nothing_can_be_written_nothing_is_computed(
+    command: str, file: str, train_command: RunCommand, use_command: RunCommand
+) -> None:
+    finish_run(train_command, *OF_FILE)
+
+    ended = use_command(command, "run=run", f"output=series.csv/new{file}")
+
+    assert (ended.status, ended.out) == (2, "")
+    assert "series.csv/new cannot be written (Not a directory)" in ended.err

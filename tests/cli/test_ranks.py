@@ -160,7 +160,7 @@ def test_one_rank_shows_the_tables_and_tells_of_each_epoch(worlds: Worlds) -> No
     for text in ("cpu:1", "predicted: step", "repeat last value", "Promise and outcome"):
         assert text in first.out
     told = [line for line in first.out.splitlines() if line.startswith("Epoch ")]
-    assert [line.split(":")[0] for line in told] == ["Epoch 0/1", "Epoch 1/1"]
+    assert [line.split(":")[0] for line in told] == ["Epoch 0 (1 of 2)", "Epoch 1 (2 of 2)"]
     assert first.out.count("Folder of the run: ") == 1
     assert first.err == ""
     assert (other.out, other.err) == ("", "")

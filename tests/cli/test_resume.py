@@ -169,7 +169,7 @@ def test_relative_paths_of_a_sweep_are_those_of_the_command(
 
 @pytest.mark.parametrize(
     ("schedule", "rates"),
-    [("cosine", "0.0005 from here on, where the checkpoint has 0"), ("plateau", "")],
+    [("cosine", "0.0005 from here on, after 0.00025 in the last step"), ("plateau", "")],
 )
 def test_a_rate_that_jumps_is_said_to(
     schedule: str, rates: str, train_command: RunCommand, in_tmp_path: Path

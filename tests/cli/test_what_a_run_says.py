@@ -198,7 +198,7 @@ def test_a_validation_within_an_epoch_is_a_line_of_its_own(train_command: RunCom
     ended = train_command(*SMALL, "trainer.val_check_interval=2", "trainer.max_epochs=1")
 
     moments = [line.split(":")[0] for line in epoch_lines(ended.out)]
-    assert moments == ["Epoch 0/0, step 2", "Epoch 0/0"]
+    assert moments == ["Epoch 0 (1 of 1), step 2", "Epoch 0 (1 of 1)"]
 
 
 def test_early_stopping_says_that_it_stopped_and_why(train_command: RunCommand) -> None:

@@ -113,7 +113,9 @@ def test_missing_rows_are_warned_of_refused_or_filled(tmp_path: Path) -> None:
     frame = table(10).drop(index=[7])
     frame.to_csv(tmp_path / "a.csv", index=False)
 
-    with pytest.warns(DataWarning, match=r"1 row is missing at a step of 1h"):
+    with pytest.warns(
+        DataWarning, match=r"1 row is missing at a step of 1h.* after row 8 \(ds=2024"
+    ):
         (window,) = cut(tmp_path / "a.csv", shape=WindowShape(8, HORIZON))
     assert window.values[-4:, 0].tolist() == [5.5, 6.5, 1.5, 2.5]
     with pytest.raises(UsageError, match=r"data.frequency=1h 1 row is missing"):

@@ -22,14 +22,14 @@ RESULT = EpochResult(
 @pytest.mark.parametrize(
     ("result", "n_epochs", "line"),
     [
-        (RESULT, 5, "Epoch 2/4: train 0.1235, val 0.2346, lr 0.000333, 12.3 s"),
+        (RESULT, 5, "Epoch 2 (3 of 5): train 0.1235, val 0.2346, lr 0.000333, 12.3 s"),
         (RESULT, -1, "Epoch 2: train 0.1235, val 0.2346, lr 0.000333, 12.3 s"),
         (
             replace(RESULT, is_best=True, is_end=False),
             5,
-            "Epoch 2/4, step 1500: train 0.1235, val 0.2346 (best), lr 0.000333, 12.3 s",
+            "Epoch 2 (3 of 5), step 1500: train 0.1235, val 0.2346 (best), lr 0.000333, 12.3 s",
         ),
-        (replace(RESULT, validation={}), 5, "Epoch 2/4: train 0.1235, lr 0.000333, 12.3 s"),
+        (replace(RESULT, validation={}), 5, "Epoch 2 (3 of 5): train 0.1235, lr 0.000333, 12.3 s"),
     ],
     ids=["the end of an epoch", "without an end", "within an epoch", "without a validation"],
 )

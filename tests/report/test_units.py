@@ -8,6 +8,7 @@ from gru_parallel.report.units import (
     byte_unit,
     format_bytes,
     format_difference,
+    format_error,
     format_ms,
     format_percent,
     format_seconds,
@@ -80,6 +81,14 @@ def test_a_share_has_one_decimal_and_no_negative_zero(share: float, text: str) -
 )
 def test_a_difference_has_two_digits(difference: float, text: str) -> None:
     assert format_difference(difference) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(0.38461, "0.3846"), (0.0, "0.0000"), (3.852e-05, "3.85e-05"), (123456.7, "123456.7000")],
+)
+def test_a_small_error_keeps_its_digits(error: float, text: str) -> None:
+    assert format_error(error) == text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gru_parallel.errors import UsageError
-from gru_parallel.run_folder import one_before
+from gru_parallel.run_folder import RunFolder, one_before
 from gru_parallel.training.checkpoint_file import CheckpointFile, read_checkpoint
 from gru_parallel.training.strategy import PipelineStrategy
 from tests.builders import make_plan
@@ -29,6 +29,13 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read["epoch"] == 2
     assert torch.equal(read["weights"], AFTER["weights"])
     assert sorted(path.parent.iterdir()) == [path, one_before(path)]
+
+
+def test_of_the_folder_of_a_run_a_checkpoint_is_asked_for(tmp_path: Path) -> None:
+    CheckpointFile().save_checkpoint(BEFORE, RunFolder(tmp_path).last)
+
+    with pytest.raises(UsageError, match=r"the folder of a run; give .*checkpoints/last\.ckpt\."):
+        read_checkpoint(tmp_path)
 
 
 def test_the_one_before_is_kept_and_no_older_one(tmp_path: Path) -> None:
