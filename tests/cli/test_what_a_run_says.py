@@ -173,7 +173,9 @@ def test_where_output_is_no_terminal_each_epoch_is_a_line(train_command: RunComm
     assert len(lines) == 2
     for epoch, (line, row) in enumerate(zip(lines, rows, strict=True)):
         losses = [f"{float(row[name]):.4g}" for name in ("train/loss_epoch", "val/loss")]
-        assert line.startswith(f"Epoch {epoch}/1: train {losses[0]}, val {losses[1]}")
+        assert line.startswith(
+            f"Epoch {epoch} ({epoch + 1} of 2): train {losses[0]}, val {losses[1]}"
+        )
         assert ", lr 0.001, " in line
         assert line.endswith(" s")
     assert "━━" not in ended.out
