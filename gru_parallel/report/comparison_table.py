@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,7 +23,8 @@ from gru_parallel.report.comparison import (
     why_apart,
 )
 from gru_parallel.report.summary import LABELS
-from gru_parallel.report.units import format_ms
+from gru_parallel.report.units import format_error, format_ms
+from gru_parallel.whole_file import write_table
 
 _MOST_SEEDS = 5
 _TIME = "step_ms"
@@ -92,17 +92,16 @@ def write_comparison(comparisons: Sequence[Comparison], path: Path) -> None:
     names, metrics = list(rows[0].settings), _metrics(rows)
     head = ["comparable", "best", *names, "seeds", "runs"]
     head += [f"{metric} {what}" for metric in metrics for what in ("mean", "sd", "min", "max")]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*head, "folders"])
-        for number, comparison in enumerate(comparisons):
-            for place, row in enumerate(comparison.rows):
-                values = [row.settings[name] for name in names]
-                seeds = " ".join(map(str, row.seeds))
-                cells = [number, int(place == comparison.best), *values, seeds, len(row.runs)]
-                for metric in metrics:
-                    cells += _columns(row.metrics.get(metric))
-                writer.writerow([*cells, " ".join(run.name for run in row.runs)])
+    lines = []
+    for number, comparison in enumerate(comparisons):
+        for place, row in enumerate(comparison.rows):
+            values = [row.settings[name] for name in names]
+            seeds = " ".join(map(str, row.seeds))
+            cells = [number, int(place == comparison.best), *values, seeds, len(row.runs)]
+            for metric in metrics:
+                cells += _columns(row.metrics.get(metric))
+            lines.append([*cells, " ".join(run.name for run in row.runs)])
+    write_table([*head, "folders"], lines, path)
 
 
 def _best(comparison: Comparison) -> list[str]:
@@ -147,7 +146,8 @@ def _cell(name: str, found: Spread | float | None) -> str:
         return "-"
     if name == _TIME:
         return format_ms(mean)
-    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
+    text = format_error(mean)
+    return text if deviation is None else f"{text} ± {format_error(deviation)}"
 
 
 def _columns(spread: Spread | None) -> list[Any]:
