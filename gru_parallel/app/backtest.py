@@ -101,7 +101,7 @@ def prepare(
             " start it without torchrun."
         )
     run = open_run(settings.run, overrides, checkpoint=settings.checkpoint, trains=bool(every))
-    output = output_folder(settings.output, run.folder.path / "backtest")
+    output = output_folder(settings.output, run.folder.path / "backtest", ranks)
     # Origins, and not batches, say what is forecast.
     trainer = replace(run.config.trainer, limit_test_batches=None, fast_dev_run=False)
     using = reuse(replace(run, config=replace(run.config, trainer=trainer)), ranks)

@@ -78,7 +78,7 @@ def prepare(
     """
     quieten_lightning()
     run = _to_be_tested(open_run(settings.run, overrides, checkpoint=settings.checkpoint))
-    output = output_folder(settings.output, run.folder.path / "evaluation")
+    output = output_folder(settings.output, run.folder.path / "evaluation", ranks)
     using = reuse(run, ranks)
     data = build_test_data(using, pin_memory=accelerator_kind() is not None)
     tested = data.evaluation_windows("test", n_test_batches(using.config, data))

@@ -7,16 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from gru_parallel.errors import UsageError
 
+if TYPE_CHECKING:
+    # With torch.
+    from gru_parallel.ranks import Ranks
 
-def output_folder(given: str | None, default: Path) -> Path:
+
+def output_folder(given: str | None, default: Path, ranks: Ranks | None = None) -> Path:
     """Return the folder to write into, which need not exist.
 
     Args:
         given: the setting `output`; None for the default.
         default: in the folder of the run.
+        ranks: if this process is one of many, of which the first writes.
 
     Raises:
         UsageError: it is empty, a file, or cannot be written to.
@@ -28,19 +34,22 @@ def output_folder(given: str | None, default: Path) -> Path:
         folder = Path(given).expanduser()
         if folder.is_file():
             raise UsageError(f"output={given} is a file; give a folder, which may be a new one.")
-    check_writable(folder)
+    check_writable(folder, ranks)
     return folder
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, ranks: Ranks | None = None) -> None:
     """Check, before anything is computed, that files can be written into a folder.
 
     Args:
         folder: which need not exist.
+        ranks: if this process is one of many, of which the first writes.
 
     Raises:
         UsageError: no files can be made there, or no folder.
     """
+    if ranks is not None and not ranks.is_first:
+        return
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     with writing(folder):
         try:

@@ -71,6 +71,7 @@ def prepare(
     if settings.output is not None:
         output = Path(settings.output).expanduser()
     _check_output(output, run)
+    check_writable(output.parent, ranks)
     console = Console(quiet=ranks is not None and not ranks.is_first)
     with _reading(console) as on_rows:
         forecasting = prepare_forecasts(run, settings.moments, ranks, on_rows)
@@ -135,7 +136,6 @@ def _check_output(output: Path, run: FinishedRun) -> None:
         raise UsageError(f"output={output} is of no known kind; end it in .csv or .parquet.")
     if output.is_dir():
         raise UsageError(f"output={output} is a folder; name the file in it.")
-    check_writable(output.parent)
     folder = run.folder
     own = [folder.metrics, folder.forecasts, folder.forecast_picture, folder.timeline]
     data = run.config.data
