@@ -216,9 +216,6 @@ class _Backtest:
     def _report(self, output: Path) -> None:
         using, scale = self._prepared.using, self._scale
         write_backtest_errors(self._errors.table(scale, self._naive), output / "backtest.csv")
-        step = max(1, len(self._panels) // MOST_PANELS)
-        panels = self._panels[::step][:MOST_PANELS]
-        draw_forecasts(panels, "Forecasts of the backtest", output / "forecast.png")
         by_step = self._errors.mean(scale)
         mean = {
             method: {name: float(values.mean()) for name, values in errors.items()}
@@ -244,6 +241,10 @@ class _Backtest:
             environment=environment(using.plan.all_devices),
         )
         result.write(output / "backtest.json")
+        # Last, as it is the largest: where it does not fit, the numbers are there.
+        step = max(1, len(self._panels) // MOST_PANELS)
+        panels = self._panels[::step][:MOST_PANELS]
+        draw_forecasts(panels, "Forecasts of the backtest", output / "forecast.png")
         self._console.print(results_table(result, "Backtest"))
         say(self._console, f"Written to {output}")
 

@@ -46,6 +46,18 @@ def test_a_file_that_does_not_fit_is_named_and_nothing_of_it_is_left(
     assert names_in(Path()) == before
 
 
+def test_where_only_the_picture_does_not_fit_the_numbers_are_there(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    finish_run(train_command, *OF_FILE)
+
+    with files_of_at_most(20_000):
+        ended = use_command("backtest", "run=run", "output=new")
+
+    assert "new/forecast.png cannot be written (File too large)" in ended.err
+    assert names_in(Path("new")) == ["backtest.csv", "backtest.json", "forecasts.csv"]
+
+
 @pytest.mark.parametrize(
     ("command", "file"), [("backtest", ""), ("evaluate", ""), ("predict", "/f.csv")]
 )
