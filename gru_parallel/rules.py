@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from gru_parallel.choices import AUTO, POLICIES
 from gru_parallel.errors import UsageError
+from gru_parallel.own_names import is_own
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,16 @@ def one_of(*choices: Any) -> Rule:
     """Return the rule that a value is one of several."""
     words = ", ".join(str(as_written(choice)) for choice in choices)
     return Rule(f"is not a valid choice; use one of {words}.", lambda value: value in choices)
+
+
+def one_of_or_own(*choices: Any) -> Rule:
+    """Return the rule that a value is one of several, or the full name of one's own."""
+    rule = one_of(*choices)
+    remedy = f"{rule.otherwise.removesuffix('.')}, or package.module.name, one of your own."
+    return Rule(remedy, lambda value: is_own(value) or rule.holds(value))
+
+
+OWN = Rule("is not a full name; use package.module.name, one of your own.", is_own)
 
 
 def check_rules(prefix: str, section: Any) -> None:
@@ -127,6 +138,13 @@ Interval = Annotated[
     ),
     Rule("is not positive; use a number above 0.", lambda v: isinstance(v, str | dict) or v > 0),
     _SHARE,
+]
+Arguments = Annotated[
+    Any,
+    Rule(
+        "has the wrong type; give names and values, {name: value}.",
+        lambda v: isinstance(v, dict) and all(isinstance(each, str) for each in v),
+    ),
 ]
 Directions = Annotated[
     Any,

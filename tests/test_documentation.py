@@ -38,6 +38,14 @@ def test_files_of_code_that_a_page_names_exist(page: Path) -> None:
         assert any((folder / path).is_file() for folder in (ROOT, ROOT / "gru_parallel")), path
 
 
+def test_the_site_leads_to_every_page() -> None:
+    listed = (ROOT / "docs" / "site" / "index.md").read_text()
+    # Package indexes show that one.
+    pages = {page.stem for page in ROOT.glob("docs/*.md")} - {"package"}
+
+    assert [page for page in sorted(pages) if f"../{page}" not in listed] == []
+
+
 def test_the_page_on_the_api_lists_the_public_names() -> None:
     names, _ = (ROOT / "docs" / "api.md").read_text().split("## Extension points")
 

@@ -26,7 +26,6 @@ from gru_parallel.assembly.refit import refit_and_test
 from gru_parallel.assembly.reuse import Reuse, reuse
 from gru_parallel.assembly.rolling import BacktestData, plan_backtest
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
-from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.backtest_errors import BacktestErrors, naive_error
@@ -44,6 +43,7 @@ from gru_parallel.data.forecasts import (
 from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.engine.tf32 import tf32
 from gru_parallel.errors import UsageError, counted
+from gru_parallel.own_names import head_task
 from gru_parallel.ranks import Ranks, check_alike
 from gru_parallel.report import results_table
 from gru_parallel.report.backtest_files import Backtest, write_backtest_errors
@@ -152,7 +152,7 @@ class _Backtest:
         self._seasons = {"repeat_last": 1}
         if config.data.season_length is not None:
             self._seasons["seasonal_naive"] = config.data.season_length
-        is_window = HEAD_TASKS[config.model.head] == "window"
+        is_window = head_task(config.model.head) == "window"
         steps = range(1, config.data.horizon + 1) if is_window else (config.data.horizon,)
         self._label = series_label(config.data)
         names = [each.name or self._label for each in prepared.data.tables]

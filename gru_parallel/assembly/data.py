@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gru_parallel.assembly.memory import check_series_memory
-from gru_parallel.choices import HEAD_TASKS
-from gru_parallel.config.data_section import CsvConfig, DataConfig
+from gru_parallel.assembly.own_series import own_tables
+from gru_parallel.config.data_section import CsvConfig, DataConfig, OwnDataConfig
 from gru_parallel.config.schema import Config
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.lorenz96 import lorenz96_table
@@ -18,6 +18,7 @@ from gru_parallel.data.series_outline import SeriesOutline
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
+from gru_parallel.own_names import head_task
 from gru_parallel.rules import as_written
 
 Data = TypeVar("Data", bound=SeriesOutline)
@@ -61,7 +62,7 @@ def build_data(
         order=data.order,
         stride=data.stride,
         eval_stride=eval_stride,
-        task=HEAD_TASKS[config.model.head],
+        task=head_task(config.model.head),
         centre=data.centre,
         season_length=data.season_length,
         seed=config.seed,
@@ -115,6 +116,8 @@ def build_tables(config: Config, is_new: bool = False) -> list[Table]:
             csv_format=CsvFormat.read(data.separator, data.decimal, data.thousands),
             is_new=is_new,
         )
+    if isinstance(data, OwnDataConfig):
+        return own_tables(data, targets)
     check_series_memory(data.n_steps, data.n_channels)
     return [
         lorenz96_table(data.n_steps, data.n_channels, data.seed, targets, data.forcing, data.dt)

@@ -28,6 +28,8 @@ _SOURCE = (
         f"data.{name}"
         for name in (
             "path",
+            "source",
+            "arguments",
             "time_column",
             "series_column",
             "missing",

@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from gru_parallel.assembly.data import as_names, series_label
+from gru_parallel.assembly.data import as_names, build_tables, series_label
 from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.reuse import Reuse, reuse
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
-from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.config.schema import Config
 from gru_parallel.data.blocks import Block, read_blocks
@@ -24,10 +23,11 @@ from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.forecast_module import ForecastDataModule
 from gru_parallel.data.forecast_panel import ForecastPanel, n_past_rows, windows_to_draw
 from gru_parallel.data.forecast_window import ForecastDataset, ForecastWindow
-from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.data.tails import Tails
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.engine.tf32 import tf32
+from gru_parallel.errors import UsageError
+from gru_parallel.own_names import head_task
 from gru_parallel.ranks import Ranks
 from gru_parallel.rules import one_per_block
 
@@ -147,7 +147,7 @@ class _Collector(pl.Callback):
         first = batch_idx * config.data.batch_size
         windows = self._forecasting.windows[first : first + config.data.batch_size]
         forecasts = outputs.detach().float().cpu()
-        if HEAD_TASKS[config.model.head] == "every_step":
+        if head_task(config.model.head) == "every_step":
             forecasts = _last_steps(forecasts, windows)
         targets = self._forecasting.using.run.record.targets
         self._take(_frame(windows, forecasts, targets, self._forecasting.has_cutoffs))
@@ -265,15 +265,18 @@ def _blocks(run: FinishedRun, on_rows: Callable[[int], None] | None) -> Iterator
             on_rows=on_rows,
         )
         return
-    table = lorenz96_table(
-        data.n_steps, data.n_channels, data.seed, tuple(run.record.targets), data.forcing, data.dt
-    )
-    yield Block("", np.arange(table.n_rows), None, table.values)
+    for table in build_tables(run.config):
+        if table.columns != tuple(run.record.columns):
+            raise UsageError(
+                f"data={data.name} has the columns {', '.join(table.columns)}, and the model of the"
+                f" run takes {', '.join(run.record.columns)}; give those, in this order."
+            )
+        yield Block(table.name, np.arange(table.n_rows), table.times, table.values)
 
 
 def _shape(config: Config) -> WindowShape:
     data = config.data
-    task = HEAD_TASKS[config.model.head]
+    task = head_task(config.model.head)
     return WindowShape(data.input_length, data.horizon, task, data.min_input_length)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.config.schema import Config
+from gru_parallel.own_names import head_task
 from gru_parallel.placement import ModelSpec, cut_stack
 
 
@@ -20,7 +20,7 @@ def model_spec(config: Config, n_channels: int, n_targets: int) -> ModelSpec:
     """
     model, n_decoding = config.model, config.n_decoding
     has_encoder = model.encoder != "none"
-    every_step = HEAD_TASKS[model.head] == "every_step"
+    every_step = head_task(model.head) == "every_step"
     n_values = config.segment_length * (1 if model.per_channel else n_channels)
     n_ahead = 1 if every_step else config.segment_length if n_decoding > 0 else config.data.horizon
     return ModelSpec(

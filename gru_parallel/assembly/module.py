@@ -16,8 +16,9 @@ from gru_parallel.assembly.optimizer import (
 )
 from gru_parallel.choices import DECAYED
 from gru_parallel.config.schema import Config
-from gru_parallel.model import LOSSES, GRUStack, StackModel, StepEncoder, WindowView
+from gru_parallel.model import LOSSES, GRUStack, StackModel, StepEncoder, SumLoss, WindowView
 from gru_parallel.model.head import HEADS
+from gru_parallel.own_names import is_own, own
 from gru_parallel.placement import ModelSpec
 from gru_parallel.training import SeriesModule
 
@@ -47,7 +48,7 @@ def build_module(
         model = _build_model(config, n_channels, n_targets, kept_blocks)
     return SeriesModule(
         model,
-        LOSSES[config.model.loss],
+        _loss(config.model.loss),
         optimizer_maker(config.optimizer),
         scheduler_maker(config.lr_scheduler),
         schedule_interval=config.lr_scheduler.get("interval", "step"),
@@ -55,6 +56,11 @@ def build_module(
         seed=config.seed,
         weight_decay_on=config.optimizer.get(WEIGHT_DECAY_ON, DECAYED[0]),
     )
+
+
+def _loss(name: str) -> SumLoss:
+    loss: SumLoss = own("model.loss", name) if is_own(name) else LOSSES[name]
+    return loss
 
 
 def _build_model(
@@ -84,7 +90,8 @@ def _build_model(
     )
     n_forecast = 1 if model.per_channel else n_targets
     sizes = last.output_size, config.data.horizon, n_forecast, config.segment_length
-    head = HEADS[model.head].for_forecast(*sizes)
+    kind = own("model.head", model.head) if is_own(model.head) else HEADS[model.head]
+    head = kind.for_forecast(*sizes)
     if kept_blocks is not None and len(spec.blocks) - 1 not in kept_blocks:
         head.to("meta")
     return StackModel(encoder, stack, head, view)

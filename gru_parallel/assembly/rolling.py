@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from gru_parallel.assembly.data import build_data, build_tables
 from gru_parallel.assembly.reuse import Reuse, parts_to_test
-from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.origins import Rolling, refits, roll
 from gru_parallel.data.parts import Parts, SeriesPart, all_for_test, split_tables
@@ -15,6 +14,7 @@ from gru_parallel.data.streams import check_stride
 from gru_parallel.data.table import Table
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.errors import UsageError
+from gru_parallel.own_names import head_task
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def plan_backtest(
     config = using.config
     data = config.data
     shape = WindowShape(
-        data.input_length, data.horizon, HEAD_TASKS[config.model.head], data.min_input_length
+        data.input_length, data.horizon, head_task(config.model.head), data.min_input_length
     )
     in_streams = data.order == "streams"
     if stride is None:

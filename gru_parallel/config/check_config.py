@@ -6,8 +6,10 @@ import math
 
 from gru_parallel.choices import AUTO
 from gru_parallel.config.check_steps import check_steps
+from gru_parallel.config.data_section import OwnDataConfig
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.errors import UsageError
+from gru_parallel.own_names import is_own, own
 from gru_parallel.placement.grid import check_chunks
 from gru_parallel.planning.default_chunks import CPU_CHUNKS
 from gru_parallel.rules import as_written, one_per_block
@@ -25,6 +27,7 @@ def check_config(config: Config) -> None:
     Raises:
         UsageError: two do not.
     """
+    _check_own(config)
     _check_rate(config)
     _check_layers(config)
     check_steps(config)
@@ -32,6 +35,21 @@ def check_config(config: Config) -> None:
     _check_carry(config)
     _check_precision(config)
     _check_eps(config)
+
+
+def _check_own(config: Config) -> None:
+    """Import what is the user's own, so that what cannot be is refused before the run."""
+    model, schedule, data = config.model, config.schedule, config.data
+    named = {
+        "schedule.name": schedule.name,
+        "model.head": model.head,
+        "model.loss": model.loss,
+        "model.core": model.core,
+        "data.source": data.source if isinstance(data, OwnDataConfig) else None,
+    }
+    for setting, name in named.items():
+        if is_own(name):
+            own(setting, name)
 
 
 def _check_rate(config: Config) -> None:

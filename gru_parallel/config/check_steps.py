@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gru_parallel.choices import HEAD_TASKS
 from gru_parallel.config.schema import Config
 from gru_parallel.errors import UsageError
+from gru_parallel.own_names import head_task
 from gru_parallel.placement.model_spec import check_decoder
 from gru_parallel.rules import one_per_block
 
@@ -44,7 +44,7 @@ def _check_segments(config: Config) -> None:
             " window is cut into whole segments; use a divisor of it, or"
             f" data.input_length={whole}."
         )
-    if HEAD_TASKS[model.head] == "every_step":
+    if head_task(model.head) == "every_step":
         raise UsageError(
             "model.head=every_step predicts at every row of a window, and model.encoder=segments"
             f" makes one step of {length} rows; use model.head=window or decoder."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from gru_parallel.choices import CENTRES
-from gru_parallel.rules import AT_LEAST_0, AT_LEAST_1, SEED, Count, at_most, one_of
+from gru_parallel.rules import AT_LEAST_0, AT_LEAST_1, OWN, SEED, Arguments, Count, at_most, one_of
 
 
 @dataclass
@@ -37,6 +37,14 @@ class Lorenz96Config(DataConfig):
     forcing: float
     dt: float
     seed: Annotated[int, SEED]
+
+
+@dataclass
+class OwnDataConfig(DataConfig):
+    """conf/data/own.yaml."""
+
+    source: Annotated[str, OWN]
+    arguments: Arguments | None
 
 
 @dataclass

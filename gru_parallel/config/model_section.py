@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from gru_parallel.choices import CORES, HEAD_TASKS, NORMS
-from gru_parallel.rules import AT_LEAST_1, Count, Directions, Policies, Rule, at_most, one_of
+from gru_parallel.rules import (
+    AT_LEAST_1,
+    Count,
+    Directions,
+    Policies,
+    Rule,
+    at_most,
+    one_of,
+    one_of_or_own,
+)
 
 
 @dataclass
@@ -23,9 +32,9 @@ class ModelConfig:
     norm: Annotated[str, one_of(*NORMS)]
     bidirectional: Directions
     h_0: Policies
-    core: Annotated[str, one_of(*CORES)]
+    core: Annotated[str, one_of_or_own(*CORES)]
     encoder: Annotated[str, one_of("linear", "segments", "none")]
     segment_length: Count | None
     per_channel: bool
-    head: Annotated[str, one_of(*HEAD_TASKS)]
-    loss: Annotated[str, one_of("mse", "mae", "huber")]
+    head: Annotated[str, one_of_or_own(*HEAD_TASKS)]
+    loss: Annotated[str, one_of_or_own("mse", "mae", "huber")]

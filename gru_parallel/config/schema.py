@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from gru_parallel.choices import AUTO, LAST, RECOMPUTE
 from gru_parallel.config.cluster_section import ClusterFile, DescribedCluster, LocalCluster
-from gru_parallel.config.data_section import CsvConfig, Lorenz96Config
+from gru_parallel.config.data_section import CsvConfig, Lorenz96Config, OwnDataConfig
 from gru_parallel.config.model_section import ModelConfig
 from gru_parallel.config.trainer_section import CheckpointConfig, TrainerConfig, WatchConfig
 from gru_parallel.rules import SECONDS, Count, CountOrAuto, as_written, one_of
@@ -69,7 +69,7 @@ class Config:
     """
 
     cluster: LocalCluster | DescribedCluster
-    data: Lorenz96Config | CsvConfig
+    data: Lorenz96Config | CsvConfig | OwnDataConfig
     model: ModelConfig
     placement: PlacementConfig
     schedule: ScheduleConfig
@@ -143,7 +143,7 @@ SCHEMAS: dict[str, dict[str, type[Any]]] = {
         "file": ClusterFile,
     },
     "checkpoint": {"": CheckpointConfig},
-    "data": {"lorenz96": Lorenz96Config, "csv": CsvConfig},
+    "data": {"lorenz96": Lorenz96Config, "csv": CsvConfig, "own": OwnDataConfig},
     "engine": {"threads": EngineConfig, "processes": ProcessesConfig},
     "model": {"": ModelConfig},
     "placement": {"": PlacementConfig},

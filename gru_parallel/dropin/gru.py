@@ -17,6 +17,7 @@ from gru_parallel.errors import UsageError, in_other_words
 from gru_parallel.model.autocast import GRUsAsAsked
 from gru_parallel.model.copies import deep_copy
 from gru_parallel.model.windows import Windows
+from gru_parallel.own_names import is_own
 from gru_parallel.placement import Grid, ModelSpec, Plan, block_costs, cut_stack
 from gru_parallel.planning import (
     check_reverse_devices,
@@ -245,9 +246,9 @@ class GRU(nn.GRU):
         return stack
 
     def _plan(self, where: str = "cpu") -> Plan:
-        if self.schedule not in SCHEDULES:
+        if self.schedule not in SCHEDULES and not is_own(self.schedule):
             raise UsageError(f"schedule={self.schedule!r}: use one of {', '.join(SCHEDULES)}.")
-        if self.core not in CORES:
+        if self.core not in CORES and not is_own(self.core):
             raise UsageError(f"core={self.core!r}: use one of {', '.join(CORES)}.")
         try:
             cut = (self.n_micro_batches, self.n_chunks)

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gru_parallel.choices import AUTO, CORES, NORMS, POLICIES
+from gru_parallel.choices import AUTO, NORMS, POLICIES
 from gru_parallel.errors import ShapeError, UsageError
 from gru_parallel.model.copies import deep_copy
-from gru_parallel.model.core.own import OWN_CORES
+from gru_parallel.model.core.own import find_core
 from gru_parallel.model.core.run import run_gru
 from gru_parallel.model.core.tape import Tape
 from gru_parallel.model.dropout import DropoutKey, dropout
 from gru_parallel.model.ragged import BatchSizes
+from gru_parallel.own_names import check_core
 
 
 class Block(nn.Module, ABC):
@@ -42,7 +43,7 @@ class Block(nn.Module, ABC):
         dropout: probability of dropping an output between layers, 0 <= dropout <= 1.
         h_0: where the initial state comes from, one of `POLICIES`.
         bias: whether layers have biases.
-        core: how a layer computes a chunk, one of `CORES`.
+        core: how a layer computes a chunk, one of `CORES` or a full name of the caller's own.
         residual: whether layers add their inputs to their outputs.
         norm: what normalises the inputs of a layer, one of `NORMS`.
         device: where the parameters are created.
@@ -81,8 +82,7 @@ class Block(nn.Module, ABC):
             raise ValueError(f"dropout={dropout} is not a probability; use 0 <= dropout <= 1.")
         if h_0 not in POLICIES:
             raise UsageError(f"model.h_0={h_0} is unknown; use one of {', '.join(POLICIES)}.")
-        if core not in CORES:
-            raise UsageError(f"model.core={core} is unknown; use one of {', '.join(CORES)}.")
+        check_core(core)
         if norm not in NORMS:
             raise UsageError(f"model.norm={norm} is unknown; use one of {', '.join(NORMS)}.")
         self.input_size = input_size
@@ -306,7 +306,7 @@ class GRUBlock(Block):
         it is with a core of this library, which wants each layer's weights in one piece of a GPU's
         memory.
         """
-        in_one_call = self.dropout == 0.0 and self.is_plain and self.core not in OWN_CORES
+        in_one_call = self.dropout == 0.0 and self.is_plain and find_core(self.core) is None
         return (self.num_layers,) if in_one_call else (1,) * self.num_layers
 
     @property

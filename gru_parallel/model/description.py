@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from gru_parallel.choices import AUTO
 from gru_parallel.model.head import HEADS, DecoderHead, Head
 from gru_parallel.model.stack import GRUStack
 from gru_parallel.model.stack_model import StackModel
 from gru_parallel.model.step_encoder import StepEncoder
 from gru_parallel.model.window_view import WindowView
+from gru_parallel.own_names import is_own
 
 _TYPES = {
     str(dtype): dtype for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -41,7 +43,8 @@ def describe(model: StackModel) -> dict[str, Any] | None:
         "bias": blocks[0].gru_parts[0].bias,
         "bidirectional": [block.n_directions == 2 for block in blocks],
         "h_0": [block.h_0 for block in blocks],
-        "core": blocks[0].core,
+        # A checkpoint names no code to run.
+        "core": AUTO if is_own(blocks[0].core) else blocks[0].core,
         "residual": blocks[0].residual,
         "norm": blocks[0].input_norm,
         "drops_last": not blocks[-1].last,

@@ -9,6 +9,7 @@ from functools import reduce
 from operator import add
 
 from gru_parallel.choices import core_on
+from gru_parallel.own_names import counted_as
 from gru_parallel.placement.model_spec import ModelSpec
 
 # Training keeps a gradient and Adam's two moments beside each weight.
@@ -120,8 +121,8 @@ def gru_layer_cost(
     n_weights = N_GATES * hidden_size * (input_size + hidden_size)
     n_biases = 2 * N_GATES * hidden_size
     one_way_flops = 2.0 * n_weights * n_rows
-    n_kept = n_rows * (input_size + KEPT_NUMBERS[core] * hidden_size)
-    n_waiting = n_rows * WAITING_NUMBERS[core] * hidden_size
+    n_kept = n_rows * (input_size + KEPT_NUMBERS[counted_as(core)] * hidden_size)
+    n_waiting = n_rows * WAITING_NUMBERS[counted_as(core)] * hidden_size
     n_states = 0 if core == "native" else n_directions * batch_size * hidden_size
     # Whole sequences have one start.
     n_once, n_by_chunk = (n_states, 0) if bidirectional else (0, n_states)

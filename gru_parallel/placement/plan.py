@@ -7,8 +7,9 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from gru_parallel.choices import AUTO, CORES
+from gru_parallel.choices import AUTO
 from gru_parallel.errors import UsageError, check_positive
+from gru_parallel.own_names import check_core
 from gru_parallel.placement.grid import Grid
 
 PLAN_VERSION = 4
@@ -88,10 +89,7 @@ class Plan:
     def __post_init__(self) -> None:
         check_positive("model.num_layers", self.num_layers)
         check_positive("engine.data_parallel", self.data_parallel)
-        if self.core not in CORES:
-            raise UsageError(
-                f"model.core={self.core} is not a valid core; use one of {', '.join(CORES)}."
-            )
+        check_core(self.core)
         _require_contiguous(self.stages, self.n_blocks)
 
     @property

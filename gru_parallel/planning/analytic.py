@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gru_parallel.errors import UsageError
+from gru_parallel.own_names import counted_as
 from gru_parallel.placement.cluster import Cluster, Device, Link
 from gru_parallel.placement.cost import N_GATES
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
@@ -182,7 +183,7 @@ class AnalyticCosts:
 
         Where the core cannot leave W for later, it is part of B.
         """
-        core = (ON_CPU if device.is_cpu else ON_ACCELERATOR)[kind.core]
+        core = (ON_CPU if device.is_cpu else ON_ACCELERATOR)[counted_as(kind.core)]
         parts = self._layer_parts(kind, core, device, rows, steps)
         if not core.separates:
             parts = Parts(parts.forward, parts.backward + parts.weights, 0.0)

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 
 from gru_parallel.errors import UsageError, check_positive
+from gru_parallel.own_names import is_own, own
 from gru_parallel.schedule.action import Op
 from gru_parallel.schedule.gpipe import gpipe
 from gru_parallel.schedule.naive import naive
@@ -38,7 +39,7 @@ def build_schedule(
     """Build a training schedule of F, B and possibly W; equal arguments give the same object.
 
     Args:
-        name: one of `SCHEDULES`.
+        name: one of `SCHEDULES`, or the full name of a function of the caller's own.
         n_stages: number of stages, at least 1.
         n_micro_batches: number of micro-batches, at least 1.
         n_chunks: number of chunks, at least 1.
@@ -53,7 +54,8 @@ def build_schedule(
             a barrier.
         ScheduleError: the schedule's function returned wrong lists.
     """
-    if name not in SCHEDULES:
+    function = own("schedule.name", name) if is_own(name) else SCHEDULES.get(name)
+    if function is None:
         raise UsageError(_unknown_name(name))
     check_positive("n_stages", n_stages)
     check_positive("schedule.n_micro_batches", n_micro_batches)
@@ -72,7 +74,7 @@ def build_schedule(
         n_stages=n_stages,
         n_micro_batches=n_micro_batches,
         n_chunks=n_chunks,
-        actions=truncated(SCHEDULES[name], n_stages, n_micro_batches, segments),
+        actions=truncated(function, n_stages, n_micro_batches, segments),
         one_at_a_time=name in _ONE_AT_A_TIME,
         truncate=truncate,
         barriers=barriers,
@@ -103,4 +105,7 @@ def _only(ops: Collection[Op], training: Schedule) -> Schedule:
 def _unknown_name(name: str) -> str:
     nearest = get_close_matches(name.lower(), SCHEDULES, n=1)
     hint = f"did you mean {nearest[0]}? " if nearest else ""
-    return f"schedule.name={name} is not a schedule; {hint}use one of {', '.join(SCHEDULES)}."
+    return (
+        f"schedule.name={name} is not a schedule; {hint}use one of {', '.join(SCHEDULES)}, or"
+        " package.module.name, one of your own."
+    )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from gru_parallel.model import Block, GRUBlock
-from gru_parallel.model.core.own import OWN_CORES
+from gru_parallel.model.core.own import find_core
 from gru_parallel.model.flat_weights import compute_with, is_for_cudnn, weights_in_order
 from gru_parallel.model.private import make_private
 
@@ -45,7 +45,7 @@ def _form_of(block: Block) -> tuple[object, ...] | None:
     """
     if type(block) is not GRUBlock or block.dropout > 0.0 or block._forward_hooks:
         return None
-    if block.core in OWN_CORES or not block.is_plain:
+    if find_core(block.core) is not None or not block.is_plain:
         # They run layer by layer.
         return None
     forms = {

@@ -14,6 +14,8 @@ from gru_parallel.config.cluster_section import DevicesConfig, LinkConfig, Machi
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.schema import FREE_SECTIONS, SCHEMAS
 from gru_parallel.config.setting_names import full_names
+from gru_parallel.data.lorenz96 import lorenz96_table
+from gru_parallel.data.table import Table
 from gru_parallel.rules import SEED, one_of
 from gru_parallel.verification.settings import Settings
 from tests.bad_input.tries import Try
@@ -25,7 +27,9 @@ PLAN = "good.json"
 """A file of a series, and one of a plan, that the tries may name; their tests write them."""
 
 _FILE_SETTINGS = ("data=csv", f"data.path={FILE}", "data.season_length=4")
-GOOD_FILE = (*_FILE_SETTINGS, *(each for each in SMALL if not each.startswith("data.n_")))
+_SMALL_ANYWHERE = tuple(each for each in SMALL if not each.startswith("data.n_"))
+GOOD_FILE = (*_FILE_SETTINGS, *_SMALL_ANYWHERE)
+_GOOD_OWN = ("data=own", f"data.source={__name__}.series", *_SMALL_ANYWHERE)
 
 _TOP: dict[str, Any] = {
     "seed": Annotated[int, SEED],
@@ -52,6 +56,11 @@ _LIKE_ANOTHER = ("2x8xh100", "4xa100")
 """Options with the schema of another."""
 
 
+def series() -> Table:
+    """What data=own has here."""
+    return lorenz96_table(260, 4, seed=0)
+
+
 def options() -> Iterator[tuple[str, type[Any], str, tuple[str, ...]]]:
     """Yield each option of each section: section, schema, command, settings to begin with."""
     for section, schemas in SCHEMAS.items():
@@ -65,6 +74,8 @@ def options() -> Iterator[tuple[str, type[Any], str, tuple[str, ...]]]:
                 command = "plan"
             if option == "csv":
                 start = GOOD_FILE
+            if option == "own":
+                start = _GOOD_OWN
             if option == "file":
                 start = (*start, "cluster.path=nope.yaml")
             yield section, schema, command, start

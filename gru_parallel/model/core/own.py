@@ -25,6 +25,7 @@ from gru_parallel.model.core.equations import (
     run_again,
     run_back,
 )
+from gru_parallel.own_names import is_own, own
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,15 @@ def torchs_outputs(x: Tensor, h_0: Tensor, weights: Sequence[Tensor]) -> Tensor:
 
 OWN_CORES: dict[str, Core] = {"fused": Fused(), "lean": Lean()}
 """The cores of this library by name."""
+
+
+def find_core(name: str) -> Core | None:
+    """Return a core of this library, or of the caller's own by its full name; None for native."""
+    core = OWN_CORES.get(name)
+    if core is None and is_own(name):
+        found: Core = own("model.core", name)
+        return found
+    return core
 
 
 def backward(

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack as _mo
 from gru_parallel.choices import AUTO, core_on
 from gru_parallel.model.autocast import GRUsAsAsked, computing_type
 from gru_parallel.model.core.layer import run_layer
-from gru_parallel.model.core.own import OWN_CORES, Core
+from gru_parallel.model.core.own import Core, find_core
 from gru_parallel.model.core.tape import Tape
 from gru_parallel.model.flat_weights import weights_in_order
 from gru_parallel.model.private import is_private
@@ -78,7 +78,7 @@ def own_core(gru: nn.GRU, x: Tensor, name: str) -> Core | None:
         x: its inputs.
         name: of the core that was asked for.
     """
-    core = OWN_CORES.get(core_on(x.device.type, name))
+    core = find_core(core_on(x.device.type, name))
     return None if core is None or not _is_plain(gru) or _is_watched(x) else core
 
 
@@ -187,7 +187,8 @@ def _run_own(
 def _run_on_tape(
     gru: nn.GRU, x: Tensor, h_0: Tensor, core: str, tape: Tape
 ) -> tuple[Tensor, Tensor]:
-    own = OWN_CORES[core_on(x.device.type, core)]
+    own = find_core(core_on(x.device.type, core))
+    assert own is not None
     weights = cast("list[Tensor]", gru._flat_weights)
     return _run_layers(x.contiguous(), h_0, weights, gru.num_layers, partial(tape.layer, own))
 
