@@ -27,6 +27,8 @@ for ((n = 1; ; n++)); do
     # In a session of its own, so that Ctrl-C does not reach it twice.
     setsid "$@" &
     child=$!
+    # The signal may have come before there was a child to pass it on to.
+    [[ -z $stopped ]] || kill -TERM "$child" 2>/dev/null
     status=0
     wait "$child" || status=$?
     # A signal ends a wait, too.

@@ -143,9 +143,9 @@ class Sample:
                 assert engine.timeline is not None
                 timelines.append(engine.timeline)
                 spent_ms += engine.timeline.step_ms
-                if spent_ms > ENOUGH_MS and (number >= n_warm or not replays):
+                if spent_ms > ENOUGH_MS and number >= n_warm:
                     break
-        # Where one step is enough, what is cold about it takes little of that.
+        # Memory that is new to the process makes a first step longer by a tenth and more.
         warm = timelines[n_warm:] or timelines
         return lambda op: median(self.mean_ms(timeline, op) for timeline in warm)
 
