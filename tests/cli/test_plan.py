@@ -126,7 +126,7 @@ def test_a_model_too_small_to_be_split_is_said_to_be(plan_command: RunCommand) -
 
 
 def test_what_fits_nowhere_is_said(plan_command: RunCommand) -> None:
-    ended = plan_command("cluster=4xa100", "model.hidden_size=32768", "model.num_layers=32")
+    ended = plan_command("cluster=4xa100", "model.hidden_size=65536", "model.num_layers=8")
 
     said = " ".join(ended.out.split())
     assert ended.status == 0, ended.err

@@ -24,6 +24,7 @@ def assert_said_once(ends: Sequence[Sequence[Ended]]) -> None:
         assert (first.err, other.out, other.err) == ("", "", "")
 
 
+@pytest.mark.long
 def test_two_ranks_come_to_what_one_process_does_and_say_it_once(
     train_command: RunCommand, use_command: RunCommand
 ) -> None:

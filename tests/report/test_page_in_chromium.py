@@ -63,6 +63,7 @@ def test_every_action_of_every_run_is_drawn_and_nothing_is_complained_of(
     assert 'data-title="Share' not in dom
 
 
+@pytest.mark.long
 def test_a_run_of_thousands_of_actions_is_drawn_too(simulated: Simulated, tmp_path: Path) -> None:
     predicted = simulated(2, 8, 64)
     write_page({"run": result_of(predicted, predicted)}, tmp_path / "report.html")
