@@ -8,7 +8,7 @@
 # checkpoint at the end of a run keeps the risen rate, which no update had.
 #
 # Output:
-#   last update 4.0e-09, after it 2.4e-05, then ValueError
+#   last update 4.0e-09, after it 1.3e-05, then ValueError
 set -euo pipefail
 
 folder=$(mktemp -d)
