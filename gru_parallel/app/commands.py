@@ -18,7 +18,7 @@ from gru_parallel.app.backtest_settings import BACKTEST_HELP, BacktestSettings
 from gru_parallel.app.cli import ended, run_in_place, run_under_hydra
 from gru_parallel.app.evaluate_settings import EVALUATE_HELP, EvaluateSettings
 from gru_parallel.app.export_settings import EXPORT_HELP, ExportSettings
-from gru_parallel.app.folders_line import read_folders_line
+from gru_parallel.app.folders_line import FoldersLine, read_folders_line
 from gru_parallel.app.hydra_run import Prepare, Run
 from gru_parallel.app.outcome import USAGE_ERROR, fail
 from gru_parallel.app.predict_settings import PREDICT_HELP, PredictSettings
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gru_parallel.app import backtest as backtesting
     from gru_parallel.app import evaluate as evaluating
     from gru_parallel.app import predict as predicting
-    from gru_parallel.app.train import Prepared
+    from gru_parallel.app.prepare_run import Prepared
 
 Own = TypeVar("Own", Settings, ExportSettings)
 
@@ -107,7 +107,8 @@ def train(arguments: Sequence[str]) -> int:
     """Plan, train, test, report; return the exit status."""
 
     def load() -> tuple[Prepare[Prepared], Run[Prepared]]:
-        from gru_parallel.app.train import prepare, run
+        from gru_parallel.app.prepare_run import prepare
+        from gru_parallel.app.train import run
 
         return prepare, run
 
@@ -180,32 +181,24 @@ def backtest(arguments: Sequence[str]) -> int:
 
 def report(arguments: Sequence[str]) -> int:
     """Write a page of what runs came to; return the exit status."""
-    if {"-h", "--help"} & set(arguments):
-        print(REPORT_HELP)
-        return 0
-    try:
-        line = read_folders_line(arguments)
 
+    def show(line: FoldersLine) -> int:
         from gru_parallel.app.report import show
 
         return show(line)
-    except UsageError as error:
-        return fail(error, USAGE_ERROR)
+
+    return _run_on_folders(arguments, REPORT_HELP, show)
 
 
 def compare(arguments: Sequence[str]) -> int:
     """Put finished runs side by side; return the exit status."""
-    if {"-h", "--help"} & set(arguments):
-        print(COMPARE_HELP)
-        return 0
-    try:
-        line = read_folders_line(arguments)
 
+    def show(line: FoldersLine) -> int:
         from gru_parallel.app.compare import show
 
         return show(line)
-    except UsageError as error:
-        return fail(error, USAGE_ERROR)
+
+    return _run_on_folders(arguments, COMPARE_HELP, show)
 
 
 def export(arguments: Sequence[str]) -> int:
@@ -230,6 +223,19 @@ def search(arguments: Sequence[str]) -> int:
         return search(line, config.seed)
 
     return ended(lambda: run_in_place(arguments, SEARCH_HELP, read_search_line, show))
+
+
+def _run_on_folders(
+    arguments: Sequence[str], help_text: str, show: Callable[[FoldersLine], int]
+) -> int:
+    """Run a program that is given folders of runs, and no settings."""
+    if {"-h", "--help"} & set(arguments):
+        print(help_text)
+        return 0
+    try:
+        return show(read_folders_line(arguments))
+    except UsageError as error:
+        return fail(error, USAGE_ERROR)
 
 
 def _run_with(

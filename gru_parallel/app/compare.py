@@ -16,6 +16,7 @@ from yaml import YAMLError
 
 from gru_parallel.app.console import say
 from gru_parallel.app.folders_line import FoldersLine
+from gru_parallel.app.output import writing
 from gru_parallel.config.plain import by_full_name
 from gru_parallel.errors import UsageError, counted
 from gru_parallel.report.comparison import VAL_LOSS, ComparedRun, compare
@@ -85,12 +86,8 @@ def show_runs(found: Sequence[ComparedRun | Unfinished], path: Path) -> None:
             say(console, f"Not in the table: {run.name}: {run.words}")
     if not ended:
         return
-    try:
+    with writing(path, "--output FILE"):
         write_comparison(comparisons, path)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written ({error.strerror}); name another file with --output."
-        ) from error
     say(console, f"Table as CSV: {path}")
 
 

@@ -1,4 +1,4 @@
-"""Where a command that uses a finished run writes."""
+"""Where commands write what they have found."""
 
 from __future__ import annotations
 
@@ -61,8 +61,12 @@ def check_writable(folder: Path, ranks: Ranks | None = None) -> None:
 
 
 @contextmanager
-def writing(output: Path) -> Iterator[None]:
+def writing(output: Path, setting: str = "output=...") -> Iterator[None]:
     """Turn an error of the disk inside the context into one that names the file.
+
+    Args:
+        output: where something is written.
+        setting: that says where, as it is given on the command line.
 
     Raises:
         UsageError: something cannot be written.
@@ -73,5 +77,5 @@ def writing(output: Path) -> Iterator[None]:
         # pyarrow has more to say, also of its own functions.
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise UsageError(
-            f"{error.filename or output} cannot be written ({reason}); choose another output=..."
+            f"{error.filename or output} cannot be written ({reason}); choose another {setting}"
         ) from error

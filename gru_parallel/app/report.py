@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gru_parallel.app.folders_line import FoldersLine
-from gru_parallel.errors import UsageError
+from gru_parallel.app.output import writing
 from gru_parallel.report import RunResult
 from gru_parallel.run_folder import RunFolder
 
@@ -19,11 +19,7 @@ def show(line: FoldersLine) -> int:
     from gru_parallel.report.page import write_page
 
     path = line.output or RunFolder(line.folders[0]).report
-    try:
+    with writing(path, "--output FILE"):
         write_page(results, path)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written ({error.strerror}); name another file with --output."
-        ) from error
     print(path)
     return 0

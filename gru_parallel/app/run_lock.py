@@ -116,6 +116,7 @@ def wait_for_folder(lock: RunLock, folder: Path, ranks: Ranks | None = None) -> 
             return
         if number == 0 and (ranks is None or ranks.is_first):
             print(f"Waits up to {WAIT_S:g} s for {holder}, which is at work in {folder}.")
+        # The system waits for a lock, but not for so long only.
         time.sleep(POLL_S)
     raise FolderInUseError(
         f"hydra.run.dir={folder} is in use by another run, {holder}; end that one, or choose"

@@ -22,7 +22,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
-from gru_parallel.app import train
+from gru_parallel.app import prepare_run, train
 from gru_parallel.app.compare import COMPARISON, read_run, show_runs
 from gru_parallel.app.hydra_run import run_hydra
 from gru_parallel.app.outcome import LAST_OF_A_PROGRAM
@@ -203,7 +203,7 @@ class _Searching:
         own = [f"hydra.run.dir={quoted(str(folder.path))}", f"ckpt_path={LAST}"]
         own_run = partial(train.run, on_epoch=partial(_report, trial))
         arguments = [*self._line.fixed, *chosen, *own]
-        status = run_hydra(arguments, None, lambda: (train.prepare, own_run), None)
+        status = run_hydra(arguments, None, lambda: (prepare_run.prepare, own_run), None)
         if status <= LAST_OF_A_PROGRAM:
             self._tell(trial, None if status else read_summary(folder.summary))
         return status

@@ -1,9 +1,8 @@
-"""The heavy half of `train`: plan, train, test, report."""
+"""The heavy half of `train`: runs what has been prepared: trains, tests, reports."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,35 +10,20 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from torch import Tensor
 
 from gru_parallel.app.console import is_live, say
 from gru_parallel.app.environment import environment
 from gru_parallel.app.outcome import TERMINATED, fail
-from gru_parallel.assembly.data import build_data, series_label
-from gru_parallel.assembly.length import run_length
+from gru_parallel.app.prepare_run import Prepared
+from gru_parallel.assembly.data import series_label
 from gru_parallel.assembly.loggers import begin_logging, end_logging
-from gru_parallel.assembly.memory import check_memory
-from gru_parallel.assembly.module import build_module
-from gru_parallel.assembly.optimizer import check_rates
-from gru_parallel.assembly.planned import build_plan
-from gru_parallel.assembly.settled import settled
-from gru_parallel.assembly.start import Start, build_start
-from gru_parallel.assembly.trainer import build_trainer, check_trainer, quieten_lightning
+from gru_parallel.assembly.trainer import build_trainer
 from gru_parallel.config.plain import plain
-from gru_parallel.config.schema import Config
-from gru_parallel.data import SeriesDataModule
-from gru_parallel.data.baselines import Score
 from gru_parallel.data.forecast_panel import panels_of
 from gru_parallel.data.forecasts import forecasts_of, windows_of_batch, windows_to_show
-from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.engine.peak_memory import peak_rss_bytes
 from gru_parallel.engine.tf32 import tf32, uses_tf32
 from gru_parallel.errors import EndOfRunError, UsageError
-from gru_parallel.placement import Plan
-from gru_parallel.planning import Planned, RankMap, ranks_per_replica
-from gru_parallel.processes.world import device_of_rank
-from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_per_rank, gpu_identity
 from gru_parallel.report import (
     Promise,
     RunResult,
@@ -56,7 +40,6 @@ from gru_parallel.report.forecast_picture import draw_forecasts
 from gru_parallel.report.step_picture import draw_step
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.step_errors import StepError
-from gru_parallel.training import SeriesModule
 from gru_parallel.training.best_and_last import best_validation, written_checkpoints
 from gru_parallel.training.ending import why_stopped_early
 from gru_parallel.training.epoch_record import EpochResult
@@ -66,107 +49,6 @@ from gru_parallel.training.pace import Pace
 from gru_parallel.training.step_clock import StepClock
 from gru_parallel.training.step_error_record import StepErrorRecord
 from gru_parallel.whole_file import write_text
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run that has passed all checks and has not begun.
-
-    Attributes:
-        config: its settings, with what the plan has chosen.
-        as_given: its settings, with what they left to the planner.
-        tested: indices of the windows that it will be tested on; empty for no test.
-        baselines: errors on these windows, by name of the baseline.
-        rss_before_bytes: the peak of this process's resident memory before the model was made.
-    """
-
-    config: Config
-    as_given: Config
-    data: SeriesDataModule
-    module: SeriesModule
-    planned: Planned
-    start: Start
-    tested: Tensor
-    baselines: dict[str, Score]
-    rss_before_bytes: int
-    ranks: Ranks | None = None
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this process writes and prints for all."""
-        return self.ranks is None or self.ranks.is_first
-
-    def check_together(self, ranks: Ranks) -> None:
-        """Check what only all ranks together can check.
-
-        Raises:
-            UsageError: on all of them, if they have other plans or data, or share a GPU.
-        """
-        plan = self.planned.plan
-        parts = ("training", "validation", "test")
-        n_windows = {f"number of {p} windows": str(len(self.data.dataset(p))) for p in parts}
-        check_alike(ranks, {"plan": plan.to_json(), **n_windows})
-        check_one_gpu_per_rank(ranks, gpu_identity(device_of_rank(plan, ranks.launch)))
-
-
-def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
-    """Build and check all that a run needs, before it begins.
-
-    Args:
-        config: the run's settings.
-        ranks: of the run, if this process is one of many; nothing here waits for other ranks.
-
-    Raises:
-        UsageError: a setting, the data or the checkpoint cannot work.
-    """
-    quieten_lightning()
-    check_trainer(config)
-    world_size = None if ranks is None else ranks.world_size
-    has_accelerator = accelerator_kind() is not None
-    replica = _replica(config, ranks)
-    data = build_data(config, SeriesDataModule, replica, has_accelerator)
-    check_memory(config, 1 if world_size is None else world_size // config.data_parallel)
-    planned = build_plan(
-        config, data.n_channels, data.n_targets, check_exists=True, n_ranks=world_size
-    ).planned
-    blocks = None
-    if ranks is not None:
-        # Each rank makes its plan, and all take the first one that is ready.
-        made = planned.plan.to_json()
-        planned = replace(planned, plan=Plan.from_json(ranks.shared_text("plan", lambda: made)))
-        rank_map = RankMap(planned.plan, planned.plan.data_parallel, ranks.world_size)
-        device_of_rank(planned.plan, ranks.launch)
-        blocks = rank_map.blocks(ranks.rank)
-    left_open, config = config, settled(config, planned.plan)
-    if config.data_parallel != left_open.data_parallel:
-        data = build_data(config, SeriesDataModule, _replica(config, ranks), has_accelerator)
-    rss_before_bytes = peak_rss_bytes()
-    module = build_module(config, data.n_channels, data.n_targets, blocks)
-    start = build_start(left_open, module, data, checks=ranks is None or ranks.is_first)
-    length = run_length(config, data, start.done)
-    check_rates(config, length)
-    start = start.with_rate(config, module, length.n_steps)
-    tested = data.evaluation_windows("test", length.n_test_batches)
-    baselines = data.baselines("test", tested) if len(tested) else {}
-    return Prepared(
-        config,
-        left_open,
-        data,
-        module,
-        planned,
-        start,
-        tested,
-        baselines,
-        rss_before_bytes,
-        ranks,
-    )
-
-
-def _replica(config: Config, ranks: Ranks | None) -> int:
-    """Return the replica that this process belongs to."""
-    if ranks is None:
-        return 0
-    return ranks.rank // ranks_per_replica(config.data_parallel, ranks.world_size)
 
 
 def run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
@@ -73,7 +73,7 @@ def override_run(
     chosen = {each.key_or_group for each in parsed if _is_group(each.key_or_group)} | {"engine"}
     for override in parsed:
         _check(override, composed, settings, trains=trains)
-    wanted: dict[str, Any] = OmegaConf.to_container(composed)  # type: ignore[assignment]  # a config is a mapping
+    wanted = cast("dict[str, Any]", OmegaConf.to_container(composed))
     found = dict(wanted)
     for section in (*KEPT, *(TRAINING if trains else ())):
         if section not in chosen:

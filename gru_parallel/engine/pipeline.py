@@ -17,12 +17,11 @@ from gru_parallel.engine.graphs import graphs_for
 from gru_parallel.engine.ready_loss import gradients_of_inputs, with_gradients
 from gru_parallel.engine.stages import lowered_schedule
 from gru_parallel.engine.workers import Workers
-from gru_parallel.errors import ShapeError
 from gru_parallel.model import StackModel, Start, SumLoss, Windows
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import Action, Op, Schedule, Timeline, computed_only, segments_of
-from gru_parallel.stage.cells import Cells
-from gru_parallel.stage.ends import HeadSection, assemble
+from gru_parallel.stage.cells import Cells, check_targets
+from gru_parallel.stage.ends import HeadSection, assemble, blank_predictions
 from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import Stage
 from gru_parallel.stage.stage_pass import StagePass
@@ -142,6 +141,7 @@ class PipelineEngine:
             ShapeError: targets, lengths or h_0 do not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
+        # Most models have no view, and a step is read more often than anything else here.
         if self.model.view is not None:
             windows = self.model.rows_of(windows)
         y, lengths = windows.y, windows.lengths
@@ -149,7 +149,7 @@ class PipelineEngine:
             missing = f"a loss; give {type(self).__name__} one" if y is not None else "targets"
             raise ValueError(f"train_step needs {missing}.")
         every_step = self.model.head.every_step
-        _check_targets(windows.x, y, every_step=every_step)
+        check_targets(windows.x, y, every_step=every_step)
         with self._turn:
             weights, spec = self._spec(windows, Purpose.TRAIN)
             encoded = spec.windows.x
@@ -202,7 +202,9 @@ class PipelineEngine:
             if isinstance(head, HeadSection):
                 predictions = assemble(head.predictions, spec.cells, self.model.head)
             else:
-                predictions = self._no_predictions(windows.x)
+                # They come out in another process.
+                here = windows.x[:0].to(self._stages[-1].lane.device)
+                predictions = blank_predictions(here, 0, windows.x.shape[1], self.model.head)
             return self.model.predictions_of(predictions)
 
     def first_nonfinite_stage(self, windows: Windows, step: int = 0) -> int | None:
@@ -328,12 +330,6 @@ class PipelineEngine:
         n_rows, view = spec.cells.batch_size, self.model.view
         return n_rows if view is None else view.n_windows(n_rows)
 
-    def _no_predictions(self, x: Tensor) -> Tensor:
-        """Return the predictions of a process in which none come out: those of no rows."""
-        head = self.model.head
-        time = (x.shape[1],) if head.every_step else ()
-        return x.new_zeros(0, *time, *head.output_shape, device=self._stages[-1].lane.device)
-
     def _cut(self, x: Tensor, lengths: Tensor | None) -> Cells:
         grid, n_decoding = self.plan.grid, self.model.head.n_decoding
         n_parts = grid.n_micro_batches, grid.n_chunks
@@ -354,14 +350,3 @@ class PipelineEngine:
         self.peak_cells = tuple(each.peak_cells for each in passes)
         for each in passes:
             each.commit()
-
-
-def _check_targets(x: Tensor, y: Tensor, *, every_step: bool) -> None:
-    """Refuse targets that do not go with the windows, as the cells of both are cut alike."""
-    n_dims = 2 if every_step else 1
-    if y.shape[:n_dims] != x.shape[:n_dims]:
-        what = "row and step" if every_step else "row"
-        raise ShapeError(
-            f"Targets of shape {tuple(y.shape)} do not fit windows of shape {tuple(x.shape)}; give"
-            f" one for each {what} of the batch."
-        )

@@ -132,11 +132,14 @@ class Forecaster(nn.Module):
     def _predicted(self, y: Tensor, after: Tensor | None) -> Tensor:
         """Return what the head predicts for each row."""
         if self.every_step:
-            return self.head(y)  # type: ignore[no-any-return]
+            by_step: Tensor = self.head(y)
+            return by_step
         if after is None:
-            return self.head(y[:, -1]).unflatten(1, self.output_shape)  # type: ignore[no-any-return]
+            of_window: Tensor = self.head(y[:, -1]).unflatten(1, self.output_shape)
+            return of_window
         horizon, n_targets = self.output_shape
-        return self.head(after).reshape(y.shape[0], -1, n_targets)[:, :horizon]  # type: ignore[no-any-return]
+        of_segments: Tensor = self.head(after).reshape(y.shape[0], -1, n_targets)[:, :horizon]
+        return of_segments
 
     def run(self, part: Part, y: Tensor, h_0: Tensor | None) -> tuple[Tensor, Tensor]:
         """Run the layers of a part; return their outputs and final states."""

@@ -283,3 +283,23 @@ def check_lengths(lengths: Tensor, batch_size: int, n_steps: int) -> None:
             f"lengths from {shortest} to {longest} do not fit sequences of {n_steps} steps; use"
             f" lengths from 1 to {n_steps}."
         )
+
+
+def check_targets(x: Tensor, y: Tensor, *, every_step: bool) -> None:
+    """Refuse targets that do not go with the windows, as the cells of both are cut alike.
+
+    Args:
+        x: windows, shape (batch, time, features).
+        y: targets, shape (batch, ...), or (batch, time, ...) with `every_step`.
+        every_step: whether there is a target for each step.
+
+    Raises:
+        ShapeError: they do not.
+    """
+    n_dims = 2 if every_step else 1
+    if y.shape[:n_dims] != x.shape[:n_dims]:
+        what = "row and step" if every_step else "row"
+        raise ShapeError(
+            f"Targets of shape {tuple(y.shape)} do not fit windows of shape {tuple(x.shape)}; give"
+            f" one for each {what} of the batch."
+        )

@@ -205,6 +205,12 @@ def targets_gradient(section: HeadSection, y: Tensor, cells: Cells) -> Tensor:
     return whole
 
 
+def blank_predictions(like: Tensor, n_rows: int, n_steps: int, head: Head) -> Tensor:
+    """Return zeros in the shape of a head's predictions, of the type and device of `like`."""
+    time = (n_steps,) if head.every_step else ()
+    return like.new_zeros(n_rows, *time, *head.output_shape)
+
+
 def assemble(predictions: dict[Cell, Tensor], cells: Cells, head: Head) -> Tensor:
     """Put the cells' predictions together.
 
@@ -217,8 +223,7 @@ def assemble(predictions: dict[Cell, Tensor], cells: Cells, head: Head) -> Tenso
         Predictions for every row in order, zero where a row has no step.
     """
     some = next(iter(predictions.values()))
-    time = (cells.n_steps,) if head.every_step else ()
-    whole = some.new_zeros(cells.batch_size, *time, *head.output_shape)
+    whole = blank_predictions(some, cells.batch_size, cells.n_steps, head)
     for cell, prediction in predictions.items():
         whole[index_of(cells, cell, every_step=head.every_step)] = prediction
     return whole

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training.epoch_record import EpochResult
 from gru_parallel.training.pace import Pace
+from gru_parallel.whole_file import whole_file
 
 
 class MetricsFile(pl.Callback):
@@ -55,12 +56,10 @@ class MetricsFile(pl.Callback):
             return
         rows = self._kept_rows(trainer.ckpt_path)
         # A process that is killed meanwhile leaves the rows that were there.
-        part = self.path.with_name(f"{self.path.name}.part")
-        with part.open("w", newline="") as file:
+        with whole_file(self.path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
-        part.replace(self.path)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer

@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.cli.in_process import Ended, RunCommand
@@ -73,8 +74,7 @@ def faults_of(tries: Iterable[Try], commands: Commands, folder: Path) -> list[st
     """Run all tries; return those that did not end as they should, each with what was wrong."""
     faults = []
     for each in tries:
-        run = commands[each.command]
-        fault = fault_of(lambda run=run, each=each: run(*each.overrides), folder)  # type: ignore[misc]  # bound at once
+        fault = fault_of(partial(commands[each.command], *each.overrides), folder)
         if fault is not None:
             faults.append(f"{each}: {fault}")
     return faults

@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -138,6 +138,15 @@ def checkpoint_of(ended: Ended, name: str = "last") -> dict[str, Any]:
     """Return the last or the best checkpoint of a run."""
     path = ended.folder / "checkpoints" / f"{name}.ckpt"
     return read_checkpoint(path)
+
+
+def assert_refused(ended: Ended, fragments: Sequence[str], *, most_lines: int = 1) -> None:
+    """Hold that a command ended with status 2, a message that says all of this, and no more."""
+    assert (ended.status, ended.out) == (2, ""), ended.out
+    lines = ended.err.splitlines()
+    assert 1 <= len(lines) <= most_lines, ended.err
+    assert lines[0].startswith("gru_parallel: ")
+    assert [fragment for fragment in fragments if fragment not in ended.err] == [], ended.err
 
 
 def assert_same_weights(one: Ended, other: Ended, which: str = "last") -> None:

@@ -8,19 +8,7 @@ from gru_parallel.config.overrides import check_sweep
 from gru_parallel.errors import UsageError
 from tests.cli.bad_input import BAD_SETTINGS
 from tests.cli.bad_training import BAD_TRAINING
-from tests.cli.in_process import SMALL, Ended, RunCommand
-
-
-def assert_refused(ended: Ended, fragments: list[str]) -> None:
-    assert ended.status == 2
-    lines = ended.err.splitlines()
-    assert 1 <= len(lines) <= 2, ended.err
-    assert lines[0].startswith("gru_parallel: ")
-    for fragment in fragments:
-        assert fragment in ended.err
-    assert "Traceback" not in ended.err
-    assert ended.out == ""
-
+from tests.cli.in_process import SMALL, RunCommand, assert_refused
 
 ALL_BAD = BAD_SETTINGS | BAD_TRAINING
 
@@ -34,7 +22,7 @@ def test_training_refuses_a_setting_that_cannot_work(
 
     ended = train_command(*SMALL, *overrides)
 
-    assert_refused(ended, fragments)
+    assert_refused(ended, fragments, most_lines=2)
     assert [path.name for path in in_tmp_path.iterdir()] == ["file"]
 
 
@@ -67,7 +55,7 @@ def test_planning_refuses_a_setting_that_cannot_work(name: str, plan_command: Ru
 
     ended = plan_command(*SMALL, *overrides)
 
-    assert_refused(ended, fragments)
+    assert_refused(ended, fragments, most_lines=2)
     assert list(ended.folder.iterdir()) == []
 
 
@@ -91,7 +79,7 @@ def test_a_flag_that_cannot_work_is_refused(
 ) -> None:
     ended = train_command(*SMALL, flags=flags)
 
-    assert_refused(ended, fragments)
+    assert_refused(ended, fragments, most_lines=2)
     assert list(ended.folder.parent.iterdir()) == []
 
 
@@ -109,7 +97,7 @@ def test_planning_refuses_a_flag(
 ) -> None:
     ended = plan_command(*SMALL, *arguments)
 
-    assert_refused(ended, fragments)
+    assert_refused(ended, fragments, most_lines=2)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +108,7 @@ def test_a_folder_by_a_reference_to_nothing_is_refused(
 ) -> None:
     ended = train_command(*SMALL, run=folder)
 
-    assert_refused(ended, ["hydra.run.dir", folder])
+    assert_refused(ended, ["hydra.run.dir", folder], most_lines=2)
 
 
 def test_a_sweep_into_a_folder_by_a_reference_to_nothing_is_refused(
@@ -130,7 +118,7 @@ def test_a_sweep_into_a_folder_by_a_reference_to_nothing_is_refused(
 
     ended = train_command(*SMALL, folder, flags=("-m",))
 
-    assert_refused(ended, ["hydra.sweep.dir", "GRU_PARALLEL_NOT_SET"])
+    assert_refused(ended, ["hydra.sweep.dir", "GRU_PARALLEL_NOT_SET"], most_lines=2)
 
 
 def test_a_sweep_over_a_mistyped_key_is_refused_before_its_first_run(
@@ -140,20 +128,20 @@ def test_a_sweep_over_a_mistyped_key_is_refused_before_its_first_run(
 
     ended = train_command(*SMALL, *sweep, flags=("-m",))
 
-    assert_refused(ended, ["model.hiden_size", "model.hidden_size?"])
+    assert_refused(ended, ["model.hiden_size", "model.hidden_size?"], most_lines=2)
     assert list(ended.folder.parent.iterdir()) == []
 
 
 def test_a_sweep_over_nothing_is_refused(train_command: RunCommand) -> None:
     ended = train_command(*SMALL, "seed=range(0)", "hydra.sweep.dir=sweep", flags=("-m",))
 
-    assert_refused(ended, ["seed=range(0)", "seed=a,b"])
+    assert_refused(ended, ["seed=range(0)", "seed=a,b"], most_lines=2)
 
 
 def test_a_sweep_by_what_is_not_installed_is_refused(train_command: RunCommand) -> None:
     ended = train_command(*SMALL, "seed=1,2", "hydra/launcher=joblib", flags=("-m",))
 
-    assert_refused(ended, ["hydra/launcher/joblib"])
+    assert_refused(ended, ["hydra/launcher/joblib"], most_lines=2)
     assert list(ended.folder.parent.iterdir()) == []
 
 
@@ -164,7 +152,7 @@ def test_a_sweep_over_a_mistyped_option_is_refused_before_its_first_run(
 
     ended = train_command(*SMALL, *sweep, flags=("-m",))
 
-    assert_refused(ended, ["schedule=gpip", "schedule=gpipe?"])
+    assert_refused(ended, ["schedule=gpip", "schedule=gpipe?"], most_lines=2)
     assert list(ended.folder.parent.iterdir()) == []
 
 
@@ -182,7 +170,7 @@ def test_a_folder_that_cannot_be_made_is_refused(
 
     ended = train_command(*SMALL, run="file/run")
 
-    assert_refused(ended, ["hydra.run.dir", "file", "choose another"])
+    assert_refused(ended, ["hydra.run.dir", "file", "choose another"], most_lines=2)
 
 
 def test_what_only_the_run_can_refuse_ends_with_the_message_alone(

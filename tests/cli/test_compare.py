@@ -91,7 +91,7 @@ def test_runs_that_did_not_end_well_are_named(compare_command: CompareCommand) -
         (["open"], "None of 1 run has ended (open: has not ended); give"),
         (["broken"], "(broken: summary.json was not written by a run (JSONDecodeError"),
         (["torn"], "(torn: config.yaml was not written by a run (ParserError"),
-        (["good", "--output=torn/config.yaml/f.csv"], "torn/config.yaml/f.csv cannot be written ("),
+        (["good", "--output=torn/config.yaml/f.csv"], "torn/config.yaml cannot be written ("),
     ],
 )
 def test_what_cannot_be_compared_ends_with_one_line(

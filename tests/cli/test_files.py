@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gru_parallel.app.command_line import with_home
-from tests.cli.in_process import SMALL, Ended, RunCommand, summary_of
+from tests.cli.in_process import SMALL, RunCommand, assert_refused, summary_of
 
 HOURS = pd.date_range("2024-01-01", periods=100, freq="h")
 SETTINGS = (
@@ -53,14 +53,6 @@ FILES: dict[str, tuple[list[str], list[str], list[str]]] = {
         ["data.missing=interpolate"],
     ),
 }
-
-
-def assert_refused(ended: Ended, fragments: Sequence[str]) -> None:
-    assert ended.status == 2
-    assert len(ended.err.splitlines()) == 1, ended.err
-    for fragment in fragments:
-        assert fragment in ended.err
-    assert ended.out == ""
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -17,6 +17,7 @@ from tests.cli.in_process import (
     SMALL,
     Ended,
     RunCommand,
+    assert_refused,
     checkpoint_of,
     losses_of,
     rows_of,
@@ -62,12 +63,9 @@ def rates_of(ended: Ended) -> list[float]:
     return [float(row["lr"]) for row in rows_of(ended)]
 
 
-def assert_refused(ended: Ended, *fragments: str) -> None:
-    assert ended.status == 2, ended.out
+def assert_no_run(ended: Ended, *fragments: str) -> None:
+    assert_refused(ended, fragments)
     assert not ended.folder.exists()
-    assert len(ended.err.splitlines()) == 1, ended.err
-    for fragment in fragments:
-        assert fragment in ended.err
 
 
 # What is asked of the optimiser.
@@ -97,7 +95,7 @@ def test_another_core_is_used_and_said(first: Path, train_command: RunCommand) -
 def test_another_optimiser_is_refused(other: str, first: Path, train_command: RunCommand) -> None:
     ended = train_command(*SMALL, TWO, f"optimizer={other}", FIRST)
 
-    assert_refused(ended, FIRST, "AdamW", "optimizer._target_=torch.optim.", "init_from=first/")
+    assert_no_run(ended, FIRST, "AdamW", "optimizer._target_=torch.optim.", "init_from=first/")
 
 
 def test_an_argument_that_needs_states_from_the_first_step_on_is_refused(
@@ -106,13 +104,13 @@ def test_an_argument_that_needs_states_from_the_first_step_on_is_refused(
 ) -> None:
     ended = train_command(*SMALL, TWO, "+optimizer.amsgrad=true", FIRST)
 
-    assert_refused(ended, "optimizer.amsgrad=True", "max_exp_avg_sq", "init_from=first/")
+    assert_no_run(ended, "optimizer.amsgrad=True", "max_exp_avg_sq", "init_from=first/")
 
 
 def test_other_weights_that_decay_are_refused(first: Path, train_command: RunCommand) -> None:
     ended = train_command(*SMALL, TWO, "optimizer.weight_decay_on=feedforward", FIRST)
 
-    assert_refused(ended, FIRST, "optimizer.weight_decay_on as it was", "init_from=")
+    assert_no_run(ended, FIRST, "optimizer.weight_decay_on as it was", "init_from=")
 
 
 def test_a_run_whose_state_does_not_decay_is_resumed_to_the_same_bits(
@@ -138,7 +136,7 @@ def test_a_cycle_that_is_too_short_for_the_run_is_refused(
 
     ended = train_command(*settings, FOUR, *([FIRST] if first_steps else []))
 
-    assert_refused(ended, "lr_scheduler.total_steps=6", "12 steps", "the word total_steps")
+    assert_no_run(ended, "lr_scheduler.total_steps=6", "12 steps", "the word total_steps")
 
 
 # Paths.
@@ -234,7 +232,7 @@ def test_other_data_is_refused(
 
     ended = train_command(*FROM_FILE, *target, TWO, FIRST)
 
-    assert_refused(ended, FIRST, "init_from=first/checkpoints/last.ckpt", *fragments)
+    assert_no_run(ended, FIRST, "init_from=first/checkpoints/last.ckpt", *fragments)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +250,7 @@ def test_another_task_is_refused(
 ) -> None:
     ended = train_command(*SMALL, setting, TWO, FIRST)
 
-    assert_refused(ended, FIRST, setting.split("=")[0], before)
+    assert_no_run(ended, FIRST, setting.split("=")[0], before)
 
 
 def test_a_checkpoint_knows_config_columns_scaling_and_target(from_file: Path) -> None:
@@ -285,7 +283,7 @@ def test_fewer_epochs_than_were_trained_are_refused(train_command: RunCommand) -
 
     ended = train_command(*SMALL, ONE_EPOCH, FIRST)
 
-    assert_refused(ended, FIRST, "2 epochs", "trainer.max_epochs=1", "at least 2")
+    assert_no_run(ended, FIRST, "2 epochs", "trainer.max_epochs=1", "at least 2")
 
 
 @pytest.mark.parametrize("kind", ["finished", "killed"])
@@ -418,7 +416,7 @@ def test_init_from_cannot_keep_the_scaling_of_other_columns(
 
     ended = train_command(*FROM_FILE, "data.path=other.csv", *keep)
 
-    assert_refused(ended, "columns a, b, c", "has a, b, d", "init_from_scaling=refit")
+    assert_no_run(ended, "columns a, b, c", "has a, b, d", "init_from_scaling=refit")
 
 
 @pytest.mark.parametrize(
@@ -434,7 +432,7 @@ def test_init_from_of_another_model_is_refused(
 ) -> None:
     ended = train_command(*SMALL, setting, "init_from=first/checkpoints/last.ckpt")
 
-    assert_refused(ended, "init_from=first/checkpoints/last.ckpt", "does not fit", *fragments)
+    assert_no_run(ended, "init_from=first/checkpoints/last.ckpt", "does not fit", *fragments)
 
 
 def test_init_from_and_ckpt_path_together_are_refused(
@@ -442,12 +440,12 @@ def test_init_from_and_ckpt_path_together_are_refused(
 ) -> None:
     both = [*SMALL, "ckpt_path=a.ckpt", "init_from=b.ckpt"]
 
-    assert_refused(train_command(*both), "ckpt_path=a.ckpt", "init_from=b.ckpt", "one of them")
+    assert_no_run(train_command(*both), "ckpt_path=a.ckpt", "init_from=b.ckpt", "one of them")
     assert plan_command(*both).status == 2
 
 
 def test_init_from_a_file_that_is_not_there_is_refused(train_command: RunCommand) -> None:
-    assert_refused(train_command(*SMALL, "init_from=no.ckpt"), "init_from=no.ckpt", ".ckpt file")
+    assert_no_run(train_command(*SMALL, "init_from=no.ckpt"), "init_from=no.ckpt", ".ckpt file")
 
 
 # From Python.

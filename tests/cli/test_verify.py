@@ -24,7 +24,7 @@ from gru_parallel.verification.cuts import Cut
 from gru_parallel.verification.difference import Differences, largest_of_each
 from gru_parallel.verification.settings import Settings
 from gru_parallel.verification.starts import Answer
-from tests.cli.in_process import RunCommand
+from tests.cli.in_process import RunCommand, assert_refused
 from tests.verification.no_cut import make_no_cut
 
 SMALL = ("num_layers=2", "hidden_size=3", "lengths=[6,4]", "batch_size=3")
@@ -221,11 +221,7 @@ def test_a_setting_that_cannot_work_is_refused(name: str, verify_command: RunCom
 
     ended = verify_command(override)
 
-    assert ended.status == 2
-    assert ended.out == ""
-    assert len(ended.err.splitlines()) == 1
-    for fragment in ("gru_parallel: ", *fragments):
-        assert fragment in ended.err
+    assert_refused(ended, fragments)
 
 
 def test_devices_are_used_in_their_order(one_grid: None, verify_command: RunCommand) -> None:

@@ -1,0 +1,128 @@
+"""Builds and checks all that a training run needs, before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from gru_parallel.assembly.data import build_data
+from gru_parallel.assembly.length import run_length
+from gru_parallel.assembly.memory import check_memory
+from gru_parallel.assembly.module import build_module
+from gru_parallel.assembly.optimizer import check_rates
+from gru_parallel.assembly.planned import build_plan
+from gru_parallel.assembly.settled import settled
+from gru_parallel.assembly.start import Start, build_start
+from gru_parallel.assembly.trainer import check_trainer, quieten_lightning
+from gru_parallel.config.schema import Config
+from gru_parallel.data import SeriesDataModule
+from gru_parallel.data.baselines import Score
+from gru_parallel.engine.devices import accelerator_kind
+from gru_parallel.engine.peak_memory import peak_rss_bytes
+from gru_parallel.placement import Plan
+from gru_parallel.planning import Planned, RankMap, ranks_per_replica
+from gru_parallel.processes.world import device_of_rank
+from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_per_rank, gpu_identity
+from gru_parallel.training import SeriesModule
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that has passed all checks and has not begun.
+
+    Attributes:
+        config: its settings, with what the plan has chosen.
+        as_given: its settings, with what they left to the planner.
+        tested: indices of the windows that it will be tested on; empty for no test.
+        baselines: errors on these windows, by name of the baseline.
+        rss_before_bytes: the peak of this process's resident memory before the model was made.
+    """
+
+    config: Config
+    as_given: Config
+    data: SeriesDataModule
+    module: SeriesModule
+    planned: Planned
+    start: Start
+    tested: Tensor
+    baselines: dict[str, Score]
+    rss_before_bytes: int
+    ranks: Ranks | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and prints for all."""
+        return self.ranks is None or self.ranks.is_first
+
+    def check_together(self, ranks: Ranks) -> None:
+        """Check what only all ranks together can check.
+
+        Raises:
+            UsageError: on all of them, if they have other plans or data, or share a GPU.
+        """
+        plan = self.planned.plan
+        parts = ("training", "validation", "test")
+        n_windows = {f"number of {p} windows": str(len(self.data.dataset(p))) for p in parts}
+        check_alike(ranks, {"plan": plan.to_json(), **n_windows})
+        check_one_gpu_per_rank(ranks, gpu_identity(device_of_rank(plan, ranks.launch)))
+
+
+def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
+    """Build and check all that a run needs, before it begins.
+
+    Args:
+        config: the run's settings.
+        ranks: of the run, if this process is one of many; nothing here waits for other ranks.
+
+    Raises:
+        UsageError: a setting, the data or the checkpoint cannot work.
+    """
+    quieten_lightning()
+    check_trainer(config)
+    world_size = None if ranks is None else ranks.world_size
+    has_accelerator = accelerator_kind() is not None
+    replica = _replica(config, ranks)
+    data = build_data(config, SeriesDataModule, replica, has_accelerator)
+    check_memory(config, 1 if world_size is None else world_size // config.data_parallel)
+    planned = build_plan(
+        config, data.n_channels, data.n_targets, check_exists=True, n_ranks=world_size
+    ).planned
+    blocks = None
+    if ranks is not None:
+        # Each rank makes its plan, and all take the first one that is ready.
+        made = planned.plan.to_json()
+        planned = replace(planned, plan=Plan.from_json(ranks.shared_text("plan", lambda: made)))
+        rank_map = RankMap(planned.plan, planned.plan.data_parallel, ranks.world_size)
+        device_of_rank(planned.plan, ranks.launch)
+        blocks = rank_map.blocks(ranks.rank)
+    left_open, config = config, settled(config, planned.plan)
+    if config.data_parallel != left_open.data_parallel:
+        data = build_data(config, SeriesDataModule, _replica(config, ranks), has_accelerator)
+    rss_before_bytes = peak_rss_bytes()
+    module = build_module(config, data.n_channels, data.n_targets, blocks)
+    start = build_start(left_open, module, data, checks=ranks is None or ranks.is_first)
+    length = run_length(config, data, start.done)
+    check_rates(config, length)
+    start = start.with_rate(config, module, length.n_steps)
+    tested = data.evaluation_windows("test", length.n_test_batches)
+    baselines = data.baselines("test", tested) if len(tested) else {}
+    return Prepared(
+        config,
+        left_open,
+        data,
+        module,
+        planned,
+        start,
+        tested,
+        baselines,
+        rss_before_bytes,
+        ranks,
+    )
+
+
+def _replica(config: Config, ranks: Ranks | None) -> int:
+    """Return the replica that this process belongs to."""
+    if ranks is None:
+        return 0
+    return ranks.rank // ranks_per_replica(config.data_parallel, ranks.world_size)
