@@ -15,7 +15,7 @@ from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
-from gru_parallel.profiling import measure
+from gru_parallel.profiling import measure, pipelines
 
 
 def config(*overrides: str) -> Config:
@@ -159,6 +159,7 @@ def test_a_measured_profile_is_kept_and_found_again(
 ) -> None:
     monkeypatch.setenv("GRU_PARALLEL_CACHE", str(tmp_path))
     monkeypatch.setattr(measure, "SECONDS", 0.0)
+    monkeypatch.setattr(pipelines, "MOST_STEPS", 0)
     small = ("data.input_length=4", "data.batch_size=4", "model.hidden_size=2")
     sources = []
 

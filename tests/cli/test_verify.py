@@ -62,7 +62,7 @@ def test_the_defaults_keep_every_promise_in_80_columns_and_lines(
     [
         pytest.param((), marks=pytest.mark.long),
         ("dtype=float32", "lengths=[5]"),
-        ("num_layers=3", "lengths=[1,3]"),
+        pytest.param(("num_layers=3", "lengths=[1,3]"), marks=pytest.mark.long),
     ],
 )
 def test_every_promise_is_kept_with_other_settings(

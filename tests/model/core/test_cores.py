@@ -50,9 +50,7 @@ def gradients(gru: nn.GRU, given: list[Tensor], results: tuple[Tensor, Tensor]) 
     return list(torch.autograd.grad(loss, [*given, *gru.parameters()]))
 
 
-@pytest.mark.parametrize("n_steps", [1, 2, T])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("core", OWN)
+@every_nth(2, core=OWN, bias=[True, False], n_steps=[1, 2, T])
 @pytest.mark.usefixtures("pieces")
 def test_gradients_are_those_of_small_differences(core: str, bias: bool, n_steps: int) -> None:
     x, h_0 = inputs(n_steps=n_steps)
@@ -64,8 +62,7 @@ def test_gradients_are_those_of_small_differences(core: str, bias: bool, n_steps
     assert torch.autograd.gradcheck(run, (x, h_0, *weights))
 
 
-@pytest.mark.parametrize("bias", [True, pytest.param(False, marks=pytest.mark.long)])
-@pytest.mark.parametrize("core", OWN)
+@every_nth(2, meet=1, core=OWN, bias=[True, False])
 @pytest.mark.usefixtures("pieces")
 def test_second_gradients_are_those_of_small_differences(core: str, bias: bool) -> None:
     x, h_0 = inputs(n_steps=2)
