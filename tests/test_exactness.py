@@ -31,7 +31,7 @@ from tests.builders import (
     run_engine,
     run_in_one_piece,
 )
-from tests.grids import every_nth
+from tests.grids import covering
 
 ENGINES: dict[str, Callable[..., Any]] = {"threads": ThreadEngine}
 
@@ -52,8 +52,8 @@ def run_in_pieces(engine: str, model: StackModel, plan: Plan, x: Tensor, y: Tens
         return run_engine(opened, x, y)
 
 
-@every_nth(
-    3, engine=ENGINES, schedule=SCHEDULES, shape=SHAPES, every_step=[False, True], dtype=TOLERANCE
+@covering(
+    2, engine=ENGINES, schedule=SCHEDULES, shape=SHAPES, every_step=[False, True], dtype=TOLERANCE
 )
 def test_a_pipelined_step_equals_the_model_in_one_piece(
     engine: str, schedule: str, shape: str, every_step: bool, dtype: torch.dtype
@@ -198,7 +198,7 @@ def train(
     return [*seen, *(p.detach().clone() for p in model.parameters())]
 
 
-@every_nth(
+@covering(
     2,
     engine=ENGINES,
     schedule=SCHEDULES,

@@ -26,7 +26,7 @@ from tests.builders import (
     make_plan,
     relative_error,
 )
-from tests.grids import every_nth
+from tests.grids import covering
 
 TOLERANCE = 1e-12
 
@@ -104,8 +104,8 @@ STACKS: dict[str, dict[str, Any]] = {
 GRIDS = {"uncut": (1, 1), "both ragged": (2, 3), "a cell a step and row": (5, 7)}
 
 
-@every_nth(
-    6,
+@covering(
+    2,
     stack=STACKS,
     schedule=SCHEDULES,
     blocks=[[4], [2, 2], [1, 1, 1, 1]],
@@ -136,8 +136,8 @@ def test_every_kind_of_block_in_a_pipeline_equals_one_piece(
 LENGTHS = {"spread": [1, 7, 3, 7, 2], "equal": [4, 4, 4, 4, 4], "one long": [1, 1, 7, 1, 1]}
 
 
-@every_nth(
-    6,
+@covering(
+    2,
     stack=["forward", "bidirectional in the middle", "previous", "residuals and norms both ways"],
     lengths=LENGTHS,
     schedule=SCHEDULES,
@@ -183,7 +183,7 @@ def test_sequences_of_unequal_length_equal_each_of_them_alone(
         assert not (every_step and predictions[row, length:].any())
 
 
-@every_nth(2, stack=STACKS, every_step=[False, True], lengths=LENGTHS)
+@covering(2, stack=STACKS, every_step=[False, True], lengths=LENGTHS)
 def test_one_piece_itself_equals_each_sequence_alone(
     stack: str, every_step: bool, lengths: str
 ) -> None:
@@ -216,7 +216,7 @@ STEPS_OF_SEGMENTS = {1: [2, 2, 2, 1], 2: [4, 3], 3: [6, 1]}
 """Of a window of 7 steps in 4 chunks, by `truncate`."""
 
 
-@every_nth(3, truncate=STEPS_OF_SEGMENTS, schedule=SCHEDULES, blocks=[[4], [2, 2], [1, 1, 2]])
+@covering(2, truncate=STEPS_OF_SEGMENTS, schedule=SCHEDULES, blocks=[[4], [2, 2], [1, 1, 2]])
 def test_truncation_equals_a_plain_loop_with_detach(
     truncate: int, schedule: str, blocks: list[int]
 ) -> None:
@@ -276,7 +276,7 @@ def test_states_that_are_carried_equal_a_plain_loop_with_detach(
             assert_close(actual, expected, TOLERANCE)
 
 
-@every_nth(
+@covering(
     2,
     schedule=SCHEDULES,
     lengths=[None, [1, 7, 3, 7, 2]],

@@ -23,7 +23,7 @@ from tests.builders import (
     run_in_one_piece,
 )
 from tests.forecasters import SegRNN, build_forecaster, make_windows
-from tests.grids import every_nth
+from tests.grids import covering
 
 GRIDS = {"uncut": (1, 1), "both ragged": (4, 3), "a cell a step and row": (6, 4)}
 """Of 6 rows, three channels of two windows, and 4 segments."""
@@ -45,8 +45,8 @@ def trained(step: Step, optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return losses
 
 
-@every_nth(
-    6,
+@covering(
+    2,
     schedule=SCHEDULES,
     blocks=[[4], [2, 2], [1, 1, 1, 1]],
     grid=GRIDS,
@@ -79,8 +79,8 @@ def test_a_pipeline_trains_segrnn_as_plain_pytorch_does(
             assert relative_error(of(weight), wanted) <= 1e-9
 
 
-@every_nth(
-    4,
+@covering(
+    2,
     per_channel=[False, True],
     decoder=[False, True],
     schedule=SCHEDULES,
@@ -103,7 +103,7 @@ def test_every_view_and_head_in_a_pipeline_equals_one_piece(
     assert_close(actual, expected, TOLERANCE[dtype])
 
 
-@every_nth(4, meet=1, schedule=SCHEDULES, grid=GRIDS, recompute=["none", "cell"])
+@covering(1, schedule=SCHEDULES, grid=GRIDS, recompute=["none", "cell"])
 def test_residuals_norms_and_scaled_windows_go_with_it(
     schedule: str, grid: str, recompute: str
 ) -> None:
@@ -169,7 +169,7 @@ def assert_same_bits(runs: Sequence[list[Tensor]]) -> None:
         assert all(torch.equal(a, b) for a, b in zip(run, runs[0], strict=True))
 
 
-@every_nth(4, meet=1, schedule=SCHEDULES, grid=GRIDS, core=["auto", "lean"])
+@covering(1, schedule=SCHEDULES, grid=GRIDS, core=["auto", "lean"])
 def test_bits_are_the_same_on_every_device_map_and_when_forward_runs_again(
     schedule: str, grid: str, core: str
 ) -> None:

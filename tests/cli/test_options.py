@@ -23,7 +23,7 @@ from tests.cli.in_process import (
     rows_of,
     summary_of,
 )
-from tests.grids import every_nth
+from tests.grids import covering
 
 
 def rates_of(ended: Ended) -> list[float]:
@@ -129,7 +129,7 @@ def test_the_loggers_write_into_the_folder_of_the_run(train_command: RunCommand)
         assert "hidden_size: 4" in (ended.folder / folder / "hparams.yaml").read_text()
 
 
-@every_nth(3, meet=1, optimizer=["adam", "adamw", "sgd"], loss=["mse", "mae", "huber"])
+@covering(1, optimizer=["adam", "adamw", "sgd"], loss=["mse", "mae", "huber"])
 def test_optimisers_and_losses_go_together(
     optimizer: str, loss: str, train_command: RunCommand
 ) -> None:

@@ -18,7 +18,7 @@ from tests.cli.in_process import (
     rows_of,
     summary_of,
 )
-from tests.grids import every_nth
+from tests.grids import covering
 
 N_STEPS = 6
 
@@ -123,9 +123,8 @@ def test_the_test_metrics_are_those_of_the_best_checkpoint(train_command: RunCom
     assert summary_of(long)["test_metrics"] == summary_of(short)["test_metrics"]
 
 
-@every_nth(
-    3,
-    meet=1,
+@covering(
+    1,
     schedule=["gpipe", "naive", "one_f_one_b", "zero_bubble"],
     device_map=["[0,0,1,1]", "{0: cpu:3, 1-3: cpu:1}", "[0,1,2,3]"],
 )

@@ -13,7 +13,7 @@ from gru_parallel.data.loader import EpochSampler
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
-from tests.grids import every_nth
+from tests.grids import covering
 
 # Lightning 2.6 asks for torch's LeafSpec, which newer torch deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated")
@@ -143,7 +143,7 @@ MOMENTS: dict[str, tuple[str, int, dict[str, Any]]] = {
 }
 
 
-@every_nth(2, order=["shuffled", "streams"], limit=LIMITS, moment=MOMENTS)
+@covering(2, order=["shuffled", "streams"], limit=LIMITS, moment=MOMENTS)
 def test_a_resumed_run_sees_exactly_the_batches_not_yet_seen(
     tmp_path: Path, order: str, limit: str, moment: str
 ) -> None:
@@ -195,7 +195,7 @@ def together(of_shares: list[Seen]) -> Seen:
     return [[row for rows in shares for row in rows] for shares in zip(*of_shares, strict=True)]
 
 
-@every_nth(2, meet=1, numbers=[(2, 1), (1, 2), (2, 4), (4, 3)], order=["shuffled", "streams"])
+@covering(1, numbers=[(2, 1), (1, 2), (2, 4), (4, 3)], order=["shuffled", "streams"])
 def test_a_run_resumes_in_the_middle_of_an_epoch_with_other_replicas(
     tmp_path: Path, numbers: tuple[int, int], order: str
 ) -> None:

@@ -19,7 +19,7 @@ from tests.dropin.twins import (
     refusal,
     weighted_sum,
 )
-from tests.grids import every_nth
+from tests.grids import covering
 
 Use = Callable[[nn.GRU, Tensor], object]
 
@@ -186,7 +186,7 @@ USES: dict[str, Use] = {
 }
 
 
-@every_nth(2, use=USES, cut=CUTS, bidirectional=[False, True])
+@covering(2, use=USES, cut=CUTS, bidirectional=[False, True])
 def test_autograd_finds_what_it_finds_with_nn_gru(use: str, cut: str, bidirectional: bool) -> None:
     twins = make_twins(CUTS[cut], bidirectional=bidirectional)
     found = []

@@ -9,7 +9,7 @@ from torch import Tensor
 from gru_parallel import GRU
 from gru_parallel.schedule import SCHEDULES
 from tests.dropin.twins import TWO_CPUS, assert_same, gradients, make_twins, make_x, weighted_sum
-from tests.grids import every_nth
+from tests.grids import covering
 
 MAPS: dict[str, dict[str, Any]] = {
     "the caller's thread": {},
@@ -39,7 +39,7 @@ def are_equal(found: list[Tensor | None], expected: list[Tensor | None]) -> bool
     return all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs)
 
 
-@every_nth(2, schedule=SCHEDULES, cut=[(1, 1), (1, 3), (3, 2)], bidirectional=[False, True])
+@covering(2, schedule=SCHEDULES, cut=[(1, 1), (1, 3), (3, 2)], bidirectional=[False, True])
 def test_dropout_is_the_same_to_the_bit_on_every_map_and_schedule(
     schedule: str, cut: tuple[int, int], bidirectional: bool
 ) -> None:

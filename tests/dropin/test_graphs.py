@@ -9,7 +9,7 @@ from torch import Tensor
 from gru_parallel.dropin.gru import GRU
 from gru_parallel.engine import graphs
 from tests.dropin.twins import CUTS, make_twins, make_x
-from tests.grids import every_nth
+from tests.grids import covering
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def gradients(gru: GRU, x: Tensor, h_0: Tensor) -> list[Tensor | None]:
     return found
 
 
-@every_nth(2, meet=1, cut=CUTS, reads=["y", "h_n", "both"])
+@covering(1, cut=CUTS, reads=["y", "h_n", "both"])
 def test_forward_and_backward_come_to_the_same(cut: str, reads: str) -> None:
     without, with_them = pair(cut, dropout=0.5)
     for step in range(2):

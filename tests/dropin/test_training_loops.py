@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gru_parallel import GRU
 from tests.dropin.twins import CUTS, TWO_CPUS, assert_same, make_x
-from tests.grids import every_nth
+from tests.grids import covering
 
 N_STEPS = 4
 N_WORDS, WIDTH, HIDDEN = 11, 3, 4
@@ -141,7 +141,7 @@ OPTIMISERS: dict[str, MakeOptimiser] = {
 }
 
 
-@every_nth(3, loop=LOOPS, optimiser=OPTIMISERS, cut=CUTS)
+@covering(2, loop=LOOPS, optimiser=OPTIMISERS, cut=CUTS)
 def test_a_loop_has_the_same_losses_and_ends_with_the_same_weights(
     cut: str, loop: str, optimiser: str
 ) -> None:

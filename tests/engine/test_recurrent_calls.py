@@ -16,7 +16,7 @@ from tests.builders import HIDDEN, MSE, build_model, gradients_of, make_batch, m
 from tests.cudnn_stand_in import Call, refuse_what_cudnn_refuses
 from tests.dropin.twins import CUTS, make_twins, make_x, weighted_sum
 from tests.dropin.twins import HIDDEN as WIDTH
-from tests.grids import every_nth
+from tests.grids import covering
 from tests.processes.process_cases import CARRY, PREVIOUS, RAGGED
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -77,7 +77,7 @@ def train_and_predict(
         engine.predict(Windows(x, **beside))
 
 
-@every_nth(2, meet=1, case=CASES, lengths=LENGTHS)
+@covering(1, case=CASES, lengths=LENGTHS)
 def test_engines_call_as_cudnn_wants_it(case: tuple[str, str], lengths: str) -> None:
     blocks, start = case
     options = BLOCKS[blocks] | STARTS[start]
@@ -88,7 +88,7 @@ def test_engines_call_as_cudnn_wants_it(case: tuple[str, str], lengths: str) -> 
         train_and_predict(engine, LENGTHS[lengths])
 
 
-@every_nth(2, meet=1, case=CASES, lengths=LENGTHS)
+@covering(1, case=CASES, lengths=LENGTHS)
 def test_under_autocast_every_call_is_in_the_type_that_was_asked_for(
     case: tuple[str, str], lengths: str, calls: list[Call]
 ) -> None:
@@ -120,7 +120,7 @@ INPUTS: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
 }
 
 
-@every_nth(
+@covering(
     2,
     name=INPUTS,
     cut=["in one piece", "in the caller's thread", "two devices"],

@@ -18,7 +18,7 @@ from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.schedule import SCHEDULES, Cell
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
 from tests.engine.patches import WAIT_S, before_each_cell, failing_backward, failing_forward
-from tests.grids import every_nth
+from tests.grids import covering
 
 # A hang is the failure that most of these tests look for.
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_left")]
@@ -56,7 +56,7 @@ FAILING: dict[str, FailAt] = {"F": failing_forward, "B": failing_backward}
 BLOCK_OF_STAGE = (0, 1, 3)
 
 
-@every_nth(3, op=FAILING, stage=range(3), cell=[(0, 0), (1, 2), (2, 3)], schedule=sorted(SCHEDULES))
+@covering(2, op=FAILING, stage=range(3), cell=[(0, 0), (1, 2), (2, 3)], schedule=sorted(SCHEDULES))
 def test_the_caller_gets_the_original_error_and_where_it_came_from(
     schedule: str, cell: Cell, stage: int, op: str
 ) -> None:

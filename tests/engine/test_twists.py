@@ -8,7 +8,7 @@ from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import Windows
 from tests.builders import MSE, make_plan, relative_error
 from tests.engine.twists import TWISTS, Seen, train, train_plainly, twisted
-from tests.grids import every_nth
+from tests.grids import covering
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
 
@@ -33,7 +33,7 @@ def assert_same(found: Seen, expected: Seen) -> None:
 
 
 # Each twist in one stage and in several.
-@every_nth(2, meet=1, twist=TWISTS, cut=CUTS)
+@covering(1, twist=TWISTS, cut=CUTS)
 def test_threads_train_as_plain_pytorch_does(twist: str, cut: str) -> None:
     with (
         twisted(twist) as (model, seen),

@@ -10,7 +10,7 @@ from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.table import Table
 from gru_parallel.training import SeriesModule
 from tests.builders import HORIZON, MSE, N_CHANNELS, N_TARGETS, build_model, make_plan
-from tests.grids import every_nth
+from tests.grids import covering
 from tests.runs import Run, SaveAfter, adamw, assert_bit_for_bit, assert_same_run, fit, series
 
 GRID: dict[str, Any] = {"n_micro_batches": 2, "n_chunks": 2}
@@ -80,7 +80,7 @@ def test_a_run_is_the_same_on_every_device_map_and_as_in_one_piece(
     assert_same_run(uncut, train(None, data, **model), 1e-4)
 
 
-@every_nth(2, meet=1, n_batches=[1, 3], other=PLACEMENTS)
+@covering(1, n_batches=[1, 3], other=PLACEMENTS)
 def test_a_run_resumed_in_the_middle_of_its_streams_is_the_uninterrupted_one(
     n_batches: int, other: str, tmp_path: Path
 ) -> None:

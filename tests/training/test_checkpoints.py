@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 from gru_parallel.placement.plan import Plan
 from gru_parallel.training.best_and_last import LastCheckpoint
 from tests.builders import HIDDEN, WIDTH, make_plan
-from tests.grids import every_nth
+from tests.grids import covering
 from tests.runs import (
     N_BATCHES,
     Run,
@@ -107,7 +107,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, straight: Run) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-@every_nth(2, meet=1, when=["after validation", "after training"], placement=OTHER_PLACEMENTS)
+@covering(1, when=["after validation", "after training"], placement=OTHER_PLACEMENTS)
 def test_a_run_resumed_at_the_end_of_an_epoch_is_the_uninterrupted_one(
     when: str, placement: str, tmp_path: Path, straight: Run, no_thread_left: None
 ) -> None:

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from gru_parallel.schedule import SCHEDULES
 from tests.builders import CUTS_OF_4, make_plan
 from tests.engine.patches import failing_forward
-from tests.grids import every_nth
+from tests.grids import covering
 from tests.runs import (
     Run,
     adamw,
@@ -41,7 +41,7 @@ def train(cut: list[int], schedule: str = "one_f_one_b", grid: tuple[int, int] =
 uncut_run = cache(partial(train, [4]))
 
 
-@every_nth(2, meet=1, schedule=SCHEDULES, cut=CUTS_OF_4[1:])
+@covering(1, schedule=SCHEDULES, cut=CUTS_OF_4[1:])
 def test_a_run_is_bit_for_bit_the_same_for_every_device_map(
     schedule: str, cut: list[int], no_thread_left: None
 ) -> None:

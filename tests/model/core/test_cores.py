@@ -19,7 +19,7 @@ from gru_parallel.model.core.own import OWN_CORES, Pending, add_weight_gradients
 from gru_parallel.model.core.released import Released
 from gru_parallel.model.core.run import own_core, run_gru
 from gru_parallel.model.core.tape import Tape
-from tests.grids import every_nth
+from tests.grids import covering
 
 T, B, WIDTH, H = 5, 3, 4, 6
 OWN = list(OWN_CORES)
@@ -50,7 +50,7 @@ def gradients(gru: nn.GRU, given: list[Tensor], results: tuple[Tensor, Tensor]) 
     return list(torch.autograd.grad(loss, [*given, *gru.parameters()]))
 
 
-@every_nth(2, core=OWN, bias=[True, False], n_steps=[1, 2, T])
+@covering(2, core=OWN, bias=[True, False], n_steps=[1, 2, T])
 @pytest.mark.usefixtures("pieces")
 def test_gradients_are_those_of_small_differences(core: str, bias: bool, n_steps: int) -> None:
     x, h_0 = inputs(n_steps=n_steps)
@@ -62,7 +62,7 @@ def test_gradients_are_those_of_small_differences(core: str, bias: bool, n_steps
     assert torch.autograd.gradcheck(run, (x, h_0, *weights))
 
 
-@every_nth(2, meet=1, core=OWN, bias=[True, False])
+@covering(1, core=OWN, bias=[True, False])
 @pytest.mark.usefixtures("pieces")
 def test_second_gradients_are_those_of_small_differences(core: str, bias: bool) -> None:
     x, h_0 = inputs(n_steps=2)
@@ -77,7 +77,7 @@ def test_second_gradients_are_those_of_small_differences(core: str, bias: bool) 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 5e-2}
 
 
-@every_nth(
+@covering(
     2,
     core=OWN,
     dtype=list(TOLERANCES),
