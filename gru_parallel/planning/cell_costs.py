@@ -58,6 +58,11 @@ class LayerKind:
         """Features of its output, both directions together."""
         return self.hidden_size * (2 if self.bidirectional else 1)
 
+    @property
+    def n_products(self) -> int:
+        """Multiplications of its F for each row and step: one for each of its weights."""
+        return 3 * self.output_size * (self.input_size + self.hidden_size)
+
 
 @dataclass(frozen=True)
 class LinearKind:

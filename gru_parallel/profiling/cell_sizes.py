@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from gru_parallel.planning.cell_costs import LayerKind
+
 MOST_STEPS = 128
 """Longer chunks take as much longer as they are longer, and would cost a profile its rounds."""
+
+
+def enough_products(*, is_cpu: bool) -> float:
+    """Return how many multiplications are enough for the F of a cell, for the same reason."""
+    return 3e8 if is_cpu else 3e11
+
+
+def longest(kinds: Collection[LayerKind], n_rows: int, n_steps: int, *, is_cpu: bool) -> int:
+    """Return how many steps of a window the longest cells have that are measured."""
+    n_products = n_rows * max(kind.n_products for kind in kinds)
+    n_enough = int(enough_products(is_cpu=is_cpu) / n_products)
+    return max(1, min(n_steps, MOST_STEPS, n_enough))
 
 
 def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
@@ -12,7 +28,6 @@ def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
     All rows with ever shorter chunks, because chunks are what a pipeline is mostly cut into; and
     fewer rows with two or three lengths of chunks each.
     """
-    n_steps = min(n_steps, MOST_STEPS)
     lengths = [n_steps]
     while lengths[-1] > 1:
         lengths.append(max(1, lengths[-1] // 4))
@@ -26,7 +41,6 @@ def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
 
 def few_cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
     """Choose the cells to measure of what is chosen more seldom: the ends of both lines."""
-    n_steps = min(n_steps, MOST_STEPS)
     few = max(1, n_rows // 8)
     lengths = dict.fromkeys((min(2, n_steps), max(1, n_steps // 8), n_steps))
     sizes = [(n_rows, steps) for steps in lengths]

@@ -16,7 +16,7 @@ from gru_parallel.placement.cluster import Cluster, Device, Link
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind, Workload
 from gru_parallel.planning.profile import OF_RANKS, Measured, Point, Profile
 from gru_parallel.planning.stage_times import encoder_of, head_of, layer_kinds
-from gru_parallel.profiling.cell_sizes import cell_sizes, few_cell_sizes
+from gru_parallel.profiling.cell_sizes import cell_sizes, few_cell_sizes, longest
 from gru_parallel.profiling.engine_costs import (
     OptimizerMaker,
     engine_costs,
@@ -144,7 +144,7 @@ class _Bench:
         around = self._around(usual)
         by_engine = CellTimes(*4 * [self.action_ms])
         yield self._measured(None, [Point(1, 1, around.plus(by_engine))])
-        rows, steps = self.workload.n_rows, self.workload.n_steps
+        rows, steps = self.workload.n_rows, self._longest(layer_kinds(self.workload.model, usual))
         for core in (usual, *others):
             # Most plans have several stages and the first core.
             is_usual = core == usual and (self.n_busy > 1 or not self.device.is_cpu)
@@ -176,21 +176,27 @@ class _Bench:
 
     def _ends(self, core: str) -> Iterator[Measured]:
         """Say what encoder and head take, each beside a layer; others do not matter to them."""
-        model, rows, steps = self.workload.model, self.workload.n_rows, self.workload.n_steps
+        model, rows = self.workload.model, self.workload.n_rows
         kinds = layer_kinds(model, core)
+        steps = self._longest(kinds)
         few = dict.fromkeys((max(1, rows // 4), rows))
+        lengths = dict.fromkeys((min(2, steps), steps))
         encoder, head = encoder_of(model), head_of(model)
         if encoder is not None:
-            pairs = [(n, length) for n in few for length in dict.fromkeys((2, steps))]
+            pairs = [(n, length) for n in few for length in lengths]
             yield self._measured(encoder, [self._encoder(kinds[0], encoder, *p) for p in pairs])
         if head is not None and head.every_step:
-            pairs = [(n, length) for n in few for length in dict.fromkeys((2, steps))]
+            pairs = [(n, length) for n in few for length in lengths]
             yield self._measured(head, [self._step_head(kinds[-1], head, *p) for p in pairs])
         elif head is not None:
             # The same on a cell of any length.
             n_read = [n * max(1, model.n_decoding) for n in few]
             points = [self._window_head(kinds[-1], head, n) for n in n_read]
             yield self._measured(head, [*points, *(p._replace(steps=steps + 1) for p in points)])
+
+    def _longest(self, kinds: Sequence[LayerKind]) -> int:
+        work = self.workload
+        return longest(kinds, work.n_rows, work.n_steps, is_cpu=self.device.is_cpu)
 
     def _encoder(self, kind: LayerKind, encoder: LinearKind, rows: int, steps: int) -> Point:
         bare = self._sample(kind, rows, steps)

@@ -21,6 +21,7 @@ from gru_parallel.model import LOSSES, GRUStack, StackModel, Windows
 from gru_parallel.model.head import Head, StepHead, WindowHead
 from gru_parallel.placement import Grid, Plan, StagePlan
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
+from gru_parallel.profiling.cell_sizes import enough_products
 from gru_parallel.schedule import Op, Timeline
 
 _LOSS = LOSSES["mse"]
@@ -97,7 +98,11 @@ class Sample:
         if self.layer.bidirectional:
             return 1
         at_least = 2 if self.of_head or len(self.devices) > 1 else 1
-        return max(at_least, min(MOST_CHUNKS, N_STEPS_OF_PASS // self.steps))
+        n_enough = 2 * enough_products(is_cpu=self.devices[0].startswith("cpu"))
+        n_products = self.n_layers * self.layer.n_products * self.rows
+        # Few chunks of many multiplications do: such cells are long as they are.
+        n_steps = min(N_STEPS_OF_PASS, int(n_enough / n_products))
+        return max(at_least, min(MOST_CHUNKS, n_steps // self.steps))
 
     @property
     def n_micro_batches(self) -> int:

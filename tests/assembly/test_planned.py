@@ -15,6 +15,8 @@ from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
+from gru_parallel.placement.cluster import Link
+from gru_parallel.planning.profile import OF_RANKS, Profile
 from gru_parallel.profiling import measure, pipelines
 
 
@@ -160,6 +162,7 @@ def test_a_measured_profile_is_kept_and_found_again(
     monkeypatch.setenv("GRU_PARALLEL_CACHE", str(tmp_path))
     monkeypatch.setattr(measure, "SECONDS", 0.0)
     monkeypatch.setattr(pipelines, "MOST_STEPS", 0)
+    monkeypatch.setattr(measure, "hand_over_of_ranks", lambda: Link(0.2, 1e9))
     small = ("data.input_length=4", "data.batch_size=4", "model.hidden_size=2")
     sources = []
 
@@ -169,7 +172,8 @@ def test_a_measured_profile_is_kept_and_found_again(
         sources.append(planned.costs.source.partition(" ")[0])
 
     assert sources == ["analytic", "measured", "measured", "analytic"]
-    assert len(list(tmp_path.iterdir())) == 1
+    (path,) = tmp_path.iterdir()
+    assert Profile.from_json(path.read_text()).links[OF_RANKS].latency_ms == 0.2
 
 
 def test_truncation_has_the_chunks_that_it_always_had() -> None:

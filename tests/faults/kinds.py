@@ -55,19 +55,18 @@ def make_room(scene: Scene, random: Random) -> None:
 
 
 def make_read_only(run: Started, place: Scene, victim: str, random: Random) -> None:
-    """Have the disk take no more writes: as soon as nothing is open for writing there."""
-    while True:
-        try:
-            return scene.run("mount", "-o", "remount,ro", str(place.disk))
-        except OSError:
-            if not run.running():
-                return None
-            time.sleep(0.001)
+    """Have the disk take no more writes, by a read-only view in its place.
+
+    The disk itself cannot become read-only while a file is open for writing, as the run's lock is.
+    """
+    disk = str(place.disk)
+    scene.run("mount", "--bind", disk, disk)
+    scene.run("mount", "-o", "remount,bind,ro", disk)
 
 
 def make_writable(place: Scene, random: Random) -> None:
     """Have the disk take writes again."""
-    scene.run("mount", "-o", "remount,rw", str(place.disk))
+    scene.run("umount", "--lazy", str(place.disk))
 
 
 def cut(run: Started, scene: Scene, victim: str, random: Random) -> None:

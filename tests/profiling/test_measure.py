@@ -14,7 +14,7 @@ from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
 from gru_parallel.planning.profile import OF_RANKS, MeasuredCosts, Profile
 from gru_parallel.profiling import measure as module
 from gru_parallel.profiling import pipelines
-from gru_parallel.profiling.cell_sizes import cell_sizes, few_cell_sizes
+from gru_parallel.profiling.cell_sizes import cell_sizes, few_cell_sizes, longest
 from gru_parallel.profiling.measure import measure, run_samples
 from gru_parallel.profiling.pipelines import Precision, Sample, difference, least
 from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
@@ -217,9 +217,32 @@ def test_cells_are_measured_from_the_whole_window_down_to_one_step_and_a_few_row
     assert {rows for rows, _ in sizes} == {64, 32, 16, 4}
     assert (4, 6) in sizes
     assert cell_sizes(1, 1) == [(1, 1)]
-    # Longer ones lie on the same line.
-    assert max(cell_sizes(4, 5000)) == max(few_cell_sizes(4, 5000)) == (4, 128)
     assert len(cell_sizes(3, 5)) == len(set(cell_sizes(3, 5)))
+
+
+@pytest.mark.parametrize(
+    ("is_cpu", "n_rows", "n_steps", "longest_steps"),
+    [
+        (True, 4, 48, 48),
+        (True, 4, 5000, 128),
+        # 3 * 256 * 512 multiplications for each row and step.
+        (True, 32, 96, 23),
+        (False, 32, 96, 96),
+        (True, 4096, 96, 1),
+    ],
+)
+def test_longer_cells_lie_on_the_same_line_and_are_not_measured(
+    *, is_cpu: bool, n_rows: int, n_steps: int, longest_steps: int
+) -> None:
+    kinds = [LayerKind(7, 256), LayerKind(256, 256)]
+
+    assert longest(kinds, n_rows, n_steps, is_cpu=is_cpu) == longest_steps
+
+
+def test_cells_of_many_multiplications_are_run_in_few_chunks() -> None:
+    few, many = (Sample(LayerKind(n, n), 1, ("cpu:0", "cpu:1"), 32, 6) for n in (16, 512))
+
+    assert (few.n_chunks, many.n_chunks) == (8, 2)
 
 
 def test_what_is_chosen_seldom_is_measured_at_the_ends() -> None:
