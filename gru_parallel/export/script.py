@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
+import torch
 from torch import nn
 
 from gru_parallel.choices import LEAST_VARIANCE
@@ -12,10 +13,10 @@ from gru_parallel.model import StepEncoder, WindowView
 from gru_parallel.version import __version__
 
 LOADERS = {
-    ".pt": ("import torch", 'torch.load(HERE / "{name}", weights_only=True)'),
+    ".pt": ("import torch", "torch.load({path}, weights_only=True)"),
     ".safetensors": (
         "import torch\nfrom safetensors.torch import load_file",
-        'load_file(HERE / "{name}")',
+        "load_file({path})",
     ),
 }
 """By the suffix of the weights' file: what is imported, and what loads it."""
@@ -31,14 +32,15 @@ from pathlib import Path
 {imports}
 from torch import nn
 
-HERE = Path(__file__).parent
-about = json.loads((HERE / "{name}.json").read_text())
-mean, scale = (torch.tensor(about[key], dtype=torch.float64) for key in ("mean", "scale"))
-targets = about["target_positions"]
-
+# The model, with its weights.
 weights = {load}
 {modules}
 model.load_state_dict(weights)
+
+# What brings rows to the scale of the model, and forecasts back.
+about = json.loads(Path(__file__).with_name("{name}.json").read_text())
+mean, scale = (torch.tensor(about[key], dtype=torch.float64) for key in ("mean", "scale"))
+targets = about["target_positions"]
 
 
 @torch.no_grad()
@@ -68,7 +70,7 @@ def script(forecaster: Forecaster, name: str) -> str:
         name=name,
         version=__version__,
         imports=imports,
-        load=load.format(name=name),
+        load=load.format(path=f'Path(__file__).with_name("{name}")'),
         modules="\n".join(_modules(forecaster)),
         arguments="x, h_0=None" if forecaster.carries else "x",
         what=what.format(steps) + more,
@@ -94,7 +96,8 @@ def _modules(forecaster: Forecaster) -> Iterator[str]:
             yield f'model["{part.norm_name}"] = nn.LayerNorm({width})'
         yield f'model["{part.name}"] = {_gru(forecaster.gru_of(part))}'
     yield f'model["head"] = {_linear(forecaster.head)}'
-    yield f"model.to({forecaster.head.weight.dtype}).eval()"
+    if forecaster.head.weight.dtype != torch.float32:
+        yield f"model.to({forecaster.head.weight.dtype})"
 
 
 def _body(forecaster: Forecaster) -> Iterator[str]:

@@ -4,9 +4,11 @@ import json
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from gru_parallel.app import commands
 from gru_parallel.app import export as heavy
@@ -45,6 +47,20 @@ def test_a_run_that_was_moved_is_exported_and_forecasts(
     assert (about["input_length"], about["horizon"], about["centre"]) == (8, 2, "last")
     forecast = runpy.run_path("moved/export/load_pt.py")["forecast"]
     assert forecast(torch.tensor(about["mean"]).expand(3, 8, -1)).shape == (3, 2, 4)
+    check_ten_lines_load(Path("moved/export/load_pt.py"))
+
+
+def check_ten_lines_load(script: Path) -> None:
+    """Check that the lines before the scaling make plain modules, and load the weights."""
+    lines = script.read_text().partition("# What brings")[0].split('"""')[2].splitlines()
+    code = [line for line in lines if line and not line.startswith("#")]
+    found: dict[str, Any] = {"__file__": str(script)}
+    exec("\n".join(code), found)
+
+    assert len(code) == 10
+    assert isinstance(found["model"]["gru"], nn.GRU)
+    weights = torch.load(script.with_name("model.pt"), weights_only=True)
+    assert found["model"].state_dict().keys() == weights.keys()
 
 
 BAD = {

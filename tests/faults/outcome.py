@@ -25,7 +25,7 @@ class Outcome:
         steps_repeated: that the resumed run took once more; None where none was resumed.
         notice_s: from the fault until anything besides the victim ended or said so.
         end_s: from the fault until all processes had ended that could.
-        again_s: from the fault until a program that was started anew had taken a step.
+        again_s: from the fault until the run, started anew unless it went on, had taken a step.
     """
 
     kind: str

@@ -147,6 +147,8 @@ def test_steps_that_were_taken_twice_are_counted(tmp_path: Path) -> None:
     assert account.steps_repeated() == 2
     assert account.trains_again_at(5) == 7.5
     assert account.trains_again_at(8) is None
+    assert account.next_step_at(5) == 7.5
+    assert account.next_step_at(8) is None
 
 
 OUTCOMES = [

@@ -209,6 +209,7 @@ class _Trial:
         before, said = run.running(), run.said()
         harmed_at = time.monotonic()
         kind.harm(run, self._scene, victim, self._random)
+        harmed_for_s = time.monotonic() - harmed_at
         measured: dict[str, Any] = {}
         if not kind.goes_on:
             stays = {kind.restarts} | ({victim} if kind.keeps_victim else set())
@@ -223,10 +224,10 @@ class _Trial:
                 run = self._start()
         _wait_for_success(run, time.monotonic() + COMPLETE_WITHIN_S)
         if kind.goes_on:
-            return {"steps_repeated": self._account.steps_repeated()}
-        if kind.restarts:
+            again_at = self._account.next_step_at(harmed_at + harmed_for_s)
+        else:
             again_at = self._account.trains_again_at(harmed_at)
-            measured["again_s"] = None if again_at is None else again_at - harmed_at
+        measured["again_s"] = None if again_at is None else again_at - harmed_at
         return measured | {"steps_repeated": self._account.steps_repeated()}
 
     def _start(self) -> Started:

@@ -89,3 +89,7 @@ class Account:
         begins = [n for n, each in enumerate(events) if each.name == BEGINS and each.at > harmed_at]
         steps = (each.at for each in events[begins[0] :] if each.name == STEP) if begins else ()
         return next(iter(steps), None)
+
+    def next_step_at(self, at: float) -> float | None:
+        """When the first step after a moment was complete."""
+        return next((e.at for e in self.events() if e.name == STEP and e.at > at), None)
