@@ -59,14 +59,18 @@ def make_read_only(run: Started, place: Scene, victim: str, random: Random) -> N
 
     The disk itself cannot become read-only while a file is open for writing, as the run's lock is.
     """
-    disk = str(place.disk)
-    scene.run("mount", "--bind", disk, disk)
-    scene.run("mount", "-o", "remount,bind,ro", disk)
+    disk, view = str(place.disk), place.disk.with_name("view")
+    view.mkdir()
+    scene.run("mount", "--bind", disk, str(view))
+    scene.run("mount", "-o", "remount,bind,ro", str(view))
+    # As read-only as the view from the first moment.
+    scene.run("mount", "--bind", str(view), disk)
 
 
 def make_writable(place: Scene, random: Random) -> None:
     """Have the disk take writes again."""
-    scene.run("umount", "--lazy", str(place.disk))
+    for view in (place.disk, place.disk.with_name("view")):
+        scene.run("umount", "--lazy", str(view))
 
 
 def cut(run: Started, scene: Scene, victim: str, random: Random) -> None:
