@@ -26,6 +26,7 @@ test test-long: export PYTHONDONTWRITEBYTECODE :=
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 INSTALLED_DOCS := $(VENV)/.installed-docs
+INSTALLED_BENCH := $(VENV)/.installed-bench
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -127,6 +128,14 @@ bench-gpu: $(INSTALLED) ## Measure the pipeline against nn.GRU on GPUs, at most 
 bench-etth1: $(INSTALLED) ## Measure forecasts of ETTh1 beside baselines, some hours
 	@$(PY) -m benchmarks etth1 $(ARGS)
 
+.PHONY: bench-employment
+bench-employment: $(INSTALLED_BENCH) ## Measure one model of many series beside baselines, some minutes
+	@$(PY) -m benchmarks employment $(ARGS)
+
+.PHONY: bench-depth
+bench-depth: $(INSTALLED) ## Measure whether deeper stacks of as many parameters forecast better, about 40 minutes
+	@$(PY) -m benchmarks depth $(ARGS)
+
 .PHONY: fingerprints
 fingerprints: $(INSTALLED) ## Hash losses and weights of small runs; ARGS="--against FILE" compares
 	@$(PY) -m benchmarks fingerprints $(ARGS)
@@ -173,4 +182,9 @@ $(INSTALLED_DEV): $(INSTALLED)
 $(INSTALLED_DOCS): $(INSTALLED)
 	@echo 'Installing what builds the site of the documentation'
 	@$(PIP_INSTALL) --editable '.[test,docs]'
+	@touch $@
+
+$(INSTALLED_BENCH): $(INSTALLED)
+	@echo 'Installing what only benchmarks need'
+	@$(PIP_INSTALL) --editable '.[test,bench]'
 	@touch $@

@@ -15,6 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.benchmark import Benchmark
+from benchmarks.depth.command import DEPTH
+from benchmarks.employment.command import EMPLOYMENT
 from benchmarks.etth1.command import ETTH1
 from benchmarks.fingerprints import FINGERPRINTS
 from benchmarks.gpu.command import GPU
@@ -42,6 +44,8 @@ BENCHMARKS: tuple[Benchmark[Any], ...] = (
     PLANNER,
     GPU,
     ETTH1,
+    EMPLOYMENT,
+    DEPTH,
 )
 TOOLS = (FINGERPRINTS, TRACE, SIMULATOR)
 

@@ -32,6 +32,7 @@ class Errors:
         mae: mean absolute error over them.
         validation_loss: the lowest, which chose the weights; None without training.
         minutes: that the run took.
+        date: on which it finished; None for a forecast that is not trained.
     """
 
     seed: int | None
@@ -39,6 +40,7 @@ class Errors:
     mae: float
     validation_loss: float | None
     minutes: float
+    date: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import nn
 from benchmarks.etth1.command import ETTH1, NAIVE, SERIES
 from benchmarks.etth1.dlinear import DLinear, moving_average
 from benchmarks.etth1.numbers import OURS, Errors, SystemNumbers
-from benchmarks.etth1.systems import check_series
+from benchmarks.etth1.systems import SYSTEMS, check_series
 from benchmarks.tables import markdown_table
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.errors import UsageError
@@ -54,9 +54,12 @@ def test_an_engine_takes_dlinear_for_a_model() -> None:
     assert torch.allclose(loss, nn.functional.mse_loss(engine.predict(Windows(x)), y))
 
 
+DAY = "2026-01-31"
 NUMBERS = (
     SystemNumbers(NAIVE, 96, (Errors(None, 0.512, 0.433, None, 0.0),)),
-    SystemNumbers(OURS, 96, (Errors(0, 0.360, 0.39, 0.65, 9.0), Errors(1, 0.370, 0.40, 0.66, 9.5))),
+    SystemNumbers(
+        OURS, 96, (Errors(0, 0.360, 0.39, 0.65, 9.0, DAY), Errors(1, 0.370, 0.40, 0.66, 9.5, DAY))
+    ),
 )
 
 
@@ -66,8 +69,25 @@ def test_the_tables_show_means_spreads_and_targets() -> None:
     assert "| segments and decoder | 0.365 ± 0.007 / 0.395 |" in errors
     assert "| seasonal naive, 24 h | 0.512 / 0.433 |" in errors
     assert "| DLinear, published | 0.386 / 0.400 |" in errors
-    assert "| segments and decoder, 96, seed 1 | 0.6600 | 0.3700 | 0.4000 | 9.5 |" in runs
+    assert (
+        "| segments and decoder, 96, seed 1 | 0.6600 | 0.3700 | 0.4000 | 9.5 | 2026-01-31 |" in runs
+    )
     assert "| 0.3650 | met |" in targets
+
+
+def test_a_system_that_has_not_finished_leaves_its_place_empty() -> None:
+    later = SystemNumbers(NAIVE, 192, NUMBERS[0].runs)
+
+    errors, _, targets = map(markdown_table, ETTH1.tables((*NUMBERS, later)))
+
+    assert "| segments and decoder | 0.365 ± 0.007 / 0.395 |  |" in errors
+    assert "192" not in targets
+
+
+def test_systems_are_trained_at_the_horizon_that_is_asked_for() -> None:
+    settings = SYSTEMS["segments"].settings_at(336, Path("any.csv"))
+
+    assert settings == ["experiment=etth1_336", "data.path=any.csv", "data.horizon=336"]
 
 
 def test_numbers_are_read_as_they_were_written() -> None:
