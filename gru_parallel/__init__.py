@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from gru_parallel.model.head import StepHead as StepHead
     from gru_parallel.model.head import WindowHead as WindowHead
     from gru_parallel.model.loss import LOSSES as LOSSES
+    from gru_parallel.model.output import NegativeBinomialOutput as NegativeBinomialOutput
+    from gru_parallel.model.output import NormalOutput as NormalOutput
+    from gru_parallel.model.output import QuantileOutput as QuantileOutput
     from gru_parallel.model.stack import GRUStack as GRUStack
     from gru_parallel.model.stack_model import StackModel as StackModel
     from gru_parallel.model.step_encoder import StepEncoder as StepEncoder
@@ -36,6 +39,7 @@ else:
             "engine.threads": "ThreadEngine",
             "model.head": "DecoderHead StepHead WindowHead",
             "model.loss": "LOSSES",
+            "model.output": "NegativeBinomialOutput NormalOutput QuantileOutput",
             "model.stack": "GRUStack",
             "model.stack_model": "StackModel",
             "model.step_encoder": "StepEncoder",

@@ -15,8 +15,11 @@ NORMS = ("none", "layer")
 DECAYED = ("all", "feedforward")
 """Which weights decay: optimizer.weight_decay_on."""
 
-CENTRES = ("last", "standardize", "none")
+CENTRES = ("last", "standardize", "scale", "none")
 """What a window is relative to: data.centre."""
+
+COLUMN_SCALINGS = ("standardize", "none")
+"""What is done with each column before it is cut into windows: data.scaling."""
 
 LEAST_VARIANCE = 1e-5
 """What is added to the variance of a window, so that one of equal values has a scale, too."""
@@ -26,6 +29,21 @@ AUTO_CORES = {"cpu": "fused"}
 
 HEAD_TASKS = {"window": "window", "every_step": "every_step", "decoder": "window"}
 """From the name of each head, model.head, to what it predicts: `WindowShape.task`."""
+
+POINT_LOSSES = ("mse", "mae", "huber")
+"""Losses of one number for each value that is forecast: model.loss."""
+
+DISTRIBUTIONS = {"normal": 2, "negative_binomial": 2}
+"""From the name of a likelihood, model.loss, to the numbers of its distribution."""
+
+LOSS_NAMES = (*POINT_LOSSES, "quantile", *DISTRIBUTIONS)
+"""What can be minimised: model.loss."""
+
+DEFAULT_QUANTILES = (0.1, 0.5, 0.9)
+"""Those that are forecast where model.quantiles is null."""
+
+COUNTS = "negative_binomial"
+"""The loss of counts, whole numbers from 0 on."""
 
 
 RECOMPUTE = ("none", "cell")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -91,6 +92,32 @@ def _may_be_time(value: Any) -> bool:
     parts = value.values() if isinstance(value, dict) else ()
     is_negative = any(isinstance(part, int | float) and part < 0 for part in parts)
     return isinstance(value, str | dict) and not is_negative
+
+
+QUANTILES = Rule(
+    "is not valid; use levels above 0 and below 1, ascending, as in [0.1,0.5,0.9].",
+    lambda v: len(v) > 0 and all(0 < each < 1 for each in v) and all(a < b for a, b in pairwise(v)),
+)
+
+
+def check_quantiles(levels: Sequence[float], *, needs_median: bool = False) -> None:
+    """Check the levels of quantiles.
+
+    Args:
+        levels: to check.
+        needs_median: whether 0.5 has to be one of them.
+
+    Raises:
+        UsageError: they cannot be levels, or lack the median.
+    """
+    if not QUANTILES.holds(levels):
+        raise UsageError(f"model.quantiles={as_written(levels)} {QUANTILES.otherwise}")
+    if needs_median and 0.5 not in levels:
+        raise UsageError(
+            f"model.quantiles={as_written(levels)} lacks the median, 0.5, which model.loss=quantile"
+            f" takes for the point forecast; use model.quantiles="
+            f"{as_written(sorted([*levels, 0.5]))}."
+        )
 
 
 AT_LEAST_0 = Rule("is out of range; use 0 or more.", lambda v: v >= 0)

@@ -11,7 +11,7 @@ from typing import Self
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gru_parallel.model import Start, Windows
+from gru_parallel.model import PointOutput, Start, Windows
 
 KERNEL = 25
 """Rows of the moving average, as in the paper."""
@@ -30,6 +30,7 @@ class DLinear(nn.Module):
     every_step = False
     carries = False
     encoder = None
+    output = PointOutput()
 
     def __init__(self, input_length: int, horizon: int) -> None:
         super().__init__()
@@ -60,6 +61,7 @@ class DLinear(nn.Module):
         key: object = None,
         lengths: Tensor | None = None,
         start: Start | None = None,
+        scale: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Forecast; see `StackModel.run`.
 
@@ -68,11 +70,13 @@ class DLinear(nn.Module):
             key: of no use, as what follows.
             lengths: None.
             start: whatever.
+            scale: None.
 
         Returns:
             Forecasts, shape (batch, horizon, columns), and states that are not there.
         """
         assert lengths is None
+        assert scale is None
         columns = x.transpose(1, 2)
         trend = moving_average(columns)
         forecast = self.trend(trend) + self.rest(columns - trend)

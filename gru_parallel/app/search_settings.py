@@ -42,6 +42,9 @@ All other settings are those of train, whose seed is that of the search, too."""
 
 _OWN_FOLDER = ("hydra.run.dir", "hydra.sweep.dir", "ckpt_path")
 
+_FIXED = ("data", "model.loss", "model.quantiles", "trainer.limit_val_batches")
+"""Settings that change what `val/loss` is."""
+
 
 @dataclass(frozen=True)
 class SearchSettings:
@@ -158,7 +161,7 @@ def _space(override: Override) -> Space:
             f"{text} would choose the luckiest seed; search with one, and train the best settings"
             " over several: gru-parallel train -m seed=0,1,2 ..."
         )
-    if says_what_is_forecast(name) or name in ("data", "model.loss", "trainer.limit_val_batches"):
+    if says_what_is_forecast(name) or name in _FIXED:
         raise UsageError(
             f"{text} would compare losses of other forecasts or of another kind; search what"
             " leaves val/loss comparable, and give this one value."

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gru_parallel.assembly.memory import check_series_memory
 from gru_parallel.assembly.own_series import own_tables
+from gru_parallel.choices import COUNTS
 from gru_parallel.config.data_section import CsvConfig, DataConfig, OwnDataConfig
 from gru_parallel.config.schema import Config
 from gru_parallel.data.csv_format import CsvFormat
@@ -63,6 +66,7 @@ def build_data(
         stride=data.stride,
         eval_stride=eval_stride,
         task=head_task(config.model.head),
+        scaling=data.scaling,
         centre=data.centre,
         season_length=data.season_length,
         seed=config.seed,
@@ -74,6 +78,8 @@ def build_data(
     )
     if config.model.per_channel:
         _check_targets(made.tables[0])
+    if config.model.loss == COUNTS:
+        _check_counts(made.tables)
     return made
 
 
@@ -86,6 +92,20 @@ def _check_targets(table: Table) -> None:
             f"{targets} is not all of them in their order, {columns}; use data.target=null, or"
             f" data.columns={targets} too."
         )
+
+
+def _check_counts(tables: Sequence[Table]) -> None:
+    """Check that all targets are counts; what is missing is left aside."""
+    for table in tables:
+        values = table.values[:, list(table.target_columns)]
+        is_other = (values < 0) | (values != np.floor(values)) & ~np.isnan(values)
+        for row, target in np.argwhere(is_other)[:1]:
+            whose = f" of series {table.name!r}" if table.name else ""
+            raise UsageError(
+                f"model.loss={COUNTS} is the likelihood of counts, whole numbers from 0 on, and"
+                f" column {table.targets[target]!r}{whose} holds {values[row, target]:g} in row"
+                f" {row}; use model.loss=normal or quantile."
+            )
 
 
 def build_tables(config: Config, is_new: bool = False) -> list[Table]:

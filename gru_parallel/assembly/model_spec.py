@@ -33,7 +33,7 @@ def model_spec(config: Config, n_channels: int, n_targets: int) -> ModelSpec:
             h_0=model.h_0,
         ),
         n_values if has_encoder else None,
-        n_ahead * (1 if model.per_channel else n_targets),
+        n_ahead * (1 if model.per_channel else n_targets) * config.n_numbers,
         every_step,
         model.core,
         model.dropout > 0.0,

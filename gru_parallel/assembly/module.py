@@ -16,8 +16,9 @@ from gru_parallel.assembly.optimizer import (
 )
 from gru_parallel.choices import DECAYED
 from gru_parallel.config.schema import Config
-from gru_parallel.model import LOSSES, GRUStack, StackModel, StepEncoder, SumLoss, WindowView
+from gru_parallel.model import GRUStack, Output, StackModel, StepEncoder, SumLoss, WindowView
 from gru_parallel.model.head import HEADS
+from gru_parallel.model.output import loss_named, output_named
 from gru_parallel.own_names import is_own, own
 from gru_parallel.placement import ModelSpec
 from gru_parallel.training import SeriesModule
@@ -48,7 +49,7 @@ def build_module(
         model = _build_model(config, n_channels, n_targets, kept_blocks)
     return SeriesModule(
         model,
-        _loss(config.model.loss),
+        _loss(config.model.loss, model.output),
         optimizer_maker(config.optimizer),
         scheduler_maker(config.lr_scheduler),
         schedule_interval=config.lr_scheduler.get("interval", "step"),
@@ -58,8 +59,9 @@ def build_module(
     )
 
 
-def _loss(name: str) -> SumLoss:
-    loss: SumLoss = own("model.loss", name) if is_own(name) else LOSSES[name]
+def _loss(name: str, output: Output) -> SumLoss:
+    loss: SumLoss | None = own("model.loss", name) if is_own(name) else loss_named(name, output)
+    assert loss is not None, name
     return loss
 
 
@@ -88,13 +90,14 @@ def _build_model(
         drops_last=spec.n_decoding > 0,
         kept_blocks=kept_blocks,
     )
-    n_forecast = 1 if model.per_channel else n_targets
-    sizes = last.output_size, config.data.horizon, n_forecast, config.segment_length
+    output = output_named(model.loss, config.quantiles)
+    n_numbers = output.n_numbers * (1 if model.per_channel else n_targets)
+    sizes = last.output_size, config.data.horizon, n_numbers, config.segment_length
     kind = own("model.head", model.head) if is_own(model.head) else HEADS[model.head]
     head = kind.for_forecast(*sizes)
     if kept_blocks is not None and len(spec.blocks) - 1 not in kept_blocks:
         head.to("meta")
-    return StackModel(encoder, stack, head, view)
+    return StackModel(encoder, stack, head, view, output)
 
 
 def _build_encoder(config: Config, spec: ModelSpec, n_alone: int | None) -> nn.Module:

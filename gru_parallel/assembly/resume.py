@@ -23,6 +23,7 @@ from gru_parallel.training.resume import Beginning, check_same_optimizer, resume
 
 SAME = (
     "model.loss",
+    "model.quantiles",
     "model.h_0",
     "model.residual",
     "model.encoder",
@@ -33,6 +34,7 @@ SAME = (
     "data.min_input_length",
     "data.horizon",
     "data.centre",
+    "data.scaling",
 )
 """Settings that define what is learned, and that weights and data do not always show."""
 

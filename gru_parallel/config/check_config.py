@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from gru_parallel.choices import AUTO
+from gru_parallel.config.check_loss import check_loss
 from gru_parallel.config.check_steps import check_steps
 from gru_parallel.config.data_section import OwnDataConfig
 from gru_parallel.config.schema import Config, ProcessesConfig
@@ -31,6 +32,7 @@ def check_config(config: Config) -> None:
     _check_rate(config)
     _check_layers(config)
     check_steps(config)
+    check_loss(config)
     _check_grid(config)
     _check_carry(config)
     _check_precision(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from gru_parallel.choices import CENTRES
+from gru_parallel.choices import CENTRES, COLUMN_SCALINGS
 from gru_parallel.rules import AT_LEAST_0, AT_LEAST_1, OWN, SEED, Arguments, Count, at_most, one_of
 
 
@@ -23,6 +23,7 @@ class DataConfig:
     split: list[float]
     split_by: Annotated[str, one_of("time", "series")]
     order: Annotated[str, one_of("shuffled", "streams")]
+    scaling: Annotated[str, one_of(*COLUMN_SCALINGS)]
     centre: Annotated[str, one_of(*CENTRES)]
     season_length: Count | None
     num_workers: Annotated[int, AT_LEAST_0, at_most(256)]

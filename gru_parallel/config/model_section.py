@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from gru_parallel.choices import CORES, HEAD_TASKS, NORMS
+from gru_parallel.choices import CORES, HEAD_TASKS, LOSS_NAMES, NORMS
 from gru_parallel.rules import (
     AT_LEAST_1,
+    QUANTILES,
     Count,
     Directions,
     Policies,
@@ -37,4 +38,5 @@ class ModelConfig:
     segment_length: Count | None
     per_channel: bool
     head: Annotated[str, one_of_or_own(*HEAD_TASKS)]
-    loss: Annotated[str, one_of_or_own("mse", "mae", "huber")]
+    loss: Annotated[str, one_of_or_own(*LOSS_NAMES)]
+    quantiles: Annotated[list[float], QUANTILES] | None

@@ -33,6 +33,7 @@ FIXED_DATA = (
     "data.input_length",
     "data.n_channels",
     "data.order",
+    "data.scaling",
     "data.target",
 )
 """Settings of the data by which the weights were learned."""

@@ -8,11 +8,19 @@ from typing import Annotated, Any
 
 from omegaconf import DictConfig
 
-from gru_parallel.choices import AUTO, LAST, RECOMPUTE
+from gru_parallel.choices import (
+    AUTO,
+    DEFAULT_QUANTILES,
+    DISTRIBUTIONS,
+    LAST,
+    POINT_LOSSES,
+    RECOMPUTE,
+)
 from gru_parallel.config.cluster_section import ClusterFile, DescribedCluster, LocalCluster
 from gru_parallel.config.data_section import CsvConfig, Lorenz96Config, OwnDataConfig
 from gru_parallel.config.model_section import ModelConfig
 from gru_parallel.config.trainer_section import CheckpointConfig, TrainerConfig, WatchConfig
+from gru_parallel.own_names import is_own
 from gru_parallel.rules import SECONDS, Count, CountOrAuto, as_written, one_of
 
 
@@ -113,6 +121,18 @@ class Config:
         """Steps after the window that a decoder runs on over; 0 for another head."""
         is_decoder = self.model.head == "decoder"
         return -(-self.data.horizon // self.segment_length) if is_decoder else 0
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """Levels of the quantiles that are forecast; () where a forecast is one number."""
+        loss, levels = self.model.loss, self.model.quantiles
+        is_point = loss in POINT_LOSSES or is_own(loss)
+        return () if is_point else tuple(DEFAULT_QUANTILES if levels is None else levels)
+
+    @property
+    def n_numbers(self) -> int:
+        """Numbers that the head gives for each value that is forecast."""
+        return DISTRIBUTIONS.get(self.model.loss) or max(1, len(self.quantiles))
 
     @property
     def no_validation(self) -> str | None:

@@ -1,4 +1,4 @@
-"""What each window is relative to: its last row, its own mean and deviation, or nothing."""
+"""What each window is relative to: its last row, its mean and deviation, its size, or nothing."""
 
 from dataclasses import dataclass
 
@@ -39,14 +39,19 @@ def level_of(x: Tensor, lengths: Tensor, centre: str) -> Level:
         lengths: rows of each that are its own, shape `(windows, 1)`.
         centre: "last" for the last row; "standardize" for mean and deviation, as reversible
             instance normalisation without weights (Kim et al., Reversible Instance Normalization
-            for Accurate Time-Series Forecasting against Distribution Shift, ICLR 2022); "none".
+            for Accurate Time-Series Forecasting against Distribution Shift, ICLR 2022); "scale" for
+            1 and the mean of absolute values, by which windows are divided alone, as in Salinas et
+            al., DeepAR, Int. J. of Forecasting 36, 2020; "none".
     """
     if centre == "last":
         return Level(x[torch.arange(len(x)), lengths.squeeze(1) - 1].unsqueeze(1))
     if centre == "none":
         return Level(torch.zeros_like(x[:, :1]))
-    runs = (torch.arange(x.shape[1]) < lengths).unsqueeze(2)
     n_rows = lengths.unsqueeze(2)
+    runs = (torch.arange(x.shape[1]) < lengths).unsqueeze(2)
+    if centre == "scale":
+        scale = 1 + (x.abs() * runs).sum(dim=1, keepdim=True) / n_rows
+        return Level(torch.zeros_like(scale), scale)
     mean = (x * runs).sum(dim=1, keepdim=True) / n_rows
     variance = ((x - mean).square() * runs).sum(dim=1, keepdim=True) / n_rows
     return Level(mean, (variance + LEAST_VARIANCE).sqrt())

@@ -48,11 +48,15 @@ class SeriesData(SeriesOutline):
     def standardizer(self) -> Standardizer:
         """The means and scales of the training rows of all series, or those that were given.
 
+        Without scaling, means of 0 and scales of 1.
+
         Raises:
             UsageError: the numbers of a column cannot be scaled.
         """
         if self._given_standardizer is not None:
             return self._given_standardizer
+        if self._scaling == "none":
+            return Standardizer.none(self.n_channels)
         standardizer = Standardizer.fit(self._rows_of("training"))
         standardizer.check(self.tables[0].columns)
         return standardizer

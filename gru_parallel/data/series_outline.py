@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gru_parallel.choices import COLUMN_SCALINGS
 from gru_parallel.data.gaps import fill_gaps
 from gru_parallel.data.parts import Parts, check_alike, split_tables
 from gru_parallel.data.share import ALL_ROWS, Share
@@ -41,6 +42,7 @@ class SeriesOutline:
         stride: int = 1,
         eval_stride: int = 1,
         task: str = "window",
+        scaling: str = "standardize",
         centre: str = "last",
         look_back: bool = True,
         season_length: int | None = None,
@@ -69,7 +71,8 @@ class SeriesOutline:
             stride: rows from one training window to the next.
             eval_stride: the same for validation, test and prediction.
             task: "window" or "every_step", see `WindowShape`.
-            centre: "last", "standardize" or "none", see `WindowDataset`.
+            scaling: "standardize" brings each column to mean 0 and deviation 1, "none" leaves it.
+            centre: "last", "standardize", "scale" or "none", see `WindowDataset`.
             look_back: whether inputs of a validation or test window may be in the part before.
             season_length: rows of a season, for the seasonal baseline; None for none.
             seed: of the order of training windows, not negative.
@@ -91,6 +94,9 @@ class SeriesOutline:
         if season_length is not None:
             check_positive("data.season_length", season_length)
         check_centre(centre, task)
+        if scaling not in COLUMN_SCALINGS:
+            choices = ", ".join(COLUMN_SCALINGS)
+            raise UsageError(f"data.scaling={scaling} is unknown; use one of {choices}.")
         if order not in ORDERS:
             raise UsageError(f"data.order={order} is unknown; use one of {', '.join(ORDERS)}.")
         self.tables = (tables,) if isinstance(tables, Table) else tuple(tables)
@@ -103,6 +109,7 @@ class SeriesOutline:
         self.share = share
         self._given_standardizer = standardizer
         self._seed = seed
+        self._scaling = scaling
         self._centre = centre
         self._look_back = look_back
         self._num_workers = num_workers

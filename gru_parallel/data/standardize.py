@@ -30,6 +30,11 @@ class Standardizer:
             is_constant = np.ptp(values, axis=0) == 0
             return cls(values.mean(axis=0), np.where(is_constant, 1.0, values.std(axis=0)))
 
+    @classmethod
+    def none(cls, n_columns: int) -> "Standardizer":
+        """Leave columns as they are."""
+        return cls(np.zeros(n_columns), np.ones(n_columns))
+
     def check(self, columns: Sequence[str]) -> None:
         """Check that numbers are neither so large nor so close that there is no scale.
 

@@ -77,7 +77,8 @@ class WindowDataset(Dataset[Batch]):
             look_back: whether inputs may be in the part before.
             centre: "last" subtracts the window's last row from inputs and targets, so that the net
                 sees no level; "standardize" subtracts the window's mean, and divides inputs by its
-                deviation; "none" subtracts nothing, and the anchor is 0.
+                deviation; "scale" divides inputs by 1 and their mean absolute value, and subtracts
+                nothing; nor does "none", and the anchor is 0.
             part_name: its name for an error.
 
         Raises:

@@ -94,10 +94,11 @@ class WholeEngine:
 
     def _run(self, windows: Windows, use: str, key: DropoutKey | None) -> Tensor:
         start = Start(windows.h_0, self.carried.get(use), windows.reset)
-        prediction, h_n = self.model.run(windows.x, key, windows.lengths, start)
+        x, lengths, scale = windows.x, windows.lengths, windows.scale
+        prediction, h_n = self.model.run(x, key, lengths, start, scale)
         if self.model.gru.carries:
             self.carried[use] = h_n.detach()
-        return prediction if windows.scale is None else prediction * windows.scale
+        return prediction
 
 
 def steps_that_run(lengths: Tensor, n_steps: int) -> Tensor:

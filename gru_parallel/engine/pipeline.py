@@ -199,12 +199,13 @@ class PipelineEngine:
             _, spec = self._spec(windows, Purpose.PREDICT)
             passes = self._run(replace(spec, seed=self._seed_of_prediction()))
             head = passes[-1].head if passes else None
+            of_model = self.model.head, self.model.output
             if isinstance(head, HeadSection):
-                predictions = assemble(head.predictions, spec.cells, self.model.head)
+                predictions = assemble(head.predictions, spec.cells, *of_model)
             else:
                 # They come out in another process.
                 here = windows.x[:0].to(self._stages[-1].lane.device)
-                predictions = blank_predictions(here, 0, windows.x.shape[1], self.model.head)
+                predictions = blank_predictions(here, 0, windows.x.shape[1], *of_model)
             return self.model.predictions_of(predictions)
 
     def first_nonfinite_stage(self, windows: Windows, step: int = 0) -> int | None:
@@ -270,6 +271,7 @@ class PipelineEngine:
             replace(windows, x=encoded),
             cells,
             segments_of(cells.n_chunks, self.plan.grid.truncate),
+            output=self.model.output,
             first_micro_batch=self._first_micro_batch,
             recompute=training and self._recomputes,
         )

@@ -10,7 +10,7 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.export.level import at_level, centred_by
+from gru_parallel.export.level import at_level, centred_by, columns_of, for_each_number
 from gru_parallel.export.trained import Scaling, Trained
 from gru_parallel.model import Block, Windows, WindowView
 
@@ -81,6 +81,7 @@ class Forecaster(nn.Module):
         self.n_decoding = model.head.n_decoding
         self.every_step = model.head.every_step
         self.output_shape = tuple(model.head.output_shape)
+        self.output = model.output
         self.n_columns = len(trained.columns)
         self.hidden_size = model.gru.hidden_size
         self.n_states = model.gru.n_states
@@ -105,11 +106,13 @@ class Forecaster(nn.Module):
 
         Returns:
             Standardised forecasts, shape `(batch, horizon, targets)`, or with one forecast per
-            step `(batch, time, targets)`; and with h_0 also the final states, in its layout.
+            step `(batch, time, targets)`; several numbers for each value, see `Output.exported`,
+            are a further dimension. With h_0 also the final states, in its layout.
         """
         centred, anchor, scale = centred_by(self.centre, x)
-        rows = self.view.rows_of(Windows(centred), self.n_decoding).x
-        y, after, n_after = self.encoder(rows), None, self.n_decoding
+        of_targets = Windows(centred, scale=columns_of(scale, self.targets))
+        rows = self.view.rows_of(of_targets, self.n_decoding)
+        y, after, n_after = self.encoder(rows.x), None, self.n_decoding
         if n_after > 0:
             # Steps after the window run as rows of one step.
             y, after = y[:, :-n_after], y[:, -n_after:].flatten(0, 1).unsqueeze(1)
@@ -119,8 +122,9 @@ class Forecaster(nn.Module):
             states.append(h_n)
             if after is not None:
                 after, _ = self._through(part, after, h_n.repeat_interleave(n_after, 1))
-        y = self.view.predictions_of(self._predicted(y, after))
-        y = at_level(y, anchor, scale, self.targets)
+        y = self.output.prediction(self._scores(y, after), rows.scale)
+        y = self.output.exported(self.view.predictions_of(y))
+        y = at_level(y, anchor, self.targets)
         return (y, torch.cat(states)) if self.carries else y
 
     def _through(self, part: Part, y: Tensor, h_0: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -129,8 +133,8 @@ class Forecaster(nn.Module):
         outputs, h_n = self.run(part, normed, h_0)
         return (y + outputs if part.has_residual else outputs), h_n
 
-    def _predicted(self, y: Tensor, after: Tensor | None) -> Tensor:
-        """Return what the head predicts for each row."""
+    def _scores(self, y: Tensor, after: Tensor | None) -> Tensor:
+        """Return the numbers of the head for each row."""
         if self.every_step:
             by_step: Tensor = self.head(y)
             return by_step
@@ -251,7 +255,8 @@ class InUnits(nn.Module):
         return self._in_units(forecast)
 
     def _in_units(self, forecast: Tensor) -> Tensor:
-        return forecast.double() * self.target_scale + self.target_mean
+        scale, mean = (for_each_number(t, forecast) for t in (self.target_scale, self.target_mean))
+        return forecast.double() * scale + mean
 
 
 def has_bias(linear: nn.Linear) -> bool:

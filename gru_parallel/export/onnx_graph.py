@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gru_parallel.choices import LEAST_VARIANCE
 from gru_parallel.export.forecaster import Forecaster, Part, has_bias
+from gru_parallel.export.onnx_output import exported_numbers
 from gru_parallel.export.trained import Scaling
 from gru_parallel.model import StepEncoder, WindowView
 from gru_parallel.version import __version__
@@ -43,7 +44,8 @@ def onnx_model(forecaster: Forecaster, scaling: Scaling | None, about: str) -> M
     states = (forecaster.n_states, n_rows, forecaster.hidden_size)
     inputs = [helper.make_tensor_value_info("x", kind, ["batch", "time", forecaster.n_columns])]
     n_steps = "time" if forecaster.every_step else forecaster.output_shape[0]
-    shape = ["batch", n_steps, len(forecaster.targets)]
+    n_numbers = len(forecaster.output.exported_names)
+    shape = ["batch", n_steps, len(forecaster.targets), *([n_numbers] if n_numbers else [])]
     outputs = [helper.make_tensor_value_info("forecast", kind, shape)]
     if forecaster.carries:
         inputs.append(helper.make_tensor_value_info("h_0", TensorProto.FLOAT, states))
@@ -76,15 +78,42 @@ class _Builder:
         y, anchor, scale = self._centred(x)
         y = self._node("Transpose", self._rows(y), perm=[1, 0, 2])
         y = self._encoded(y)
-        y = self._predicted(*self._stack(y, self._after()))
-        targets = self._constant(np.array(model.targets))
+        scores = self._scores(*self._stack(y, self._after()))
+        numbers = exported_numbers(model.output, scores, self._node, self._constant)
+        is_dispersion = [name == "dispersion" for name in model.output.exported_names] or [False]
+        numbers = [
+            self._at_level(self._of_windows(number), anchor, scale, scaling, is_root=is_root)
+            for number, is_root in zip(numbers, is_dispersion, strict=True)
+        ]
+        if not model.output.exported_names:
+            self._node("Identity", *numbers, output="forecast")
+            return
+        last = self._constant(np.array([3]))
+        several = [self._node("Unsqueeze", number, last) for number in numbers]
+        self._node("Concat", *several, output="forecast", axis=3)
+
+    def _at_level(
+        self, y: str, anchor: str, scale: str, scaling: Scaling | None, *, is_root: bool
+    ) -> str:
+        """Bring numbers of a forecast back to the level of their windows, and to units.
+
+        Args:
+            y: shape (batch, time, targets).
+            anchor: of all columns; "" for none.
+            scale: of all columns; "" for none.
+            scaling: of the series; None for none.
+            is_root: whether they are divided by the root of the scale, as a dispersion is.
+        """
+        targets = self._constant(np.array(self._forecaster.targets))
         if scale:
-            y = self._node("Mul", y, self._node("Gather", scale, targets, axis=2))
+            scale = self._node("Gather", scale, targets, axis=2)
+            if is_root:
+                y = self._node("Div", y, self._node("Sqrt", scale))
+            else:
+                y = self._node("Mul", y, scale)
         if anchor:
             y = self._node("Add", y, self._node("Gather", anchor, targets, axis=2))
-        if scaling is not None:
-            y = self._in_units(y, scaling)
-        self._node("Identity", y, output="forecast")
+        return y if scaling is None else self._in_units(y, scaling)
 
     def _centred(self, x: str) -> tuple[str, str, str]:
         """Add what `centred_by` does; "" for an anchor, or a scale, that is not there."""
@@ -94,6 +123,10 @@ class _Builder:
         if centre == "last":
             anchor = self._slice(x, -1, LAST, axis=1)
             return self._node("Sub", x, anchor), anchor, ""
+        if centre == "scale":
+            mean = self._node("ReduceMean", self._node("Abs", x), axes=[1], keepdims=1)
+            scale = self._node("Add", mean, self._constant(np.array(1, np.float32)))
+            return self._node("Div", x, scale), "", scale
         anchor = self._node("ReduceMean", x, axes=[1], keepdims=1)
         centred = self._node("Sub", x, anchor)
         squares = self._node("Mul", centred, centred)
@@ -143,7 +176,7 @@ class _Builder:
         zero = self._constant(np.array([0]))
         return self._node("Unsqueeze", self._for_each_window(of_window), zero)
 
-    def _predicted(self, y: str, after: str) -> str:
+    def _scores(self, y: str, after: str) -> str:
         """Add the head, from the outputs of the stack, time first."""
         model = self._forecaster
         if model.every_step:
@@ -159,6 +192,11 @@ class _Builder:
             y = self._linear(after, model.head, "head")
             y = self._node("Reshape", y, self._constant(np.array([-1, n_rows_ahead, n_targets])))
             y = self._slice(y, 0, horizon, axis=1)
+        return y
+
+    def _of_windows(self, y: str) -> str:
+        """Make of forecasts of rows those of windows, see `WindowView`."""
+        model = self._forecaster
         if model.view.n_channels is None:
             return y
         n_steps = self._node("Shape", y, start=1, end=2)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gru_parallel.export.level import for_each_number
 from gru_parallel.export.trained import Trained
 from gru_parallel.model import WindowView
 
@@ -85,4 +86,5 @@ def _windows(trained: Trained) -> Iterator[tuple[Tensor, Tensor | None]]:
 def _difference(found: Tensor, expected: Tensor, unit: Tensor, forecast: Tensor) -> Tensor:
     """Return the largest difference in standard units, relative to the largest entry; or NaN."""
     assert found.shape == expected.shape, (found.shape, expected.shape)
+    unit = for_each_number(unit, found) if unit.dim() else unit
     return ((found.double() - expected.double()) / unit).abs().max() / forecast.double().abs().max()

@@ -9,7 +9,14 @@ from torch import nn
 
 from gru_parallel.choices import LEAST_VARIANCE
 from gru_parallel.export.forecaster import Forecaster, Part, has_bias
-from gru_parallel.model import StepEncoder, WindowView
+from gru_parallel.model import (
+    NegativeBinomialOutput,
+    NormalOutput,
+    QuantileOutput,
+    StepEncoder,
+    WindowView,
+)
+from gru_parallel.model.output import LEAST
 from gru_parallel.version import __version__
 
 LOADERS = {
@@ -63,7 +70,9 @@ def script(forecaster: Forecaster, name: str) -> str:
         name: of the weights' file, whose suffix says how it is loaded.
     """
     imports, load = LOADERS[name[name.rindex(".") :]]
-    what = "(batch, time, columns) -> (batch, {}, targets), in the units of the series"
+    numbers = ", ".join(forecaster.output.exported_names)
+    each = f", [{numbers}]" if numbers else ""
+    what = f"(batch, time, columns) -> (batch, {{}}, targets{each}), in the units of the series"
     steps = "time" if forecaster.every_step else f"{forecaster.output_shape[0]} steps"
     more = "; also h_n, the next h_0" if forecaster.carries else ""
     return SCRIPT.format(
@@ -103,7 +112,10 @@ def _modules(forecaster: Forecaster) -> Iterator[str]:
 def _body(forecaster: Forecaster) -> Iterator[str]:
     """Write the lines that forecast."""
     yield f"x = ((x.double() - mean) / scale).to({forecaster.head.weight.dtype})"
-    if forecaster.centre != "none":
+    if forecaster.centre == "scale":
+        yield "spread = 1 + x.abs().mean(1, keepdim=True)"
+        yield "x = x / spread"
+    elif forecaster.centre != "none":
         last = forecaster.centre == "last"
         yield "level = x[:, -1:]" if last else "level = x.mean(1, keepdim=True)"
         yield "x = x - level"
@@ -125,12 +137,15 @@ def _body(forecaster: Forecaster) -> Iterator[str]:
             start = f"h_n.repeat_interleave({forecaster.n_decoding}, 1)"
             yield from _part(part, "after", f", {start}", after=True)
         y = "y"
-    yield from _predicted(forecaster)
-    if forecaster.centre == "standardize":
-        yield "y = y * spread[:, :, targets]"
-    if forecaster.centre != "none":
-        yield "y = y + level[:, :, targets]"
-    y = "y.double() * scale[targets] + mean[targets]"
+    yield from _scores(forecaster)
+    yield from _numbers(forecaster)
+    each = ", None" if forecaster.output.exported_names else ""
+    is_done = isinstance(forecaster.output, NegativeBinomialOutput)
+    if forecaster.centre in ("scale", "standardize") and not is_done:
+        yield f"y = y * spread[:, :, targets{each}]"
+    if forecaster.centre in ("last", "standardize"):
+        yield f"y = y + level[:, :, targets{each}]"
+    y = f"y.double() * scale[targets{each}] + mean[targets{each}]"
     yield f"return {y}, torch.cat(states)" if forecaster.carries else f"return {y}"
 
 
@@ -194,7 +209,7 @@ def _encoded(forecaster: Forecaster) -> Generator[str, None, str]:
     return "y"
 
 
-def _predicted(forecaster: Forecaster) -> Iterator[str]:
+def _scores(forecaster: Forecaster) -> Iterator[str]:
     """Write the lines of the head."""
     if forecaster.every_step:
         yield 'y = model["head"](y)'
@@ -203,8 +218,36 @@ def _predicted(forecaster: Forecaster) -> Iterator[str]:
     else:
         horizon, n_targets = forecaster.output_shape
         yield f'y = model["head"](after).reshape(len(y), -1, {n_targets})[:, :{horizon}]'
-    if forecaster.view.n_channels is not None:
-        yield f"y = y.squeeze(2).unflatten(0, (-1, {forecaster.view.n_channels})).transpose(1, 2)"
+    several, n_channels = forecaster.output.exported_names, forecaster.view.n_channels
+    if n_channels is not None:
+        row = "y" if several else "y.squeeze(2)"
+        yield f"y = {row}.unflatten(0, (-1, {n_channels})).transpose(1, 2)"
+    elif several:
+        yield f"y = y.unflatten(-1, (-1, {forecaster.output.n_numbers}))"
+
+
+def _numbers(forecaster: Forecaster) -> Iterator[str]:
+    """Write the lines that make of the head's numbers what `Output.exported` does."""
+    output, softplus = forecaster.output, "nn.functional.softplus"
+    if output.exported_names and forecaster.head.weight.dtype.itemsize == 2:
+        yield "y = y.float()"
+    if isinstance(output, QuantileOutput):
+        median, n_levels = output.levels.index(0.5), output.n_numbers
+        yield "q = list(y.unbind(-1))"
+        for k in range(median + 1, n_levels):
+            yield f"q[{k}] = q[{k - 1}] + {softplus}(q[{k}])"
+        for k in reversed(range(median)):
+            yield f"q[{k}] = q[{k + 1}] - {softplus}(q[{k}])"
+        yield f"y = torch.stack([q[{median}], *q], -1)"
+    elif isinstance(output, NormalOutput):
+        yield "m, s = y.unbind(-1)"
+        yield f"s = {softplus}(s) + {LEAST}"
+        yield f"y = torch.stack([m, *(m + step * s for step in {output.steps})], -1)"
+    elif isinstance(output, NegativeBinomialOutput):
+        yield f"m, a = ({softplus}(y) + {LEAST}).unbind(-1)"
+        if forecaster.centre == "scale":
+            yield "m, a = m * spread[:, :, targets], a / spread[:, :, targets].sqrt()"
+        yield "y = torch.stack([m, a], -1)"
 
 
 def _start(part: Part) -> str:

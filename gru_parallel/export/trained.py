@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gru_parallel.export.level import at_level, centred_by
+from gru_parallel.export.level import at_level, centred_by, columns_of, for_each_number
 from gru_parallel.model import StackModel, Start, Windows, describe
 from gru_parallel.version import __version__
 
@@ -34,7 +34,10 @@ class Scaling:
     def in_units(self, forecast: Tensor) -> Tensor:
         """Convert forecasts of the targets to the units of the series, in float64."""
         targets = list(self.targets)
-        return forecast.double() * self.scale[targets] + self.mean[targets]
+        scale, mean = (
+            for_each_number(of_columns[targets], forecast) for of_columns in (self.scale, self.mean)
+        )
+        return forecast.double() * scale + mean
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,18 @@ class Trained:
 
         Returns:
             forecast: standardised, shape `(batch, horizon, targets)`, or with one forecast per
-                step `(batch, time, targets)`.
+                step `(batch, time, targets)`; with several numbers for each value, see
+                `Output.exported`, they are a further dimension.
             h_n: final states, in the layout of h_0.
         """
         model = self.model.eval()
         with torch.no_grad():
             centred, anchor, scale = centred_by(self.centre, x)
-            rows = model.rows_of(Windows(centred))
-            y, h_n = model.run(rows.x, start=Start(carried=h_0))
-            return at_level(model.predictions_of(y), anchor, scale, self.scaling.targets), h_n
+            targets = self.scaling.targets
+            rows = model.rows_of(Windows(centred, scale=columns_of(scale, targets)))
+            y, h_n = model.run(rows.x, start=Start(carried=h_0), scale=rows.scale)
+            forecast = model.output.exported(model.predictions_of(y))
+            return at_level(forecast, anchor, targets), h_n
 
     def about(self, *, in_units: bool) -> dict[str, Any]:
         """Describe in plain values what goes in and what comes out.
@@ -101,6 +107,7 @@ class Trained:
             "every_step": self.model.head.every_step,
             "carries": self.model.gru.carries,
             "centre": self.centre,
+            "numbers": list(self.model.output.exported_names),
             "mean": self.scaling.mean.tolist(),
             "scale": self.scaling.scale.tolist(),
             "model": describe(self.model),

@@ -6,7 +6,13 @@ from gru_parallel.model.description import describe, model_from
 from gru_parallel.model.dropout import DropoutKey
 from gru_parallel.model.head import DecoderHead, StepHead, WindowHead
 from gru_parallel.model.hidden import Start
-from gru_parallel.model.loss import LOSSES, SumLoss
+from gru_parallel.model.loss import LOSSES, Output, PointOutput, SumLoss
+from gru_parallel.model.output import (
+    OUTPUTS,
+    NegativeBinomialOutput,
+    NormalOutput,
+    QuantileOutput,
+)
 from gru_parallel.model.stack import GRUStack
 from gru_parallel.model.stack_model import StackModel
 from gru_parallel.model.step_encoder import StepEncoder
@@ -16,12 +22,18 @@ from gru_parallel.model.windows import Windows
 
 __all__ = [
     "LOSSES",
+    "OUTPUTS",
     "BidirectionalBlock",
     "Block",
     "DecoderHead",
     "DropoutKey",
     "GRUBlock",
     "GRUStack",
+    "NegativeBinomialOutput",
+    "NormalOutput",
+    "Output",
+    "PointOutput",
+    "QuantileOutput",
     "StackModel",
     "Start",
     "StepEncoder",

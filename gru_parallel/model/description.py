@@ -11,6 +11,8 @@ from torch import nn
 
 from gru_parallel.choices import AUTO
 from gru_parallel.model.head import HEADS, DecoderHead, Head
+from gru_parallel.model.loss import PointOutput
+from gru_parallel.model.output import OUTPUTS, output_named
 from gru_parallel.model.stack import GRUStack
 from gru_parallel.model.stack_model import StackModel
 from gru_parallel.model.step_encoder import StepEncoder
@@ -27,11 +29,13 @@ def describe(model: StackModel) -> dict[str, Any] | None:
 
     Returns:
         Plain values for `model_from`; None if the encoder or the head is neither this library's nor
-        a linear layer, or the weights have an unusual type.
+        a linear layer, the output is not this library's, or the weights have an unusual type.
     """
     parts = _describe_encoder(model.encoder), _describe_head(model.head)
     dtype = str(next(model.parameters()).dtype)
-    if None in parts or dtype not in _TYPES or type(model.gru) is not GRUStack:
+    has_own_output = type(model.output) not in (PointOutput, *OUTPUTS.values())
+    is_unusual = dtype not in _TYPES or type(model.gru) is not GRUStack
+    if None in parts or is_unusual or has_own_output:
         return None
     blocks = model.gru.gru_blocks
     stack = {
@@ -50,19 +54,31 @@ def describe(model: StackModel) -> dict[str, Any] | None:
         "drops_last": not blocks[-1].last,
     }
     encoder, head = parts
-    described = {"encoder": encoder, "stack": stack, "head": head, "dtype": dtype}
-    return {**described, "view": None if model.view is None else asdict(model.view)}
+    return {
+        "encoder": encoder,
+        "stack": stack,
+        "head": head,
+        "dtype": dtype,
+        "view": None if model.view is None else asdict(model.view),
+        "output": {"name": model.output.name, "levels": list(model.output.levels)},
+    }
 
 
 def model_from(description: Mapping[str, Any]) -> StackModel:
     """Build the model that `describe` described, with new weights."""
     head = dict(description["head"])
-    # Checkpoints did not always have the name, or a view.
+    # Checkpoints did not always have the name, a view, or an output.
     every_step = head.pop("every_step")
     kind: Any = HEADS[head.pop("name", "every_step" if every_step else "window")]
     encoder, stack = _encoder_from(description["encoder"]), GRUStack(**description["stack"])
     view = description.get("view")
-    model = StackModel(encoder, stack, kind(**head), None if view is None else WindowView(**view))
+    model = StackModel(
+        encoder,
+        stack,
+        kind(**head),
+        None if view is None else WindowView(**view),
+        output_named(**description.get("output", {"name": "point", "levels": []})),
+    )
     return model.to(_TYPES[description["dtype"]])
 
 

@@ -1,9 +1,11 @@
-"""Losses as a sum over elements and a count, so that ragged pieces have the right weight."""
+"""Losses as a sum over elements and a count, and the output of a model that they are losses of."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional
@@ -27,6 +29,107 @@ class SumLoss:
     count: Callable[[Tensor], int]
 
 
+class Output(ABC):
+    """What a head's numbers say of each value that is forecast; it has no weights.
+
+    A head gives `n_numbers` for each value, one value after the other in its last dimension, its
+    scores. `prediction` makes of them what engines give out and a loss takes, and `forecast` makes
+    of that what people read.
+
+    Attributes:
+        name: in settings and checkpoints.
+        point_name: what the point forecast is of a distribution; "" where it is all there is.
+        levels: of the quantiles that are forecast, ascending; () for none.
+    """
+
+    name: ClassVar[str]
+    point_name: ClassVar[str] = ""
+    levels: tuple[float, ...] = ()
+
+    @property
+    @abstractmethod
+    def n_numbers(self) -> int:
+        """Numbers that a head gives for each value."""
+
+    @property
+    def loss(self) -> SumLoss | None:
+        """What is minimised; None where that is chosen apart."""
+        return None
+
+    @abstractmethod
+    def prediction(self, scores: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Say what the scores of a head mean.
+
+        Args:
+            scores: shape (rows, time, targets * n_numbers).
+            scale: of the windows, see `Windows`, shape (rows, 1, targets); None for none.
+
+        Returns:
+            Shape (rows, time, targets, n_numbers), of at least 32 bits; of a point forecast, whose
+            scores may have any shape, that shape and type.
+        """
+
+    @abstractmethod
+    def forecast(self, prediction: Tensor) -> Tensor:
+        """Return the point forecast and the quantiles.
+
+        Args:
+            prediction: what `prediction` returned.
+
+        Returns:
+            Shape (rows, time, targets, 1 + levels): the point forecast, then the quantile of each
+            level; of a point forecast, the prediction itself.
+        """
+
+    def point(self, prediction: Tensor) -> Tensor:
+        """Return the point forecast alone, shape (rows, time, targets)."""
+        return self.forecast(prediction)[..., 0]
+
+    def exported(self, prediction: Tensor) -> Tensor:
+        """Return what an exported model gives out; `exported_names` are those of its numbers."""
+        return self.forecast(prediction)
+
+    @property
+    def exported_names(self) -> tuple[str, ...]:
+        """Names in the last dimension of `exported`; () where it has none of its own."""
+        return (self.point_name, *map(str, self.levels)) if self.levels else ()
+
+    def shape_of(self, scores: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of predictions from that of scores, without rows, as heads have it."""
+        return (*scores[:-1], scores[-1] // self.n_numbers, self.n_numbers)
+
+
+@dataclass(frozen=True)
+class PointOutput(Output):
+    """One number for each value, its forecast; any loss that compares it with the target will do.
+
+    Also the scores of classes.
+    """
+
+    name = "point"
+    n_numbers = 1
+
+    def prediction(self, scores: Tensor, scale: Tensor | None = None) -> Tensor:
+        """Return the scores in the scale of their windows; see `Output`."""
+        return scores if scale is None else scores * scale
+
+    def forecast(self, prediction: Tensor) -> Tensor:
+        """Return the prediction; see `Output`."""
+        return prediction
+
+    def point(self, prediction: Tensor) -> Tensor:
+        """Return the prediction; see `Output`."""
+        return prediction
+
+    def shape_of(self, scores: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the scores; see `Output`."""
+        return scores
+
+
+POINT = PointOutput()
+"""What a model has that says nothing else."""
+
+
 def _mse(prediction: Tensor, target: Tensor) -> Tensor:
     return functional.mse_loss(*_alike(prediction, target), reduction="sum")
 
@@ -41,7 +144,7 @@ def _huber(prediction: Tensor, target: Tensor) -> Tensor:
 
 def _cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
     classes = prediction.shape[-1]
-    scores = _wide(prediction).reshape(-1, classes)
+    scores = wide(prediction).reshape(-1, classes)
     return functional.cross_entropy(scores, target.reshape(-1), reduction="sum")
 
 
@@ -51,10 +154,11 @@ def _alike(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             f"Targets of shape {tuple(target.shape)} do not fit predictions of shape"
             f" {tuple(prediction.shape)}; give one number for each."
         )
-    return _wide(prediction), _wide(target)
+    return wide(prediction), wide(target)
 
 
-def _wide(numbers: Tensor) -> Tensor:
+def wide(numbers: Tensor) -> Tensor:
+    """Return numbers of at least 32 bits."""
     # A sum over a batch soon exceeds the range, and the precision, of 16 bits.
     return numbers.float() if numbers.dtype.itemsize == 2 else numbers
 

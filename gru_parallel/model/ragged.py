@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 BatchSizes = Sequence[int]
 """The number of rows at each step; never more than at the step before."""
@@ -64,6 +65,23 @@ def reverse_time(x: Tensor, batch_sizes: BatchSizes | None = None) -> Tensor:
         return x.flip(0)
     reversed_x: Tensor = _Reverse.apply(x, _sources(x, batch_sizes))  # type: ignore[no-untyped-call]
     return reversed_x
+
+
+def zero_after_the_end(predictions: Tensor, runs: Tensor) -> Tensor:
+    """Return predictions at every step that are zero where a row has ended.
+
+    Args:
+        predictions: shape (rows, time, ...).
+        runs: which steps each row has, shape (rows, time), of bools.
+    """
+    further = [1] * (predictions.dim() - 2)
+    return predictions * runs.reshape(*runs.shape, *further).to(predictions)
+
+
+def padded_to(predictions: Tensor, n_steps: int) -> Tensor:
+    """Return predictions at every step, (rows, time, ...), with zeros up to `n_steps`."""
+    further = [0, 0] * (predictions.dim() - 2)
+    return functional.pad(predictions, (*further, 0, n_steps - predictions.shape[1]))
 
 
 def _sources(x: Tensor, batch_sizes: BatchSizes) -> Tensor:

@@ -8,7 +8,13 @@ from torch import Tensor, nn
 from gru_parallel.model.dropout import DropoutKey
 from gru_parallel.model.head import Head
 from gru_parallel.model.hidden import Start
-from gru_parallel.model.ragged import batch_sizes_of, longest_first
+from gru_parallel.model.loss import POINT, Output
+from gru_parallel.model.ragged import (
+    batch_sizes_of,
+    longest_first,
+    padded_to,
+    zero_after_the_end,
+)
 from gru_parallel.model.stack import GRUStack
 from gru_parallel.model.window_view import WindowView
 from gru_parallel.model.windows import Windows
@@ -25,6 +31,7 @@ class StackModel(nn.Module):
         head: from the stack's outputs to predictions.
         view: makes rows and steps of windows, and windows of predictions; None leaves both as they
             are.
+        output: what the numbers of the head mean; None for one number per value, its forecast.
 
     Raises:
         UsageError: a decoder cannot run on from a bidirectional block, whose reverse direction ends
@@ -33,22 +40,30 @@ class StackModel(nn.Module):
 
     # Of a model that was pickled before there was any.
     view: WindowView | None = None
+    output: Output = POINT
 
     def __init__(
-        self, encoder: nn.Module, stack: GRUStack, head: Head, view: WindowView | None = None
+        self,
+        encoder: nn.Module,
+        stack: GRUStack,
+        head: Head,
+        view: WindowView | None = None,
+        output: Output | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.gru = stack
         self.head = head
         self.view = view
+        self.output = output or POINT
         if head.n_decoding > 0:
             self.view = view or WindowView()
             check_decoder([block.n_directions == 2 for block in stack.gru_blocks])
 
     def extra_repr(self) -> str:
-        """Describe the view, if there is one."""
-        return "" if self.view is None else str(self.view)
+        """Describe the view, and an output of several numbers, if there are any."""
+        parts = [self.view, self.output if self.output.levels else None]
+        return ", ".join(str(part) for part in parts if part is not None)
 
     def rows_of(self, windows: Windows) -> Windows:
         """Return windows as the rows and steps that encoder, blocks and head run over."""
@@ -80,6 +95,7 @@ class StackModel(nn.Module):
         key: DropoutKey | None = None,
         lengths: Tensor | None = None,
         start: Start | None = None,
+        scale: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Predict for what `rows_of` made of windows, and return the final states, too.
 
@@ -88,16 +104,17 @@ class StackModel(nn.Module):
             key: identifies the random numbers of dropout; None uses torch's global generator.
             lengths: time steps of each row, shape (batch,); None if all are whole.
             start: what the blocks start from.
+            scale: of the rows, see `Windows`; None for none.
 
         Returns:
-            predictions: of the head, batch first.
+            predictions: what `Output.prediction` makes of the head's numbers, batch first.
             h_n: final states, shape (n_states, batch, hidden_size).
         """
         if lengths is None:
             encoded = self.encoder(x.transpose(0, 1))
             n_decoding = self.head.n_decoding
             y, h_n = self.gru(encoded, key=key, start=start, n_decoding=n_decoding)
-            return self.head(y), h_n
+            return self.output.prediction(self.head(y), scale), h_n
         lengths = lengths.cpu()
         order = longest_first(lengths)
         back = order.argsort()
@@ -112,9 +129,9 @@ class StackModel(nn.Module):
         y, h_n = self.gru(self.encoder(rows), key=key, start=start, batch_sizes=sizes)
         if not self.head.every_step:
             ends = y[longest - 1, torch.arange(len(longest), device=longest.device)]
-            return self.head(ends.unsqueeze(0))[back], h_n[:, back]
+            scores = self.head(ends.unsqueeze(0))[back]
+            return self.output.prediction(scores, scale), h_n[:, back]
         # At every step of the window, which the longest row may not fill.
-        prediction = self.head(y)
-        prediction = prediction * runs.unsqueeze(2).to(prediction)
-        rest = x.shape[1] - len(sizes)
-        return nn.functional.pad(prediction, (0, 0, 0, rest))[back], h_n[:, back]
+        prediction = self.output.prediction(self.head(y)[back], scale)
+        prediction = zero_after_the_end(prediction, runs[back])
+        return padded_to(prediction, x.shape[1]), h_n[:, back]

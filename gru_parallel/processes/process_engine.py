@@ -8,12 +8,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.nn import functional
 
 from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.stages import lowered_schedule, make_stages, modules_of_stages
 from gru_parallel.engine.workers import Workers
 from gru_parallel.model import StackModel, SumLoss, Windows
+from gru_parallel.model.ragged import padded_to
 from gru_parallel.placement.plan import Plan
 from gru_parallel.planning import RankMap
 from gru_parallel.processes.outbox import Outbox
@@ -157,7 +157,7 @@ class ProcessEngine(PipelineEngine):
         if self.model.head.every_step:
             # Each replica's are as long as the longest of its own rows.
             n_steps = max(piece.shape[1] for piece in pieces)
-            pieces = [functional.pad(p, (0, 0, 0, n_steps - p.shape[1])) for p in pieces]
+            pieces = [padded_to(piece, n_steps) for piece in pieces]
         return torch.cat(pieces).to(self.device)
 
     def clip_grad_norm(self, weights: Sequence[Tensor], max_norm: float) -> None:

@@ -13,6 +13,9 @@ from gru_parallel.report.summary import Summary
 VAL_LOSS, VAL_MSE = "val/loss", "val/mse"
 SEED = "seed"
 
+_LOSS = ("model.loss", "model.quantiles")
+"""Settings by which losses are of different kinds."""
+
 _SAME_RESULT = ("ckpt_path", "checkpoint", "logger", "watch", "trainer.enable_progress_bar")
 """Settings, and sections of them, by which the results of runs do not differ."""
 
@@ -183,8 +186,8 @@ def _comparison(runs: Sequence[ComparedRun], names: Sequence[str]) -> Comparison
     by_settings: dict[str, list[ComparedRun]] = {}
     for run in runs:
         by_settings.setdefault(repr([run.settings.get(name) for name in names]), []).append(run)
-    is_one_loss = len({run.settings.get("model.loss") for run in runs}) == 1
-    chosen_by = VAL_LOSS if is_one_loss else VAL_MSE
+    losses = {repr([run.settings.get(name) for name in _LOSS]) for run in runs}
+    chosen_by = VAL_LOSS if len(losses) == 1 else VAL_MSE
     rows = [
         Row({name: alike[0].settings.get(name) for name in names}, alike, _metrics(alike))
         for alike in by_settings.values()

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gru_parallel.model import looks_beyond
+from gru_parallel.model import Output, looks_beyond
 from gru_parallel.model.head import HEADS, Head
+from gru_parallel.model.ragged import zero_after_the_end
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.cells import Cells, Index
 from gru_parallel.stage.gradients import SectionGradients, leaf
@@ -103,13 +104,12 @@ class HeadSection:
         is_known = type(getattr(self._head, "linear", None)) is nn.Linear
         is_known &= type(self._head) in HEADS.values()
         outputs = y if is_known else y.clone()
-        prediction: Tensor = self._head(
-            outputs if every_step else cells.last_outputs(outputs, cell)
-        )
+        scores: Tensor = self._head(outputs if every_step else cells.last_outputs(outputs, cell))
         scale = self._spec.windows.scale
         if scale is not None:
-            where = index_of(cells, cell, every_step=every_step)
-            prediction = prediction * self._lane.fetch(scale[where])
+            rows, *_ = index_of(cells, cell, every_step=every_step)
+            scale = self._lane.fetch(scale[rows])
+        prediction = self._spec.output.prediction(scores, scale)
         runs = cells.runs(cell) if every_step else None
         if self._spec.loss is not None:
             self._add_loss(cell, y, prediction, runs)
@@ -117,7 +117,7 @@ class HeadSection:
         if self._spec.purpose is Purpose.CHECK:
             self.finite = self.finite and bool(prediction.isfinite().all())
         if runs is not None:
-            prediction = prediction * runs.unsqueeze(2).to(prediction)
+            prediction = zero_after_the_end(prediction, runs)
         self.predictions[cell] = prediction
         return []
 
@@ -205,25 +205,28 @@ def targets_gradient(section: HeadSection, y: Tensor, cells: Cells) -> Tensor:
     return whole
 
 
-def blank_predictions(like: Tensor, n_rows: int, n_steps: int, head: Head) -> Tensor:
-    """Return zeros in the shape of a head's predictions, of the type and device of `like`."""
+def blank_predictions(
+    like: Tensor, n_rows: int, n_steps: int, head: Head, output: Output
+) -> Tensor:
+    """Return zeros in the shape of predictions, of the type and device of `like`."""
     time = (n_steps,) if head.every_step else ()
-    return like.new_zeros(n_rows, *time, *head.output_shape)
+    return like.new_zeros(n_rows, *time, *output.shape_of(tuple(head.output_shape)))
 
 
-def assemble(predictions: dict[Cell, Tensor], cells: Cells, head: Head) -> Tensor:
+def assemble(predictions: dict[Cell, Tensor], cells: Cells, head: Head, output: Output) -> Tensor:
     """Put the cells' predictions together.
 
     Args:
         predictions: by cell, batch first.
         cells: of the batch.
         head: that made them.
+        output: what its numbers mean.
 
     Returns:
         Predictions for every row in order, zero where a row has no step.
     """
     some = next(iter(predictions.values()))
-    whole = blank_predictions(some, cells.batch_size, cells.n_steps, head)
+    whole = blank_predictions(some, cells.batch_size, cells.n_steps, head, output)
     for cell, prediction in predictions.items():
         whole[index_of(cells, cell, every_step=head.every_step)] = prediction
     return whole

@@ -9,7 +9,6 @@ from torch import nn
 
 from gru_parallel.errors import UsageError
 from gru_parallel.model import (
-    LOSSES,
     BidirectionalBlock,
     Block,
     GRUBlock,
@@ -19,6 +18,7 @@ from gru_parallel.model import (
     has_forward_of,
     is_declared,
 )
+from gru_parallel.model.output import is_known
 from gru_parallel.stage.pieces import DECLARE, has_hooks
 
 
@@ -133,7 +133,7 @@ def foreign_code(modules: Iterable[nn.Module], loss: SumLoss | None) -> str | No
     Returns:
         What has it; None where nothing has.
     """
-    if loss is not None and LOSSES.get(loss.name) is not loss:
+    if loss is not None and not is_known(loss):
         return f"The loss {loss.name}"
     parts = (part for module in modules for part in module.modules())
     return next((type(part).__name__ for part in parts if not _is_ours(part)), None)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from gru_parallel.model import SumLoss
+from gru_parallel.model import Output, SumLoss
 from gru_parallel.model.dropout import Masks
+from gru_parallel.model.loss import POINT
 from gru_parallel.model.windows import Windows
 from gru_parallel.schedule import Segments
 from gru_parallel.stage.cells import Cells
@@ -38,6 +39,7 @@ class PassSpec:
         cells: how it is cut.
         segments: where back-propagation through time is cut.
         loss: what is minimised; None but in training.
+        output: what the numbers of the head mean.
         n_elements: what the loss is divided by.
         loss_scale: what B multiplies gradients by, so that small ones are not 0 in float16.
         seed: of the run, for dropout.
@@ -56,6 +58,7 @@ class PassSpec:
     segments: Segments
     loss: SumLoss | None = None
     n_elements: int = 0
+    output: Output = POINT
     loss_scale: float = 1.0
     seed: int = 0
     step: int = 0

@@ -145,16 +145,16 @@ class SeriesModule(pl.LightningModule):
         self._measure("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Count a test batch in `test/loss`, `test/mse`, `test/mae`, and return its predictions."""
+        """Count a test batch in `test/loss`, `test/mse`, `test/mae`; return its point forecasts."""
         return self._measure("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the batch's predictions, in the units of the series.
+        """Return the batch's point forecasts, in the units of the series.
 
         Without the data module that standardised the series, they stay standardised. Rows are those
         of the batch: of streams, `batch["index"]` says which window each is.
         """
-        prediction = self._predict(batch)
+        prediction = self.model.output.point(self._predict(batch))
         standardised = prediction + batch["anchor"][: len(prediction)].to(prediction.device)
         # A data module that standardised the series can bring forecasts back to its units.
         inverse = getattr(getattr(self.trainer, "datamodule", None), "inverse", None)
@@ -289,18 +289,21 @@ class SeriesModule(pl.LightningModule):
         )
 
     def _measure(self, part: str, batch: Batch) -> Tensor:
-        """Count a batch in the metrics of a part, and return its predictions."""
+        """Count a batch in the metrics of a part, and return its point forecasts."""
         predicted = self._predict(batch)
-        prediction, target = to_compare(predicted, batch, every_step=self.model.head.every_step)
+        forecast = self.model.output.point(predicted)
+        every_step = self.model.head.every_step
+        prediction, target = to_compare(predicted, batch, every_step=every_step)
+        point, _ = to_compare(forecast, batch, every_step=every_step)
         metrics = cast(nn.ModuleDict, self.metrics[part])
         for name, metric in metrics.items():
             assert isinstance(metric, Metric)
             if name == "loss":
                 metric.update(self.loss.total(prediction, target), self.loss.count(target))
             else:
-                metric.update(prediction, target)
+                metric.update(point, target)
             self.log(f"{part}/{name}", metric, prog_bar=name == "loss", batch_size=len(batch["x"]))
-        return predicted
+        return forecast
 
     def _predict(self, batch: Batch) -> Tensor:
         windows = replace(windows_of(batch), y=None)

@@ -16,7 +16,9 @@ import torch
 from torch.optim import Optimizer
 
 from gru_parallel.errors import UsageError
-from gru_parallel.model import LOSSES, StackModel, SumLoss, describe, model_from
+from gru_parallel.model import StackModel, SumLoss, describe, model_from
+from gru_parallel.model.loss import POINT
+from gru_parallel.model.output import is_known, loss_named
 
 _WHAT = {
     "model": "encoder or head is not of gru_parallel",
@@ -30,10 +32,9 @@ def describe_module(
     model: StackModel, loss: SumLoss, seed: int, weight_decay_on: str
 ) -> dict[str, Any]:
     """Describe a module in plain values; what cannot be described is None."""
-    is_known = LOSSES.get(loss.name) is loss
     return {
         "model": describe(model),
-        "loss": loss.name if is_known else None,
+        "loss": loss.name if is_known(loss) else None,
         "seed": seed,
         "weight_decay_on": weight_decay_on,
     }
@@ -52,7 +53,6 @@ def arguments_from(saved: Mapping[str, Any], given: Mapping[str, Any], path: Any
     """
     described: Mapping[str, Any] = saved.get("module", {})
     arguments = {
-        "loss": LOSSES.get(described.get("loss") or ""),
         "make_optimizer": _optimizer_maker(saved.get("beginning")),
         "seed": described.get("seed", 0),
         "weight_decay_on": described.get("weight_decay_on", "all"),
@@ -60,6 +60,9 @@ def arguments_from(saved: Mapping[str, Any], given: Mapping[str, Any], path: Any
     if "model" not in given:
         model = described.get("model")
         arguments["model"] = None if model is None else model_from(model)
+    if "loss" not in given:
+        output = getattr(arguments["model"], "output", POINT)
+        arguments["loss"] = loss_named(described.get("loss") or "", output)
     for name, reason in _WHAT.items():
         if arguments[name] is None:
             raise UsageError(

@@ -201,7 +201,8 @@ def test_an_unknown_task_is_refused() -> None:
 def test_an_unknown_way_to_centre_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         dataset_of(range(10), WindowShape(4, 2), centre="mean")
-    assert str(caught.value) == "data.centre=mean is unknown; use one of last, standardize, none."
+    choices = "last, standardize, scale, none"
+    assert str(caught.value) == f"data.centre=mean is unknown; use one of {choices}."
 
 
 def test_centring_is_refused_where_it_would_show_what_is_to_be_forecast() -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gru_parallel.export.level import for_each_number
 from gru_parallel.export.trained import Scaling, Trained
 from gru_parallel.model import StackModel
+from gru_parallel.model.output import output_named
 from tests.builders import HORIZON, N_CHANNELS, N_TARGETS, build_model
 from tests.forecasters import HORIZON as HORIZON_OF_FORECASTER
 from tests.forecasters import N_SEGMENTS, SEGMENT, build_forecaster
@@ -54,6 +56,24 @@ def forecaster(centre: str = "last", **options: Any) -> Trained:
     return Trained(model.eval(), columns, columns, scaling, length, HORIZON_OF_FORECASTER, centre)
 
 
+def with_output(
+    name: str, *, of_forecaster: bool = False, is_scaled: bool = True, **options: Any
+) -> Trained:
+    """Return a model whose head has the numbers of an output."""
+    found = (forecaster if of_forecaster else trained)(**options)
+    model, output = found.model, output_named(name, (0.1, 0.4, 0.5, 0.9))
+    *before, n_targets = model.head.output_shape
+    horizon = before[0] if before else 1
+    sizes = model.head.linear.in_features, horizon, n_targets * output.n_numbers
+    segment = model.view.segment_length if model.head.n_decoding else 1
+    model.head = type(model.head).for_forecast(*sizes, segment).to(found.dtype)
+    model.output = output
+    if is_scaled:
+        return found
+    plain = Scaling(torch.zeros(3).double(), torch.ones(3).double(), found.scaling.targets)
+    return replace(found, scaling=plain)
+
+
 MODELS: dict[str, Callable[[], Trained]] = {
     "one direction": trained,
     "both directions, no bias": lambda: trained(bidirectional=True, bias=False),
@@ -94,6 +114,20 @@ MODELS: dict[str, Callable[[], Trained]] = {
     "channels by themselves, carry": lambda: forecaster(
         decoder=False, h_0=["carry", "previous", "carry", "learned"]
     ),
+    "quantiles": lambda: with_output("quantile", centre="standardize"),
+    "quantiles of channels by themselves": lambda: with_output(
+        "quantile", of_forecaster=True, decoder=False
+    ),
+    "a normal distribution, a decoder": lambda: with_output(
+        "normal", of_forecaster=True, per_channel=False, centre="scale"
+    ),
+    "a normal distribution at every step, bfloat16": lambda: with_output(
+        "normal", every_step=True, centre="none", dtype=torch.bfloat16
+    ),
+    "counts": lambda: with_output("negative_binomial", centre="scale", is_scaled=False),
+    "counts of channels by themselves": lambda: with_output(
+        "negative_binomial", of_forecaster=True, centre="scale", is_scaled=False
+    ),
     "float64": lambda: trained(dtype=torch.float64, h_0="learned"),
     "bfloat16": lambda: trained(dtype=torch.bfloat16),
 }
@@ -116,9 +150,8 @@ def forecasts(model: Trained, x: Tensor) -> Tensor:
 def largest_difference(model: Trained, found: Tensor, expected: Tensor) -> float:
     """Return the largest difference, in standard units."""
     assert found.shape == expected.shape
-    return float(
-        ((found - expected) / model.scaling.scale[list(model.scaling.targets)]).abs().max()
-    )
+    unit = for_each_number(model.scaling.scale[list(model.scaling.targets)], found)
+    return float(((found - expected) / unit).abs().max())
 
 
 def shapes(lengths: Sequence[int] = (1, 2, 7, 30)) -> list[tuple[int, int]]:

@@ -7,7 +7,15 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from gru_parallel.model import GRUStack, StackModel, StepHead, WindowHead, describe, model_from
+from gru_parallel.model import (
+    GRUStack,
+    NegativeBinomialOutput,
+    StackModel,
+    StepHead,
+    WindowHead,
+    describe,
+    model_from,
+)
 from tests.forecasters import build_forecaster
 
 
@@ -26,6 +34,12 @@ MODELS = {
     "without encoder": StackModel(nn.Identity(), GRUStack(3, 8, 2), StepHead(8, 4)),
     "SegRNN": build_forecaster(),
     "segments of all channels": build_forecaster(per_channel=False, decoder=False),
+    "counts": StackModel(
+        nn.Linear(3, 6),
+        GRUStack(6, 8, 2),
+        WindowHead(8, (5, 4)),
+        output=NegativeBinomialOutput((0.1, 0.9)),
+    ),
     "an encoder without bias": StackModel(
         nn.Linear(2, 3, bias=False), GRUStack(3, 8, 2), WindowHead(8, (7,))
     ),

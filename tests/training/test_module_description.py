@@ -10,9 +10,9 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from gru_parallel.errors import UsageError
-from gru_parallel.model import SumLoss
+from gru_parallel.model import NormalOutput, SumLoss, WindowHead
 from gru_parallel.training import SeriesModule
-from tests.builders import make_plan
+from tests.builders import HIDDEN, HORIZON, N_TARGETS, build_model, make_plan
 from tests.runs import SaveAfter, fit, make_data, make_module, make_trainer
 
 adamw: Callable[..., Optimizer] = partial(AdamW, lr=1e-2, betas=(0.8, 0.9))
@@ -41,6 +41,25 @@ def test_what_is_given_counts_for_more(tmp_path: Path) -> None:
         loaded = SeriesModule.load_from_checkpoint(file, make_optimizer=partial(SGD, lr=0.1))
 
     assert type(loaded.make_optimizer(list(loaded.parameters()))) is SGD
+
+
+def test_an_output_of_several_numbers_comes_back_with_its_loss(tmp_path: Path) -> None:
+    path, output = tmp_path / "a.ckpt", NormalOutput((0.2, 0.8))
+    model = build_model(dtype=torch.float32)
+    model.head = WindowHead(HIDDEN, (HORIZON, 2 * N_TARGETS))
+    model.output = output
+    assert output.loss is not None
+    run = fit(
+        None, SeriesModule(model, output.loss, adamw), callbacks=[SaveAfter(5, path)], max_epochs=1
+    )
+    (expected,) = run.trainer.test(run.module, make_data(), verbose=False)
+
+    loaded = SeriesModule.load_from_checkpoint(path)
+
+    assert loaded.model.output == output
+    assert loaded.loss.name == "normal"
+    (found,) = make_trainer(None).test(loaded, make_data(), verbose=False)
+    assert found == expected
 
 
 class Own(SGD):
