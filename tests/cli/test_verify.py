@@ -232,6 +232,7 @@ def test_devices_are_used_in_their_order(one_grid: None, verify_command: RunComm
     assert "cpu:0" not in ended.out
 
 
+@pytest.mark.long
 def test_verifying_as_a_process_of_its_own(
     command: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
 ) -> None:

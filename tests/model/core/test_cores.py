@@ -36,10 +36,10 @@ def gru_of(layers: int = 1, *, bias: bool = True, dtype: torch.dtype = torch.flo
 
 
 def inputs(
-    layers: int = 1, *, n_steps: int = T, dtype: torch.dtype = torch.float64
+    layers: int = 1, *, n_steps: int = T, n_rows: int = B, dtype: torch.dtype = torch.float64
 ) -> list[Tensor]:
     torch.manual_seed(4)
-    shapes = ((n_steps, B, WIDTH), (layers, B, H))
+    shapes = ((n_steps, n_rows, WIDTH), (layers, n_rows, H))
     return [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shapes]
 
 
@@ -65,7 +65,7 @@ def test_gradients_are_those_of_small_differences(core: str, bias: bool, n_steps
 @covering(1, core=OWN, bias=[True, False])
 @pytest.mark.usefixtures("pieces")
 def test_second_gradients_are_those_of_small_differences(core: str, bias: bool) -> None:
-    x, h_0 = inputs(n_steps=2)
+    x, h_0 = inputs(n_steps=2, n_rows=1)
     weights = list(gru_of(bias=bias).parameters())
 
     def run(x: Tensor, h: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
