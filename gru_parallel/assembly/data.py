@@ -17,6 +17,7 @@ from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.data.parts import Parts
 from gru_parallel.data.record import DataRecord
+from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.series_outline import SeriesOutline
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
@@ -125,23 +126,36 @@ def build_tables(config: Config, is_new: bool = False) -> list[Table]:
         # With pandas, which a series that is generated can do without.
         from gru_parallel.data.files import load_tables
 
-        return load_tables(
-            data.path,
-            time_column=as_names(data.time_column),
-            columns=data.columns,
-            targets=targets,
-            missing=data.missing,
-            series_column=data.series_column,
-            frequency=data.frequency,
-            csv_format=CsvFormat.read(data.separator, data.decimal, data.thousands),
-            is_new=is_new,
-        )
+        return load_tables(series_file(data, is_new=is_new))
     if isinstance(data, OwnDataConfig):
         return own_tables(data, targets)
     check_series_memory(data.n_steps, data.n_channels)
     return [
         lorenz96_table(data.n_steps, data.n_channels, data.seed, targets, data.forcing, data.dt)
     ]
+
+
+def series_file(data: CsvConfig, *, is_new: bool) -> SeriesFile:
+    """Say which file the series are in, and how it is to be read.
+
+    Args:
+        data: the settings.
+        is_new: see `build_tables`.
+
+    Raises:
+        UsageError: data.separator, data.decimal or data.thousands cannot work.
+    """
+    return SeriesFile(
+        data.path,
+        time_column=as_names(data.time_column),
+        columns=data.columns,
+        targets=as_names(data.target),
+        missing=data.missing,
+        series_column=data.series_column,
+        frequency=data.frequency,
+        csv_format=CsvFormat.read(data.separator, data.decimal, data.thousands),
+        is_new=is_new,
+    )
 
 
 def series_label(data: DataConfig) -> str:

@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from gru_parallel.assembly.data import as_names, build_tables, series_label
+from gru_parallel.assembly.data import build_tables, series_file, series_label
 from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.reuse import Reuse, reuse
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
 from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.config.schema import Config
 from gru_parallel.data.blocks import Block, read_blocks
-from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.forecast_module import ForecastDataModule
 from gru_parallel.data.forecast_panel import ForecastPanel, n_past_rows, windows_to_draw
 from gru_parallel.data.forecast_window import ForecastDataset, ForecastWindow
@@ -252,18 +251,8 @@ def _without_limits(run: FinishedRun) -> FinishedRun:
 def _blocks(run: FinishedRun, on_rows: Callable[[int], None] | None) -> Iterator[Block]:
     data = run.config.data
     if isinstance(data, CsvConfig):
-        yield from read_blocks(
-            data.path,
-            columns=run.record.columns,
-            targets=run.record.targets,
-            time_column=as_names(data.time_column),
-            missing=data.missing,
-            series_column=data.series_column,
-            frequency=data.frequency,
-            csv_format=CsvFormat.read(data.separator, data.decimal, data.thousands),
-            is_new=not run.has_own_data,
-            on_rows=on_rows,
-        )
+        # It names the columns and the targets of the run.
+        yield from read_blocks(series_file(data, is_new=not run.has_own_data), on_rows=on_rows)
         return
     for table in build_tables(run.config):
         if table.columns != tuple(run.record.columns):

@@ -7,6 +7,7 @@ from gru_parallel.lazy import lazily
 if TYPE_CHECKING:
     from gru_parallel.data.datamodule import SeriesDataModule as SeriesDataModule
     from gru_parallel.data.files import load_tables as load_tables
+    from gru_parallel.data.series_file import SeriesFile as SeriesFile
     from gru_parallel.data.share import Share as Share
     from gru_parallel.data.table import Table as Table
     from gru_parallel.data.table import tables_from_arrays as tables_from_arrays
@@ -18,6 +19,7 @@ else:
         {
             "datamodule": "SeriesDataModule",
             "files": "load_tables",
+            "series_file": "SeriesFile",
             "share": "Share",
             "table": "Table tables_from_arrays",
             "windows": "Batch WindowDataset",

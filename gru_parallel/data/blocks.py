@@ -1,6 +1,6 @@
 """Reads a file piece by piece into blocks of rows of one series each, checked like whole files."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.file_columns import FileColumns, find_columns
 from gru_parallel.data.frequency import check_frequency
 from gru_parallel.data.long_table import split_by_series
 from gru_parallel.data.missing import numbers_of_piece
 from gru_parallel.data.reading import read_pieces
+from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.time_columns import with_one_time_column
 from gru_parallel.data.times import TimesOfPieces, check_times
@@ -42,31 +42,15 @@ class Block:
 
 
 def read_blocks(
-    path: str | Path,
-    *,
-    columns: Sequence[str],
-    targets: Sequence[str],
-    time_column: str | Sequence[str] | None = None,
-    missing: str = "error",
-    series_column: str | None = None,
-    frequency: str | None = None,
-    csv_format: CsvFormat,
-    is_new: bool = True,
+    file: SeriesFile,
     n_rows: int = ROWS_AT_ONCE,
     on_rows: Callable[[int], None] | None = None,
 ) -> Iterator[Block]:
-    """Read a file that may be larger than memory; the arguments are those of `load_tables`.
+    """Read a file that may be larger than memory.
 
     Args:
-        path: the file.
-        columns: the value columns, those of the model.
-        targets: the columns to forecast.
-        time_column: the column or columns of times; None to look for them.
-        missing: what to do with cells that are no numbers; with "interpolate" they are NaN.
-        series_column: the column that names the series of each row.
-        frequency: the step from row to row, which only has to go with the other settings here.
-        csv_format: how the file is written, if it is a CSV file.
-        is_new: whether the model was trained on another file.
+        file: which one, and how it is to be read; its frequency only has to go with its other
+            settings here.
         n_rows: read at once.
         on_rows: is told the number of rows read so far; None for nobody.
 
@@ -79,23 +63,16 @@ def read_blocks(
     found: FileColumns | None = None
     last: dict[str, tuple[Any, int]] = {}
     times_of: TimesOfPieces | None = None
-    for piece in read_pieces(Path(path), csv_format, series_column, n_rows):
+    for piece in read_pieces(Path(file.path), file.csv_format, file.series_column, n_rows):
         if found is None:
-            found = find_columns(
-                piece,
-                time_column=time_column,
-                series_column=series_column,
-                columns=columns,
-                targets=targets,
-                is_new=is_new,
-            )
-            check_frequency(frequency, bool(found.times), missing)
+            found = find_columns(piece, file)
+            check_frequency(file.frequency, bool(found.times), file.missing)
         sheet, time = with_one_time_column(piece, found.times)
         if time is not None and times_of is None:
             times_of = TimesOfPieces(time)
-        parts = [sheet] if series_column is None else split_by_series(sheet, series_column)
+        parts = [sheet] if found.series is None else split_by_series(sheet, found.series)
         positions = [np.asarray(part.frame.index) - sheet.frame.index[0] for part in parts]
-        numbers = numbers_of_piece(sheet, found.values, missing)
+        numbers = numbers_of_piece(sheet, found.values, file.missing)
         times = None if times_of is None else times_of.read(sheet, positions)
         for part, at in zip(parts, positions, strict=True):
             here = None
@@ -103,7 +80,7 @@ def read_blocks(
                 here = times[at]
                 check_times(part, time, here)
                 _check_later(part, time, here, last)
-            yield _kept(part, time, here, numbers[at], missing)
+            yield _kept(part, time, here, numbers[at], file.missing)
         if on_rows is not None:
             on_rows(int(sheet.frame.index[-1]) + 1)
 

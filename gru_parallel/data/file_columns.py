@@ -1,10 +1,10 @@
 """Which columns of a file hold the times, the names of the series, the values and the targets."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gru_parallel.data.columns import check_of_run, choose_columns
 from gru_parallel.data.long_table import check_series_column
+from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.time_columns import find_time_columns
 
@@ -26,38 +26,26 @@ class FileColumns:
     targets: tuple[str, ...]
 
 
-def find_columns(
-    sheet: Sheet,
-    *,
-    time_column: str | Sequence[str] | None,
-    series_column: str | None,
-    columns: Sequence[str] | None,
-    targets: str | Sequence[str] | None,
-    is_new: bool = False,
-) -> FileColumns:
-    """Find what the columns of a file hold; the arguments are those of `load_tables`.
+def find_columns(sheet: Sheet, file: SeriesFile) -> FileColumns:
+    """Find what the columns of a file hold.
 
     Args:
         sheet: the file's cells, or the first of them.
-        time_column: names of columns, None to look for them, or "none".
-        series_column: name of a column, or None.
-        columns: the value columns, or None for all others.
-        targets: the columns to forecast, or None for all value columns.
-        is_new: whether the columns are those of a model that was trained on another file.
+        file: how it is to be read.
 
     Raises:
         UsageError: the file lacks a column, or the settings contradict each other.
     """
-    names = sheet.names
+    names, columns, series_column = sheet.names, file.columns, file.series_column
     taken = list(columns or ())
     if series_column is not None:
-        check_series_column(series_column, names, time_column)
+        check_series_column(series_column, names, file.time_column)
         taken.append(series_column)
-    times = find_time_columns(sheet, time_column, taken)
-    if is_new and columns is not None:
+    times = find_time_columns(sheet, file.time_column, taken)
+    if file.is_new and columns is not None:
         others = times if series_column is None else (*times, series_column)
         check_of_run(sheet.path, names, columns, others)
-    values, wanted = choose_columns(
-        names, times, columns, targets, series_column, sheet.index_columns
+    values, targets = choose_columns(
+        names, times, columns, file.targets, series_column, sheet.index_columns
     )
-    return FileColumns(times, series_column, values, wanted)
+    return FileColumns(times, series_column, values, targets)

@@ -8,52 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gru_parallel.data.counters import warn_of_counters
-from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.file_columns import find_columns
 from gru_parallel.data.frequency import UNCHECKED, check_frequency, evenly_spaced, warn_of_gaps
 from gru_parallel.data.long_table import split_by_series
 from gru_parallel.data.missing import as_numbers, rows_to_keep
 from gru_parallel.data.reading import read_sheet
 from gru_parallel.data.rows import Rows
+from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.table import Table
 from gru_parallel.data.time_columns import with_one_time_column
 from gru_parallel.data.times import check_times, read_times
 
-_PLAIN = CsvFormat()
 
-
-def load_tables(
-    path: str | Path,
-    *,
-    time_column: str | Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
-    targets: str | Sequence[str] | None = None,
-    missing: str = "error",
-    series_column: str | None = None,
-    frequency: str | None = None,
-    csv_format: CsvFormat = _PLAIN,
-    is_new: bool = False,
-) -> list[Table]:
+def load_tables(file: SeriesFile) -> list[Table]:
     """Read all series of a CSV or Parquet file, with one row per time step and series.
 
     Args:
-        path: the file; its suffix tells which kind it is.
-        time_column: the column that holds the time of each row, which has to ascend within each
-            series, or several that hold it together; None looks for one, see `find_time_columns`;
-            "none" is for a file without times.
-        columns: the value columns to use; None takes all but those of times and series.
-        targets: the column or columns to forecast; None takes all value columns.
-        missing: what to do with cells that are empty, NaN, infinite or text, in each series
-            separately: "error" refuses the file, "drop" leaves the row out, "interpolate" makes
-            them NaN, for `SeriesDataModule` to fill, see `gru_parallel.data.gaps`.
-        series_column: the column that names the series of each row; None where there is only one
-            series. The rows of a series need not be adjacent.
-        frequency: the step from each row to the next, as pandas writes it, or a number where times
-            are numbers: rows that are missing at this step are refused, or with the missing
-            "interpolate" become rows of NaN. None only warns of them, and "none" does not.
-        csv_format: how the file is written, if it is a CSV file.
-        is_new: whether the columns are those of a model that was trained on another file.
+        file: which one, and how it is to be read.
 
     Returns:
         One table per series, each with its name, in the order in which the series first appear.
@@ -61,20 +33,14 @@ def load_tables(
     Raises:
         UsageError: the file, one of its cells, or a setting is not valid; the message says which.
     """
-    sheet = read_sheet(Path(path), csv_format, series_column)
-    found = find_columns(
-        sheet,
-        time_column=time_column,
-        series_column=series_column,
-        columns=columns,
-        targets=targets,
-        is_new=is_new,
-    )
+    missing, frequency = file.missing, file.frequency
+    sheet = read_sheet(Path(file.path), file.csv_format, file.series_column)
+    found = find_columns(sheet, file)
     check_frequency(frequency, bool(found.times), missing)
     sheet, time = with_one_time_column(sheet, found.times)
-    sheets = [sheet] if series_column is None else split_by_series(sheet, series_column)
+    sheets = [sheet] if found.series is None else split_by_series(sheet, found.series)
     series = _rows_of_all(sheet, sheets, time, found.values, missing)
-    if columns is None:
+    if file.columns is None:
         warn_of_counters(series, found.values)
     if frequency is None:
         warn_of_gaps(series, missing)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gru_parallel.data.files import load_tables
+from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.errors import DataWarning
 
 Write = Callable[..., Path]
@@ -23,7 +24,7 @@ def content(name: str, step: float, start: float = 0, n_rows: int = 20) -> str:
 def test_a_column_that_counts_is_asked_about(name: str, step: float, write: Write) -> None:
     path = write(content(name, step))
     with pytest.warns(DataWarning) as caught:
-        (table,) = load_tables(path, series_column="id")
+        (table,) = load_tables(SeriesFile(path, series_column="id"))
     assert table.columns == (name, "a")
     assert str(caught[0].message) == (
         f"data.path={path}: column {name!r} ascends in equal steps, as times and row numbers do, "
@@ -36,24 +37,24 @@ def test_a_column_that_counts_is_asked_about(name: str, step: float, write: Writ
 def test_it_is_not_asked_about_once_it_is_named(options: dict[str, object], write: Write) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_tables(write(content("step", 1)), series_column="id", **options)  # type: ignore[arg-type]
+        load_tables(SeriesFile(write(content("step", 1)), series_column="id", **options))  # type: ignore[arg-type]
 
 
 def test_every_series_counts_for_itself(write: Write) -> None:
     text = content("step", 1) + content("step", 1).partition("\n")[2].replace("x,", "y,")
     with pytest.warns(DataWarning, match="column 'step' ascends"):
-        load_tables(write(text), series_column="id")
+        load_tables(SeriesFile(write(text), series_column="id"))
 
 
 @pytest.mark.parametrize(("step", "n_rows"), [(0, 20), (-1, 20), (1, 9)])
 def test_what_stands_falls_or_is_short_is_no_counter(step: int, n_rows: int, write: Write) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_tables(write(content("step", step, n_rows=n_rows)), series_column="id")
+        load_tables(SeriesFile(write(content("step", step, n_rows=n_rows)), series_column="id"))
 
 
 def test_in_series_of_one_row_nothing_counts(write: Write) -> None:
     rows = "".join(f"{n},{n * 7 % 5},{n}\n" for n in range(20))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_tables(write(f"id,a,b\n{rows}"), series_column="id")
+        load_tables(SeriesFile(write(f"id,a,b\n{rows}"), series_column="id"))

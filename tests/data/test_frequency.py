@@ -10,6 +10,7 @@ import pytest
 
 from gru_parallel.data.datamodule import SeriesDataModule
 from gru_parallel.data.files import load_tables
+from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.steps import steps_of
 from gru_parallel.errors import DataWarning, UsageError
 from tests.data.tables import load_table
@@ -32,14 +33,14 @@ def with_gaps(write: Write, times: pd.DatetimeIndex | list[int] = HOURS) -> Path
 
 def warning_of(path: Path, **options: str) -> str:
     with pytest.warns(DataWarning) as caught:
-        load_tables(path, **options)  # type: ignore[arg-type]
+        load_tables(SeriesFile(path, **options))  # type: ignore[arg-type]
     (only,) = caught
     return str(only.message).removeprefix(f"data.path={path}: ")
 
 
 def error_of(path: Path, **options: str) -> str:
     with pytest.raises(UsageError) as caught:
-        load_tables(path, **options)  # type: ignore[arg-type]
+        load_tables(SeriesFile(path, **options))  # type: ignore[arg-type]
     return str(caught.value).removeprefix(f"data.path={path}: ")
 
 
@@ -136,9 +137,9 @@ def test_numbers_are_filled_too(write: Write) -> None:
 
 def test_each_series_is_filled_from_its_first_row_to_its_last(write: Write) -> None:
     text = lines(HOURS, [0, 1, 4], "x,") + lines(HOURS, [39, 9], "y,")
-    x, y = load_tables(
+    x, y = load_tables(SeriesFile(
         write("id,date,a\n" + text), series_column="id", frequency="1h", missing="interpolate"
-    )
+    ))
     assert (x.n_rows, y.n_rows) == (38, 39)
     assert [np.flatnonzero(np.isnan(t.values[:, 0])).tolist() for t in (x, y)] == [[2], [9]]
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from gru_parallel.data.files import load_tables
+from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
 
@@ -27,12 +28,12 @@ def values_of(tables: list[Table]) -> dict[str, list[list[float]]]:
 
 def error_of(path: Path, **options: object) -> str:
     with pytest.raises(UsageError) as caught:
-        load_tables(path, **{"series_column": "id", **options})
+        load_tables(SeriesFile(path, **{"series_column": "id", **options}))
     return str(caught.value).removeprefix(f"data.path={path}: ")
 
 
 def test_each_series_gets_its_rows_and_times(write: Write) -> None:
-    north, south = load_tables(write(LONG), series_column="id")
+    north, south = load_tables(SeriesFile(write(LONG), series_column="id"))
     assert values_of([north, south]) == {"north": [[1], [2]], "south": [[10], [20], [30]]}
     assert north.columns == south.columns == ("a",)
     assert south.times is not None
@@ -44,37 +45,37 @@ def test_each_series_gets_its_rows_and_times(write: Write) -> None:
 
 
 def test_without_a_series_column_a_file_is_one_series(write: Write) -> None:
-    (table,) = load_tables(write("a\n1\n2\n"))
+    (table,) = load_tables(SeriesFile(write("a\n1\n2\n")))
     assert table.name == ""
     assert table.values.tolist() == [[1], [2]]
 
 
 def test_numbers_and_spaces_make_names_too(write: Write) -> None:
-    assert list(values_of(load_tables(write("id,a\n7,1\n3,1\n7,2\n"), series_column="id"))) == [
+    assert list(values_of(load_tables(SeriesFile(write("id,a\n7,1\n3,1\n7,2\n"), series_column="id")))) == [
         "7",
         "3",
     ]
     spaced = write("id,a\nx ,1\nx,2\n")
-    assert values_of(load_tables(spaced, series_column="id")) == {"x": [[1], [2]]}
+    assert values_of(load_tables(SeriesFile(spaced, series_column="id"))) == {"x": [[1], [2]]}
 
 
 def test_a_parquet_file_may_be_long(tmp_path: Path) -> None:
     path = tmp_path / "long.parquet"
     frame = pd.DataFrame({"id": ["x", "y", "x"], "a": [1.0, 2.0, 3.0]})
     frame.set_index(pd.RangeIndex(5, 8)).to_parquet(path)
-    assert values_of(load_tables(path, series_column="id")) == {"x": [[1], [3]], "y": [[2]]}
+    assert values_of(load_tables(SeriesFile(path, series_column="id"))) == {"x": [[1], [3]], "y": [[2]]}
 
 
 def test_drop_leaves_rows_out_of_their_series_only(write: Write) -> None:
     path = write("date,id,a\n2020-01-01,x,1\n2020-01-01,y,\n2020-01-02,y,2\n")
-    _, y = load_tables(path, series_column="id", missing="drop")
+    _, y = load_tables(SeriesFile(path, series_column="id", missing="drop"))
     assert y.values.tolist() == [[2]]
     assert np.asarray(y.times).astype("datetime64[D]").astype(str).tolist() == ["2020-01-02"]
 
 
 def test_all_series_tell_together_how_dates_are_written(write: Write) -> None:
     path = write("date,id,a\n01/02/2020,x,1\n02/02/2020,x,2\n13/02/2020,y,3\n")
-    x, y = load_tables(path, series_column="id")
+    x, y = load_tables(SeriesFile(path, series_column="id"))
     assert np.concatenate([x.times, y.times]).astype("datetime64[D]").astype(str).tolist() == [
         "2020-02-01",
         "2020-02-02",
@@ -84,7 +85,7 @@ def test_all_series_tell_together_how_dates_are_written(write: Write) -> None:
 
 def test_a_series_column_of_dates_is_not_taken_for_the_times(write: Write) -> None:
     path = write("day,date,a\n2020-01-01,2020-01-05,1\n2020-01-01,2020-01-06,2\n")
-    (table,) = load_tables(path, series_column="day")
+    (table,) = load_tables(SeriesFile(path, series_column="day"))
     assert np.asarray(table.times).astype("datetime64[D]").astype(str).tolist()[0] == "2020-01-05"
 
 
@@ -189,7 +190,7 @@ def test_a_long_file_needs_a_column_of_values(write: Write) -> None:
 def test_ids_are_texts_whatever_numbers_or_marks_they_look_like(write: Write) -> None:
     ids = ["NA", "1e3", "1000", "007", "7", "nan", "null", "1.0", "True"]
     path = write("id,a\n" + "".join(f"{name},{n}\n" for n, name in enumerate(ids)))
-    tables = load_tables(path, series_column="id")
+    tables = load_tables(SeriesFile(path, series_column="id"))
     assert values_of(tables) == {name: [[n]] for n, name in enumerate(ids)}
 
 
@@ -199,12 +200,12 @@ def test_an_id_without_anything_is_still_empty(write: Write) -> None:
 
 
 def test_blank_lines_after_the_last_id_are_no_rows(write: Write) -> None:
-    assert values_of(load_tables(write("id,a\nx,1\nx,2\n\n\n"), series_column="id")) == {
+    assert values_of(load_tables(SeriesFile(write("id,a\nx,1\nx,2\n\n\n"), series_column="id"))) == {
         "x": [[1], [2]]
     }
 
 
 def test_a_column_of_ids_does_not_change_how_others_are_read(write: Write) -> None:
     path = write("id,a\nx,NA\nx,2\nx,3\n")
-    (table,) = load_tables(path, series_column="id", missing="interpolate")
+    (table,) = load_tables(SeriesFile(path, series_column="id", missing="interpolate"))
     np.testing.assert_equal(table.values, [[np.nan], [2], [3]])

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from gru_parallel.data.files import load_tables
+from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.reading import read_sheet
 from gru_parallel.errors import UsageError
 from tests.data.tables import load_table
@@ -46,7 +47,7 @@ def test_an_index_that_is_a_column_too_is_read_once(tmp_path: Path) -> None:
 
 def test_the_keys_of_a_concatenation_tell_its_series_apart(tmp_path: Path) -> None:
     frame = pd.concat([FRAME, FRAME], keys=["north", "south"], names=["id", None])
-    tables = load_tables(written(frame, tmp_path), series_column="id")
+    tables = load_tables(SeriesFile(written(frame, tmp_path), series_column="id"))
     assert [(table.name, table.columns) for table in tables] == [
         ("north", ("a",)),
         ("south", ("a",)),

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from gru_parallel.data.blocks import read_blocks
-from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.forecast_window import ForecastDataset, ForecastWindow
 from gru_parallel.data.parts import SeriesPart
+from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.tails import Tails
 from gru_parallel.data.window_shape import WindowShape
@@ -35,15 +35,8 @@ def cut(path: Path, n_rows: int = 1000, **options: Any) -> list[ForecastWindow]:
     shape = own.pop("shape", SHAPE)
     common = {name: options[name] for name in ("missing", "frequency") if name in options}
     tails = Tails(shape, [0], MEAN, path=path, label="file", **own, **common)
-    blocks = read_blocks(
-        path,
-        columns=["a", "b"],
-        targets=["a"],
-        csv_format=CsvFormat(),
-        n_rows=n_rows,
-        **options,
-    )
-    for block in blocks:
+    file = SeriesFile(path, columns=["a", "b"], targets=["a"], is_new=True, **options)
+    for block in read_blocks(file, n_rows):
         tails.add(block)
         assert tails.n_kept <= tails.n_series * (shape.input_length + shape.horizon)
     return tails.windows()
