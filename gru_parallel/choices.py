@@ -21,6 +21,19 @@ CENTRES = ("last", "standardize", "scale", "none")
 COLUMN_SCALINGS = ("standardize", "none")
 """What is done with each column before it is cut into windows: data.scaling."""
 
+CALENDAR = (
+    "minute",
+    "hour",
+    "dayofweek",
+    "day",
+    "dayofyear",
+    "week",
+    "month",
+    "quarter",
+    "is_weekend",
+)
+"""What can be read from a date: data.calendar."""
+
 LEAST_VARIANCE = 1e-5
 """What is added to the variance of a window, so that one of equal values has a scale, too."""
 

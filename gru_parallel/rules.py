@@ -39,6 +39,15 @@ def one_of_or_own(*choices: Any) -> Rule:
     return Rule(remedy, lambda value: is_own(value) or rule.holds(value))
 
 
+def each_of(*choices: Any) -> Rule:
+    """Return the rule that a list has some of several values, each once."""
+    words = ", ".join(str(as_written(choice)) for choice in choices)
+    return Rule(
+        f"is not valid; use some of {words}, each once.",
+        lambda values: set(values) <= set(choices) and len(set(values)) == len(values) > 0,
+    )
+
+
 OWN = Rule("is not a full name; use package.module.name, one of your own.", is_own)
 
 

@@ -27,6 +27,7 @@ def build_forecaster(
     *,
     per_channel: bool = True,
     decoder: bool = True,
+    n_known: int = 0,
     dropout: float = 0.0,
     dtype: torch.dtype = torch.float64,
     seed: int = 1,
@@ -35,12 +36,13 @@ def build_forecaster(
     """Build a model; the same seed gives the same weights. Options are those of `GRUStack`."""
     torch.manual_seed(seed)
     n_alone = 1 if per_channel else N_CHANNELS
-    view = WindowView(SEGMENT, N_CHANNELS if per_channel else None)
+    view = WindowView(SEGMENT, N_CHANNELS if per_channel else None, n_known)
     encoder = StepEncoder(
-        SEGMENT * n_alone,
+        SEGMENT * (n_alone + n_known * (1 if decoder else 2)),
         HIDDEN,
         n_channels=view.n_channels,
         n_decoding=N_DECODING if decoder else 0,
+        is_known_ahead=n_known > 0,
     )
     stack = GRUStack(HIDDEN, HIDDEN, num_layers, dropout=dropout, drops_last=decoder, **options)
     kind = DecoderHead if decoder else WindowHead

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
-from gru_parallel.model import StackModel, Windows
+from gru_parallel.model import StackModel, StepEncoder, Windows
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import SCHEDULES
 from tests.builders import (
@@ -22,7 +23,15 @@ from tests.builders import (
     run_engine,
     run_in_one_piece,
 )
-from tests.forecasters import SegRNN, build_forecaster, make_windows
+from tests.forecasters import (
+    HIDDEN,
+    HORIZON,
+    N_CHANNELS,
+    SEGMENT,
+    SegRNN,
+    build_forecaster,
+    make_windows,
+)
 from tests.grids import covering
 
 GRIDS = {"uncut": (1, 1), "both ragged": (4, 3), "a cell a step and row": (6, 4)}
@@ -101,6 +110,74 @@ def test_every_view_and_head_in_a_pipeline_equals_one_piece(
         actual = run_engine(engine, x, y)
 
     assert_close(actual, expected, TOLERANCE[dtype])
+
+
+@covering(1, per_channel=[False, True], decoder=[False, True], schedule=SCHEDULES, grid=GRIDS)
+def test_what_is_known_ahead_in_a_pipeline_equals_plain_pytorch(
+    per_channel: bool, decoder: bool, schedule: str, grid: str
+) -> None:
+    def build() -> StackModel:
+        return build_forecaster(per_channel=per_channel, decoder=decoder, n_known=2)
+
+    generator = torch.Generator().manual_seed(9)
+    x, y = make_windows()
+    known = torch.randn(2, x.shape[1] + HORIZON, 2, generator=generator).double()
+    before, future = known.split([x.shape[1], HORIZON], dim=1)
+    windows = Windows(torch.cat([x, before], dim=2), y, future=future)
+    plain, cut = build(), build()
+    expected = (_with_known(plain, x, known, decoder=decoder) - y).square().mean()
+    expected.backward()
+
+    with ThreadEngine(cut, make_plan([1, 3], schedule, *GRIDS[grid]), MSE) as engine:
+        found = engine.train_step(windows)
+        found.backward()
+
+    assert relative_error(found, expected) <= 1e-12
+    assert_gradients_close(gradients_of(cut), gradients_of(plain), 1e-12)
+
+
+def _with_known(model: StackModel, x: Tensor, known: Tensor, *, decoder: bool) -> Tensor:
+    """Forecast window by window and row by row, as one would write it with `nn.GRU`."""
+    encoder, gru, n_in = model.encoder, nn.GRU(HIDDEN, HIDDEN, 4).double(), x.shape[1]
+    # It runs with the weights of the model, whose gradients are compared.
+    weights = model.gru.state_dict(keep_vars=True)
+    assert isinstance(encoder, StepEncoder)
+    alone = encoder.channels is not None
+    forecasts = []
+    for window, of_window in zip(x, known, strict=True):
+        ahead = (
+            of_window[:n_in] if decoder else torch.cat([of_window[:n_in], of_window[HORIZON:]], 1)
+        )
+        by_row = []
+        for channel in range(N_CHANNELS if alone else 1):
+            values = window[:, channel : channel + 1] if alone else window
+            segments = [
+                torch.cat([v.flatten(), k.flatten()])
+                for v, k in zip(values.split(SEGMENT), ahead.split(SEGMENT), strict=True)
+            ]
+            steps = encoder.linear(torch.stack(segments)).relu()
+            if alone and not decoder:
+                assert encoder.channels is not None
+                steps = steps + encoder.channels.weight[channel]
+            y, h_n = functional_call(gru, weights, (steps,))
+            if not decoder:
+                by_row.append(model.head.linear(y[-1]).reshape(HORIZON, -1))
+                continue
+            assert encoder.places is not None
+            beyond = torch.cat([of_window[n_in:], torch.zeros(1, 2).double()])
+            after = []
+            for place, of_segment in enumerate(beyond.split(SEGMENT)):
+                nothing = torch.zeros(values.shape[1] * SEGMENT).double()
+                learned = [encoder.places.weight[place]]
+                if encoder.channels is not None:
+                    learned.append(encoder.channels.weight[channel])
+                step = encoder.linear(torch.cat([nothing, of_segment.flatten()])).relu()
+                step = step + torch.cat(learned)
+                output, _ = functional_call(gru, weights, (step.unsqueeze(0), h_n))
+                after.append(model.head.linear(output[0]).reshape(SEGMENT, -1))
+            by_row.append(torch.cat(after)[:HORIZON])
+        forecasts.append(torch.cat(by_row, dim=1))
+    return torch.stack(forecasts)
 
 
 @covering(1, schedule=SCHEDULES, grid=GRIDS, recompute=["none", "cell"])

@@ -43,7 +43,7 @@ def show(config: Config) -> int:
         from gru_parallel.assembly.optimizer import check_rates
 
         check_rates(config, length)
-    planning = build_plan(config, data.n_channels, data.n_targets, check_exists=False)
+    planning = build_plan(config, data.widths, check_exists=False)
     console = Console()
     console.print(plan_table(planning.planned))
     _show_choice(console, planning)

@@ -85,9 +85,7 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     replica = _replica(config, ranks)
     data = build_data(config, SeriesDataModule, replica, has_accelerator)
     check_memory(config, 1 if world_size is None else world_size // config.data_parallel)
-    planned = build_plan(
-        config, data.n_channels, data.n_targets, check_exists=True, n_ranks=world_size
-    ).planned
+    planned = build_plan(config, data.widths, check_exists=True, n_ranks=world_size).planned
     blocks = None
     if ranks is not None:
         # Each rank makes its plan, and all take the first one that is ready.
@@ -100,7 +98,7 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     if config.data_parallel != left_open.data_parallel:
         data = build_data(config, SeriesDataModule, _replica(config, ranks), has_accelerator)
     rss_before_bytes = peak_rss_bytes()
-    module = build_module(config, data.n_channels, data.n_targets, blocks)
+    module = build_module(config, data.widths, blocks)
     start = build_start(left_open, module, data, checks=ranks is None or ranks.is_first)
     length = run_length(config, data, start.done)
     check_rates(config, length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,13 +16,13 @@ from gru_parallel.config.data_section import CsvConfig, DataConfig, OwnDataConfi
 from gru_parallel.config.schema import Config
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.lorenz96 import lorenz96_table
-from gru_parallel.data.parts import Parts
+from gru_parallel.data.parts import Parts, all_rows, split_tables
 from gru_parallel.data.record import DataRecord
 from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.series_outline import SeriesOutline
 from gru_parallel.data.share import Share
-from gru_parallel.data.table import Table
-from gru_parallel.errors import UsageError
+from gru_parallel.data.table import Table, without_rows_ahead
+from gru_parallel.errors import UsageError, in_other_words
 from gru_parallel.own_names import head_task
 from gru_parallel.rules import as_written
 
@@ -55,8 +56,13 @@ def build_data(
         UsageError: the file or a setting of the data cannot work.
     """
     data = config.data
+    if tables is None:
+        tables = build_tables(config)
+    if parts is None and config.validation_path is not None:
+        split = split_tables(tables, data.split, data.split_by)
+        tables, parts = with_validation(config, tables, split)
     made = kind(
-        build_tables(config) if tables is None else tables,
+        tables,
         input_length=data.input_length,
         horizon=data.horizon,
         batch_size=data.batch_size,
@@ -69,25 +75,73 @@ def build_data(
         task=head_task(config.model.head),
         scaling=data.scaling,
         centre=data.centre,
+        calendar=data.calendar or (),
         season_length=data.season_length,
         seed=config.seed,
         num_workers=data.num_workers,
         pin_memory=pin_memory,
         share=Share(replica, config.data_parallel),
         standardizer=None if record is None else record.standardizer,
+        static=None if record is None else record.static,
         parts=parts,
     )
     if config.model.per_channel:
         _check_targets(made.tables[0])
     if config.model.loss == COUNTS:
         _check_counts(made.tables)
+    _check_length(config, made)
     return made
+
+
+def with_validation(
+    config: Config, tables: Sequence[Table], parts: Parts
+) -> tuple[Sequence[Table], Parts]:
+    """Add the series of data.validation_path, if there is one, as the validation part.
+
+    Args:
+        config: the run's settings.
+        tables: the series of data.path.
+        parts: of these.
+
+    Returns:
+        All series, and the rows of each part.
+
+    Raises:
+        UsageError: the file cannot be read, or has other columns.
+    """
+    data = config.data
+    if not isinstance(data, CsvConfig) or data.validation_path is None:
+        return tables, parts
+    first = tables[0]
+    own = first.columns[: first.n_channels]
+    try:
+        named = replace(data, path=data.validation_path, columns=list(own), target=first.targets)
+        added = build_tables(replace(config, data=named), is_new=True)
+    except UsageError as error:
+        raise in_other_words(error, {"data.path": "data.validation_path"}) from error
+    n_before = sum(table.n_rows for table in tables)
+    return [*tables, *added], {**parts, "validation": all_rows(added, n_before)}
+
+
+def _check_length(config: Config, data: SeriesOutline) -> None:
+    """Check that the rows of a window can bring what is known of all rows to forecast."""
+    shape = data.shape
+    is_head_alone = config.n_decoding == 0 and shape.task == "window"
+    if data.widths.n_known > 0 and is_head_alone and shape.horizon > shape.shortest:
+        setting = "min_input_length" if shape.may_be_short else "input_length"
+        raise UsageError(
+            f"data.horizon={shape.horizon} exceeds data.{setting}={shape.shortest}, and with"
+            f" model.head={config.model.head} what is known ahead (data.future, data.calendar)"
+            " comes in with the row that is data.horizon rows before it; use model.head=decoder,"
+            " or a longer window."
+        )
 
 
 def _check_targets(table: Table) -> None:
     """Check that every column is a target, as channels that are rows of their own have to be."""
-    if tuple(table.targets) != tuple(table.columns):
-        columns, targets = as_written(table.columns), as_written(table.targets)
+    of_window = table.columns[: table.n_channels]
+    if tuple(table.targets) != tuple(of_window):
+        columns, targets = as_written(of_window), as_written(table.targets)
         raise UsageError(
             f"model.per_channel=true forecasts each column from its own past, and data.target="
             f"{targets} is not all of them in their order, {columns}; use data.target=null, or"
@@ -120,6 +174,14 @@ def build_tables(config: Config, is_new: bool = False) -> list[Table]:
     Raises:
         UsageError: the file or a setting of the data cannot work.
     """
+    return [without_rows_ahead(table) for table in read_tables(config, is_new)]
+
+
+def read_tables(config: Config, is_new: bool = False) -> list[Table]:
+    """Load or generate the series, and the rows ahead of them that a function returned.
+
+    The arguments, and what is raised, are those of `build_tables`.
+    """
     data = config.data
     targets = as_names(data.target)
     if isinstance(data, CsvConfig):
@@ -149,6 +211,8 @@ def series_file(data: CsvConfig, *, is_new: bool) -> SeriesFile:
         data.path,
         time_column=as_names(data.time_column),
         columns=data.columns,
+        future=data.future or (),
+        static=data.static or (),
         targets=as_names(data.target),
         missing=data.missing,
         series_column=data.series_column,

@@ -80,16 +80,6 @@ class FinishedRun:
         return self.record.standardizer
 
     @property
-    def n_channels(self) -> int:
-        """Number of input columns."""
-        return len(self.record.columns)
-
-    @property
-    def n_targets(self) -> int:
-        """Number of columns to forecast."""
-        return len(self.record.targets)
-
-    @property
     def has_own_data(self) -> bool:
         """Whether the series are those of the run: no override says where they come from."""
         return not self.gives(*_SOURCE)
@@ -142,9 +132,13 @@ def open_run(
     if plan is not None and not gives(overrides, ("placement.path",)):
         settings = _with_cells_of(plan, settings)
     config = read_config(_by_name(override_run(settings, overrides, trains=trains), record))
-    if isinstance(config.data, CsvConfig) and not gives(overrides, ("data.path",)):
-        where = _located(config.data.path, _started_in(folder))
-        config = replace(config, data=replace(config.data, path=str(where)))
+    if isinstance(config.data, CsvConfig):
+        started_in = _started_in(folder)
+        for name in ("path", "validation_path"):
+            given = getattr(config.data, name)
+            if given is not None and not gives(overrides, (f"data.{name}",)):
+                where: Any = {name: str(_located(given, started_in))}
+                config = replace(config, data=replace(config.data, **where))
     words = _words(folder, path, saved)
     return FinishedRun(folder, path, saved, tuple(overrides), config, record, plan, words)
 
@@ -266,7 +260,9 @@ def _by_name(composed: DictConfig, record: DataRecord) -> DictConfig:
     """Name the columns and targets of the run, which a setting may have left open."""
     composed.data.target = record.targets
     if "columns" in composed.data:
-        composed.data.columns = record.columns
+        composed.data.columns = record.columns[: record.widths.n_channels]
+        composed.data.future = record.future or None
+        composed.data.static = record.described_by or None
     return composed
 
 

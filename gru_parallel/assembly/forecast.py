@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from gru_parallel.assembly.data import build_tables, series_file, series_label
+from gru_parallel.assembly.data import read_tables, series_file, series_label
 from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.reuse import Reuse, reuse
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
@@ -98,6 +98,7 @@ class Forecasting:
             _shape(config),
             using.run.standardizer,
             centre=config.data.centre,
+            calendar=using.run.record.calendar,
             batch_size=config.data.batch_size,
             share=using.share,
         )
@@ -233,6 +234,9 @@ def prepare_forecasts(
         label=series_label(data),
         frequency=data.frequency if isinstance(data, CsvConfig) else None,
         missing=data.missing if isinstance(data, CsvConfig) else "error",
+        future=run.record.future,
+        calendar=run.record.calendar,
+        static=run.record.static,
     )
     for block in _blocks(run, on_rows):
         tails.add(block)
@@ -254,13 +258,14 @@ def _blocks(run: FinishedRun, on_rows: Callable[[int], None] | None) -> Iterator
         # It names the columns and the targets of the run.
         yield from read_blocks(series_file(data, is_new=not run.has_own_data), on_rows=on_rows)
         return
-    for table in build_tables(run.config):
+    for table in read_tables(run.config):
         if table.columns != tuple(run.record.columns):
             raise UsageError(
                 f"data={data.name} has the columns {', '.join(table.columns)}, and the model of the"
                 f" run takes {', '.join(run.record.columns)}; give those, in this order."
             )
-        yield Block(table.name, np.arange(table.n_rows), table.times, table.values)
+        rows = np.arange(table.n_rows)
+        yield Block(table.name, rows, table.times, table.values, static=table.static)
 
 
 def _shape(config: Config) -> WindowShape:

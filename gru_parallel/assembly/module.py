@@ -16,6 +16,7 @@ from gru_parallel.assembly.optimizer import (
 )
 from gru_parallel.choices import DECAYED
 from gru_parallel.config.schema import Config
+from gru_parallel.data.widths import Widths
 from gru_parallel.model import GRUStack, Output, StackModel, StepEncoder, SumLoss, WindowView
 from gru_parallel.model.head import HEADS
 from gru_parallel.model.output import loss_named, output_named
@@ -25,17 +26,13 @@ from gru_parallel.training import SeriesModule
 
 
 def build_module(
-    config: Config,
-    n_channels: int,
-    n_targets: int,
-    kept_blocks: Collection[int] | None = None,
+    config: Config, widths: Widths, kept_blocks: Collection[int] | None = None
 ) -> SeriesModule:
     """Draw the model's initial weights from the seed and wrap it for training.
 
     Args:
         config: the run's settings.
-        n_channels: features of the windows.
-        n_targets: columns to forecast.
+        widths: of the windows.
         kept_blocks: the blocks whose weights are kept, the encoder's with the first and the head's
             with the last; those of others are drawn, one block at a time, and go to the meta
             device. None keeps all.
@@ -46,7 +43,7 @@ def build_module(
     check_optimizer(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = _build_model(config, n_channels, n_targets, kept_blocks)
+        model = _build_model(config, widths, kept_blocks)
     return SeriesModule(
         model,
         _loss(config.model.loss, model.output),
@@ -65,15 +62,12 @@ def _loss(name: str, output: Output) -> SumLoss:
     return loss
 
 
-def _build_model(
-    config: Config, n_channels: int, n_targets: int, kept_blocks: Collection[int] | None
-) -> StackModel:
-    model, spec = config.model, model_spec(config, n_channels, n_targets)
+def _build_model(config: Config, widths: Widths, kept_blocks: Collection[int] | None) -> StackModel:
+    model, spec = config.model, model_spec(config, widths)
     first, last = spec.blocks[0], spec.blocks[-1]
-    n_alone = n_channels if model.per_channel else None
-    is_viewed = model.encoder == "segments" or model.per_channel
-    view = WindowView(config.segment_length, n_alone) if is_viewed else None
-    encoder = _build_encoder(config, spec, n_alone)
+    n_alone = widths.n_channels if model.per_channel else None
+    view = WindowView(config.segment_length, n_alone, widths.n_known, widths.n_static)
+    encoder = _build_encoder(config, spec, view)
     if kept_blocks is not None and 0 not in kept_blocks:
         encoder.to("meta")
     stack = GRUStack(
@@ -91,25 +85,27 @@ def _build_model(
         kept_blocks=kept_blocks,
     )
     output = output_named(model.loss, config.quantiles)
-    n_numbers = output.n_numbers * (1 if model.per_channel else n_targets)
+    n_numbers = output.n_numbers * (1 if model.per_channel else widths.n_targets)
     sizes = last.output_size, config.data.horizon, n_numbers, config.segment_length
     kind = own("model.head", model.head) if is_own(model.head) else HEADS[model.head]
     head = kind.for_forecast(*sizes)
     if kept_blocks is not None and len(spec.blocks) - 1 not in kept_blocks:
         head.to("meta")
-    return StackModel(encoder, stack, head, view, output)
+    is_viewed = model.encoder == "segments" or view != WindowView()
+    return StackModel(encoder, stack, head, view if is_viewed else None, output)
 
 
-def _build_encoder(config: Config, spec: ModelSpec, n_alone: int | None) -> nn.Module:
+def _build_encoder(config: Config, spec: ModelSpec, view: WindowView) -> nn.Module:
     if spec.n_channels is None:
         return nn.Identity()
     size, is_linear = spec.blocks[0].input_size, config.model.encoder == "linear"
-    if is_linear and n_alone is None and spec.n_decoding == 0:
+    if is_linear and view.n_channels is None and spec.n_decoding == 0:
         return nn.Linear(spec.n_channels, size)
     return StepEncoder(
         spec.n_channels,
         size,
-        n_channels=n_alone,
+        n_channels=view.n_channels,
         n_decoding=spec.n_decoding,
         has_relu=not is_linear,
+        is_known_ahead=view.n_known + view.n_static > 0,
     )

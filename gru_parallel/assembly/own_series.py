@@ -39,7 +39,7 @@ def own_tables(data: OwnDataConfig, targets: Sequence[str] | None) -> list[Table
             f"data.source={data.source} returned {', '.join(kinds) or 'no series'}; return a"
             " gru_parallel.data.Table, or a list of them."
         )
-    if len({(table.columns, table.targets) for table in tables}) > 1:
+    if len({(t.columns, t.targets, t.future, tuple(t.static)) for t in tables}) > 1:
         raise UsageError(
             f"data.source={data.source} returned series of different columns or targets; give all"
             " of them the same."

@@ -14,6 +14,7 @@ from gru_parallel.assembly.workload import workload
 from gru_parallel.choices import AUTO, AUTO_SCHEDULES, RECOMPUTE
 from gru_parallel.config.cluster_section import DescribedCluster
 from gru_parallel.config.schema import Config, ProcessesConfig
+from gru_parallel.data.widths import Widths
 from gru_parallel.engine.devices import existing_devices, existing_devices_of_ranks
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Cluster, Grid, Plan, StagePlan
@@ -50,8 +51,7 @@ class Planning:
 
 def build_plan(
     config: Config,
-    n_channels: int,
-    n_targets: int,
+    widths: Widths,
     *,
     check_exists: bool,
     n_ranks: int | None = None,
@@ -62,15 +62,14 @@ def build_plan(
 
     Args:
         config: the run's settings.
-        n_channels: features of the windows.
-        n_targets: columns to forecast.
+        widths: of the windows.
         check_exists: whether the devices must exist on this machine.
         n_ranks: of all replicas, each with a device; None for the devices of this process.
 
     Raises:
         UsageError: file, device map or schedule cannot work.
     """
-    work = workload(config, n_channels, n_targets)
+    work = workload(config, widths)
     given = _given_plan(config, check_exists, n_ranks)
     stages = None if given is None else given.stages
     if stages is None:

@@ -41,7 +41,7 @@ def refit_and_test(
         listeners: are called with the results of each epoch.
     """
     config = replace(using.config, logger=OmegaConf.create())
-    module: SeriesModule = build_module(config, data.n_channels, data.n_targets)
+    module: SeriesModule = build_module(config, data.widths)
     trainer: pl.Trainer = build_trainer(
         config,
         using.plan,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gru_parallel.assembly.data import build_data, build_tables
+from gru_parallel.assembly.data import build_data, build_tables, with_validation
 from gru_parallel.assembly.finished_run import FinishedRun
 from gru_parallel.assembly.module import build_module
 from gru_parallel.assembly.planned import build_plan
@@ -79,9 +79,7 @@ def reuse(run: FinishedRun, ranks: Ranks | None = None) -> Reuse:
     check_trainer(run.config)
     n_ranks = None if ranks is None else ranks.world_size
     config = _placed_as_before(run, n_ranks)
-    plan = build_plan(
-        config, run.n_channels, run.n_targets, check_exists=True, n_ranks=n_ranks
-    ).planned.plan
+    plan = build_plan(config, run.record.widths, check_exists=True, n_ranks=n_ranks).planned.plan
     replica, blocks = 0, None
     if ranks is not None:
         # Each rank makes its plan, and all take the first one that is ready.
@@ -91,7 +89,7 @@ def reuse(run: FinishedRun, ranks: Ranks | None = None) -> Reuse:
         device_of_rank(plan, ranks.launch)
         replica, blocks = rank_map.replica(ranks.rank), rank_map.blocks(ranks.rank)
     config = settled(config, plan)
-    module = build_module(config, run.n_channels, run.n_targets, blocks)
+    module = build_module(config, run.record.widths, blocks)
     _load(module, run)
     return Reuse(run, config, plan, module, Share(replica, config.data_parallel), ranks)
 
@@ -110,7 +108,10 @@ def build_test_data(using: Reuse, pin_memory: bool = False) -> SeriesDataModule:
             has changed since.
     """
     run = using.run
-    tables = build_tables(using.config, is_new=not run.has_own_data)
+    tables: Sequence[Table] = build_tables(using.config, is_new=not run.has_own_data)
+    parts = parts_to_test(run, tables)
+    if run.has_own_parts:
+        tables, parts = with_validation(using.config, tables, parts)
     data = build_data(
         using.config,
         SeriesDataModule,
@@ -118,7 +119,7 @@ def build_test_data(using: Reuse, pin_memory: bool = False) -> SeriesDataModule:
         pin_memory,
         record=run.record,
         tables=tables,
-        parts=parts_to_test(run, tables),
+        parts=parts,
     )
     if run.has_own_parts:
         _check_unchanged(run, data)

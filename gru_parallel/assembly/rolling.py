@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gru_parallel.assembly.data import build_data, build_tables
+from gru_parallel.assembly.data import build_data, build_tables, with_validation
 from gru_parallel.assembly.reuse import Reuse, parts_to_test
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.origins import Rolling, refits, roll
@@ -122,4 +122,6 @@ def plan_backtest(
         [n_validation.get(start, 0) for start in starts],
         refit,
     )
-    return BacktestData(tables, rolled, tuple(fits), stride)
+    # A file to validate on is that of every fit.
+    whole_tables, validation = with_validation(config, tables, {})
+    return BacktestData(whole_tables, rolled, tuple({**fit, **validation} for fit in fits), stride)

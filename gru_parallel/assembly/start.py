@@ -69,7 +69,7 @@ def build_start(
         saved = _read("ckpt_path", config.ckpt_path, module, checks=checks)
         if "SeriesDataModule" in saved:
             record = DataRecord.from_state(saved["SeriesDataModule"])
-            if len(record.columns) == data.n_channels:
+            if len(record.columns) == len(data.tables[0].columns):
                 data.standardize_by(record.standardizer)
         # Absolute, because Hydra may change the working folder.
         return Start(config.ckpt_path.absolute(), *check_resume(saved, config, module, data))

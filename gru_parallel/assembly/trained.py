@@ -25,6 +25,12 @@ def read_trained(run: FinishedRun) -> Trained:
             f"run={run.checkpoint} does not describe its model: it has an encoder or a head of your"
             " own, or was written by an earlier version; train with gru_parallel.train."
         )
+    if run.record.widths.n_known + run.record.widths.n_static > 0:
+        raise UsageError(
+            f"run={run.folder.path} forecasts from what is known ahead or of the series"
+            " (data.future, data.calendar, data.static), and an export takes the rows of a window"
+            " alone; use predict, or train without."
+        )
     model = model_from(described)
     weights = {
         name.removeprefix(_PREFIX): weight

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from gru_parallel.assembly.model_spec import model_spec
 from gru_parallel.config.schema import Config
+from gru_parallel.data.widths import Widths
 from gru_parallel.planning.cell_costs import Workload
 
 N_STATES = {
@@ -30,13 +31,12 @@ _OPTIONAL_STATES = ("amsgrad", "centered", "momentum")
 """Arguments with which an optimiser keeps one number more."""
 
 
-def workload(config: Config, n_channels: int, n_targets: int) -> Workload:
+def workload(config: Config, widths: Widths) -> Workload:
     """Describe what is to be trained.
 
     Args:
         config: the run's settings.
-        n_channels: features of the windows.
-        n_targets: columns to forecast.
+        widths: of the windows.
 
     Raises:
         UsageError: model.bidirectional or model.h_0 does not fit the blocks.
@@ -46,8 +46,8 @@ def workload(config: Config, n_channels: int, n_targets: int) -> Workload:
     n_bytes = 8 if precision.startswith("64") else 2 if "16" in precision else 4
     keeps_32 = n_bytes == 2 and not precision.endswith("-true")
     return Workload(
-        model_spec(config, n_channels, n_targets),
-        config.data.batch_size * (n_channels if config.model.per_channel else 1),
+        model_spec(config, widths),
+        config.data.batch_size * (widths.n_channels if config.model.per_channel else 1),
         config.n_steps,
         n_weight_copies=2 + n_optimizer_states(config.optimizer),
         bytes_per_number=4 if keeps_32 else n_bytes,

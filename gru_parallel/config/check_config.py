@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from gru_parallel.choices import AUTO
 from gru_parallel.config.check_loss import check_loss
 from gru_parallel.config.check_steps import check_steps
-from gru_parallel.config.data_section import OwnDataConfig
+from gru_parallel.config.data_section import CsvConfig, OwnDataConfig
 from gru_parallel.config.schema import Config, ProcessesConfig
+from gru_parallel.data.split import PARTS
 from gru_parallel.errors import UsageError
 from gru_parallel.own_names import is_own, own
 from gru_parallel.placement.grid import check_chunks
@@ -29,6 +31,7 @@ def check_config(config: Config) -> None:
         UsageError: two do not.
     """
     _check_own(config)
+    _check_validation(config)
     _check_rate(config)
     _check_layers(config)
     check_steps(config)
@@ -52,6 +55,30 @@ def _check_own(config: Config) -> None:
     for setting, name in named.items():
         if is_own(name):
             own(setting, name)
+
+
+def _check_validation(config: Config) -> None:
+    """Refuse two validation parts."""
+    split, path, data = config.data.split, config.validation_path, config.data
+    if path is None or not isinstance(data, CsvConfig):
+        return
+    if Path(path).expanduser().resolve() == Path(data.path).expanduser().resolve():
+        raise UsageError(
+            f"data.validation_path={path} is data.path itself, which is trained on; name another"
+            " file, or have data.split cut off a part of it."
+        )
+    if len(split) != len(PARTS) or split[1] == 0:
+        return
+    first, second, third = split
+    instead = [round(first + second, 12), 0, third]
+    shown, other = (
+        as_written([int(n) if float(n).is_integer() else n for n in each])
+        for each in (split, instead)
+    )
+    raise UsageError(
+        f"data.validation_path={path} is what is validated on, and data.split={shown} cuts off"
+        f" another validation part; use data.split={other}, or leave data.validation_path out."
+    )
 
 
 def _check_rate(config: Config) -> None:

@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from gru_parallel.choices import CENTRES, COLUMN_SCALINGS
-from gru_parallel.rules import AT_LEAST_0, AT_LEAST_1, OWN, SEED, Arguments, Count, at_most, one_of
+from gru_parallel.choices import CALENDAR, CENTRES, COLUMN_SCALINGS
+from gru_parallel.rules import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    OWN,
+    SEED,
+    Arguments,
+    Count,
+    at_most,
+    each_of,
+    one_of,
+)
 
 
 @dataclass
@@ -25,6 +35,7 @@ class DataConfig:
     order: Annotated[str, one_of("shuffled", "streams")]
     scaling: Annotated[str, one_of(*COLUMN_SCALINGS)]
     centre: Annotated[str, one_of(*CENTRES)]
+    calendar: Annotated[list[str], each_of(*CALENDAR)] | None
     season_length: Count | None
     num_workers: Annotated[int, AT_LEAST_0, at_most(256)]
 
@@ -53,7 +64,10 @@ class CsvConfig(DataConfig):
     """conf/data/csv.yaml."""
 
     path: str
+    validation_path: str | None
     columns: list[str] | None
+    future: list[str] | None
+    static: list[str] | None
     time_column: Any
     series_column: str | None
     missing: Annotated[str, one_of("error", "interpolate", "drop")]

@@ -27,13 +27,16 @@ FREE_IN_MODEL = ("model.core",)
 """Settings of the model that change neither weights nor what is computed of them."""
 
 FIXED_DATA = (
+    "data.calendar",
     "data.centre",
     "data.columns",
+    "data.future",
     "data.horizon",
     "data.input_length",
     "data.n_channels",
     "data.order",
     "data.scaling",
+    "data.static",
     "data.target",
 )
 """Settings of the data by which the weights were learned."""

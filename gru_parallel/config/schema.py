@@ -135,6 +135,11 @@ class Config:
         return DISTRIBUTIONS.get(self.model.loss) or max(1, len(self.quantiles))
 
     @property
+    def validation_path(self) -> str | None:
+        """The file of series to validate on; None for a part of those that are split."""
+        return self.data.validation_path if isinstance(self.data, CsvConfig) else None
+
+    @property
     def no_validation(self) -> str | None:
         """The setting that leaves out validation; None if there is one."""
         return self._left_out("validation", 1, "val")
@@ -148,6 +153,8 @@ class Config:
         limit = f"trainer.limit_{name}_batches"
         if getattr(self.trainer, f"limit_{name}_batches") == 0:
             return f"{limit}=0"
+        if part == "validation" and self.validation_path is not None:
+            return None
         if 0.0 in self.data.split[index : index + 1]:
             shares = [int(s) if float(s).is_integer() else s for s in self.data.split]
             return f"data.split={as_written(shares)}"

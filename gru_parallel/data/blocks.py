@@ -1,7 +1,7 @@
 """Reads a file piece by piece into blocks of rows of one series each, checked like whole files."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from gru_parallel.data.file_columns import FileColumns, find_columns
 from gru_parallel.data.frequency import check_frequency
 from gru_parallel.data.long_table import split_by_series
-from gru_parallel.data.missing import numbers_of_piece
+from gru_parallel.data.read_static import read_static
 from gru_parallel.data.reading import read_pieces
+from gru_parallel.data.rows_ahead import numbers_and_rows_ahead
 from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.sheet import Sheet
+from gru_parallel.data.static import Static
 from gru_parallel.data.time_columns import with_one_time_column
 from gru_parallel.data.times import TimesOfPieces, check_times
 
@@ -30,8 +32,10 @@ class Block:
         series: name of the series; empty where there is only one.
         rows: number by which a user knows each row in its file, array of shape `(rows,)`.
         times: of each row, of the same shape, or None.
-        values: array of float64 and of shape `(rows, columns)`; NaN for a gap to be filled.
+        values: array of float64 and of shape `(rows, columns)`; NaN for a gap to be filled, and in
+            rows that may be ahead of the series.
         time_column: name of the column that the times were read from, or None.
+        static: what describes the series, as far as these rows tell.
     """
 
     series: str
@@ -39,6 +43,7 @@ class Block:
     times: NDArray[Any] | None
     values: NDArray[np.float64]
     time_column: str | None = None
+    static: Static = field(default_factory=dict)
 
 
 def read_blocks(
@@ -72,7 +77,7 @@ def read_blocks(
             times_of = TimesOfPieces(time)
         parts = [sheet] if found.series is None else split_by_series(sheet, found.series)
         positions = [np.asarray(part.frame.index) - sheet.frame.index[0] for part in parts]
-        numbers = numbers_of_piece(sheet, found.values, file.missing)
+        numbers = numbers_and_rows_ahead(sheet, found, file.missing)
         times = None if times_of is None else times_of.read(sheet, positions)
         for part, at in zip(parts, positions, strict=True):
             here = None
@@ -80,7 +85,7 @@ def read_blocks(
                 here = times[at]
                 check_times(part, time, here)
                 _check_later(part, time, here, last)
-            yield _kept(part, time, here, numbers[at], file.missing)
+            yield _kept(part, time, here, numbers[at], found, file.missing)
         if on_rows is not None:
             on_rows(int(sheet.frame.index[-1]) + 1)
 
@@ -103,11 +108,15 @@ def _kept(
     time_column: str | None,
     times: NDArray[Any] | None,
     numbers: NDArray[np.float64],
+    found: FileColumns,
     missing: str,
 ) -> Block:
     rows = np.asarray(part.frame.index, dtype=np.int64) + part.first_row
     if missing == "drop":
         is_kept = ~np.isnan(numbers).any(axis=1)
+        if found.future:
+            is_kept |= np.isnan(numbers[:, : len(found.values)]).all(axis=1)
         rows, numbers = rows[is_kept], numbers[is_kept]
         times = None if times is None else times[is_kept]
-    return Block(part.series, rows, times, numbers, time_column)
+    static = read_static(part, found.static)
+    return Block(part.series, rows, times, numbers, time_column, static)

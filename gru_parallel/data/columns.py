@@ -24,7 +24,8 @@ def choose_columns(
         columns: the user's data.columns; None takes all but those of times, series and index.
         targets: the user's data.target; None takes all value columns.
         series_column: the one that names the series of each row, if any; its cells are no values.
-        index_columns: those that only identify rows, unless `columns` names them.
+        index_columns: those that only identify rows, or hold something else, unless `columns` names
+            them.
 
     Returns:
         The value columns and the targets, each in the order the user gave.
@@ -99,6 +100,26 @@ def check_names(
         if wanted.count(name) > 1:
             raise UsageError(f"{setting} names {name!r} twice; name it once.")
     return wanted
+
+
+def check_apart(given: Mapping[str, Sequence[str]]) -> None:
+    """Check that no column is to be two things.
+
+    Args:
+        given: columns by the setting that names them; targets are value columns, too.
+
+    Raises:
+        UsageError: one is.
+    """
+    setting_of: dict[str, str] = {}
+    for setting, names in given.items():
+        for name in names:
+            before = setting_of.setdefault(name, setting)
+            if before != setting and (before, setting) != ("data.columns", "data.target"):
+                raise UsageError(
+                    f"{setting} and {before} both name {name!r}, and a column goes in as one of"
+                    " them alone; leave it out of the other."
+                )
 
 
 def check_of_run(

@@ -12,8 +12,10 @@ from gru_parallel.data.file_columns import find_columns
 from gru_parallel.data.frequency import UNCHECKED, check_frequency, evenly_spaced, warn_of_gaps
 from gru_parallel.data.long_table import split_by_series
 from gru_parallel.data.missing import as_numbers, rows_to_keep
+from gru_parallel.data.read_static import read_all_static
 from gru_parallel.data.reading import read_sheet
 from gru_parallel.data.rows import Rows
+from gru_parallel.data.rows_ahead import without_rows_ahead
 from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.table import Table
@@ -28,7 +30,8 @@ def load_tables(file: SeriesFile) -> list[Table]:
         file: which one, and how it is to be read.
 
     Returns:
-        One table per series, each with its name, in the order in which the series first appear.
+        One table per series, each with its name, in the order in which the series first appear;
+        without the rows that are ahead of it.
 
     Raises:
         UsageError: the file, one of its cells, or a setting is not valid; the message says which.
@@ -39,7 +42,10 @@ def load_tables(file: SeriesFile) -> list[Table]:
     check_frequency(frequency, bool(found.times), missing)
     sheet, time = with_one_time_column(sheet, found.times)
     sheets = [sheet] if found.series is None else split_by_series(sheet, found.series)
-    series = _rows_of_all(sheet, sheets, time, found.values, missing)
+    statics = [read_all_static(part, found.static) for part in sheets]
+    if found.future:
+        sheets = [without_rows_ahead(part, found.values) for part in sheets]
+    series = _rows_of_all(sheet, sheets, time, found.numbers, missing)
     if file.columns is None:
         warn_of_counters(series, found.values)
     if frequency is None:
@@ -47,8 +53,16 @@ def load_tables(file: SeriesFile) -> list[Table]:
     elif frequency != UNCHECKED:
         series = [evenly_spaced(rows, frequency, missing) for rows in series]
     return [
-        Table(rows.times, rows.numbers, found.values, found.targets, rows.sheet.series)
-        for rows in series
+        Table(
+            rows.times,
+            rows.numbers,
+            found.numbers,
+            found.targets,
+            rows.sheet.series,
+            found.future,
+            static,
+        )
+        for rows, static in zip(series, statics, strict=True)
     ]
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gru_parallel.data.calendar_features import calendar_features
 from gru_parallel.data.centre import level_of
 from gru_parallel.data.share import ALL_ROWS, Share
 from gru_parallel.data.standardize import Standardizer
@@ -27,6 +28,10 @@ class ForecastWindow:
         past_times: of these rows, array of shape `(rows,)`.
         times: that are forecast, array of shape `(steps,)`.
         known: what came then, array of shape `(steps, targets)`; NaN where that is not known.
+        future: the columns that are known ahead, in all rows up to the last that is forecast, in
+            the units of the series, array of shape `(horizon, columns)`.
+        future_times: of these rows, array of shape `(horizon,)`.
+        static: what describes the series, as numbers, array of shape `(n_static,)`.
     """
 
     series: str
@@ -34,6 +39,9 @@ class ForecastWindow:
     past_times: NDArray[Any]
     times: NDArray[Any]
     known: NDArray[np.float64]
+    future: NDArray[np.float64]
+    future_times: NDArray[Any]
+    static: NDArray[np.float64]
 
     @property
     def cutoff(self) -> Any:
@@ -52,6 +60,7 @@ class ForecastDataset(Dataset[Batch]):
         standardizer: Standardizer,
         *,
         centre: str,
+        calendar: Sequence[str] = (),
         batch_size: int,
         share: Share = ALL_ROWS,
     ) -> None:
@@ -63,6 +72,7 @@ class ForecastDataset(Dataset[Batch]):
             shape: extent of a window.
             standardizer: of the model.
             centre: see `WindowDataset`.
+            calendar: what goes in of the date of each row.
             batch_size: windows of a batch of all replicas.
             share: the rows of each batch that are fetched here.
         """
@@ -70,7 +80,9 @@ class ForecastDataset(Dataset[Batch]):
         self._target_columns = list(target_columns)
         self._shape = shape
         self._standardizer = standardizer
+        self._n_future = windows[0].future.shape[1] if windows else 0
         self._centre = centre
+        self._calendar = calendar
         self._rows = share.rows(batch_size)
 
     def __len__(self) -> int:
@@ -88,15 +100,31 @@ class ForecastDataset(Dataset[Batch]):
     def _batch(self, windows: Sequence[ForecastWindow]) -> Batch:
         lengths = [len(window.values) for window in windows]
         longest = max(lengths, default=self._shape.input_length)
-        x = torch.zeros(len(windows), longest, len(self._standardizer.mean))
+        n_channels = len(self._standardizer.mean) - self._n_future
+        n_known = self._n_future + len(self._calendar)
+        x = torch.zeros(len(windows), longest, n_channels + n_known)
+        future = torch.zeros(len(windows), self._shape.horizon, n_known)
         for row, window in enumerate(windows):
-            x[row, : len(window.values)] = self._standardised(window)
+            values = self._standardizer.transform(window.values)
+            x[row, : len(values)] = self._with_calendar(values, window.past_times)
+            if n_known:
+                ahead = self._standardizer.transform_last(window.future)
+                future[row] = self._with_calendar(ahead, window.future_times)
         n_rows = torch.tensor(lengths, dtype=torch.int64).unsqueeze(1)
-        level = level_of(x, n_rows, self._centre)
+        level = level_of(x[:, :, :n_channels], n_rows, self._centre)
+        x[:, :, :n_channels] = level.remove_from(x[:, :, :n_channels])
         is_padding = torch.arange(longest) >= n_rows
-        x = level.remove_from(x).masked_fill(is_padding.unsqueeze(2), 0.0)
+        x = x.masked_fill(is_padding.unsqueeze(2), 0.0)
         batch = {"x": x, **level.of_columns(self._target_columns)}
+        if n_known:
+            batch["future"] = future
+        if any(len(window.static) for window in windows):
+            static = np.stack([window.static for window in windows])
+            batch["static"] = torch.as_tensor(static, dtype=torch.float32)
         return {**batch, "lengths": n_rows.squeeze(1)} if self._shape.may_be_short else batch
 
-    def _standardised(self, window: ForecastWindow) -> Tensor:
-        return torch.as_tensor(self._standardizer.transform(window.values), dtype=torch.float32)
+    def _with_calendar(self, values: NDArray[np.float64], times: NDArray[Any]) -> Tensor:
+        """Put what is known of the date of each row after its values."""
+        if self._calendar:
+            values = np.concatenate([values, calendar_features(times, self._calendar)], axis=1)
+        return torch.as_tensor(values, dtype=torch.float32)

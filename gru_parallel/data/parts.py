@@ -69,35 +69,51 @@ def split_tables(
 
 def all_for_test(tables: Sequence[Table]) -> dict[str, tuple[SeriesPart, ...]]:
     """Give all rows of all series to the test; training and validation have no series."""
-    return dict.fromkeys(PARTS, ()) | {"test": tuple(_whole_series(tables))}
+    return dict.fromkeys(PARTS, ()) | {"test": all_rows(tables)}
+
+
+def all_rows(tables: Sequence[Table], n_before: int = 0) -> tuple[SeriesPart, ...]:
+    """Return all rows of all series as one part, where so many rows of other series come first."""
+    return tuple(_whole_series(tables, n_before))
 
 
 def check_alike(tables: Sequence[Table]) -> None:
     """Check that one model can be trained on these series together.
 
     Raises:
-        UsageError: there is no series, or one has other columns or targets than the first.
+        UsageError: there is no series, or one has other columns, targets, columns that are known
+            ahead or things that describe it than the first.
     """
     if not tables:
         raise UsageError("There is no series; give at least one table.")
     for number, table in enumerate(tables):
-        for what in ("columns", "targets"):
-            names, expected = getattr(table, what), getattr(tables[0], what)
+        for what in ("columns", "targets", "future", "static"):
+            names, expected = (tuple(getattr(each, what)) for each in (table, tables[0]))
             if names != expected:
                 raise UsageError(
                     f"series {_label(table, number)!r} has the {what} {', '.join(names)}, and the "
                     f"first series has {', '.join(expected)}; give all series the same {what}."
                 )
+        if _kind_of_times(table) != _kind_of_times(tables[0]):
+            raise UsageError(
+                f"series {_label(table, number)!r} has {_kind_of_times(table)}, and the first"
+                f" series has {_kind_of_times(tables[0])}; give all series times of one kind."
+            )
 
 
-def _whole_series(tables: Sequence[Table]) -> list[SeriesPart]:
+def _whole_series(tables: Sequence[Table], start: int = 0) -> list[SeriesPart]:
     parts = []
-    start = 0
     for number, table in enumerate(tables):
         name = _label(table, number) if len(tables) > 1 else table.name
         parts.append(SeriesPart(range(start, start + table.n_rows), start, name))
         start += table.n_rows
     return parts
+
+
+def _kind_of_times(table: Table) -> str:
+    if table.times is None:
+        return "no times"
+    return "dates" if table.times.dtype.kind == "M" else "numbers for times"
 
 
 def _label(table: Table, number: int) -> str:

@@ -1,19 +1,31 @@
 """What a checkpoint records of the data: columns, targets, and rows and scale of each part."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gru_parallel.data.standardize import Standardizer
+from gru_parallel.data.static import StaticColumn
+from gru_parallel.data.widths import Widths
 from gru_parallel.errors import UsageError
 
 _TOLERANCE = 1e-8
 """Of the scale."""
 _ROUNDING = 1e-12
 """Of the mean: numbers that are read or summed in another way differ in the last digits."""
+
+
+_LISTS = {
+    "columns": "columns",
+    "targets": "targets",
+    "future": "columns known ahead",
+    "calendar": "calendar features",
+    "described_by": "static columns",
+}
+"""What a `DataRecord` lists, and what users know it by."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +61,15 @@ class DataRecord:
     """Tells the data of one run from the data of another.
 
     Attributes:
-        columns: names of the input columns, in their order.
+        columns: names of the input columns, in their order, the ones that are known ahead last.
         targets: names of the columns to forecast.
         parts: "training", "validation" and "test".
         mean: of each column, which all its values are standardised by: that of the training part,
             unless the run has kept that of another.
         scale: the same for the standard deviation.
+        future: names of the columns that are known ahead.
+        calendar: what goes in of the date of each row.
+        static: how what describes a series becomes numbers.
     """
 
     columns: list[str]
@@ -62,6 +77,9 @@ class DataRecord:
     parts: dict[str, PartRecord]
     mean: list[float]
     scale: list[float]
+    future: list[str] = field(default_factory=list)
+    calendar: list[str] = field(default_factory=list)
+    static: list[StaticColumn] = field(default_factory=list)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "DataRecord":
@@ -71,7 +89,26 @@ class DataRecord:
         mean, scale = (
             state.get(name, getattr(parts["training"], name)) for name in ("mean", "scale")
         )
-        return cls(state["columns"], state["targets"], parts, mean, scale)
+        # Nor did they know anything ahead, or describe series.
+        future, calendar = (state.get(name, []) for name in ("future", "calendar"))
+        static = [
+            StaticColumn(**{**column, "categories": tuple(column["categories"])})
+            for column in state.get("static", [])
+        ]
+        return cls(state["columns"], state["targets"], parts, mean, scale, future, calendar, static)
+
+    @property
+    def widths(self) -> Widths:
+        """How many numbers go in with each row, and how many are forecast."""
+        n_future = len(self.future)
+        n_known = n_future + len(self.calendar)
+        n_static = sum(column.width for column in self.static)
+        return Widths(len(self.columns) - n_future, len(self.targets), n_known, n_static)
+
+    @property
+    def described_by(self) -> list[str]:
+        """Names of what describes a series."""
+        return [column.name for column in self.static]
 
     @property
     def standardizer(self) -> Standardizer:
@@ -101,10 +138,10 @@ class DataRecord:
 
     def difference(self, present: "DataRecord") -> tuple[str, str] | None:
         """Return the first difference from other data, as "with 10 rows" and "11 rows"."""
-        for what in ("columns", "targets"):
-            before, now = getattr(self, what), getattr(present, what)
-            if before != now:
-                return f"with the {what} {', '.join(before)}", f"the {what} {', '.join(now)}"
+        for what, name in _LISTS.items():
+            listed, others = (", ".join(getattr(of, what)) or "none" for of in (self, present))
+            if listed != others:
+                return f"with the {name} {listed}", f"the {name} {others}"
         for name, before in self.parts.items():
             now = present.parts[name]
             if before.n_rows != now.n_rows:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
+from gru_parallel.data.calendar_features import calendar_features
 from gru_parallel.data.loader import EpochSampler, ResumableLoader, leave_signals_to_trainer
 from gru_parallel.data.record import DataRecord, PartRecord
 from gru_parallel.data.series_outline import SeriesOutline, joined
@@ -31,6 +32,11 @@ class SeriesData(SeriesOutline):
     is `scale`, of the same shape, by which a prediction is multiplied to be a forecast. Training
     windows are shuffled, all others are in the order of time; a smaller last batch is kept.
 
+    Where something is known ahead (columns that a `Table` says, or `calendar`), it is the last
+    columns of `x`, and `future`, of shape `(batch, horizon, n_known)`, continues them after the
+    window. Windows are not centred in these columns. What describes the series of a window
+    (`Table.static`) is `static`, of shape `(batch, n_static)`.
+
     If windows may be shorter than `input_length`, a batch also has `lengths`, int64 and of shape
     `(batch,)`: the number of real rows of each window. `x`, and with the task "every_step" `y`, are
     then as long as the longest window of the batch; after a window's end they are zero.
@@ -48,16 +54,16 @@ class SeriesData(SeriesOutline):
     def standardizer(self) -> Standardizer:
         """The means and scales of the training rows of all series, or those that were given.
 
-        Without scaling, means of 0 and scales of 1.
+        Without scaling, means of 0 and scales of 1; but what is known ahead is always scaled.
 
         Raises:
             UsageError: the numbers of a column cannot be scaled.
         """
         if self._given_standardizer is not None:
             return self._given_standardizer
-        if self._scaling == "none":
-            return Standardizer.none(self.n_channels)
         standardizer = Standardizer.fit(self._rows_of("training"))
+        if self._scaling == "none":
+            standardizer = standardizer.leaving(self.widths.n_channels)
         standardizer.check(self.tables[0].columns)
         return standardizer
 
@@ -92,7 +98,14 @@ class SeriesData(SeriesOutline):
         parts = {part: PartRecord.of(self._rows_of(part)) for part in self.parts}
         by = self.standardizer
         return DataRecord(
-            list(first.columns), list(first.targets), parts, by.mean.tolist(), by.scale.tolist()
+            list(first.columns),
+            list(first.targets),
+            parts,
+            by.mean.tolist(),
+            by.scale.tolist(),
+            list(first.future),
+            list(self.calendar),
+            list(self.static),
         )
 
     def setup(self, stage: str | None = None) -> None:
@@ -106,19 +119,32 @@ class SeriesData(SeriesOutline):
     @cached_property
     def _datasets(self) -> dict[str, WindowDataset]:
         values = self.standardizer.transform(self._values)
+        n_channels = self.tables[0].n_channels
+        known = self._known_ahead(values[:, n_channels:])
         return {
             part: WindowDataset(
-                values,
+                values[:, :n_channels],
                 self.tables[0].target_columns,
                 self.parts[part],
                 self.shape,
                 stride=stride,
                 look_back=self._look_back,
                 centre=self._centre,
+                known=known,
+                static=[self._static[of_series.series_start] for of_series in self.parts[part]],
                 part_name=part,
             )
             for part, stride in self._strides.items()
         }
+
+    def _known_ahead(self, future: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What is known ahead of each row, array of shape `(rows, n_known)`."""
+        of_tables = [
+            calendar_features(table.times, self.calendar)
+            for table in self.tables
+            if table.times is not None and self.calendar
+        ]
+        return np.concatenate([future, joined(of_tables)], axis=1) if of_tables else future
 
     def dataset(self, part: str) -> WindowDataset:
         """The windows of the "training", "validation" or "test" part."""

@@ -17,6 +17,9 @@ class SeriesFile:
             series, or several that hold it together; None looks for one, see `find_time_columns`;
             "none" is for a file without times.
         columns: the value columns to use; None takes all but those of times and series.
+        future: the columns that are known ahead; they come after the value columns. Rows after the
+            last one with a value that have these alone are ahead of the series.
+        static: the columns that describe a series, the same in all of its rows.
         targets: the column or columns to forecast; None takes all value columns.
         missing: what to do with cells that are empty, NaN, infinite or text, in each series
             separately: "error" refuses the file, "drop" leaves the row out, "interpolate" makes
@@ -33,6 +36,8 @@ class SeriesFile:
     path: str | Path
     time_column: str | Sequence[str] | None = None
     columns: Sequence[str] | None = None
+    future: Sequence[str] = ()
+    static: Sequence[str] = ()
     targets: str | Sequence[str] | None = None
     missing: str = "error"
     series_column: str | None = None

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gru_parallel.choices import COLUMN_SCALINGS
+from gru_parallel.data.calendar_features import check_calendar
 from gru_parallel.data.gaps import fill_gaps
 from gru_parallel.data.parts import Parts, check_alike, split_tables
 from gru_parallel.data.share import ALL_ROWS, Share
 from gru_parallel.data.standardize import Standardizer
+from gru_parallel.data.static import StaticColumn, encode_static, fit_static
 from gru_parallel.data.streams import StreamRows, Streams, check_level, check_stride
 from gru_parallel.data.table import Table
+from gru_parallel.data.widths import Widths
 from gru_parallel.data.window_ends import window_ends
 from gru_parallel.data.window_shape import WindowShape, check_centre
 from gru_parallel.errors import UsageError, check_positive
@@ -44,6 +47,7 @@ class SeriesOutline:
         task: str = "window",
         scaling: str = "standardize",
         centre: str = "last",
+        calendar: Sequence[str] = (),
         look_back: bool = True,
         season_length: int | None = None,
         seed: int = 0,
@@ -51,6 +55,7 @@ class SeriesOutline:
         pin_memory: bool = False,
         share: Share = ALL_ROWS,
         standardizer: Standardizer | None = None,
+        static: Sequence[StaticColumn] | None = None,
         parts: Parts | None = None,
     ) -> None:
         """Check the settings against the series.
@@ -73,6 +78,7 @@ class SeriesOutline:
             task: "window" or "every_step", see `WindowShape`.
             scaling: "standardize" brings each column to mean 0 and deviation 1, "none" leaves it.
             centre: "last", "standardize", "scale" or "none", see `WindowDataset`.
+            calendar: what goes in of the date of each row, see `calendar_features`.
             look_back: whether inputs of a validation or test window may be in the part before.
             season_length: rows of a season, for the seasonal baseline; None for none.
             seed: of the order of training windows, not negative.
@@ -81,6 +87,8 @@ class SeriesOutline:
             share: the rows of each batch that the loaders return, for one of several replicas.
             standardizer: of the run whose model is used on this data; None fits one to the training
                 part.
+            static: how that run turned what describes a series into numbers; None looks at the
+                series of the training part.
             parts: the rows of each part, whatever the split; None for those of the split. Without
                 rows for training a `standardizer` is needed.
 
@@ -101,8 +109,17 @@ class SeriesOutline:
             raise UsageError(f"data.order={order} is unknown; use one of {', '.join(ORDERS)}.")
         self.tables = (tables,) if isinstance(tables, Table) else tuple(tables)
         check_alike(self.tables)
+        for table in self.tables:
+            check_calendar(calendar, table.times, _of_series(table))
         self.shape = WindowShape(input_length, horizon, task, min_input_length)
         self.parts = split_tables(self.tables, split, split_by) if parts is None else parts
+        self.calendar = tuple(calendar)
+        self._starts = np.cumsum([0, *(table.n_rows for table in self.tables[:-1])]).tolist()
+        self.static = self._fit_static() if static is None else tuple(static)
+        self._static = {
+            start: encode_static(self.static, table.static, _of_series(table))
+            for start, table in zip(self._starts, self.tables, strict=True)
+        }
         self.order = order
         self.season_length = season_length
         self.batch_size = batch_size
@@ -131,9 +148,12 @@ class SeriesOutline:
             check_stride("data.eval_stride", eval_stride, self.shape)
 
     @property
-    def n_channels(self) -> int:
-        """Number of input columns."""
-        return len(self.tables[0].columns)
+    def widths(self) -> Widths:
+        """How many numbers go in with each row, and how many are forecast."""
+        table = self.tables[0]
+        n_known = len(table.future) + len(self.calendar)
+        n_static = sum(column.width for column in self.static)
+        return Widths(table.n_channels, self.n_targets, n_known, n_static)
 
     @property
     def n_targets(self) -> int:
@@ -159,9 +179,18 @@ class SeriesOutline:
         rows = StreamRows.of(streams.cut(self._n_filled(part)), self.batch_size)
         return len(rows.batch_ends)
 
+    def _fit_static(self) -> tuple[StaticColumn, ...]:
+        """Look at what describes the series of the training part."""
+        tables = dict(zip(self._starts, self.tables, strict=True))
+        return fit_static([tables[part.series_start].static for part in self.parts["training"]])
+
     def _n_filled(self, part: str) -> int:
         """Number of rows that streams are cut to fill."""
         return self.batch_size if part == "training" else min(_N_EVALUATION_ROWS, self.batch_size)
+
+
+def _of_series(table: Table) -> str:
+    return f"series {table.name!r}: " if table.name else ""
 
 
 def joined(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -30,10 +30,10 @@ class Standardizer:
             is_constant = np.ptp(values, axis=0) == 0
             return cls(values.mean(axis=0), np.where(is_constant, 1.0, values.std(axis=0)))
 
-    @classmethod
-    def none(cls, n_columns: int) -> "Standardizer":
-        """Leave columns as they are."""
-        return cls(np.zeros(n_columns), np.ones(n_columns))
+    def leaving(self, n_columns: int) -> "Standardizer":
+        """Leave the first columns as they are."""
+        is_left = np.arange(len(self.mean)) < n_columns
+        return Standardizer(np.where(is_left, 0.0, self.mean), np.where(is_left, 1.0, self.scale))
 
     def check(self, columns: Sequence[str]) -> None:
         """Check that numbers are neither so large nor so close that there is no scale.
@@ -52,6 +52,11 @@ class Standardizer:
     def transform(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Convert values, array of shape `(..., columns)`, to standard units."""
         return (values - self.mean) / self.scale
+
+    def transform_last(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Convert values of the last columns alone, array of shape `(..., last columns)`."""
+        first = len(self.mean) - values.shape[-1]
+        return (values - self.mean[first:]) / self.scale[first:]
 
     def inverse(
         self, values: NDArray[np.floating], columns: Sequence[int] | None = None

@@ -1,7 +1,7 @@
 """A series as the rest of the package sees it, and how to make several from arrays in memory."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gru_parallel.data.columns import choose_columns
 from gru_parallel.data.extremes import stand_for_missing
+from gru_parallel.data.static import Static
 from gru_parallel.errors import UsageError
 
 
@@ -23,6 +24,8 @@ class Table:
         columns: name of each column of `values`.
         targets: names of the columns to forecast, a subset of `columns`.
         name: of the series among others; empty where there is only one.
+        future: names of the columns that are known ahead: the last of `columns`, and no targets.
+        static: what describes the series, numbers and words by name.
     """
 
     times: NDArray[Any] | None
@@ -30,11 +33,20 @@ class Table:
     columns: tuple[str, ...]
     targets: tuple[str, ...]
     name: str = ""
+    future: tuple[str, ...] = ()
+    static: Static = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that values, columns and targets fit each other."""
+        """Check that values, columns, targets and future fit each other."""
         _check_shape("values", self.values, self.columns)
         choose_columns(self.columns, columns=self.columns, targets=self.targets)
+        own = self.columns[: self.n_channels]
+        if (*own, *self.future) != self.columns or not set(self.targets) <= set(own):
+            raise UsageError(
+                f"future={list(self.future)} are to be the last of the columns"
+                f" {', '.join(self.columns)}, and no targets ({', '.join(self.targets)}); give the"
+                " columns in this order."
+            )
 
     @property
     def n_rows(self) -> int:
@@ -42,9 +54,30 @@ class Table:
         return len(self.values)
 
     @property
+    def n_channels(self) -> int:
+        """Number of columns that are not known ahead; they come first."""
+        return len(self.columns) - len(self.future)
+
+    @property
     def target_columns(self) -> tuple[int, ...]:
         """Position of each target among the columns."""
         return tuple(self.columns.index(target) for target in self.targets)
+
+
+def without_rows_ahead(table: Table) -> Table:
+    """Leave out the rows after the last one with a value, which have only what is known ahead."""
+    has_values = np.asarray(~np.isnan(table.values[:, : table.n_channels]).all(axis=1))
+    n_rows = n_past(has_values) if table.future else table.n_rows
+    if n_rows == table.n_rows:
+        return table
+    times = None if table.times is None else table.times[:n_rows]
+    return replace(table, times=times, values=table.values[:n_rows])
+
+
+def n_past(has_values: NDArray[Any]) -> int:
+    """Return the number of rows up to the last one that has a value, as is told of each row."""
+    with_values = np.flatnonzero(has_values)
+    return int(with_values[-1]) + 1 if len(with_values) else 0
 
 
 def tables_from_arrays(

@@ -15,43 +15,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gru_parallel.data.blocks import Block
+from gru_parallel.data.calendar_features import check_calendar
 from gru_parallel.data.cutoffs import read_cutoffs
 from gru_parallel.data.following_times import following
 from gru_parallel.data.forecast_window import ForecastWindow
+from gru_parallel.data.forecasts import written
 from gru_parallel.data.frequency import UNCHECKED, evenly_spaced, warn_of_gaps
 from gru_parallel.data.gaps import repeated
 from gru_parallel.data.rows import Rows
 from gru_parallel.data.sheet import Sheet
+from gru_parallel.data.static import StaticColumn, encode_static
+from gru_parallel.data.stretch import Stretch
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.errors import DataWarning, UsageError
-
-
-@dataclass(frozen=True)
-class _Stretch:
-    """Consecutive rows of a series.
-
-    Attributes:
-        rows: number of each row in its file, array of shape `(rows,)`.
-        times: of the same shape.
-        values: without gaps, array of shape `(rows, columns)`.
-        came: the targets as they are in the file, NaN for a gap, array of shape `(rows, targets)`.
-    """
-
-    rows: NDArray[np.int64]
-    times: NDArray[Any]
-    values: NDArray[np.float64]
-    came: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def part(self, first: int, stop: int) -> "_Stretch":
-        of = slice(max(first, 0), stop)
-        return _Stretch(self.rows[of], self.times[of], self.values[of], self.came[of])
-
-    def then(self, after: "_Stretch") -> "_Stretch":
-        pairs = zip(vars(self).values(), vars(after).values(), strict=True)
-        return _Stretch(*(np.concatenate(pair) for pair in pairs))
 
 
 @dataclass
@@ -62,13 +38,15 @@ class _Tail:
         kept: the last rows.
         n_rows: that there were.
         n_cut: number of cutoffs that have been dealt with.
+        static: what describes the series, as far as its rows have told.
         cuts: for each window, its rows, and the rows that came after it.
     """
 
-    kept: _Stretch | None = None
+    kept: Stretch | None = None
     n_rows: int = 0
     n_cut: int = 0
-    cuts: list[tuple[_Stretch, _Stretch]] = field(default_factory=list)
+    static: dict[str, float | str] = field(default_factory=dict)
+    cuts: list[tuple[Stretch, Stretch]] = field(default_factory=list)
 
 
 class Tails:
@@ -84,6 +62,9 @@ class Tails:
         label: names the series where there is only one.
         frequency: the user's data.frequency.
         missing: the user's data.missing.
+        future: names of the columns that are known ahead, the last ones.
+        calendar: what goes in of the date of each row.
+        static: how what describes a series becomes numbers.
     """
 
     def __init__(
@@ -97,7 +78,14 @@ class Tails:
         label: str,
         frequency: str | None = None,
         missing: str = "error",
+        future: Sequence[str] = (),
+        calendar: Sequence[str] = (),
+        static: Sequence[StaticColumn] = (),
     ) -> None:
+        self._static = static
+        self._future = list(future)
+        self._calendar = calendar
+        self._n_channels = len(mean) - len(future)
         self._shape = shape
         self._targets = list(target_columns)
         self._mean = mean
@@ -126,22 +114,26 @@ class Tails:
         """Take the next rows of a series.
 
         Raises:
-            UsageError: the cutoffs are not of the kind of the times.
+            UsageError: the cutoffs are not of the kind of the times, there are no dates for a
+                calendar, a row lacks its values, or the series is described in two ways.
         """
         tail = self._tails.setdefault(block.series, _Tail())
+        self._describe(tail, block)
         stretch = self._stretch(block, tail)
         if self._cutoffs is None:
+            check_calendar(self._calendar, block.times, f"data.path={self._path}: ")
             self._has_times = block.times is not None
             self._time_column = block.time_column or self._time_column
             self._cutoffs = read_cutoffs(self._given_cutoffs, stretch.times)
         kept = stretch if tail.kept is None else tail.kept.then(stretch)
-        n_after = self._shape.horizon
+        kept = self._without_gaps(kept, block.series)
+        n_rows, n_after = kept.n_past, self._shape.horizon
         for cutoff in self._cutoffs[tail.n_cut :]:
-            end = int(np.searchsorted(kept.times, cutoff, side="right"))
-            if end + n_after > len(kept):
+            end = int(np.searchsorted(kept.times[:n_rows], cutoff, side="right"))
+            if end + n_after > n_rows:
                 break
             self._cut(tail, kept, end)
-        tail.kept = kept.part(len(kept) - self._shape.input_length - n_after, len(kept))
+        tail.kept = kept.part(n_rows - self._shape.input_length - n_after, len(kept))
 
     def windows(self) -> list[ForecastWindow]:
         """Cut what is left once all rows have passed.
@@ -150,21 +142,23 @@ class Tails:
             The windows, series after series in the order in which they first appeared.
 
         Raises:
-            UsageError: there is nothing to forecast, or rows are missing and not to be filled.
+            UsageError: there is nothing to forecast, rows are missing and not to be filled, or
+                what is known ahead is not there.
         """
         short, early = [], []
         for name, tail in self._tails.items():
             kept = tail.kept
             if kept is None or self._cutoffs is None:
                 continue
+            past = kept.part(0, kept.n_past)
             for cutoff in self._cutoffs[tail.n_cut :]:
-                end = int(np.searchsorted(kept.times, cutoff, side="right"))
-                if self._ends_before(kept, cutoff):
+                end = int(np.searchsorted(past.times, cutoff, side="right"))
+                if self._ends_before(past, cutoff):
                     early.append(name)
                 else:
                     self._cut(tail, kept, end)
             if not len(self._cutoffs):
-                self._cut(tail, kept, len(kept))
+                self._cut(tail, kept, len(past))
             if any(len(rows) < self._shape.shortest for rows, _ in tail.cuts):
                 short.append(name)
         found = [
@@ -178,22 +172,55 @@ class Tails:
             self._warn_of_gaps(found)
         return _with_whole_numbers([self._window(*each) for each in found])
 
-    def _stretch(self, block: Block, tail: _Tail) -> _Stretch:
+    def _describe(self, tail: _Tail, block: Block) -> None:
+        """Take what a block tells of its series."""
+        for name, value in block.static.items():
+            before = tail.static.setdefault(name, value)
+            if before != value:
+                raise UsageError(
+                    f"data.path={self._path}: series {block.series!r}: column {name!r} holds"
+                    f" {before} in some rows and {value} in others; data.static is the same in"
+                    " all rows of a series: correct it."
+                )
+
+    def _stretch(self, block: Block, tail: _Tail) -> Stretch:
         """Bring a block into the form in which rows are kept, and count them."""
         n_before, tail.n_rows = tail.n_rows, tail.n_rows + len(block.rows)
         times = np.arange(n_before, tail.n_rows) if block.times is None else block.times
-        values = block.values
+        values, has_values = block.values, np.ones(len(block.rows), dtype=bool)
+        if self._future:
+            has_values = np.asarray(~np.isnan(values[:, : self._n_channels]).all(axis=1))
         if np.isnan(values).any():
             known = tail.kept is not None and len(tail.kept)
             values = repeated(values, tail.kept.values[-1] if known and tail.kept else self._mean)
-        return _Stretch(block.rows, times, values, block.values[:, self._targets])
+            # What is known ahead is said, and not filled in.
+            values[~has_values, self._n_channels :] = block.values[~has_values, self._n_channels :]
+        return Stretch(block.rows, times, values, block.values[:, self._targets], has_values)
 
-    def _cut(self, tail: _Tail, kept: _Stretch, end: int) -> None:
+    def _without_gaps(self, rows: Stretch, series: str) -> Stretch:
+        """Treat rows without values as gaps where rows with values follow them."""
+        is_gap, n_rows = rows.is_gap, rows.n_past
+        if not is_gap.any():
+            return rows
+        if self._missing == "drop":
+            return rows.at(~is_gap)
+        if self._missing == "error":
+            of_series = f"series {series!r}: " if series else ""
+            raise UsageError(
+                f"data.path={self._path}: {of_series}row {rows.rows[is_gap.argmax()]} has no"
+                f" values, and row {rows.rows[n_rows - 1]} after it has; correct it, or set"
+                " data.missing=interpolate or data.missing=drop."
+            )
+        past, ahead = rows.part(0, n_rows), rows.part(n_rows, len(rows))
+        filled = repeated(past.values, self._mean)
+        return replace(past, values=filled, has_values=np.full(n_rows, True)).then(ahead)
+
+    def _cut(self, tail: _Tail, kept: Stretch, end: int) -> None:
         rows = kept.part(end - self._shape.input_length, end)
         tail.cuts.append((rows, kept.part(end, end + self._shape.horizon)))
         tail.n_cut += 1
 
-    def _ends_before(self, kept: _Stretch, cutoff: Any) -> bool:
+    def _ends_before(self, kept: Stretch, cutoff: Any) -> bool:
         """Whether rows between the last one and the cutoff are missing."""
         if len(kept) < 2 or cutoff <= kept.times[-1]:
             return False
@@ -223,7 +250,7 @@ class Tails:
                 stacklevel=3,
             )
 
-    def _rows(self, name: str, stretch: _Stretch) -> Rows:
+    def _rows(self, name: str, stretch: Stretch) -> Rows:
         """The rows of a window as messages know them."""
         column = self._time_column if self._has_times else None
         frame = pd.DataFrame({self._time_column: stretch.times}, index=stretch.rows)
@@ -231,7 +258,7 @@ class Tails:
         times = stretch.times if self._has_times else None
         return Rows(sheet, np.arange(len(stretch)), stretch.values, times, column)
 
-    def _warn_of_gaps(self, found: Iterable[tuple[str, _Stretch, _Stretch]]) -> None:
+    def _warn_of_gaps(self, found: Iterable[tuple[str, Stretch, Stretch]]) -> None:
         # Most windows are even, which is quickly seen.
         uneven = [
             self._rows(name, rows)
@@ -241,10 +268,11 @@ class Tails:
         if uneven:
             warn_of_gaps(uneven, self._missing)
 
-    def _window(self, name: str, rows: _Stretch, after: _Stretch) -> ForecastWindow:
+    def _window(self, name: str, rows: Stretch, after: Stretch) -> ForecastWindow:
         values, times = rows.values, rows.times
         n_steps = self._shape.horizon
         known = np.full((n_steps, len(self._targets)), np.nan)
+        future = np.full((n_steps, len(self._future)), np.nan)
         if self._frequency is not None and self._has_times:
             even = evenly_spaced(self._rows(name, rows), self._frequency, self._missing)
             assert even.times is not None
@@ -255,9 +283,11 @@ class Tails:
             for step, row in enumerate(at):
                 if row < len(after) and after.times[row] == ahead[step]:
                     known[step] = after.came[row]
+                    future[step] = after.values[row, self._n_channels :]
         else:
             n_known = len(after)
             known[:n_known] = after.came
+            future[:n_known] = after.values[:, self._n_channels :]
             seen = np.concatenate([times, after.times])
             if n_known < n_steps and len(seen) < 2:
                 raise UsageError(
@@ -268,9 +298,33 @@ class Tails:
             ahead = after.times
             if missing:
                 ahead = np.concatenate([ahead, following(seen, missing)])
-        if self._shape.task == "every_step":
-            ahead, known = ahead[-1:], known[-1:]
-        return ForecastWindow(name or self._label, values, times, ahead, known)
+        series = name or self._label
+        self._check_ahead(series, times[-1], ahead, future)
+        n_shown = 1 if self._shape.task == "every_step" else n_steps
+        where = f"data.path={self._path}: series {series!r}: "
+        return ForecastWindow(
+            series,
+            values,
+            times,
+            ahead[-n_shown:],
+            known[-n_shown:],
+            future,
+            ahead,
+            encode_static(self._static, self._tails[name].static, where),
+        )
+
+    def _check_ahead(
+        self, series: str, cutoff: Any, times: NDArray[Any], future: NDArray[np.float64]
+    ) -> None:
+        """Check that what is known ahead is there in each row that is forecast."""
+        for step, column in np.argwhere(np.isnan(future))[:1]:
+            (last,), (at,) = written(np.array([cutoff]), times[step : step + 1])
+            raise UsageError(
+                f"data.path={self._path}: the forecast of series {series!r} from {last} on needs"
+                f" data.future in all of the next {self._shape.horizon} rows, and at {at} there is"
+                f" no {self._future[column]!r}; add these rows, with the columns that are known"
+                " ahead filled in and the others empty."
+            )
 
 
 def _with_whole_numbers(windows: list[ForecastWindow]) -> list[ForecastWindow]:

@@ -52,6 +52,10 @@ class WindowDataset(Dataset[Batch]):
     multiplied by before they are compared with `y`. Where windows may be shorter than
     `input_length`, `lengths` is the number of real rows; fetched together, short ones are padded
     with zeros after their last row.
+
+    What is known ahead is the last columns of `x`, which are not centred, and `future`, of shape
+    `(horizon, n_known)`, continues them. What describes the series of a window is `static`, of
+    shape `(n_static,)`.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class WindowDataset(Dataset[Batch]):
         stride: int = 1,
         look_back: bool = True,
         centre: str = "last",
+        known: NDArray[np.floating] | None = None,
+        static: Sequence[NDArray[np.floating]] = (),
         part_name: str = "training",
     ) -> None:
         """Cut the windows.
@@ -79,6 +85,10 @@ class WindowDataset(Dataset[Batch]):
                 sees no level; "standardize" subtracts the window's mean, and divides inputs by its
                 deviation; "scale" divides inputs by 1 and their mean absolute value, and subtracts
                 nothing; nor does "none", and the anchor is 0.
+            known: what is known ahead of each row, array of shape `(rows, n_known)`; None for
+                nothing.
+            static: what describes each series of the part, arrays of shape `(n_static,)`; empty
+                for nothing.
             part_name: its name for an error.
 
         Raises:
@@ -93,6 +103,12 @@ class WindowDataset(Dataset[Batch]):
         self.n_windows_by_series = torch.tensor(n_windows, dtype=torch.long)
         self.target_values = torch.as_tensor(values[:, list(target_columns)], dtype=torch.float32)
         self._values = torch.as_tensor(values, dtype=torch.float32)
+        has_known = known is not None and known.shape[1] > 0
+        self._known = torch.as_tensor(known, dtype=torch.float32) if has_known else None
+        self._static = None
+        if any(len(of_series) for of_series in static):
+            by_series = torch.tensor(np.stack(static), dtype=torch.float32)
+            self._static = by_series.repeat_interleave(self.n_windows_by_series, dim=0)
         self._target_columns = list(target_columns)
         self._centre = centre
         rows = [torch.arange(of_series.start, of_series.stop, stride) for of_series in ends]
@@ -115,16 +131,22 @@ class WindowDataset(Dataset[Batch]):
         x = self._values[rows.inputs]
         y = self.target_values[rows.targets]
         level = level_of(x, rows.lengths, self._centre)
-        of_targets = level.of_columns(self._target_columns)
+        beside = level.of_columns(self._target_columns)
         if self._centre != "none":
-            x, y = level.remove_from(x), y - of_targets["anchor"]
+            x, y = level.remove_from(x), y - beside["anchor"]
+        if self._known is not None:
+            x = torch.cat([x, self._known[rows.inputs]], dim=2)
+            following = rows.ends + torch.arange(self.shape.horizon)
+            beside["future"] = self._known[following]
+        if self._static is not None:
+            beside["static"] = self._static[torch.as_tensor(indices, dtype=torch.long)]
         if not self.shape.may_be_short:
-            return {"x": x, "y": y, **of_targets}
+            return {"x": x, "y": y, **beside}
         is_padding = rows.is_padding.unsqueeze(2)
         x = x.masked_fill(is_padding, 0.0)
         if self.shape.task == "every_step":
             y = y.masked_fill(is_padding, 0.0)
-        return {"x": x, "y": y, **of_targets, "lengths": rows.lengths.squeeze(1)}
+        return {"x": x, "y": y, **beside, "lengths": rows.lengths.squeeze(1)}
 
     def rows_of(self, indices: Sequence[int] | Tensor) -> WindowRows:
         """Return the rows of some windows, in the order of `indices`.

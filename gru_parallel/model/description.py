@@ -98,6 +98,7 @@ def _describe_encoder(encoder: nn.Module) -> dict[str, Any] | None:
             "n_channels": None if encoder.channels is None else encoder.channels.num_embeddings,
             "n_decoding": 0 if encoder.places is None else encoder.places.num_embeddings,
             "has_relu": encoder.has_relu,
+            "is_known_ahead": encoder.is_known_ahead,
         }
     if type(encoder) is not nn.Linear:
         return None

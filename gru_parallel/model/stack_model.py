@@ -74,7 +74,12 @@ class StackModel(nn.Module):
         return predictions if self.view is None else self.view.predictions_of(predictions)
 
     def forward(
-        self, x: Tensor, key: DropoutKey | None = None, lengths: Tensor | None = None
+        self,
+        x: Tensor,
+        key: DropoutKey | None = None,
+        lengths: Tensor | None = None,
+        future: Tensor | None = None,
+        static: Tensor | None = None,
     ) -> Tensor:
         """Predict in one piece on one device: the reference that the pipeline must equal.
 
@@ -82,11 +87,13 @@ class StackModel(nn.Module):
             x: windows, shape (batch, time, n_channels).
             key: identifies the random numbers of dropout; None uses torch's global generator.
             lengths: time steps of each window, shape (batch,); None if all are whole.
+            future: what is known ahead of the rows after the window, see `Windows`.
+            static: what is the same in all rows of a series, see `Windows`.
 
         Returns:
             Predictions of the head, batch first, zero after a window's end.
         """
-        rows = self.rows_of(Windows(x, lengths=lengths))
+        rows = self.rows_of(Windows(x, lengths=lengths, future=future, static=static))
         return self.predictions_of(self.run(rows.x, key, rows.lengths)[0])
 
     def run(

@@ -15,7 +15,8 @@ class StepEncoder(nn.Module):
     have none, are what is learned of their place and of the channel, one after the other in the
     features. That is SegRNN: S. Lin et al., SegRNN: Segment Recurrent Neural Network for Long-Term
     Time Series Forecasting, 2023, arXiv:2308.11200. Without, what is learned of the channel is
-    added to each step.
+    added to each step. What is known of the steps after a window, `is_known_ahead`, goes through
+    `linear`, too, beside zeros for the values, and is added to what is learned.
 
     Args:
         n_values: values of a step.
@@ -23,6 +24,7 @@ class StepEncoder(nn.Module):
         n_channels: channels that are told apart; None for none.
         n_decoding: steps after the window.
         has_relu: whether what is linear of the values is cut off at zero.
+        is_known_ahead: whether some of the values are known after the window, too.
 
     Attributes:
         channels: what is learned of each channel; None without `n_channels`.
@@ -39,10 +41,12 @@ class StepEncoder(nn.Module):
         n_channels: int | None = None,
         n_decoding: int = 0,
         has_relu: bool = True,
+        is_known_ahead: bool = False,
     ) -> None:
         super().__init__()
         self.linear = nn.Linear(n_values, output_size)
         self.has_relu = has_relu
+        self.is_known_ahead = is_known_ahead
         self.channels: nn.Embedding | None = None
         self.places: nn.Embedding | None = None
         of_channel = output_size // 2 if n_decoding > 0 else output_size
@@ -76,11 +80,14 @@ class StepEncoder(nn.Module):
             return y + learned[0] if learned else y
         place = numbers_of(numbers[-1])
         of_place = _look_up(self.places, place - 1).to(y.dtype)
-        return torch.where(place.unsqueeze(-1) > 0, torch.cat([of_place, *learned], dim=-1), y)
+        after = torch.cat([of_place, *learned], dim=-1)
+        if self.is_known_ahead:
+            after = after + y
+        return torch.where(place.unsqueeze(-1) > 0, after, y)
 
     def extra_repr(self) -> str:
-        """Say whether there is a relu."""
-        return f"has_relu={self.has_relu}"
+        """Say whether there is a relu, and whether something is known after the window."""
+        return f"has_relu={self.has_relu}, is_known_ahead={self.is_known_ahead}"
 
 
 def _look_up(table: nn.Embedding, index: Tensor) -> Tensor:

@@ -22,6 +22,9 @@ class Windows:
             of bools; for blocks whose policy is `carry`.
         scale: what predictions are multiplied by before they are compared with y, or given out,
             shape (batch, 1, n_targets); None for nothing.
+        future: what is known ahead of the rows after the window, (batch, horizon, n_known): the
+            last columns of x, continued; None where nothing is.
+        static: what is the same in all rows of a series, shape (batch, n_static); None for nothing.
     """
 
     x: Tensor
@@ -30,3 +33,5 @@ class Windows:
     h_0: Tensor | None = None
     reset: Tensor | None = None
     scale: Tensor | None = None
+    future: Tensor | None = None
+    static: Tensor | None = None

@@ -31,8 +31,10 @@ from gru_parallel.training.resume import Beginning, resume
 Batch = dict[str, Tensor]
 """x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to.
 
-And, if need be, what else `Windows` has: lengths, h_0, reset, scale.
+And, if need be, what else `Windows` has: lengths, h_0, reset, scale, future, static.
 """
+
+_OTHERS = ("y", "lengths", "h_0", "reset", "scale", "future", "static")
 
 MakeOptimizer = Callable[[list[nn.Parameter] | list[dict[str, Any]]], Optimizer]
 """From weights, or groups of them with settings of their own, to an optimiser."""
@@ -315,8 +317,7 @@ class SeriesModule(pl.LightningModule):
 
 def windows_of(batch: Batch) -> Windows:
     """Take out of a batch what an engine takes."""
-    others = {name: batch.get(name) for name in ("y", "lengths", "h_0", "reset", "scale")}
-    return Windows(batch["x"], **others)
+    return Windows(batch["x"], **{name: batch.get(name) for name in _OTHERS})
 
 
 def _metrics() -> nn.ModuleDict:

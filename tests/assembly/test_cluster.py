@@ -12,6 +12,7 @@ from gru_parallel.config.cluster_section import DescribedCluster
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
+from gru_parallel.data.widths import Widths
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Cluster, Link
 from gru_parallel.placement.cards import SPEEDS
@@ -197,7 +198,7 @@ def test_unequal_devices_and_cpus_beside_them_are_planned_for(in_tmp_path: Path)
     sizes = ("model.num_layers=6", "model.hidden_size=512", "data.input_length=64")
 
     config = config_of("cluster=file", "cluster.path=mine.yaml", *sizes, "schedule=gpipe")
-    plan = build_plan(config, 8, 8, check_exists=False).planned.plan
+    plan = build_plan(config, Widths(8, 8), check_exists=False).planned.plan
 
     by_device = {stage.device: stage.n_blocks for stage in plan.stages}
     # The faster card has more of the work, and CPUs would only hold it up.

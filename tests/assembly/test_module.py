@@ -12,6 +12,7 @@ from gru_parallel.assembly.module import build_module
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
+from gru_parallel.data.widths import Widths
 from gru_parallel.placement.cost import block_costs
 
 N_CHANNELS, N_TARGETS = 3, 2
@@ -26,6 +27,9 @@ MODELS = {
     "channels by themselves": ["model.per_channel=true"],
     "SegRNN": [*FORECASTER, "model.per_channel=true", "model.dropout=0.5"],
     "both ways": ["model.bidirectional=[true,false,false,true]", "model.h_0=learned"],
+    "known ahead": ["data.calendar=[hour,day]"],
+    "known ahead of a decoder": [*FORECASTER, "data.calendar=[hour,day]"],
+    "known ahead of SegRNN": [*FORECASTER, "model.per_channel=true", "data.calendar=[hour]"],
 }
 
 
@@ -35,7 +39,7 @@ def read(name: str) -> Config:
 
 
 def weights_of(config: Config, kept_blocks: Collection[int] | None = None) -> dict[str, Tensor]:
-    module = build_module(config, N_CHANNELS, _n_targets(config), kept_blocks)
+    module = build_module(config, _widths(config), kept_blocks)
     return dict(module.model.named_parameters())
 
 
@@ -65,7 +69,7 @@ def test_another_seed_draws_other_weights() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_plan_counts_the_parameters_that_are_built(name: str) -> None:
     config = read(name)
-    spec = model_spec(config, N_CHANNELS, _n_targets(config))
+    spec = model_spec(config, _widths(config))
     learned = [weight for key, weight in weights_of(config).items() if "h_0" not in key]
 
     assert sum(cost.n_parameters for cost in block_costs(spec, 1, 1)) == sum(
@@ -73,5 +77,6 @@ def test_a_plan_counts_the_parameters_that_are_built(name: str) -> None:
     )
 
 
-def _n_targets(config: Config) -> int:
-    return N_CHANNELS if config.model.per_channel else N_TARGETS
+def _widths(config: Config) -> Widths:
+    n_targets = N_CHANNELS if config.model.per_channel else N_TARGETS
+    return Widths(N_CHANNELS, n_targets, len(config.data.calendar or ()))

@@ -13,6 +13,7 @@ from gru_parallel.assembly.settled import settled
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
+from gru_parallel.data.widths import Widths
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.placement.cluster import Link
@@ -25,7 +26,7 @@ def config(*overrides: str) -> Config:
 
 
 def plan_of(given: Config, n_ranks: int | None = None) -> Plan:
-    planning = build_plan(given, 4, 2, check_exists=False, n_ranks=n_ranks)
+    planning = build_plan(given, Widths(4, 2), check_exists=False, n_ranks=n_ranks)
     return planning.planned.plan
 
 
@@ -49,7 +50,7 @@ def test_settings_that_are_settled_give_the_same_plan_again() -> None:
 
     assert plan_of(fixed) == plan
     assert fixed.schedule.n_chunks == plan.grid.n_chunks
-    assert build_plan(fixed, 4, 2, check_exists=False).found is not None
+    assert build_plan(fixed, Widths(4, 2), check_exists=False).found is not None
 
 
 def test_a_plan_in_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -58,7 +59,7 @@ def test_a_plan_in_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
     path.write_text(wanted.to_json(), encoding="utf-8")
     given = config(BIG[0], "placement=file", f"placement.path={path}")
 
-    planning = build_plan(given, 4, 2, check_exists=True)
+    planning = build_plan(given, Widths(4, 2), check_exists=True)
 
     assert planning.planned.plan == wanted
     assert planning.found is None
@@ -100,9 +101,9 @@ def test_devices_of_a_file_have_to_be_here_to_train(tmp_path: Path) -> None:
     path.write_text(wanted.to_json(), encoding="utf-8")
     given = config("placement=file", f"placement.path={path}")
 
-    assert build_plan(given, 4, 2, check_exists=False).planned.plan == wanted
+    assert build_plan(given, Widths(4, 2), check_exists=False).planned.plan == wanted
     with pytest.raises(UsageError, match="cuda:6, cuda:7, and here there are"):
-        build_plan(given, 4, 2, check_exists=True)
+        build_plan(given, Widths(4, 2), check_exists=True)
 
 
 def saved(folder: Path, plan: Plan, *, beside: bool = False) -> Path:
@@ -168,7 +169,7 @@ def test_a_measured_profile_is_kept_and_found_again(
 
     for source in ("cached", "measure", "cached", "analytic"):
         given = replace(config(*small), plan=source)
-        planned = build_plan(given, 4, 2, check_exists=True).planned
+        planned = build_plan(given, Widths(4, 2), check_exists=True).planned
         sources.append(planned.costs.source.partition(" ")[0])
 
     assert sources == ["analytic", "measured", "measured", "analytic"]
@@ -185,7 +186,7 @@ def test_truncation_has_the_chunks_that_it_always_had() -> None:
 def test_a_described_cluster_is_planned_with_all_its_devices() -> None:
     given = config("cluster=8xh100", "model.hidden_size=1024", "model.num_layers=16")
 
-    planned = build_plan(given, 4, 2, check_exists=False).planned
+    planned = build_plan(given, Widths(4, 2), check_exists=False).planned
 
     assert planned.plan.devices[0] == "cuda:0"
     assert len(planned.cluster.devices) == 8

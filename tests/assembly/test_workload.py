@@ -11,6 +11,7 @@ from gru_parallel.assembly.workload import N_STATES, n_optimizer_states, number_
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
+from gru_parallel.data.widths import Widths
 
 
 def config_of(*overrides: str) -> Config:
@@ -20,7 +21,7 @@ def config_of(*overrides: str) -> Config:
 def test_a_workload_has_the_sizes_of_the_settings() -> None:
     sizes = ("data.batch_size=20", "data.input_length=30", "model.num_layers=3", "data.horizon=4")
 
-    found = workload(config_of(*sizes), n_channels=5, n_targets=2)
+    found = workload(config_of(*sizes), Widths(5, 2))
 
     assert (found.n_rows, found.n_steps, len(found.model.blocks)) == (20, 30, 3)
     assert (found.model.n_channels, found.model.n_outputs) == (5, 8)
@@ -30,11 +31,11 @@ def test_a_workload_has_the_rows_and_steps_that_the_engine_runs() -> None:
     sizes = ("data.batch_size=20", "data.input_length=30", "data.horizon=23")
     forecaster = ("model.encoder=segments", "model.segment_length=10", "model.head=decoder")
 
-    found = workload(config_of(*sizes, *forecaster, "model.per_channel=true"), 5, 5)
+    found = workload(config_of(*sizes, *forecaster, "model.per_channel=true"), Widths(5, 5))
 
     assert (found.n_rows, found.n_steps, found.model.n_decoding) == (100, 3, 3)
     assert (found.model.n_channels, found.model.n_outputs) == (10, 10)
-    together = workload(config_of(*sizes, *forecaster), 5, 2).model
+    together = workload(config_of(*sizes, *forecaster), Widths(5, 2)).model
     assert (together.n_channels, together.n_outputs) == (50, 20)
 
 
@@ -56,7 +57,7 @@ def test_the_bytes_of_numbers_follow_the_precision(
 ) -> None:
     # What Adam divides by is too small for float16.
     config = config_of(f"trainer.precision={precision}", "optimizer=sgd")
-    found = workload(config, 4, 4)
+    found = workload(config, Widths(4, 4))
 
     assert (found.bytes_per_number, found.bytes_per_activation) == (n_bytes, computed)
     assert number_type(config) == number
@@ -89,7 +90,7 @@ def test_an_optimiser_keeps_so_many_numbers_for_each_parameter(
 
 @pytest.mark.parametrize(("option", "n_copies"), [("adamw", 4), ("adam", 4), ("sgd", 3)])
 def test_weights_and_gradients_are_counted_with_the_states(option: str, n_copies: int) -> None:
-    assert workload(config_of(f"optimizer={option}"), 4, 4).n_weight_copies == n_copies
+    assert workload(config_of(f"optimizer={option}"), Widths(4, 4)).n_weight_copies == n_copies
 
 
 @pytest.mark.parametrize(

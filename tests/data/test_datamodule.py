@@ -9,6 +9,7 @@ from gru_parallel.data.baselines import repeat_last, seasonal_naive
 from gru_parallel.data.datamodule import SeriesDataModule
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table, tables_from_arrays
+from gru_parallel.data.widths import Widths
 from gru_parallel.errors import UsageError
 
 VALUES = np.random.default_rng(0).normal(7.0, 3.0, (100, 3))
@@ -28,8 +29,8 @@ def error_of(**options: Any) -> str:
 
 def test_it_says_what_the_model_has_to_fit() -> None:
     module = data()
-    sizes = (module.n_channels, module.n_targets, module.shape.input_length, module.shape.horizon)
-    assert sizes == (3, 2, 6, 4)
+    sizes = (module.widths, module.shape.input_length, module.shape.horizon)
+    assert sizes == (Widths(3, 2), 6, 4)
     assert module.shape.n_target_steps == 4
     assert data(task="every_step", centre="none").shape.n_target_steps == 6
 

@@ -137,9 +137,11 @@ def test_numbers_are_filled_too(write: Write) -> None:
 
 def test_each_series_is_filled_from_its_first_row_to_its_last(write: Write) -> None:
     text = lines(HOURS, [0, 1, 4], "x,") + lines(HOURS, [39, 9], "y,")
-    x, y = load_tables(SeriesFile(
-        write("id,date,a\n" + text), series_column="id", frequency="1h", missing="interpolate"
-    ))
+    x, y = load_tables(
+        SeriesFile(
+            write("id,date,a\n" + text), series_column="id", frequency="1h", missing="interpolate"
+        )
+    )
     assert (x.n_rows, y.n_rows) == (38, 39)
     assert [np.flatnonzero(np.isnan(t.values[:, 0])).tolist() for t in (x, y)] == [[2], [9]]
 

@@ -51,7 +51,9 @@ def test_without_a_series_column_a_file_is_one_series(write: Write) -> None:
 
 
 def test_numbers_and_spaces_make_names_too(write: Write) -> None:
-    assert list(values_of(load_tables(SeriesFile(write("id,a\n7,1\n3,1\n7,2\n"), series_column="id")))) == [
+    assert list(
+        values_of(load_tables(SeriesFile(write("id,a\n7,1\n3,1\n7,2\n"), series_column="id")))
+    ) == [
         "7",
         "3",
     ]
@@ -63,7 +65,10 @@ def test_a_parquet_file_may_be_long(tmp_path: Path) -> None:
     path = tmp_path / "long.parquet"
     frame = pd.DataFrame({"id": ["x", "y", "x"], "a": [1.0, 2.0, 3.0]})
     frame.set_index(pd.RangeIndex(5, 8)).to_parquet(path)
-    assert values_of(load_tables(SeriesFile(path, series_column="id"))) == {"x": [[1], [3]], "y": [[2]]}
+    assert values_of(load_tables(SeriesFile(path, series_column="id"))) == {
+        "x": [[1], [3]],
+        "y": [[2]],
+    }
 
 
 def test_drop_leaves_rows_out_of_their_series_only(write: Write) -> None:
@@ -200,9 +205,9 @@ def test_an_id_without_anything_is_still_empty(write: Write) -> None:
 
 
 def test_blank_lines_after_the_last_id_are_no_rows(write: Write) -> None:
-    assert values_of(load_tables(SeriesFile(write("id,a\nx,1\nx,2\n\n\n"), series_column="id"))) == {
-        "x": [[1], [2]]
-    }
+    assert values_of(
+        load_tables(SeriesFile(write("id,a\nx,1\nx,2\n\n\n"), series_column="id"))
+    ) == {"x": [[1], [2]]}
 
 
 def test_a_column_of_ids_does_not_change_how_others_are_read(write: Write) -> None:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from gru_parallel.data.files import load_tables
-from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.reading import read_sheet
+from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.errors import UsageError
 from tests.data.tables import load_table
 

@@ -12,6 +12,7 @@ from gru_parallel.data.forecast_window import ForecastDataset, ForecastWindow
 from gru_parallel.data.parts import SeriesPart
 from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.standardize import Standardizer
+from gru_parallel.data.static import StaticColumn
 from gru_parallel.data.tails import Tails
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import WindowDataset
@@ -31,15 +32,78 @@ def table(n_rows: int = 30, series: str | None = None, **options: Any) -> pd.Dat
 
 def cut(path: Path, n_rows: int = 1000, **options: Any) -> list[ForecastWindow]:
     """Cut windows from a file that is read in pieces of `n_rows`."""
-    own = {name: options.pop(name) for name in ("cutoffs", "shape") if name in options}
+    own = {name: options.pop(name) for name in ("cutoffs", "shape", "by") if name in options}
+    own["static"] = own.pop("by", ())
     shape = own.pop("shape", SHAPE)
-    common = {name: options[name] for name in ("missing", "frequency") if name in options}
+    names = ("missing", "frequency", "future")
+    common = {name: options[name] for name in names if name in options}
     tails = Tails(shape, [0], MEAN, path=path, label="file", **own, **common)
-    file = SeriesFile(path, columns=["a", "b"], targets=["a"], is_new=True, **options)
+    columns = [name for name in ("a", "b") if name not in options.get("future", ())]
+    file = SeriesFile(path, columns=columns, targets=["a"], is_new=True, **options)
     for block in read_blocks(file, n_rows):
         tails.add(block)
+        if "future" in options:
+            continue
         assert tails.n_kept <= tails.n_series * (shape.input_length + shape.horizon)
     return tails.windows()
+
+
+def with_rows_ahead(n_rows: int = 30, n_ahead: int = 3, series: str | None = None) -> pd.DataFrame:
+    """Make a series whose column b is known ahead."""
+    frame = table(n_rows + n_ahead, series)
+    frame.loc[n_rows:, "a"] = np.nan
+    return frame
+
+
+@pytest.mark.parametrize("frequency", [None, "h"])
+@pytest.mark.parametrize("n_rows", [1, 2, 7, 1000])
+def test_rows_ahead_are_what_is_known_after_the_last_value(
+    n_rows: int, frequency: str | None, tmp_path: Path
+) -> None:
+    x, y = with_rows_ahead(9, 5, "x"), with_rows_ahead(12, 2, "y")
+    pd.concat([x, y]).sort_values(["ds", "id"]).to_csv(tmp_path / "a.csv", index=False)
+
+    windows = cut(tmp_path / "a.csv", n_rows, series_column="id", frequency=frequency, future=["b"])
+
+    for window, frame, end in zip(windows, (x, y), (9, 12), strict=True):
+        assert window.values.tolist() == frame[["a", "b"]].iloc[end - LENGTH : end].values.tolist()
+        assert window.future.tolist() == frame[["b"]].iloc[end : end + HORIZON].values.tolist()
+        assert window.times.tolist() == frame["ds"].iloc[end : end + HORIZON].tolist()
+        assert window.cutoff == frame["ds"].iloc[end - 1]
+        assert np.isnan(window.known).all()
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 1000])
+def test_a_gap_before_the_last_value_is_no_row_ahead(n_rows: int, tmp_path: Path) -> None:
+    frame = with_rows_ahead(9, 2)
+    frame.loc[6:7, "a"] = np.nan
+    frame.to_csv(tmp_path / "a.csv", index=False)
+
+    with pytest.raises(UsageError, match="row 8 has no values, and row 10 after it has"):
+        cut(tmp_path / "a.csv", n_rows, future=["b"])
+    (filled,) = cut(tmp_path / "a.csv", n_rows, future=["b"], missing="interpolate")
+    assert filled.values[:, 0].tolist() == [5.5, 5.5, 5.5, 1.5]
+    assert filled.values[:, 1].tolist() == frame["b"].iloc[5:9].tolist()
+    options = {"missing": "drop", "frequency": "none"}
+    (dropped,) = cut(tmp_path / "a.csv", n_rows, future=["b"], **options)
+    assert dropped.values[:, 0].tolist() == [3.5, 4.5, 5.5, 1.5]
+
+
+@pytest.mark.parametrize("n_rows", [4, 1000])
+def test_what_describes_a_series_is_read_over_all_pieces(n_rows: int, tmp_path: Path) -> None:
+    frame = table(9, "x").assign(size=3.0)
+    frame.loc[0:4, "size"] = np.nan
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    by = [StaticColumn("size", 1.0, 4.0)]
+    options: dict[str, Any] = {"series_column": "id", "static": ["size"]}
+
+    (window,) = cut(tmp_path / "a.csv", n_rows, by=by, **options)
+    assert window.static.tolist() == [0.5]
+
+    frame.loc[8, "size"] = 4.0
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(UsageError, match=r"series 'x': column 'size' holds 3\.0 "):
+        cut(tmp_path / "a.csv", n_rows, by=by, **options)
 
 
 def plain(windows: list[ForecastWindow]) -> list[Any]:
@@ -160,7 +224,16 @@ def test_batches_are_those_of_windows_that_have_targets() -> None:
     values = np.random.default_rng(0).normal(3, 2, size=(20, 2))
     scale = Standardizer(np.array([1.0, 2.0]), np.array([3.0, 0.7]))
     windows = [
-        ForecastWindow("s", rows, np.arange(len(rows)), np.zeros(2), np.zeros((2, 1)))
+        ForecastWindow(
+            "s",
+            rows,
+            np.arange(len(rows)),
+            np.zeros(2),
+            np.zeros((2, 1)),
+            np.zeros((2, 0)),
+            np.zeros(2),
+            np.zeros(0),
+        )
         for rows in (values[max(0, end - 4) : end] for end in range(2, 19))
     ]
     shape = WindowShape(LENGTH, HORIZON, min_input_length=2)

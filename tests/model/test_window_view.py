@@ -60,6 +60,65 @@ def test_no_windows_make_no_rows_and_no_predictions() -> None:
     assert view.predictions_of(torch.zeros(0, 5, 1)).shape == (0, 5, 3)
 
 
+def test_a_step_brings_what_is_known_of_it_and_of_the_step_a_horizon_later() -> None:
+    x, future = torch.randn(2, 6, 5), torch.randn(2, 4, 2)
+
+    rows = WindowView(3, n_known=2).rows_of(Windows(x, future=future))
+
+    assert rows.future is None
+    steps = rows.x[:, :, 9:].reshape(2, 6, 4)
+    assert torch.equal(rows.x[:, :, :9].reshape(2, 6, 3), x[..., :3])
+    assert torch.equal(steps[..., :2], x[..., 3:])
+    assert torch.equal(steps[..., 2:], torch.cat([x[:, 4:, 3:], future], dim=1))
+
+
+def test_what_comes_after_a_short_window_follows_its_own_last_step() -> None:
+    x, future = torch.randn(3, 5, 3), torch.randn(3, 2, 1)
+    lengths = torch.tensor([5, 4, 2])
+    for row, length in enumerate(lengths):
+        x[row, length:] = 0.0
+
+    rows = WindowView(n_known=1).rows_of(Windows(x, lengths=lengths, future=future))
+
+    for row, length in enumerate(lengths.tolist()):
+        own = torch.cat([x[row, :length, 2:], future[row]])
+        assert torch.equal(rows.x[row, :length, 2:], torch.cat([own[:length], own[2:]], dim=1))
+
+
+@pytest.mark.parametrize("n_decoding", [0, 2])
+def test_every_step_of_every_row_has_what_describes_its_series(n_decoding: int) -> None:
+    x, static = torch.randn(2, 4, 3), torch.randn(2, 2)
+
+    rows = WindowView(2, 3, n_static=2).rows_of(Windows(x, static=static), n_decoding)
+
+    assert rows.static is None
+    assert rows.x.shape[1] == 2 + n_decoding
+    assert torch.equal(
+        rows.x[..., 2:4], static.repeat_interleave(3, 0)[:, None].expand(-1, 2 + n_decoding, -1)
+    )
+    with pytest.raises(ShapeError, match=r"static has the shape None; give \(2, 2\)"):
+        WindowView(n_static=2).rows_of(Windows(x))
+
+
+@pytest.mark.parametrize("n_channels", [None, 3])
+def test_steps_after_the_window_have_what_is_known_of_their_own_rows(
+    n_channels: int | None,
+) -> None:
+    x, future = torch.randn(2, 4, 5), torch.randn(2, 5, 2)
+    view = WindowView(2, n_channels, n_known=2)
+
+    rows = view.rows_of(Windows(x, future=future), n_decoding=3).x
+
+    n_values, n_rows = (2, 6) if n_channels else (6, 2)
+    after = rows[:, 2:]
+    assert rows.shape[:2] == (n_rows, 5)
+    assert not after[:, :, :n_values].any()
+    known = after[:, :, n_values : n_values + 4].reshape(n_rows, 6, 2)
+    each = future.repeat_interleave(n_rows // 2, 0)
+    assert torch.equal(known[:, :5], each)
+    assert not known[:, 5].any()
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_numbers_are_exact_in_every_type(dtype: torch.dtype) -> None:
     numbers = torch.arange(2**16)
@@ -76,6 +135,16 @@ def test_numbers_are_exact_in_every_type(dtype: torch.dtype) -> None:
             WindowView(2),
             Windows(torch.zeros(2, 6, 3), lengths=torch.tensor([6, 4])),
             "not cut into segments",
+        ),
+        (
+            WindowView(n_known=2),
+            Windows(torch.zeros(2, 6, 3)),
+            r"shape None, and the model takes 2",
+        ),
+        (
+            WindowView(n_known=2),
+            Windows(torch.zeros(2, 6, 3), future=torch.zeros(2, 4, 1)),
+            r"shape \(2, 4, 1\).* give \(2, horizon, 2\)",
         ),
     ],
 )

@@ -1,0 +1,97 @@
+"""What the date of a row says of it, known ahead of all rows: data.calendar."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gru_parallel.errors import UsageError
+
+_LAST = {
+    "minute": 59,
+    "hour": 23,
+    "dayofweek": 6,
+    "day": 30,
+    "dayofyear": 365,
+    "week": 52,
+    "month": 11,
+    "quarter": 3,
+    "is_weekend": 1,
+}
+"""The largest that each can be, counted from 0."""
+
+
+def calendar_features(times: NDArray[Any], names: Sequence[str]) -> NDArray[np.float64]:
+    """Compute features by their names.
+
+    They are scaled by what they can be, not by what a series has of them: from -0.5 for the first
+    minute, hour, day or month to 0.5 for the last, as in GluonTS (A. Alexandrov et al., JMLR
+    21(116), 2020; `gluonts/time_feature/_base.py`).
+
+    Args:
+        times: of datetime64, shape `(rows,)`.
+        names: of `choices.CALENDAR`.
+
+    Returns:
+        Array of shape `(rows, features)`.
+    """
+    features = np.empty((len(times), len(names)))
+    for position, name in enumerate(names):
+        features[:, position] = _counted(times, name) / _LAST[name] - 0.5
+    return features
+
+
+def check_calendar(names: Sequence[str], times: NDArray[Any] | None, where: str) -> None:
+    """Raise a UsageError if there are features to compute, and a series has no dates.
+
+    Args:
+        names: of the features.
+        times: of the series.
+        where: begins the message, as "data.path=a.csv: ", or is empty.
+    """
+    if not names or (times is not None and np.issubdtype(times.dtype, np.datetime64)):
+        return
+    has = "no times" if times is None else "numbers for times"
+    raise UsageError(
+        f"{where}data.calendar=[{','.join(names)}] is read from dates, and the series has {has};"
+        " name the column of dates with data.time_column, or leave data.calendar out."
+    )
+
+
+def _counted(times: NDArray[Any], name: str) -> NDArray[np.int64]:
+    """Return a feature as a whole number from 0 to `_LAST`."""
+    day = _whole(times, "D")
+    # The first day of 1970 was a Thursday.
+    weekday = (day + 3) % 7
+    match name:
+        case "minute":
+            return _whole(times, "m") % 60
+        case "hour":
+            return _whole(times, "h") % 24
+        case "dayofweek":
+            return weekday
+        case "day":
+            return day - _first_day(times, "M")
+        case "dayofyear":
+            return day - _first_day(times, "Y")
+        case "week":
+            # As in ISO 8601, a week is of the year that its Thursday is in.
+            thursday = day - weekday + 3
+            return (thursday - _first_day(thursday.astype("datetime64[D]"), "Y")) // 7
+        case "month":
+            return _whole(times, "M") % 12
+        case "quarter":
+            return _whole(times, "M") % 12 // 3
+        case _:
+            return (weekday >= 5).astype(np.int64)
+
+
+def _whole(times: NDArray[Any], unit: str) -> NDArray[np.int64]:
+    """Count whole units since the beginning of 1970, negative before it."""
+    return times.astype(f"datetime64[{unit}]").astype(np.int64)
+
+
+def _first_day(times: NDArray[Any], unit: str) -> NDArray[np.int64]:
+    """Return the first day of the month or year that each time is in, counted from 1970."""
+    return _whole(times.astype(f"datetime64[{unit}]"), "D")

@@ -1,0 +1,86 @@
+"""A run may validate on a file of its own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gru_parallel.training.checkpoint_file import read_checkpoint
+from tests.cli.finished import LENGTH, OF_FILE, series
+from tests.cli.in_process import Ended, RunCommand, assert_refused, losses_of, summary_of
+
+VALIDATED = (*OF_FILE, "data.validation_path=valid.csv", "data.split=[84,0,24]")
+
+
+def write_files() -> None:
+    """Cut the series into rows to train and test on, and rows to validate on."""
+    whole = series(150)
+    whole.to_csv("series.csv", index=False)
+    # In another order, and with one column more.
+    whole.iloc[84:96].assign(d=0.5)[["d", "c", "b", "a", "date"]].to_csv("valid.csv", index=False)
+
+
+def record_of(ended: Ended, part: str) -> Any:
+    saved = read_checkpoint(ended.folder / "checkpoints" / "last.ckpt")
+    return saved["SeriesDataModule"]["parts"][part]
+
+
+@pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
+def test_a_file_is_validated_on_like_the_part_that_it_was_cut_from(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    write_files()
+    ended = train_command(*VALIDATED)
+    assert ended.status == 0, ended.err
+    assert "data.path=valid.csv: the model was not trained on d" in ended.out + ended.err
+    assert record_of(ended, "validation")["n_rows"] == 12
+    expected = series(150)[["a", "b", "c"]].iloc[84:96].mean().tolist()
+    assert record_of(ended, "validation")["mean"] == pytest.approx(expected)
+    assert summary_of(ended)["validation_loss"] > 0
+    # What is trained on, and how it is scaled, is as without the file.
+    other = train_command(*OF_FILE, "data.split=[84,12,24]", run="other")
+    assert losses_of(other) == losses_of(ended)
+    assert record_of(other, "training") == record_of(ended, "training")
+
+    assert use_command("evaluate", "run=run").status == 0
+    tested = json.loads(Path("run/evaluation/evaluation.json").read_text())["test_metrics"]
+    assert tested == summary_of(ended)["test_metrics"]
+    assert use_command("backtest", "run=run", "refit=true", "n_origins=1").status == 0
+
+
+def test_its_windows_are_its_own(train_command: RunCommand) -> None:
+    write_files()
+    series(150).iloc[84:95].to_csv("valid.csv", index=False)
+    assert train_command(*VALIDATED).status == 0
+    series(150).iloc[84 : 84 + LENGTH].to_csv("valid.csv", index=False)
+    assert_refused(
+        train_command(*VALIDATED, run="short"), ["The validation part", "has 8 rows", "needs 11"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "fragments"),
+    [
+        (
+            ["data.split=[0.7,0.1,0.2]"],
+            [
+                "data.validation_path=valid.csv",
+                "data.split=[0.7,0.1,0.2]",
+                "use data.split=[0.8,0,",
+            ],
+        ),
+        (["data.validation_path=none.csv"], ["data.validation_path=none.csv does not exist"]),
+        (["data.validation_path=series.csv"], ["is data.path itself"]),
+        (["data.validation_path=lacking.csv"], ["data.validation_path=lacking.csv has no column"]),
+        (["data.validation_path=text.csv"], ["data.validation_path=text.csv", "row 3, column 'b'"]),
+    ],
+)
+def test_a_file_that_cannot_be_validated_on_is_refused(
+    settings: list[str], fragments: list[str], train_command: RunCommand
+) -> None:
+    write_files()
+    frame = series(30)
+    frame.drop(columns="b").to_csv("lacking.csv", index=False)
+    frame.astype({"b": object}).assign(b=["1", "x", *["2"] * 28]).to_csv("text.csv", index=False)
+    assert_refused(train_command(*VALIDATED, *settings), fragments)
