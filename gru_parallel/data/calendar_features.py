@@ -21,6 +21,16 @@ _LAST = {
 }
 """The largest that each can be, counted from 0."""
 
+_IN_PANDAS = {
+    "minute": "minute",
+    "hour": "hour",
+    "dayofweek": "day_of_week",
+    "day": "day",
+    "dayofyear": "day_of_year",
+    "month": "month",
+    "quarter": "quarter",
+}
+
 
 def calendar_features(times: NDArray[Any], names: Sequence[str]) -> NDArray[np.float64]:
     """Compute features by their names.
@@ -59,39 +69,15 @@ def check_calendar(names: Sequence[str], times: NDArray[Any] | None, where: str)
     )
 
 
-def _counted(times: NDArray[Any], name: str) -> NDArray[np.int64]:
+def _counted(times: NDArray[Any], name: str) -> NDArray[np.float64]:
     """Return a feature as a whole number from 0 to `_LAST`."""
-    day = _whole(times, "D")
-    # The first day of 1970 was a Thursday.
-    weekday = (day + 3) % 7
-    match name:
-        case "minute":
-            return _whole(times, "m") % 60
-        case "hour":
-            return _whole(times, "h") % 24
-        case "dayofweek":
-            return weekday
-        case "day":
-            return day - _first_day(times, "M")
-        case "dayofyear":
-            return day - _first_day(times, "Y")
-        case "week":
-            # As in ISO 8601, a week is of the year that its Thursday is in.
-            thursday = day - weekday + 3
-            return (thursday - _first_day(thursday.astype("datetime64[D]"), "Y")) // 7
-        case "month":
-            return _whole(times, "M") % 12
-        case "quarter":
-            return _whole(times, "M") % 12 // 3
-        case _:
-            return (weekday >= 5).astype(np.int64)
+    # Not at the top: a series that is generated can do without pandas.
+    import pandas as pd
 
-
-def _whole(times: NDArray[Any], unit: str) -> NDArray[np.int64]:
-    """Count whole units since the beginning of 1970, negative before it."""
-    return times.astype(f"datetime64[{unit}]").astype(np.int64)
-
-
-def _first_day(times: NDArray[Any], unit: str) -> NDArray[np.int64]:
-    """Return the first day of the month or year that each time is in, counted from 1970."""
-    return _whole(times.astype(f"datetime64[{unit}]"), "D")
+    index = pd.DatetimeIndex(times)
+    if name == "is_weekend":
+        return np.asarray(index.day_of_week >= 5, dtype=np.float64)
+    # As in ISO 8601, a week is of the year that its Thursday is in.
+    counted = index.isocalendar().week if name == "week" else getattr(index, _IN_PANDAS[name])
+    first = 0 if name in ("minute", "hour", "dayofweek") else 1
+    return np.asarray(counted, dtype=np.float64) - first
