@@ -1,6 +1,6 @@
 """The names that settings choose from, and what an unknown name could have been meant for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 POLICIES = ("zeros", "given", "learned", "carry", "previous")
@@ -83,6 +83,31 @@ AUTO = "auto"
 
 CLUSTER_HERE = "local"
 """The name of the cluster that is this machine's own devices: cluster.name."""
+
+
+ERRORS = ("mse", "mae", "rmse", "smape", "mase")
+"""What is measured of every forecast, in validation and test, beside its loss."""
+
+
+def coverage_names(levels: Sequence[float]) -> tuple[str, ...]:
+    """Return the names of the shares of values that central intervals hold, the widest first.
+
+    Args:
+        levels: of quantiles, ascending: the first and the last are the bounds of one interval, the
+            second and the last but one those of the next.
+    """
+    bounds = [(levels[k], levels[-1 - k]) for k in range(len(levels) // 2)]
+    percents = (f"{100 * (upper - lower):.4g}" for lower, upper in bounds)
+    return tuple(f"coverage_{percent}".replace(".", "_") for percent in percents)
+
+
+def metric_names(levels: Sequence[float]) -> tuple[str, ...]:
+    """Return the names of all that is measured of forecasts.
+
+    Args:
+        levels: of their quantiles; () for none.
+    """
+    return (*ERRORS, *(("pinball", *coverage_names(levels)) if levels else ()))
 
 
 def core_on(device: str, core: str) -> str:

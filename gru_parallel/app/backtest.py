@@ -179,9 +179,10 @@ class _Backtest:
             if number == 0:
                 self._naive = self._naive_errors(data)
             predictions = self._predict(data, number)
-            self._panels += panels_of(data, predictions, -(-MOST_PANELS // n_fits))
+            levels = self._prepared.using.config.quantiles
+            self._panels += panels_of(data, predictions, -(-MOST_PANELS // n_fits), levels)
             for some in _pieces(predictions):
-                arrays = forecast_arrays(data, some)
+                arrays = forecast_arrays(data, some, levels)
                 self._errors.add("model", arrays.series, arrays.came, arrays.forecast)
                 for name, period in self._seasons.items():
                     naive = naive_forecast(data, list(some), period)

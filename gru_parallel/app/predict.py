@@ -20,6 +20,7 @@ from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.forecast import Forecasting, prepare_forecasts
 from gru_parallel.choices import hint
 from gru_parallel.config.data_section import CsvConfig
+from gru_parallel.data.forecast import quantile_column
 from gru_parallel.data.forecast_window import ForecastWindow
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Ranks
@@ -65,8 +66,8 @@ def prepare(
         UsageError: a setting or the data cannot work.
     """
     names = settings.names or {}
-    _check_names(names)
     run = open_run(settings.run, overrides, checkpoint=settings.checkpoint)
+    _check_names(names, (*COLUMNS, *map(quantile_column, run.config.quantiles)))
     output = run.folder.path / "predictions" / "forecasts.csv"
     if settings.output is not None:
         output = Path(settings.output).expanduser()
@@ -121,11 +122,11 @@ def _table(forecasting: Forecasting) -> Table:
     return table
 
 
-def _check_names(names: Mapping[str, str]) -> None:
+def _check_names(names: Mapping[str, str], columns: Sequence[str]) -> None:
     for name in names:
-        if name not in COLUMNS:
-            raise UsageError(f"names={{{name}: ...}} is not a column; {hint(name, COLUMNS)}")
-    called = [names.get(name, name) for name in COLUMNS]
+        if name not in columns:
+            raise UsageError(f"names={{{name}: ...}} is not a column; {hint(name, columns)}")
+    called = [names.get(name, name) for name in columns]
     twice = next((name for name in called if called.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"names calls two columns {twice!r}; give each a name of its own.")

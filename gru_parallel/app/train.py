@@ -44,6 +44,7 @@ from gru_parallel.training.best_and_last import best_validation, written_checkpo
 from gru_parallel.training.ending import why_stopped_early
 from gru_parallel.training.epoch_record import EpochResult
 from gru_parallel.training.epoch_record import Listener as EpochListener
+from gru_parallel.training.forecast_metrics import tested_metrics
 from gru_parallel.training.forecast_record import ForecastRecord
 from gru_parallel.training.pace import Pace
 from gru_parallel.training.step_clock import StepClock
@@ -171,7 +172,7 @@ class _Running:
         best, _ = written_checkpoints(self._trainer)
         module, data = self._prepared.module, self._prepared.data
         (metrics,) = self._trainer.test(module, data, ckpt_path=best, verbose=False)
-        return {name: metrics[f"test/{name}"] for name in ("mse", "mae")}
+        return tested_metrics(metrics)
 
     def _summarise(
         self, ended: str, reason: str | None, metrics: dict[str, float] | None = None
@@ -191,10 +192,7 @@ class _Running:
             ended=ended,
             reason=reason,
             test_metrics=metrics,
-            baselines={
-                name: {"mse": score.mse, "mae": score.mae}
-                for name, score in prepared.baselines.items()
-            },
+            baselines={name: score.metrics for name, score in prepared.baselines.items()},
             test_windows=len(prepared.tested),
             all_test_windows=len(prepared.data.dataset("test")),
             validation_loss=None if best is None else best[0],
@@ -227,7 +225,12 @@ class _Running:
                 promise.timeline,
                 measured,
                 forecasts=tuple(
-                    forecasts_of(prepared.data, predictions, series_label(prepared.config.data))
+                    forecasts_of(
+                        prepared.data,
+                        predictions,
+                        series_label(prepared.config.data),
+                        prepared.config.quantiles,
+                    )
                 ),
                 step_errors=() if metrics is None else self._step_table(),
             ).write(self._folder)
@@ -257,7 +260,7 @@ class _Running:
         draw_step(RunResult.read(self._folder.path), self._folder.timeline)
         data, config = self._prepared.data, self._prepared.config
         if summary.test_metrics is not None:
-            panels = panels_of(data, self._forecasts.predictions)
+            panels = panels_of(data, self._forecasts.predictions, levels=config.quantiles)
             draw_forecasts(panels, "Forecasts over the test part", self._folder.forecast_picture)
         if summary.best_epoch is not None:
             self._say(f"Best epoch: {summary.best_epoch}, val/loss {summary.validation_loss:.4g}")

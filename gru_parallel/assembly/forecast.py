@@ -19,8 +19,15 @@ from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
 from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.config.schema import Config
 from gru_parallel.data.blocks import Block, read_blocks
+from gru_parallel.data.forecast import quantile_column
 from gru_parallel.data.forecast_module import ForecastDataModule
-from gru_parallel.data.forecast_panel import ForecastPanel, n_past_rows, windows_to_draw
+from gru_parallel.data.forecast_panel import (
+    ForecastPanel,
+    interval_of,
+    n_past_rows,
+    share_of,
+    windows_to_draw,
+)
 from gru_parallel.data.forecast_window import ForecastDataset, ForecastWindow
 from gru_parallel.data.tails import Tails
 from gru_parallel.data.window_shape import WindowShape
@@ -150,7 +157,8 @@ class _Collector(pl.Callback):
         if head_task(config.model.head) == "every_step":
             forecasts = _last_steps(forecasts, windows)
         targets = self._forecasting.using.run.record.targets
-        self._take(_frame(windows, forecasts, targets, self._forecasting.has_cutoffs))
+        has_cutoffs = self._forecasting.has_cutoffs
+        self._take(_frame(windows, forecasts, targets, config.quantiles, has_cutoffs))
         self.panels += [
             self._panel(windows[window - first], forecasts[window - first], target)
             for window, target in self._drawn
@@ -159,7 +167,9 @@ class _Collector(pl.Callback):
 
     def _panel(self, window: ForecastWindow, forecast: Tensor, target: int) -> ForecastPanel:
         using = self._forecasting.using
-        n_past = n_past_rows(using.config.data.horizon)
+        n_past, levels = n_past_rows(using.config.data.horizon), using.config.quantiles
+        of_target = forecast[:, target].double().numpy()
+        numbers = of_target.T if levels else of_target[None]
         return ForecastPanel(
             series=window.series if self._forecasting.n_series > 1 else "",
             target=using.run.record.targets[target],
@@ -167,7 +177,9 @@ class _Collector(pl.Callback):
             past=window.values[-n_past:, _target_columns(using.run)[target]],
             times=window.times,
             came=window.known[:, target],
-            forecast=forecast[:, target].double().numpy(),
+            forecast=numbers[0],
+            interval=interval_of(numbers, levels),
+            share=share_of(levels),
         )
 
 
@@ -190,8 +202,9 @@ def forecast(
     Returns:
         A row for each forecast value, with the columns `unique_id` (name of the series), `ds` (the
         time that is forecast), `cutoff` (the time of the last row that was known), `target` where
-        there are several, `y_hat` (the forecast, in the units of the series) and, with cutoffs, `y`
-        (what came; NaN where that is not known).
+        there are several, `y_hat` (the forecast, in the units of the series), `y_hat_0.1`, ...
+        (quantiles, where the model has any) and, with cutoffs, `y` (what came; NaN where that is
+        not known).
 
     Raises:
         UsageError: run, settings or data cannot work.
@@ -286,10 +299,14 @@ def _last_steps(forecasts: Tensor, windows: Sequence[ForecastWindow]) -> Tensor:
 
 
 def _frame(
-    windows: Sequence[ForecastWindow], forecasts: Tensor, targets: Sequence[str], has_cutoffs: bool
+    windows: Sequence[ForecastWindow],
+    forecasts: Tensor,
+    targets: Sequence[str],
+    levels: Sequence[float],
+    has_cutoffs: bool,
 ) -> pd.DataFrame:
     """Write the forecasts of some windows in the long form: by window, step and target."""
-    n_windows, n_steps, n_targets = forecasts.shape
+    n_windows, n_steps, n_targets = forecasts.shape[:3]
     each = n_steps * n_targets
     columns: dict[str, Any] = {
         "unique_id": np.repeat(np.array([window.series for window in windows], object), each),
@@ -298,7 +315,9 @@ def _frame(
     }
     if n_targets > 1:
         columns["target"] = np.tile(np.array(targets, object), n_windows * n_steps)
-    columns["y_hat"] = forecasts.reshape(-1).numpy()
+    numbers = forecasts.reshape(n_windows * each, -1).unbind(-1)
+    names = ["y_hat", *map(quantile_column, levels)]
+    columns |= {name: number.numpy() for name, number in zip(names, numbers, strict=True)}
     if has_cutoffs:
         columns["y"] = np.stack([window.known for window in windows]).reshape(-1)
     return pd.DataFrame(columns)

@@ -79,7 +79,8 @@ def build_trainer(
         arguments["enable_progress_bar"] = False
     watch = config.watch
     columns_of_pace = [] if watch.every_s is None else names_of_metrics(plan.n_stages)
-    metrics = MetricsFile(folder.metrics, config.trainer.log_every_n_steps, columns_of_pace)
+    every = config.trainer.log_every_n_steps
+    metrics = MetricsFile(folder.metrics, every, columns_of_pace, config.quantiles)
     watching: list[Callback] = []
     if watch.every_s is not None:
         watching.append(PaceRecord(watch.every_s, [metrics.write_pace, *pace_listeners]))

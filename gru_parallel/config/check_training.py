@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from gru_parallel.choices import hint
+from gru_parallel.choices import hint, metric_names
 from gru_parallel.config.schema import Config
 from gru_parallel.errors import UsageError
 from gru_parallel.rules import as_written
@@ -21,7 +21,6 @@ PLATEAU = "ReduceLROnPlateau"
 TOTAL_STEPS = "total_steps"
 
 _LOGGED_IN_TRAINING = ("train/loss", "samples/s")
-_LOGGED_IN_VALIDATION = ("val/loss", "val/mse", "val/mae")
 
 
 def check_training(config: Config) -> None:
@@ -40,7 +39,7 @@ def check_training(config: Config) -> None:
     _check_patience("lr_scheduler", config.lr_scheduler)
     if is_plateau(config.lr_scheduler):
         monitor = config.lr_scheduler.get("monitor", "val/loss")
-        _check_mode("lr_scheduler", config.lr_scheduler, monitor)
+        _check_mode("lr_scheduler", config.lr_scheduler, monitor, config)
     for key, settings in config.callbacks.items():
         if isinstance(settings, DictConfig):
             _check_patience(f"callbacks.{key!s}", settings)
@@ -138,15 +137,22 @@ def _watched(config: Config) -> Iterator[tuple[str, Any]]:
 
 def _check_metric(name: str, metric: Any, config: Config) -> None:
     left_out = config.no_validation
-    logged = [*_LOGGED_IN_TRAINING, *(() if left_out else _LOGGED_IN_VALIDATION)]
+    in_validation = _logged_in_validation(config)
+    logged = [*_LOGGED_IN_TRAINING, *(() if left_out else in_validation)]
     if metric in logged or _may_log(str(metric), config):
         return
-    if metric in _LOGGED_IN_VALIDATION:
+    if metric in in_validation:
         raise UsageError(
             f"{name}={metric} is measured in validations, and {left_out} leaves them out; allow"
             " them, or leave out what looks at it."
         )
     raise UsageError(f"{name}={as_written(metric)} is not logged; {hint(metric, logged)}")
+
+
+def _logged_in_validation(config: Config) -> list[str]:
+    """Return the errors of a validation; a coverage is none, of which neither end is the best."""
+    errors = [name for name in metric_names(config.quantiles) if "coverage" not in name]
+    return ["val/loss", *(f"val/{name}" for name in errors)]
 
 
 def _may_log(metric: str, config: Config) -> bool:
@@ -167,7 +173,7 @@ def _check_early_stopping(name: str, settings: DictConfig, config: Config) -> No
         return
     at_epoch_end = settings.get("check_on_train_epoch_end")
     monitor = settings.get("monitor")
-    in_validation = monitor in _LOGGED_IN_VALIDATION
+    in_validation = monitor in _logged_in_validation(config)
     every = config.trainer.check_val_every_n_epoch
     if at_epoch_end and in_validation and every != 1 and not config.trainer.fast_dev_run:
         raise UsageError(
@@ -180,7 +186,7 @@ def _check_early_stopping(name: str, settings: DictConfig, config: Config) -> No
             f"{name}.check_on_train_epoch_end=false looks after validations, and"
             f" {config.no_validation} leaves them out; use {name}.check_on_train_epoch_end=true."
         )
-    _check_mode(name, settings, monitor)
+    _check_mode(name, settings, monitor, config)
 
 
 def _check_patience(name: str, settings: DictConfig) -> None:
@@ -189,9 +195,10 @@ def _check_patience(name: str, settings: DictConfig) -> None:
         raise UsageError(f"{name}.patience={patience} is negative; use 0 or more.")
 
 
-def _check_mode(name: str, settings: DictConfig, monitor: Any) -> None:
+def _check_mode(name: str, settings: DictConfig, monitor: Any, config: Config) -> None:
     """Refuse settings by which the largest error would count as the best."""
-    if settings.get("mode") == "max" and monitor in ("train/loss", *_LOGGED_IN_VALIDATION):
+    errors = ["train/loss", *_logged_in_validation(config)]
+    if settings.get("mode") == "max" and monitor in errors:
         raise UsageError(
             f"{name}.mode=max takes {monitor} for the better the more it grows, and it is an error;"
             " leave it out."

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import nan, sqrt
 
 import torch
 from torch import Tensor
 
+from gru_parallel.choices import ERRORS
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import WindowDataset, WindowRows
 from gru_parallel.errors import UsageError, check_positive
@@ -13,20 +15,33 @@ from gru_parallel.step_errors import StepErrors
 
 _WINDOWS_AT_ONCE = 512
 
+_LEAST_SIZE = 1.17e-6
+"""What sMAPE divides by at least, as in torchmetrics."""
+
 
 @dataclass(frozen=True)
 class Score:
-    """Errors over windows, steps and targets, in standardised units.
+    """Errors over windows, steps and targets; docs/after-training.md defines them.
 
     Attributes:
-        mse: mean squared error.
-        mae: mean absolute error.
+        mse: mean squared error, in standardised units.
+        mae: mean absolute error, in standardised units.
         by_step: both, for each step and target.
+        smape: symmetric mean absolute percentage error, from 0 to 2.
+        mase: mean absolute scaled error; NaN where no window has a scale.
     """
 
     mse: float
     mae: float
     by_step: StepErrors = field(repr=False, compare=False)
+    smape: float = field(default=nan, compare=False)
+    mase: float = field(default=nan, compare=False)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All errors by name, see `ERRORS`."""
+        errors = self.mse, self.mae, sqrt(self.mse), self.smape, self.mase
+        return dict(zip(ERRORS, errors, strict=True))
 
 
 def repeat_last(dataset: WindowDataset, chosen: Tensor | None = None) -> Score:
@@ -112,6 +127,7 @@ def _leads(shape: WindowShape) -> Tensor:
 
 def _score(dataset: WindowDataset, chosen: Tensor | None, period: int) -> Score:
     squared, absolute, n_numbers, n_rows = 0.0, 0.0, 0, 0
+    relative, scaled, n_scaled = 0.0, 0.0, 0
     n_targets = dataset.target_values.shape[1]
     by_step = torch.zeros(2, len(_leads(dataset.shape)), n_targets, dtype=torch.float64)
     for some in _pieces(dataset, chosen):
@@ -119,18 +135,33 @@ def _score(dataset: WindowDataset, chosen: Tensor | None, period: int) -> Score:
         source = naive_rows(dataset, rows, period)
         truth = dataset.target_values[rows.targets].double()
         errors = dataset.target_values[source] - truth
+        steps_of_windows = torch.full_like(rows.lengths, rows.targets.shape[1])
         n_steps = rows.targets.numel()
         if dataset.shape.task == "every_step":
             errors = errors.masked_fill(rows.is_padding.unsqueeze(2), 0.0)
+            steps_of_windows = rows.lengths
             n_steps = int(rows.lengths.sum())
         squared += float(errors.square().sum())
         absolute += float(errors.abs().sum())
         n_numbers += n_steps * n_targets
+        # Padding has no error, in any unit.
+        came, said = dataset.in_units(truth), dataset.in_units(truth + errors)
+        size = (came.abs() + said.abs()).clamp(min=_LEAST_SIZE)
+        relative += float((2 * (said - came).abs() / size).sum())
+        naive = dataset.naive_errors(some)
+        scaled += float(torch.where(naive > 0, errors.abs() / naive, 0).sum())
+        n_scaled += int(((naive > 0).squeeze(1) * steps_of_windows).sum())
         n_rows += n_steps // by_step.shape[1]
         # With a prediction at every step, all rows of a window count as its one step.
         in_steps = errors.reshape(-1, *by_step.shape[1:])
         by_step += torch.stack([in_steps.square().sum(dim=0), in_steps.abs().sum(dim=0)])
-    return Score(squared / n_numbers, absolute / n_numbers, StepErrors(*(by_step / n_rows).numpy()))
+    return Score(
+        squared / n_numbers,
+        absolute / n_numbers,
+        StepErrors(*(by_step / n_rows).numpy()),
+        relative / n_numbers,
+        scaled / n_scaled if n_scaled else nan,
+    )
 
 
 def _pieces(dataset: WindowDataset, chosen: Tensor | None = None) -> Iterator[Tensor]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Forecast(NamedTuple):
-    """One forecast value; its names are the columns of forecasts.csv.
+    """One forecast value; its names, but for the last, are columns of forecasts.csv.
 
     Attributes:
         unique_id: name of the series.
@@ -13,6 +13,8 @@ class Forecast(NamedTuple):
         target: the column that is forecast; empty where there is only one.
         y_hat: the forecast, in the units of the series.
         y: the value that came.
+        quantiles: level and value of each quantile, in the units of the series, by level; each is a
+            column, see `quantile_column`.
     """
 
     unique_id: str
@@ -21,3 +23,9 @@ class Forecast(NamedTuple):
     target: str
     y_hat: float
     y: float
+    quantiles: tuple[tuple[float, float], ...] = ()
+
+
+def quantile_column(level: float) -> str:
+    """Return the name of the column of a quantile, like y_hat_0.1."""
+    return f"y_hat_{level}"

@@ -36,6 +36,9 @@ class ForecastPanel:
         forecast: values that were forecast, of the same shape.
         ahead: rows from the last value that a forecast knew to the one forecast, where that is
             the same for all of them; 0 where all were made at once, after the last past row.
+        interval: lower and upper bound of the widest interval that was forecast, arrays of the same
+            shape as `forecast`; None for none.
+        share: of the values that should be in it.
     """
 
     series: str
@@ -46,6 +49,8 @@ class ForecastPanel:
     came: NDArray[np.float64]
     forecast: NDArray[np.float64]
     ahead: int = 0
+    interval: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    share: float = 0.0
 
 
 def n_past_rows(horizon: int) -> int:
@@ -54,19 +59,23 @@ def n_past_rows(horizon: int) -> int:
 
 
 def panels_of(
-    data: SeriesData, predictions: Mapping[int, Tensor], n_most: int = MOST_PANELS
+    data: SeriesData,
+    predictions: Mapping[int, Tensor],
+    n_most: int = MOST_PANELS,
+    levels: tuple[float, ...] = (),
 ) -> list[ForecastPanel]:
     """Choose some forecasts of a test, over all of it and of several targets.
 
     Args:
         data: of the run.
         predictions: by test window, standardised and without the anchor, shape
-            `(n_target_steps, n_targets)`.
+            `(n_target_steps, n_targets)`; with quantiles see `forecast_arrays`.
         n_most: number of panels at most.
+        levels: of the quantiles; () for none.
     """
     windows = sorted(predictions)
     return [
-        _panel(data, windows[window], target, predictions)
+        _panel(data, windows[window], target, predictions, levels)
         for window, target in windows_to_draw(len(windows), data.n_targets, n_most)
     ]
 
@@ -80,8 +89,29 @@ def windows_to_draw(
     return [(round(at * step), at % n_targets) for at in range(n_panels)]
 
 
+def interval_of(
+    numbers: NDArray[np.float64], levels: tuple[float, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return the bounds of the widest interval of a forecast, if it has any.
+
+    Args:
+        numbers: the point forecast and the quantiles, shape `(1 + levels, steps)`.
+        levels: of the quantiles.
+    """
+    return (numbers[1], numbers[-1]) if len(levels) > 1 else None
+
+
+def share_of(levels: tuple[float, ...]) -> float:
+    """Return the share of values that should be in the widest interval."""
+    return levels[-1] - levels[0] if levels else 0.0
+
+
 def _panel(
-    data: SeriesData, window: int, target: int, predictions: Mapping[int, Tensor]
+    data: SeriesData,
+    window: int,
+    target: int,
+    predictions: Mapping[int, Tensor],
+    levels: tuple[float, ...],
 ) -> ForecastPanel:
     dataset, horizon = data.dataset("test"), data.shape.horizon
     is_every_step = data.shape.task == "every_step"
@@ -91,7 +121,9 @@ def _panel(
         shown = shown[: int(rows.lengths)]
     first = int(shown[0])
     past = torch.arange(max(start, first - n_past_rows(horizon)), first)
-    predicted = predictions[window][: len(shown)] + dataset[window]["anchor"]
+    predicted = predictions[window][: len(shown)]
+    numbers = predicted.movedim(-1, 0) if levels else predicted.unsqueeze(0)
+    in_units = data.inverse(numbers + dataset[window]["anchor"])[..., target].double().numpy()
     table = data.tables[series_numbers(data.tables, np.array([start]))[0]]
     return ForecastPanel(
         series=table.name,
@@ -100,6 +132,8 @@ def _panel(
         past=data.targets_at(past)[:, target],
         times=times_of(data.tables, shown.numpy()),
         came=data.targets_at(shown)[:, target],
-        forecast=data.inverse(predicted)[:, target].double().numpy(),
+        forecast=in_units[0],
         ahead=horizon if is_every_step else 0,
+        interval=interval_of(in_units, levels),
+        share=share_of(levels),
     )

@@ -30,6 +30,8 @@ class ForecastArrays:
         series: number of each window's series, array of shape `(windows,)`.
         came: array of shape `(windows, steps, targets)`.
         forecast: array of the same shape, of the type that the model forecasts in.
+        levels: of the quantiles; () for none.
+        quantiles: array of shape `(windows, steps, targets, levels)`, of the same type.
     """
 
     rows: NDArray[np.int64]
@@ -37,6 +39,8 @@ class ForecastArrays:
     series: NDArray[np.intp]
     came: NDArray[np.float64]
     forecast: NDArray[np.floating]
+    levels: tuple[float, ...]
+    quantiles: NDArray[np.floating]
 
 
 def windows_to_show(data: SeriesData, tested: Tensor) -> Tensor:
@@ -68,7 +72,9 @@ def windows_of_batch(data: SeriesData, batch: Batch, number: int) -> Tensor:
     return whole[data.share.rows(data.batch_size)]
 
 
-def forecast_arrays(data: SeriesData, predictions: Mapping[int, Tensor]) -> ForecastArrays:
+def forecast_arrays(
+    data: SeriesData, predictions: Mapping[int, Tensor], levels: tuple[float, ...] = ()
+) -> ForecastArrays:
     """Bring predictions back to the units of the series, and say what they are of.
 
     With the task "every_step", the forecast of a window is that of its last step.
@@ -76,7 +82,9 @@ def forecast_arrays(data: SeriesData, predictions: Mapping[int, Tensor]) -> Fore
     Args:
         data: of the run.
         predictions: by test window, at least one, standardised and without the anchor, shape
-            `(n_target_steps, n_targets)`; of a short window possibly padded to that length.
+            `(n_target_steps, n_targets)`, or with quantiles `(n_target_steps, n_targets, 1 +
+            levels)`; of a short window possibly padded to that length.
+        levels: of the quantiles; () for none.
 
     Returns:
         The forecasts, by window.
@@ -91,12 +99,17 @@ def forecast_arrays(data: SeriesData, predictions: Mapping[int, Tensor]) -> Fore
         ]
     anchor = dataset.__getitems__(windows)["anchor"]
     shown = _shown(rows, rows.targets, data.shape.task)
+    whole = torch.stack(predicted)
+    numbers = whole.movedim(-1, 0) if levels else whole.unsqueeze(0)
+    in_units = data.inverse(numbers + anchor).numpy()
     return ForecastArrays(
         shown.numpy(),
         (rows.ends - 1).squeeze(1).numpy(),
         series_numbers(data.tables, rows.series_starts.squeeze(1).numpy()),
         data.targets_at(shown),
-        data.inverse(torch.stack(predicted) + anchor).numpy(),
+        in_units[0],
+        levels,
+        np.moveaxis(in_units[1:], 0, -1),
     )
 
 
@@ -116,17 +129,23 @@ def naive_forecast(data: SeriesData, windows: Sequence[int], period: int) -> NDA
     return data.targets_at(_shown(rows, naive_rows(dataset, rows, period), data.shape.task))
 
 
-def forecasts_of(data: SeriesData, predictions: Mapping[int, Tensor], label: str) -> list[Forecast]:
+def forecasts_of(
+    data: SeriesData,
+    predictions: Mapping[int, Tensor],
+    label: str,
+    levels: tuple[float, ...] = (),
+) -> list[Forecast]:
     """List the forecasts of windows: one for each window, step and target, in this order.
 
     Args:
         data: of the run.
         predictions: see `forecast_arrays`; possibly none.
         label: names the series where there is only one.
+        levels: of the quantiles; () for none.
     """
     if not predictions:
         return []
-    return list(in_long_form(data, forecast_arrays(data, predictions), label))
+    return list(in_long_form(data, forecast_arrays(data, predictions, levels), label))
 
 
 def in_long_form(data: SeriesData, arrays: ForecastArrays, label: str) -> Iterator[Forecast]:
@@ -143,14 +162,17 @@ def in_long_form(data: SeriesData, arrays: ForecastArrays, label: str) -> Iterat
     targets = data.tables[0].targets if data.n_targets > 1 else ("",)
     came = arrays.came.tolist()
     # The shortest number that a float32 can be read back from, as `predict` writes it.
-    forecast = arrays.forecast.astype(str).astype(np.float64).tolist()
+    forecast, quantiles = (
+        values.astype(str).astype(np.float64).tolist()
+        for values in (arrays.forecast, arrays.quantiles)
+    )
     for window, number in enumerate(arrays.series):
         series = data.tables[number].name or label
         for step, moment in enumerate(moments[window]):
-            for target, *values in zip(
-                targets, forecast[window][step], came[window][step], strict=True
-            ):
-                yield Forecast(series, moment, cutoffs[window], target, *values)
+            of_targets = (of_all[window][step] for of_all in (forecast, came, quantiles))
+            for target, y_hat, y, levels in zip(targets, *of_targets, strict=True):
+                pairs = tuple(zip(arrays.levels, levels, strict=True))
+                yield Forecast(series, moment, cutoffs[window], target, y_hat, y, pairs)
 
 
 def times_of(tables: Sequence[Table], rows: NDArray[np.int64]) -> NDArray[Any]:

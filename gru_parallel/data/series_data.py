@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from gru_parallel.data.backtest_errors import naive_error
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.calendar_features import calendar_features
 from gru_parallel.data.loader import EpochSampler, ResumableLoader, leave_signals_to_trainer
@@ -133,6 +134,8 @@ class SeriesData(SeriesOutline):
                 known=known,
                 static=[self._static[of_series.series_start] for of_series in self.parts[part]],
                 part_name=part,
+                standardizer=self.standardizer,
+                naive_errors=None if part == "training" else self._naive_errors(values, part),
             )
             for part, stride in self._strides.items()
         }
@@ -145,6 +148,24 @@ class SeriesData(SeriesOutline):
             if table.times is not None and self.calendar
         ]
         return np.concatenate([future, joined(of_tables)], axis=1) if of_tables else future
+
+    def _naive_errors(self, values: NDArray[np.float64], part: str) -> list[NDArray[np.float64]]:
+        """Measure the naive forecast in the training part of each series of a part.
+
+        Args:
+            values: standardised, of all series.
+            part: whose series are meant.
+
+        Returns:
+            Of each series, an array of shape `(n_targets,)`; NaN for one without a training part.
+        """
+        training = {of.series_start: of.rows for of in self.parts["training"]}
+        found = []
+        for of_series in self.parts[part]:
+            rows = training.get(of_series.series_start, range(0))
+            history = values[rows.start : rows.stop, list(self.tables[0].target_columns)]
+            found.append(naive_error(history, self.season_length))
+        return found
 
     def dataset(self, part: str) -> WindowDataset:
         """The windows of the "training", "validation" or "test" part."""

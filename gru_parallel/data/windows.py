@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 
 from gru_parallel.data.centre import level_of
 from gru_parallel.data.parts import SeriesPart
+from gru_parallel.data.standardize import Standardizer
+from gru_parallel.data.units import in_units
 from gru_parallel.data.window_ends import oldest_input, window_ends
 from gru_parallel.data.window_shape import WindowShape, check_centre
 
@@ -71,6 +73,8 @@ class WindowDataset(Dataset[Batch]):
         known: NDArray[np.floating] | None = None,
         static: Sequence[NDArray[np.floating]] = (),
         part_name: str = "training",
+        standardizer: Standardizer | None = None,
+        naive_errors: Sequence[NDArray[np.float64]] | None = None,
     ) -> None:
         """Cut the windows.
 
@@ -90,6 +94,10 @@ class WindowDataset(Dataset[Batch]):
             static: what describes each series of the part, arrays of shape `(n_static,)`; empty
                 for nothing.
             part_name: its name for an error.
+            standardizer: that has standardised the values; None where they are in their units.
+            naive_errors: of each of its series, the mean absolute error of the naive forecast for
+                each target, see `naive_error`; a window has it as `naive_error`, by which errors
+                are scaled. None for none.
 
         Raises:
             UsageError: the part is too short, or an option is unknown or contradicts the task.
@@ -110,12 +118,18 @@ class WindowDataset(Dataset[Batch]):
             by_series = torch.tensor(np.stack(static), dtype=torch.float32)
             self._static = by_series.repeat_interleave(self.n_windows_by_series, dim=0)
         self._target_columns = list(target_columns)
+        self._standardizer = standardizer
         self._centre = centre
         rows = [torch.arange(of_series.start, of_series.stop, stride) for of_series in ends]
         self._ends = torch.cat([torch.zeros(0, dtype=torch.long), *rows])
         oldest = self._by_window([oldest_input(part, look_back) for part in parts])
         self._lengths = (self._ends - oldest).clamp(max=shape.input_length)
         self._series_starts = self._by_window([part.series_start for part in parts])
+        self._naive_errors: Tensor | None = None
+        if naive_errors is not None:
+            errors = np.array(naive_errors).reshape(len(parts), 1, len(target_columns))
+            of_each = torch.as_tensor(errors, dtype=torch.float32)
+            self._naive_errors = of_each.repeat_interleave(self.n_windows_by_series, 0)
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -132,6 +146,8 @@ class WindowDataset(Dataset[Batch]):
         y = self.target_values[rows.targets]
         level = level_of(x, rows.lengths, self._centre)
         beside = level.of_columns(self._target_columns)
+        if self._naive_errors is not None:
+            beside["naive_error"] = self.naive_errors(torch.as_tensor(indices).long())
         if self._centre != "none":
             x, y = level.remove_from(x), y - beside["anchor"]
         if self._known is not None:
@@ -147,6 +163,18 @@ class WindowDataset(Dataset[Batch]):
         if self.shape.task == "every_step":
             y = y.masked_fill(is_padding, 0.0)
         return {"x": x, "y": y, **beside, "lengths": rows.lengths.squeeze(1)}
+
+    def in_units(self, values: Tensor) -> Tensor:
+        """Convert standardised values of the targets to the units of the series."""
+        if self._standardizer is None:
+            return values
+        return in_units(values, self._standardizer, self._target_columns)
+
+    def naive_errors(self, indices: Tensor) -> Tensor:
+        """Return the `naive_error` of some windows, shape `(windows, 1, targets)`; NaN for none."""
+        if self._naive_errors is None:
+            return torch.full((len(indices), 1, len(self._target_columns)), torch.nan)
+        return self._naive_errors[indices]
 
     def rows_of(self, indices: Sequence[int] | Tensor) -> WindowRows:
         """Return the rows of some windows, in the order of `indices`.

@@ -108,10 +108,21 @@ class QuantileOutput(_OfLevels):
         return torch.cat([prediction[..., median : median + 1], prediction], -1)
 
     def _sum(self, prediction: Tensor, target: Tensor) -> Tensor:
-        of_levels = zip(self.levels, prediction.unbind(-1), strict=True)
-        errors = [(level, target - quantile) for level, quantile in of_levels]
-        totals = [torch.maximum(level * e, (level - 1) * e).sum() for level, e in errors]
-        return torch.stack(totals).sum() / self.n_numbers
+        return pinball(self.levels, prediction, target)
+
+
+def pinball(levels: Sequence[float], quantiles: Tensor, target: Tensor) -> Tensor:
+    """Add up the pinball loss of all values, its mean over the levels.
+
+    Args:
+        levels: of the quantiles.
+        quantiles: by level in the last dimension.
+        target: of the shape of the others.
+    """
+    of_levels = zip(levels, quantiles.unbind(-1), strict=True)
+    errors = [(level, target - quantile) for level, quantile in of_levels]
+    totals = [torch.maximum(level * e, (level - 1) * e).sum() for level, e in errors]
+    return torch.stack(totals).sum() / len(totals)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,9 @@ class ComparedRun:
                 limit,
                 *sorted(f"{k}={v}" for k, v in self.settings.items() if says_what_is_forecast(k)),
             )
-        return (limit, self.summary.test_windows, *(f"{repeated[k]:.9g}" for k in sorted(repeated)))
+        # What else is measured does depend on more, as MASE on the season.
+        errors = (f"{repeated[name]:.9g}" for name in ("mae", "mse") if name in repeated)
+        return (limit, self.summary.test_windows, *errors)
 
 
 @dataclass(frozen=True)

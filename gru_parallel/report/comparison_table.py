@@ -14,8 +14,6 @@ from rich.text import Text
 from gru_parallel.errors import counted
 from gru_parallel.report.comparison import (
     SEED,
-    VAL_LOSS,
-    VAL_MSE,
     Comparison,
     Row,
     Spread,
@@ -28,18 +26,19 @@ from gru_parallel.whole_file import write_table
 
 _MOST_SEEDS = 5
 _TIME = "step_ms"
+_SHOWN = ("test/mse", "test/mae", "test/pinball", _TIME)
+"""Of what is compared; the CSV file has all."""
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """Show one row per setting, with mean and spread of each metric, and the baselines below.
 
-    Of the metrics of the validation it has the one that decides. The row that is the best by it
-    says so in the last column, if there are several.
+    Of the metrics of the validation it has the one that decides, of those of the test a few. The
+    row that is the best by it says so in the last column, if there are several.
     """
     rows = comparison.rows
     names = list(rows[0].settings)
-    others = {VAL_LOSS, VAL_MSE, "val/mae"} - {comparison.chosen_by}
-    metrics = [name for name in _metrics(rows) if name not in others]
+    metrics = [name for name in _metrics(rows) if name in (comparison.chosen_by, *_SHOWN)]
     table = Table(title=Text(counted(len(comparison.runs), "run"), "bold"), box=box.SIMPLE_HEAD)
     for name in names:
         table.add_column(_head(name))

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -23,6 +25,7 @@ from gru_parallel.report.timeline_picture import WIDTH_INCHES, empty_figure, sav
 _TOP_INCHES, _ROW_INCHES = 0.6, 2.55
 _SIDE_INCHES = 0.2
 _LONGEST_NAME = 26
+_SHADE = 0.25
 
 
 def draw_forecasts(panels: Sequence[ForecastPanel], title: str, path: Path | str) -> None:
@@ -64,6 +67,8 @@ def _draw_panel(axes: Axes, panel: ForecastPanel) -> None:
     axes.plot(came_times, np.concatenate([panel.past, panel.came]), color=CAME, linewidth=1.0)
     if not panel.ahead and len(panel.past):
         axes.axvline(panel.past_times[-1], color=QUIET, linewidth=0.8, linestyle=":")
+    if panel.interval is not None:
+        _draw_interval(axes, panel.times, *panel.interval)
     axes.plot(panel.times, panel.forecast, color=FORECAST, linewidth=1.4)
     if len(panel.times) == 1:
         axes.plot(panel.times, panel.forecast, "o", color=FORECAST, markersize=4)
@@ -82,6 +87,14 @@ def _draw_panel(axes: Axes, panel: ForecastPanel) -> None:
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color(QUIET)
+
+
+def _draw_interval(
+    axes: Axes, times: NDArray[Any], lower: NDArray[np.float64], upper: NDArray[np.float64]
+) -> None:
+    axes.fill_between(times, lower, upper, color=FORECAST, alpha=_SHADE, linewidth=0)
+    if len(times) == 1:
+        axes.vlines(times, lower, upper, color=FORECAST, alpha=_SHADE, linewidth=6)
 
 
 def _name_axis(axes: Axes, target: str) -> None:
@@ -137,10 +150,13 @@ def _draw_heading(figure: Figure, title: str, panels: Sequence[ForecastPanel]) -
     figure.text(left, top, title, fontsize=11, fontweight="bold", parse_math=False)
     note = "in the units of the series; what is forecast stands beside its axis"
     figure.text(left, 1 - 0.46 / height, note, fontsize=8, color=QUIET)
-    handles = [
+    handles: list[Artist] = [
         Line2D([], [], color=CAME, linewidth=1.0, label="what came"),
         Line2D([], [], color=FORECAST, linewidth=1.4, label="forecast"),
     ]
+    if panels[0].interval is not None:
+        share = f"{100 * panels[0].share:.4g} % interval"
+        handles.append(Patch(color=FORECAST, alpha=_SHADE, linewidth=0, label=share))
     if any(not panel.ahead for panel in panels):
         handles.append(Line2D([], [], color=QUIET, linestyle=":", label="last known value"))
     figure.legend(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from itertools import chain, islice
-from operator import attrgetter
 from pathlib import Path
 
-from gru_parallel.data.forecast import Forecast
+from gru_parallel.data.forecast import Forecast, quantile_column
 from gru_parallel.whole_file import write_table
+
+_OF_QUANTILE = quantile_column(0.5).removesuffix("0.5")
 
 
 def write_forecasts(forecasts: Iterable[Forecast], path: Path) -> None:
@@ -21,11 +22,15 @@ def write_forecasts(forecasts: Iterable[Forecast], path: Path) -> None:
     """
     rows = iter(forecasts)
     begin = list(islice(rows, 1))
-    if all(forecast.target for forecast in begin):
-        write_table(Forecast._fields, chain(begin, rows), path)
-        return
-    kept = [name for name in Forecast._fields if name != "target"]
-    write_table(kept, map(attrgetter(*kept), chain(begin, rows)), path)
+    has_target = all(forecast.target for forecast in begin)
+    before = ["unique_id", "ds", "cutoff", *(["target"] if has_target else []), "y_hat"]
+    levels = [quantile_column(level) for level, _ in begin[0].quantiles] if begin else []
+
+    def cells(forecast: Forecast) -> list[str | float]:
+        named = [getattr(forecast, name) for name in before]
+        return [*named, *(value for _, value in forecast.quantiles), forecast.y]
+
+    write_table([*before, *levels, "y"], map(cells, chain(begin, rows)), path)
 
 
 def read_forecasts(path: Path) -> tuple[Forecast, ...]:
@@ -41,6 +46,11 @@ def read_forecasts(path: Path) -> tuple[Forecast, ...]:
                 row.get("target", ""),
                 float(row["y_hat"] or "nan"),
                 float(row["y"] or "nan"),
+                tuple(
+                    (float(name.removeprefix(_OF_QUANTILE)), float(value or "nan"))
+                    for name, value in row.items()
+                    if name.startswith(_OF_QUANTILE)
+                ),
             )
             for row in csv.DictReader(file)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
@@ -96,17 +97,18 @@ def _memory(kind: str, stage: int, curve: MemoryCurve, unit_bytes: int) -> Any:
 
 
 def _forecasts(name: str, found: list[Forecast], visible: bool | str) -> list[Any]:
-    """Draw one line of what came, and one of forecasts, which is broken between windows."""
+    """Draw what came, and forecasts with their interval, which are broken between windows."""
     came = {_place(forecast.ds): forecast.y for forecast in found}
-    times: list[float | str | None] = []
-    values: list[float | None] = []
-    for _, window in groupby(found, key=lambda forecast: forecast.cutoff):
-        for forecast in window:
-            times.append(_place(forecast.ds))
-            values.append(forecast.y_hat)
-        times.append(None)
-        values.append(None)
+    line, outline = _Path(), _Path()
+    for _, of_window in groupby(found, key=lambda forecast: forecast.cutoff):
+        window = list(of_window)
+        line.add((forecast.ds, forecast.y_hat) for forecast in window)
+        if len(window[0].quantiles) > 1:
+            there = [(forecast.ds, forecast.quantiles[-1][1]) for forecast in window]
+            back = [(forecast.ds, forecast.quantiles[0][1]) for forecast in reversed(window)]
+            outline.add([*there, *back, there[0]])
     return [
+        *([_interval(name, outline, visible)] if outline.times else []),
         go.Scatter(
             x=list(came),
             y=list(came.values()),
@@ -117,8 +119,8 @@ def _forecasts(name: str, found: list[Forecast], visible: bool | str) -> list[An
             visible=visible,
         ),
         go.Scatter(
-            x=times,
-            y=values,
+            x=line.times,
+            y=line.values,
             mode="lines+markers",
             marker={"size": 3},
             line={"color": FORECAST, "width": 1.2},
@@ -127,6 +129,39 @@ def _forecasts(name: str, found: list[Forecast], visible: bool | str) -> list[An
             visible=visible,
         ),
     ]
+
+
+def _interval(name: str, outline: _Path, visible: bool | str) -> Any:
+    """Shade what lies within an outline."""
+    return go.Scatter(
+        x=outline.times,
+        y=outline.values,
+        mode="lines",
+        line={"width": 0},
+        fill="toself",
+        fillcolor=FORECAST,
+        opacity=0.3,
+        hoverinfo="skip",
+        name=f"{name}: interval",
+        legendgroup=name,
+        visible=visible,
+    )
+
+
+class _Path:
+    """Points of a line of plotly, which is broken after each part."""
+
+    def __init__(self) -> None:
+        self.times: list[float | str | None] = []
+        self.values: list[float | None] = []
+
+    def add(self, points: Iterable[tuple[str, float]]) -> None:
+        """Add a part."""
+        for ds, value in points:
+            self.times.append(_place(ds))
+            self.values.append(value)
+        self.times.append(None)
+        self.values.append(None)
 
 
 def _place(ds: str) -> float | str:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from gru_parallel.errors import counted
 from gru_parallel.report.run_result import RunResult
-from gru_parallel.report.summary import LABELS
+from gru_parallel.report.summary import LABELS, metric_label
 from gru_parallel.report.units import format_bytes, format_error, format_ms, format_percent
 
 
@@ -68,7 +68,7 @@ def errors(result: RunResult) -> list[Any]:
         [name, *(_error(found.get(metric, math.nan)) for metric in metrics)]
         for name, found in of_all.items()
     ]
-    return [_table(["", *(metric.upper() for metric in metrics)], rows)]
+    return [_table(["", *map(metric_label, metrics)], rows)]
 
 
 def environment(result: RunResult) -> list[Any]:

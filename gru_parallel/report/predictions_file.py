@@ -15,7 +15,7 @@ KINDS = (".csv", ".parquet", ".pq")
 """What a file of forecasts may end in."""
 
 COLUMNS = ("unique_id", "ds", "cutoff", "target", "y_hat", "y")
-"""The columns that forecasts may have, by the names that they have by default."""
+"""The columns that forecasts may have, by their names by default; those of quantiles are more."""
 
 _ROWS_AT_ONCE = 1 << 16
 """Of a row group of a Parquet file: small ones make it large and slow."""

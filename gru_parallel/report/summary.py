@@ -17,6 +17,7 @@ from gru_parallel.report.units import format_error
 
 _MODEL = "model"
 LABELS = {"repeat_last": "repeat last value", "seasonal_naive": "seasonal naive"}
+_COVERAGE = "coverage_"
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Summary:
     Attributes:
         ended: how the run ended: "completed", "stopped early", "interrupted" or "failed".
         reason: why it ended before its last epoch or step, or None.
-        test_metrics: errors on the test windows by name, like {"mse": 0.1, "mae": 0.2}; less is
-            better. None without a test.
+        test_metrics: what was measured on the test windows by name, see `metric_names`; less is
+            better, but of a coverage. None without a test.
         baselines: the same errors of each baseline on the same windows, like
             {"repeat_last": {"mse": 0.3}}; empty without a test.
         test_windows: number of windows tested.
@@ -124,20 +125,58 @@ def read_summary(path: Path | str) -> Summary:
 def results_table(result: Tested, what: str = "Test") -> Table:
     """Show test metrics beside those of the baselines, the best of each in bold.
 
-    The table has one row for the model and each baseline, and one column per test metric. An error
-    that is unknown or not finite is never the best. The title tells if not all windows were tested.
+    The table has one row for the model and each baseline, and one column per error. An error that
+    is unknown or not finite is never the best. What is measured of quantiles stands below: what the
+    intervals of the model hold, beside what they should. The title tells if not all windows were
+    tested.
     """
-    metrics = result.test_metrics or {}
-    table = Table(title=Text(_title(result, what), style="bold"), box=box.SIMPLE_HEAD)
+    measured = result.test_metrics or {}
+    metrics = {name: value for name, value in measured.items() if not _is_of_quantiles(name)}
+    table = Table(
+        title=Text(_title(result, what), style="bold"),
+        caption=Text(_of_quantiles(measured)),
+        caption_style="",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
     table.add_column("")
     for metric in metrics:
-        table.add_column(metric.upper(), justify="right")
+        table.add_column(metric_label(metric), justify="right")
     rows = {_MODEL: metrics, **result.baselines}
     best = {metric: _least(rows.values(), metric) for metric in metrics}
     for name, row in rows.items():
         cells = [_cell(row.get(metric), best[metric]) for metric in metrics]
         table.add_row(LABELS.get(name, name), *cells)
     return table
+
+
+def metric_label(name: str) -> str:
+    """Return what a table calls a metric."""
+    if name.startswith(_COVERAGE):
+        return f"in the interval of {_nominal(name)} %"
+    return {"smape": "sMAPE", "pinball": "pinball loss"}.get(name, name.upper())
+
+
+def _is_of_quantiles(name: str) -> bool:
+    return name == "pinball" or name.startswith(_COVERAGE)
+
+
+def _nominal(coverage: str) -> str:
+    """Return the share, in percent, that a coverage should have."""
+    return coverage.removeprefix(_COVERAGE).replace("_", ".")
+
+
+def _of_quantiles(metrics: Mapping[str, float]) -> str:
+    """Say what was measured of quantiles; nothing where there are none."""
+    if "pinball" not in metrics:
+        return ""
+    lines = [f"pinball loss: {format_error(metrics['pinball'])}"]
+    lines += [
+        f"interval of {_nominal(name)} %: holds {100 * share:.1f} % of the values"
+        for name, share in metrics.items()
+        if name.startswith(_COVERAGE)
+    ]
+    return "\n".join(lines)
 
 
 def _title(result: Tested, what: str) -> str:

@@ -53,11 +53,23 @@ def to_compare(
     # Predictions may come out in another process, which then counts them.
     target = batch["y"][: len(predicted)].to(predicted.device)
     prediction = predicted.to(target.dtype)
-    lengths = batch.get("lengths")
-    if lengths is not None and every_step:
-        runs = steps_that_run(lengths[: len(prediction)], target.shape[1]).to(target.device)
-        prediction, target = prediction[runs], target[runs]
-    return prediction, target
+    lengths = batch.get("lengths") if every_step else None
+    return within(prediction, lengths), within(target, lengths)
+
+
+def within(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """Leave out what is after the end of short windows.
+
+    Args:
+        values: shape (rows, time, ...).
+        lengths: of the windows, rows or more of them; None if they are whole.
+
+    Returns:
+        Shape (steps of all rows, ...); with None the values.
+    """
+    if lengths is None:
+        return values
+    return values[steps_that_run(lengths[: len(values)], values.shape[1]).to(values.device)]
 
 
 def gather_states(metric: Metric, gather: Callable[..., list[Tensor]]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.optim import Optimizer
 
+from gru_parallel.choices import metric_names
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training.epoch_record import EpochResult
 from gru_parallel.training.pace import Pace
@@ -32,13 +33,21 @@ class MetricsFile(pl.Callback):
         every_n_steps: optimiser steps from one row to the next.
         columns_of_pace: names of what `Pace.by_name` returns in this run; none where no pace is
             written.
+        levels: of the quantiles that are forecast.
     """
 
-    def __init__(self, path: Path, every_n_steps: int, columns_of_pace: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        every_n_steps: int,
+        columns_of_pace: Sequence[str] = (),
+        levels: Sequence[float] = (),
+    ) -> None:
         self.path = path
         self.columns = [
             *("epoch", "step", "train/loss", "samples/s", "lr"),
-            *("train/loss_epoch", "val/loss", "val/mse", "val/mae"),
+            *("train/loss_epoch", "val/loss"),
+            *(f"val/{name}" for name in metric_names(levels)),
             *columns_of_pace,
         ]
         self.every_n_steps = every_n_steps

@@ -13,13 +13,13 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
 
 from gru_parallel.engine.engine import Engine, WholeEngine
 from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.model.decay import by_decay
 from gru_parallel.training.checkpoint_file import read_checkpoint
-from gru_parallel.training.metrics import MeanLoss, to_compare
+from gru_parallel.training.forecast_metrics import ForecastMetrics
+from gru_parallel.training.metrics import to_compare
 from gru_parallel.training.module_description import (
     arguments_from,
     describe_module,
@@ -85,7 +85,8 @@ class SeriesModule(pl.LightningModule):
         self._schedule_interval = schedule_interval
         self._monitor = monitor
         self._engine: Engine = WholeEngine(model, loss, seed=seed)
-        self.metrics = nn.ModuleDict({part: _metrics() for part in ("val", "test")})
+        levels = model.output.levels
+        self.metrics = nn.ModuleDict({part: ForecastMetrics(levels) for part in ("val", "test")})
         self._resumed: dict[str, Any] | None = None
         self._beginning: Beginning | None = None
         self.config: dict[str, Any] | None = None
@@ -143,24 +144,26 @@ class SeriesModule(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a validation batch in `val/loss`, `val/mse`, `val/mae`."""
+        """Count a validation batch in the metrics, `val/loss`, `val/mse`, `val/mae`, ..."""
         self._measure("val", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Count a test batch in `test/loss`, `test/mse`, `test/mae`; return its point forecasts."""
+        """Count a test batch in `test/loss`, `test/mse`, ..., and return its forecasts."""
         return self._measure("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the batch's point forecasts, in the units of the series.
+        """Return the batch's forecasts, see `Output.forecast`, in the units of the series.
 
         Without the data module that standardised the series, they stay standardised. Rows are those
         of the batch: of streams, `batch["index"]` says which window each is.
         """
-        prediction = self.model.output.point(self._predict(batch))
-        standardised = prediction + batch["anchor"][: len(prediction)].to(prediction.device)
-        # A data module that standardised the series can bring forecasts back to its units.
-        inverse = getattr(getattr(self.trainer, "datamodule", None), "inverse", None)
-        return self._engine.collect(standardised if inverse is None else inverse(standardised))
+        forecast = self.model.output.forecast(self._predict(batch))
+        anchor = batch["anchor"][: len(forecast)].to(forecast.device)
+        has_levels = len(self.model.output.levels) > 0
+        standardised = (forecast.movedim(-1, 0) if has_levels else forecast) + anchor
+        inverse = self._inverse
+        found = standardised if inverse is None else inverse(standardised)
+        return self._engine.collect(found.movedim(0, -1) if has_levels else found)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave a pipeline behind: a copy of the module runs in one piece, as after a run."""
@@ -291,21 +294,25 @@ class SeriesModule(pl.LightningModule):
         )
 
     def _measure(self, part: str, batch: Batch) -> Tensor:
-        """Count a batch in the metrics of a part, and return its point forecasts."""
+        """Count a batch in the metrics of a part, and return its forecasts."""
         predicted = self._predict(batch)
-        forecast = self.model.output.point(predicted)
+        forecast = self.model.output.forecast(predicted)
         every_step = self.model.head.every_step
         prediction, target = to_compare(predicted, batch, every_step=every_step)
-        point, _ = to_compare(forecast, batch, every_step=every_step)
-        metrics = cast(nn.ModuleDict, self.metrics[part])
-        for name, metric in metrics.items():
-            assert isinstance(metric, Metric)
-            if name == "loss":
-                metric.update(self.loss.total(prediction, target), self.loss.count(target))
-            else:
-                metric.update(point, target)
+        losses = self.loss.total(prediction, target), self.loss.count(target)
+        metrics = cast(ForecastMetrics, self.metrics[part])
+        compared = metrics.compare(forecast, batch, self._inverse, every_step=every_step)
+        for name, metric in metrics.count(*losses, compared):
             self.log(f"{part}/{name}", metric, prog_bar=name == "loss", batch_size=len(batch["x"]))
         return forecast
+
+    @property
+    def _inverse(self) -> Callable[[Tensor], Tensor] | None:
+        """What brings values to the units of the series: a data module that standardised it."""
+        inverse: Callable[[Tensor], Tensor] | None = getattr(
+            getattr(self.trainer, "datamodule", None), "inverse", None
+        )
+        return inverse
 
     def _predict(self, batch: Batch) -> Tensor:
         windows = replace(windows_of(batch), y=None)
@@ -318,9 +325,3 @@ class SeriesModule(pl.LightningModule):
 def windows_of(batch: Batch) -> Windows:
     """Take out of a batch what an engine takes."""
     return Windows(batch["x"], **{name: batch.get(name) for name in _OTHERS})
-
-
-def _metrics() -> nn.ModuleDict:
-    return nn.ModuleDict(
-        {"loss": MeanLoss(), "mse": MeanSquaredError(), "mae": MeanAbsoluteError()}
-    )

@@ -57,7 +57,9 @@ class StepErrorRecord(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count a batch; on a rank where no predictions come out, none of its windows."""
-        prediction, target = to_compare(outputs, batch, every_step=self._every_step)
+        # Of several numbers, the first is the point forecast.
+        point = outputs[..., 0] if outputs.dim() > batch["y"].dim() else outputs
+        prediction, target = to_compare(point, batch, every_step=self._every_step)
         n_steps, n_targets = self._shape
         by_output = (-1, n_steps * n_targets)
         for metric in (self._squared, self._absolute):

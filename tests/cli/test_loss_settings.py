@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from gru_parallel.choices import ERRORS
 from tests.cli.finished import LENGTH, OF_FILE, finish_run, series
 from tests.cli.in_process import (
     SMALL,
@@ -26,6 +27,9 @@ OF_COUNTS = (
     "data.centre=scale",
     "model.loss=negative_binomial",
 )
+
+
+QUANTILES = ["y_hat_0.1", "y_hat_0.5", "y_hat_0.9"]
 
 
 def write_counts() -> None:
@@ -63,7 +67,7 @@ def test_a_run_of_counts_is_evaluated_predicts_is_backtested_and_exported(
     assert run.status == 0, run.err
     for command in (
         ("evaluate", "output=there"),
-        ("predict", "output=forecast.csv"),
+        ("predict", "output=forecast.csv", "names={y_hat_0.9: high}"),
         ("backtest", "output=back", "n_origins=2"),
         ("export", "format=torch", "output=export"),
     ):
@@ -72,6 +76,14 @@ def test_a_run_of_counts_is_evaluated_predicts_is_backtested_and_exported(
 
     metrics = json.loads(Path("there/evaluation.json").read_text())["test_metrics"]
     assert metrics == summary_of(run)["test_metrics"]
+    assert list(metrics) == [*ERRORS, "pinball", "coverage_80"]
+    assert "interval of 80 %: holds " in run.out
+    columns = ["unique_id", "ds", "cutoff", "target", "y_hat", *QUANTILES]
+    for path in (run.folder / "forecasts.csv", Path("back/forecasts.csv")):
+        table = pd.read_csv(path)
+        assert list(table) == [*columns, "y"]
+        assert (table[QUANTILES].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+        assert (table[QUANTILES] == table[QUANTILES].round()).all(axis=None)
     found = pd.read_csv("forecast.csv")
     window = torch.from_numpy(pd.read_csv("counts.csv")[["a", "b"]].to_numpy()[-LENGTH:])
     forecast = runpy.run_path("export/load_pt.py")["forecast"](window.unsqueeze(0))
@@ -79,7 +91,7 @@ def test_a_run_of_counts_is_evaluated_predicts_is_backtested_and_exported(
     assert forecast[0, :, :, 0].flatten().tolist() == pytest.approx(
         found["y_hat"].tolist(), rel=1e-5
     )
-    assert (found["y_hat"] > 0).all()
+    assert list(found) == [*columns[:-1], "high"]
 
 
 @pytest.mark.parametrize(

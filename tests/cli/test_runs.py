@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from gru_parallel.choices import ERRORS
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.placement import Plan
@@ -77,9 +78,9 @@ def test_the_summary_says_what_the_run_came_to(train_command: RunCommand) -> Non
 
     summary = summary_of(ended)
 
-    assert set(summary["test_metrics"]) == {"mse", "mae"}
+    assert list(summary["test_metrics"]) == [*ERRORS]
     assert set(summary["baselines"]) == {"repeat_last", "seasonal_naive"}
-    assert all(set(scores) == {"mse", "mae"} for scores in summary["baselines"].values())
+    assert all(list(scores) == [*ERRORS] for scores in summary["baselines"].values())
     assert (summary["epochs"], summary["steps"]) == (2, N_STEPS)
     saved = checkpoint_of(ended)["state_dict"]
     assert summary["n_parameters"] == sum(weight.numel() for weight in saved.values())

@@ -1,5 +1,6 @@
 """Forecasts in the units of the series, with times: of which windows, of which rows."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from gru_parallel.data.forecasts import (
 from gru_parallel.data.series_data import SeriesData
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table
+from gru_parallel.report.forecasts_file import read_forecasts, write_forecasts
 
 COLUMNS, TARGETS = ("a", "b"), ("b",)
 
@@ -139,3 +141,24 @@ def test_times_of_one_table_are_written_in_one_way() -> None:
         ["2026-02-04 00:30:00"],
     ]
     assert written(np.array([3, 4])) == [["3", "4"]]
+
+
+@pytest.mark.parametrize("task", ["window", "every_step"])
+def test_quantiles_are_columns_in_the_units_of_the_series(task: str, tmp_path: Path) -> None:
+    data = data_of(task=task, centre="none")
+    scale = float(data.standardizer.scale[1])
+    steps = torch.tensor([0.0, -2.0, 0.0, 5.0]) / scale
+    predictions = {w: y.unsqueeze(-1) + steps for w, y in perfect(data, [0, 3]).items()}
+
+    forecasts = forecasts_of(data, predictions, "f", (0.1, 0.5, 0.9))
+
+    for forecast in forecasts:
+        assert [level for level, _ in forecast.quantiles] == [0.1, 0.5, 0.9]
+        assert [value - forecast.y for _, value in forecast.quantiles] == pytest.approx(
+            [-2, 0, 5], abs=2e-3
+        )
+        assert forecast.y_hat == forecast.quantiles[1][1]
+    write_forecasts(forecasts, tmp_path / "forecasts.csv")
+    head = (tmp_path / "forecasts.csv").read_text().splitlines()[0]
+    assert head == "unique_id,ds,cutoff,y_hat,y_hat_0.1,y_hat_0.5,y_hat_0.9,y"
+    assert read_forecasts(tmp_path / "forecasts.csv") == tuple(forecasts)

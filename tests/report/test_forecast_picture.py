@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from gru_parallel.data.forecast_panel import ForecastPanel, panels_of
@@ -110,3 +111,33 @@ def test_at_every_step_a_panel_shows_a_window() -> None:
     assert shown.times.tolist() == [*range(80, 86)]
     assert shown.forecast == pytest.approx(1000 + np.arange(80.0, 86.0), abs=1e-3)
     assert shown.past_times[-1] == 79
+
+
+@pytest.mark.parametrize("n_steps", [1, 10])
+def test_the_widest_interval_is_shaded_and_the_legend_says_its_share(n_steps: int) -> None:
+    bounds = np.full(n_steps, -2.0), np.full(n_steps, 3.0)
+    shown = panel(np.arange(30 + n_steps), interval=bounds, share=0.8)
+    figure = forecasts_figure([shown], "Forecasts")
+    (axes,) = figure.axes
+
+    shade, *bars = axes.collections
+    assert len(bars) == (n_steps == 1)
+    heights = [path.vertices[:, 1] for path in shade.get_paths()]
+    assert {height for each in heights for height in each} == {-2.0, 3.0}
+    assert "80 % interval" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_panels_have_the_bounds_in_the_units_of_the_series() -> None:
+    data = data_of(table(times=True))
+    point = perfect(data, [0])[0]
+    spread = torch.tensor([0.0, -1.0, 0.0, 2.0]) / float(data.standardizer.scale[1])
+    predictions = {0: point.unsqueeze(-1) + spread}
+
+    (shown,) = panels_of(data, predictions, 1, (0.1, 0.5, 0.95))
+
+    assert shown.interval is not None
+    lower, upper = shown.interval
+    assert shown.forecast == pytest.approx([1080, 1081, 1082], abs=1e-3)
+    assert lower == pytest.approx(shown.forecast - 1, abs=1e-3)
+    assert upper == pytest.approx(shown.forecast + 2, abs=1e-3)
+    assert shown.share == pytest.approx(0.85)

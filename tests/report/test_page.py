@@ -108,6 +108,20 @@ def test_memory_losses_and_forecasts_are_lines(result: RunResult) -> None:
     assert forecasts[1].y == (2, 4, None, 2, 4, None)
 
 
+def test_the_widest_interval_is_shaded_window_by_window(result: RunResult) -> None:
+    with_quantiles = tuple(
+        each._replace(quantiles=((0.1, each.y_hat - 1), (0.5, each.y_hat), (0.9, each.y_hat + 2)))
+        for each in FORECASTS
+        if each.target == "a"
+    )
+    figure = page({"run": replace(result, forecasts=with_quantiles)})
+    shade, _, line = traces(figure, "scatter", 8)
+
+    assert (shade.name, shade.fill, line.name) == ("a: interval", "toself", "a: forecast")
+    assert shade.x == (11, 12, 12, 11, 11, None, 13, 14, 14, 13, 13, None)
+    assert shade.y == (4, 6, 3, 1, 4, None) * 2
+
+
 def test_tables_have_promise_outcome_errors_and_versions(result: RunResult) -> None:
     overview, outcome, errors, versions = tables(page({"run": result}))
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from torchmetrics.functional import mean_absolute_error, mean_squared_error
 
 from gru_parallel import Plan
+from gru_parallel.choices import ERRORS
 from gru_parallel.training.step_error_record import StepErrorRecord
 from tests.builders import HORIZON, N_TARGETS, make_plan
 from tests.runs import N_TEST, N_VALIDATION, make_data, make_module, make_trainer
@@ -52,7 +53,7 @@ def test_metrics_are_those_of_a_single_device(part: str) -> None:
         evaluate = trainer.validate if part == "val" else trainer.test
         results += evaluate(make_module(), make_data(), verbose=False)
 
-    assert results[0].keys() == {f"{part}/{name}" for name in ("loss", "mse", "mae")}
+    assert results[0].keys() == {f"{part}/{name}" for name in ("loss", *ERRORS)}
     assert results[0] == pytest.approx(results[1], rel=1e-5)
 
 

@@ -5,11 +5,22 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, Metric
+from torchmetrics import (
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Metric,
+    SymmetricMeanAbsolutePercentageError,
+)
 
 from gru_parallel.training.metrics import MeanLoss, gather_states
 
 N_REPLICAS = 3
+KINDS = [
+    MeanLoss,
+    MeanSquaredError,
+    MeanAbsoluteError,
+    SymmetricMeanAbsolutePercentageError,
+]
 
 
 def over_ranks(kind: type[Metric], n_ranks: int, seed: int) -> Tensor:
@@ -34,14 +45,14 @@ def over_ranks(kind: type[Metric], n_ranks: int, seed: int) -> Tensor:
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method of metric:UserWarning")
-@pytest.mark.parametrize("kind", [MeanLoss, MeanSquaredError, MeanAbsoluteError])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_metric_is_the_same_bits_however_many_ranks_a_replica_has(kind: type[Metric]) -> None:
     for seed in range(20):
         expected = over_ranks(kind, 1, seed)
         assert [over_ranks(kind, n_ranks, seed) for n_ranks in (2, 4)] == [expected] * 2
 
 
-@pytest.mark.parametrize("kind", [MeanLoss, MeanSquaredError, MeanAbsoluteError])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_metric_still_accumulates_over_batches(kind: type[Metric]) -> None:
     plain, gathering = kind(), kind()
     gather_states(gathering, lambda state, **_: [state])

@@ -10,6 +10,7 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
+from gru_parallel.choices import ERRORS
 from gru_parallel.training.epoch_record import EpochRecord
 from gru_parallel.training.metrics_file import MetricsFile
 from gru_parallel.training.step_clock import StepClock
@@ -38,7 +39,8 @@ def test_metrics_csv_has_a_row_a_step_with_the_loss_in_full_precision(tmp_path: 
     rows = read_rows(path)
 
     of_steps = ["epoch", "step", "train/loss", "samples/s", "lr"]
-    assert list(rows[0]) == [*of_steps, "train/loss_epoch", "val/loss", "val/mse", "val/mae"]
+    in_validation = ["val/loss", *(f"val/{name}" for name in ERRORS)]
+    assert list(rows[0]) == [*of_steps, "train/loss_epoch", *in_validation]
     assert [int(row["step"]) for row in rows] == list(range(1, 2 * N_BATCHES + 1))
     assert [int(row["epoch"]) for row in rows] == [0] * N_BATCHES + [1] * N_BATCHES
     assert [row["train/loss"] for row in rows] == [repr(float(loss)) for loss in run.losses]
