@@ -57,7 +57,7 @@ def build_data(
     """
     data = config.data
     if tables is None:
-        tables = build_tables(config)
+        tables = build_tables(config, weighted=True)
     if parts is None and config.validation_path is not None:
         split = split_tables(tables, data.split, data.split_by)
         tables, parts = with_validation(config, tables, split)
@@ -116,7 +116,8 @@ def with_validation(
     own = first.columns[: first.n_channels]
     try:
         named = replace(data, path=data.validation_path, columns=list(own), target=first.targets)
-        added = build_tables(replace(config, data=named), is_new=True)
+        weighted = first.weight is not None
+        added = build_tables(replace(config, data=named), is_new=True, weighted=weighted)
     except UsageError as error:
         raise in_other_words(error, {"data.path": "data.validation_path"}) from error
     n_before = sum(table.n_rows for table in tables)
@@ -163,21 +164,23 @@ def _check_counts(tables: Sequence[Table]) -> None:
             )
 
 
-def build_tables(config: Config, is_new: bool = False) -> list[Table]:
+def build_tables(config: Config, is_new: bool = False, *, weighted: bool = False) -> list[Table]:
     """Load or generate the series.
 
     Args:
         config: the run's settings.
         is_new: whether a model is used on them that was trained on other data, so that all of its
             columns have to be found here.
+        weighted: whether it is to be known how much each row counts in the loss.
 
     Raises:
         UsageError: the file or a setting of the data cannot work.
     """
-    return [without_rows_ahead(table) for table in read_tables(config, is_new)]
+    read = read_tables(config, is_new, weighted=weighted)
+    return [without_rows_ahead(table) for table in read]
 
 
-def read_tables(config: Config, is_new: bool = False) -> list[Table]:
+def read_tables(config: Config, is_new: bool = False, *, weighted: bool = False) -> list[Table]:
     """Load or generate the series, and the rows ahead of them that a function returned.
 
     The arguments, and what is raised, are those of `build_tables`.
@@ -188,7 +191,7 @@ def read_tables(config: Config, is_new: bool = False) -> list[Table]:
         # With pandas, which a series that is generated can do without.
         from gru_parallel.data.files import load_tables
 
-        return load_tables(series_file(data, is_new=is_new))
+        return load_tables(series_file(data, is_new=is_new, weighted=weighted))
     if isinstance(data, OwnDataConfig):
         return own_tables(data, targets)
     check_series_memory(data.n_steps, data.n_channels)
@@ -197,12 +200,13 @@ def read_tables(config: Config, is_new: bool = False) -> list[Table]:
     ]
 
 
-def series_file(data: CsvConfig, *, is_new: bool) -> SeriesFile:
+def series_file(data: CsvConfig, *, is_new: bool, weighted: bool = False) -> SeriesFile:
     """Say which file the series are in, and how it is to be read.
 
     Args:
         data: the settings.
         is_new: see `build_tables`.
+        weighted: see `build_tables`.
 
     Raises:
         UsageError: data.separator, data.decimal or data.thousands cannot work.
@@ -213,6 +217,7 @@ def series_file(data: CsvConfig, *, is_new: bool) -> SeriesFile:
         columns=data.columns,
         future=data.future or (),
         static=data.static or (),
+        weight=data.weight if weighted else None,
         targets=as_names(data.target),
         missing=data.missing,
         series_column=data.series_column,

@@ -35,6 +35,7 @@ SAME = (
     "data.horizon",
     "data.centre",
     "data.scaling",
+    "data.weight",
 )
 """Settings that define what is learned, and that weights and data do not always show."""
 
@@ -129,10 +130,10 @@ def _words(done: Progress, config: Config, changes: Sequence[str]) -> str:
 
 def _check_task(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name in SAME:
-        if name in before and _one(before[name]) != _one(now[name]):
+        if name in before and _one(before[name]) != _one(now.get(name)):
             raise UsageError(
                 f"ckpt_path was written with {_setting(name, before[name])}, and this run has"
-                f" {_setting(name, now[name])}; keep what it was, or begin a new run with its"
+                f" {_setting(name, now.get(name))}; keep what it was, or begin a new run with its"
                 " weights: init_from=..."
             )
 

@@ -68,6 +68,7 @@ class CsvConfig(DataConfig):
     columns: list[str] | None
     future: list[str] | None
     static: list[str] | None
+    weight: str | None
     time_column: Any
     series_column: str | None
     missing: Annotated[str, one_of("error", "interpolate", "drop")]

@@ -22,6 +22,7 @@ class FileColumns:
         future: the columns that are known ahead and go in after these.
         targets: the columns to forecast.
         static: the columns that describe a series.
+        weight: the column of how much each row counts, or None.
     """
 
     times: tuple[str, ...]
@@ -30,10 +31,11 @@ class FileColumns:
     future: tuple[str, ...]
     targets: tuple[str, ...]
     static: tuple[str, ...] = ()
+    weight: str | None = None
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """All columns of numbers, in the order of the model."""
+        """All columns of numbers that go in, in the order of the model."""
         return self.values + self.future
 
 
@@ -57,7 +59,8 @@ def find_columns(sheet: Sheet, file: SeriesFile) -> FileColumns:
     times = find_time_columns(sheet, file.time_column, taken)
     if file.is_new and columns is not None:
         others = times if series_column is None else (*times, series_column)
-        check_of_run(sheet.path, names, [*columns, *file.future, *file.static], others)
+        of_run = [*columns, *(name for of_setting in other.values() for name in of_setting)]
+        check_of_run(sheet.path, names, of_run, others)
     kinds = dict.fromkeys(times, "time")
     if series_column is not None:
         kinds[series_column] = "series"
@@ -70,14 +73,17 @@ def find_columns(sheet: Sheet, file: SeriesFile) -> FileColumns:
             f"data.static=[{','.join(file.static)}] tells series apart, and without"
             " data.series_column the file holds one; name that column, or leave data.static out."
         )
-    return FileColumns(
-        times, series_column, values, tuple(file.future), targets, tuple(file.static)
-    )
+    future, static = tuple(file.future), tuple(file.static)
+    return FileColumns(times, series_column, values, future, targets, static, file.weight)
 
 
 def _other_columns(file: SeriesFile) -> dict[str, Sequence[str]]:
     """Return the columns that are neither values nor times, by the settings that name them."""
-    named = {"data.future": file.future, "data.static": file.static}
+    named = {
+        "data.future": file.future,
+        "data.static": file.static,
+        "data.weight": () if file.weight is None else (file.weight,),
+    }
     return {setting: names for setting, names in named.items() if names}
 
 

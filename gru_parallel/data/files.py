@@ -21,6 +21,7 @@ from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.table import Table
 from gru_parallel.data.time_columns import with_one_time_column
 from gru_parallel.data.times import check_times, read_times
+from gru_parallel.data.weights import weight_of
 
 
 def load_tables(file: SeriesFile) -> list[Table]:
@@ -45,22 +46,25 @@ def load_tables(file: SeriesFile) -> list[Table]:
     statics = [read_all_static(part, found.static) for part in sheets]
     if found.future:
         sheets = [without_rows_ahead(part, found.values) for part in sheets]
-    series = _rows_of_all(sheet, sheets, time, found.numbers, missing)
+    columns = found.numbers if found.weight is None else (*found.numbers, found.weight)
+    series = _rows_of_all(sheet, sheets, time, columns, missing)
     if file.columns is None:
         warn_of_counters(series, found.values)
     if frequency is None:
         warn_of_gaps(series, missing)
     elif frequency != UNCHECKED:
         series = [evenly_spaced(rows, frequency, missing) for rows in series]
+    n_columns = len(found.numbers)
     return [
         Table(
             rows.times,
-            rows.numbers,
+            rows.numbers[:, :n_columns],
             found.numbers,
             found.targets,
             rows.sheet.series,
             found.future,
             static,
+            None if found.weight is None else weight_of(rows, found.weight),
         )
         for rows, static in zip(series, statics, strict=True)
     ]

@@ -80,7 +80,9 @@ class ForecastDataset(Dataset[Batch]):
         self._target_columns = list(target_columns)
         self._shape = shape
         self._standardizer = standardizer
+        # Of no windows, there is nothing to take.
         self._n_future = windows[0].future.shape[1] if windows else 0
+        self._n_static = len(windows[0].static) if windows else 0
         self._centre = centre
         self._calendar = calendar
         self._rows = share.rows(batch_size)
@@ -118,8 +120,8 @@ class ForecastDataset(Dataset[Batch]):
         batch = {"x": x, **level.of_columns(self._target_columns)}
         if n_known:
             batch["future"] = future
-        if any(len(window.static) for window in windows):
-            static = np.stack([window.static for window in windows])
+        if self._n_static:
+            static = np.array([window.static for window in windows]).reshape(-1, self._n_static)
             batch["static"] = torch.as_tensor(static, dtype=torch.float32)
         return {**batch, "lengths": n_rows.squeeze(1)} if self._shape.may_be_short else batch
 

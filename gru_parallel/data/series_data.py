@@ -36,7 +36,9 @@ class SeriesData(SeriesOutline):
     Where something is known ahead (columns that a `Table` says, or `calendar`), it is the last
     columns of `x`, and `future`, of shape `(batch, horizon, n_known)`, continues them after the
     window. Windows are not centred in these columns. What describes the series of a window
-    (`Table.static`) is `static`, of shape `(batch, n_static)`.
+    (`Table.static`) is `static`, of shape `(batch, n_static)`. Where rows have weights, training
+    and validation windows have `weight`, of shape `(batch, n_target_steps)`: how much each target
+    row counts in the loss, 1 in the mean of the training rows.
 
     If windows may be shorter than `input_length`, a batch also has `lengths`, int64 and of shape
     `(batch,)`: the number of real rows of each window. `x`, and with the task "every_step" `y`, are
@@ -133,6 +135,7 @@ class SeriesData(SeriesOutline):
                 centre=self._centre,
                 known=known,
                 static=[self._static[of_series.series_start] for of_series in self.parts[part]],
+                weight=None if part == "test" else self.weight,
                 part_name=part,
                 standardizer=self.standardizer,
                 naive_errors=None if part == "training" else self._naive_errors(values, part),

@@ -20,6 +20,8 @@ class SeriesFile:
         future: the columns that are known ahead; they come after the value columns. Rows after the
             last one with a value that have these alone are ahead of the series.
         static: the columns that describe a series, the same in all of its rows.
+        weight: the column that says how much each row counts in the loss; None where all count
+            alike.
         targets: the column or columns to forecast; None takes all value columns.
         missing: what to do with cells that are empty, NaN, infinite or text, in each series
             separately: "error" refuses the file, "drop" leaves the row out, "interpolate" makes
@@ -38,6 +40,7 @@ class SeriesFile:
     columns: Sequence[str] | None = None
     future: Sequence[str] = ()
     static: Sequence[str] = ()
+    weight: str | None = None
     targets: str | Sequence[str] | None = None
     missing: str = "error"
     series_column: str | None = None

@@ -17,6 +17,7 @@ from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.static import StaticColumn, encode_static, fit_static
 from gru_parallel.data.streams import StreamRows, Streams, check_level, check_stride
 from gru_parallel.data.table import Table
+from gru_parallel.data.weights import mean_one
 from gru_parallel.data.widths import Widths
 from gru_parallel.data.window_ends import window_ends
 from gru_parallel.data.window_shape import WindowShape, check_centre
@@ -120,6 +121,7 @@ class SeriesOutline:
             start: encode_static(self.static, table.static, _of_series(table))
             for start, table in zip(self._starts, self.tables, strict=True)
         }
+        self.weight = mean_one([table.weight for table in self.tables], self.parts["training"])
         self.order = order
         self.season_length = season_length
         self.batch_size = batch_size

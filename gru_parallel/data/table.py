@@ -26,6 +26,8 @@ class Table:
         name: of the series among others; empty where there is only one.
         future: names of the columns that are known ahead: the last of `columns`, and no targets.
         static: what describes the series, numbers and words by name.
+        weight: how much each row counts in the loss, array of shape `(rows,)`, none below 0; None
+            where all count alike.
     """
 
     times: NDArray[Any] | None
@@ -35,11 +37,14 @@ class Table:
     name: str = ""
     future: tuple[str, ...] = ()
     static: Static = field(default_factory=dict)
+    weight: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Check that values, columns, targets and future fit each other."""
         _check_shape("values", self.values, self.columns)
         choose_columns(self.columns, columns=self.columns, targets=self.targets)
+        if self.weight is not None:
+            _check_weight(self.weight, self.n_rows)
         own = self.columns[: self.n_channels]
         if (*own, *self.future) != self.columns or not set(self.targets) <= set(own):
             raise UsageError(
@@ -70,8 +75,8 @@ def without_rows_ahead(table: Table) -> Table:
     n_rows = n_past(has_values) if table.future else table.n_rows
     if n_rows == table.n_rows:
         return table
-    times = None if table.times is None else table.times[:n_rows]
-    return replace(table, times=times, values=table.values[:n_rows])
+    times, weight = (None if of is None else of[:n_rows] for of in (table.times, table.weight))
+    return replace(table, times=times, values=table.values[:n_rows], weight=weight)
 
 
 def n_past(has_values: NDArray[Any]) -> int:
@@ -111,6 +116,15 @@ def tables_from_arrays(
         Table(None, values, chosen, wanted, name)
         for values, name in zip(series, names, strict=True)
     ]
+
+
+def _check_weight(weight: NDArray[np.float64], n_rows: int) -> None:
+    is_good = np.isfinite(weight) & (weight >= 0)
+    if weight.shape != (n_rows,) or not is_good.all():
+        raise UsageError(
+            f"weight has the shape {weight.shape}, and {int((~is_good).sum())} of its numbers are"
+            f" below 0 or not finite; give {n_rows} numbers from 0 on, one for each row."
+        )
 
 
 def _check_array(name: str, values: NDArray[np.float64], columns: Sequence[str]) -> None:

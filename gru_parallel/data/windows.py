@@ -57,7 +57,8 @@ class WindowDataset(Dataset[Batch]):
 
     What is known ahead is the last columns of `x`, which are not centred, and `future`, of shape
     `(horizon, n_known)`, continues them. What describes the series of a window is `static`, of
-    shape `(n_static,)`.
+    shape `(n_static,)`. How much each target row counts in the loss is `weight`, of shape
+    `(n_target_steps,)`.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class WindowDataset(Dataset[Batch]):
         centre: str = "last",
         known: NDArray[np.floating] | None = None,
         static: Sequence[NDArray[np.floating]] = (),
+        weight: NDArray[np.floating] | None = None,
         part_name: str = "training",
         standardizer: Standardizer | None = None,
         naive_errors: Sequence[NDArray[np.float64]] | None = None,
@@ -93,6 +95,7 @@ class WindowDataset(Dataset[Batch]):
                 nothing.
             static: what describes each series of the part, arrays of shape `(n_static,)`; empty
                 for nothing.
+            weight: of each row, array of shape `(rows,)`; None where all count alike.
             part_name: its name for an error.
             standardizer: that has standardised the values; None where they are in their units.
             naive_errors: of each of its series, the mean absolute error of the naive forecast for
@@ -113,6 +116,7 @@ class WindowDataset(Dataset[Batch]):
         self._values = torch.as_tensor(values, dtype=torch.float32)
         has_known = known is not None and known.shape[1] > 0
         self._known = torch.as_tensor(known, dtype=torch.float32) if has_known else None
+        self._weight = None if weight is None else torch.as_tensor(weight, dtype=torch.float32)
         self._static = None
         if any(len(of_series) for of_series in static):
             by_series = torch.tensor(np.stack(static), dtype=torch.float32)
@@ -154,6 +158,8 @@ class WindowDataset(Dataset[Batch]):
             x = torch.cat([x, self._known[rows.inputs]], dim=2)
             following = rows.ends + torch.arange(self.shape.horizon)
             beside["future"] = self._known[following]
+        if self._weight is not None:
+            beside["weight"] = self._weight[rows.targets]
         if self._static is not None:
             beside["static"] = self._static[torch.as_tensor(indices, dtype=torch.long)]
         if not self.shape.may_be_short:

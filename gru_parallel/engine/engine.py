@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel.model import DropoutKey, StackModel, Start, SumLoss, Windows
+from gru_parallel.model.loss import weighted_total
 
 
 class Engine(Protocol):
@@ -69,14 +70,17 @@ class WholeEngine:
     def train_step(self, windows: Windows, step: int = 0) -> Tensor:
         """Return the loss of a batch; see `Engine`."""
         windows = self.model.rows_of(windows)
-        y, lengths = windows.y, windows.lengths
+        y, lengths, weight = windows.y, windows.lengths, windows.weight
         if y is None:
             raise ValueError("train_step needs targets.")
         prediction = self._run(windows, "training", DropoutKey(self.seed, step, 0, 0))
         if lengths is not None and self.model.head.every_step:
             runs = steps_that_run(lengths, y.shape[1]).to(y.device)
             prediction, y = prediction[runs], y[runs]
-        return self.loss.total(prediction, y) / self.loss.count(y)
+            weight = None if weight is None else weight[runs]
+        if weight is None:
+            return self.loss.total(prediction, y) / self.loss.count(y)
+        return weighted_total(self.loss, prediction, y, weight) / self.loss.count(y)
 
     def predict(self, windows: Windows) -> Tensor:
         """Return the predictions for a batch; see `Engine`."""

@@ -252,7 +252,7 @@ class Graphs:
     def _kind(self, spec: PassSpec, *, gradients: bool) -> object:
         """Say what the operations of a call and their memory depend on, but for what is copied."""
         windows, cells = spec.windows, spec.cells
-        tensors = [windows.x, windows.y, windows.h_0, windows.scale]
+        tensors = [windows.x, windows.y, windows.h_0, windows.scale, windows.weight]
         tensors += [stage.carried.get(spec.purpose.value) for stage in self._stages]
         products: Any = torch.backends.cuda.matmul
         types = sorted({"cpu", *(stage.lane.device.type for stage in self._stages)})

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,6 +28,27 @@ class SumLoss:
     name: str
     total: Callable[[Tensor, Tensor], Tensor]
     count: Callable[[Tensor], int]
+
+
+def weighted_total(loss: SumLoss, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Add up a loss over elements that do not all count alike.
+
+    The count stays the number of elements: with weights of mean 1 over the data, the mean over a
+    batch is an unbiased estimate of the weighted mean over all of it, as a division by the weights
+    of each batch would not be, and a batch of weights 0 has the loss 0.
+
+    Args:
+        loss: any.
+        prediction: first the dimensions of the weights, then others.
+        target: likewise.
+        weight: of each row, or of each row and step.
+    """
+    total = loss.total
+    if weight.numel() == 0:
+        return total(prediction, target)
+    for _ in range(weight.dim()):
+        total = torch.vmap(total)
+    return (total(prediction, target) * weight).sum()
 
 
 class Output(ABC):

@@ -79,12 +79,14 @@ class WindowView:
         if self.n_channels is None:
             return windows
         y, scale, lengths, reset = windows.y, windows.scale, windows.lengths, windows.reset
+        weight = windows.weight
         return replace(
             windows,
             y=None if y is None else self._channels_of(y, "Targets").flatten(0, 1),
             scale=None if scale is None else self._channels_of(scale, "Scales").flatten(0, 1),
             lengths=None if lengths is None else lengths.repeat_interleave(self.n_channels),
             reset=None if reset is None else reset.repeat_interleave(self.n_channels),
+            weight=None if weight is None else self._of_rows(weight),
         )
 
     def predictions_of(self, predictions: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ class Windows:
         future: what is known ahead of the rows after the window, (batch, horizon, n_known): the
             last columns of x, continued; None where nothing is.
         static: what is the same in all rows of a series, shape (batch, n_static); None for nothing.
+        weight: how much the loss of each row and step of y counts, shape (batch, time); None where
+            all count alike.
     """
 
     x: Tensor
@@ -35,3 +37,4 @@ class Windows:
     scale: Tensor | None = None
     future: Tensor | None = None
     static: Tensor | None = None
+    weight: Tensor | None = None

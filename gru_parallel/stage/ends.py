@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gru_parallel.model import Output, looks_beyond
 from gru_parallel.model.head import HEADS, Head
+from gru_parallel.model.loss import weighted_total
 from gru_parallel.model.ragged import zero_after_the_end
 from gru_parallel.schedule import Cell
 from gru_parallel.stage.cells import Cells, Index
@@ -153,10 +154,17 @@ class HeadSection:
         where = index_of(spec.cells, cell, every_step=self._head.every_step)
         target = self._lane.fetch(spec.windows.y[where])
         target = source = leaf(target) if spec.wants_dy else target
+        weight = spec.windows.weight
+        if weight is not None:
+            weight = self._lane.fetch(weight[where])
         if runs is not None:
             runs = self._lane.fetch(runs)
             prediction, target = prediction[runs], target[runs]
-        loss = spec.loss.total(prediction, target) / spec.n_elements
+            weight = None if weight is None else weight[runs]
+        if weight is None:
+            loss = spec.loss.total(prediction, target) / spec.n_elements
+        else:
+            loss = weighted_total(spec.loss, prediction, target, weight) / spec.n_elements
         self.total = loss.detach() if self.total is None else self.total + loss.detach()
         if loss.requires_grad:
             self._saved[cell] = (y, source, loss)

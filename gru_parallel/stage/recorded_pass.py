@@ -64,7 +64,11 @@ class RecordedPass(StagePass):
         self._seed_and_step = spec.seed, spec.step
         pairs = [(here.h_0, start.h_0), (self._start_here.carried, start.carried)]
         pairs += [(here.x, windows.x)] if self.stage.is_first else []
-        of_end = [(here.y, windows.y), (here.scale, windows.scale)]
+        of_end = [
+            (here.y, windows.y),
+            (here.scale, windows.scale),
+            (here.weight, windows.weight),
+        ]
         pairs += of_end if self.stage.is_last else []
         self._to_copy = [(r, t.detach()) for r, t in pairs if r is not None and t is not None]
 
@@ -176,9 +180,9 @@ class RecordedPass(StagePass):
             *(t if t is None else _room(t, lane) for t in (start.h_0, start.carried))
         )
         x = windows.x if stage.is_first else windows.x[:0]
-        of_end = (windows.y, windows.scale) if stage.is_last else (None, None)
-        y, scale = (t if t is None else _room(t, lane) for t in of_end)
-        return Windows(_room(x, lane), y, h_0=self._start_here.h_0, scale=scale)
+        of_end = (windows.y, windows.scale, windows.weight) if stage.is_last else (None,) * 3
+        y, scale, weight = (t if t is None else _room(t, lane) for t in of_end)
+        return Windows(_room(x, lane), y, h_0=self._start_here.h_0, scale=scale, weight=weight)
 
 
 def _room(tensor: Tensor, lane: Lane) -> Tensor:

@@ -159,7 +159,8 @@ class StagePass:
     def reads(self) -> list[Tensor]:
         """List the tensors of the batch, which may be on other devices than the stage's."""
         windows = self.spec.windows
-        batch = (windows.x, windows.y, windows.h_0, windows.reset, windows.scale)
+        of_end = (windows.y, windows.scale, windows.weight)
+        batch = (windows.x, windows.h_0, windows.reset, *of_end)
         return [tensor for tensor in batch if tensor is not None]
 
     def take_outputs(self) -> Tensor:

@@ -72,6 +72,16 @@ def within(values: Tensor, lengths: Tensor | None) -> Tensor:
     return values[steps_that_run(lengths[: len(values)], values.shape[1]).to(values.device)]
 
 
+def weights_to_compare(
+    predicted: Tensor, batch: Mapping[str, Tensor], *, every_step: bool
+) -> Tensor | None:
+    """Return how much the loss of what `to_compare` returns counts; None where all count alike."""
+    if "weight" not in batch:
+        return None
+    weight = batch["weight"][: len(predicted)].to(predicted.device)
+    return to_compare(weight, batch, every_step=every_step)[0]
+
+
 def gather_states(metric: Metric, gather: Callable[..., list[Tensor]]) -> None:
     """Have a metric gather its states over ranks with `gather`, and add them up in their order.
 

@@ -17,9 +17,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from gru_parallel.engine.engine import Engine, WholeEngine
 from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.model.decay import by_decay
+from gru_parallel.model.loss import weighted_total
 from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.forecast_metrics import ForecastMetrics
-from gru_parallel.training.metrics import to_compare
+from gru_parallel.training.metrics import to_compare, weights_to_compare
 from gru_parallel.training.module_description import (
     arguments_from,
     describe_module,
@@ -31,10 +32,10 @@ from gru_parallel.training.resume import Beginning, resume
 Batch = dict[str, Tensor]
 """x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to.
 
-And, if need be, what else `Windows` has: lengths, h_0, reset, scale, future, static.
+And, if need be, what else `Windows` has: lengths, h_0, reset, scale, future, static, weight.
 """
 
-_OTHERS = ("y", "lengths", "h_0", "reset", "scale", "future", "static")
+_OTHERS = ("y", "lengths", "h_0", "reset", "scale", "future", "static", "weight")
 
 MakeOptimizer = Callable[[list[nn.Parameter] | list[dict[str, Any]]], Optimizer]
 """From weights, or groups of them with settings of their own, to an optimiser."""
@@ -299,7 +300,13 @@ class SeriesModule(pl.LightningModule):
         forecast = self.model.output.forecast(predicted)
         every_step = self.model.head.every_step
         prediction, target = to_compare(predicted, batch, every_step=every_step)
-        losses = self.loss.total(prediction, target), self.loss.count(target)
+        weight = weights_to_compare(predicted, batch, every_step=every_step)
+        total = (
+            self.loss.total(prediction, target)
+            if weight is None
+            else weighted_total(self.loss, prediction, target, weight)
+        )
+        losses = total, self.loss.count(target)
         metrics = cast(ForecastMetrics, self.metrics[part])
         compared = metrics.compare(forecast, batch, self._inverse, every_step=every_step)
         for name, metric in metrics.count(*losses, compared):

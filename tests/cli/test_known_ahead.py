@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from gru_parallel.app import predict
+from gru_parallel.data import Table
 from gru_parallel.report.forecasts_file import read_forecasts
 from tests.cli.finished import HORIZON, N_ROWS, OF_FILE, finish_run, names_in, series
 from tests.cli.in_process import RunCommand, assert_refused
@@ -148,6 +149,28 @@ def test_what_cannot_be_trained_is_refused(
     ended = train_command(*AHEAD, *settings)
     assert_refused(ended, fragments)
     assert not ended.folder.exists()
+
+
+def own_series(n_ahead: int = 0) -> Table:
+    """What data=own has here: the series, with what is known of some rows ahead."""
+    frame = with_rows_ahead(n_ahead)
+    columns = ("a", "b", "c")
+    values, times = frame[[*columns]].to_numpy(), frame["date"].to_numpy()
+    return Table(times, values, columns, ("b", "a"), future=("c",))
+
+
+def test_series_of_ones_own_have_rows_ahead_too(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    of_file = ("data=", "data.path=", "data.target=")
+    settings = [text for text in OF_FILE if not text.startswith(of_file)]
+    own = ("data=own", f"data.source={__name__}.own_series", "data.calendar=[hour]")
+    assert train_command(*settings, *own, "data.arguments={n_ahead: 2}").status == 0
+
+    ended = use_command("predict", "run=run")
+    assert_refused(ended, ["of series 'own'", "no 'c'; add these rows"])
+    found = forecast_by(use_command, "data.arguments={n_ahead: 3}")
+    assert [row[0] for row in found[::2]] == [f"2024-01-05 {hour}:00:00" for hour in (12, 13, 14)]
 
 
 def test_a_run_resumes_only_with_what_it_knew_ahead(train_command: RunCommand) -> None:

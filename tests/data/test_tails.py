@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from gru_parallel.data import SeriesDataModule, Share, Table
 from gru_parallel.data.blocks import read_blocks
 from gru_parallel.data.forecast_window import ForecastDataset, ForecastWindow
 from gru_parallel.data.parts import SeriesPart
@@ -218,6 +220,54 @@ def test_series_that_are_too_short_or_end_too_early_are_left_out_and_named(tmp_p
     short = WindowShape(LENGTH, HORIZON, min_input_length=2)
     windows = cut(tmp_path / "a.csv", series_column="id", shape=short)
     assert [len(window.values) for window in windows] == [3, 4, 4]
+
+
+def test_batches_with_all_that_is_known_are_those_of_windows_that_have_targets() -> None:
+    frame = with_rows_ahead(20, HORIZON)
+    values, times = frame[["a", "b"]].to_numpy(), frame["ds"].to_numpy()
+    whole = Table(times[:20], values[:20], ("a", "b"), ("a",), "x", ("b",), {"size": 3.0})
+    options: dict[str, Any] = {"input_length": LENGTH, "horizon": HORIZON, "batch_size": 4}
+    data = SeriesDataModule(whole, calendar=["hour"], split=[20, 0, 0], **options)
+    end = 12
+    window = ForecastWindow(
+        "x",
+        values[end - LENGTH : end],
+        times[end - LENGTH : end],
+        times[end : end + HORIZON],
+        np.zeros((HORIZON, 1)),
+        values[end : end + HORIZON, 1:],
+        times[end : end + HORIZON],
+        np.zeros(1),
+    )
+
+    dataset = ForecastDataset(
+        [window],
+        [0],
+        SHAPE,
+        data.standardizer,
+        centre="last",
+        calendar=["hour"],
+        batch_size=4,
+    )
+
+    expected = data.dataset("training").__getitems__([end - LENGTH])
+    found = dataset.__getitems__([0])
+    assert set(found) == set(expected) - {"y"} == {"x", "anchor", "future", "static"}
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    # Another replica may have no row of a batch.
+    none = ForecastDataset(
+        [window],
+        [0],
+        SHAPE,
+        data.standardizer,
+        centre="last",
+        calendar=["hour"],
+        batch_size=4,
+        share=Share(1, 2),
+    ).__getitems__([0])
+    assert {name: tuple(tensor.shape) for name, tensor in none.items()} == {
+        name: (0, *tensor.shape[1:]) for name, tensor in found.items()
+    }
 
 
 def test_batches_are_those_of_windows_that_have_targets() -> None:

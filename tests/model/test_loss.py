@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gru_parallel.model import LOSSES
+from gru_parallel.model.loss import weighted_total
 
 MEANS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": functional.mse_loss,
@@ -42,6 +43,25 @@ def test_total_over_count_is_the_mean(name: str, every_step: bool) -> None:
     result = loss.total(prediction, target) / loss.count(target)
 
     torch.testing.assert_close(result, MEANS[name](prediction, target), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("every_step", [True, False])
+@pytest.mark.parametrize("name", MEANS)
+def test_each_row_and_step_counts_by_its_weight(name: str, every_step: bool) -> None:
+    prediction, target = make_case(name, every_step)
+    loss, shape = LOSSES[name], (6, 7) if every_step else (6,)
+    weight = torch.arange(42.0).double()[: 42 if every_step else 6].reshape(shape)
+
+    found = weighted_total(loss, prediction, target, weight)
+
+    expected = sum(
+        weight[at] * loss.total(prediction[at], target[at])
+        for at in [(row, step) for row in range(6) for step in range(7)][:: 1 if every_step else 7]
+        for at in [at if every_step else at[:1]]
+    )
+    torch.testing.assert_close(found, torch.as_tensor(expected), rtol=1e-12, atol=0)
+    alike = weighted_total(loss, prediction, target, torch.ones_like(weight))
+    torch.testing.assert_close(alike, loss.total(prediction, target), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("name", MEANS)

@@ -17,6 +17,7 @@ from gru_parallel.model import (
     PointOutput,
     QuantileOutput,
 )
+from gru_parallel.model.loss import weighted_total
 from gru_parallel.model.output import is_known, loss_named, output_named
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -148,6 +149,24 @@ def test_a_window_of_larger_counts_has_a_larger_mean_and_less_dispersion() -> No
 
     torch.testing.assert_close(scaled[..., 0], 9 * plain[..., 0])
     torch.testing.assert_close(scaled[..., 1], plain[..., 1] / 3)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_each_row_and_step_counts_by_its_weight(name: str) -> None:
+    output = output_named(name, LEVELS)
+    assert output.loss is not None
+    prediction = output.prediction(scores(output.n_numbers))
+    target = torch.arange(84.0).reshape(6, 7, 2).double() % 5
+    weight = torch.arange(42.0).reshape(6, 7)
+
+    found = weighted_total(output.loss, prediction, target, weight)
+
+    each = [
+        weight[row, step] * output.loss.total(prediction[row, step], target[row, step])
+        for row in range(6)
+        for step in range(7)
+    ]
+    torch.testing.assert_close(found, torch.stack(each).sum(), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

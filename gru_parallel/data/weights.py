@@ -1,0 +1,69 @@
+"""How much each row counts in the loss: data.weight."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gru_parallel.data.parts import SeriesPart
+from gru_parallel.data.rows import Rows
+from gru_parallel.errors import UsageError
+
+
+def weight_of(rows: Rows, column: str) -> NDArray[np.float64]:
+    """Return the weights of a series, whose last column they are; of inserted rows they are 0.
+
+    Args:
+        rows: of the series.
+        column: name of the column.
+
+    Raises:
+        UsageError: a row of the file has none, or one below 0.
+    """
+    weight = rows.numbers[:, -1].copy()
+    is_inserted = rows.positions < 0
+    weight[is_inserted] = 0.0
+    for bad in np.flatnonzero(~(weight >= 0))[:1]:
+        raise rows.sheet.error(
+            f"{rows.describe(int(bad))}, column {column!r} is {weight[bad]:g}, and how much a row"
+            " counts (data.weight) is a number from 0 on; correct it."
+        )
+    return weight
+
+
+def mean_one(
+    weights: Sequence[NDArray[np.float64] | None], training: Sequence[SeriesPart]
+) -> NDArray[np.float64] | None:
+    """Scale weights so that their mean over the training rows is 1.
+
+    So a loss keeps its size, and a learning rate its meaning.
+
+    Args:
+        weights: of each series, or None.
+        training: the rows of the training part; without any, nothing is weighted.
+
+    Returns:
+        Array of shape `(rows of all series,)`; None where all count alike.
+
+    Raises:
+        UsageError: some series have weights and others do not, or those for training are all 0.
+    """
+    given = [weight for weight in weights if weight is not None]
+    if not given or not training:
+        return None
+    if len(given) < len(weights):
+        raise UsageError(
+            f"{len(given)} of {len(weights)} series have weights; give them to all series, or to"
+            " none."
+        )
+    joined = np.concatenate(given)
+    if (joined == joined[0]).all() and joined[0] > 0:
+        return None
+    mean = np.concatenate([joined[part.rows.start : part.rows.stop] for part in training]).mean()
+    if mean == 0:
+        raise UsageError(
+            "data.weight is 0 in all rows of the training part, so that there is nothing to learn;"
+            " give some of them more, or change data.split."
+        )
+    scaled: NDArray[np.float64] = joined / mean
+    return scaled
