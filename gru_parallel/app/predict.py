@@ -141,7 +141,7 @@ def _check_output(output: Path, run: FinishedRun) -> None:
     own = [folder.metrics, folder.forecasts, folder.forecast_picture, folder.timeline]
     data = run.config.data
     if isinstance(data, CsvConfig):
-        own.append(Path(data.path))
+        own += [Path(path) for path in (data.path, data.validation_path) if path is not None]
     for path in (output, _picture_beside(output)):
         if path.resolve() in [each.resolve() for each in own]:
             raise UsageError(

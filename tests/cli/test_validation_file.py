@@ -47,6 +47,9 @@ def test_a_file_is_validated_on_like_the_part_that_it_was_cut_from(
     tested = json.loads(Path("run/evaluation/evaluation.json").read_text())["test_metrics"]
     assert tested == summary_of(ended)["test_metrics"]
     assert use_command("backtest", "run=run", "refit=true", "n_origins=1").status == 0
+    assert_refused(
+        use_command("predict", "run=run", "output=valid.csv"), ["would overwrite valid.csv"]
+    )
 
 
 def test_its_windows_are_its_own(train_command: RunCommand) -> None:
