@@ -68,7 +68,8 @@ def errors(result: RunResult) -> list[Any]:
         [name, *(_error(found.get(metric, math.nan)) for metric in metrics)]
         for name, found in of_all.items()
     ]
-    return [_table(["", *map(metric_label, metrics)], rows)]
+    table = _table(["", *map(metric_label, metrics)], rows)
+    return [table.update(columnwidth=[2, *[1] * len(metrics)])]
 
 
 def environment(result: RunResult) -> list[Any]:

@@ -153,8 +153,8 @@ def results_table(result: Tested, what: str = "Test") -> Table:
 def metric_label(name: str) -> str:
     """Return what a table calls a metric."""
     if name.startswith(_COVERAGE):
-        return f"in the interval of {_nominal(name)} %"
-    return {"smape": "sMAPE", "pinball": "pinball loss"}.get(name, name.upper())
+        return f"in {_nominal(name)} % interval"
+    return {"smape": "sMAPE", "pinball": "pinball"}.get(name, name.upper())
 
 
 def _is_of_quantiles(name: str) -> bool:

@@ -25,10 +25,11 @@ def assert_said_once(ends: Sequence[Sequence[Ended]]) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("loss", ["mse", "quantile"])
 def test_two_ranks_come_to_what_one_process_does_and_say_it_once(
-    train_command: RunCommand, use_command: RunCommand
+    loss: str, train_command: RunCommand, use_command: RunCommand
 ) -> None:
-    run = finish_run(train_command, *OF_FILE)
+    run = finish_run(train_command, *OF_FILE, f"model.loss={loss}")
     expected = json.loads((run / "summary.json").read_text())["test_metrics"]
     alone = use_command(*PREDICT, "output=alone.csv")
     rolled = use_command("backtest", "run=run")

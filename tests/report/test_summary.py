@@ -158,3 +158,17 @@ def test_without_any_finite_error_nothing_but_the_headings_is_bold(show: Show) -
 
     assert ["model", "nan"] in rows(show(results_table(summary)))
     assert "\x1b[1mnan" not in show(results_table(summary), styles=True)
+
+
+def test_what_quantiles_hold_stands_below_the_errors_beside_what_they_should(show: Show) -> None:
+    errors = dict.fromkeys(("mse", "mae", "rmse", "smape", "mase"), 0.1)
+    measured = errors | {"pinball": 0.05, "coverage_99_5": 0.99, "coverage_50": 0.4}
+
+    text = show(results_table(replace(SUMMARY, test_metrics=measured)))
+
+    assert ["MSE", "MAE", "RMSE", "sMAPE", "MASE"] in rows(text)
+    assert [line.strip() for line in text.splitlines()[-3:]] == [
+        "pinball loss: 0.0500",
+        "interval of 99.5 %: holds 99.0 % of the values",
+        "interval of 50 %: holds 40.0 % of the values",
+    ]
