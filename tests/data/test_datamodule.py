@@ -102,6 +102,24 @@ def test_standardised_windows_have_the_mean_0_and_the_deviation_1() -> None:
     assert np.allclose(restored, standard[80:84][:, [2, 0]], atol=1e-5)
 
 
+def test_counts_stay_counts_and_what_goes_in_is_divided_by_the_size_of_the_window() -> None:
+    rows = VALUES[74:80]
+    size = 1 + np.abs(rows).mean(axis=0)
+    module = data(scaling="none", centre="scale")
+
+    batch = next(iter(module.test_dataloader()))
+
+    assert np.allclose(batch["x"][0], rows / size, rtol=1e-5)
+    assert np.allclose(batch["scale"][0, 0], size[[2, 0]], rtol=1e-5)
+    assert not batch["anchor"].any()
+    assert np.allclose(batch["y"][0], VALUES[80:84][:, [2, 0]], rtol=1e-5)
+    assert torch.equal(module.inverse(batch["y"]), batch["y"])
+    with pytest.raises(
+        UsageError, match=r"data\.scaling=log is unknown; use one of standardize, none\."
+    ):
+        data(scaling="log")
+
+
 def test_short_windows_are_standardised_by_their_own_rows() -> None:
     module = data(centre="standardize", min_input_length=2)
     batch = next(iter(module.predict_dataloader()))
