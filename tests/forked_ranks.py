@@ -103,7 +103,7 @@ def _be_rank(environment: Mapping[str, str], work: Callable[[], object], folder:
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # text
+        stream.reconfigure(line_buffering=True)
     torch.set_num_threads(1)
     # Lightning has read it when it was imported, before this process was a rank.
     rank_zero_only.rank = int(environment.get("RANK", 0))

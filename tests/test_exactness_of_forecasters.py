@@ -215,7 +215,7 @@ def test_a_truncated_window_equals_a_plain_loop_with_detach(
     with ThreadEngine(model, make_plan(blocks, "gpipe", 2, 4, truncate=truncate), MSE) as engine:
         engine.train_step(Windows(x, y)).backward()
 
-    theirs = plain.in_order([weight.grad for weight in plain.parameters()])  # type: ignore[misc]
+    theirs = plain.in_order([weight.grad for weight in plain.parameters()])
     for weight, wanted in zip(model.parameters(), theirs, strict=True):
         assert weight.grad is not None
         assert relative_error(weight.grad, wanted) <= 1e-12

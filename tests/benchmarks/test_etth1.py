@@ -47,7 +47,7 @@ def test_dlinear_adds_a_map_of_the_trend_and_one_of_the_rest() -> None:
 
 def test_an_engine_takes_dlinear_for_a_model() -> None:
     x, y = torch.randn(4, 30, 3), torch.randn(4, 5, 3)
-    engine = WholeEngine(DLinear(30, 5), LOSSES["mse"])  # type: ignore[arg-type]  # as it is meant
+    engine = WholeEngine(DLinear(30, 5), LOSSES["mse"])
 
     loss = engine.train_step(Windows(x, y))
 

@@ -73,9 +73,9 @@ def test_a_case_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_case_that_was_to_be_replayed_and_was_not_fails() -> None:
     engine = SimpleNamespace(why_not_replayed="a hook")
     with pytest.raises(RuntimeError, match="it ran without graphs: a hook"):
-        check_replayed(engine)  # type: ignore[arg-type]  # a stand-in
+        check_replayed(engine)
     engine.why_not_replayed = None
-    check_replayed(engine)  # type: ignore[arg-type]  # a stand-in
+    check_replayed(engine)
 
 
 def test_a_case_that_needs_too_much_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ class Mine:
         pair: tuple[float, float] = (0.0, 0.0),
         sized: Sized | None = None,
         anything: Any = None,
-        untyped=None,  # type: ignore[no-untyped-def]  # such classes there are
+        untyped=None,
     ) -> None: ...
 
 

@@ -37,7 +37,7 @@ def test_a_column_that_counts_is_asked_about(name: str, step: float, write: Writ
 def test_it_is_not_asked_about_once_it_is_named(options: dict[str, object], write: Write) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load_tables(SeriesFile(write(content("step", 1)), series_column="id", **options))  # type: ignore[arg-type]
+        load_tables(SeriesFile(write(content("step", 1)), series_column="id", **options))
 
 
 def test_every_series_counts_for_itself(write: Write) -> None:

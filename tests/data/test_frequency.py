@@ -33,14 +33,14 @@ def with_gaps(write: Write, times: pd.DatetimeIndex | list[int] = HOURS) -> Path
 
 def warning_of(path: Path, **options: str) -> str:
     with pytest.warns(DataWarning) as caught:
-        load_tables(SeriesFile(path, **options))  # type: ignore[arg-type]
+        load_tables(SeriesFile(path, **options))
     (only,) = caught
     return str(only.message).removeprefix(f"data.path={path}: ")
 
 
 def error_of(path: Path, **options: str) -> str:
     with pytest.raises(UsageError) as caught:
-        load_tables(SeriesFile(path, **options))  # type: ignore[arg-type]
+        load_tables(SeriesFile(path, **options))
     return str(caught.value).removeprefix(f"data.path={path}: ")
 
 

@@ -15,7 +15,7 @@ Write = Callable[..., Path]
 
 
 def values(path: Path, *form: str | None) -> list[list[float]]:
-    read: list[list[float]] = load_table(path, csv_format=CsvFormat.read(*form)).values.tolist()  # type: ignore[arg-type]  # three of them
+    read: list[list[float]] = load_table(path, csv_format=CsvFormat.read(*form)).values.tolist()
     return read
 
 
@@ -130,5 +130,5 @@ def test_texts_with_digits_that_become_gaps_are_counted(write: Write) -> None:
 )
 def test_marks_that_cannot_be_are_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        CsvFormat.read(**{"separator": ",", "decimal": ".", "thousands": None, **options})  # type: ignore[arg-type]
+        CsvFormat.read(**{"separator": ",", "decimal": ".", "thousands": None, **options})
     assert str(caught.value) == message

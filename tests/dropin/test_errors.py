@@ -151,7 +151,7 @@ def test_one_layer_with_dropout_is_warned_of_as_by_nn_gru() -> None:
 
 def test_only_a_gru_can_be_taken_over() -> None:
     with pytest.raises(TypeError, match="LSTM"):
-        GRU.from_torch(nn.LSTM(3, 4))  # type: ignore[arg-type]  # this is the test
+        GRU.from_torch(nn.LSTM(3, 4))
 
 
 def test_an_error_in_a_worker_says_where() -> None:

@@ -190,7 +190,7 @@ def with_head(make_head: Callable[[], Any]) -> StackModel:
 
 def dropping_head() -> WindowHead:
     head = WindowHead(HIDDEN, (HORIZON, N_TARGETS))
-    head.linear = nn.Sequential(nn.Dropout(0.3), head.linear)  # type: ignore[assignment]
+    head.linear = nn.Sequential(nn.Dropout(0.3), head.linear)
     return head
 
 

@@ -83,9 +83,9 @@ def test_gradients_of_windows_alone_come_through_frozen_weights() -> None:
 def test_two_steps_in_one_graph_add_up() -> None:
     batches = [make_batch(seed=seed) for seed in (1, 2)]
     plain, model = build_model(), build_model()
-    sum(plain_loss(plain, *batch) * 3 for batch in batches).backward()  # type: ignore[union-attr]
+    sum(plain_loss(plain, *batch) * 3 for batch in batches).backward()
     with ThreadEngine(model, CUT, MSE) as engine:
-        sum(engine.train_step(Windows(*batch)) * 3 for batch in batches).backward()  # type: ignore[union-attr]
+        sum(engine.train_step(Windows(*batch)) * 3 for batch in batches).backward()
 
     assert_gradients_close(gradients_of(model), gradients_of(plain), 1e-11)
 
@@ -150,7 +150,7 @@ def test_a_loss_that_is_not_used_leaves_nothing_behind() -> None:
         try:
             loss = engine.train_step(Windows(*make_batch()))
             assert loss.grad_fn is not None
-            kept = [weakref.ref(saved) for saved in loss.grad_fn.saved_tensors]  # type: ignore[attr-defined]
+            kept = [weakref.ref(saved) for saved in loss.grad_fn.saved_tensors]
             node = weakref.ref(loss.grad_fn)
             del loss
             assert node() is None

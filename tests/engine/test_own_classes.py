@@ -183,7 +183,7 @@ class Looked(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(N_CHANNELS, WIDTH)
-        self.linear.weight.gain = 3.0  # type: ignore[attr-defined]
+        self.linear.weight.gain = 3.0
 
     def forward(self, x: Tensor) -> Tensor:
         assert type(self.linear) is nn.Linear
@@ -222,7 +222,7 @@ def test_another_model_of_the_engine_is_the_one_that_runs() -> None:
 def test_hooks_of_a_weight_that_is_not_used_are_not_called() -> None:
     model = build_model()
     calls: list[Tensor] = []
-    model.head.extra = nn.Parameter(torch.ones(2).double())  # type: ignore[assignment]
+    model.head.extra = nn.Parameter(torch.ones(2).double())
     model.head.extra.register_hook(calls.append)
     with ThreadEngine(model, CUT, MSE) as engine:
         engine.train_step(Windows(*make_batch())).backward()
@@ -278,7 +278,7 @@ def test_modules_that_change_their_input_in_place_train() -> None:
     def build() -> StackModel:
         model = build_model()
         # Two modules; the first writes over what the stack gives out.
-        model.head.linear = nn.Sequential(nn.ReLU(inplace=True), model.head.linear)  # type: ignore[assignment]
+        model.head.linear = nn.Sequential(nn.ReLU(inplace=True), model.head.linear)
         model.encoder = nn.Sequential(nn.ReLU(inplace=True), model.encoder)
         return model
 

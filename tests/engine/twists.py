@@ -54,7 +54,7 @@ def nothing(model: StackModel, seen: Seen) -> None:
 
 def hooks_that_look(model: StackModel, seen: Seen) -> None:
     for name, weight in own_weights(model).items():
-        weight.register_hook(lambda g, name=name: seen.calls[name].append(g.clone()))  # type: ignore[misc]
+        weight.register_hook(lambda g, name=name: seen.calls[name].append(g.clone()))
 
 
 def hooks_that_double(model: StackModel, seen: Seen) -> None:
@@ -70,14 +70,14 @@ def hooks_that_clamp(model: StackModel, seen: Seen) -> None:
 def hooks_after_accumulation(model: StackModel, seen: Seen) -> None:
     for name, weight in own_weights(model).items():
         weight.register_post_accumulate_grad_hook(
-            lambda w, name=name: seen.calls[name].append(w.grad.clone())  # type: ignore[misc]
+            lambda w, name=name: seen.calls[name].append(w.grad.clone())
         )
 
 
 def hooks_on_the_accumulation(model: StackModel, seen: Seen) -> None:
     """As wrappers for data parallelism have them: on the node that adds to `.grad`."""
     for name, weight in own_weights(model).items():
-        node = weight.view_as(weight).grad_fn.next_functions[0][0]  # type: ignore[union-attr]
+        node = weight.view_as(weight).grad_fn.next_functions[0][0]
         node.register_hook(lambda *_, name=name: seen.calls[name].append(torch.ones(1)))
         # It goes with the last one who knows it.
         seen.calls[f"{name} node"] = []
@@ -195,7 +195,7 @@ class MinimalGRU(nn.GRU):
 
     stepwise = True
 
-    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # nothing packed
+    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run one layer over a piece of a sequence."""
         assert hx is not None
         h, outputs = hx[0], []

@@ -32,7 +32,7 @@ def problem(
     options: Options = ALL,
     **model: object,
 ) -> Problem:
-    spec = ModelSpec(cut_stack(4, 4, n_layers, h_0="zeros"), **model)  # type: ignore[arg-type]
+    spec = ModelSpec(cut_stack(4, 4, n_layers, h_0="zeros"), **model)
     return Problem(Workload(spec, N_ROWS, N_STEPS), devices, costs, options)
 
 

@@ -146,7 +146,7 @@ def refusals(ranks: Ranks) -> dict[str, str]:
     model.encoder = nn.Sequential(model.encoder, nn.Dropout(0.1))
     note("encoder", model)
     model = build_model()
-    model.head.linear = nn.Sequential(nn.Dropout(0.1), model.head.linear)  # type: ignore[assignment]
+    model.head.linear = nn.Sequential(nn.Dropout(0.1), model.head.linear)
     note("head", model)
     return found
 

@@ -39,7 +39,7 @@ def cluster() -> Cluster:
 
 def workload(**model: object) -> Workload:
     blocks = cut_stack(3, 4, 3, bidirectional=[False, True, False])
-    return Workload(ModelSpec(blocks, **model), n_rows=4, n_steps=6)  # type: ignore[arg-type]
+    return Workload(ModelSpec(blocks, **model), n_rows=4, n_steps=6)
 
 
 def measured(work: Workload, cores: Sequence[str]) -> Profile:
@@ -130,7 +130,7 @@ def test_ends_are_timed_in_every_number_type(precision: Precision, every_step: b
     encoder, head = LinearKind(2, 4, True, False), LinearKind(4, 3, every_step, True)
 
     for ends in ({"encoder": encoder}, {"head": head}, {"encoder": encoder, "head": head}):
-        sample = Sample(kind, 1, ("cpu:0",), 2, 3, **ends)  # type: ignore[arg-type]
+        sample = Sample(kind, 1, ("cpu:0",), 2, 3, **ends)
         times = sample.times(precision, replays=False)
         assert min(times) > 0
 

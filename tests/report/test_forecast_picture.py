@@ -58,12 +58,18 @@ def test_nothing_that_is_written_lies_over_anything_else(n_panels: int, scale: f
     figure = forecasts_figure(panels[:n_panels], "Forecasts over the test part")
     figure.canvas.draw()
     for left, right in zip(figure.axes[::2], figure.axes[1::2], strict=False):
-        heights = {axes._left_title.get_window_extent().y0 for axes in (left, right)}  # type: ignore[attr-defined]  # there is no public way to a title
+        heights = {
+            axes._left_title.get_window_extent().y0 for axes in (left, right)
+        }  # there is no public way to a title
         assert len(heights) == 1
 
     written = [*figure.texts, *figure.legends]
     for axes in figure.axes:
-        written += [axes._left_title, axes.yaxis.get_label(), axes.xaxis.get_offset_text()]  # type: ignore[attr-defined]  # there is no public way to a title
+        written += [
+            axes._left_title,
+            axes.yaxis.get_label(),
+            axes.xaxis.get_offset_text(),
+        ]  # there is no public way to a title
         # matplotlib keeps labels of ticks outside of the axes, and does not draw them.
         for axis, (first, last) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
             written += [t.label1 for t in axis.get_major_ticks() if first <= t.get_loc() <= last]

@@ -35,7 +35,7 @@ def counted(batches: list[dict[str, Tensor]], forecasts: list[Tensor], **options
         compared = metrics.compare(forecast, batch, lambda x: 10 * x + 3, **options)
         for _ in metrics.count(torch.tensor(0.0), 1, compared):
             pass
-    return {name: float(metric.compute()) for name, metric in metrics.items()}  # type: ignore[operator]
+    return {name: float(metric.compute()) for name, metric in metrics.items()}
 
 
 @pytest.mark.parametrize("every_step", [False, True])
@@ -185,7 +185,7 @@ def test_quantiles_are_measured_and_forecasts_have_them_in_units() -> None:
     trainer = make_trainer(make_plan([2, 2]))
 
     (found,) = trainer.test(module, data, verbose=False)
-    forecasts = torch.cat(trainer.predict(module, data))  # type: ignore[arg-type]
+    forecasts = torch.cat(trainer.predict(module, data))
 
     assert set(found) == {f"test/{name}" for name in ("loss", *metric_names(output.levels))}
     dataset = data.dataset("test")

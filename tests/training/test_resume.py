@@ -193,7 +193,7 @@ def test_another_optimiser_is_refused(other: type[Optimizer], tmp_path: Path) ->
     path = saved(train(1), tmp_path)
 
     with pytest.raises(UsageError, match=r"optimiser torch\.optim\.adamw\.AdamW, and this run has"):
-        train(2, partial(other, lr=1e-3), ckpt_path=path)  # type: ignore[call-arg]
+        train(2, partial(other, lr=1e-3), ckpt_path=path)
 
 
 def test_other_data_is_refused_in_training_and_welcome_in_a_test(tmp_path: Path) -> None:

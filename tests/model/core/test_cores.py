@@ -304,7 +304,7 @@ def test_no_step_and_a_wrong_type_are_refused_in_the_words_of_torch(core: str) -
 @pytest.mark.parametrize("core", OWN)
 def test_a_class_of_ones_own_may_have_another_drop(core: str) -> None:
     class Doubling(GRUBlock):
-        def drop(self, y: Tensor, layer: int, key: DropoutKey | None) -> Tensor:  # type: ignore[override]  # as before there was a tape
+        def drop(self, y: Tensor, layer: int, key: DropoutKey | None) -> Tensor:
             return super().drop(y, layer, key) * 2
 
     x, h_0 = inputs(2)
