@@ -14,8 +14,9 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.results import RESULTS
+from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.config.overrides import compose_config
-from gru_parallel.config.plain import plain
+from gru_parallel.config.plain import by_full_name, plain
 from gru_parallel.config.read_config import read_config
 from gru_parallel.errors import UsageError
 from gru_parallel.whole_file import write_text
@@ -128,10 +129,19 @@ class FinishedRuns:
 
 
 def digest(settings: Sequence[str]) -> str:
-    """Tell whole settings apart, wherever the series lies."""
-    config = plain(read_config(compose_config(list(settings))))
-    config["data"].pop("path", None)
-    return sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    """Tell settings apart by what differs from the defaults, wherever the series lies.
+
+    So a setting that is new, and left at its default, changes nothing.
+    """
+    config = read_config(compose_config(list(settings)))
+    bare = [f"data={config.data.name}"]
+    if isinstance(config.data, CsvConfig):
+        bare.append(f"data.path={config.data.path}")
+    given, default = (
+        by_full_name(plain(each)) for each in (config, read_config(compose_config(bare)))
+    )
+    own = {name: value for name, value in given.items() if (name, value) not in default.items()}
+    return sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def seeds_of(options: Namespace) -> Sequence[int]:

@@ -31,7 +31,7 @@ def test_parameters_are_counted_as_torch_counts_them(task: Task) -> None:
     case = case_of(task, 4, "residual, norm")
     config = read_config(compose_config(case.settings(Path("any.csv"))))
 
-    module = build_module(config, task.n_columns, task.n_columns)
+    module = build_module(config, task.widths)
 
     assert sum(weight.numel() for weight in module.parameters()) == case.n_parameters
 

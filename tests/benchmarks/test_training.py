@@ -72,6 +72,7 @@ def test_a_smoke_run_is_neither_kept_nor_taken_for_a_run(results: Path) -> None:
 def test_settings_are_told_apart_wherever_the_series_lies() -> None:
     assert digest(["data=csv", "data.path=a.csv"]) == digest(["data=csv", "data.path=b/c.csv"])
     assert digest(["optimizer.lr=0.1"]) != digest(["optimizer.lr=0.2"])
+    assert digest(["data.horizon=8"]) == digest([])
 
 
 def test_a_command_that_fails_is_shown() -> None:
