@@ -17,7 +17,6 @@ DEPTHS = (1, 2, 4, 8)
 
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "plain": (),
-    "residual": ("model.residual=true",),
     "residual, norm": ("model.residual=true", "model.norm=layer"),
 }
 """How layers are joined, by the name that tables have for it."""
