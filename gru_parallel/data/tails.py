@@ -5,13 +5,12 @@ may still need, and those that tell what came after it.
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from gru_parallel.data.blocks import Block
@@ -19,13 +18,10 @@ from gru_parallel.data.calendar_features import check_calendar
 from gru_parallel.data.cutoffs import read_cutoffs
 from gru_parallel.data.following_times import following
 from gru_parallel.data.forecast_window import ForecastWindow
-from gru_parallel.data.forecasts import written
-from gru_parallel.data.frequency import UNCHECKED, evenly_spaced, warn_of_gaps
 from gru_parallel.data.gaps import repeated
-from gru_parallel.data.rows import Rows
-from gru_parallel.data.sheet import Sheet
-from gru_parallel.data.static import StaticColumn, encode_static
+from gru_parallel.data.static import StaticColumn
 from gru_parallel.data.stretch import Stretch
+from gru_parallel.data.window_builder import Cut, WindowBuilder
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.errors import DataWarning, UsageError
 
@@ -46,7 +42,7 @@ class _Tail:
     n_rows: int = 0
     n_cut: int = 0
     static: dict[str, float | str] = field(default_factory=dict)
-    cuts: list[tuple[Stretch, Stretch]] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
 
 
 class Tails:
@@ -82,23 +78,26 @@ class Tails:
         calendar: Sequence[str] = (),
         static: Sequence[StaticColumn] = (),
     ) -> None:
-        self._static = static
-        self._future = list(future)
+        self._builder = WindowBuilder(
+            shape=shape,
+            n_targets=len(target_columns),
+            mean=mean,
+            path=path,
+            label=label,
+            frequency=frequency,
+            missing=missing,
+            future=future,
+            static=static,
+        )
         self._calendar = calendar
-        self._n_channels = len(mean) - len(future)
         self._shape = shape
         self._targets = list(target_columns)
         self._mean = mean
         self._given_cutoffs = cutoffs
         self._cutoffs: NDArray[Any] | None = None
         self._path = path
-        self._label = label
-        self._frequency = None if frequency == UNCHECKED else frequency
-        self._warns = frequency is None
         self._missing = missing
         self._tails: dict[str, _Tail] = {}
-        self._has_times = False
-        self._time_column = "time"
 
     @property
     def n_series(self) -> int:
@@ -122,8 +121,8 @@ class Tails:
         stretch = self._stretch(block, tail)
         if self._cutoffs is None:
             check_calendar(self._calendar, block.times, f"data.path={self._path}: ")
-            self._has_times = block.times is not None
-            self._time_column = block.time_column or self._time_column
+            if block.times is not None:
+                self._builder = replace(self._builder, time_column=block.time_column or "time")
             self._cutoffs = read_cutoffs(self._given_cutoffs, stretch.times)
         kept = stretch if tail.kept is None else tail.kept.then(stretch)
         kept = self._without_gaps(kept, block.series)
@@ -162,15 +161,13 @@ class Tails:
             if any(len(rows) < self._shape.shortest for rows, _ in tail.cuts):
                 short.append(name)
         found = [
-            (name, *cut)
+            (name, tail.static, cut)
             for name, tail in self._tails.items()
             for cut in tail.cuts
             if len(cut[0]) >= self._shape.shortest
         ]
         self._report(short, early, bool(found))
-        if self._warns:
-            self._warn_of_gaps(found)
-        return _with_whole_numbers([self._window(*each) for each in found])
+        return self._builder.windows(found)
 
     def _describe(self, tail: _Tail, block: Block) -> None:
         """Take what a block tells of its series."""
@@ -188,13 +185,14 @@ class Tails:
         n_before, tail.n_rows = tail.n_rows, tail.n_rows + len(block.rows)
         times = np.arange(n_before, tail.n_rows) if block.times is None else block.times
         values, has_values = block.values, np.ones(len(block.rows), dtype=bool)
-        if self._future:
-            has_values = np.asarray(~np.isnan(values[:, : self._n_channels]).all(axis=1))
+        n_channels = self._builder.n_channels
+        if n_channels < values.shape[1]:
+            has_values = np.asarray(~np.isnan(values[:, :n_channels]).all(axis=1))
         if np.isnan(values).any():
             known = tail.kept is not None and len(tail.kept)
             values = repeated(values, tail.kept.values[-1] if known and tail.kept else self._mean)
             # What is known ahead is said, and not filled in.
-            values[~has_values, self._n_channels :] = block.values[~has_values, self._n_channels :]
+            values[~has_values, n_channels:] = block.values[~has_values, n_channels:]
         return Stretch(block.rows, times, values, block.values[:, self._targets], has_values)
 
     def _without_gaps(self, rows: Stretch, series: str) -> Stretch:
@@ -224,7 +222,7 @@ class Tails:
         """Whether rows between the last one and the cutoff are missing."""
         if len(kept) < 2 or cutoff <= kept.times[-1]:
             return False
-        return bool(cutoff >= following(kept.times, 1, self._frequency)[0])
+        return bool(cutoff >= following(kept.times, 1, self._builder.step)[0])
 
     def _report(self, short: Sequence[str], early: Sequence[str], is_any: bool) -> None:
         """Warn of series that are left out; refuse to go on with none."""
@@ -249,103 +247,6 @@ class Tails:
                 DataWarning,
                 stacklevel=3,
             )
-
-    def _rows(self, name: str, stretch: Stretch) -> Rows:
-        """The rows of a window as messages know them."""
-        column = self._time_column if self._has_times else None
-        frame = pd.DataFrame({self._time_column: stretch.times}, index=stretch.rows)
-        sheet = Sheet(self._path, frame, 0, series=name)
-        times = stretch.times if self._has_times else None
-        return Rows(sheet, np.arange(len(stretch)), stretch.values, times, column)
-
-    def _warn_of_gaps(self, found: Iterable[tuple[str, Stretch, Stretch]]) -> None:
-        # Most windows are even, which is quickly seen.
-        uneven = [
-            self._rows(name, rows)
-            for name, rows, _ in found
-            if len(set(np.diff(rows.times if self._has_times else rows.rows).tolist())) > 1
-        ]
-        if uneven:
-            warn_of_gaps(uneven, self._missing)
-
-    def _window(self, name: str, rows: Stretch, after: Stretch) -> ForecastWindow:
-        values, times = rows.values, rows.times
-        n_steps = self._shape.horizon
-        known = np.full((n_steps, len(self._targets)), np.nan)
-        future = np.full((n_steps, len(self._future)), np.nan)
-        if self._frequency is not None and self._has_times:
-            even = evenly_spaced(self._rows(name, rows), self._frequency, self._missing)
-            assert even.times is not None
-            n = self._shape.input_length
-            values, times = repeated(even.numbers, self._mean)[-n:], even.times[-n:]
-            ahead = following(times, n_steps, self._frequency)
-            at = np.searchsorted(after.times, ahead)
-            for step, row in enumerate(at):
-                if row < len(after) and after.times[row] == ahead[step]:
-                    known[step] = after.came[row]
-                    future[step] = after.values[row, self._n_channels :]
-        else:
-            n_known = len(after)
-            known[:n_known] = after.came
-            future[:n_known] = after.values[:, self._n_channels :]
-            seen = np.concatenate([times, after.times])
-            if n_known < n_steps and len(seen) < 2:
-                raise UsageError(
-                    f"data.path={self._path}: series {name or self._label!r} has one row, which has"
-                    " no step to the next; give that with data.frequency=..."
-                )
-            missing = n_steps - n_known
-            ahead = after.times
-            if missing:
-                ahead = np.concatenate([ahead, following(seen, missing)])
-        series = name or self._label
-        self._check_ahead(series, times[-1], ahead, future)
-        n_shown = 1 if self._shape.task == "every_step" else n_steps
-        where = f"data.path={self._path}: series {series!r}: "
-        return ForecastWindow(
-            series,
-            values,
-            times,
-            ahead[-n_shown:],
-            known[-n_shown:],
-            future,
-            ahead,
-            encode_static(self._static, self._tails[name].static, where),
-        )
-
-    def _check_ahead(
-        self, series: str, cutoff: Any, times: NDArray[Any], future: NDArray[np.float64]
-    ) -> None:
-        """Check that what is known ahead is there in each row that is forecast."""
-        for step, column in np.argwhere(np.isnan(future))[:1]:
-            (last,), (at,) = written(np.array([cutoff]), times[step : step + 1])
-            raise UsageError(
-                f"data.path={self._path}: the forecast of series {series!r} from {last} on needs"
-                f" data.future in all of the next {self._shape.horizon} rows, and at {at} there is"
-                f" no {self._future[column]!r}; add these rows, with the columns that are known"
-                " ahead filled in and the others empty."
-            )
-
-
-def _with_whole_numbers(windows: list[ForecastWindow]) -> list[ForecastWindow]:
-    """Write times that are whole numbers without a point, if all are."""
-    kind = windows[0].times.dtype
-    if not np.issubdtype(kind, np.floating):
-        return windows
-    if not all(_are_whole(each) for w in windows for each in (w.past_times, w.times)):
-        return windows
-    return [
-        replace(
-            window,
-            past_times=window.past_times.astype(np.int64),
-            times=window.times.astype(np.int64),
-        )
-        for window in windows
-    ]
-
-
-def _are_whole(numbers: NDArray[Any]) -> bool:
-    return bool((np.floor(numbers) == numbers).all())
 
 
 def _named(series: Sequence[str], n_shown: int = 3) -> str:
