@@ -1,6 +1,8 @@
 """The exceptions of the package. Each message gives the rule, the values and the remedy."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 
 class UsageError(ValueError):
@@ -9,6 +11,28 @@ class UsageError(ValueError):
 
 class DataWarning(UserWarning):
     """What a user should know of the data, which stops no run; the entry points print it."""
+
+
+@contextmanager
+def of_setting(setting: str, name: str) -> Iterator[None]:
+    """Have what is said of one setting said of another, in errors and in warnings of the data.
+
+    Args:
+        setting: as messages from within name it.
+        name: of the setting that they are about here.
+    """
+    names = {setting: name}
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            yield
+    except UsageError as error:
+        raise in_other_words(error, names) from error
+    finally:
+        for each in caught:
+            message: Warning | str = each.message
+            if issubclass(each.category, DataWarning):
+                message = str(message).replace(setting, name)
+            warnings.warn(message, each.category, stacklevel=3)
 
 
 def in_other_words(error: UsageError, names: Mapping[str, str]) -> UsageError:

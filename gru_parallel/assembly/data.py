@@ -22,7 +22,7 @@ from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.series_outline import SeriesOutline
 from gru_parallel.data.share import Share
 from gru_parallel.data.table import Table, without_rows_ahead
-from gru_parallel.errors import UsageError, in_other_words
+from gru_parallel.errors import UsageError, of_setting
 from gru_parallel.own_names import head_task
 from gru_parallel.rules import as_written
 
@@ -114,12 +114,10 @@ def with_validation(
         return tables, parts
     first = tables[0]
     own = first.columns[: first.n_channels]
-    try:
-        named = replace(data, path=data.validation_path, columns=list(own), target=first.targets)
-        weighted = first.weight is not None
+    named = replace(data, path=data.validation_path, columns=list(own), target=first.targets)
+    weighted = first.weight is not None
+    with of_setting("data.path", "data.validation_path"):
         added = build_tables(replace(config, data=named), is_new=True, weighted=weighted)
-    except UsageError as error:
-        raise in_other_words(error, {"data.path": "data.validation_path"}) from error
     n_before = sum(table.n_rows for table in tables)
     return [*tables, *added], {**parts, "validation": all_rows(added, n_before)}
 

@@ -33,7 +33,7 @@ def test_a_file_is_validated_on_like_the_part_that_it_was_cut_from(
     write_files()
     ended = train_command(*VALIDATED)
     assert ended.status == 0, ended.err
-    assert "data.path=valid.csv: the model was not trained on d" in ended.out + ended.err
+    assert "data.validation_path=valid.csv: the model was not trained on d" in ended.out + ended.err
     assert record_of(ended, "validation")["n_rows"] == 12
     expected = series(150)[["a", "b", "c"]].iloc[84:96].mean().tolist()
     assert record_of(ended, "validation")["mean"] == pytest.approx(expected)
