@@ -94,14 +94,18 @@ def test_the_drop_in_of_its_page_runs_as_printed_and_goes_to_nn_gru_and_back() -
     assert type(names["one"]) is nn.GRU
 
 
-def test_the_series_of_the_page_on_own_series_is_the_one_that_is_shown(in_tmp_path: Path) -> None:
-    (make_series,) = python_of("docs/your-own-series.md")
-    shown = re.search(r"^time,demand.*?(?=```)", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+def test_the_series_of_the_page_on_own_series_are_those_that_are_shown(in_tmp_path: Path) -> None:
+    make_series, make_shops = python_of("docs/your-own-series.md")
+    first = re.search(r"^time,demand.*?(?=```)", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    shops = re.search(r"^date,shop.*?\n(.*?)(?=```)", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
     run_block(make_series)
+    run_block(make_shops)
 
-    assert shown is not None
-    assert Path("demand.csv").read_text().startswith(shown[0])
+    assert first is not None
+    assert Path("demand.csv").read_text().startswith(first[0])
+    assert shops is not None
+    assert shops[1] in Path("shops.csv").read_text()
 
 
 def test_every_example_is_run() -> None:

@@ -18,6 +18,7 @@ html_title = "gru_parallel"
 # The address of a folder leads to its first page.
 html_extra_path = ["redirect"]
 html_copy_source = False
+html_show_copyright = False
 
 # Anchors as GitHub makes them.
 myst_heading_anchors = 4
