@@ -78,7 +78,7 @@ class Report:
         )
         shown = table(self.outcomes)
         parts = [
-            f"{where}; {self.jobs} trials at once; seed {self.seed}.",
+            f"{where}; {self.jobs} at a time; seed {self.seed}.",
             markdown_table(shown),
             shown.note,
         ]
