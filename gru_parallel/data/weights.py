@@ -1,13 +1,19 @@
 """How much each row counts in the loss: data.weight."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gru_parallel.data.parts import SeriesPart
-from gru_parallel.data.rows import Rows
 from gru_parallel.errors import UsageError
+
+if TYPE_CHECKING:
+    # It is with pandas, which a series that is generated can do without.
+    from gru_parallel.data.rows import Rows
 
 
 def weight_of(rows: Rows, column: str) -> NDArray[np.float64]:
