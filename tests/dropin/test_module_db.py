@@ -19,7 +19,7 @@ def samples(training: bool) -> Iterator[Any]:
         exc_type=ImportError,
     )
     # The import forbids every later test of this process to set torch's flags.
-    vars(torch.backends)["__allow_nonbracketed_mutation_flag"] = True
+    torch.backends.flags_frozen.__globals__["__allow_nonbracketed_mutation_flag"] = True
     (info,) = (info for info in common_modules.module_db if info.module_cls is nn.GRU)
     yield from info.module_inputs_func(
         info, device="cpu", dtype=torch.float64, requires_grad=True, training=training
