@@ -78,8 +78,6 @@ class WholeEngine:
             runs = steps_that_run(lengths, y.shape[1]).to(y.device)
             prediction, y = prediction[runs], y[runs]
             weight = None if weight is None else weight[runs]
-        if weight is None:
-            return self.loss.total(prediction, y) / self.loss.count(y)
         return weighted_total(self.loss, prediction, y, weight) / self.loss.count(y)
 
     def predict(self, windows: Windows) -> Tensor:

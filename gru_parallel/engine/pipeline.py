@@ -141,7 +141,6 @@ class PipelineEngine:
             ShapeError: targets, lengths or h_0 do not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
-        # Most models have no view, and a step is read more often than anything else here.
         if self.model.view is not None:
             windows = self.model.rows_of(windows)
         y, lengths = windows.y, windows.lengths

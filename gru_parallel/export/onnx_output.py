@@ -53,6 +53,5 @@ def exported_numbers(output: Output, scores: str, node: Node, constant: Constant
             mean, deviation = numbers[0], positive(numbers[1])
             steps = [constant(np.array(step, np.float32)) for step in output.steps]
             return [mean, *(node("Add", mean, node("Mul", deviation, step)) for step in steps)]
-        case NegativeBinomialOutput():
-            return [positive(number) for number in numbers]
-    raise NotImplementedError(f"{type(output).__name__} has no operators of ONNX.")
+    assert isinstance(output, NegativeBinomialOutput)
+    return [positive(number) for number in numbers]

@@ -30,7 +30,9 @@ class SumLoss:
     count: Callable[[Tensor], int]
 
 
-def weighted_total(loss: SumLoss, prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def weighted_total(
+    loss: SumLoss, prediction: Tensor, target: Tensor, weight: Tensor | None
+) -> Tensor:
     """Add up a loss over elements that do not all count alike.
 
     The count stays the number of elements: with weights of mean 1 over the data, the mean over a
@@ -41,10 +43,10 @@ def weighted_total(loss: SumLoss, prediction: Tensor, target: Tensor, weight: Te
         loss: any.
         prediction: first the dimensions of the weights, then others.
         target: likewise.
-        weight: of each row, or of each row and step.
+        weight: of each row, or of each row and step; None where all count alike.
     """
     total = loss.total
-    if weight.numel() == 0:
+    if weight is None or weight.numel() == 0:
         return total(prediction, target)
     for _ in range(weight.dim()):
         total = torch.vmap(total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Self, cast
 
 import lightning.pytorch as pl
@@ -35,7 +35,7 @@ Batch = dict[str, Tensor]
 And, if need be, what else `Windows` has: lengths, h_0, reset, scale, future, static, weight.
 """
 
-_OTHERS = ("y", "lengths", "h_0", "reset", "scale", "future", "static", "weight")
+_OTHERS = tuple(field.name for field in fields(Windows) if field.name != "x")
 
 MakeOptimizer = Callable[[list[nn.Parameter] | list[dict[str, Any]]], Optimizer]
 """From weights, or groups of them with settings of their own, to an optimiser."""
@@ -301,11 +301,7 @@ class SeriesModule(pl.LightningModule):
         every_step = self.model.head.every_step
         prediction, target = to_compare(predicted, batch, every_step=every_step)
         weight = weights_to_compare(predicted, batch, every_step=every_step)
-        total = (
-            self.loss.total(prediction, target)
-            if weight is None
-            else weighted_total(self.loss, prediction, target, weight)
-        )
+        total = weighted_total(self.loss, prediction, target, weight)
         losses = total, self.loss.count(target)
         metrics = cast(ForecastMetrics, self.metrics[part])
         compared = metrics.compare(forecast, batch, self._inverse, every_step=every_step)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +69,8 @@ def test_numbers_are_read_as_they_were_written() -> None:
 
 @pytest.mark.long
 def test_a_quick_run_trains_every_model() -> None:
-    absent = [name for name in NEEDED if find_spec(name) is None]
-    if absent:
-        pytest.skip(f"{', '.join(absent)}: not installed (make bench-employment installs them)")
+    for name in NEEDED:
+        pytest.importorskip(name, reason="make bench-employment installs it")
     line = [sys.executable, "-m", "benchmarks", "employment", "--quick"]
     done = subprocess.run(
         line, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
