@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from gru_parallel.choices import DEFAULT_QUANTILES
 from gru_parallel.report.summary import Summary
 
 VAL_LOSS, VAL_MSE = "val/loss", "val/mse"
 SEED = "seed"
 
-_LOSS = ("model.loss", "model.quantiles")
+_LEVELS = "model.quantiles"
+_LOSS = ("model.loss", _LEVELS, "data.weight")
 """Settings by which losses are of different kinds."""
+
+_VALIDATION = ("data.validation_path", "trainer.limit_val_batches")
+"""Settings by which runs with the same test are validated on other windows."""
 
 _SAME_RESULT = ("ckpt_path", "checkpoint", "logger", "watch", "trainer.enable_progress_bar")
 """Settings, and sections of them, by which the results of runs do not differ."""
@@ -23,6 +28,7 @@ _ANY_WINDOWS = frozenset(
     f"data.{name}"
     for name in (
         "batch_size",
+        "calendar",
         "input_length",
         "min_input_length",
         "num_workers",
@@ -67,16 +73,19 @@ class ComparedRun:
         is: they depend on the test windows and their scale, and on nothing else. Without a test,
         the settings of the data have to.
         """
-        limit = str(self.settings.get("trainer.limit_val_batches"))
+        validation = [str(self.settings.get(name)) for name in _VALIDATION]
+        if self.settings.get("data.scaling") == "none":
+            # Else another training part shows in the scale of the errors.
+            validation.append(str(self.settings.get("data.split")))
         repeated = self.summary.baselines.get("repeat_last")
         if repeated is None:
             return (
-                limit,
+                *validation,
                 *sorted(f"{k}={v}" for k, v in self.settings.items() if says_what_is_forecast(k)),
             )
         # What else is measured does depend on more, as MASE on the season.
         errors = (f"{repeated[name]:.9g}" for name in ("mae", "mse") if name in repeated)
-        return (limit, self.summary.test_windows, *errors)
+        return (*validation, self.summary.test_windows, *errors)
 
 
 @dataclass(frozen=True)
@@ -132,11 +141,18 @@ class Comparison:
         rows: in the order of their first runs.
         chosen_by: the metric of the validation whose lowest mean makes a row the best.
         best: the number of that row; None where no row has a validation.
+        other_losses: the settings by which the losses of its runs are of different kinds.
     """
 
     rows: Sequence[Row]
     chosen_by: str
     best: int | None
+    other_losses: Sequence[str] = ()
+
+    @property
+    def has_other_levels(self) -> bool:
+        """Whether pinball losses are means over other quantiles in some runs than in others."""
+        return len({_kind(run, _LEVELS) for run in self.runs if _has_pinball(run)}) > 1
 
     @property
     def runs(self) -> list[ComparedRun]:
@@ -188,15 +204,28 @@ def _comparison(runs: Sequence[ComparedRun], names: Sequence[str]) -> Comparison
     by_settings: dict[str, list[ComparedRun]] = {}
     for run in runs:
         by_settings.setdefault(repr([run.settings.get(name) for name in names]), []).append(run)
-    losses = {repr([run.settings.get(name) for name in _LOSS]) for run in runs}
-    chosen_by = VAL_LOSS if len(losses) == 1 else VAL_MSE
+    other_losses = [name for name in _LOSS if len({_kind(run, name) for run in runs}) > 1]
+    chosen_by = VAL_MSE if other_losses else VAL_LOSS
     rows = [
         Row({name: alike[0].settings.get(name) for name in names}, alike, _metrics(alike))
         for alike in by_settings.values()
     ]
     means = [row.metrics[chosen_by].mean if chosen_by in row.metrics else math.nan for row in rows]
     finite = [mean for mean in means if math.isfinite(mean)]
-    return Comparison(rows, chosen_by, means.index(min(finite)) if finite else None)
+    best = means.index(min(finite)) if finite else None
+    return Comparison(rows, chosen_by, best, other_losses)
+
+
+def _kind(run: ComparedRun, name: str) -> str:
+    """Return what a setting of the loss comes to, so that what is the same is written alike."""
+    value = run.settings.get(name)
+    if name == _LEVELS and value is None and _has_pinball(run):
+        value = list(DEFAULT_QUANTILES)
+    return repr(value)
+
+
+def _has_pinball(run: ComparedRun) -> bool:
+    return any(name.endswith("/pinball") for name in run.metrics)
 
 
 def _metrics(runs: Iterable[ComparedRun]) -> dict[str, Spread]:
@@ -209,7 +238,8 @@ def _metrics(runs: Iterable[ComparedRun]) -> dict[str, Spread]:
 
 def says_what_is_forecast(name: str) -> bool:
     """Whether runs that differ in a setting, by its full name, cannot be compared."""
-    return name == "model.head" or (name.startswith("data.") and name not in _ANY_WINDOWS)
+    is_of_data = name.startswith("data.") and name not in _ANY_WINDOWS
+    return is_of_data or name in ("model.head", "trainer.limit_val_batches")
 
 
 def _number(run: ComparedRun, metric: str) -> float:

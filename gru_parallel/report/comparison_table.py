@@ -26,7 +26,8 @@ from gru_parallel.whole_file import write_table
 
 _MOST_SEEDS = 5
 _TIME = "step_ms"
-_SHOWN = ("test/mse", "test/mae", "test/pinball", _TIME)
+_PINBALL = "test/pinball"
+_SHOWN = ("test/mse", "test/mae", _PINBALL, _TIME)
 """Of what is compared; the CSV file has all."""
 
 
@@ -38,7 +39,8 @@ def comparison_table(comparison: Comparison) -> Table:
     """
     rows = comparison.rows
     names = list(rows[0].settings)
-    metrics = [name for name in _metrics(rows) if name in (comparison.chosen_by, *_SHOWN)]
+    shown = {comparison.chosen_by, *_SHOWN} - ({_PINBALL} if comparison.has_other_levels else set())
+    metrics = [name for name in _metrics(rows) if name in shown]
     table = Table(title=Text(counted(len(comparison.runs), "run"), "bold"), box=box.SIMPLE_HEAD)
     for name in names:
         table.add_column(_head(name))
@@ -72,7 +74,7 @@ def sentences(comparisons: Sequence[Comparison]) -> list[str]:
     if any(len(row.runs) > 1 for row in rows):
         found.append("mean ± sample standard deviation (n - 1) over the runs of a row")
     for comparison in comparisons:
-        found += _best(comparison)
+        found += [*_not_compared(comparison), *_best(comparison)]
     for row in rows:
         found += [
             f"Counted twice: {run.name} has the settings and the seed of another run."
@@ -101,6 +103,22 @@ def write_comparison(comparisons: Sequence[Comparison], path: Path) -> None:
                 cells += _columns(row.metrics.get(metric))
             lines.append([*cells, " ".join(run.name for run in row.runs)])
     write_table([*head, "folders"], lines, path)
+
+
+def _not_compared(comparison: Comparison) -> list[str]:
+    """Say which numbers of a table are of different kinds."""
+    found = []
+    if comparison.other_losses:
+        found.append(
+            f"Losses are not comparable here, as the runs differ in"
+            f" {', '.join(comparison.other_losses)}; {comparison.chosen_by} decides."
+        )
+    if comparison.has_other_levels:
+        found.append(
+            "Nor are pinball losses, which are means over the quantiles of each run: the table"
+            " leaves them out."
+        )
+    return found
 
 
 def _best(comparison: Comparison) -> list[str]:

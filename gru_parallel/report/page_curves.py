@@ -100,6 +100,7 @@ def _forecasts(name: str, found: list[Forecast], visible: bool | str) -> list[An
     """Draw what came, and forecasts with their interval, which are broken between windows."""
     came = {_place(forecast.ds): forecast.y for forecast in found}
     line, outline = _Path(), _Path()
+    share = 0.0
     for _, of_window in groupby(found, key=lambda forecast: forecast.cutoff):
         window = list(of_window)
         line.add((forecast.ds, forecast.y_hat) for forecast in window)
@@ -107,8 +108,13 @@ def _forecasts(name: str, found: list[Forecast], visible: bool | str) -> list[An
             there = [(forecast.ds, forecast.quantiles[-1][1]) for forecast in window]
             back = [(forecast.ds, forecast.quantiles[0][1]) for forecast in reversed(window)]
             outline.add([*there, *back, there[0]])
+            share = window[0].quantiles[-1][0] - window[0].quantiles[0][0]
     return [
-        *([_interval(name, outline, visible)] if outline.times else []),
+        *(
+            [_interval(f"{name}: {100 * share:.4g} % interval", name, outline, visible)]
+            if outline.times
+            else []
+        ),
         go.Scatter(
             x=list(came),
             y=list(came.values()),
@@ -131,7 +137,7 @@ def _forecasts(name: str, found: list[Forecast], visible: bool | str) -> list[An
     ]
 
 
-def _interval(name: str, outline: _Path, visible: bool | str) -> Any:
+def _interval(title: str, name: str, outline: _Path, visible: bool | str) -> Any:
     """Shade what lies within an outline."""
     return go.Scatter(
         x=outline.times,
@@ -142,7 +148,7 @@ def _interval(name: str, outline: _Path, visible: bool | str) -> Any:
         fillcolor=FORECAST,
         opacity=0.3,
         hoverinfo="skip",
-        name=f"{name}: interval",
+        name=title,
         legendgroup=name,
         visible=visible,
     )

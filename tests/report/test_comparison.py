@@ -18,7 +18,8 @@ from tests.report.test_summary import SUMMARY
 def run(name: str, val: float, test: float, baseline: float = 0.2, **settings: Any) -> ComparedRun:
     """A run of three settings and those that are given, by their last names."""
     named = {"seed": 0, "model.loss": "mse", "data.horizon": 24, "model.num_layers": 2}
-    full = {full.rpartition(".")[2]: full for full in named} | {"save_dir": "logger.csv.save_dir"}
+    others = ("logger.csv.save_dir", "model.quantiles", "data.weight", "data.validation_path")
+    full = {full.rpartition(".")[2]: full for full in (*named, *others, "data.calendar")}
     named |= {full[key]: value for key, value in settings.items()}
     summary = replace(
         SUMMARY,
@@ -135,3 +136,44 @@ def test_the_file_has_every_number_in_full(tmp_path: Path) -> None:
     assert float(first["val/loss sd"]) == pytest.approx(0.2)
     assert (first["best"], second["best"]) == ("0", "1")
     assert float(second["test/mse max"]) == 0.5
+
+
+def test_losses_that_count_rows_otherwise_are_of_another_kind() -> None:
+    comparisons = compare([SHALLOW[0], run("w", 0.1, 0.1, weight="w")])
+
+    assert [(each.chosen_by, each.other_losses) for each in comparisons] == [
+        ("val/mse", ["data.weight"])
+    ]
+    assert sentences(comparisons)[0] == (
+        "Losses are not comparable here, as the runs differ in data.weight; val/mse decides."
+    )
+    assert not any("Losses" in line for line in sentences(compare([*SHALLOW, *DEEP])))
+
+
+def test_pinball_losses_over_other_quantiles_are_not_put_side_by_side() -> None:
+    def with_pinball(name: str, quantiles: list[float] | None) -> ComparedRun:
+        found = run(name, 0.2, 0.1, loss="quantile", quantiles=quantiles)
+        summary = replace(found.summary, test_metrics={"mse": 0.1, "pinball": 0.0371})
+        return replace(found, summary=summary)
+
+    default, same, other = (
+        with_pinball(name, levels)
+        for name, levels in (("a", None), ("b", [0.1, 0.5, 0.9]), ("c", [0.05, 0.5, 0.95]))
+    )
+    for runs, is_shown in (((default, same), True), ((default, other), False)):
+        (comparison,) = compare(runs)
+        screen = StringIO()
+        Console(file=screen, width=100).print(comparison_table(comparison))
+        assert ("0.0371" in screen.getvalue()) == is_shown
+        assert any("pinball" in line for line in sentences([comparison])) != is_shown
+        assert (comparison.chosen_by == "val/loss") == is_shown
+
+
+def test_runs_that_were_validated_on_other_files_have_no_best_of_both() -> None:
+    other = run("v", 0.1, 0.1, validation_path="valid.csv")
+    comparisons = compare([SHALLOW[0], other])
+
+    assert [len(each.runs) for each in comparisons] == [1, 1]
+    assert "they differ in data.validation_path" in sentences(comparisons)[0]
+    alike = run("w", 0.1, 0.1, validation_path="valid.csv", num_layers=4)
+    assert len(compare([alike, other])) == 1

@@ -117,7 +117,7 @@ def test_the_widest_interval_is_shaded_window_by_window(result: RunResult) -> No
     figure = page({"run": replace(result, forecasts=with_quantiles)})
     shade, _, line = traces(figure, "scatter", 8)
 
-    assert (shade.name, shade.fill, line.name) == ("a: interval", "toself", "a: forecast")
+    assert (shade.name, shade.fill, line.name) == ("a: 80 % interval", "toself", "a: forecast")
     assert shade.x == (11, 12, 12, 11, 11, None, 13, 14, 14, 13, 13, None)
     assert shade.y == (4, 6, 3, 1, 4, None) * 2
 
