@@ -48,6 +48,8 @@ def each_of(*choices: Any) -> Rule:
     )
 
 
+COLUMNS = Rule("names no column; name at least one, or use null for none.", lambda v: len(v) > 0)
+
 OWN = Rule("is not a full name; use package.module.name, one of your own.", is_own)
 
 

@@ -14,6 +14,7 @@ from gru_parallel.assembly.own_series import own_tables
 from gru_parallel.choices import COUNTS
 from gru_parallel.config.data_section import CsvConfig, DataConfig, OwnDataConfig
 from gru_parallel.config.schema import Config
+from gru_parallel.data.columns import OF_RUN
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.data.parts import Parts, all_rows, split_tables
@@ -117,7 +118,9 @@ def with_validation(
     named = replace(data, path=data.validation_path, columns=list(own), target=first.targets)
     weighted = first.weight is not None
     with of_setting("data.path", "data.validation_path"):
-        added = build_tables(replace(config, data=named), is_new=True, weighted=weighted)
+        added = build_tables(replace(config, data=named), OF_RUN, weighted=weighted)
+    source = f"data.validation_path={data.validation_path}"
+    added = [replace(table, source=source) for table in added]
     n_before = sum(table.n_rows for table in tables)
     return [*tables, *added], {**parts, "validation": all_rows(added, n_before)}
 
@@ -162,23 +165,22 @@ def _check_counts(tables: Sequence[Table]) -> None:
             )
 
 
-def build_tables(config: Config, is_new: bool = False, *, weighted: bool = False) -> list[Table]:
+def build_tables(config: Config, columns_of: str = "", *, weighted: bool = False) -> list[Table]:
     """Load or generate the series.
 
     Args:
         config: the run's settings.
-        is_new: whether a model is used on them that was trained on other data, so that all of its
-            columns have to be found here.
+        columns_of: whose columns have to be found in a file, see `SeriesFile`.
         weighted: whether it is to be known how much each row counts in the loss.
 
     Raises:
         UsageError: the file or a setting of the data cannot work.
     """
-    read = read_tables(config, is_new, weighted=weighted)
+    read = read_tables(config, columns_of, weighted=weighted)
     return [without_rows_ahead(table) for table in read]
 
 
-def read_tables(config: Config, is_new: bool = False, *, weighted: bool = False) -> list[Table]:
+def read_tables(config: Config, columns_of: str = "", *, weighted: bool = False) -> list[Table]:
     """Load or generate the series, and the rows ahead of them that a function returned.
 
     The arguments, and what is raised, are those of `build_tables`.
@@ -189,7 +191,7 @@ def read_tables(config: Config, is_new: bool = False, *, weighted: bool = False)
         # With pandas, which a series that is generated can do without.
         from gru_parallel.data.files import load_tables
 
-        return load_tables(series_file(data, is_new=is_new, weighted=weighted))
+        return load_tables(series_file(data, columns_of, weighted=weighted))
     if isinstance(data, OwnDataConfig):
         return own_tables(data, targets)
     check_series_memory(data.n_steps, data.n_channels)
@@ -198,12 +200,12 @@ def read_tables(config: Config, is_new: bool = False, *, weighted: bool = False)
     ]
 
 
-def series_file(data: CsvConfig, *, is_new: bool, weighted: bool = False) -> SeriesFile:
+def series_file(data: CsvConfig, columns_of: str, *, weighted: bool = False) -> SeriesFile:
     """Say which file the series are in, and how it is to be read.
 
     Args:
         data: the settings.
-        is_new: see `build_tables`.
+        columns_of: see `build_tables`.
         weighted: see `build_tables`.
 
     Raises:
@@ -221,7 +223,9 @@ def series_file(data: CsvConfig, *, is_new: bool, weighted: bool = False) -> Ser
         series_column=data.series_column,
         frequency=data.frequency,
         csv_format=CsvFormat.read(data.separator, data.decimal, data.thousands),
-        is_new=is_new,
+        columns_of=columns_of,
+        # A column of weights is none of the values, whether they are wanted or not.
+        unused=() if data.weight is None else (data.weight,),
     )
 
 

@@ -14,6 +14,7 @@ from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.config.override_run import gives, override_run
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
+from gru_parallel.data.columns import OF_MODEL
 from gru_parallel.data.record import DataRecord
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.errors import DataWarning, UsageError
@@ -83,6 +84,11 @@ class FinishedRun:
     def has_own_data(self) -> bool:
         """Whether the series are those of the run: no override says where they come from."""
         return not self.gives(*_SOURCE)
+
+    @property
+    def columns_of(self) -> str:
+        """Whose columns a file has to have: its own, or those of the model; see `SeriesFile`."""
+        return "" if self.has_own_data else OF_MODEL
 
     @property
     def has_own_parts(self) -> bool:

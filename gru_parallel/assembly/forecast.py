@@ -16,7 +16,7 @@ from gru_parallel.assembly.data import read_tables, series_file, series_label
 from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.reuse import Reuse, reuse
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
-from gru_parallel.config.data_section import CsvConfig
+from gru_parallel.config.data_section import CsvConfig, DataConfig, OwnDataConfig
 from gru_parallel.config.schema import Config
 from gru_parallel.data.blocks import Block, read_blocks
 from gru_parallel.data.forecast import quantile_column
@@ -32,7 +32,7 @@ from gru_parallel.data.forecast_window import ForecastDataset, ForecastWindow
 from gru_parallel.data.tails import Tails
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.engine.tf32 import tf32
-from gru_parallel.errors import UsageError
+from gru_parallel.errors import UsageError, of_setting
 from gru_parallel.own_names import head_task
 from gru_parallel.ranks import Ranks
 from gru_parallel.rules import one_per_block
@@ -251,10 +251,18 @@ def prepare_forecasts(
         calendar=run.record.calendar,
         static=run.record.static,
     )
-    for block in _blocks(run, on_rows):
-        tails.add(block)
-    windows = tails.windows()
+    with of_setting(f"data.path={path}", _source(data)):
+        for block in _blocks(run, on_rows):
+            tails.add(block)
+        windows = tails.windows()
     return Forecasting(reuse(run, ranks), windows, len(cutoffs) > 0, tails.n_series)
+
+
+def _source(data: DataConfig) -> str:
+    """Return the setting that says where the series come from, as a message names it."""
+    if isinstance(data, CsvConfig):
+        return f"data.path={data.path}"
+    return f"data.source={data.source}" if isinstance(data, OwnDataConfig) else f"data={data.name}"
 
 
 def _without_limits(run: FinishedRun) -> FinishedRun:
@@ -269,7 +277,7 @@ def _blocks(run: FinishedRun, on_rows: Callable[[int], None] | None) -> Iterator
     data = run.config.data
     if isinstance(data, CsvConfig):
         # It names the columns and the targets of the run.
-        yield from read_blocks(series_file(data, is_new=not run.has_own_data), on_rows=on_rows)
+        yield from read_blocks(series_file(data, run.columns_of), on_rows=on_rows)
         return
     for table in read_tables(run.config):
         if table.columns != tuple(run.record.columns):

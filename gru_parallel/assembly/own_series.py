@@ -44,4 +44,8 @@ def own_tables(data: OwnDataConfig, targets: Sequence[str] | None) -> list[Table
             f"data.source={data.source} returned series of different columns or targets; give all"
             " of them the same."
         )
-    return tables if targets is None else [replace(each, targets=tuple(targets)) for each in tables]
+    source = f"data.source={data.source}"
+    return [
+        replace(each, source=source, targets=each.targets if targets is None else tuple(targets))
+        for each in tables
+    ]

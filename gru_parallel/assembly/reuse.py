@@ -108,7 +108,7 @@ def build_test_data(using: Reuse, pin_memory: bool = False) -> SeriesDataModule:
             has changed since.
     """
     run = using.run
-    tables: Sequence[Table] = build_tables(using.config, is_new=not run.has_own_data)
+    tables: Sequence[Table] = build_tables(using.config, run.columns_of)
     parts = parts_to_test(run, tables)
     if run.has_own_parts:
         tables, parts = with_validation(using.config, tables, parts)

@@ -93,7 +93,7 @@ def plan_backtest(
         stride = data.input_length if in_streams else data.horizon
     if in_streams:
         check_stride("stride", stride, shape)
-    tables = build_tables(config, not using.run.has_own_data, weighted=refit > 0)
+    tables = build_tables(config, using.run.columns_of, weighted=refit > 0)
     rolling = Rolling(stride, start, n_origins)
     if not refit:
         rolled = roll(tables, parts_to_test(using.run, tables)["test"], shape, rolling)

@@ -71,6 +71,7 @@ def build_start(
             record = DataRecord.from_state(saved["SeriesDataModule"])
             if len(record.columns) == len(data.tables[0].columns):
                 data.standardize_by(record.standardizer)
+            _describe(data, record, f"ckpt_path={config.ckpt_path}", keeps_numbers=True)
         # Absolute, because Hydra may change the working folder.
         return Start(config.ckpt_path.absolute(), *check_resume(saved, config, module, data))
     if config.init_from is not None:
@@ -104,8 +105,12 @@ def _init(saved: Mapping[str, Any], config: Config, data: SeriesDataModule) -> s
     """Scale the data of a new run, and describe what it begins with."""
     columns = list(data.tables[0].columns)
     before = saved.get("SeriesDataModule", {}).get("columns", columns)
+    keeps = config.init_from_scaling == KEEP
+    if "SeriesDataModule" in saved:
+        record = DataRecord.from_state(saved["SeriesDataModule"])
+        _describe(data, record, f"init_from={config.init_from}", keeps_numbers=keeps)
     scaling = "by the training part of this run's data (init_from_scaling=refit)"
-    if config.init_from_scaling == KEEP:
+    if keeps:
         scaling = "as in the run that wrote it (init_from_scaling=keep)"
         _keep_scaling(saved, config, data)
     words = (
@@ -115,6 +120,33 @@ def _init(saved: Mapping[str, Any], config: Config, data: SeriesDataModule) -> s
     if before != columns:
         words += f" Its columns were {', '.join(before)}; here they are {', '.join(columns)}."
     return words
+
+
+def _describe(
+    data: SeriesDataModule, record: DataRecord, given: str, *, keeps_numbers: bool
+) -> None:
+    """Leave the words of `data.static` in the places that the weights know them in.
+
+    Args:
+        data: of the run.
+        record: of the run that wrote the checkpoint.
+        given: the setting that names the checkpoint.
+        keeps_numbers: whether numbers are standardised as they were there, too.
+
+    Raises:
+        UsageError: a series is described by a word that they do not know.
+    """
+    if [column.name for column in data.static] != record.described_by:
+        return
+    try:
+        data.describe_by(
+            [
+                then if keeps_numbers or then.categories else now
+                for then, now in zip(record.static, data.static, strict=True)
+            ]
+        )
+    except UsageError as error:
+        raise UsageError(f"{given} does not fit the data: {error}") from error
 
 
 def _keep_scaling(saved: Mapping[str, Any], config: Config, data: SeriesDataModule) -> None:

@@ -9,6 +9,7 @@ from gru_parallel.choices import CALENDAR, CENTRES, COLUMN_SCALINGS
 from gru_parallel.rules import (
     AT_LEAST_0,
     AT_LEAST_1,
+    COLUMNS,
     OWN,
     SEED,
     Arguments,
@@ -66,8 +67,8 @@ class CsvConfig(DataConfig):
     path: str
     validation_path: str | None
     columns: list[str] | None
-    future: list[str] | None
-    static: list[str] | None
+    future: Annotated[list[str], COLUMNS] | None
+    static: Annotated[list[str], COLUMNS] | None
     weight: str | None
     time_column: Any
     series_column: str | None

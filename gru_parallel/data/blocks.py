@@ -68,7 +68,7 @@ def read_blocks(
     found: FileColumns | None = None
     last: dict[str, tuple[Any, int]] = {}
     times_of: TimesOfPieces | None = None
-    for piece in read_pieces(Path(file.path), file.csv_format, file.series_column, n_rows):
+    for piece in read_pieces(Path(file.path), file.csv_format, file.text_columns, n_rows):
         if found is None:
             found = find_columns(piece, file)
             check_frequency(file.frequency, bool(found.times), file.missing)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from gru_parallel.errors import DataWarning, UsageError
 
+OF_MODEL, OF_RUN = "the model was trained on", "the run trains on"
+"""Whose columns a file has to have, as a message ends."""
+
 
 def choose_columns(
     names: Sequence[str],
@@ -123,15 +126,16 @@ def check_apart(given: Mapping[str, Sequence[str]]) -> None:
 
 
 def check_of_run(
-    path: Path, names: Sequence[str], columns: Sequence[str], others: Sequence[str]
+    path: Path, names: Sequence[str], columns: Sequence[str], others: Sequence[str], whose: str
 ) -> None:
-    """Check that a file has the columns that a model was trained on, in any order.
+    """Check that a file has the columns of a model, or of another file, in any order.
 
     Args:
         path: of the file.
         names: all its columns.
-        columns: those of the model; columns beside them are ignored, with a warning.
-        others: columns that hold times or the names of series.
+        columns: that it has to have; columns beside them are ignored, with a warning.
+        others: columns that are ignored without one.
+        whose: `SeriesFile.columns_of`.
 
     Raises:
         UsageError: it lacks one.
@@ -139,14 +143,14 @@ def check_of_run(
     for name in columns:
         if name not in names:
             raise UsageError(
-                f"data.path={path} has no column {name!r}, which the model was trained on"
+                f"data.path={path} has no column {name!r}, which {whose}"
                 f"{_did_you_mean(name, names)}; it has {_abridged(names)}. Add or rename it there."
             )
     unknown = [name for name in names if name not in columns and name not in others]
     if unknown:
         warnings.warn(
-            f"data.path={path}: the model was not trained on {_abridged(unknown)}, so"
-            f" {'it is' if len(unknown) == 1 else 'they are'} ignored.",
+            f"data.path={path}: {_abridged(unknown)} {'is' if len(unknown) == 1 else 'are'} not"
+            f" among the columns that {whose}, and ignored.",
             DataWarning,
             stacklevel=3,
         )

@@ -3,7 +3,7 @@
 import csv
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
@@ -24,13 +24,13 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b.*")
 
 
-def read_csv(path: Path, csv_format: CsvFormat, text_column: str | None = None) -> Sheet:
+def read_csv(path: Path, csv_format: CsvFormat, text_columns: Sequence[str] = ()) -> Sheet:
     """Read a CSV file that exists.
 
     Args:
         path: the file.
         csv_format: how it is written.
-        text_column: a column whose cells are names, and never numbers or marks of missing values.
+        text_columns: columns whose cells are text, and never marks of missing values.
 
     Returns:
         Its cells, without blank lines at the end; there may be no rows.
@@ -38,19 +38,22 @@ def read_csv(path: Path, csv_format: CsvFormat, text_column: str | None = None) 
     Raises:
         UsageError: it is empty, damaged, or not a CSV file of a series in this format.
     """
-    (sheet,) = csv_pieces(path, csv_format, text_column)
+    (sheet,) = csv_pieces(path, csv_format, text_columns)
     return sheet
 
 
 def csv_pieces(
-    path: Path, csv_format: CsvFormat, text_column: str | None = None, n_rows: int | None = None
+    path: Path,
+    csv_format: CsvFormat,
+    text_columns: Sequence[str] = (),
+    n_rows: int | None = None,
 ) -> Iterator[Sheet]:
     """Read a CSV file that exists piece by piece; see `read_csv`.
 
     Args:
         path: the file.
         csv_format: how it is written.
-        text_column: a column whose cells are names.
+        text_columns: columns whose cells are text.
         n_rows: of a piece; None for all in one.
 
     Yields:
@@ -62,10 +65,10 @@ def csv_pieces(
     try:
         header = _read_header(path, csv_format.separator)
         frames = _read_cells(path, header, csv_format, n_rows)
-        texts = _read_texts(path, header, csv_format, text_column, n_rows)
+        texts = _read_texts(path, header, csv_format, text_columns, n_rows)
         for frame, text in zip(frames, texts, strict=False):
             if text is not None:
-                frame[text_column] = text
+                frame[text.columns] = text
             # Blank lines at the end of the file are no rows; more rows may come after these.
             whole = (
                 frame.reindex(range(frame.index[0] - n_blank, frame.index[-1] + 1))
@@ -195,16 +198,16 @@ def _discarded_fields_refused() -> Iterator[None]:
 
 
 def _read_texts(
-    path: Path, header: list[str], csv_format: CsvFormat, column: str | None, n_rows: int | None
-) -> "Iterator[pd.Series[Any] | None]":
-    """The cells of a column as the file has them, None where they are empty; None for no column."""
-    if column not in header:
+    path: Path, header: list[str], csv_format: CsvFormat, wanted: Sequence[str], n_rows: int | None
+) -> Iterator[pd.DataFrame | None]:
+    """The cells of some columns as the file has them, None where they are empty; None for none."""
+    columns = [name for name in header if name in wanted]
+    if not columns:
         yield from repeat(None)
         return
-    options = {"dtype": str, "keep_default_na": False, "usecols": [column]}
+    options = {"dtype": str, "keep_default_na": False, "usecols": columns}
     for frame in _read_cells(path, header, csv_format, n_rows, **options):
-        texts: pd.Series[Any] = frame[column].astype(object)
-        yield texts.map(lambda text: text.strip() or None, na_action="ignore")
+        yield frame.astype(object).map(lambda text: text.strip() or None, na_action="ignore")
 
 
 def _holds_a_number(frame: pd.DataFrame) -> bool:

@@ -57,10 +57,10 @@ def find_columns(sheet: Sheet, file: SeriesFile) -> FileColumns:
         check_series_column(series_column, names, file.time_column)
         taken.append(series_column)
     times = find_time_columns(sheet, file.time_column, taken)
-    if file.is_new and columns is not None:
-        others = times if series_column is None else (*times, series_column)
+    if file.columns_of and columns is not None:
+        others = [*times, *file.unused, *(() if series_column is None else (series_column,))]
         of_run = [*columns, *(name for of_setting in other.values() for name in of_setting)]
-        check_of_run(sheet.path, names, of_run, others)
+        check_of_run(sheet.path, names, of_run, others, file.columns_of)
     kinds = dict.fromkeys(times, "time")
     if series_column is not None:
         kinds[series_column] = "series"

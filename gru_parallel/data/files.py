@@ -38,7 +38,7 @@ def load_tables(file: SeriesFile) -> list[Table]:
         UsageError: the file, one of its cells, or a setting is not valid; the message says which.
     """
     missing, frequency = file.missing, file.frequency
-    sheet = read_sheet(Path(file.path), file.csv_format, file.series_column)
+    sheet = read_sheet(Path(file.path), file.csv_format, file.text_columns)
     found = find_columns(sheet, file)
     check_frequency(frequency, bool(found.times), missing)
     sheet, time = with_one_time_column(sheet, found.times)
@@ -65,6 +65,7 @@ def load_tables(file: SeriesFile) -> list[Table]:
             found.future,
             static,
             None if found.weight is None else weight_of(rows, found.weight),
+            f"data.path={sheet.path}",
         )
         for rows, static in zip(series, statics, strict=True)
     ]

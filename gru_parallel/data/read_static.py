@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.number_text import as_floats
 from gru_parallel.data.sheet import Sheet
+from gru_parallel.data.static import is_mark
 
 
 def read_static(sheet: Sheet, columns: Sequence[str]) -> dict[str, float | str]:
@@ -16,7 +18,8 @@ def read_static(sheet: Sheet, columns: Sequence[str]) -> dict[str, float | str]:
 
     Args:
         sheet: the cells of the series, or some of its rows.
-        columns: that hold it; empty cells count for nothing.
+        columns: that hold it; empty cells count for nothing, nor do marks of missing values where
+            another row tells.
 
     Returns:
         By column a number or a word; nothing for a column that is empty.
@@ -26,20 +29,19 @@ def read_static(sheet: Sheet, columns: Sequence[str]) -> dict[str, float | str]:
     """
     found: dict[str, float | str] = {}
     for name in columns:
-        cells = sheet.frame[name].map(_stripped, na_action="ignore")
-        filled = np.flatnonzero(cells.notna())
-        if not len(filled):
+        numbers, cells = pd.factorize(sheet.frame[name].map(_stripped, na_action="ignore"))
+        values = [_value(cell, sheet.csv_format) for cell in cells]
+        told = [at for at, value in enumerate(values) if not is_mark(value)] or range(len(values))
+        if not values:
             continue
-        first = int(filled[0])
-        cell = cells.iloc[first]
-        for other in filled[(cells.iloc[filled] != cell).to_numpy()][:1]:
+        found[name] = values[told[0]]
+        for other in [at for at in told if values[at] != found[name]][:1]:
+            first, second = (int(np.flatnonzero(numbers == at)[0]) for at in (told[0], other))
             raise sheet.error(
-                f"column {name!r} holds {cell} in row {sheet.row(first)}, and {cells.iloc[other]}"
-                f" in row {sheet.row(int(other))}; data.static is the same in all rows of a series:"
-                " correct it, or name the column in data.columns or data.future."
+                f"column {name!r} holds {cells[told[0]]} in row {sheet.row(first)}, and"
+                f" {cells[other]} in row {sheet.row(second)}; data.static is the same in all rows"
+                " of a series: correct it, or name the column in data.columns or data.future."
             )
-        (number,) = as_floats(pd.Series([cell]), sheet.csv_format)
-        found[name] = float(number) if math.isfinite(number) else str(cell)
     return found
 
 
@@ -54,6 +56,11 @@ def read_all_static(sheet: Sheet, columns: Sequence[str]) -> dict[str, float | s
         if name not in found:
             raise sheet.error(f"column {name!r} (data.static) is empty in all rows; fill it in.")
     return found
+
+
+def _value(cell: Any, csv_format: CsvFormat) -> float | str:
+    (number,) = as_floats(pd.Series([cell]), csv_format)
+    return float(number) if math.isfinite(number) else str(cell)
 
 
 def _stripped(cell: Any) -> Any:

@@ -3,7 +3,7 @@
 Knows files, not series: which columns count, and what they should hold, is decided elsewhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,13 +17,15 @@ from gru_parallel.errors import UsageError
 _PLAIN = CsvFormat()
 
 
-def read_sheet(path: Path, csv_format: CsvFormat = _PLAIN, text_column: str | None = None) -> Sheet:
+def read_sheet(
+    path: Path, csv_format: CsvFormat = _PLAIN, text_columns: Sequence[str] = ()
+) -> Sheet:
     """Read the file.
 
     Args:
         path: a file that ends in .csv, .parquet or .pq; a ~ at its beginning is the home folder.
         csv_format: how its numbers, and if it is a CSV file its columns, are written.
-        text_column: a column whose cells are names, and never numbers or marks of missing values.
+        text_columns: columns whose cells are text, and never marks of missing values.
 
     Returns:
         Its cells, at least one row of them.
@@ -31,14 +33,14 @@ def read_sheet(path: Path, csv_format: CsvFormat = _PLAIN, text_column: str | No
     Raises:
         UsageError: the file is missing, empty, of another kind, or damaged.
     """
-    (sheet,) = read_pieces(path, csv_format, text_column)
+    (sheet,) = read_pieces(path, csv_format, text_columns)
     return sheet
 
 
 def read_pieces(
     path: Path,
     csv_format: CsvFormat = _PLAIN,
-    text_column: str | None = None,
+    text_columns: Sequence[str] = (),
     n_rows: int | None = None,
 ) -> Iterator[Sheet]:
     """Read the file piece by piece, so that it may be larger than memory; see `read_sheet`.
@@ -46,7 +48,7 @@ def read_pieces(
     Args:
         path: the file.
         csv_format: how it is written.
-        text_column: a column whose cells are names.
+        text_columns: columns whose cells are text.
         n_rows: of a piece; None for all in one.
 
     Yields:
@@ -62,7 +64,7 @@ def read_pieces(
         raise file_error(path, "is of an unknown kind; give a file that ends in .csv or .parquet.")
     try:
         if suffix == ".csv":
-            pieces = csv_pieces(path, csv_format, text_column, n_rows)
+            pieces = csv_pieces(path, csv_format, text_columns, n_rows)
         else:
             pieces = _parquet_pieces(path, csv_format, n_rows)
         for sheet in pieces:

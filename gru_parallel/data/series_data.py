@@ -1,6 +1,6 @@
 """Series as batches: standardised, split, cut into windows. Knows nothing of Lightning."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from gru_parallel.data.record import DataRecord, PartRecord
 from gru_parallel.data.series_outline import SeriesOutline, joined
 from gru_parallel.data.shared_windows import SharedWindows
 from gru_parallel.data.standardize import Standardizer
+from gru_parallel.data.static import StaticColumn
 from gru_parallel.data.stream_batches import StreamBatches
 from gru_parallel.data.units import in_units
 from gru_parallel.data.windows import Batch, WindowDataset
@@ -76,9 +77,22 @@ class SeriesData(SeriesOutline):
         Raises:
             RuntimeError: windows have been cut already.
         """
-        if "_datasets" in self.__dict__:
-            raise RuntimeError("standardize_by comes before windows are cut, as by setup().")
+        self._check_uncut("standardize_by")
         self.standardizer = standardizer
+
+    def describe_by(self, static: Sequence[StaticColumn]) -> None:
+        """Turn what describes series into numbers in another way than by the training series.
+
+        Raises:
+            RuntimeError: windows have been cut already.
+            UsageError: a series is described by a word that is not known there.
+        """
+        self._check_uncut("describe_by")
+        self.static, self._static = tuple(static), self._encoded(static)
+
+    def _check_uncut(self, method: str) -> None:
+        if "_datasets" in self.__dict__:
+            raise RuntimeError(f"{method} comes before windows are cut, as by setup().")
 
     @cached_property
     def _loader_options(self) -> dict[str, Any]:

@@ -32,7 +32,9 @@ class SeriesFile:
             are numbers: rows that are missing at this step are refused, or with the missing
             "interpolate" become rows of NaN. None only warns of them, and "none" does not.
         csv_format: how the file is written, if it is a CSV file.
-        is_new: whether the columns are those of a model that was trained on another file.
+        columns_of: whose the columns are, where they are not the file's own: `OF_MODEL` or
+            `OF_RUN`; they may then be in any order, and others are ignored.
+        unused: columns that are left out without a word.
     """
 
     path: str | Path
@@ -46,4 +48,11 @@ class SeriesFile:
     series_column: str | None = None
     frequency: str | None = None
     csv_format: CsvFormat = field(default_factory=CsvFormat)
-    is_new: bool = False
+    columns_of: str = ""
+    unused: Sequence[str] = ()
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns whose cells are text, as NA and 007 are there."""
+        names = () if self.series_column is None else (self.series_column,)
+        return (*names, *self.static)

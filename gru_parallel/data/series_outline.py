@@ -17,7 +17,7 @@ from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.static import StaticColumn, encode_static, fit_static
 from gru_parallel.data.streams import StreamRows, Streams, check_level, check_stride
 from gru_parallel.data.table import Table
-from gru_parallel.data.weights import mean_one
+from gru_parallel.data.weights import check_some_count, mean_one
 from gru_parallel.data.widths import Widths
 from gru_parallel.data.window_ends import window_ends
 from gru_parallel.data.window_shape import WindowShape, check_centre
@@ -111,16 +111,13 @@ class SeriesOutline:
         self.tables = (tables,) if isinstance(tables, Table) else tuple(tables)
         check_alike(self.tables)
         for table in self.tables:
-            check_calendar(calendar, table.times, _of_series(table))
+            check_calendar(calendar, table.times, table.where)
         self.shape = WindowShape(input_length, horizon, task, min_input_length)
         self.parts = split_tables(self.tables, split, split_by) if parts is None else parts
         self.calendar = tuple(calendar)
         self._starts = np.cumsum([0, *(table.n_rows for table in self.tables[:-1])]).tolist()
         self.static = self._fit_static() if static is None else tuple(static)
-        self._static = {
-            start: encode_static(self.static, table.static, _of_series(table))
-            for start, table in zip(self._starts, self.tables, strict=True)
-        }
+        self._static = self._encoded(self.static)
         self.weight = mean_one([table.weight for table in self.tables], self.parts["training"])
         self.order = order
         self.season_length = season_length
@@ -134,13 +131,16 @@ class SeriesOutline:
         self._num_workers = num_workers
         self._pin_memory = pin_memory
         self._strides = {"training": stride, "validation": eval_stride, "test": eval_stride}
-        self._n_windows = {
+        ends = {
             part: [
-                len(window_ends(self.shape, of_series, part, stride_of_part, look_back))
+                window_ends(self.shape, of_series, part, stride_of_part, look_back)
                 for of_series in self.parts[part]
             ]
             for part, stride_of_part in self._strides.items()
         }
+        self._n_windows = {part: list(map(len, of_series)) for part, of_series in ends.items()}
+        if self.weight is not None:
+            check_some_count(self.weight, ends, self.shape)
         values = joined([table.values for table in self.tables])
         mean = standardizer.mean if standardizer and not self.parts["training"] else None
         self._values = fill_gaps(values, self.tables[0].columns, self.parts, mean)
@@ -186,13 +186,16 @@ class SeriesOutline:
         tables = dict(zip(self._starts, self.tables, strict=True))
         return fit_static([tables[part.series_start].static for part in self.parts["training"]])
 
+    def _encoded(self, static: Sequence[StaticColumn]) -> dict[int, NDArray[np.float64]]:
+        """Turn what describes each series into numbers, by its first row."""
+        return {
+            start: encode_static(static, table.static, table.where)
+            for start, table in zip(self._starts, self.tables, strict=True)
+        }
+
     def _n_filled(self, part: str) -> int:
         """Number of rows that streams are cut to fill."""
         return self.batch_size if part == "training" else min(_N_EVALUATION_ROWS, self.batch_size)
-
-
-def _of_series(table: Table) -> str:
-    return f"series {table.name!r}: " if table.name else ""
 
 
 def joined(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

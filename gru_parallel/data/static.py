@@ -12,6 +12,16 @@ from gru_parallel.errors import UsageError
 Static = Mapping[str, float | str]
 """What describes a series, by the name of the column."""
 
+_MARKS = frozenset(
+    ("na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "null", "none", "1.#ind", "1.#qnan")
+)
+"""What programs write for a missing value, in lower case."""
+
+
+def is_mark(value: float | str) -> bool:
+    """Whether something may stand for a missing value: `NA` may, and may be a word, too."""
+    return isinstance(value, str) and value.lower() in _MARKS
+
 
 @dataclass(frozen=True)
 class StaticColumn:
@@ -31,7 +41,13 @@ class StaticColumn:
 
     @classmethod
     def fit(cls, name: str, values: Sequence[float | str]) -> "StaticColumn":
-        """Look at what the series of the training part have; some words make all of it words."""
+        """Look at what the series of the training part have; some words make all of it words.
+
+        Marks of missing values make no words of numbers: `encode` refuses them.
+        """
+        numbers = [value for value in values if not is_mark(value)]
+        if numbers and not any(isinstance(value, str) for value in numbers):
+            values = numbers
         if any(isinstance(value, str) for value in values):
             return cls(name, categories=tuple(sorted(set(map(_word, values)))))
         by = Standardizer.fit(np.array(values, dtype=np.float64)[:, None])
@@ -97,4 +113,5 @@ def encode_static(
 
 
 def _word(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+    # All digits: two numbers that name things are two words.
+    return value if isinstance(value, str) else repr(float(value)).removesuffix(".0")

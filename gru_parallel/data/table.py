@@ -28,6 +28,7 @@ class Table:
         static: what describes the series, numbers and words by name.
         weight: how much each row counts in the loss, array of shape `(rows,)`, none below 0; None
             where all count alike.
+        source: where it comes from, as messages begin: "data.path=a.csv"; may be empty.
     """
 
     times: NDArray[Any] | None
@@ -38,6 +39,7 @@ class Table:
     future: tuple[str, ...] = ()
     static: Static = field(default_factory=dict)
     weight: NDArray[np.float64] | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
         """Check that values, columns, targets and future fit each other."""
@@ -52,6 +54,12 @@ class Table:
                 f" {', '.join(self.columns)}, and no targets ({', '.join(self.targets)}); give the"
                 " columns in this order."
             )
+
+    @property
+    def where(self) -> str:
+        """What a message about the series begins with: "data.path=a.csv: series 'x': "."""
+        series = f"series {self.name!r}" if self.name else ""
+        return "".join(f"{part}: " for part in (self.source, series) if part)
 
     @property
     def n_rows(self) -> int:

@@ -19,7 +19,7 @@ from gru_parallel.data.cutoffs import read_cutoffs
 from gru_parallel.data.following_times import following
 from gru_parallel.data.forecast_window import ForecastWindow
 from gru_parallel.data.gaps import repeated
-from gru_parallel.data.static import StaticColumn
+from gru_parallel.data.static import StaticColumn, is_mark
 from gru_parallel.data.stretch import Stretch
 from gru_parallel.data.window_builder import Cut, WindowBuilder
 from gru_parallel.data.window_shape import WindowShape
@@ -173,7 +173,10 @@ class Tails:
         """Take what a block tells of its series."""
         for name, value in block.static.items():
             before = tail.static.setdefault(name, value)
-            if before != value:
+            if is_mark(before):
+                # It counts for nothing where another row tells.
+                tail.static[name] = before = value
+            if before != value and not is_mark(value):
                 raise UsageError(
                     f"data.path={self._path}: series {block.series!r}: column {name!r} holds"
                     f" {before} in some rows and {value} in others; data.static is the same in"

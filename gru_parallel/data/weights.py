@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gru_parallel.data.parts import SeriesPart
+from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,3 +74,30 @@ def mean_one(
         )
     scaled: NDArray[np.float64] = joined / mean
     return scaled
+
+
+_USELESS = {"training": "there is nothing to learn", "validation": "all epochs are alike"}
+
+
+def check_some_count(
+    weight: NDArray[np.float64], ends: Mapping[str, Sequence[range]], shape: WindowShape
+) -> None:
+    """Check that what is trained on, and what is validated on, does not all count 0.
+
+    Args:
+        weight: of all rows.
+        ends: for each part, those of the windows of its series, see `window_ends`.
+        shape: of the windows.
+
+    Raises:
+        UsageError: it does.
+    """
+    # The first window forecasts the rows after it, or those `horizon` after its inputs.
+    before = 0 if shape.task == "window" else max(0, shape.shortest - shape.horizon)
+    for part, useless in _USELESS.items():
+        of_series = [weight[of.start - before : of[-1] + shape.horizon] for of in ends[part]]
+        if of_series and not any(rows.any() for rows in of_series):
+            raise UsageError(
+                f"data.weight is 0 in all rows that the {part} part forecasts, so that {useless};"
+                " give some of them more, or change data.split."
+            )

@@ -83,7 +83,8 @@ def test_other_data_is_tested_as_a_whole_and_standardised_as_in_the_run(
     assert found["test_windows"] == expected["test_windows"]
     assert found["data"] == "other.csv"
     assert ended.err == (
-        "gru_parallel: data.path=other.csv: the model was not trained on more, so it is ignored.\n"
+        "gru_parallel: data.path=other.csv: more is not among the columns that the model was"
+        " trained on, and ignored.\n"
     )
     assert SAME not in ended.out
     split = use_command("evaluate", "run=run", "data.path=series.csv", "data.split=[0.5,0.3,0.2]")

@@ -168,7 +168,9 @@ def test_series_of_ones_own_have_rows_ahead_too(
     assert train_command(*settings, *own, "data.arguments={n_ahead: 2}").status == 0
 
     ended = use_command("predict", "run=run")
-    assert_refused(ended, ["of series 'own'", "no 'c'; add these rows"])
+    assert_refused(
+        ended, [f"data.source={__name__}.own_series: the", "series 'own'", "no 'c'; add"]
+    )
     found = forecast_by(use_command, "data.arguments={n_ahead: 3}")
     assert [row[0] for row in found[::2]] == [f"2024-01-05 {hour}:00:00" for hour in (12, 13, 14)]
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from gru_parallel.app import predict
+from gru_parallel.training.checkpoint_file import read_checkpoint
 from tests.cli.finished import OF_FILE, series
 from tests.cli.in_process import RunCommand, assert_refused
 
@@ -73,6 +74,8 @@ def test_a_model_forecasts_other_series_by_what_describes_them(
         (["data.static=[sizes]"], ["data.static=sizes is not a column (did you mean 'size'?)"]),
         (["data.static=[b]"], ["data.target and data.static both name 'b'"]),
         (["data.static=[c]"], ["data.static and data.future both name 'c'"]),
+        (["data.static=[]"], ["data.static=[] names no column", "null for none"]),
+        (["data.future=[]"], ["data.future=[] names no column", "null for none"]),
         (["data.static=[a]", "data.target=b"], ["series 'x': column 'a' holds", "all rows of a"]),
     ],
 )
@@ -81,3 +84,34 @@ def test_what_does_not_describe_series_is_refused(
 ) -> None:
     long_table().to_csv("long.csv", index=False)
     assert_refused(train_command(*STATIC, *settings), fragments)
+
+
+def test_words_keep_their_places_in_runs_that_begin_with_the_weights(
+    train_command: RunCommand,
+) -> None:
+    long_table().to_csv("long.csv", index=False)
+    assert train_command(*STATIC).status == 0
+    # As many words, in another order.
+    long_table().replace("north", "zone").to_csv("long.csv", index=False)
+    last = "run/checkpoints/last.ckpt"
+    for settings in (
+        (f"ckpt_path={last}", "trainer.max_epochs=2"),
+        (f"init_from={last}",),
+        (f"init_from={last}", "init_from_scaling=keep"),
+    ):
+        ended = train_command(*STATIC, *settings, run="other")
+        assert_refused(
+            ended,
+            [f"{settings[0]} does not fit the data: data.path=long.csv: series 'x'", "'zone'"],
+        )
+    # Other sizes are refitted, or not, and the words are where they were.
+    table = long_table().replace({"size": {0: 9}})
+    table.to_csv("long.csv", index=False)
+    for scaling, mean in (("refit", 6.0), ("keep", 3.0)):
+        ended = train_command(
+            *STATIC, f"init_from={last}", f"init_from_scaling={scaling}", run=scaling
+        )
+        assert ended.status == 0, ended.err
+        saved = read_checkpoint(ended.folder / "checkpoints" / "last.ckpt")["SeriesDataModule"]
+        size, region = saved["static"]
+        assert (size["mean"], tuple(region["categories"])) == (mean, ("north", "south"))

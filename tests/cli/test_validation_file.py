@@ -33,7 +33,8 @@ def test_a_file_is_validated_on_like_the_part_that_it_was_cut_from(
     write_files()
     ended = train_command(*VALIDATED)
     assert ended.status == 0, ended.err
-    assert "data.validation_path=valid.csv: the model was not trained on d" in ended.out + ended.err
+    ignored = "valid.csv: d is not among the columns that the run trains on, and ignored."
+    assert f"data.validation_path={ignored}" in ended.out + ended.err
     assert record_of(ended, "validation")["n_rows"] == 12
     expected = series(150)[["a", "b", "c"]].iloc[84:96].mean().tolist()
     assert record_of(ended, "validation")["mean"] == pytest.approx(expected)
@@ -75,7 +76,10 @@ def test_its_windows_are_its_own(train_command: RunCommand) -> None:
         ),
         (["data.validation_path=none.csv"], ["data.validation_path=none.csv does not exist"]),
         (["data.validation_path=series.csv"], ["is data.path itself"]),
-        (["data.validation_path=lacking.csv"], ["data.validation_path=lacking.csv has no column"]),
+        (
+            ["data.validation_path=lacking.csv"],
+            ["data.validation_path=lacking.csv has no column 'b', which the run trains on"],
+        ),
         (["data.validation_path=text.csv"], ["data.validation_path=text.csv", "row 3, column 'b'"]),
     ],
 )

@@ -31,6 +31,9 @@ def test_weights_change_the_training_and_not_what_the_test_compares(
     assert use_command("evaluate", "run=weighted").status == 0
     tested = use_command("evaluate", "run=weighted", "data.path=other.csv", "output=there")
     assert tested.status == 0, tested.err
+    # Nor is it said to be none of the run's columns where it is there.
+    tested = use_command("evaluate", "run=weighted", "data.path=series.csv", "output=again")
+    assert (tested.status, "ignored" in tested.err) == (0, False), tested.err
     last = "ckpt_path=weighted/checkpoints/last.ckpt"
     assert_refused(
         train_command(*OF_FILE, "data.columns=[a,b,c]", last, run="more"),

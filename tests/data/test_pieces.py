@@ -17,9 +17,9 @@ WITH_BLANKS = "id,a\n007,1\nNA,2\n,\n,\n08,3\n9,4\n,\n,\n,\n"
 @pytest.mark.parametrize("n_rows", [1, 2, 3, 5, 100])
 def test_blank_lines_count_unless_they_end_the_file(n_rows: int, write: Write) -> None:
     path = write(WITH_BLANKS)
-    whole = read_sheet(path, CsvFormat(), "id")
+    whole = read_sheet(path, CsvFormat(), ["id"])
 
-    pieces = list(read_pieces(path, CsvFormat(), "id", n_rows))
+    pieces = list(read_pieces(path, CsvFormat(), ["id"], n_rows))
 
     assert whole.frame["id"].dropna().tolist() == ["007", "NA", "08", "9"]
     joined = pd.concat([piece.frame for piece in pieces])
@@ -33,7 +33,7 @@ def test_a_row_that_is_too_long_is_refused_in_a_later_piece_too(write: Write) ->
     path = write("a,b\n1,2\n3,4\n5,6,7\n")
 
     with pytest.raises(UsageError, match="not a CSV file with 2 fields in every row"):
-        list(read_pieces(path, CsvFormat(), None, 2))
+        list(read_pieces(path, CsvFormat(), (), 2))
 
 
 def test_the_index_of_a_parquet_file_is_a_column_of_every_piece(tmp_path: Path) -> None:

@@ -97,3 +97,35 @@ def test_empty_cells_count_for_nothing_unless_all_are_empty(write: Write) -> Non
 def test_one_series_needs_no_description(write: Write) -> None:
     with pytest.raises(UsageError, match=r"data.static=\[size\] tells series apart"):
         load_tables(SeriesFile(write(LONG), static=["size"]))
+
+
+def test_na_is_a_word_among_words_and_missing_among_numbers(write: Write) -> None:
+    x, y, z = read(write(LONG.replace("12,north", "12,NA")))
+    assert z.static["region"] == "NA"
+    data = SeriesDataModule([x, y, z], split=[3, 0, 0], **OPTIONS)
+    assert data.static[1].categories == ("NA", "north", "south")
+    # Where another row tells, it counts for nothing, as an empty cell.
+    assert read(write(LONG.replace("z,1,12,north", "z,1,NA,null")))[2].static == z.static | {
+        "region": "north"
+    }
+    numbers = read(write(LONG.replace("12,north", "NA,north")))
+    with pytest.raises(UsageError, match=r"'z': column 'size' .* holds 'NA', .* only numbers"):
+        SeriesDataModule(numbers, split=[3, 0, 0], **OPTIONS)
+
+
+def test_numbers_are_compared_as_numbers_and_words_by_all_their_digits(write: Write) -> None:
+    assert read(write(LONG.replace("z,1,12,", "z,1,12.0,")))[2].static["size"] == 12
+    x, y, z = read(write(LONG))
+    described = [
+        replace(table, static={"region": region})
+        for table, region in zip((x, y, z), (12345671.0, 12345672.0, "A7"), strict=True)
+    ]
+    (column,) = SeriesDataModule(described, split=[3, 0, 0], **OPTIONS).static
+    assert column.categories == ("12345671", "12345672", "A7")
+
+
+def test_an_unknown_word_is_said_to_be_in_its_file(write: Write) -> None:
+    path = write(LONG.replace("12,north", "12,west"))
+    with pytest.raises(UsageError) as caught:
+        SeriesDataModule(read(path), split=[2, 1, 0], **OPTIONS)
+    assert str(caught.value).startswith(f"data.path={path}: series 'z': column 'region'")

@@ -10,6 +10,7 @@ import torch
 
 from gru_parallel.data import SeriesDataModule, Share, Table
 from gru_parallel.data.blocks import read_blocks
+from gru_parallel.data.columns import OF_MODEL
 from gru_parallel.data.forecast_window import ForecastDataset, ForecastWindow
 from gru_parallel.data.parts import SeriesPart
 from gru_parallel.data.series_file import SeriesFile
@@ -41,7 +42,7 @@ def cut(path: Path, n_rows: int = 1000, **options: Any) -> list[ForecastWindow]:
     common = {name: options[name] for name in names if name in options}
     tails = Tails(shape, [0], MEAN, path=path, label="file", **own, **common)
     columns = [name for name in ("a", "b") if name not in options.get("future", ())]
-    file = SeriesFile(path, columns=columns, targets=["a"], is_new=True, **options)
+    file = SeriesFile(path, columns=columns, targets=["a"], columns_of=OF_MODEL, **options)
     for block in read_blocks(file, n_rows):
         tails.add(block)
         if "future" in options:

@@ -74,11 +74,21 @@ def test_what_is_no_weight_is_refused(
     assert words in str(caught.value)
 
 
-def test_a_training_part_that_counts_nothing_is_refused() -> None:
+def test_a_part_that_counts_nothing_is_refused() -> None:
     weight = np.zeros(60)
     weight[50:] = 1.0
     with pytest.raises(UsageError, match=r"data\.weight is 0 in all rows of the training part"):
         SeriesDataModule(table(weight), **OPTIONS)
+    weight = np.ones(60)
+    # The first 4 rows are never forecast; 42 to 47 are the validation part.
+    for zero, part in ((slice(4, 42), "training"), (slice(42, 48), "validation")):
+        some = weight.copy()
+        some[zero] = 0.0
+        with pytest.raises(UsageError, match=f"0 in all rows that the {part} part forecasts"):
+            SeriesDataModule(table(some), **OPTIONS)
+        some[zero.stop - 1] = 0.1
+        for options in ({}, {"task": "every_step", "centre": "none"}):
+            SeriesDataModule(table(some), **OPTIONS, **options)
     with pytest.raises(UsageError, match="weight has the shape"):
         table(np.ones(59))
     one, other = replace(table(np.arange(60.0)), name="x"), replace(table(None), name="y")

@@ -1,5 +1,6 @@
 """Losses as sums and counts: whole batches give the mean, pieces add up to it."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -77,3 +78,22 @@ def test_totals_of_ragged_pieces_add_up_to_the_whole(name: str) -> None:
 
     expected = loss.total(prediction, target)
     torch.testing.assert_close(torch.stack(pieces).sum(), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("every_step", [True, False])
+@pytest.mark.parametrize("name", ["mse", "mae", "huber"])
+def test_what_counts_0_changes_nothing_whatever_its_target(name: str, every_step: bool) -> None:
+    weight = (torch.arange(42) % 3).double()[: 42 if every_step else 6]
+    weight = weight.reshape((6, 7) if every_step else (6,))
+    found = []
+    for odd in (1.0, 1e6, -math.inf, math.nan):
+        prediction, target = make_case(name, every_step)
+        prediction.requires_grad_()
+        target[weight == 0] = odd
+        total = weighted_total(LOSSES[name], prediction, target, weight)
+        total.backward()
+        assert prediction.grad is not None
+        found.append((total.detach(), prediction.grad))
+    for total, gradient in found[1:]:
+        assert torch.equal(total, found[0][0])
+        assert torch.equal(gradient, found[0][1])
