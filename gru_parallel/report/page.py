@@ -62,7 +62,7 @@ def _stages_height(result: RunResult) -> int:
 
 
 _PANELS = (
-    _Panel("run", overview, lambda _: _table_height(12), is_table=True),
+    _Panel("run", overview, lambda _: _table_height(13), is_table=True),
     _Panel(
         "plan and outcome",
         outcome,

@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from gru_parallel.choices import DEFAULT_QUANTILES
 from gru_parallel.data.forecast import Forecast
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
@@ -34,6 +39,7 @@ class RunResult:
         rows: of the table of what was logged: the value of each column that a row fills.
         forecasts: over the test part; () without a test.
         step_errors: of the test, by target, step and method; they are written, and not read.
+        loss: what was minimised, in words; empty where no file tells.
     """
 
     summary: Summary
@@ -43,6 +49,7 @@ class RunResult:
     rows: tuple[Mapping[str, float], ...] = ()
     forecasts: tuple[Forecast, ...] = ()
     step_errors: tuple[StepError, ...] = ()
+    loss: str = ""
 
     def write(self, folder: RunFolder) -> None:
         """Write what is known when a run ends; plan and metrics are in its folder before."""
@@ -72,12 +79,27 @@ class RunResult:
                 steps.get(_MEASURED),
                 _read_rows(files.metrics),
                 read_forecasts(files.forecasts),
+                loss=_read_loss(files.config),
             )
         except (AttributeError, LookupError, OSError, TypeError, ValueError) as error:
             raise UsageError(
                 f"{folder} does not hold the result of a run ({type(error).__name__}: {error});"
                 " give the folder of a run that has ended."
             ) from error
+
+
+def _read_loss(path: Path) -> str:
+    """Say what was minimised: losses of different kinds stand side by side on a page."""
+    try:
+        settings = OmegaConf.load(path)
+        names = ("model.loss", "model.quantiles", "data.weight")
+        loss, levels, weight = (OmegaConf.select(settings, name) for name in names)
+    except (OmegaConfBaseException, OSError, UnicodeDecodeError, YAMLError):
+        return ""
+    if loss is None:
+        return ""
+    of = f" of {', '.join(map(str, levels or DEFAULT_QUANTILES))}" if loss == "quantile" else ""
+    return f"{loss}{of}{'' if weight is None else f', rows weighted by {weight}'}"
 
 
 def _read_rows(path: Path) -> tuple[dict[str, float], ...]:

@@ -126,6 +126,7 @@ def test_tables_have_promise_outcome_errors_and_versions(result: RunResult) -> N
     overview, outcome, errors, versions = tables(page({"run": result}))
 
     assert ["step, planned", "11.5 ms"] in overview
+    assert ["loss", "-"] in overview
     assert ["bubble, measured", "14.0 %"] in overview
     assert ["warnings", "Stage 1 on cpu:1 was slow."] in overview
     assert outcome[1] == ["1", "cpu:1", "2-3", "8.00 ms", "12.0 ms", "3.00 MiB", "-"]

@@ -112,3 +112,22 @@ def test_forecasts_of_another_kind_are_refused(written: RunResult, tmp_path: Pat
 
     with pytest.raises(UsageError, match="does not hold the result of a run"):
         RunResult.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("model: {loss: mae, quantiles: null}\ndata: {weight: null}", "mae"),
+        ("model: {loss: quantile, quantiles: null}", "quantile of 0.1, 0.5, 0.9"),
+        (
+            "model: {loss: quantile, quantiles: [0.3, 0.5]}\ndata: {weight: w}",
+            "quantile of 0.3, 0.5, rows weighted by w",
+        ),
+        ("model: {", ""),
+    ],
+)
+def test_it_is_said_what_was_minimised(
+    settings: str, words: str, written: RunResult, tmp_path: Path
+) -> None:
+    RunFolder(tmp_path).config.write_text(settings)
+    assert RunResult.read(tmp_path).loss == words
