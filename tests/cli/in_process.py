@@ -14,8 +14,8 @@ import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
 
+from gru_parallel.app import backtest, predict, train
 from gru_parallel.app import commands as own
-from gru_parallel.app import train
 from gru_parallel.assembly import data
 from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.training.checkpoint_file import read_checkpoint
@@ -95,7 +95,7 @@ def commands(
             write_no_configs(patch)
             if not draws:
                 for draw in ("draw_step", "draw_forecasts"):
-                    patch.setattr(train, draw, lambda *args: args[-1].write_bytes(NO_PICTURE))
+                    patch.setattr(train, draw, _write_no_picture)
             status = own.run("train", arguments)
         return end(status, folder / run)
 
@@ -109,11 +109,20 @@ def commands(
         capsys.readouterr()
         return end(own.run("verify", overrides), folder)
 
-    def run_use(name: str, *arguments: str) -> Ended:
+    def run_use(name: str, *arguments: str, draws: bool = False) -> Ended:
         capsys.readouterr()
-        return end(own.run(name, arguments), folder)
+        with monkeypatch.context() as patch:
+            if not draws:
+                for command in (backtest, predict):
+                    patch.setattr(command, "draw_forecasts", _write_no_picture)
+            status = own.run(name, arguments)
+        return end(status, folder)
 
     return run_train, run_plan, run_verify, run_use
+
+
+def _write_no_picture(*arguments: Any) -> None:
+    arguments[-1].write_bytes(NO_PICTURE)
 
 
 def rows_of(ended: Ended, column: str = "train/loss") -> list[dict[str, str]]:

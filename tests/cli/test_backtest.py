@@ -43,7 +43,7 @@ def test_origins_in_every_row_come_to_the_test_of_the_run(
     run = finish_run(train_command, *OF_FILE)
     summary = json.loads((run / "summary.json").read_text())
 
-    found = result_of(use_command("backtest", "run=run", "stride=1"))
+    found = result_of(use_command("backtest", "run=run", "stride=1", draws=True))
 
     for name in ("mse", "mae"):
         expected = summary["test_metrics"][name]

@@ -52,7 +52,7 @@ def test_where_only_the_picture_does_not_fit_the_numbers_are_there(
     finish_run(train_command, *OF_FILE)
 
     with files_of_at_most(20_000):
-        ended = use_command("backtest", "run=run", "output=new")
+        ended = use_command("backtest", "run=run", "output=new", draws=True)
 
     assert "new/forecast.png cannot be written (File too large)" in ended.err
     assert names_in(Path("new")) == ["backtest.csv", "backtest.json", "forecasts.csv"]

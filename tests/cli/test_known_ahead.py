@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gru_parallel.app import predict
 from gru_parallel.data import Table
 from gru_parallel.report.forecasts_file import read_forecasts
 from tests.cli.finished import HORIZON, N_ROWS, OF_FILE, finish_run, names_in, series
@@ -25,12 +24,6 @@ DECODER = (
 )
 N_PAST = N_ROWS - 12
 """Rows of a file of which the rest is ahead."""
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the pictures, which take most of the time."""
-    monkeypatch.setattr(predict, "draw_forecasts", lambda *_: None)
 
 
 def with_rows_ahead(n_ahead: int) -> pd.DataFrame:

@@ -71,7 +71,7 @@ def test_a_run_of_counts_is_evaluated_predicts_is_backtested_and_exported(
         ("backtest", "output=back", "n_origins=2"),
         ("export", "format=torch", "output=export"),
     ):
-        ended = use_command(*command, f"run={run.folder}")
+        ended = use_command(*command, f"run={run.folder}", draws=True)
         assert ended.status == 0, ended.err
 
     metrics = json.loads(Path("there/evaluation.json").read_text())["test_metrics"]

@@ -57,7 +57,7 @@ def test_forecasts_go_on_where_the_series_ends(
 ) -> None:
     finish_run(train_command, *OF_FILE)
 
-    ended = use_command("predict", "run=run")
+    ended = use_command("predict", "run=run", draws=True)
 
     assert (ended.status, ended.err) == (0, "")
     rows = rows_of()
@@ -122,7 +122,7 @@ def test_what_came_is_left_open_where_it_is_not_known(
 ) -> None:
     finish_run(train_command, *OF_FILE)
 
-    ended = use_command("predict", "run=run", "cutoffs=2024-01-05T22:30")
+    ended = use_command("predict", "run=run", "cutoffs=2024-01-05T22:30", draws=True)
 
     assert ended.status == 0, ended.err
     known = {row["ds"]: row["y"] for row in rows_of() if row["target"] == "a"}
