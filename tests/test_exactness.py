@@ -35,14 +35,15 @@ from tests.grids import covering
 
 ENGINES: dict[str, Callable[..., Any]] = {"threads": ThreadEngine}
 
-# (blocks of each stage, n_micro_batches, n_chunks) for a batch of 5 windows of 7 steps.
+# (blocks of each stage, n_micro_batches, n_chunks) for a batch of 5 windows of 7 steps, or of as
+# many as there are cells.
 SHAPES = {
     "one stage, uncut": ([4], 1, 1),
     "one stage, cut both ways": ([4], 2, 3),
     "chunks only, ragged": ([2, 2], 1, 4),
     "micro-batches only, ragged": ([1, 3], 3, 1),
     "both ragged": ([3, 1], 2, 3),
-    "a chunk a step, a micro-batch a row": ([1, 1, 1, 1], 5, 7),
+    "a chunk a step, a micro-batch a row": ([1, 1, 1, 1], 3, 4),
     "batch smaller than n_micro_batches": ([2, 1, 1], 9, 2),
 }
 
@@ -59,7 +60,8 @@ def test_a_pipelined_step_equals_the_model_in_one_piece(
     engine: str, schedule: str, shape: str, every_step: bool, dtype: torch.dtype
 ) -> None:
     blocks, n_micro_batches, n_chunks = SHAPES[shape]
-    x, y = make_batch(every_step=every_step, dtype=dtype)
+    n_rows, n_steps = (n_micro_batches, n_chunks) if shape.startswith("a chunk a step") else (5, 7)
+    x, y = make_batch(n_rows, n_steps, every_step=every_step, dtype=dtype)
     expected = run_in_one_piece(build_model(every_step=every_step, dtype=dtype), x, y)
 
     plan = make_plan(blocks, schedule, n_micro_batches, n_chunks)

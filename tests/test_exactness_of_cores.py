@@ -21,6 +21,7 @@ from tests.builders import (
     make_plan,
     relative_error,
 )
+from tests.grids import covering
 
 OWN = ("fused", "lean")
 LENGTHS = torch.tensor([1, 7, 3, 7, 2])
@@ -141,18 +142,18 @@ def test_a_core_equals_native_however_a_batch_is_cut(core: str, case: str) -> No
     assert_gradients_close(gradients, expected, TOLERANCE[torch.float64])
 
 
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["whole", "unequal"])
-@pytest.mark.parametrize(
-    "options",
-    [{"dropout": 0.3}, {"bidirectional": [False, True, False, False], "h_0": "learned"}],
-    ids=str,
+@covering(
+    2,
+    lengths=[None, tuple(LENGTHS.tolist())],
+    options=[{"dropout": 0.3}, {"bidirectional": [False, True, False, False], "h_0": "learned"}],
+    core=["native", *OWN],
 )
-@pytest.mark.parametrize("core", ["native", *OWN])
 def test_a_core_computes_the_same_bits_on_every_device_map_and_in_every_schedule(
-    core: str, options: dict[str, Any], lengths: Tensor | None
+    core: str, options: dict[str, Any], lengths: tuple[int, ...] | None
 ) -> None:
     options = options | {"dtype": torch.float32}
-    cut, batch = {"n_micro_batches": 2, "n_chunks": 3}, {"lengths": lengths}
+    cut = {"n_micro_batches": 2, "n_chunks": 3}
+    batch = {"lengths": None if lengths is None else torch.tensor(lengths)}
     losses, expected = trained(core, options, {"blocks_of_stages": [4], **cut}, batch)
 
     for blocks, schedule in zip(CUTS_OF_4, ("gpipe", "zero_bubble") * 3, strict=False):

@@ -34,18 +34,24 @@ from tests.forecasters import (
 )
 from tests.grids import covering
 
-GRIDS = {"uncut": (1, 1), "both ragged": (4, 3), "a cell a step and row": (6, 4)}
+GRIDS = {"uncut": (1, 1), "both ragged": (4, 3), "a cell a step and row": (3, 4)}
 """Of 6 rows, three channels of two windows, and 4 segments."""
+
+
+def windows_for(grid: str) -> int:
+    """How many windows; one where each step and row is a cell of its own."""
+    return 1 if grid == "a cell a step and row" else 2
+
 
 Step = Callable[[Tensor, Tensor, int], Tensor]
 """From windows, targets and the number of the step to its loss."""
 
 
-def trained(step: Step, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+def trained(step: Step, optimizer: torch.optim.Optimizer, n_windows: int) -> list[Tensor]:
     """Train for two steps; return their losses."""
     losses = []
     for number in range(2):
-        x, y = make_windows(seed=number)
+        x, y = make_windows(n_windows, seed=number)
         optimizer.zero_grad()
         loss = step(x, y, number)
         loss.backward()
@@ -70,13 +76,14 @@ def test_a_pipeline_trains_segrnn_as_plain_pytorch_does(
     model = build_forecaster(core=core)
     plain = SegRNN().double()
     plain.load_from(model)
-    x, _ = make_windows()
+    n_windows = windows_for(grid)
+    x, _ = make_windows(n_windows)
     own, of_plain = (torch.optim.Adam(m.parameters(), lr=0.01) for m in (model, plain))
 
-    expected = trained(lambda x, y, _: (plain(x) - y).square().mean(), of_plain)
+    expected = trained(lambda x, y, _: (plain(x) - y).square().mean(), of_plain, n_windows)
     plan = make_plan(blocks, schedule, *GRIDS[grid], recompute=recompute)
     with ThreadEngine(model, plan, MSE) as engine:
-        actual = trained(lambda x, y, n: engine.train_step(Windows(x, y), n), own)
+        actual = trained(lambda x, y, n: engine.train_step(Windows(x, y), n), own, n_windows)
         predictions = engine.predict(Windows(x))
 
     for found, wanted in zip(actual, expected, strict=True):
@@ -102,7 +109,7 @@ def test_every_view_and_head_in_a_pipeline_equals_one_piece(
     def build() -> StackModel:
         return build_forecaster(per_channel=per_channel, decoder=decoder, dtype=dtype)
 
-    x, y = make_windows(dtype=dtype)
+    x, y = make_windows(windows_for(grid), dtype=dtype)
     expected = run_in_one_piece(build(), x, y)
 
     plan = make_plan([1, 3], schedule, *GRIDS[grid])
@@ -120,8 +127,8 @@ def test_what_is_known_ahead_in_a_pipeline_equals_plain_pytorch(
         return build_forecaster(per_channel=per_channel, decoder=decoder, n_known=2)
 
     generator = torch.Generator().manual_seed(9)
-    x, y = make_windows()
-    known = torch.randn(2, x.shape[1] + HORIZON, 2, generator=generator).double()
+    x, y = make_windows(windows_for(grid))
+    known = torch.randn(len(x), x.shape[1] + HORIZON, 2, generator=generator).double()
     before, future = known.split([x.shape[1], HORIZON], dim=1)
     windows = Windows(torch.cat([x, before], dim=2), y, future=future)
     plain, cut = build(), build()
@@ -185,8 +192,8 @@ def test_residuals_norms_and_scaled_windows_go_with_it(
     schedule: str, grid: str, recompute: str
 ) -> None:
     whole, cut = (build_forecaster(residual=True, norm="layer") for _ in range(2))
-    x, y = make_windows()
-    windows = Windows(x, y, scale=torch.rand(2, 1, 3).double())
+    x, y = make_windows(windows_for(grid))
+    windows = Windows(x, y, scale=torch.rand(len(x), 1, 3).double())
     reference = WholeEngine(whole, MSE)
     expected = reference.train_step(windows)
     expected.backward()
@@ -221,14 +228,16 @@ def test_a_truncated_window_equals_a_plain_loop_with_detach(
         assert relative_error(weight.grad, wanted) <= 1e-12
 
 
-def train(plan: Plan, *, graphs: bool = False, core: str = "auto") -> list[Tensor]:
+def train(
+    plan: Plan, *, graphs: bool = False, core: str = "auto", n_windows: int = 2
+) -> list[Tensor]:
     """Train for some steps with dropout; return losses, gradients and weights."""
     model = build_forecaster(dropout=0.3, dtype=torch.float32, core=core)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     seen: list[Tensor] = []
     with ThreadEngine(model, plan, MSE, seed=7, graphs=graphs) as engine:
         for step in range(5 if graphs else 2):
-            x, y = make_windows(dtype=torch.float32, seed=step)
+            x, y = make_windows(n_windows, dtype=torch.float32, seed=step)
             optimizer.zero_grad()
             loss = engine.train_step(Windows(x, y), step=step)
             loss.backward()
@@ -253,7 +262,8 @@ def test_bits_are_the_same_on_every_device_map_and_when_forward_runs_again(
     plans = [make_plan(blocks, schedule, *GRIDS[grid]) for blocks in ([4], [1, 3], [1, 1, 1, 1])]
     again = make_plan([2, 2], schedule, *GRIDS[grid], recompute="cell")
 
-    assert_same_bits([train(plan, core=core) for plan in (*plans, again)])
+    n_windows = windows_for(grid)
+    assert_same_bits([train(plan, core=core, n_windows=n_windows) for plan in (*plans, again)])
 
 
 def test_bits_are_the_same_when_steps_are_replayed() -> None:
