@@ -126,8 +126,7 @@ def test_a_run_resumed_at_the_end_of_an_epoch_is_the_uninterrupted_one(
     assert_continues(resumed, straight, N_BATCHES)
 
 
-@pytest.mark.parametrize("placement", OTHER_PLACEMENTS)
-@pytest.mark.parametrize("n_batches", N_BEFORE, ids="after batch {}".format)
+@covering(1, n_batches=N_BEFORE, placement=OTHER_PLACEMENTS)
 def test_a_run_resumed_in_the_middle_of_an_epoch_is_the_uninterrupted_one(
     n_batches: int, placement: str, written: Path, straight: Run, no_thread_left: None
 ) -> None:
@@ -145,12 +144,16 @@ def test_a_run_resumed_between_two_accumulations_is_the_uninterrupted_one(tmp_pa
     assert_continues(resumed, whole, 7)
 
 
+@pytest.fixture(scope="module")
+def whole_by_validation() -> Run:
+    return train_by_validation(max_epochs=4)
+
+
 @pytest.mark.parametrize("when", ["in an epoch", "at the end"])
 def test_a_run_resumed_with_a_schedule_by_validation_is_the_uninterrupted_one(
-    when: str, tmp_path: Path
+    when: str, whole_by_validation: Run, tmp_path: Path
 ) -> None:
-    path = tmp_path / "middle.ckpt"
-    whole = train_by_validation(max_epochs=4)
+    path, whole = tmp_path / "middle.ckpt", whole_by_validation
     if when == "in an epoch":
         train_by_validation(max_epochs=4, callbacks=[SaveAfter(8, path)])
     else:
@@ -195,7 +198,7 @@ def within_epochs(path: Path) -> LastCheckpoint:
     ids=["after a validation", "between accumulations", "anywhere"],
 )
 def test_a_run_resumed_from_a_last_checkpoint_within_an_epoch_is_the_uninterrupted_one(
-    n_batches: int, options: dict[str, Any], tmp_path: Path
+    n_batches: int, options: dict[str, Any], tmp_path: Path, straight: Run
 ) -> None:
     class Kill(pl.Callback):
         """Ends the run in the batch after the checkpoint."""
@@ -204,9 +207,9 @@ def test_a_run_resumed_from_a_last_checkpoint_within_an_epoch_is_the_uninterrupt
             if trainer.fit_loop.total_batch_idx == n_batches:
                 raise ConnectionError("killed")
 
+    whole = train(**options) if options else straight
     options = {**options, "enable_checkpointing": True}
     path = tmp_path / "killed" / "last.ckpt"
-    whole = train(callbacks=[within_epochs(tmp_path / "whole" / "last.ckpt")], **options)
     with pytest.raises(ConnectionError, match="killed"):
         train(callbacks=[within_epochs(path), Kill()], **options)
 

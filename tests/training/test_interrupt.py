@@ -172,7 +172,7 @@ def test_a_run_interrupted_in_one_validation_twice_goes_on_as_if_it_had_not_been
     tmp_path: Path, no_thread_left: None
 ) -> None:
     path = tmp_path / "last.ckpt"
-    straight = train()
+    straight = straight_run("cosine", ())
 
     for hook, start in (("on_validation_batch_end", None), ("on_validation_batch_start", path)):
         with pytest.raises(InterruptedRunError):
@@ -301,7 +301,7 @@ def test_a_rank_stops_where_another_was_told_to_and_names_its_signal(
         train(callbacks=[StopAtInterrupt(path)], strategy=strategy)
 
     assert error.value.status == 143
-    straight, resumed = train(), train(ckpt_path=path)
+    straight, resumed = straight_run("cosine", ()), train(ckpt_path=path)
     assert torch.equal(resumed.losses, straight.losses[7:])
 
 

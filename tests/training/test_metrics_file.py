@@ -1,12 +1,15 @@
 """metrics.csv has one row per step, and each loss in full."""
 
 import csv
-from functools import partial
+import shutil
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 import torch
+from torch import Tensor
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
@@ -80,32 +83,53 @@ def test_metrics_csv_counts_steps_of_the_optimiser(
     assert [int(row["step"]) for row in read_rows(path)] == steps
 
 
+FROZEN: dict[str, Any] = {"make_optimizer": partial(SGD, lr=1e-12)}
+
+
+@cache
+def losses_of_batches() -> Tensor:
+    """The losses of an epoch in which the weights stay as they are."""
+    return fit(PLAN, make_module(**FROZEN), max_epochs=1).losses
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with metrics.csv and the checkpoint first.ckpt of a run of one epoch."""
+    folder = tmp_path_factory.mktemp("first")
+    run = fit(PLAN, callbacks=callbacks_of(folder / "metrics.csv"), max_epochs=1)
+    run.trainer.save_checkpoint(folder / "first.ckpt")
+    return folder
+
+
+def copy(path: Path, to: Path) -> None:
+    to.parent.mkdir(exist_ok=True)
+    shutil.copyfile(path, to)
+
+
 @pytest.mark.parametrize("accumulate", [2, 3])
 def test_while_gradients_are_accumulated_a_row_has_the_whole_loss_of_the_last_batch(
     accumulate: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "metrics.csv"
-    frozen = {"make_optimizer": partial(SGD, lr=1e-12)}
     fit(
         PLAN,
-        make_module(**frozen),
+        make_module(**FROZEN),
         callbacks=callbacks_of(path),
         accumulate_grad_batches=accumulate,
         max_epochs=1,
     )
 
-    plain = fit(PLAN, make_module(**frozen), max_epochs=1)
+    plain = losses_of_batches()
 
     last_batches = [*range(accumulate - 1, N_BATCHES, accumulate), N_BATCHES - 1]
-    expected = [float(plain.losses[batch]) for batch in dict.fromkeys(last_batches)]
+    expected = [float(plain[batch]) for batch in dict.fromkeys(last_batches)]
     assert [float(row["train/loss"]) for row in read_rows(path)] == pytest.approx(expected)
 
 
-def test_metrics_csv_goes_on_where_a_resumed_run_left_it(tmp_path: Path) -> None:
+def test_metrics_csv_goes_on_where_a_resumed_run_left_it(first: Path, tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    callbacks = callbacks_of(path)
-    first = fit(PLAN, callbacks=callbacks, max_epochs=1)
-    first.trainer.save_checkpoint(tmp_path / "first.ckpt")
+    for name in (path.name, "first.ckpt"):
+        copy(first / name, tmp_path / name)
 
     fit(PLAN, callbacks=callbacks_of(path), ckpt_path=tmp_path / "first.ckpt")
 
@@ -113,10 +137,10 @@ def test_metrics_csv_goes_on_where_a_resumed_run_left_it(tmp_path: Path) -> None
 
 
 def test_a_run_that_goes_on_from_an_earlier_step_writes_the_later_rows_again(
-    tmp_path: Path,
+    first: Path, tmp_path: Path
 ) -> None:
     path, checkpoint = tmp_path / "metrics.csv", tmp_path / "checkpoints" / "first.ckpt"
-    fit(PLAN, max_epochs=1).trainer.save_checkpoint(checkpoint)
+    copy(first / "first.ckpt", checkpoint)
     fit(PLAN, callbacks=callbacks_of(path), max_epochs=2)
     whole = [(row["step"], row["train/loss"]) for row in read_rows(path)]
 
@@ -127,11 +151,11 @@ def test_a_run_that_goes_on_from_an_earlier_step_writes_the_later_rows_again(
 
 @pytest.mark.parametrize("n_bytes_left", [0, 20, -3])
 def test_metrics_csv_that_a_fault_has_cut_off_goes_on_with_its_whole_rows(
-    n_bytes_left: int, tmp_path: Path
+    n_bytes_left: int, first: Path, tmp_path: Path
 ) -> None:
     path, checkpoint = tmp_path / "metrics.csv", tmp_path / "first.ckpt"
-    fit(PLAN, callbacks=callbacks_of(path), max_epochs=1).trainer.save_checkpoint(checkpoint)
-    path.write_bytes(path.read_bytes()[:n_bytes_left])
+    copy(first / "first.ckpt", checkpoint)
+    path.write_bytes((first / path.name).read_bytes()[:n_bytes_left])
 
     fit(PLAN, callbacks=callbacks_of(path), ckpt_path=checkpoint)
 
@@ -142,10 +166,10 @@ def test_metrics_csv_that_a_fault_has_cut_off_goes_on_with_its_whole_rows(
 
 
 @pytest.mark.parametrize("goes_on", [False, True])
-def test_another_run_begins_metrics_csv_anew(goes_on: bool, tmp_path: Path) -> None:
+def test_another_run_begins_metrics_csv_anew(goes_on: bool, first: Path, tmp_path: Path) -> None:
     path, checkpoint = tmp_path / "run" / "metrics.csv", tmp_path / "elsewhere" / "first.ckpt"
     path.parent.mkdir()
-    fit(PLAN, max_epochs=1).trainer.save_checkpoint(checkpoint)
+    copy(first / "first.ckpt", checkpoint)
     fit(PLAN, callbacks=callbacks_of(path), max_epochs=2)
 
     start = checkpoint if goes_on else None
@@ -195,28 +219,39 @@ def test_without_a_validation_an_epoch_has_its_training_loss_alone(tmp_path: Pat
 @pytest.mark.parametrize("accumulate", [2, 3])
 def test_the_loss_of_an_epoch_is_a_mean_of_whole_losses(accumulate: int, tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    frozen = {"make_optimizer": partial(SGD, lr=1e-12)}
     options = {"callbacks": callbacks_of(path), "accumulate_grad_batches": accumulate}
-    fit(PLAN, make_module(**frozen), **options, max_epochs=1)
+    fit(PLAN, make_module(**FROZEN), **options, max_epochs=1)
 
-    plain = fit(PLAN, make_module(**frozen), max_epochs=1).losses.double()
+    plain = losses_of_batches().double()
 
     mean = float((plain * torch.tensor([16, 16, 16, 16, 6])).sum() / 70)
     (row,) = read_rows(path, "train/loss_epoch")
     assert float(row["train/loss_epoch"]) == pytest.approx(mean)
 
 
-@pytest.mark.parametrize("n_before", [2, 5, 7])
+VALIDATES: dict[str, Any] = {"val_check_interval": 3, "max_epochs": 2}
+N_BEFORE = (2, 5, 7)
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that validates within epochs, with checkpoints by batches before."""
+    folder = tmp_path_factory.mktemp("validated")
+    saves = [SaveAfter(n, folder / "checkpoints" / f"{n}.ckpt") for n in N_BEFORE]
+    fit(PLAN, callbacks=[*callbacks_of(folder / "metrics.csv"), *saves], **VALIDATES)
+    return folder
+
+
+@pytest.mark.parametrize("n_before", N_BEFORE)
 def test_the_epochs_of_a_run_that_goes_on_are_those_of_the_uninterrupted_one(
-    n_before: int, tmp_path: Path
+    n_before: int, validated: Path, tmp_path: Path
 ) -> None:
-    path, checkpoint = tmp_path / "metrics.csv", tmp_path / "checkpoints" / "part.ckpt"
-    options = {"val_check_interval": 3, "max_epochs": 2}
-    saves = [*callbacks_of(path), SaveAfter(n_before, checkpoint)]
-    fit(PLAN, callbacks=saves, **options)
+    path = tmp_path / "run" / "metrics.csv"
+    shutil.copytree(validated, path.parent)
     whole = without_speed(path)
 
-    fit(PLAN, callbacks=callbacks_of(path), ckpt_path=checkpoint, **options)
+    checkpoint = path.parent / "checkpoints" / f"{n_before}.ckpt"
+    fit(PLAN, callbacks=callbacks_of(path), ckpt_path=checkpoint, **VALIDATES)
 
     assert without_speed(path) == whole
 

@@ -1,6 +1,7 @@
 """Checkpoints have an optimiser's state by the names of weights; those by number still load."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.optim import AdamW, Optimizer
 from gru_parallel.errors import UsageError
 from gru_parallel.training.optimizer_state import by_name
 from tests.builders import make_plan
+from tests.grids import covering
 from tests.runs import Run, SaveAfter, adamw, assert_bit_for_bit, fit, make_module
 
 PLAN = make_plan([2, 2], n_chunks=2)
@@ -65,21 +67,30 @@ def test_the_names_are_those_of_nn_gru_in_the_state_dict(tmp_path: Path) -> None
         assert kept["exp_avg"].shape == saved["state_dict"][name].shape, name
 
 
-@pytest.mark.parametrize("make_optimizer", [adamw, in_two_groups])
-@pytest.mark.parametrize("plan", [PLAN, None], ids=["pipeline", "plain Lightning"])
-@pytest.mark.parametrize("form", ["by name", "by number"])
+@cache
+def straight_run(make_optimizer: MakeOptimizer) -> Run:
+    """The run that is never resumed."""
+    return train(make_optimizer)
+
+
+OPTIMIZERS: dict[str, MakeOptimizer] = {"in one group": adamw, "in two groups": in_two_groups}
+
+
+@covering(
+    2, form=["by name", "by number"], over=["pipeline", "plain Lightning"], weights=OPTIMIZERS
+)
 def test_a_run_resumed_from_either_form_is_the_uninterrupted_one(
-    form: str, plan: Any, make_optimizer: MakeOptimizer, tmp_path: Path
+    form: str, over: str, weights: str, tmp_path: Path
 ) -> None:
-    path = tmp_path / "some.ckpt"
+    path, make_optimizer = tmp_path / "some.ckpt", OPTIMIZERS[weights]
     saved = save(path, make_optimizer)
     if form == "by number":
         write_by_number(saved, path)
-    straight = train(make_optimizer)
+    straight = straight_run(make_optimizer)
 
-    resumed = train(make_optimizer, plan, ckpt_path=path)
+    resumed = train(make_optimizer, PLAN if over == "pipeline" else None, ckpt_path=path)
 
-    if plan is None:
+    if over == "plain Lightning":
         torch.testing.assert_close(resumed.weights, straight.weights, rtol=0, atol=1e-5)
     else:
         assert torch.equal(resumed.losses, straight.losses[N_BEFORE:])
@@ -117,7 +128,8 @@ def test_the_tests_above_would_see_moments_at_the_wrong_weights(tmp_path: Path) 
     state[a], state[b] = state[b], state[a]
     torch.save(saved, path)
 
-    assert not torch.equal(train(ckpt_path=path).losses, train().losses[N_BEFORE:])
+    straight = straight_run(adamw)
+    assert not torch.equal(train(ckpt_path=path).losses, straight.losses[N_BEFORE:])
 
 
 @pytest.mark.parametrize("form", ["by name", "by number"])

@@ -55,15 +55,16 @@ def test_the_pace_is_looked_at_after_ever_more_batches_until_the_interval_is_ove
         measure(trainer)
 
     monkeypatch.setattr(record, "_measure", look)
-    fit(PLAN, callbacks=[StepClock(), record], max_epochs=8)
+    fit(make_plan([4]), callbacks=[StepClock(), record], max_epochs=8, limit_val_batches=0)
 
     assert looks == [4, 8, 16, 32]
 
 
 def test_the_pace_leaves_the_timelines_that_the_clock_keeps_as_they_are() -> None:
     clocks = [StepClock(n_warm_up=2, most_kept=4) for _ in range(2)]
-    fit(PLAN, callbacks=[clocks[0]], max_epochs=4)
-    fit(PLAN, callbacks=[clocks[1], PaceRecord(ALWAYS_S, [])], max_epochs=4)
+    options: dict[str, Any] = {"max_epochs": 4, "limit_val_batches": 0}
+    fit(PLAN, callbacks=[clocks[0]], **options)
+    fit(PLAN, callbacks=[clocks[1], PaceRecord(ALWAYS_S, [])], **options)
 
     numbers = [[step.number for step in clock._kept] for clock in clocks]
     assert numbers[0] == numbers[1]

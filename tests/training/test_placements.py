@@ -54,7 +54,7 @@ def test_a_run_is_bit_for_bit_the_same_for_every_device_map(
 # The last batch of an epoch holds 6 windows: fewer than the 8 micro-batches.
 @pytest.mark.parametrize("grid", [(1, 1), (1, 7), (8, 2)], ids=str)
 def test_a_run_is_bit_for_bit_the_same_however_the_batch_is_cut(grid: tuple[int, int]) -> None:
-    assert_bit_for_bit(train([1, 2, 1], grid=grid), train([4], grid=grid))
+    assert_bit_for_bit(train([1, 2, 1], grid=grid), uncut_run(grid=grid))
 
 
 def test_several_stages_on_one_device_give_the_same_run() -> None:
@@ -68,7 +68,7 @@ def test_several_stages_on_one_device_give_the_same_run() -> None:
 
 def test_dropout_reaches_the_losses() -> None:
     """Keeps the tests above honest: what they compare does depend on the random numbers."""
-    with_dropout = train([2, 2])
+    with_dropout = uncut_run("one_f_one_b")
     other_seed = fit(
         make_plan([2, 2], n_micro_batches=2, n_chunks=3),
         make_module(adamw, dropout=0.3, make_scheduler=cosine, seed=1),
@@ -76,7 +76,7 @@ def test_dropout_reaches_the_losses() -> None:
     )
 
     assert not torch.equal(with_dropout.losses, other_seed.losses)
-    assert not torch.equal(with_dropout.losses, train([2, 2], grid=(1, 1)).losses)
+    assert not torch.equal(with_dropout.losses, uncut_run(grid=(1, 1)).losses)
 
 
 def test_dropout_without_a_cut_equals_one_device() -> None:

@@ -3,12 +3,12 @@
 from typing import Any
 
 import lightning.pytorch as pl
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.builders import HIDDEN, HORIZON, N_CHANNELS, N_TARGETS, WIDTH, make_plan
+from tests.grids import covering
 from tests.runs import Run, adamw, fit, largest_difference, make_data, make_module, sgd
 
 
@@ -59,19 +59,19 @@ def in_words_of_this_package(run: Run) -> dict[str, Tensor]:
     return {f"model.{name}": weight.detach() for name, weight in model.named_parameters()}
 
 
-@pytest.mark.parametrize("layers_per_block", [1, 2])
-@pytest.mark.parametrize(
-    ("make_optimizer", "precision", "tolerance"),
-    [(sgd, "32-true", 1e-5), (sgd, "64-true", 1e-10), (adamw, "64-true", 1e-10)],
-    ids=["SGD, float32", "SGD, float64", "AdamW, float64"],
-)
+OPTIMIZERS: dict[str, tuple[Any, str, float]] = {
+    "SGD, float32": (sgd, "32-true", 1e-5),
+    "SGD, float64": (sgd, "64-true", 1e-10),
+    "AdamW, float64": (adamw, "64-true", 1e-10),
+}
+"""How weights are changed, in which precision, and how far off a run may be."""
+
+
+@covering(1, optimizer=OPTIMIZERS, layers_per_block=[1, 2])
 def test_training_through_the_pipeline_is_plain_lightning_training(
-    make_optimizer: Any,
-    precision: Any,
-    tolerance: float,
-    layers_per_block: int,
-    no_thread_left: None,
+    optimizer: str, layers_per_block: int, no_thread_left: None
 ) -> None:
+    make_optimizer, precision, tolerance = OPTIMIZERS[optimizer]
     options = {
         "precision": precision,
         "gradient_clip_val": 0.2,
