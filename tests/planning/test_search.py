@@ -177,7 +177,7 @@ def test_more_replicas_are_taken_where_they_are_faster() -> None:
 
 def test_a_thousand_layers_on_64_devices_are_planned_with_a_stated_bound() -> None:
     cards = Cluster(tuple(Device(f"cuda:{index}", "card") for index in range(64)))
-    options = Options(1, ("one_f_one_b",), (1, 2, 4), (1, 16, 64))
+    options = Options(1, ("one_f_one_b",), (1, 4), (16, 64))
     deep = problem(1000, cards, AffineCosts(0.01, 0.05), options)
     deep = replace(deep, workload=replace(deep.workload, n_rows=64, n_steps=512))
 

@@ -22,6 +22,8 @@ from gru_parallel.model.core.tape import Tape
 from tests.grids import covering
 
 T, B, WIDTH, H = 5, 3, 4, 6
+FEW = (2, 3)
+"""Width and hidden size where every number is varied in turn."""
 OWN = list(OWN_CORES)
 
 
@@ -30,16 +32,27 @@ def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(equations, "NUMBERS_OF_A_PIECE", request.param)
 
 
-def gru_of(layers: int = 1, *, bias: bool = True, dtype: torch.dtype = torch.float64) -> nn.GRU:
+def gru_of(
+    layers: int = 1,
+    *,
+    bias: bool = True,
+    dtype: torch.dtype = torch.float64,
+    sizes: tuple[int, int] = (WIDTH, H),
+) -> nn.GRU:
     torch.manual_seed(3)
-    return nn.GRU(WIDTH, H, layers, bias=bias, dtype=dtype)
+    return nn.GRU(*sizes, layers, bias=bias, dtype=dtype)
 
 
 def inputs(
-    layers: int = 1, *, n_steps: int = T, n_rows: int = B, dtype: torch.dtype = torch.float64
+    layers: int = 1,
+    *,
+    n_steps: int = T,
+    n_rows: int = B,
+    dtype: torch.dtype = torch.float64,
+    sizes: tuple[int, int] = (WIDTH, H),
 ) -> list[Tensor]:
     torch.manual_seed(4)
-    shapes = ((n_steps, n_rows, WIDTH), (layers, n_rows, H))
+    shapes = ((n_steps, n_rows, sizes[0]), (layers, n_rows, sizes[1]))
     return [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shapes]
 
 
@@ -53,8 +66,8 @@ def gradients(gru: nn.GRU, given: list[Tensor], results: tuple[Tensor, Tensor]) 
 @covering(2, core=OWN, bias=[True, False], n_steps=[1, 2, T])
 @pytest.mark.usefixtures("pieces")
 def test_gradients_are_those_of_small_differences(core: str, bias: bool, n_steps: int) -> None:
-    x, h_0 = inputs(n_steps=n_steps)
-    weights = list(gru_of(bias=bias).parameters())
+    x, h_0 = inputs(n_steps=n_steps, sizes=FEW)
+    weights = list(gru_of(bias=bias, sizes=FEW).parameters())
 
     def run(x: Tensor, h: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         return run_layer(OWN_CORES[core], x, h, weights)
@@ -65,8 +78,8 @@ def test_gradients_are_those_of_small_differences(core: str, bias: bool, n_steps
 @covering(1, core=OWN, bias=[True, False])
 @pytest.mark.usefixtures("pieces")
 def test_second_gradients_are_those_of_small_differences(core: str, bias: bool) -> None:
-    x, h_0 = inputs(n_steps=2, n_rows=1)
-    weights = list(gru_of(bias=bias).parameters())
+    x, h_0 = inputs(n_steps=2, n_rows=1, sizes=FEW)
+    weights = list(gru_of(bias=bias, sizes=FEW).parameters())
 
     def run(x: Tensor, h: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
         return run_layer(OWN_CORES[core], x, h, weights)
