@@ -20,6 +20,7 @@ SETTINGS = {
     "bidirectional in the middle": ["model.bidirectional=[false,true,false,false]"],
     "learned": ["model.h_0=learned"],
     "previous": ["model.h_0=[zeros,previous,zeros,previous]"],
+    "previous in the last block": ["model.h_0=[zeros,zeros,zeros,previous]"],
     "carried": ["model.h_0=carry", *STREAMS],
     "truncated": ["schedule.truncate=1", "model.head=every_step", "data.centre=none"],
     "recomputed": ["schedule.recompute=cell", "model.head=every_step", "data.centre=none"],
@@ -42,12 +43,30 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
+TOGETHER = [
+    ["bidirectional", "learned", "residuals, norms, standardised windows, decay"],
+    ["bidirectional in the middle", "previous in the last block"],
+    ["carried", "short windows"],
+    ["truncated", "recomputed"],
+    ["SegRNN"],
+]
+"""What a run can have at once."""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *TOGETHER,
+        *(pytest.param([name], marks=pytest.mark.long) for name in SETTINGS if name != "SegRNN"),
+    ],
+    ids="; ".join,
+)
 def test_a_run_ends_well_and_is_the_same_on_every_device_map(
-    settings: str, train_command: RunCommand
+    names: list[str], train_command: RunCommand
 ) -> None:
     options = ["model.dropout=0.1", "schedule.n_micro_batches=2", "trainer.max_epochs=1"]
-    overrides = [*SMALL, *SETTINGS[settings], *options]
+    settings = dict.fromkeys(setting for name in names for setting in SETTINGS[name])
+    overrides = [*SMALL, *settings, *options]
     one = train_command(*overrides, "placement.device_map=[0,0,0,0]")
     two = train_command(*overrides, "placement.device_map=[0,0,1,1]", run="two")
 
@@ -59,7 +78,7 @@ def test_a_run_ends_well_and_is_the_same_on_every_device_map(
 def test_bidirectional_blocks_run_on_two_devices_and_the_plan_says_so(
     train_command: RunCommand, plan_command: RunCommand
 ) -> None:
-    overrides = [*SMALL, "model.bidirectional=true"]
+    overrides = [*SMALL, "model.bidirectional=true", "trainer.max_epochs=1"]
     pairs = "placement.device_map=[cpu:0+cpu:1,cpu:0+cpu:1,cpu:2+cpu:3,cpu:2+cpu:3]"
     two = train_command(*overrides, pairs)
     one = train_command(*overrides, "placement.device_map=[0,0,1,1]", run="one")

@@ -125,28 +125,6 @@ def test_a_run_interrupted_in_a_validation_has_the_same_best_model_in_the_end(
     assert_same_weights(resumed, straight)
 
 
-def test_a_sigterm_in_the_sanity_check_ends_the_program_in_one_line(
-    train_command: RunCommand,
-) -> None:
-    moment = "batch: -1, hook: on_validation_batch_start"
-    send = f"+callbacks.mine={{_target_: tests.interrupts.SendSignal, {moment}, name: SIGTERM}}"
-
-    ended = train_command(*SMALL, send, "data.batch_size=16", "trainer.num_sanity_val_steps=2")
-
-    assert ended.status == 143
-    assert ended.err == "gru_parallel: Stopped by SIGTERM before the first step.\n"
-
-
-@pytest.mark.usefixtures("interrupts_raise")
-def test_a_second_ctrl_c_ends_the_program_at_once(train_command: RunCommand) -> None:
-    press = "+callbacks.mine={_target_: tests.interrupts.SendSignal, batch: 1, times: 2}"
-
-    ended = train_command(*SMALL, press)
-
-    assert ended.status == 130
-    assert ended.err == "gru_parallel: Stopped by Ctrl-C.\n"
-
-
 def test_a_disk_that_takes_no_more_ends_the_program_in_one_line(
     train_command: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:

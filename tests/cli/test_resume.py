@@ -278,8 +278,10 @@ def test_a_run_with_nothing_left_to_train_says_why(
     assert f"raise {limit.partition('=')[0]}" in said(tested)
 
 
-def test_fewer_epochs_than_were_trained_are_refused(train_command: RunCommand) -> None:
-    train_command(*SMALL, TWO, run="first")
+def test_fewer_epochs_than_were_trained_are_refused(
+    train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    write_first(train_command, *SMALL, TWO)
 
     ended = train_command(*SMALL, ONE_EPOCH, FIRST)
 
@@ -381,7 +383,7 @@ def test_init_from_takes_other_data_and_says_that_columns_differ(
     _write_series(in_tmp_path / "other.csv", seed=1, columns=("a", "b", "d"))
     start = "init_from=first/checkpoints/last.ckpt"
 
-    ended = train_command(*FROM_FILE, "data.path=other.csv", start)
+    ended = train_command(*FROM_FILE, "data.path=other.csv", start, ONE_EPOCH)
 
     assert ended.status == 0, ended.err
     words = said(ended)
@@ -452,7 +454,8 @@ def test_init_from_a_file_that_is_not_there_is_refused(train_command: RunCommand
 
 
 def test_a_checkpoint_of_a_run_loads_from_its_path_alone(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "model.dropout=0.1", "optimizer.lr=0.01", run="first")
+    settings = ("model.dropout=0.1", "optimizer.lr=0.01", ONE_EPOCH)
+    ended = train_command(*SMALL, *settings, run="first")
 
     loaded = SeriesModule.load_from_checkpoint(ended.folder / "checkpoints" / "last.ckpt")
 

@@ -1,6 +1,7 @@
 """What a run leaves in its folder, and what settings do to it."""
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from gru_parallel.choices import ERRORS
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.placement import Plan
+from gru_parallel.schedule import SCHEDULES
 from tests.cli.in_process import (
     SMALL,
     RunCommand,
@@ -19,7 +21,6 @@ from tests.cli.in_process import (
     rows_of,
     summary_of,
 )
-from tests.grids import covering
 
 N_STEPS = 6
 
@@ -28,6 +29,7 @@ def test_the_config_of_a_run_is_resolved_and_makes_the_same_run_again(
     train_command: RunCommand,
 ) -> None:
     overrides = [*SMALL, "lr_scheduler=one_cycle", "optimizer.lr=0.01", "model.dropout=0.1"]
+    overrides += ["trainer.max_epochs=1"]
     first = train_command(*overrides)
 
     text = (first.folder / "config.yaml").read_text()
@@ -46,6 +48,7 @@ def test_the_plan_of_a_run_is_the_one_that_the_plan_command_prints(
     train_command: RunCommand, plan_command: RunCommand
 ) -> None:
     overrides = [*SMALL, "placement.device_map={0-2: cpu:0, 3: cpu:1}", "schedule=gpipe"]
+    overrides += ["trainer.max_epochs=1"]
     ended = train_command(*overrides)
 
     plan = Plan.from_json((ended.folder / "plan.json").read_text())
@@ -94,6 +97,7 @@ def test_the_summary_says_what_the_run_came_to(train_command: RunCommand) -> Non
 
 def test_the_pictures_show_every_cell_of_every_stage(train_command: RunCommand) -> None:
     settings = [*SMALL, "placement.device_map=[0,0,1,1]", "schedule.n_micro_batches=2"]
+    settings += ["trainer.max_epochs=1"]
     ended = train_command(*settings, draws=True)
 
     trace = json.loads((ended.folder / "trace.json").read_text())
@@ -124,10 +128,17 @@ def test_the_test_metrics_are_those_of_the_best_checkpoint(train_command: RunCom
     assert summary_of(long)["test_metrics"] == summary_of(short)["test_metrics"]
 
 
-@covering(
-    1,
-    schedule=["gpipe", "naive", "one_f_one_b", "zero_bubble"],
-    device_map=["[0,0,1,1]", "{0: cpu:3, 1-3: cpu:1}", "[0,1,2,3]"],
+MAPS = ("[0,0,1,1]", "{0: cpu:3, 1-3: cpu:1}", "[0,1,2,3]")
+ORDINARY = (("one_f_one_b", MAPS[1]), ("zero_bubble", MAPS[2]))
+"""A schedule of each kind, one that leaves W for later and one that does not."""
+
+
+@pytest.mark.parametrize(
+    ("schedule", "device_map"),
+    [
+        pytest.param(*case, marks=[] if case in ORDINARY else [pytest.mark.long])
+        for case in product(SCHEDULES, MAPS)
+    ],
 )
 def test_the_device_map_does_not_change_a_run(
     schedule: str, device_map: str, train_command: RunCommand
@@ -151,8 +162,9 @@ def test_the_device_map_does_not_change_a_run(
 
 def test_several_stages_on_one_device_are_the_same_run(train_command: RunCommand) -> None:
     device_map = "placement.device_map=[cpu,cpu,cpu,cpu]"
-    merged = train_command(*SMALL, device_map)
-    apart = train_command(*SMALL, device_map, "placement.merge=false", run="apart")
+    settings = [*SMALL, device_map, "trainer.max_epochs=1"]
+    merged = train_command(*settings)
+    apart = train_command(*settings, "placement.merge=false", run="apart")
 
     plan = Plan.from_json((apart.folder / "plan.json").read_text())
     assert plan.devices == ("cpu:0",) * 4
@@ -182,23 +194,20 @@ def test_a_run_resumed_from_its_checkpoint_is_the_uninterrupted_one(
 
 
 @pytest.mark.parametrize("n_epochs", [1, 2])
-def test_a_run_goes_on_in_its_own_folder(n_epochs: int, train_command: RunCommand) -> None:
+def test_a_run_of_one_epoch_names_both_checkpoints_and_goes_on_in_its_own_folder(
+    n_epochs: int, train_command: RunCommand
+) -> None:
     first = train_command(*SMALL, "trainer.max_epochs=1")
-    checkpoint = first.folder / "checkpoints" / "last.ckpt"
+    checkpoints = first.folder / "checkpoints"
+    checkpoint = checkpoints / "last.ckpt"
+    assert summary_of(first)["best_checkpoint"] == str(checkpoints / "best.ckpt")
+    assert summary_of(first)["last_checkpoint"] == str(checkpoint)
 
     again = train_command(*SMALL, f"trainer.max_epochs={n_epochs}", f"ckpt_path={checkpoint}")
 
     assert again.err == ""
     assert len(rows_of(again)) == 3 * n_epochs
     assert checkpoint_of(again)["global_step"] == 3 * n_epochs
-
-
-def test_a_run_of_one_epoch_names_both_checkpoints(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "trainer.max_epochs=1")
-
-    checkpoints = ended.folder / "checkpoints"
-    assert summary_of(ended)["best_checkpoint"] == str(checkpoints / "best.ckpt")
-    assert summary_of(ended)["last_checkpoint"] == str(checkpoints / "last.ckpt")
 
 
 def test_a_resumed_run_has_the_best_model_of_the_uninterrupted_one(

@@ -15,7 +15,7 @@ from gru_parallel.dropin.borrowed_stack import BorrowedStack
 from gru_parallel.model import Block, Start
 from gru_parallel.model.hidden import given
 from gru_parallel.report.units import format_difference
-from gru_parallel.schedule import Cell
+from gru_parallel.schedule import SCHEDULES, Cell
 from gru_parallel.stage import block_section
 from gru_parallel.stage.block_section import BlockSection
 from gru_parallel.stage.stage_pass import StagePass
@@ -34,6 +34,12 @@ SMALL = ("num_layers=2", "hidden_size=3", "lengths=[6,4]", "batch_size=3")
 def one_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has every cut made into ragged cells only, which spares most of the time."""
     monkeypatch.setattr(cuts, "GRIDS", ((2, 5),))
+
+
+@pytest.fixture
+def one_cut(one_grid: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has those cells in one order, too, where every order would say the same."""
+    monkeypatch.setattr(cuts, "SCHEDULES", {"one_f_one_b": SCHEDULES["one_f_one_b"]})
 
 
 @pytest.mark.usefixtures("no_thread_left")
@@ -168,7 +174,7 @@ def test_a_broken_promise_ends_it_with_status_1_and_says_which(
     break_it: Callable[[pytest.MonkeyPatch], None],
     says: str,
     monkeypatch: pytest.MonkeyPatch,
-    one_grid: None,
+    one_cut: None,
     verify_command: RunCommand,
 ) -> None:
     break_it(monkeypatch)
@@ -182,7 +188,7 @@ def test_a_broken_promise_ends_it_with_status_1_and_says_which(
 
 
 def test_what_should_differ_and_does_not_is_a_broken_promise(
-    monkeypatch: pytest.MonkeyPatch, verify_command: RunCommand
+    one_cut: None, monkeypatch: pytest.MonkeyPatch, verify_command: RunCommand
 ) -> None:
     give_h_0_to_blocks_that_want_zeros(monkeypatch)
 
@@ -224,7 +230,7 @@ def test_a_setting_that_cannot_work_is_refused(name: str, verify_command: RunCom
     assert_refused(ended, fragments)
 
 
-def test_devices_are_used_in_their_order(one_grid: None, verify_command: RunCommand) -> None:
+def test_devices_are_used_in_their_order(one_cut: None, verify_command: RunCommand) -> None:
     ended = verify_command(*SMALL, "lengths=[3]", "devices=[cpu:3,cpu:1]")
 
     assert ended.status == 0, ended.out

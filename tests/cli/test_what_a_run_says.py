@@ -16,7 +16,14 @@ from gru_parallel.config.read_config import read_config
 from gru_parallel.data.series_data import SeriesData
 from gru_parallel.report import RunResult, results_table
 from gru_parallel.report.step_picture import draw_step
-from tests.cli.in_process import SMALL, RunCommand, checkpoint_of, rows_of, summary_of
+from tests.cli.in_process import (
+    SMALL,
+    Ended,
+    RunCommand,
+    checkpoint_of,
+    rows_of,
+    summary_of,
+)
 
 BATCHES_OF_16 = (*SMALL, "data.batch_size=16")
 """51 test windows are then 4 batches."""
@@ -42,7 +49,7 @@ def repeat_last_of(overrides: tuple[str, ...], n_windows: int) -> dict[str, floa
 def test_baselines_are_measured_on_the_windows_of_a_limited_test(
     limit: str, n_windows: int, train_command: RunCommand
 ) -> None:
-    ended = train_command(*BATCHES_OF_16, f"trainer.{limit}")
+    ended = train_command(*BATCHES_OF_16, "trainer.max_epochs=1", f"trainer.{limit}")
 
     summary = summary_of(ended)
     expected = repeat_last_of(BATCHES_OF_16, n_windows)
@@ -51,30 +58,37 @@ def test_baselines_are_measured_on_the_windows_of_a_limited_test(
     assert found != repeat_last_of(BATCHES_OF_16, 51)
     assert (summary["test_windows"], summary["all_test_windows"]) == (n_windows, 51)
     assert f"Test on {n_windows} of 51 windows" in ended.out
+    if limit.startswith("fast_dev_run"):
+        # The first steps alone are no reason to warn.
+        assert summary["warnings"] == []
 
 
 def test_model_and_baselines_agree_where_the_model_repeats_the_last_value(
     train_command: RunCommand,
 ) -> None:
+    limit = "trainer.limit_test_batches=3"
     still = [
         "optimizer=sgd",
         "optimizer.lr=1e-12",
         "+callbacks.zero={_target_: tests.cli.zero.Zero}",
     ]
-    ended = train_command(*BATCHES_OF_16, *still, "trainer.limit_test_batches=3")
+    ended = train_command(*BATCHES_OF_16, *still, "trainer.max_epochs=1", limit)
 
     summary = summary_of(ended)
     assert summary["test_metrics"] == pytest.approx(summary["baselines"]["repeat_last"])
 
 
-def test_without_a_limit_all_windows_are_tested(train_command: RunCommand) -> None:
-    ended = train_command(*BATCHES_OF_16)
+def test_without_a_limit_all_windows_are_tested_and_forecasts_left_in_the_folder(
+    train_command: RunCommand,
+) -> None:
+    ended = train_command(*BATCHES_OF_16, "trainer.max_epochs=1")
 
     summary = summary_of(ended)
     for name, error in repeat_last_of(BATCHES_OF_16, 51).items():
         assert summary["baselines"]["repeat_last"][name] == pytest.approx(error)
     assert summary["test_windows"] == summary["all_test_windows"] == 51
     assert " of 51 windows" not in ended.out
+    assert_shown(ended)
 
 
 def test_a_limit_of_no_batches_is_a_run_without_a_test(train_command: RunCommand) -> None:
@@ -94,6 +108,7 @@ def test_a_limit_of_no_batches_is_a_run_without_a_test(train_command: RunCommand
     assert "No test: trainer.limit_test_batches=0" in ended.out
     assert "repeat last value" not in ended.out
     assert (ended.folder / "timeline.png").is_file()
+    assert not (ended.folder / "forecasts.csv").exists()
 
 
 def test_a_run_on_all_data_says_that_nothing_was_validated_or_tested(
@@ -165,6 +180,8 @@ def test_without_checkpoints_the_best_epoch_is_known_all_the_same(
         min(losses),
         losses.index(min(losses)),
     )
+    assert summary["test_metrics"]["mse"] > 0
+    assert not (ended.folder / "checkpoints").exists()
 
 
 def test_where_output_is_no_terminal_each_epoch_is_a_line(train_command: RunCommand) -> None:
@@ -191,10 +208,10 @@ def test_on_a_terminal_a_bar_or_lines_tell_of_the_epochs(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
 
-    ended = train_command(*SMALL, f"trainer.enable_progress_bar={bar}")
+    ended = train_command(*SMALL, f"trainer.enable_progress_bar={bar}", "trainer.max_epochs=1")
 
     assert ("val/loss:" in ended.out) == (bar == "true")
-    assert len(epoch_lines(ended.out)) == (0 if bar == "true" else 2)
+    assert len(epoch_lines(ended.out)) == (0 if bar == "true" else 1)
     assert "repeat last value" in ended.out
 
 
@@ -216,6 +233,7 @@ def test_early_stopping_says_that_it_stopped_and_why(train_command: RunCommand) 
     summary = summary_of(ended)
     assert (summary["ended"], summary["reason"]) == ("stopped early", said)
     assert summary["test_metrics"]["mse"] > 0
+    assert (summary["epochs"], len(rows_of(ended))) == (3, 9)
 
 
 @pytest.mark.parametrize(
@@ -271,6 +289,8 @@ def test_a_run_interrupted_at_another_moment_leaves_one_too(
     summary = summary_of(ended)
     assert (summary["ended"], summary["reason"]) == ("interrupted", reason)
     assert summary["test_metrics"] is None
+    assert ended.err.splitlines()[0] == f"gru_parallel: {reason}"
+    assert len(ended.err.splitlines()) == (2 if "complete" in reason else 1)
 
 
 def test_a_summary_is_there_only_when_the_run_in_its_folder_has_ended(
@@ -342,15 +362,8 @@ def test_promise_and_outcome_stand_side_by_side(train_command: RunCommand) -> No
     assert {"torch", "lightning", "python", "platform", "cores"} <= summary["environment"].keys()
 
 
-def test_the_first_steps_alone_are_no_reason_to_warn(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "trainer.fast_dev_run=2")
-
-    assert summary_of(ended)["warnings"] == []
-
-
-def test_forecasts_over_the_test_part_are_left_in_the_folder(train_command: RunCommand) -> None:
-    ended = train_command(*BATCHES_OF_16)
-
+def assert_shown(ended: Ended) -> None:
+    """Hold that the forecasts in the folder go over the test part."""
     forecasts = RunResult.read(ended.folder).forecasts
     # 52 rows make 51 windows of 2 steps; every second one is shown, with 4 targets.
     assert len(forecasts) == 26 * 2 * 4
@@ -358,9 +371,3 @@ def test_forecasts_over_the_test_part_are_left_in_the_folder(train_command: RunC
     errors = [(forecast.y - forecast.y_hat) ** 2 for forecast in forecasts]
     spread = [forecast.y**2 for forecast in forecasts]
     assert 0 < sum(errors) < sum(spread)
-
-
-def test_without_a_test_there_are_no_forecasts(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "trainer.limit_test_batches=0")
-
-    assert not (ended.folder / "forecasts.csv").exists()
