@@ -13,7 +13,7 @@ from gru_parallel.assembly.module import build_module
 from gru_parallel.assembly.optimizer import check_rates
 from gru_parallel.assembly.planned import build_plan
 from gru_parallel.assembly.settled import settled
-from gru_parallel.assembly.start import Start, build_start
+from gru_parallel.assembly.start import Start, build_start, describe_as_before
 from gru_parallel.assembly.trainer import check_trainer, quieten_lightning
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
@@ -81,9 +81,7 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     quieten_lightning()
     check_trainer(config)
     world_size = None if ranks is None else ranks.world_size
-    has_accelerator = accelerator_kind() is not None
-    replica = _replica(config, ranks)
-    data = build_data(config, SeriesDataModule, replica, has_accelerator)
+    data = _data_of(config, _replica(config, ranks))
     check_memory(config, 1 if world_size is None else world_size // config.data_parallel)
     planned = build_plan(config, data.widths, check_exists=True, n_ranks=world_size).planned
     blocks = None
@@ -96,7 +94,7 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
         blocks = rank_map.blocks(ranks.rank)
     left_open, config = config, settled(config, planned.plan)
     if config.data_parallel != left_open.data_parallel:
-        data = build_data(config, SeriesDataModule, _replica(config, ranks), has_accelerator)
+        data = _data_of(config, _replica(config, ranks))
     rss_before_bytes = peak_rss_bytes()
     module = build_module(config, data.widths, blocks)
     start = build_start(left_open, module, data, checks=ranks is None or ranks.is_first)
@@ -117,6 +115,12 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
         rss_before_bytes,
         ranks,
     )
+
+
+def _data_of(config: Config, replica: int) -> SeriesDataModule:
+    data = build_data(config, SeriesDataModule, replica, accelerator_kind() is not None)
+    describe_as_before(config, data)
+    return data
 
 
 def _replica(config: Config, ranks: Ranks | None) -> int:

@@ -50,6 +50,42 @@ class Start:
         return replace(self, words=self.words + rate_change(saved, config, module, n_steps))
 
 
+def describe_as_before(config: Config, data: SeriesDataModule) -> None:
+    """Leave the words of `data.static` in the places that the weights know them in.
+
+    A model is as wide as there are words, so this comes before it is made.
+
+    Args:
+        config: the run's settings.
+        data: of the run, of which no windows are cut yet.
+
+    Raises:
+        UsageError: the checkpoint that the run begins with cannot be read, or does not know a word
+            that describes a series.
+    """
+    setting = "init_from" if config.ckpt_path is None else "ckpt_path"
+    path = config.ckpt_path or config.init_from
+    if path is None or not data.static:
+        return
+    # Its checksums are verified when its weights are read.
+    saved = read_checkpoint(path, setting, checks=False)
+    if "SeriesDataModule" not in saved:
+        return
+    before = DataRecord.from_state(saved["SeriesDataModule"]).static
+    if [column.name for column in data.static] != [column.name for column in before]:
+        return
+    refits = config.ckpt_path is None and config.init_from_scaling != KEEP
+    try:
+        data.describe_by(
+            [
+                now if refits and not then.categories and not now.categories else then
+                for then, now in zip(before, data.static, strict=True)
+            ]
+        )
+    except UsageError as error:
+        raise UsageError(f"{setting}={path} does not fit the data: {error}") from error
+
+
 def build_start(
     config: Config, module: SeriesModule, data: SeriesDataModule, *, checks: bool = True
 ) -> Start:
@@ -58,8 +94,8 @@ def build_start(
     Args:
         config: the run's settings.
         module: of the run; each of many ranks loads its part.
-        data: of the run, of which no windows are cut yet; it is standardised as the checkpoint's
-            run was, if that is to be resumed or its scaling kept.
+        data: of the run, described as the weights know it and not yet cut into windows; it is
+            standardised as the checkpoint's run was, if that is to be resumed or its scaling kept.
         checks: whether the checksums of the checkpoint are verified; one of many ranks does it.
 
     Raises:
@@ -71,7 +107,6 @@ def build_start(
             record = DataRecord.from_state(saved["SeriesDataModule"])
             if len(record.columns) == len(data.tables[0].columns):
                 data.standardize_by(record.standardizer)
-            _describe(data, record, f"ckpt_path={config.ckpt_path}", keeps_numbers=True)
         # Absolute, because Hydra may change the working folder.
         return Start(config.ckpt_path.absolute(), *check_resume(saved, config, module, data))
     if config.init_from is not None:
@@ -105,12 +140,8 @@ def _init(saved: Mapping[str, Any], config: Config, data: SeriesDataModule) -> s
     """Scale the data of a new run, and describe what it begins with."""
     columns = list(data.tables[0].columns)
     before = saved.get("SeriesDataModule", {}).get("columns", columns)
-    keeps = config.init_from_scaling == KEEP
-    if "SeriesDataModule" in saved:
-        record = DataRecord.from_state(saved["SeriesDataModule"])
-        _describe(data, record, f"init_from={config.init_from}", keeps_numbers=keeps)
     scaling = "by the training part of this run's data (init_from_scaling=refit)"
-    if keeps:
+    if config.init_from_scaling == KEEP:
         scaling = "as in the run that wrote it (init_from_scaling=keep)"
         _keep_scaling(saved, config, data)
     words = (
@@ -120,33 +151,6 @@ def _init(saved: Mapping[str, Any], config: Config, data: SeriesDataModule) -> s
     if before != columns:
         words += f" Its columns were {', '.join(before)}; here they are {', '.join(columns)}."
     return words
-
-
-def _describe(
-    data: SeriesDataModule, record: DataRecord, given: str, *, keeps_numbers: bool
-) -> None:
-    """Leave the words of `data.static` in the places that the weights know them in.
-
-    Args:
-        data: of the run.
-        record: of the run that wrote the checkpoint.
-        given: the setting that names the checkpoint.
-        keeps_numbers: whether numbers are standardised as they were there, too.
-
-    Raises:
-        UsageError: a series is described by a word that they do not know.
-    """
-    if [column.name for column in data.static] != record.described_by:
-        return
-    try:
-        data.describe_by(
-            [
-                then if keeps_numbers or then.categories else now
-                for then, now in zip(record.static, data.static, strict=True)
-            ]
-        )
-    except UsageError as error:
-        raise UsageError(f"{given} does not fit the data: {error}") from error
 
 
 def _keep_scaling(saved: Mapping[str, Any], config: Config, data: SeriesDataModule) -> None:

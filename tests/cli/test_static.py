@@ -115,3 +115,34 @@ def test_words_keep_their_places_in_runs_that_begin_with_the_weights(
         saved = read_checkpoint(ended.folder / "checkpoints" / "last.ckpt")["SeriesDataModule"]
         size, region = saved["static"]
         assert (size["mean"], tuple(region["categories"])) == (mean, ("north", "south"))
+
+
+def test_fewer_words_keep_their_places_and_more_are_refused(train_command: RunCommand) -> None:
+    long_table().to_csv("long.csv", index=False)
+    assert train_command(*STATIC).status == 0
+    last = "run/checkpoints/last.ckpt"
+    # By itself, this word would be the first one.
+    long_table().query("region == 'south'").to_csv("long.csv", index=False)
+    ended = train_command(*STATIC, f"init_from={last}", run="fewer")
+    assert ended.status == 0, ended.err
+    saved = read_checkpoint(ended.folder / "checkpoints" / "last.ckpt")["SeriesDataModule"]
+    assert saved["static"][1]["categories"] == ("north", "south")
+
+    long_table(region="west").to_csv("long.csv", index=False)
+    assert_refused(
+        train_command(*STATIC, f"init_from={last}", run="more"),
+        [
+            f"init_from={last} does not fit the data: data.path=long.csv: series 'z'",
+            "'west', and in the training part there is only north, south; correct it,",
+        ],
+    )
+
+
+def test_weights_that_know_a_number_take_no_word_for_it(train_command: RunCommand) -> None:
+    table = long_table()
+    table.assign(region=1).to_csv("long.csv", index=False)
+    assert train_command(*STATIC).status == 0
+    # One word becomes one number, as a number does.
+    table.assign(region="north").to_csv("long.csv", index=False)
+    ended = train_command(*STATIC, "init_from=run/checkpoints/last.ckpt", run="other")
+    assert_refused(ended, ["does not fit the data", "holds 'north'", "there is only numbers"])
