@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.employment.forecasters import SEASON, Forecaster
-from gru_parallel.data.backtest_errors import naive_error
+from gru_parallel.data.naive_error import naive_error
 
 MODEL = "model"
 
@@ -26,8 +26,8 @@ def errors_of(
         forecasters: by name.
 
     Returns:
-        By name, the model's being `MODEL`: `mae`, and `mase` as in `backtest_errors`; each is the
-        mean over a series, and then over the series.
+        By name, the model's being `MODEL`: `mae`, and `mase`, which is `mase_of_history` in a
+        backtest; each is the mean over a series, and then over the series.
     """
     by_series = [
         _of_series(rows, series[str(name)], forecasters)

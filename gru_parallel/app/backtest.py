@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
+from gru_parallel.app.backtest_metrics import FitMetrics
 from gru_parallel.app.backtest_settings import BacktestSettings
 from gru_parallel.app.console import is_live, say
 from gru_parallel.app.environment import environment
@@ -26,20 +27,22 @@ from gru_parallel.assembly.refit import refit_and_test
 from gru_parallel.assembly.reuse import Reuse, reuse
 from gru_parallel.assembly.rolling import BacktestData, plan_backtest
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
+from gru_parallel.choices import metric_names
 from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.data import SeriesDataModule
-from gru_parallel.data.backtest_errors import BacktestErrors, naive_error
+from gru_parallel.data.backtest_errors import BacktestErrors
 from gru_parallel.data.forecast import Forecast
 from gru_parallel.data.forecast_panel import MOST_PANELS, ForecastPanel, panels_of
 from gru_parallel.data.forecasts import (
     forecast_arrays,
     in_long_form,
-    naive_forecast,
     series_numbers,
+    stacked,
     times_of,
     windows_of_batch,
     written,
 )
+from gru_parallel.data.naive_error import naive_error
 from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.engine.tf32 import tf32
 from gru_parallel.errors import UsageError, counted
@@ -156,7 +159,9 @@ class _Backtest:
         steps = range(1, config.data.horizon + 1) if is_window else (config.data.horizon,)
         self._label = series_label(config.data)
         names = [each.name or self._label for each in prepared.data.tables]
-        self._errors = BacktestErrors(names, table.targets, steps)
+        self._levels = config.quantiles
+        metrics = metric_names(self._levels)
+        self._errors = BacktestErrors(names, table.targets, steps, metrics)
         self._panels: list[ForecastPanel] = []
 
     def run(self) -> int:
@@ -179,14 +184,15 @@ class _Backtest:
             if number == 0:
                 self._naive = self._naive_errors(data)
             predictions = self._predict(data, number)
-            levels = self._prepared.using.config.quantiles
-            self._panels += panels_of(data, predictions, -(-MOST_PANELS // n_fits), levels)
+            self._panels += panels_of(data, predictions, -(-MOST_PANELS // n_fits), self._levels)
+            metrics = FitMetrics(data, self._scale, self._levels)
             for some in _pieces(predictions):
-                arrays = forecast_arrays(data, some, levels)
-                self._errors.add("model", arrays.series, arrays.came, arrays.forecast)
+                predicted = stacked(data, some)
+                arrays = forecast_arrays(data, predicted, self._levels)
+                self._errors.add("model", arrays.series, metrics.of_model(predicted, arrays))
                 for name, period in self._seasons.items():
-                    naive = naive_forecast(data, list(some), period)
-                    self._errors.add(name, arrays.series, arrays.came, naive)
+                    naive = metrics.of_naive(predicted, arrays, period)
+                    self._errors.add(name, arrays.series, naive)
                 yield from in_long_form(data, arrays, self._label)
 
     def _predict(self, data: SeriesDataModule, number: int) -> dict[int, Tensor]:
@@ -215,13 +221,9 @@ class _Backtest:
         return dict(sorted(record.predictions.items()))
 
     def _report(self, output: Path) -> None:
-        using, scale = self._prepared.using, self._scale
-        write_backtest_errors(self._errors.table(scale, self._naive), output / "backtest.csv")
-        by_step = self._errors.mean(scale)
-        mean = {
-            method: {name: float(values.mean()) for name, values in errors.items()}
-            for method, errors in by_step.items()
-        }
+        using = self._prepared.using
+        write_backtest_errors(self._errors.table(self._scale, self._naive), output / "backtest.csv")
+        mean = self._errors.overall()
         first, last = self._first_and_last()
         source = using.config.data
         result = Backtest(
@@ -236,7 +238,7 @@ class _Backtest:
             baselines=mean,
             by_step={
                 method: {name: values.tolist() for name, values in errors.items()}
-                for method, errors in by_step.items()
+                for method, errors in self._errors.by_step().items()
             },
             test_windows=self._data.n_origins,
             environment=environment(using.plan.all_devices),
@@ -256,7 +258,7 @@ class _Backtest:
         return self._prepared.using.run.standardizer.scale[columns]
 
     def _naive_errors(self, data: SeriesDataModule) -> NDArray[np.float64]:
-        """Return the errors of the naive forecast in the history of each series, for MASE."""
+        """Return the errors of the naive forecast in the history of each series."""
         found = np.full((len(self._data.tables), data.n_targets), np.nan)
         for part in self._data.rolled:
             assert part.ends is not None

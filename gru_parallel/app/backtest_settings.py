@@ -12,8 +12,8 @@ BACKTEST_HELP = f"""gru-parallel backtest run=DIR [setting=value ...]
 
 Forecasts from one origin after the other, as if each were the present, over the test part of a run,
 or over all of another file (data.path=FILE). Writes forecasts.csv, every forecast with its cutoff;
-backtest.csv, errors by series, target and step beside those of the baselines; backtest.json, the
-same in short; and forecast.png.
+backtest.csv, all that a test measures, what intervals hold included, by series, target and step
+beside the baselines; backtest.json, the same over all origins and by step; and forecast.png.
 
 {RUN_HELP}
 output=DIR          folder to write into; null: backtest/ in the folder of the run

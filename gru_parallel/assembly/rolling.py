@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gru_parallel.assembly.data import build_data, build_tables, with_validation
 from gru_parallel.assembly.reuse import Reuse, parts_to_test
@@ -24,7 +24,8 @@ class BacktestData:
     Attributes:
         tables: the series.
         rolled: rows of each series that is forecast, with the ends of its windows.
-        fits: the parts of each fit, in their order; without refits one, which is not trained.
+        fits: the parts of each fit, in their order; without refits one, which is not trained
+            but has the training part that its errors are scaled by.
         stride: rows from one origin to the next.
     """
 
@@ -96,8 +97,11 @@ def plan_backtest(
     tables = build_tables(config, using.run.columns_of, weighted=refit > 0)
     rolling = Rolling(stride, start, n_origins)
     if not refit:
-        rolled = roll(tables, parts_to_test(using.run, tables)["test"], shape, rolling)
-        parts: Parts = {"training": (), "validation": (), "test": rolled}
+        tested: Parts = parts_to_test(using.run, tables)
+        rolled = roll(tables, tested["test"], shape, rolling)
+        # Errors are scaled by the training part, of which no windows are needed.
+        known = tuple(replace(part, ends=range(0)) for part in tested["training"])
+        parts: Parts = {"training": known, "validation": (), "test": rolled}
         return BacktestData(tables, rolled, (parts,), stride)
     if data.split_by == "series":
         raise UsageError(

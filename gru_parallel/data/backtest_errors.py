@@ -1,30 +1,31 @@
-"""Errors of a backtest by series, target, horizon step and method.
+"""Adds up what a backtest measures, by series, target, horizon step and method.
 
-MSE and MAE as everywhere; and two that can be compared between series, of which packages have
-several definitions. Here, with the values of one series, target and step:
-
-MASE is the mean absolute error over that of the naive forecast of one step inside the history: the
-mean of |y(t) - y(t - m)| over all rows up to the series' first origin, with m = data.season_length,
-or 1 without one (Hyndman and Koehler, "Another look at measures of forecast accuracy", Int. J. of
-Forecasting 22, 2006). It is unknown where that is 0, as in a flat history, or where there are no
-more than m rows.
-
-MAPE is the mean of |y - y_hat| / |y| over the values y that are not 0, as a share and not in
-percent; it is unknown where all are 0. `zeros` counts those that were left out.
+What is measured of a value is worked out elsewhere: here are sums, counts and means, over all
+values, by step, and for each row of a table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 
+MAPE = "mape"
 
-class BacktestError(NamedTuple):
+
+OfValues = tuple[NDArray[np.floating], NDArray[np.bool]]
+"""What each value adds to a mean, 0 where it does not count, and whether it does.
+
+Arrays of shape `(windows, steps, targets)`.
+"""
+
+
+@dataclass(frozen=True)
+class BacktestError:
     """The errors of one method at one step of one target of one series; a row of backtest.csv.
 
     Attributes:
@@ -33,13 +34,7 @@ class BacktestError(NamedTuple):
         step: rows ahead of the origin, counted from 1.
         method: "model", or the name of a baseline.
         n: number of values, one for each origin.
-        mse: mean squared error, in the standardised units of the run.
-        mae: mean absolute error, in these units.
-        mse_in_units: mean squared error, in squared units of the series.
-        mae_in_units: mean absolute error, in units of the series.
-        mase: see above; NaN where it is unknown.
-        mape: see above; NaN where it is unknown.
-        zeros: number of values that are 0, which `mape` leaves out.
+        errors: by column, the same ones in all rows; NaN where one is unknown.
     """
 
     unique_id: str
@@ -47,123 +42,133 @@ class BacktestError(NamedTuple):
     step: int
     method: str
     n: int
-    mse: float
-    mae: float
-    mse_in_units: float
-    mae_in_units: float
-    mase: float
-    mape: float
-    zeros: int
+    errors: Mapping[str, float]
 
 
 class BacktestErrors:
-    """Adds up the errors of a backtest.
+    """Adds up what is measured in a backtest.
 
     Args:
         series: names of all series, forecast or not.
         targets: names of the targets.
         steps: rows ahead of each step.
+        metrics: names of what is measured, in their order; "rmse" is worked out from "mse".
     """
 
-    def __init__(self, series: Sequence[str], targets: Sequence[str], steps: Sequence[int]) -> None:
-        self._series, self._targets, self._steps = series, targets, steps
-        self._shape = (len(series), len(steps), len(targets))
-        self._sums: dict[str, Values] = {}
-        self._counts: dict[str, Values] = {}
-
-    def add(
-        self, method: str, series: NDArray[np.intp], came: Values, forecast: NDArray[np.floating]
+    def __init__(
+        self,
+        series: Sequence[str],
+        targets: Sequence[str],
+        steps: Sequence[int],
+        metrics: Sequence[str],
     ) -> None:
-        """Count forecasts of some windows, in the units of the series.
+        self._series, self._targets, self._steps = series, targets, steps
+        self._metrics = metrics
+        self._shape = (len(series), len(steps), len(targets))
+        self._sums: dict[str, dict[str, Values]] = {}
+        self._counts: dict[str, dict[str, NDArray[np.int64]]] = {}
+
+    def add(self, method: str, series: NDArray[np.intp], measured: Mapping[str, OfValues]) -> None:
+        """Count forecasts of some windows.
 
         Args:
             method: that made them.
             series: number of each window's series, array of shape `(windows,)`.
-            came: array of shape `(windows, steps, targets)`.
-            forecast: array of the same shape.
+            measured: of each value, by name, in the standardised units of the run where it has any;
+                possibly not all metrics, but always the same of a method.
         """
-        is_zero = came == 0
-        absolute = np.abs(forecast - came)
-        relative = absolute / np.where(is_zero, np.inf, np.abs(came))
-        sums = self._sums.setdefault(method, np.zeros((3, *self._shape)))
-        counts = self._counts.setdefault(method, np.zeros((2, *self._shape)))
-        for total, values in (
-            *zip(sums, (absolute**2, absolute, relative), strict=True),
-            *zip(counts, (np.ones_like(came), is_zero), strict=True),
-        ):
-            np.add.at(total, series, values)
+        sums, counts = self._sums.setdefault(method, {}), self._counts.setdefault(method, {})
+        for name, (values, is_counted) in measured.items():
+            np.add.at(sums.setdefault(name, np.zeros(self._shape)), series, values)
+            n_counted = counts.setdefault(name, np.zeros(self._shape, dtype=np.int64))
+            np.add.at(n_counted, series, is_counted)
+
+    def overall(self) -> dict[str, dict[str, float]]:
+        """Return the means over all values, by method and metric."""
+        return {
+            method: {name: float(mean) for name, mean in self._means(method, (0, 1, 2)).items()}
+            for method in self._sums
+        }
+
+    def by_step(self) -> dict[str, dict[str, Values]]:
+        """Return the means of each step by method and metric, arrays of shape `(steps,)`."""
+        return {method: self._means(method, (0, 2)) for method in self._sums}
 
     def table(self, scale: Values, naive: Values) -> list[BacktestError]:
         """List the errors by series, target, step and method; a series without any is left out.
 
         Args:
             scale: that standardises each target, array of shape `(targets,)`.
-            naive: mean absolute error of the naive forecast in the history of each series, see
-                `naive_error`, array of shape `(series, targets)`.
+            naive: mean absolute error of the naive forecast in the history of each series, in its
+                units, see `naive_error`, array of shape `(series, targets)`.
         """
+        columns = {method: self._columns(method, scale, naive) for method in self._sums}
         return [
-            self._row(method, at, scale[at[2]], naive[at[0], at[2]])
+            BacktestError(
+                self._series[at[0]],
+                self._targets[at[2]],
+                self._steps[at[1]],
+                method,
+                int(self._counts[method]["mse"][at]),
+                {name: of_all[at].item() for name, of_all in of_method.items()},
+            )
             for at in self._places()
-            for method in self._sums
+            for method, of_method in columns.items()
         ]
 
-    def mean(self, scale: Values) -> dict[str, dict[str, Values]]:
-        """Return the standardised errors of each method, over all series and targets.
+    def _columns(self, method: str, scale: Values, naive: Values) -> dict[str, NDArray[np.generic]]:
+        """Return what the table has of a method, arrays of shape `(series, steps, targets)`."""
+        means = self._means(method, ())
+        unknown = np.full(self._shape, np.nan)
+        mae_in_units = means["mae"] * scale
+        of_history = np.broadcast_to(naive[:, np.newaxis], self._shape)
+        counts = self._counts[method]
+        return {
+            **{name: means.get(name, unknown) for name in self._metrics},
+            "mse_in_units": means["mse"] * scale**2,
+            "mae_in_units": mae_in_units,
+            "mase_of_history": _over(mae_in_units, of_history, of_history > 0),
+            MAPE: self._mean(method, MAPE, ()),
+            "zeros": counts["mse"] - counts[MAPE],
+        }
 
-        Returns:
-            By method, "mse" and "mae", arrays of shape `(steps,)`.
-        """
+    def _means(self, method: str, over: tuple[int, ...]) -> dict[str, Values]:
+        """Return the means of a method over some dimensions of series, steps and targets."""
+        measured = self._sums[method]
         found = {}
-        for method, (squared, absolute, _) in self._sums.items():
-            n = self._counts[method][0].sum(axis=(0, 2))
-            mse, mae = (squared / scale**2).sum(axis=(0, 2)), (absolute / scale).sum(axis=(0, 2))
-            found[method] = {"mse": mse / n, "mae": mae / n}
+        for name in self._metrics:
+            if name == "rmse":
+                found[name] = np.sqrt(self._mean(method, "mse", over))
+            elif name in measured:
+                found[name] = self._mean(method, name, over)
         return found
+
+    def _mean(self, method: str, name: str, over: tuple[int, ...]) -> Values:
+        total, n = (of[method][name].sum(axis=over) for of in (self._sums, self._counts))
+        return _over(total, n, n > 0)
 
     def _places(self) -> Iterator[tuple[int, int, int]]:
         """Yield series, step and target, in the order of the table."""
-        n, _ = next(iter(self._counts.values()))
+        n = next(iter(self._counts.values()))["mse"]
         n_series, n_steps, n_targets = self._shape
         for series, target, step in np.ndindex(n_series, n_targets, n_steps):
             at = series, step, target
             if n[at]:
                 yield at
 
-    def _row(
-        self, method: str, at: tuple[int, int, int], scale: float, naive: float
-    ) -> BacktestError:
-        series, step, target = at
-        n, zeros = (int(count[at]) for count in self._counts[method])
-        squared, absolute, relative = (float(total[at]) for total in self._sums[method])
-        mse, mae = squared / n, absolute / n
-        return BacktestError(
-            self._series[series],
-            self._targets[target],
-            self._steps[step],
-            method,
-            n,
-            mse / scale**2,
-            mae / scale,
-            mse,
-            mae,
-            mae / naive if naive > 0 else float("nan"),
-            relative / (n - zeros) if n > zeros else float("nan"),
-            zeros,
-        )
 
-
-def naive_error(history: Values, season_length: int | None) -> Values:
-    """Return the mean absolute error of the naive forecast inside a history; see MASE above.
+def percentage_errors(came: Values, forecast: NDArray[np.floating]) -> OfValues:
+    """Return |y - f| / |y| of each value, as a share; a y of 0 does not count.
 
     Args:
-        history: of one series, in its units, array of shape `(rows, targets)`.
-        season_length: rows of a season; None for 1.
-
-    Returns:
-        Array of shape `(targets,)`; NaN if the history is not longer than a season.
+        came: in the units of the series, array of shape `(windows, steps, targets)`.
+        forecast: array of the same shape.
     """
-    period = season_length or 1
-    if len(history) <= period:
-        return np.full(history.shape[1], np.nan)
-    error: Values = np.abs(history[period:] - history[:-period]).mean(axis=0)
-    return error
+    is_zero = came == 0
+    return np.abs(forecast - came) / np.where(is_zero, np.inf, np.abs(came)), ~is_zero
+
+
+def _over(total: Values, n: NDArray[np.generic], is_known: NDArray[np.bool]) -> Values:
+    """Divide, and give NaN where that is not known."""
+    found: Values = np.divide(total, n, out=np.full(np.shape(total), np.nan), where=is_known)
+    return found

@@ -69,7 +69,7 @@ def panels_of(
     Args:
         data: of the run.
         predictions: by test window, standardised and without the anchor, shape
-            `(n_target_steps, n_targets)`; with quantiles see `forecast_arrays`.
+            `(n_target_steps, n_targets)`; with quantiles see `stacked`.
         n_most: number of panels at most.
         levels: of the quantiles; () for none.
     """

@@ -19,6 +19,23 @@ _MOST_VALUES = 4000
 
 
 @dataclass(frozen=True)
+class PredictedWindows:
+    """Predictions of some test windows, standardised and without the anchor.
+
+    Attributes:
+        rows: of the windows.
+        whole: shape `(windows, steps, targets)`, with quantiles `(windows, steps, targets, 1 +
+            levels)`.
+        batch: `y`, of the shape of the point forecasts, `anchor` and `naive_error`, as loaders give
+            them.
+    """
+
+    rows: WindowRows
+    whole: Tensor
+    batch: Batch
+
+
+@dataclass(frozen=True)
 class ForecastArrays:
     """Forecasts of some windows beside what came, in the units of the series.
 
@@ -72,10 +89,8 @@ def windows_of_batch(data: SeriesData, batch: Batch, number: int) -> Tensor:
     return whole[data.share.rows(data.batch_size)]
 
 
-def forecast_arrays(
-    data: SeriesData, predictions: Mapping[int, Tensor], levels: tuple[float, ...] = ()
-) -> ForecastArrays:
-    """Bring predictions back to the units of the series, and say what they are of.
+def stacked(data: SeriesData, predictions: Mapping[int, Tensor]) -> PredictedWindows:
+    """Put the predictions of windows into one tensor, beside what is known of these windows.
 
     With the task "every_step", the forecast of a window is that of its last step.
 
@@ -84,24 +99,42 @@ def forecast_arrays(
         predictions: by test window, at least one, standardised and without the anchor, shape
             `(n_target_steps, n_targets)`, or with quantiles `(n_target_steps, n_targets, 1 +
             levels)`; of a short window possibly padded to that length.
+
+    Returns:
+        The predictions, by window.
+    """
+    dataset, windows = data.dataset("test"), sorted(predictions)
+    rows = dataset.rows_of(windows)
+    predicted = [predictions[window] for window in windows]
+    batch = dataset.__getitems__(windows)
+    batch = {name: batch[name] for name in ("y", "anchor", "naive_error")}
+    if data.shape.task == "every_step":
+        last = (rows.lengths - 1).squeeze(1)
+        predicted = [
+            of_window[step : step + 1]
+            for of_window, step in zip(predicted, last.tolist(), strict=True)
+        ]
+        batch["y"] = batch["y"][torch.arange(len(windows)), last].unsqueeze(1)
+    return PredictedWindows(rows, torch.stack(predicted), batch)
+
+
+def forecast_arrays(
+    data: SeriesData, predicted: PredictedWindows, levels: tuple[float, ...] = ()
+) -> ForecastArrays:
+    """Bring predictions back to the units of the series, and say what they are of.
+
+    Args:
+        data: of the run.
+        predicted: see `stacked`.
         levels: of the quantiles; () for none.
 
     Returns:
         The forecasts, by window.
     """
-    dataset, windows = data.dataset("test"), sorted(predictions)
-    rows = dataset.rows_of(windows)
-    predicted = [predictions[window] for window in windows]
-    if data.shape.task == "every_step":
-        last = (rows.lengths - 1).squeeze(1).tolist()
-        predicted = [
-            of_window[step : step + 1] for of_window, step in zip(predicted, last, strict=True)
-        ]
-    anchor = dataset.__getitems__(windows)["anchor"]
+    rows, whole = predicted.rows, predicted.whole
     shown = _shown(rows, rows.targets, data.shape.task)
-    whole = torch.stack(predicted)
     numbers = whole.movedim(-1, 0) if levels else whole.unsqueeze(0)
-    in_units = data.inverse(numbers + anchor).numpy()
+    in_units = data.inverse(numbers + predicted.batch["anchor"]).numpy()
     return ForecastArrays(
         shown.numpy(),
         (rows.ends - 1).squeeze(1).numpy(),
@@ -113,20 +146,18 @@ def forecast_arrays(
     )
 
 
-def naive_forecast(data: SeriesData, windows: Sequence[int], period: int) -> NDArray[np.float64]:
-    """Return what a baseline forecasts for test windows, in the units of the series.
+def naive_sources(data: SeriesData, rows: WindowRows, period: int) -> Tensor:
+    """Return the rows whose values are what a baseline forecasts for test windows.
 
     Args:
         data: of the run.
-        windows: of the test.
+        rows: of the windows.
         period: rows of a season; 1 repeats the last value.
 
     Returns:
-        Array of shape `(windows, steps, targets)`, as `ForecastArrays.forecast` is.
+        Tensor of shape `(windows, steps)`, as `ForecastArrays.rows` is.
     """
-    dataset = data.dataset("test")
-    rows = dataset.rows_of(windows)
-    return data.targets_at(_shown(rows, naive_rows(dataset, rows, period), data.shape.task))
+    return _shown(rows, naive_rows(data.dataset("test"), rows, period), data.shape.task)
 
 
 def forecasts_of(
@@ -139,13 +170,14 @@ def forecasts_of(
 
     Args:
         data: of the run.
-        predictions: see `forecast_arrays`; possibly none.
+        predictions: see `stacked`; possibly none.
         label: names the series where there is only one.
         levels: of the quantiles; () for none.
     """
     if not predictions:
         return []
-    return list(in_long_form(data, forecast_arrays(data, predictions, levels), label))
+    arrays = forecast_arrays(data, stacked(data, predictions), levels)
+    return list(in_long_form(data, arrays, label))
 
 
 def in_long_form(data: SeriesData, arrays: ForecastArrays, label: str) -> Iterator[Forecast]:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from gru_parallel.data.backtest_errors import naive_error
 from gru_parallel.data.baselines import Score, repeat_last, seasonal_naive
 from gru_parallel.data.calendar_features import calendar_features
 from gru_parallel.data.loader import EpochSampler, ResumableLoader, leave_signals_to_trainer
+from gru_parallel.data.naive_error import naive_error
 from gru_parallel.data.record import DataRecord, PartRecord
 from gru_parallel.data.series_outline import SeriesOutline, joined
 from gru_parallel.data.shared_windows import SharedWindows

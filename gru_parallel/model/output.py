@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -119,10 +119,17 @@ def pinball(levels: Sequence[float], quantiles: Tensor, target: Tensor) -> Tenso
         quantiles: by level in the last dimension.
         target: of the shape of the others.
     """
-    of_levels = zip(levels, quantiles.unbind(-1), strict=True)
-    errors = [(level, target - quantile) for level, quantile in of_levels]
-    totals = [torch.maximum(level * e, (level - 1) * e).sum() for level, e in errors]
+    totals = [errors.sum() for errors in pinball_by_level(levels, quantiles, target)]
     return torch.stack(totals).sum() / len(totals)
+
+
+def pinball_by_level(
+    levels: Sequence[float], quantiles: Tensor, target: Tensor
+) -> Iterator[Tensor]:
+    """Yield the pinball loss of each value, level by level; see `pinball`."""
+    for level, quantile in zip(levels, quantiles.unbind(-1), strict=True):
+        error = target - quantile
+        yield torch.maximum(level * error, (level - 1) * error)
 
 
 @dataclass(frozen=True)

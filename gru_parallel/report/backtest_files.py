@@ -23,9 +23,10 @@ class Backtest:
         last_cutoff: the latest one.
         stride: rows from one origin to the next.
         fits: number of models that were trained.
-        test_metrics: errors over all forecasts by name, in the standardised units of the run.
+        test_metrics: what was measured of all forecasts by name, see `metric_names`, in the
+            standardised units of the run where it has any.
         baselines: the same errors of each baseline.
-        by_step: by method and error, one number for each step ahead.
+        by_step: the same by method and name, one number for each step ahead.
         test_windows: number of forecasts, of all series.
         environment: versions, machine and devices.
     """
@@ -54,5 +55,15 @@ class Backtest:
 
 
 def write_backtest_errors(errors: Sequence[BacktestError], path: Path) -> None:
-    """Write a row for each series, target, step and method; see `write_table`."""
-    write_table(BacktestError._fields, errors, path)
+    """Write a row for each series, target, step and method; see `write_table`.
+
+    Args:
+        errors: at least one row.
+        path: of the file.
+    """
+    rows = [
+        (row.unique_id, row.target, row.step, row.method, row.n, *row.errors.values())
+        for row in errors
+    ]
+    columns = ("unique_id", "target", "step", "method", "n", *errors[0].errors)
+    write_table(columns, rows, path)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torchmetrics import (
     MeanAbsoluteError,
@@ -17,29 +15,9 @@ from torchmetrics import (
 
 from gru_parallel.choices import coverage_names
 from gru_parallel.model.output import pinball
-from gru_parallel.training.metrics import MeanLoss, to_compare, within
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Forecasts of a batch and what came, standardised unless said otherwise, shape (..., targets).
-
-    Attributes:
-        point: the point forecasts.
-        target: what came.
-        quantiles: shape (..., targets, levels); None for none.
-        point_in_units: the point forecasts in the units of the series.
-        target_in_units: what came, in these units.
-        naive_error: mean absolute error of the naive forecast in the training part of each series;
-            0 or NaN where that is not known. None where no batch has it.
-    """
-
-    point: Tensor
-    target: Tensor
-    quantiles: Tensor | None
-    point_in_units: Tensor
-    target_in_units: Tensor
-    naive_error: Tensor | None
+from gru_parallel.training.compared import Compared
+from gru_parallel.training.metrics import MeanLoss
+from gru_parallel.training.value_metrics import intervals, scaled_errors
 
 
 class ForecastMetrics(nn.ModuleDict):
@@ -67,48 +45,6 @@ class ForecastMetrics(nn.ModuleDict):
         super().__init__(cast("dict[str, nn.Module]", metrics))
         self.levels = tuple(levels)
 
-    def compare(
-        self,
-        forecast: Tensor,
-        batch: Mapping[str, Tensor],
-        inverse: Callable[[Tensor], Tensor] | None,
-        *,
-        every_step: bool,
-    ) -> Compared:
-        """Bring forecasts, what came and what belongs to both to one shape and device.
-
-        Args:
-            forecast: see `Output.forecast`; without rows where they come out in another process.
-            batch: as the loader gave it.
-            inverse: from standardised values to the units of the series; None if they have them.
-            every_step: whether there is a forecast at every step; see `to_compare`.
-        """
-        of_forecast, target = to_compare(forecast, batch, every_step=every_step)
-        point = of_forecast[..., 0] if self.levels else of_forecast
-        whole = batch["y"][: len(forecast)]
-        lengths = batch.get("lengths") if every_step else None
-
-        def of_windows(name: str) -> Tensor | None:
-            if name not in batch:
-                return None
-            return within(batch[name][: len(whole)].to(target).expand_as(whole), lengths)
-
-        anchor = of_windows("anchor")
-
-        def in_units(values: Tensor) -> Tensor:
-            # Of a high level, a float32 would lose the digits in which forecasts differ.
-            level = values.double() if anchor is None else values.double() + anchor
-            return level if inverse is None else inverse(level)
-
-        return Compared(
-            point,
-            target,
-            of_forecast[..., 1:] if self.levels else None,
-            in_units(point),
-            in_units(target),
-            of_windows("naive_error"),
-        )
-
     def count(
         self, total_loss: Tensor, n_elements: int, compared: Compared
     ) -> Iterator[tuple[str, Metric]]:
@@ -130,16 +66,13 @@ class ForecastMetrics(nn.ModuleDict):
         point, target, quantiles = compared.point, compared.target, compared.quantiles
         found: dict[str, tuple[Any, Any]] = dict.fromkeys(("mse", "mae", "rmse"), (point, target))
         found["smape"] = compared.point_in_units, compared.target_in_units
-        if compared.naive_error is not None:
-            is_known = compared.naive_error > 0
-            scaled = (point - target).abs() / compared.naive_error
-            found["mase"] = torch.where(is_known, scaled, 0).sum(), is_known.sum()
+        scaled = scaled_errors(compared)
+        if scaled is not None:
+            found["mase"] = scaled.values.sum(), scaled.counts.sum()
         if quantiles is not None:
             found["pinball"] = pinball(self.levels, quantiles, target), target.numel()
-            for number, name in enumerate(coverage_names(self.levels)):
-                lower, upper = quantiles[..., number], quantiles[..., -1 - number]
-                is_inside = (lower <= target) & (target <= upper)
-                found[name] = is_inside.sum(), target.numel()
+            for name, inside in intervals(self.levels, quantiles, target).items():
+                found[name] = inside.values.sum(), target.numel()
         return found
 
 

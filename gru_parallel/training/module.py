@@ -19,6 +19,7 @@ from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.model.decay import by_decay
 from gru_parallel.model.loss import weighted_total
 from gru_parallel.training.checkpoint_file import read_checkpoint
+from gru_parallel.training.compared import compare
 from gru_parallel.training.forecast_metrics import ForecastMetrics
 from gru_parallel.training.metrics import to_compare, weights_to_compare
 from gru_parallel.training.module_description import (
@@ -304,7 +305,13 @@ class SeriesModule(pl.LightningModule):
         total = weighted_total(self.loss, prediction, target, weight)
         losses = total, self.loss.count(target)
         metrics = cast(ForecastMetrics, self.metrics[part])
-        compared = metrics.compare(forecast, batch, self._inverse, every_step=every_step)
+        compared = compare(
+            forecast,
+            batch,
+            self._inverse,
+            every_step=every_step,
+            has_quantiles=len(metrics.levels) > 0,
+        )
         for name, metric in metrics.count(*losses, compared):
             self.log(f"{part}/{name}", metric, prog_bar=name == "loss", batch_size=len(batch["x"]))
         return forecast

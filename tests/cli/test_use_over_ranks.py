@@ -47,6 +47,12 @@ def test_two_ranks_come_to_what_one_process_does_and_say_it_once(
     assert_said_once(ends)
     for name in ("forecasts.csv", "backtest.csv"):
         assert Path(f"rolled/{name}").read_bytes() == (run / "backtest" / name).read_bytes()
+    measured = [
+        json.loads((folder / "backtest.json").read_text())
+        for folder in (Path("rolled"), run / "backtest")
+    ]
+    for name in ("test_metrics", "baselines", "by_step"):
+        assert measured[0][name] == measured[1][name]
     assert json.loads(Path("there/evaluation.json").read_text())["test_metrics"] == expected
     assert Path("ranks.csv").read_bytes() == Path("alone.csv").read_bytes()
 

@@ -13,6 +13,7 @@ from gru_parallel.choices import metric_names
 from gru_parallel.data import SeriesDataModule, Table
 from gru_parallel.model import NormalOutput, WindowHead
 from gru_parallel.training import SeriesModule
+from gru_parallel.training.compared import compare
 from gru_parallel.training.forecast_metrics import ForecastMetrics
 from tests.builders import (
     HIDDEN,
@@ -29,10 +30,14 @@ ROWS = range(110, 150)
 """Of the test part."""
 
 
+def in_units(values: Tensor) -> Tensor:
+    return 10 * values + 3
+
+
 def counted(batches: list[dict[str, Tensor]], forecasts: list[Tensor], **options: Any) -> Any:
     metrics = ForecastMetrics(LEVELS)
     for batch, forecast in zip(batches, forecasts, strict=True):
-        compared = metrics.compare(forecast, batch, lambda x: 10 * x + 3, **options)
+        compared = compare(forecast, batch, in_units, has_quantiles=True, **options)
         for _ in metrics.count(torch.tensor(0.0), 1, compared):
             pass
     return {name: float(metric.compute()) for name, metric in metrics.items()}
