@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from gru_parallel.app.backtest_metrics import FitMetrics
 from gru_parallel.app.backtest_settings import BacktestSettings
 from gru_parallel.app.console import is_live, say
 from gru_parallel.app.environment import environment
 from gru_parallel.app.output import output_folder, writing
+from gru_parallel.assembly.backtest_metrics import FitMetrics
 from gru_parallel.assembly.data import series_label
 from gru_parallel.assembly.finished_run import open_run
 from gru_parallel.assembly.refit import refit_and_test

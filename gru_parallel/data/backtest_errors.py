@@ -16,7 +16,6 @@ Values = NDArray[np.float64]
 
 MAPE = "mape"
 
-
 OfValues = tuple[NDArray[np.floating], NDArray[np.bool]]
 """What each value adds to a mean, 0 where it does not count, and whether it does.
 
@@ -155,17 +154,6 @@ class BacktestErrors:
             at = series, step, target
             if n[at]:
                 yield at
-
-
-def percentage_errors(came: Values, forecast: NDArray[np.floating]) -> OfValues:
-    """Return |y - f| / |y| of each value, as a share; a y of 0 does not count.
-
-    Args:
-        came: in the units of the series, array of shape `(windows, steps, targets)`.
-        forecast: array of the same shape.
-    """
-    is_zero = came == 0
-    return np.abs(forecast - came) / np.where(is_zero, np.inf, np.abs(came)), ~is_zero
 
 
 def _over(total: Values, n: NDArray[np.generic], is_known: NDArray[np.bool]) -> Values:

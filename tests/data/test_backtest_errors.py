@@ -10,8 +10,8 @@ from gru_parallel.data.backtest_errors import (
     BacktestError,
     BacktestErrors,
     OfValues,
-    percentage_errors,
 )
+from gru_parallel.data.percentage_errors import percentage_errors
 
 METRICS = ("mse", "mae", "rmse", "mase", "coverage_80")
 CAME = np.array([[[1.0], [0.0]], [[2.0], [4.0]]])

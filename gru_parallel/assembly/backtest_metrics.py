@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gru_parallel.data import SeriesDataModule
-from gru_parallel.data.backtest_errors import MAPE, OfValues, percentage_errors
+from gru_parallel.data.backtest_errors import MAPE, OfValues
 from gru_parallel.data.forecasts import ForecastArrays, PredictedWindows, naive_sources
+from gru_parallel.data.percentage_errors import percentage_errors
 from gru_parallel.training.compared import compare
 from gru_parallel.training.value_metrics import value_metrics
 
