@@ -180,7 +180,8 @@ class Workers:
 
         are_replays = all(isinstance(each, RecordedPass) and each.is_recorded for each in passes)
         if are_replays and channel is None and not wait:
-            work_of_workers = [partial(work, passes, turns(lowered))]
+            # A list of its own: a worker that is slow to end must not hold what has been lent.
+            work_of_workers = [partial(work, [*passes], turns(lowered))]
         else:
             lists = [(each.stage.index, lowered.actions[each.stage.index]) for each in passes]
             pairs = zip(passes, lists, strict=True)

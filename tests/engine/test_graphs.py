@@ -1,6 +1,7 @@
 """Calls that are recorded and replayed come to the bits of calls that are not."""
 
 import gc
+import time
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
 from gru_parallel.model import DropoutKey, GRUBlock, StackModel, SumLoss, Windows
+from gru_parallel.schedule import Action
 from gru_parallel.stage.cpu_recorder import CPURecorder, CPURecording
 from gru_parallel.stage.own_code import foreign_code
 from tests.builders import HIDDEN, MSE, N_CHANNELS, SMALL_MSE, build_model, make_batch, make_plan
@@ -248,6 +250,25 @@ def test_no_more_kinds_are_recorded_than_stated(monkeypatch: pytest.MonkeyPatch)
         # One that is called again and again takes the place of another.
         assert reason(engine) is None
         assert n_recorded(engine) == graphs.N_KINDS
+
+
+class SlowToEnd(dict[int, Action]):
+    """What stages do, taken back by workers after they have said that they are done."""
+
+    def pop(self, *args: Any) -> Any:
+        """Keep the worker from its end, as a busy machine does."""
+        time.sleep(0.1)
+        return super().pop(*args)
+
+
+def test_a_worker_that_is_slow_to_end_keeps_nothing_that_is_replayed() -> None:
+    with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True) as engine:
+        for step in range(5):
+            if step == 2:
+                engine._workers.running = SlowToEnd()
+            engine.train_step(Windows(*short_batch()))
+            assert (reason(engine) is None) == (step > 0)
+        assert n_recorded(engine) == 1
 
 
 def test_lengths_run_as_they_do_without() -> None:
