@@ -23,6 +23,7 @@ from gru_parallel.schedule import Action
 from gru_parallel.stage.cpu_recorder import CPURecorder, CPURecording
 from gru_parallel.stage.own_code import foreign_code
 from tests.builders import HIDDEN, MSE, N_CHANNELS, SMALL_MSE, build_model, make_batch, make_plan
+from tests.grids import covering
 
 N_STEPS = 3
 """One that is not recorded, one that is, and one that is replayed with other weights."""
@@ -90,15 +91,11 @@ PLAN = {"schedule": "one_f_one_b", "n_micro_batches": 2, "n_chunks": 2}
 @pytest.mark.parametrize(
     "options",
     [
-        {"dropout": 0.5, "layers_per_block": 2},
-        {"h_0": "learned"},
+        {"dropout": 0.5, "layers_per_block": 2, "h_0": "learned"},
         {"h_0": "carry", "dropout": 0.3},
-        {"h_0": ["zeros", "previous", "carry", "previous"]},
-        {"bidirectional": True, "dropout": 0.4},
-        {"bidirectional": [True, False, True, False]},
-        {"every_step": True},
-        {"residual": True, "norm": "layer"},
-        {"dtype": torch.float32},
+        {"h_0": ["zeros", "previous", "carry", "previous"], "every_step": True},
+        {"bidirectional": True, "dropout": 0.4, "dtype": torch.float32},
+        {"bidirectional": [True, False, True, False], "residual": True, "norm": "layer"},
     ],
     ids=str,
 )
@@ -124,9 +121,12 @@ def test_every_schedule_and_cut(plan: dict[str, Any]) -> None:
     assert_same(*both({"dropout": 0.2}, plan))
 
 
-@pytest.mark.parametrize("options", [{}, {"bidirectional": [False, True, False, True]}], ids=str)
-@pytest.mark.parametrize("schedule", ["one_f_one_b", "zero_bubble"])
-@pytest.mark.parametrize("core", ["fused", "lean"])
+@covering(
+    2,
+    core=["fused", "lean"],
+    schedule=["one_f_one_b", "zero_bubble"],
+    options=[{}, {"bidirectional": [False, True, False, True]}],
+)
 def test_every_core_that_leaves_w(core: str, schedule: str, options: dict[str, Any]) -> None:
     assert_same(*both(options | {"core": core}, PLAN | {"schedule": schedule}))
 
@@ -452,7 +452,7 @@ def test_buffers_that_are_replaced_or_moved_are_noticed(change: Any) -> None:
             for step in range(6):
                 if step == 3:
                     change(model)
-                results.append(engine.train_step(Windows(*make_batch()), step).detach())
+                results.append(engine.train_step(Windows(*short_batch()), step).detach())
             assert not wanted or reason(engine) is None
     assert_same(*found)
 
