@@ -44,6 +44,9 @@ def build_module(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = _build_model(config, widths, kept_blocks)
+    if str(config.trainer.precision).startswith("64"):
+        # Lightning converts it only later, when weights that were loaded have been rounded.
+        model.double()
     return SeriesModule(
         model,
         _loss(config.model.loss, model.output),

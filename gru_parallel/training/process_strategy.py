@@ -227,9 +227,9 @@ class ProcessStrategy(PipelineStrategy):
         self.barrier("the end of what is written in the background")
         return super().load_checkpoint(checkpoint_path, weights_only)
 
-    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+    def load_weights(self, weights: Mapping[str, Any], strict: bool) -> None:
         """Load this rank's weights."""
-        load_part(self.module, checkpoint["state_dict"])
+        load_part(self.module, weights)
 
     def numbered_names(self, optimizer: Optimizer) -> Keys:
         """Return the names of all ranks' weights; all ranks call this together."""

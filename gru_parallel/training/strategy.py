@@ -161,6 +161,17 @@ class PipelineStrategy(SingleDeviceStrategy):
             for name, part in saved.items()
         }
 
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        """Load the weights into a model of the type that they are trained in."""
+        assert self.lightning_module is not None
+        # Lightning converts it only later, when float64 weights have been rounded to float32.
+        self.precision_plugin.convert_module(self.lightning_module)
+        self.load_weights(checkpoint["state_dict"], strict)
+
+    def load_weights(self, weights: Mapping[str, Any], strict: bool) -> None:
+        """Load the weights of a checkpoint, by name."""
+        self.module.load_state_dict(weights, strict=strict)
+
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Load optimiser states, each onto the device of its parameter, not all onto one."""
         for optimizer, saved in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):

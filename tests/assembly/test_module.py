@@ -66,6 +66,15 @@ def test_another_seed_draws_other_weights() -> None:
     assert not any(torch.equal(first[key], other[key]) for key in own)
 
 
+def test_a_model_in_float64_has_that_type_before_weights_are_loaded() -> None:
+    config = read("SegRNN")
+    expected = weights_of(config)
+    found = weights_of(replace(config, trainer=replace(config.trainer, precision="64-true")))
+
+    assert {weight.dtype for weight in found.values()} == {torch.float64}
+    assert all(torch.equal(found[name], weight.double()) for name, weight in expected.items())
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_plan_counts_the_parameters_that_are_built(name: str) -> None:
     config = read(name)

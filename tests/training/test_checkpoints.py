@@ -135,6 +135,15 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_is_the_uninterrupted_one(
     assert_continues(resumed, straight, n_batches)
 
 
+def test_a_run_in_float64_is_resumed_with_all_bits_of_its_weights(tmp_path: Path) -> None:
+    path = tmp_path / "5.ckpt"
+    straight = train(callbacks=[SaveAfter(5, path)], precision="64-true")
+
+    resumed = train(ckpt_path=path, precision="64-true")
+
+    assert_continues(resumed, straight, 5)
+
+
 def test_a_run_resumed_between_two_accumulations_is_the_uninterrupted_one(tmp_path: Path) -> None:
     path = tmp_path / "middle.ckpt"
     whole = train(callbacks=[SaveAfter(7, path)], accumulate_grad_batches=2)
