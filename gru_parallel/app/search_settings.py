@@ -17,7 +17,7 @@ from gru_parallel.config.read_section import read_section
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks.launch import Launch
-from gru_parallel.report.comparison import says_what_is_forecast
+from gru_parallel.report.comparison import what_is_forecast
 from gru_parallel.rules import Count
 
 SEARCH_HELP = """gru-parallel search setting=SPACE [setting=SPACE ...] [setting=value ...]
@@ -42,7 +42,7 @@ All other settings are those of train, whose seed is that of the search, too."""
 
 _OWN_FOLDER = ("hydra.run.dir", "hydra.sweep.dir", "ckpt_path")
 
-_FIXED = ("data", "model.loss", "model.quantiles", "trainer.limit_val_batches")
+_FIXED = ("data", "model.loss", "model.quantiles")
 """Settings that change what `val/loss` is."""
 
 
@@ -156,16 +156,22 @@ def _space(override: Override) -> Space:
         UsageError: it is empty, or must not be searched.
     """
     name, text = str(override.key_or_group), str(override.input_line)
+    space = _values(override, name, text)
+    values = space.choices or (space.low, space.high)
     if name == "seed":
         raise UsageError(
             f"{text} would choose the luckiest seed; search with one, and train the best settings"
             " over several: gru-parallel train -m seed=0,1,2 ..."
         )
-    if says_what_is_forecast(name) or name in _FIXED:
+    if name in _FIXED or len({what_is_forecast(name, value) for value in values}) > 1:
         raise UsageError(
             f"{text} would compare losses of other forecasts or of another kind; search what"
             " leaves val/loss comparable, and give this one value."
         )
+    return space
+
+
+def _values(override: Override, name: str, text: str) -> Space:
     value: Any = override.value()
     if isinstance(value, IntervalSweep):
         return _between(name, text, value)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from gru_parallel.choices import DEFAULT_QUANTILES
+from gru_parallel.choices import DEFAULT_QUANTILES, HEAD_TASKS
 from gru_parallel.report.summary import Summary
 
 VAL_LOSS, VAL_MSE = "val/loss", "val/mse"
@@ -29,6 +29,7 @@ _ANY_WINDOWS = frozenset(
     for name in (
         "batch_size",
         "calendar",
+        "centre",
         "input_length",
         "min_input_length",
         "num_workers",
@@ -81,7 +82,7 @@ class ComparedRun:
         if repeated is None:
             return (
                 *validation,
-                *sorted(f"{k}={v}" for k, v in self.settings.items() if says_what_is_forecast(k)),
+                *sorted({what_is_forecast(*each) for each in self.settings.items()} - {""}),
             )
         # What else is measured does depend on more, as MASE on the season.
         errors = (f"{repeated[name]:.9g}" for name in ("mae", "mse") if name in repeated)
@@ -191,7 +192,11 @@ def differing(runs: Sequence[ComparedRun]) -> list[str]:
 def why_apart(comparisons: Sequence[Comparison]) -> list[str]:
     """Return the settings by which comparisons differ, and which keep them from being one."""
     runs = [run for comparison in comparisons for run in comparison.runs]
-    return [name for name in differing(runs) if says_what_is_forecast(name)]
+    return [
+        name
+        for name in differing(runs)
+        if len({what_is_forecast(name, run.settings.get(name)) for run in runs}) > 1
+    ]
 
 
 def repeated_seeds(row: Row) -> list[ComparedRun]:
@@ -236,10 +241,19 @@ def _metrics(runs: Iterable[ComparedRun]) -> dict[str, Spread]:
     return {name: Spread.of(found) for name, found in values.items()}
 
 
-def says_what_is_forecast(name: str) -> bool:
-    """Whether runs that differ in a setting, by its full name, cannot be compared."""
-    is_of_data = name.startswith("data.") and name not in _ANY_WINDOWS
-    return is_of_data or name in ("model.head", "trainer.limit_val_batches")
+def what_is_forecast(name: str, value: Any) -> str:
+    """Return what a setting, by its full name, says of what is forecast; "" for nothing.
+
+    Runs for which it differs cannot be compared. Of a head it is the task: a linear head and a
+    decoder forecast the same.
+    """
+    if name == "model.head":
+        value = HEAD_TASKS.get(str(value), value)
+    elif name != "trainer.limit_val_batches" and (
+        not name.startswith("data.") or name in _ANY_WINDOWS
+    ):
+        return ""
+    return f"{name}={value}"
 
 
 def _number(run: ComparedRun, metric: str) -> float:

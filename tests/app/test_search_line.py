@@ -36,6 +36,9 @@ def test_spaces_are_written_as_in_sweeps(text: str, space: Space) -> None:
         (["seed=0,1"], "would choose the luckiest seed;"),
         (["model.loss=mse,mae"], "losses of other forecasts or of another kind;"),
         (["data.horizon=1,2"], "losses of other forecasts or of another kind;"),
+        (["data.horizon=int(interval(1,2))"], "losses of other forecasts or of another kind;"),
+        (["model.head=window,every_step"], "losses of other forecasts or of another kind;"),
+        (["trainer.limit_val_batches=1,2"], "losses of other forecasts or of another kind;"),
         (["optimizer.lr=interval(2,1)"], "the first number has to be below the second"),
         (["optimizer.lr=tag(log,interval(0,1))"], "with the tag log above 0"),
         (["optimizer.lr=tag(lgo,interval(1,2))"], "has another tag than log;"),
@@ -53,7 +56,14 @@ def test_what_cannot_be_searched_is_refused(arguments: list[str], said: str) -> 
     assert "\n" not in str(refused.value)
 
 
-def test_input_and_batch_may_be_searched_because_the_forecasts_stay_the_same() -> None:
-    line = read_search_line(["data.input_length=24,48", "data.batch_size=16,32"])
+def test_what_leaves_the_forecasts_the_same_may_be_searched() -> None:
+    values = {
+        "data.input_length": "24,48",
+        "data.batch_size": "16,32",
+        "data.centre": "last,standardize",
+        "model.head": "window,decoder",
+    }
 
-    assert [space.name for space in line.spaces] == ["data.input_length", "data.batch_size"]
+    line = read_search_line([f"{name}={of}" for name, of in values.items()])
+
+    assert [space.name for space in line.spaces] == list(values)

@@ -101,6 +101,26 @@ def test_without_a_test_the_settings_of_the_data_tell_windows_apart() -> None:
     assert [len(each.runs) for each in compare(untested)] == [2, 1]
 
 
+def test_heads_that_forecast_the_same_are_compared_without_a_test() -> None:
+    untested = [
+        replace(
+            each,
+            settings={**each.settings, "model.head": head, "data.centre": centre, head: 1},
+            summary=replace(each.summary, baselines={}, test_metrics=None),
+        )
+        for each, head, centre in (
+            (SHALLOW[0], "window", "last"),
+            (DEEP[0], "decoder", "standardize"),
+            (DEEP[1], "every_step", "none"),
+        )
+    ]
+
+    comparisons = compare(untested)
+
+    assert [len(each.runs) for each in comparisons] == [2, 1]
+    assert "they differ in model.head. Each table" in sentences(comparisons)[0]
+
+
 def test_a_run_that_is_counted_twice_is_named() -> None:
     said = sentences(compare([*SHALLOW, run("again", 0.3, 0.1, seed=0)]))
 
