@@ -35,7 +35,7 @@ class Etth1Benchmark(Benchmark[SystemNumbers]):
     name = "etth1"
     about = "errors of forecasts of ETTh1, beside baselines"
     legend = (
-        "Mean over the seeds, with the standard deviation of the squared error where there are"
+        "Mean over the seeds, with the standard deviation where there are"
         " several. Weights and settings were chosen by validation. Finished runs are kept in"
         " benchmarks/results/runs, and not run again."
     )
@@ -115,8 +115,11 @@ def _runs_of(
 def _words(own: SystemNumbers | None) -> str:
     if own is None:
         return ""
-    spread = "" if own.spread is None else f" ± {own.spread:.3f}"
-    return f"{own.mse:.3f}{spread} / {own.mae:.3f}"
+    return f"{_word(own.mse, own.mse_spread)} / {_word(own.mae, own.mae_spread)}"
+
+
+def _word(error: float, spread: float | None) -> str:
+    return f"{error:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
 
 
 def _pair(mse: float, mae: float) -> str:

@@ -63,14 +63,19 @@ class SystemNumbers:
         return mean(run.mse for run in self.runs)
 
     @property
-    def spread(self) -> float | None:
-        """The standard deviation of the squared error over the seeds; None for one."""
+    def mse_spread(self) -> float | None:
+        """The standard deviation over the seeds; None for one."""
         return stdev(run.mse for run in self.runs) if len(self.runs) > 1 else None
 
     @property
     def mae(self) -> float:
         """The mean over the seeds."""
         return mean(run.mae for run in self.runs)
+
+    @property
+    def mae_spread(self) -> float | None:
+        """The standard deviation over the seeds; None for one."""
+        return stdev(run.mae for run in self.runs) if len(self.runs) > 1 else None
 
 
 def read_numbers(entries: Mapping[str, Any]) -> SystemNumbers:
