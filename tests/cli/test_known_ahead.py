@@ -11,7 +11,7 @@ import pytest
 from gru_parallel.data import Table
 from gru_parallel.report.forecasts_file import read_forecasts
 from tests.cli.finished import HORIZON, N_ROWS, OF_FILE, finish_run, names_in, series
-from tests.cli.in_process import RunCommand, assert_refused
+from tests.cli.in_process import SMALL, RunCommand, assert_refused
 
 AHEAD = (*OF_FILE, "data.future=[c]", "data.calendar=[hour,dayofweek]")
 DECODER = (
@@ -132,7 +132,10 @@ def test_what_a_forecast_lacks_is_said(
         (["data.horizon=10"], ["data.horizon=10 exceeds data.input_length=8", "head=decoder"]),
         (["data.future=[a]"], ["data.target and data.future both name 'a'"]),
         (["data.calendar=[hours]"], ["data.calendar=[hours] is not valid", "hour, dayofweek"]),
-        (["data.time_column=none", "data.columns=[a,b]"], ["data.calendar", "no times"]),
+        (
+            ["data.time_column=none", "data.columns=[a,b]"],
+            ["data.calendar", "no times; name the column of dates with data.time_column"],
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
@@ -176,3 +179,11 @@ def test_a_run_resumes_only_with_what_it_knew_ahead(train_command: RunCommand) -
     ended = train_command(*settings, "data.calendar=[hour,month]", last, run="more")
 
     assert_refused(ended, ["calendar features hour, dayofweek", "hour, month"])
+
+
+def test_a_series_that_is_generated_has_no_column_of_dates_to_name(
+    train_command: RunCommand,
+) -> None:
+    refused = ["no times; use data with dates, or leave data.calendar out"]
+
+    assert_refused(train_command(*SMALL, "data.calendar=[hour]"), refused)

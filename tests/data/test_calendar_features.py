@@ -52,5 +52,5 @@ def test_series_without_dates_are_refused(times: np.ndarray | None, has: str) ->
     with pytest.raises(UsageError) as caught:
         SeriesDataModule(table, input_length=4, horizon=2, batch_size=8, calendar=["hour"])
 
-    for words in ("series 'north': data.calendar=[hour]", has, "data.time_column"):
+    for words in ("series 'north': data.calendar=[hour]", has, "use data with dates"):
         assert words in str(caught.value)
