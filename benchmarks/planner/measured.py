@@ -50,12 +50,11 @@ def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> Sh
                 each,
                 _promised_ms(problem.planned(plan)),
                 _promised_ms(analytic.planned(plan)),
-                min(steps[each]),
+                tuple(steps[each]),
             )
             for each, plan in plans.items()
         ),
         chosen,
-        len(steps[chosen]),
     )
 
 

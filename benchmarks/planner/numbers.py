@@ -25,13 +25,24 @@ class PlanNumbers:
         tried: the plan.
         predicted_ms: of a step.
         analytic_ms: of a step, as predicted without a profile.
-        measured_ms: of a step, the least of the rounds.
+        steps_ms: what the steps took, in their order.
     """
 
     tried: TriedPlan
     predicted_ms: float
     analytic_ms: float
-    measured_ms: float
+    steps_ms: tuple[float, ...]
+
+    @property
+    def measured_ms(self) -> float:
+        """What a step took, the median of all rounds."""
+        return median(self.steps_ms)
+
+    @property
+    def repeat_error(self) -> float:
+        """How far the medians of the first and the second half of the rounds are apart."""
+        n_half = max(1, len(self.steps_ms) // 2)
+        return abs(median(self.steps_ms[:n_half]) / median(self.steps_ms[-n_half:]) - 1)
 
     @property
     def error(self) -> float:
@@ -53,14 +64,12 @@ class ShapeNumbers:
         profile_s: how long the profile took.
         plans: that were measured, the chosen one included.
         chosen: the planner's choice.
-        n_rounds: in each of which every plan ran a step.
     """
 
     shape: Shape
     profile_s: float
     plans: tuple[PlanNumbers, ...]
     chosen: TriedPlan
-    n_rounds: int
 
     @property
     def of_chosen(self) -> PlanNumbers:
@@ -81,6 +90,11 @@ class ShapeNumbers:
     def errors(self) -> list[float]:
         """How far each prediction is off, without sign."""
         return [abs(plan.error) for plan in self.plans]
+
+    @property
+    def repeat_errors(self) -> list[float]:
+        """How far two measurements of each plan are apart: no prediction can be nearer."""
+        return [plan.repeat_error for plan in self.plans]
 
     @property
     def in_order(self) -> float:
@@ -115,7 +129,14 @@ class Errors:
 def read_numbers(entries: Mapping[str, Any]) -> ShapeNumbers:
     """Read numbers from what `dataclasses.asdict` made of them."""
     plans = tuple(
-        PlanNumbers(**{**plan, "tried": TriedPlan(**plan["tried"])}) for plan in entries["plans"]
+        PlanNumbers(
+            **{
+                **plan,
+                "tried": TriedPlan(**plan["tried"]),
+                "steps_ms": tuple(plan["steps_ms"]),
+            }
+        )
+        for plan in entries["plans"]
     )
     return ShapeNumbers(
         **{

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -68,7 +68,7 @@ def engine_costs(devices: tuple[Device, Device]) -> EngineCosts:
             assert timeline is not None
             starts.append(step_ms - timeline.step_ms)
             actions.append(_between_actions_ms(timeline))
-        return EngineCosts(_undisturbed(actions[2:]), _undisturbed(starts[2:]))
+        return EngineCosts(median(actions[2:]), median(starts[2:]))
 
 
 def _between_actions_ms(timeline: Timeline) -> float:
@@ -83,11 +83,6 @@ def _between_actions_ms(timeline: Timeline) -> float:
     return median(sends) + 3 * median(gaps)
 
 
-def _undisturbed(taken: Sequence[float]) -> float:
-    """The lower quartile of wall times, which other programs on the machine can only lengthen."""
-    return sorted(taken)[len(taken) // 4]
-
-
 def hand_over(one: Device, other: Device) -> Link:
     """Time what it takes until a result of one device's worker is there for another's."""
     latency_ms = 1e3 * _queue_latency_s()
@@ -96,7 +91,7 @@ def hand_over(one: Device, other: Device) -> Link:
         return Link(latency_ms, float("inf"))
     source = torch.empty(_N_BYTES, dtype=torch.uint8, device=_torch_name(one))
     copies = [_copy_s(source, _torch_name(other)) for _ in range(5)]
-    return Link(latency_ms, _N_BYTES / min(copies[1:]))
+    return Link(latency_ms, _N_BYTES / median(copies[1:]))
 
 
 def hand_over_of_ranks() -> Link:
@@ -140,7 +135,7 @@ def _between_ranks_s(
         here.recv([sent], 1, 1).wait()
         taken.append(perf_counter() - start)
     answering.result()
-    return _undisturbed(taken) / 2
+    return median(taken) / 2
 
 
 def _torch_name(device: Device) -> str:
@@ -175,7 +170,7 @@ def _queue_latency_s() -> float:
         taken.append(perf_counter() - start)
     there.put(None)
     thread.join()
-    return _undisturbed(taken) / 2
+    return median(taken) / 2
 
 
 def optimizer_ns(make: OptimizerMaker, width: int, device: Device, dtype: torch.dtype) -> float:
@@ -199,4 +194,4 @@ def optimizer_ns(make: OptimizerMaker, width: int, device: Device, dtype: torch.
         if not device.is_cpu:
             torch.accelerator.synchronize()
         taken.append(perf_counter() - start)
-    return 1e9 * _undisturbed(taken[1:]) / sum(weight.numel() for weight in weights)
+    return 1e9 * median(taken[1:]) / sum(weight.numel() for weight in weights)

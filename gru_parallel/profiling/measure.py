@@ -24,7 +24,7 @@ from gru_parallel.profiling.engine_costs import (
     hand_over_of_ranks,
     optimizer_ns,
 )
-from gru_parallel.profiling.pipelines import Precision, Sample, difference, least
+from gru_parallel.profiling.pipelines import Precision, Sample, difference, median_of
 
 SECONDS = 7.5
 """So long samples are run, one after the other, again and again; each of them once at least."""
@@ -113,10 +113,10 @@ def busy_counts(device: Device, cluster: Cluster, workload: Workload) -> list[in
 def run_samples(
     samples: Sequence[Sample], precision: Precision, *, replays: bool
 ) -> dict[Sample, CellTimes]:
-    """Run samples in turns, and return the least that each time was.
+    """Run samples in turns, and return the median of what each time was.
 
-    What disturbs a machine only ever adds, and mostly comes in bursts, so the least of a few rounds
-    is nearer to an undisturbed run than their median.
+    A run will be disturbed as much as the samples are, so the median is nearer to what it takes
+    than the least is.
     """
     taken: dict[Sample, list[CellTimes]] = {sample: [] for sample in samples}
     start = perf_counter()
@@ -125,7 +125,7 @@ def run_samples(
             break
         is_cpu = sample.devices[0].startswith("cpu")
         taken[sample].append(sample.times(precision, replays=replays and not is_cpu))
-    return {sample: least(of_sample) for sample, of_sample in taken.items()}
+    return {sample: median_of(of_sample) for sample, of_sample in taken.items()}
 
 
 @dataclass(frozen=True)

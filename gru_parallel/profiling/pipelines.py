@@ -115,7 +115,7 @@ class Sample:
         if self.layer.core == "native":
             return CellTimes(joint(Op.F), joint(Op.B), 0.0, joint(Op.B))
         apart = self._of_step("zero_bubble", precision, replays=replays)
-        forward_ms = min(joint(Op.F), apart(Op.F))
+        forward_ms = mean((joint(Op.F), apart(Op.F)))
         return CellTimes(forward_ms, apart(Op.B), apart(Op.W), joint(Op.B))
 
     def _of_step(
@@ -196,9 +196,9 @@ class Sample:
         return WindowHead(width, (self.head.out_features,))
 
 
-def least(samples: Sequence[CellTimes]) -> CellTimes:
-    """Return the least of each time."""
-    return CellTimes(*map(min, zip(*samples, strict=True)))
+def median_of(samples: Sequence[CellTimes]) -> CellTimes:
+    """Return the median of each time."""
+    return CellTimes(*map(median, zip(*samples, strict=True)))
 
 
 def difference(whole: CellTimes, part: CellTimes) -> CellTimes:

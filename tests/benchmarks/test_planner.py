@@ -1,6 +1,6 @@
 """What the planner's benchmark makes of its measurements."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -15,11 +15,11 @@ ONE, TWO, FOUR = (TriedPlan(2, "one_f_one_b", 1, n_chunks) for n_chunks in (1, 2
 
 def numbers(*, four_ms: float = 80.0) -> ShapeNumbers:
     plans = (
-        PlanNumbers(ONE, predicted_ms=110.0, analytic_ms=200.0, measured_ms=100.0),
-        PlanNumbers(TWO, predicted_ms=81.0, analytic_ms=90.0, measured_ms=90.0),
-        PlanNumbers(FOUR, predicted_ms=84.0, analytic_ms=80.0, measured_ms=four_ms),
+        PlanNumbers(ONE, predicted_ms=110.0, analytic_ms=200.0, steps_ms=(90.0, 100.0, 150.0)),
+        PlanNumbers(TWO, predicted_ms=81.0, analytic_ms=90.0, steps_ms=(90.0,)),
+        PlanNumbers(FOUR, predicted_ms=84.0, analytic_ms=80.0, steps_ms=(four_ms,)),
     )
-    return ShapeNumbers(SHAPE, 2.5, plans, TWO, 5)
+    return ShapeNumbers(SHAPE, 2.5, plans, TWO)
 
 
 def test_errors_are_shares_of_what_was_measured() -> None:
@@ -32,6 +32,13 @@ def test_errors_are_shares_of_what_was_measured() -> None:
 def test_the_loss_is_what_the_chosen_plan_takes_longer_than_the_best() -> None:
     assert numbers().loss == pytest.approx(90 / 80 - 1)
     assert numbers(four_ms=95.0).loss == 0.0
+
+
+def test_a_repeated_measurement_is_as_far_off_as_its_halves_are_apart() -> None:
+    four = replace(numbers().plans[0], steps_ms=(8.0, 9.0, 30.0, 10.0))
+
+    assert numbers().repeat_errors == pytest.approx([1 - 90 / 150, 0, 0])
+    assert four.repeat_error == pytest.approx(1 - 8.5 / 20)
 
 
 def test_the_order_counts_pairs_that_differ_clearly() -> None:
