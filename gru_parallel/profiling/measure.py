@@ -26,7 +26,7 @@ from gru_parallel.profiling.engine_costs import (
 )
 from gru_parallel.profiling.pipelines import Precision, Sample, difference, median_of
 
-SECONDS = 7.5
+SECONDS = 6.5
 """So long samples are run, one after the other, again and again; each of them once at least."""
 
 TimeOf = Callable[[Sample], CellTimes]
