@@ -67,7 +67,8 @@ def _interpolated(values: Values, columns: Sequence[str], series: str) -> Values
             of_series = f" of series {series!r}" if series else ""
             raise UsageError(
                 f"data.missing=interpolate cannot fill column {name!r}, which has no value in the "
-                f"training part{of_series}; leave it out with data.columns, or change data.split."
+                f"training part{of_series}; leave it out with data.columns or data.future, or"
+                " change data.split."
             )
         known = np.flatnonzero(~is_gap)
         column[:] = np.interp(np.arange(len(column)), known, column[known])

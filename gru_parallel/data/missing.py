@@ -41,7 +41,7 @@ def as_numbers(sheet: Sheet, columns: Sequence[str], missing: str) -> NDArray[np
         if np.isnan(numbers[:, position]).all():
             raise sheet.error(
                 f"column {name!r} holds no number, so data.missing={missing} cannot help; "
-                "leave it out with data.columns."
+                "leave it out with data.columns or data.future."
             )
     return numbers
 
@@ -92,7 +92,7 @@ def rows_to_keep(
         of = f" of series {series!r}" if series else ""
         raise UsageError(
             f"data.missing=drop leaves none of the {len(numbers)} rows{of} (column {worst!r} has "
-            "the most gaps); leave that column out with data.columns, or use "
+            "the most gaps); leave that column out with data.columns or data.future, or use "
             "data.missing=interpolate."
         )
     return kept
@@ -149,6 +149,10 @@ def _problem(sheet: Sheet, column: str, cell: Any) -> str:
     if is_time_of_day(str(cell)):
         return (
             f"{holds}, a time of day; name it beside the date, as in "
-            f"data.time_column=[date,{column}], or leave the column out with data.columns"
+            f"data.time_column=[date,{column}], or leave the column out with"
+            " data.columns or data.future"
         )
-    return f"{holds}, which is not a number; {remedy}, or leave the column out with data.columns"
+    return (
+        f"{holds}, which is not a number; {remedy}, or leave the column out with data.columns or"
+        " data.future"
+    )

@@ -46,7 +46,7 @@ class Standardizer:
             raise UsageError(
                 f"column {columns[column]!r} has the mean {self.mean[column]:g} and the deviation"
                 f" {self.scale[column]:g} in the training part, by which no number can be scaled;"
-                " write it in another unit, or leave it out with data.columns."
+                " write it in another unit, or leave it out with data.columns or data.future."
             )
 
     def transform(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -77,7 +77,7 @@ def test_nothing_in_the_training_part_to_start_from_is_an_error(by: str) -> None
         filled(tables, [1, 1, 1], by)
     assert str(caught.value) == (
         "data.missing=interpolate cannot fill column 'a', which has no value in the training part "
-        "of series 'x'; leave it out with data.columns, or change data.split."
+        "of series 'x'; leave it out with data.columns or data.future, or change data.split."
     )
 
 

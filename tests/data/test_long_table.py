@@ -135,12 +135,12 @@ def test_a_bad_cell_is_named_by_its_series_and_its_row_in_the_file(
         (
             "interpolate",
             "series 'y': column 'a' holds no number, so data.missing=interpolate cannot help; leave"
-            " it out with data.columns.",
+            " it out with data.columns or data.future.",
         ),
         (
             "drop",
             "series 'y': column 'a' holds no number, so data.missing=drop cannot help; leave it out"
-            " with data.columns.",
+            " with data.columns or data.future.",
         ),
     ],
 )

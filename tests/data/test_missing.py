@@ -50,7 +50,7 @@ def test_a_text_cell_is_named() -> None:
     assert error_of(sheet_of(a=[1, 2], b=["3", "broken"])) == (
         "data.path=series.csv: row 3, column 'b' holds 'broken', which is not a number; correct "
         "it, or set data.missing=interpolate or data.missing=drop, or leave the column out with "
-        "data.columns."
+        "data.columns or data.future."
     )
 
 
@@ -108,7 +108,7 @@ def test_drop_leaves_out_every_row_with_a_gap() -> None:
 def test_a_column_without_any_number_cannot_be_helped(missing: str) -> None:
     assert error_of(sheet_of(a=[1, 2], place=["north", "south"]), missing) == (
         f"data.path=series.csv: column 'place' holds no number, so data.missing={missing} cannot "
-        "help; leave it out with data.columns."
+        "help; leave it out with data.columns or data.future."
     )
 
 
@@ -118,7 +118,7 @@ def test_drop_must_leave_a_row() -> None:
         rows_to_keep(numbers, ["a", "b"], "drop")
     assert str(caught.value) == (
         "data.missing=drop leaves none of the 3 rows (column 'b' has the most gaps); leave that "
-        "column out with data.columns, or use data.missing=interpolate."
+        "column out with data.columns or data.future, or use data.missing=interpolate."
     )
 
 
