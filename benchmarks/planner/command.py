@@ -141,7 +141,7 @@ def _note(numbers: Sequence[ShapeNumbers]) -> str:
     repeated = Errors.of([error for own in numbers for error in own.repeat_errors])
     return (
         f"The median of {' or '.join(map(str, rounds))} rounds. measured twice: how far the first"
-        " half of a plan's rounds is from the second, which no prediction can be surer than:"
+        " half of a plan's rounds is from the second, by nothing but chance:"
         f" {repeated.median:.1%} in the median of all plans, {repeated.worst:.1%} at worst. in"
         " order: of all pairs of plans whose steps differ by 5 % or more, the share predicted in"
         " their order."

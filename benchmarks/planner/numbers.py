@@ -93,7 +93,7 @@ class ShapeNumbers:
 
     @property
     def repeat_errors(self) -> list[float]:
-        """How far two measurements of each plan are apart: no prediction can be nearer."""
+        """How far two measurements of each plan are apart, by nothing but chance."""
         return [plan.repeat_error for plan in self.plans]
 
     @property

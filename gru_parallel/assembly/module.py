@@ -14,6 +14,7 @@ from gru_parallel.assembly.optimizer import (
     optimizer_maker,
     scheduler_maker,
 )
+from gru_parallel.assembly.workload import number_type
 from gru_parallel.choices import DECAYED
 from gru_parallel.config.schema import Config
 from gru_parallel.data.widths import Widths
@@ -44,7 +45,7 @@ def build_module(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = _build_model(config, widths, kept_blocks)
-    if str(config.trainer.precision).startswith("64"):
+    if number_type(config) == "float64":
         # Lightning converts it only later, when weights that were loaded have been rounded.
         model.double()
     return SeriesModule(

@@ -63,13 +63,10 @@ def check_calendar(names: Sequence[str], times: NDArray[Any] | None, where: str)
     if not names or (times is not None and np.issubdtype(times.dtype, np.datetime64)):
         return
     has = "no times" if times is None else "numbers for times"
-    is_of_file = where.startswith(("data.path=", "data.validation_path="))
-    remedy = (
-        "name the column of dates with data.time_column" if is_of_file else "use data with dates"
-    )
     raise UsageError(
         f"{where}data.calendar=[{','.join(names)}] is read from dates, and the series has {has};"
-        f" {remedy}, or leave data.calendar out."
+        " use data with dates (of a file, data.time_column names their column), or leave"
+        " data.calendar out."
     )
 
 

@@ -248,12 +248,9 @@ def what_is_forecast(name: str, value: Any) -> str:
     decoder forecast the same.
     """
     if name == "model.head":
-        value = HEAD_TASKS.get(str(value), value)
-    elif name != "trainer.limit_val_batches" and (
-        not name.startswith("data.") or name in _ANY_WINDOWS
-    ):
-        return ""
-    return f"{name}={value}"
+        return f"{name}={HEAD_TASKS.get(str(value), value)}"
+    is_of_data = name.startswith("data.") and name not in _ANY_WINDOWS
+    return f"{name}={value}" if is_of_data or name == "trainer.limit_val_batches" else ""
 
 
 def _number(run: ComparedRun, metric: str) -> float:

@@ -134,7 +134,7 @@ def test_what_a_forecast_lacks_is_said(
         (["data.calendar=[hours]"], ["data.calendar=[hours] is not valid", "hour, dayofweek"]),
         (
             ["data.time_column=none", "data.columns=[a,b]"],
-            ["data.calendar", "no times; name the column of dates with data.time_column"],
+            ["data.calendar", "no times; use data with dates (of a file, data.time_column"],
         ),
     ],
 )
@@ -184,6 +184,6 @@ def test_a_run_resumes_only_with_what_it_knew_ahead(train_command: RunCommand) -
 def test_a_series_that_is_generated_has_no_column_of_dates_to_name(
     train_command: RunCommand,
 ) -> None:
-    refused = ["no times; use data with dates, or leave data.calendar out"]
+    refused = ["no times; use data with dates (of a file,", "or leave data.calendar out"]
 
     assert_refused(train_command(*SMALL, "data.calendar=[hour]"), refused)
