@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import median
 from time import perf_counter
 
 import torch
@@ -10,7 +12,7 @@ import torch
 from benchmarks.batch import draw_batch
 from benchmarks.model import make_model
 from benchmarks.planner.cases import TriedPlan
-from benchmarks.planner.numbers import PlanNumbers, ShapeNumbers
+from benchmarks.planner.numbers import PlanNumbers, Raced, ShapeNumbers
 from benchmarks.shapes import Shape
 from benchmarks.stopwatch import drop_gradients, timed
 from gru_parallel.assembly.cluster import local_cluster
@@ -26,35 +28,51 @@ from gru_parallel.profiling.pipelines import Precision
 
 N_ROUNDS_OF_PASS = 3
 """Steps of a plan one after the other; the next ones come much later."""
+N_RACING = 4
+"""Plans of the sweep that the chosen one races with."""
 CORES = ("auto", "lean")
 
 
 def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> ShapeNumbers:
-    """Plan one model, and measure its plans.
+    """Plan one model, and measure its plans, in passes of one profile and a few steps of each plan.
+
+    Other guests of a shared host can slow a machine down for minutes; so profiles and steps are
+    measured in turns. The chosen plan is the best one by all profiles, and races with the plans
+    of the sweep that took least.
 
     Args:
         shape: of the model.
-        tried: plans beside the one that is chosen.
+        tried: plans of the sweep.
         n_rounds: in each of which every plan runs one step.
     """
-    problem, analytic, profile_s = _plan(shape)
-    best = search(problem).best.plan
-    chosen = TriedPlan.of(best)
-    plans = {each: each.plan(shape) for each in tried} | {chosen: best}
-    steps = _run(shape, plans, n_rounds)
+    plans = {each: each.plan(shape) for each in tried}
+    steps: dict[TriedPlan, list[float]] = {each: [] for each in plans}
+    problems, profiles_s = [], []
+    candidates = dict(plans)
+    for first in range(0, n_rounds, N_ROUNDS_OF_PASS):
+        problem, profile_s = _problem(shape)
+        problems.append(problem)
+        profiles_s.append(profile_s)
+        best = search(problem).best.plan
+        candidates[TriedPlan.of(best)] = best
+        _run(shape, plans, steps, min(N_ROUNDS_OF_PASS, n_rounds - first))
+
+    def promises(plan: Plan) -> tuple[float, ...]:
+        return tuple(_promised_ms(problem.planned(plan)) for problem in problems)
+
+    analytic = replace(problems[0], costs=AnalyticCosts(problems[0].cluster))
+    numbers = tuple(
+        PlanNumbers(each, promises(plan), _promised_ms(analytic.planned(plan)), tuple(steps[each]))
+        for each, plan in plans.items()
+    )
+    chosen = min(candidates, key=lambda each: median(promises(candidates[each])))
+    fastest = sorted(numbers, key=lambda plan: plan.measured_ms)[:N_RACING]
+    racing = dict.fromkeys([chosen, *(plan.tried for plan in fastest)])
     return ShapeNumbers(
         shape,
-        profile_s,
-        tuple(
-            PlanNumbers(
-                each,
-                _promised_ms(problem.planned(plan)),
-                _promised_ms(analytic.planned(plan)),
-                tuple(steps[each]),
-            )
-            for each, plan in plans.items()
-        ),
-        chosen,
+        tuple(profiles_s),
+        numbers,
+        _race(shape, {each: candidates[each] for each in racing}, n_rounds),
     )
 
 
@@ -63,8 +81,8 @@ def _promised_ms(planned: Planned) -> float:
     return planned.timeline.step_ms + planned.costs.step_ms(planned.cluster.devices[0], 0)
 
 
-def _plan(shape: Shape) -> tuple[Problem, Problem, float]:
-    """Say what is to be planned, by a profile and without one, and how long the profile took."""
+def _problem(shape: Shape) -> tuple[Problem, float]:
+    """Say what is to be planned, by a profile made now, and how long the profile took."""
     size = shape.hidden_size
     model = ModelSpec(cut_stack(size, size, shape.num_layers), n_outputs=1)
     workload = Workload(model, shape.batch_size, shape.n_steps)
@@ -87,26 +105,31 @@ def _plan(shape: Shape) -> tuple[Problem, Problem, float]:
         ("none", "cell"),
         CORES,
     )
-    problem = Problem(workload, cluster, MeasuredCosts(profile, cluster), options)
-    return problem, Problem(workload, cluster, AnalyticCosts(cluster), options), profile_s
+    return Problem(workload, cluster, MeasuredCosts(profile, cluster), options), profile_s
 
 
-def _run(shape: Shape, plans: dict[TriedPlan, Plan], n_rounds: int) -> dict[TriedPlan, list[float]]:
-    """Run one plan after the other, as it would run alone, and again in later passes.
-
-    Other guests of a shared host can slow a machine down for many seconds.
-    """
-    model = make_model(shape)
+def _race(shape: Shape, plans: Mapping[TriedPlan, Plan], n_rounds: int) -> tuple[Raced, ...]:
+    """Run few plans in turns, one step at a time but for one to warm up."""
     steps: dict[TriedPlan, list[float]] = {each: [] for each in plans}
-    for first in range(0, n_rounds, N_ROUNDS_OF_PASS):
-        for each, plan in plans.items():
-            own = make_model(shape, each.core)
-            own.load_state_dict(model.state_dict())
-            with ThreadEngine(own, plan, LOSSES["mse"]) as engine:
-                _step(engine, shape)
-                for _ in range(min(N_ROUNDS_OF_PASS, n_rounds - first)):
-                    steps[each].append(_step(engine, shape))
-    return steps
+    for _ in range(n_rounds):
+        _run(shape, plans, steps, 1)
+    return tuple(Raced(each, tuple(steps[each])) for each in plans)
+
+
+def _run(
+    shape: Shape,
+    plans: Mapping[TriedPlan, Plan],
+    steps: Mapping[TriedPlan, list[float]],
+    n_rounds: int,
+) -> None:
+    """Run one plan after the other, as it would run alone, and add what its steps took."""
+    model = make_model(shape)
+    for each, plan in plans.items():
+        own = make_model(shape, each.core)
+        own.load_state_dict(model.state_dict())
+        with ThreadEngine(own, plan, LOSSES["mse"]) as engine:
+            _step(engine, shape)
+            steps[each].extend(_step(engine, shape) for _ in range(n_rounds))
 
 
 def _step(engine: ThreadEngine, shape: Shape) -> float:

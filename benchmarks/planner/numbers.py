@@ -23,20 +23,35 @@ class PlanNumbers:
 
     Attributes:
         tried: the plan.
-        predicted_ms: of a step.
+        promised_ms: of a step, by the profile of each pass.
         analytic_ms: of a step, as predicted without a profile.
-        steps_ms: what the steps took, in their order.
+        steps_ms: what the steps took, as many in each pass, in their order.
     """
 
     tried: TriedPlan
-    predicted_ms: float
+    promised_ms: tuple[float, ...]
     analytic_ms: float
     steps_ms: tuple[float, ...]
+
+    @property
+    def predicted_ms(self) -> float:
+        """What was promised, the median of all passes."""
+        return median(self.promised_ms)
 
     @property
     def measured_ms(self) -> float:
         """What a step took, the median of all rounds."""
         return median(self.steps_ms)
+
+    @property
+    def errors_of_passes(self) -> list[float]:
+        """How far each pass's own profile is off from the median of its own steps, without sign."""
+        n_steps = len(self.steps_ms) // len(self.promised_ms)
+        starts = range(0, len(self.steps_ms), n_steps)
+        return [
+            abs(promised_ms / median(self.steps_ms[start : start + n_steps]) - 1)
+            for promised_ms, start in zip(self.promised_ms, starts, strict=True)
+        ]
 
     @property
     def repeat_error(self) -> float:
@@ -56,40 +71,78 @@ class PlanNumbers:
 
 
 @dataclass(frozen=True)
+class Raced:
+    """A plan that ran once more, in turns with the few others that could be the best.
+
+    Attributes:
+        tried: the plan.
+        steps_ms: what its steps took.
+    """
+
+    tried: TriedPlan
+    steps_ms: tuple[float, ...]
+
+    @property
+    def measured_ms(self) -> float:
+        """What a step took, the median."""
+        return median(self.steps_ms)
+
+
+@dataclass(frozen=True)
 class ShapeNumbers:
     """All plans of one model.
 
     Attributes:
         shape: of the model.
-        profile_s: how long the profile took.
-        plans: that were measured, the chosen one included.
-        chosen: the planner's choice.
+        profiles_s: how long each profile took.
+        plans: that were measured.
+        race: the planner's choice first, and the best plans of the sweep.
     """
 
     shape: Shape
-    profile_s: float
+    profiles_s: tuple[float, ...]
     plans: tuple[PlanNumbers, ...]
-    chosen: TriedPlan
+    race: tuple[Raced, ...]
 
     @property
-    def of_chosen(self) -> PlanNumbers:
-        """The numbers of the chosen plan."""
-        return next(plan for plan in self.plans if plan.tried == self.chosen)
+    def profile_s(self) -> float:
+        """How long the first profile took, which is all that a user's process measures."""
+        return self.profiles_s[0]
 
     @property
-    def best(self) -> PlanNumbers:
+    def chosen(self) -> Raced:
+        """The planner's choice."""
+        return self.race[0]
+
+    @property
+    def best(self) -> Raced:
         """The plan whose step took least."""
-        return min(self.plans, key=lambda plan: plan.measured_ms)
+        return min(self.race, key=lambda plan: plan.measured_ms)
 
     @property
     def loss(self) -> float:
         """By how much the chosen plan's step takes longer than the best one's, as a share."""
-        return self.of_chosen.measured_ms / self.best.measured_ms - 1
+        return self.chosen.measured_ms / self.best.measured_ms - 1
 
     @property
     def errors(self) -> list[float]:
         """How far each prediction is off, without sign."""
         return [abs(plan.error) for plan in self.plans]
+
+    @property
+    def errors_of_passes(self) -> list[float]:
+        """How far predictions by one profile are off the steps right after it, without sign."""
+        return [error for plan in self.plans for error in plan.errors_of_passes]
+
+    @property
+    def losses_of_passes(self) -> list[float]:
+        """The loss of the plan of the sweep that each profile alone would have chosen."""
+        least_ms = min(plan.measured_ms for plan in self.plans)
+        chosen = (
+            min(self.plans, key=lambda plan: plan.promised_ms[index])
+            for index in range(len(self.profiles_s))
+        )
+        return [plan.measured_ms / least_ms - 1 for plan in chosen]
 
     @property
     def repeat_errors(self) -> list[float]:
@@ -133,16 +186,13 @@ def read_numbers(entries: Mapping[str, Any]) -> ShapeNumbers:
             **{
                 **plan,
                 "tried": TriedPlan(**plan["tried"]),
+                "promised_ms": tuple(plan["promised_ms"]),
                 "steps_ms": tuple(plan["steps_ms"]),
             }
         )
         for plan in entries["plans"]
     )
-    return ShapeNumbers(
-        **{
-            **entries,
-            "shape": Shape(**entries["shape"]),
-            "plans": plans,
-            "chosen": TriedPlan(**entries["chosen"]),
-        }
+    race = (
+        Raced(TriedPlan(**raced["tried"]), tuple(raced["steps_ms"])) for raced in entries["race"]
     )
+    return ShapeNumbers(Shape(**entries["shape"]), tuple(entries["profiles_s"]), plans, tuple(race))

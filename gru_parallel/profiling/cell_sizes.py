@@ -6,20 +6,25 @@ from collections.abc import Collection
 
 from gru_parallel.planning.cell_costs import LayerKind
 
-MOST_STEPS = 128
-"""Longer chunks take as much longer as they are longer, and would cost a profile its rounds."""
+
+def most_steps(*, is_cpu: bool) -> int:
+    """Return how many steps are enough: longer chunks take as much longer as they are longer.
+
+    On a CPU a profile would pay for them with rounds.
+    """
+    return 32 if is_cpu else 128
 
 
 def enough_products(*, is_cpu: bool) -> float:
     """Return how many multiplications are enough for the F of a cell, for the same reason."""
-    return 3e8 if is_cpu else 3e11
+    return 1.5e8 if is_cpu else 3e11
 
 
 def longest(kinds: Collection[LayerKind], n_rows: int, n_steps: int, *, is_cpu: bool) -> int:
     """Return how many steps of a window the longest cells have that are measured."""
     n_products = n_rows * max(kind.n_products for kind in kinds)
     n_enough = int(enough_products(is_cpu=is_cpu) / n_products)
-    return max(1, min(n_steps, MOST_STEPS, n_enough))
+    return max(1, min(n_steps, most_steps(is_cpu=is_cpu), n_enough))
 
 
 def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:

@@ -22,7 +22,7 @@ from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead, Windows
 from gru_parallel.placement import Grid, Plan, StagePlan
 from gru_parallel.placement.cluster import Device, Link
-from gru_parallel.schedule import Timeline
+from gru_parallel.schedule import Op, Timeline
 
 OptimizerMaker = Callable[[list[nn.Parameter]], Optimizer]
 
@@ -40,7 +40,8 @@ class EngineCosts:
 
     Attributes:
         action_ms: for each F, B or W: sends, receives, and what lies between actions.
-        start_ms: before the first cell of a step and after its last.
+        start_ms: before the first cell of a step and after its last, and what that first cell takes
+            longer than others, since it finds its worker asleep.
     """
 
     action_ms: float
@@ -66,9 +67,17 @@ def engine_costs(devices: tuple[Device, Device]) -> EngineCosts:
             step_ms = 1e3 * (perf_counter() - start)
             timeline = engine.timeline
             assert timeline is not None
-            starts.append(step_ms - timeline.step_ms)
+            starts.append(step_ms - timeline.step_ms + of_first_ms(timeline))
             actions.append(_between_actions_ms(timeline))
         return EngineCosts(median(actions[2:]), median(starts[2:]))
+
+
+def of_first_ms(timeline: Timeline) -> float:
+    """What the first F takes longer than the next ones."""
+    first, *others = (
+        event.duration_ms for event in timeline.stage_events(0) if event.action.op is Op.F
+    )
+    return max(0.0, first - median(others))
 
 
 def _between_actions_ms(timeline: Timeline) -> float:

@@ -29,11 +29,13 @@ _DROPOUT = 0.1
 
 N_STEPS_OF_PASS = 48
 """A pass has about so many steps, so that short chunks come one after the other, as in a run."""
+LEAST_CHUNKS = 3
+"""So that one is neither the first nor the last."""
 MOST_CHUNKS = 8
 ENOUGH_MS = 20.0
 """A sample runs steps until they have taken so long together."""
-MOST_STEPS = 5
-"""But no more than these after the first."""
+MOST_STEPS = 6
+"""But no more than these, recording left out."""
 
 _N_RECORDING = 3
 """Steps that an engine which replays takes until it does."""
@@ -97,12 +99,11 @@ class Sample:
         """Chunks of its window; a barrier would have all of them run at once."""
         if self.layer.bidirectional:
             return 1
-        at_least = 2 if self.of_head or len(self.devices) > 1 else 1
         n_enough = 2 * enough_products(is_cpu=self.devices[0].startswith("cpu"))
         n_products = self.n_layers * self.layer.n_products * self.rows
         # Few chunks of many multiplications do: such cells are long as they are.
         n_steps = min(N_STEPS_OF_PASS, int(n_enough / n_products))
-        return max(at_least, min(MOST_CHUNKS, n_steps // self.steps))
+        return max(LEAST_CHUNKS, min(MOST_CHUNKS, n_steps // self.steps))
 
     @property
     def n_micro_batches(self) -> int:
@@ -140,7 +141,7 @@ class Sample:
         timelines: list[Timeline] = []
         spent_ms = 0.0
         with ThreadEngine(model, plan, _LOSS, graphs=replays) as engine:
-            n_warm = _N_RECORDING if replays else 1
+            n_warm = _N_RECORDING if replays else 0
             for number in range(n_warm + MOST_STEPS):
                 model.zero_grad(set_to_none=True)
                 with precision.context(torch_device(self.devices[-1])):
@@ -150,8 +151,9 @@ class Sample:
                 spent_ms += engine.timeline.step_ms
                 if spent_ms > ENOUGH_MS and number >= n_warm:
                     break
-        # Memory that is new to the process makes a first step longer by a tenth and more.
-        warm = timelines[n_warm:] or timelines
+        # A first step is longer by a few hundredths. Where it took so long that it is the only one
+        # it counts: another would cost more rounds than that is worth.
+        warm = timelines[n_warm + 1 :] or timelines[-1:]
         return lambda op: median(self.mean_ms(timeline, op) for timeline in warm)
 
     def mean_ms(self, timeline: Timeline, op: Op) -> float:
@@ -163,12 +165,13 @@ class Sample:
             if event.action.op is op
         ]
         last = self.n_chunks - 1
+        # The F of the first chunk finds its worker asleep; the last chunk has the head besides.
+        first = 1 if op is Op.F else 0
         at_end = [event.duration_ms for event in events if event.action.chunk == last]
-        before = [event.duration_ms for event in events if event.action.chunk != last]
+        between = [event.duration_ms for event in events if first <= event.action.chunk < last]
         if self.of_head:
-            return max(0.0, mean(at_end) - mean(before))
-        # The last chunk has the head besides.
-        return mean(before or at_end)
+            return max(0.0, mean(at_end) - mean(between))
+        return mean(between or at_end)
 
     def _model(self) -> StackModel:
         layer, encoder = self.layer, self.encoder

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.planner.cases import SHAPES, TriedPlan, sweep
 from benchmarks.planner.command import PLANNER
-from benchmarks.planner.numbers import Errors, PlanNumbers, ShapeNumbers, read_numbers
+from benchmarks.planner.numbers import Errors, PlanNumbers, Raced, ShapeNumbers, read_numbers
 from benchmarks.shapes import Shape
 
 SHAPE = Shape(8, 4, 24, 2)
@@ -15,11 +15,12 @@ ONE, TWO, FOUR = (TriedPlan(2, "one_f_one_b", 1, n_chunks) for n_chunks in (1, 2
 
 def numbers(*, four_ms: float = 80.0) -> ShapeNumbers:
     plans = (
-        PlanNumbers(ONE, predicted_ms=110.0, analytic_ms=200.0, steps_ms=(90.0, 100.0, 150.0)),
-        PlanNumbers(TWO, predicted_ms=81.0, analytic_ms=90.0, steps_ms=(90.0,)),
-        PlanNumbers(FOUR, predicted_ms=84.0, analytic_ms=80.0, steps_ms=(four_ms,)),
+        PlanNumbers(ONE, (110.0, 130.0, 70.0), analytic_ms=200.0, steps_ms=(90.0, 100.0, 150.0)),
+        PlanNumbers(TWO, (81.0, 70.0, 90.0), analytic_ms=90.0, steps_ms=(90.0, 90.0, 90.0)),
+        PlanNumbers(FOUR, (84.0, 84.0, 84.0), analytic_ms=80.0, steps_ms=3 * (four_ms,)),
     )
-    return ShapeNumbers(SHAPE, 2.5, plans, TWO)
+    race = (Raced(TWO, (90.0, 70.0, 91.0)), Raced(FOUR, (four_ms, four_ms, 1.0)))
+    return ShapeNumbers(SHAPE, (2.5, 1.0, 3.0), plans, race)
 
 
 def test_errors_are_shares_of_what_was_measured() -> None:
@@ -27,6 +28,20 @@ def test_errors_are_shares_of_what_was_measured() -> None:
     assert Errors.of(numbers().errors) == Errors(
         pytest.approx(0.1), pytest.approx(0.25 / 3), pytest.approx(0.1), 3
     )
+
+
+def test_one_profile_is_held_against_the_steps_right_after_it() -> None:
+    one, two, _ = numbers().plans
+    longer = replace(one, promised_ms=(110.0, 70.0), steps_ms=(90.0, 100.0, 150.0, 140.0))
+
+    assert one.errors_of_passes == pytest.approx([20 / 90, 30 / 100, 80 / 150])
+    assert two.errors_of_passes == pytest.approx([9 / 90, 20 / 90, 0])
+    assert longer.errors_of_passes == pytest.approx([15 / 95, 75 / 145])
+
+
+def test_what_one_profile_alone_would_have_chosen_is_measured_by_all_steps() -> None:
+    # The second chose 90 ms, where 80 is the least; the last, which was far off, 100 ms.
+    assert numbers().losses_of_passes == pytest.approx([90 / 80 - 1, 90 / 80 - 1, 100 / 80 - 1])
 
 
 def test_the_loss_is_what_the_chosen_plan_takes_longer_than_the_best() -> None:

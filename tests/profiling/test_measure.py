@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from gru_parallel.planning.profile import OF_RANKS, MeasuredCosts, Profile
 from gru_parallel.profiling import measure as module
 from gru_parallel.profiling import pipelines
 from gru_parallel.profiling.cell_sizes import cell_sizes, few_cell_sizes, longest
+from gru_parallel.profiling.engine_costs import of_first_ms
 from gru_parallel.profiling.measure import measure, run_samples
 from gru_parallel.profiling.pipelines import Precision, Sample, difference, median_of
 from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
@@ -24,8 +26,8 @@ CPU = Device("cpu:0", "cpu")
 
 def be_quick(patch: pytest.MonkeyPatch) -> None:
     """Run every sample once: what is measured is of no interest here."""
-    patch.setattr(module, "SECONDS", 0.0)
-    patch.setattr(pipelines, "MOST_STEPS", 0)
+    patch.setattr(module, "MOST_SECONDS", 0.0)
+    patch.setattr(pipelines, "MOST_STEPS", 1)
 
 
 @pytest.fixture(autouse=True)
@@ -150,18 +152,36 @@ def event(op: Op, stage: int, chunk: int, ms: float) -> Event:
     return Event(Action(stage, op, Cell(0, chunk)), 0.0, ms)
 
 
-def test_a_cell_takes_the_mean_of_those_without_a_head() -> None:
+def test_a_cell_takes_the_mean_of_those_between_the_first_and_the_head() -> None:
     sample = Sample(LayerKind(4, 4, core="fused"), 1, ("cpu:0", "cpu:1"), 2, 40)
     events = [
-        *(event(Op.F, 0, chunk, ms) for chunk, ms in enumerate([3.0, 90.0])),
-        *(event(Op.F, 1, chunk, ms) for chunk, ms in enumerate([5.0, 90.0])),
+        # Its worker was asleep.
+        *(event(Op.F, 0, chunk, ms) for chunk, ms in enumerate([20.0, 3.0, 90.0])),
+        *(event(Op.F, 1, chunk, ms) for chunk, ms in enumerate([30.0, 5.0, 90.0])),
         # The first stage has no gradient of its input to work out.
-        *(event(Op.B, 0, chunk, ms) for chunk, ms in enumerate([1.0, 1.0])),
-        *(event(Op.B, 1, chunk, ms) for chunk, ms in enumerate([7.0, 90.0])),
+        *(event(Op.B, 0, chunk, ms) for chunk, ms in enumerate([1.0, 1.0, 1.0])),
+        *(event(Op.B, 1, chunk, ms) for chunk, ms in enumerate([8.0, 6.0, 90.0])),
     ]
 
+    assert sample.n_chunks == 3
     assert sample.mean_ms(Timeline(2, tuple(events)), Op.F) == 4.0
     assert sample.mean_ms(Timeline(2, tuple(events)), Op.B) == 7.0
+
+
+def test_what_waits_at_a_barrier_is_one_cell() -> None:
+    sample = Sample(LayerKind(4, 4, bidirectional=True, core="fused"), 1, ("cpu:0",), 2, 40)
+    events = (event(Op.F, 0, 0, 3.0), event(Op.B, 0, 0, 5.0))
+
+    assert sample.n_chunks == 1
+    assert [sample.mean_ms(Timeline(1, events), op) for op in (Op.F, Op.B)] == [3.0, 5.0]
+
+
+def test_the_first_cell_of_a_step_takes_longer_and_that_is_the_steps() -> None:
+    later = [event(Op.F, 0, chunk, ms) for chunk, ms in enumerate([5.0, 2.0, 3.0, 2.0])]
+    as_fast = [event(Op.F, 0, chunk, ms) for chunk, ms in enumerate([1.0, 2.0])]
+
+    assert of_first_ms(Timeline(1, tuple(later))) == 3.0
+    assert of_first_ms(Timeline(1, tuple(as_fast))) == 0.0
 
 
 def test_a_head_takes_what_the_last_chunk_takes_longer() -> None:
@@ -192,7 +212,15 @@ def test_the_median_of_each_time_counts() -> None:
     assert difference(two, one) == CellTimes(1, 0, 1, 1)
 
 
-def test_samples_are_run_in_turns_until_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "most_seconds", "n_run"),
+    # Two turns take three seconds on this clock.
+    [(5.0, 20.0, 8), (1.0, 20.0, 6), (1.0, 1.0, 4), (5.0, 0.0, 3)],
+    ids=["the time is up", "two turns", "a large model", "once"],
+)
+def test_samples_are_run_in_turns(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, most_seconds: float, n_run: int
+) -> None:
     layer = LayerKind(4, 4)
     one, two, three = (Sample(layer, 1, ("cpu:0",), rows, 1) for rows in (1, 2, 3))
     clock = iter(range(100))
@@ -204,12 +232,17 @@ def test_samples_are_run_in_turns_until_the_time_is_up(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Sample, "times", times)
     monkeypatch.setattr(module, "perf_counter", lambda: float(next(clock)))
-    monkeypatch.setattr(module, "SECONDS", 2.0)
+    monkeypatch.setattr(module, "SECONDS", seconds)
+    monkeypatch.setattr(module, "MOST_SECONDS", most_seconds)
 
     found = run_samples([one, two, one, three], Precision(), replays=False)
 
-    assert order == [one, two, three, one, two]
-    assert [found[sample].forward_ms for sample in (one, two, three)] == [7.5, 6.5, 7.0]
+    # The largest first, which warms the process up and does not count.
+    assert order == [three, *(3 * [one, two, three])[:n_run]]
+    taken = [9.0 - number for number in range(1, n_run + 1)]
+    assert [found[sample].forward_ms for sample in (one, two, three)] == [
+        median(taken[start::3]) for start in range(3)
+    ]
 
 
 def test_cells_are_measured_from_the_whole_window_down_to_one_step_and_a_few_rows() -> None:
@@ -225,11 +258,12 @@ def test_cells_are_measured_from_the_whole_window_down_to_one_step_and_a_few_row
 @pytest.mark.parametrize(
     ("is_cpu", "n_rows", "n_steps", "longest_steps"),
     [
-        (True, 4, 48, 48),
-        (True, 4, 5000, 128),
+        (True, 4, 24, 24),
+        (True, 4, 5000, 32),
         # 3 * 256 * 512 multiplications for each row and step.
-        (True, 32, 96, 23),
+        (True, 32, 96, 11),
         (False, 32, 96, 96),
+        (False, 32, 5000, 128),
         (True, 4096, 96, 1),
     ],
 )
@@ -244,7 +278,7 @@ def test_longer_cells_lie_on_the_same_line_and_are_not_measured(
 def test_cells_of_many_multiplications_are_run_in_few_chunks() -> None:
     few, many = (Sample(LayerKind(n, n), 1, ("cpu:0", "cpu:1"), 32, 6) for n in (16, 512))
 
-    assert (few.n_chunks, many.n_chunks) == (8, 2)
+    assert (few.n_chunks, many.n_chunks) == (8, 3)
 
 
 def test_what_is_chosen_seldom_is_measured_at_the_ends() -> None:

@@ -1,0 +1,53 @@
+"""Smooths what was measured of a part, by what is known of cells: so much for each row and step.
+
+Pure: points in, points out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gru_parallel.planning.cell_costs import CellTimes
+from gru_parallel.planning.profile import Point
+
+_SURE_MS = 0.02
+"""No time of an action is surer than this; without it, the shortest cells would count alone."""
+
+
+def smoothed(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Move points to the nearest surface of the form (a + b rows) + (c + d rows) steps.
+
+    A cell takes so much at once and so much for each of its steps, and either grows with its rows.
+    Each measured time is disturbed by what else the machine does; the surface has four numbers
+    for all of them, so one disturbed point moves it little. Least squares of relative errors.
+
+    Args:
+        points: of one part. Those of a number of rows that has one length only stay as they are.
+
+    Returns:
+        The points in their order; where there are too few to say more, as they came.
+    """
+    lengths = Counter(point.rows for point in points)
+    several = [point for point in points if lengths[point.rows] > 1]
+    if len(several) <= 4:
+        return tuple(points)
+    rows = np.array([point.rows for point in several], dtype=float)
+    steps = np.array([point.steps for point in several], dtype=float)
+    terms = np.stack([np.ones_like(rows), rows, steps, rows * steps], axis=1)
+    taken = np.array([point.times for point in several])
+    columns = [_on_surface(terms, taken[:, index]) for index in range(taken.shape[1])]
+    on_surface = iter(np.maximum(0.0, np.stack(columns, axis=1)).tolist())
+    return tuple(
+        point._replace(times=CellTimes(*next(on_surface))) if lengths[point.rows] > 1 else point
+        for point in points
+    )
+
+
+def _on_surface(terms: NDArray[np.float64], ms: NDArray[np.float64]) -> NDArray[np.float64]:
+    weights = 1 / (ms + _SURE_MS)
+    solution = np.linalg.lstsq(terms * weights[:, None], ms * weights, rcond=None)[0]
+    return np.asarray(terms @ solution)
