@@ -12,7 +12,7 @@ import torch
 from benchmarks.batch import draw_batch
 from benchmarks.model import make_model
 from benchmarks.planner.cases import TriedPlan
-from benchmarks.planner.numbers import PlanNumbers, Raced, ShapeNumbers
+from benchmarks.planner.numbers import N_ROUNDS_OF_PASS, PlanNumbers, Raced, ShapeNumbers
 from benchmarks.shapes import Shape
 from benchmarks.stopwatch import drop_gradients, timed
 from gru_parallel.assembly.cluster import local_cluster
@@ -26,8 +26,6 @@ from gru_parallel.planning.profile import MeasuredCosts
 from gru_parallel.profiling.measure import measure
 from gru_parallel.profiling.pipelines import Precision
 
-N_ROUNDS_OF_PASS = 3
-"""Steps of a plan one after the other; the next ones come much later."""
 N_RACING = 4
 """Plans of the sweep that the chosen one races with."""
 CORES = ("auto", "lean")
@@ -37,8 +35,8 @@ def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> Sh
     """Plan one model, and measure its plans, in passes of one profile and a few steps of each plan.
 
     Other guests of a shared host can slow a machine down for minutes; so profiles and steps are
-    measured in turns. The chosen plan is the best one by all profiles, and races with the plans
-    of the sweep that took least.
+    measured in turns. The chosen plan is the best one by all profiles, and races with the others
+    among the plans of the sweep that took least.
 
     Args:
         shape: of the model.
@@ -54,7 +52,7 @@ def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> Sh
         problems.append(problem)
         profiles_s.append(profile_s)
         best = search(problem).best.plan
-        candidates[TriedPlan.of(best)] = best
+        candidates.setdefault(TriedPlan.of(best), best)
         _run(shape, plans, steps, min(N_ROUNDS_OF_PASS, n_rounds - first))
 
     def promises(plan: Plan) -> tuple[float, ...]:

@@ -16,6 +16,9 @@ MAX_WORST_ERROR = 0.15
 MAX_LOSS = 0.05
 MAX_PROFILE_S = 10.0
 
+N_ROUNDS_OF_PASS = 3
+"""Steps of a plan one after the other; the next ones come after another profile."""
+
 
 @dataclass(frozen=True)
 class PlanNumbers:
@@ -25,7 +28,7 @@ class PlanNumbers:
         tried: the plan.
         promised_ms: of a step, by the profile of each pass.
         analytic_ms: of a step, as predicted without a profile.
-        steps_ms: what the steps took, as many in each pass, in their order.
+        steps_ms: what the steps took, pass by pass; the last may have fewer.
     """
 
     tried: TriedPlan
@@ -46,10 +49,9 @@ class PlanNumbers:
     @property
     def errors_of_passes(self) -> list[float]:
         """How far each pass's own profile is off from the median of its own steps, without sign."""
-        n_steps = len(self.steps_ms) // len(self.promised_ms)
-        starts = range(0, len(self.steps_ms), n_steps)
+        starts = range(0, len(self.steps_ms), N_ROUNDS_OF_PASS)
         return [
-            abs(promised_ms / median(self.steps_ms[start : start + n_steps]) - 1)
+            abs(promised_ms / median(self.steps_ms[start : start + N_ROUNDS_OF_PASS]) - 1)
             for promised_ms, start in zip(self.promised_ms, starts, strict=True)
         ]
 

@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 from gru_parallel.planning.cell_costs import LayerKind
 
+_FEW_STEPS = 4
+
 
 def most_steps(*, is_cpu: bool) -> int:
     """Return how many steps are enough: longer chunks take as much longer as they are longer.
@@ -24,7 +26,9 @@ def longest(kinds: Collection[LayerKind], n_rows: int, n_steps: int, *, is_cpu: 
     """Return how many steps of a window the longest cells have that are measured."""
     n_products = n_rows * max(kind.n_products for kind in kinds)
     n_enough = int(enough_products(is_cpu=is_cpu) / n_products)
-    return max(1, min(n_steps, most_steps(is_cpu=is_cpu), n_enough))
+    # One length alone would not tell what a cell takes at once from what each step takes.
+    n_least = min(_FEW_STEPS, int(_FEW_STEPS * enough_products(is_cpu=is_cpu) / n_products))
+    return max(1, min(n_steps, most_steps(is_cpu=is_cpu), max(n_enough, n_least)))
 
 
 def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:

@@ -124,11 +124,11 @@ def run_samples(
     than the least is.
     """
     taken: dict[Sample, list[CellTimes]] = {sample: [] for sample in samples}
+    start = perf_counter()
     # Memory that is new to the process makes steps longer by a tenth and more.
     max(samples, key=lambda sample: sample.rows * sample.steps * sample.n_layers).times(
         precision, replays=False
     )
-    start = perf_counter()
     for number, sample in enumerate(cycle(taken)):
         turn = number // len(taken)
         enough_s = SECONDS if turn >= N_TURNS else MOST_SECONDS
@@ -163,6 +163,7 @@ class _Bench:
             if self.workload.model.n_decoding > 0:
                 # The steps after the window run as rows of one step.
                 sizes.append((rows * self.workload.model.n_decoding, 1))
+                sizes = list(dict.fromkeys(sizes))
             for kind in dict.fromkeys(layer_kinds(self.workload.model, core)):
                 yield self._measured(kind, [self._layer(kind, *size, around) for size in sizes])
         if self.n_busy == 1:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ def smoothed(points: Sequence[Point]) -> tuple[Point, ...]:
 
     A cell takes so much at once and so much for each of its steps, and either grows with its rows.
     Each measured time is disturbed by what else the machine does; the surface has four numbers
-    for all of them, so one disturbed point moves it little. Least squares of relative errors.
+    for all of them, none below 0, so one disturbed point moves it little. Least squares of relative
+    errors.
 
     Args:
         points: of one part. Those of a number of rows that has one length only stay as they are.
@@ -40,7 +42,7 @@ def smoothed(points: Sequence[Point]) -> tuple[Point, ...]:
     terms = np.stack([np.ones_like(rows), rows, steps, rows * steps], axis=1)
     taken = np.array([point.times for point in several])
     columns = [_on_surface(terms, taken[:, index]) for index in range(taken.shape[1])]
-    on_surface = iter(np.maximum(0.0, np.stack(columns, axis=1)).tolist())
+    on_surface = iter(np.stack(columns, axis=1).tolist())
     return tuple(
         point._replace(times=CellTimes(*next(on_surface))) if lengths[point.rows] > 1 else point
         for point in points
@@ -49,5 +51,14 @@ def smoothed(points: Sequence[Point]) -> tuple[Point, ...]:
 
 def _on_surface(terms: NDArray[np.float64], ms: NDArray[np.float64]) -> NDArray[np.float64]:
     weights = 1 / (ms + _SURE_MS)
-    solution = np.linalg.lstsq(terms * weights[:, None], ms * weights, rcond=None)[0]
-    return np.asarray(terms @ solution)
+    weighted, wanted = terms * weights[:, None], ms * weights
+    best, least = np.zeros_like(ms), float(wanted @ wanted)
+    # The best solution without a negative number is that of one of the sets of terms: where it
+    # has none itself, and no other such set comes nearer.
+    for n_terms in range(1, terms.shape[1] + 1):
+        for chosen in map(list, combinations(range(terms.shape[1]), n_terms)):
+            solution = np.linalg.lstsq(weighted[:, chosen], wanted, rcond=None)[0]
+            error = float(((weighted[:, chosen] @ solution - wanted) ** 2).sum())
+            if solution.min() >= 0 and error < least:
+                best, least = terms[:, chosen] @ solution, error
+    return best

@@ -14,10 +14,11 @@ ONE, TWO, FOUR = (TriedPlan(2, "one_f_one_b", 1, n_chunks) for n_chunks in (1, 2
 
 
 def numbers(*, four_ms: float = 80.0) -> ShapeNumbers:
+    one_ms = (80.0, 90.0, 95.0, 100.0, 100.0, 100.0, 160.0, 150.0, 140.0)
     plans = (
-        PlanNumbers(ONE, (110.0, 130.0, 70.0), analytic_ms=200.0, steps_ms=(90.0, 100.0, 150.0)),
-        PlanNumbers(TWO, (81.0, 70.0, 90.0), analytic_ms=90.0, steps_ms=(90.0, 90.0, 90.0)),
-        PlanNumbers(FOUR, (84.0, 84.0, 84.0), analytic_ms=80.0, steps_ms=3 * (four_ms,)),
+        PlanNumbers(ONE, (110.0, 130.0, 70.0), analytic_ms=200.0, steps_ms=one_ms),
+        PlanNumbers(TWO, (81.0, 70.0, 90.0), analytic_ms=90.0, steps_ms=9 * (90.0,)),
+        PlanNumbers(FOUR, (84.0, 84.0, 84.0), analytic_ms=80.0, steps_ms=9 * (four_ms,)),
     )
     race = (Raced(TWO, (90.0, 70.0, 91.0)), Raced(FOUR, (four_ms, four_ms, 1.0)))
     return ShapeNumbers(SHAPE, (2.5, 1.0, 3.0), plans, race)
@@ -32,11 +33,17 @@ def test_errors_are_shares_of_what_was_measured() -> None:
 
 def test_one_profile_is_held_against_the_steps_right_after_it() -> None:
     one, two, _ = numbers().plans
-    longer = replace(one, promised_ms=(110.0, 70.0), steps_ms=(90.0, 100.0, 150.0, 140.0))
 
     assert one.errors_of_passes == pytest.approx([20 / 90, 30 / 100, 80 / 150])
     assert two.errors_of_passes == pytest.approx([9 / 90, 20 / 90, 0])
-    assert longer.errors_of_passes == pytest.approx([15 / 95, 75 / 145])
+
+
+@pytest.mark.parametrize("n_rounds", range(1, 13))
+def test_the_last_pass_may_have_fewer_steps(n_rounds: int) -> None:
+    steps = tuple(float(1 + number // 3) for number in range(n_rounds))
+    promised = tuple(2.0 * (1 + number) for number in range(-(-n_rounds // 3)))
+
+    assert PlanNumbers(ONE, promised, 1.0, steps).errors_of_passes == [1.0] * len(promised)
 
 
 def test_what_one_profile_alone_would_have_chosen_is_measured_by_all_steps() -> None:
@@ -52,7 +59,8 @@ def test_the_loss_is_what_the_chosen_plan_takes_longer_than_the_best() -> None:
 def test_a_repeated_measurement_is_as_far_off_as_its_halves_are_apart() -> None:
     four = replace(numbers().plans[0], steps_ms=(8.0, 9.0, 30.0, 10.0))
 
-    assert numbers().repeat_errors == pytest.approx([1 - 90 / 150, 0, 0])
+    # 80, 90, 95, 100 and 100, 160, 150, 140.
+    assert numbers().repeat_errors == pytest.approx([1 - 92.5 / 145, 0, 0])
     assert four.repeat_error == pytest.approx(1 - 8.5 / 20)
 
 

@@ -264,6 +264,9 @@ def test_cells_are_measured_from_the_whole_window_down_to_one_step_and_a_few_row
         (True, 32, 96, 11),
         (False, 32, 96, 96),
         (False, 32, 5000, 128),
+        # At least four steps, while these are no more than four times as many multiplications.
+        (True, 200, 96, 4),
+        (True, 1024, 96, 1),
         (True, 4096, 96, 1),
     ],
 )

@@ -47,6 +47,19 @@ def test_a_point_that_was_disturbed_is_moved_back_and_others_little(index: int) 
     assert sum(map(abs, errors)) < 1.0
 
 
+def test_more_rows_and_more_steps_never_take_less() -> None:
+    # Short cells were disturbed: a plane through these points would fall with steps.
+    sizes = [(64, 1), (64, 4), (64, 32), (4, 4), (4, 32), (16, 4), (16, 32)]
+    taken = [0.9, 0.7, 0.4, 0.3, 0.05, 0.4, 0.06]
+    points = [Point(*size, CellTimes(ms)) for size, ms in zip(sizes, taken, strict=True)]
+
+    found = {point[:2]: point.times.forward_ms for point in smoothed(points)}
+
+    for (rows, steps), ms in found.items():
+        assert ms > 0
+        assert all(ms <= more + 1e-12 for (r, s), more in found.items() if r >= rows and s >= steps)
+
+
 def test_nothing_takes_less_than_nothing() -> None:
     points = on_surface(0.0, 0.0, 0.01, 0.0)
     points[0] = points[0]._replace(times=CellTimes())
