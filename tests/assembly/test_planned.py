@@ -161,8 +161,8 @@ def test_a_measured_profile_is_kept_and_found_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRU_PARALLEL_CACHE", str(tmp_path))
-    monkeypatch.setattr(measure, "SECONDS", 0.0)
-    monkeypatch.setattr(pipelines, "MOST_STEPS", 0)
+    monkeypatch.setattr(measure, "MOST_SECONDS", 0.0)
+    monkeypatch.setattr(pipelines, "MOST_STEPS", 1)
     monkeypatch.setattr(measure, "hand_over_of_ranks", lambda: Link(0.2, 1e9))
     small = ("data.input_length=4", "data.batch_size=4", "model.hidden_size=2")
     sources = []
