@@ -1,4 +1,4 @@
-"""Plans one model by a profile made now, and measures the steps of all plans, in turns."""
+"""Plans one model by profiles made now, and measures the steps of all plans, in turns with them."""
 
 from __future__ import annotations
 

@@ -25,10 +25,11 @@ def enough_products(*, is_cpu: bool) -> float:
 def longest(kinds: Collection[LayerKind], n_rows: int, n_steps: int, *, is_cpu: bool) -> int:
     """Return how many steps of a window the longest cells have that are measured."""
     n_products = n_rows * max(kind.n_products for kind in kinds)
-    n_enough = int(enough_products(is_cpu=is_cpu) / n_products)
-    # One length alone would not tell what a cell takes at once from what each step takes.
-    n_least = min(_FEW_STEPS, int(_FEW_STEPS * enough_products(is_cpu=is_cpu) / n_products))
-    return max(1, min(n_steps, most_steps(is_cpu=is_cpu), max(n_enough, n_least)))
+    enough = enough_products(is_cpu=is_cpu) / n_products
+    # One length alone would not tell what a cell takes at once from what each step takes: so a few
+    # steps, unless that is too many multiplications several times over.
+    affordable = int(min(max(enough, _FEW_STEPS), _FEW_STEPS * enough))
+    return max(1, min(n_steps, most_steps(is_cpu=is_cpu), affordable))
 
 
 def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:

@@ -141,19 +141,19 @@ class Sample:
         timelines: list[Timeline] = []
         spent_ms = 0.0
         with ThreadEngine(model, plan, _LOSS, graphs=replays) as engine:
-            n_warm = _N_RECORDING if replays else 0
-            for number in range(n_warm + MOST_STEPS):
+            n_recording = _N_RECORDING if replays else 0
+            for number in range(n_recording + MOST_STEPS):
                 model.zero_grad(set_to_none=True)
                 with precision.context(torch_device(self.devices[-1])):
                     engine.train_step(Windows(x, y), number).backward()
                 assert engine.timeline is not None
                 timelines.append(engine.timeline)
                 spent_ms += engine.timeline.step_ms
-                if spent_ms > ENOUGH_MS and number >= n_warm:
+                if spent_ms > ENOUGH_MS and number >= n_recording:
                     break
         # A first step is longer by a few hundredths. Where it took so long that it is the only one
         # it counts: another would cost more rounds than that is worth.
-        warm = timelines[n_warm + 1 :] or timelines[-1:]
+        warm = timelines[n_recording + 1 :] or timelines[-1:]
         return lambda op: median(self.mean_ms(timeline, op) for timeline in warm)
 
     def mean_ms(self, timeline: Timeline, op: Op) -> float:

@@ -42,19 +42,19 @@ def smoothed(points: Sequence[Point]) -> tuple[Point, ...]:
     terms = np.stack([np.ones_like(rows), rows, steps, rows * steps], axis=1)
     taken = np.array([point.times for point in several])
     columns = [_on_surface(terms, taken[:, index]) for index in range(taken.shape[1])]
-    on_surface = iter(np.stack(columns, axis=1).tolist())
-    return tuple(
-        point._replace(times=CellTimes(*next(on_surface))) if lengths[point.rows] > 1 else point
-        for point in points
-    )
+    on_surface = map(CellTimes._make, np.stack(columns, axis=1).tolist())
+    moved = {
+        point: point._replace(times=times) for point, times in zip(several, on_surface, strict=True)
+    }
+    return tuple(moved.get(point, point) for point in points)
 
 
 def _on_surface(terms: NDArray[np.float64], ms: NDArray[np.float64]) -> NDArray[np.float64]:
     weights = 1 / (ms + _SURE_MS)
     weighted, wanted = terms * weights[:, None], ms * weights
     best, least = np.zeros_like(ms), float(wanted @ wanted)
-    # The best solution without a negative number is that of one of the sets of terms: where it
-    # has none itself, and no other such set comes nearer.
+    # Non-negative least squares: the best solution is the plain one of some of the terms alone,
+    # and four terms have fifteen such sets.
     for n_terms in range(1, terms.shape[1] + 1):
         for chosen in map(list, combinations(range(terms.shape[1]), n_terms)):
             solution = np.linalg.lstsq(weighted[:, chosen], wanted, rcond=None)[0]
