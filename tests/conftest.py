@@ -90,14 +90,22 @@ def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def no_thread_left() -> Iterator[None]:
     """Fail the test if a thread that it started is still alive a few seconds after its end."""
+    # A test before this one may have left an engine to the garbage collector, with its workers.
+    if workers := [t for t in threading.enumerate() if t.name.startswith("gru_parallel")]:
+        gc.collect()
+        _still_alive(workers)
     before = set(threading.enumerate())
     yield
-    end = time.monotonic() + THREADS_END_WITHIN_S
-    started = [thread for thread in threading.enumerate() if thread not in before]
-    for thread in started:
-        thread.join(max(0.0, end - time.monotonic()))
-    left = [thread.name for thread in started if thread.is_alive()]
+    left = _still_alive([t for t in threading.enumerate() if t not in before])
     assert not left, f"threads left behind: {', '.join(left)}"
+
+
+def _still_alive(threads: list[threading.Thread]) -> list[str]:
+    """Wait for threads that are about to end, and name those that have not."""
+    end = time.monotonic() + THREADS_END_WITHIN_S
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    return [thread.name for thread in threads if thread.is_alive()]
 
 
 @pytest.fixture
