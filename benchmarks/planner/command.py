@@ -46,7 +46,7 @@ class PlannerBenchmark(Benchmark[ShapeNumbers]):
             metavar="H,B,T,L",
             help="hidden size, batch size, time steps, layers; may be given more than once",
         )
-        parser.add_argument("--rounds", type=positive, default=12, help="rounds of each shape (12)")
+        parser.add_argument("--rounds", type=positive, default=16, help="rounds of each shape (16)")
 
     def repeat_with(self, options: Namespace) -> str:
         """See `Benchmark`."""

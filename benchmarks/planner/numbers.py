@@ -16,7 +16,7 @@ MAX_WORST_ERROR = 0.15
 MAX_LOSS = 0.05
 MAX_PROFILE_S = 10.0
 
-N_ROUNDS_OF_PASS = 3
+N_ROUNDS_OF_PASS = 2
 """Steps of a plan one after the other; the next ones come after another profile."""
 
 

@@ -16,7 +16,7 @@ from gru_parallel.errors import UsageError
 from gru_parallel.placement.cluster import Cluster, Device, Link
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
 
-PROFILE_VERSION = 6
+PROFILE_VERSION = 7
 
 OF_RANKS = "cpu cpu, ranks"
 """The link of two ranks on the CPUs of one machine; others are by the kinds of both devices."""

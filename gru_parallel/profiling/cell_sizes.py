@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from gru_parallel.planning.cell_costs import LayerKind
+
+MOST_STEPS = 128
+"""Longer chunks take as much longer as they are longer."""
 
 _FEW_STEPS = 4
 
 
-def most_steps(*, is_cpu: bool) -> int:
-    """Return how many steps are enough: longer chunks take as much longer as they are longer.
-
-    On a CPU a profile would pay for them with rounds.
-    """
-    return 32 if is_cpu else 128
-
-
 def enough_products(*, is_cpu: bool) -> float:
-    """Return how many multiplications are enough for the F of a cell, for the same reason."""
+    """Return how many multiplications are enough for the F of a cell.
+
+    On a CPU a profile would pay for more of them with rounds.
+    """
     return 1.5e8 if is_cpu else 3e11
 
 
@@ -29,29 +27,24 @@ def longest(kinds: Collection[LayerKind], n_rows: int, n_steps: int, *, is_cpu: 
     # One length alone would not tell what a cell takes at once from what each step takes: so a few
     # steps, unless that is too many multiplications several times over.
     affordable = int(min(max(enough, _FEW_STEPS), _FEW_STEPS * enough))
-    return max(1, min(n_steps, most_steps(is_cpu=is_cpu), affordable))
+    return max(1, min(n_steps, MOST_STEPS, affordable))
 
 
 def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
     """Choose the cells to measure: rows and steps.
 
-    All rows with ever shorter chunks, because chunks are what a pipeline is mostly cut into; and
-    fewer rows with two or three lengths of chunks each.
+    Two lengths for each number of rows, since what a cell takes grows with its steps along a line;
+    and all rows with very short chunks too, because chunks are what a pipeline is mostly cut into.
     """
-    lengths = [n_steps]
-    while lengths[-1] > 1:
-        lengths.append(max(1, lengths[-1] // 4))
-    sizes = [(n_rows, steps) for steps in reversed(lengths)]
-    for cut in (2, 4, 16):
-        # Batches that are cut are mostly cut in two.
-        parts = (32, 8, 1) if cut == 2 else (8, 1)
-        sizes += [(max(1, n_rows // cut), max(1, n_steps // part)) for part in parts]
-    return list(dict.fromkeys(sizes))
+    shortest = (n_rows, max(1, n_steps // 64))
+    return list(dict.fromkeys([shortest, *_two_lengths(n_rows, n_steps, cuts=(1, 2, 4, 16))]))
 
 
 def few_cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:
     """Choose the cells to measure of what is chosen more seldom: the ends of both lines."""
-    few = max(1, n_rows // 8)
-    lengths = dict.fromkeys((min(2, n_steps), max(1, n_steps // 8), n_steps))
-    sizes = [(n_rows, steps) for steps in lengths]
-    return [*sizes, *((few, steps) for steps in list(lengths)[1:] if few < n_rows)]
+    return _two_lengths(n_rows, n_steps, cuts=(1, 8))
+
+
+def _two_lengths(n_rows: int, n_steps: int, cuts: Sequence[int]) -> list[tuple[int, int]]:
+    sizes = ((max(1, n_rows // cut), max(1, n_steps // part)) for cut in cuts for part in (8, 1))
+    return list(dict.fromkeys(sizes))
