@@ -71,6 +71,7 @@ def refuse_what_cudnn_refuses(*, copies_weights: bool = False) -> Iterator[list[
         patch.object(torch, "gru", strict),
         patch.object(torch, "cudnn_is_acceptable", _is_acceptable),
         patch.object(torch, "_cudnn_rnn_flatten_weight", _put_in_a_row),
+        patch.object(autocast, "_takes_bfloat16", lambda _: True),
         patch.object(autocast, "get_cudnn_mode", lambda mode: mode),
     ):
         yield calls

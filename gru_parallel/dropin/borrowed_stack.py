@@ -169,8 +169,7 @@ class BorrowedStack:
                 passes.prepare = partial(self._use, borrowed, training=training)
             lowered = lowered_schedule(self._plan, self._stages, spec.cells, Op.F)
             self._runner.run(passes, lowered, gradients=gradients)
-            y = passes[-1].take_outputs()
-            return passes, y, torch.cat([each.h_n().to(y.device) for each in passes])
+            return passes, *_results(passes)
 
     def backward(
         self, passes: Passes, dy: Tensor | None, dh_n: Tensor | None
@@ -219,7 +218,7 @@ class BorrowedStack:
             self._runner.run(passes, computed_only(lists), gradients=gradients)
             if not gradients:
                 return
-            y, h_n = passes[-1].take_outputs(), torch.cat([each.h_n() for each in passes])
+            y, h_n = _results(passes)
             for each in passes:
                 each.give_gradients(torch.zeros_like(y).transpose(0, 1), torch.zeros_like(h_n))
             lists = lowered_schedule(self._plan, self._stages, spec.cells, Op.B)
@@ -308,6 +307,12 @@ class BorrowedStack:
             for block in stage.modules.blocks:
                 for part in block.gru_parts:
                     yield part, (reverse if part in block.reverse_parts else stage.lane).device
+
+
+def _results(passes: Sequence[StagePass]) -> tuple[Tensor, Tensor]:
+    """Return outputs and last states; each stage has states of its own, on its own device."""
+    y = passes[-1].take_outputs()
+    return y, torch.cat([each.h_n().to(y.device) for each in passes])
 
 
 def _on(device: torch.device, weight: Tensor) -> Tensor:

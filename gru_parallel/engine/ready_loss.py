@@ -12,6 +12,9 @@ from gru_parallel.stage.cells import over_the_batch
 from gru_parallel.stage.ends import HeadSection, targets_gradient
 from gru_parallel.stage.stage_pass import StagePass
 
+Pair = tuple[Tensor, Tensor]
+"""A tensor and its gradient."""
+
 
 class _Release(torch.autograd.Function):
     """Forward gives the loss through; backward gives out the gradients that the schedule left."""
@@ -72,8 +75,24 @@ def with_gradients(
         without `retain_graph`, or where a tensor of `read` has been changed; and a second
         derivative is refused with a RuntimeError.
     """
-    # Those without a gradient are left out: their hooks would be called with None.
-    pairs = [(s, g.to(s.dtype)) for s, g in zip(sources, gradients, strict=True) if g is not None]
+    by_device: dict[torch.device, list[Pair]] = {loss.device: []}
+    for source, gradient in zip(sources, gradients, strict=True):
+        # Those without a gradient are left out: their hooks would be called with None.
+        if gradient is not None:
+            pair = source, gradient.to(source.dtype)
+            by_device.setdefault(gradient.device, []).append(pair)
+    of_loss = by_device.pop(loss.device)
+    # Autograd has a thread and a stream for each device, and waits for those of the node that gives
+    # a gradient out: so each device has a node of its own, whose gradient is the loss's.
+    for device, pairs in by_device.items():
+        one = torch.ones((), device=device, dtype=loss.dtype)
+        of_loss.append((_released(one, pairs), one))
+    return _released(loss, of_loss, read, scale)
+
+
+def _released(
+    loss: Tensor, pairs: Sequence[Pair], read: Sequence[Tensor] = (), scale: float = 1.0
+) -> Tensor:
     return _release(loss, [g for _, g in pairs], read, scale, *(s for s, _ in pairs))
 
 

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.overrides import TorchFunctionMode
 
+_CUDNN_WITH_BFLOAT16 = 91300
+
 
 def computing_type(own: torch.dtype, asked: torch.dtype | None) -> torch.dtype:
     """Return the type in which a GRU computes.
@@ -82,6 +84,23 @@ def renew(copies: Sequence[tuple[Tensor, Tensor]]) -> None:
             torch._foreach_copy_(leaves, weights)
 
 
+def cudnn_takes(weight: Tensor) -> bool:
+    """Whether torch has cuDNN compute a GRU with such a weight.
+
+    Before cuDNN 9.13, and on GPUs before compute capability 8, bfloat16 is left to torch's own
+    kernels (pytorch/pytorch#164411).
+    """
+    if not torch.cudnn_is_acceptable(weight):
+        return False
+    return weight.dtype != torch.bfloat16 or _takes_bfloat16(weight.device)
+
+
+def _takes_bfloat16(device: torch.device) -> bool:
+    version = torch.backends.cudnn.version()
+    is_new = version is not None and version >= _CUDNN_WITH_BFLOAT16
+    return is_new and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def flatten(rnn: nn.RNNBase, weights: Sequence[Tensor]) -> None:
     """Put recurrent weights into one piece of memory, in place, where cuDNN is to read them.
 
@@ -104,7 +123,7 @@ def _flatten(
     num_layers: int,
     bidirectional: bool,
 ) -> None:
-    if not all(map(torch.cudnn_is_acceptable, weights)):
+    if not all(map(cudnn_takes, weights)):
         return
     if len({weight.data_ptr() for weight in weights}) < len(weights):
         # Shared by layers, they cannot lie in a row.

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
-from gru_parallel.model.autocast import flatten
+from gru_parallel.model.autocast import cudnn_takes, flatten
 
 
 def weights_in_order(gru: nn.GRU) -> list[Tensor]:
@@ -53,7 +52,7 @@ def flatten_all(grus: Iterable[nn.GRU], weight_of: Mapping[Tensor, Tensor]) -> N
 
 def is_for_cudnn(gru: nn.GRU) -> bool:
     """Whether cuDNN is what computes a GRU."""
-    return all(map(torch.cudnn_is_acceptable, weights_in_order(gru)))
+    return all(map(cudnn_takes, weights_in_order(gru)))
 
 
 def _flatten(gru: nn.GRU, weight_of: Mapping[Tensor, Tensor]) -> None:

@@ -140,7 +140,9 @@ def _in_a_row(
             torch.zeros_like(w, dtype=dtype).flatten() if g is None else g.flatten()
             for w, g in pairs
         ]
-        found = pieces[0].new_tensor([float(g is not None) for _, g in pairs])
+        found = torch.tensor([float(g is not None) for _, g in pairs], dtype=dtype)
+        # Without waiting for all of the stage's backward.
+        found = found.to(pieces[0].device, non_blocking=True)
         n_numbers = sum(piece.numel() for piece in (*pieces, found))
         padding = pieces[0].new_zeros(-n_numbers % multiple)
         rows.append(torch.cat([*pieces, found, padding]).detach())

@@ -201,6 +201,6 @@ def optimizer_ns(make: OptimizerMaker, width: int, device: Device, dtype: torch.
         start = perf_counter()
         optimizer.step()
         if not device.is_cpu:
-            torch.accelerator.synchronize()
+            torch.accelerator.synchronize(weights[0].device)
         taken.append(perf_counter() - start)
     return 1e9 * median(taken[1:]) / sum(weight.numel() for weight in weights)

@@ -141,6 +141,8 @@ class Sample:
         timelines: list[Timeline] = []
         spent_ms = 0.0
         with ThreadEngine(model, plan, _LOSS, graphs=replays) as engine:
+            # An accelerator's times would be those of its queue.
+            engine.measure = True
             n_recording = _N_RECORDING if replays else 0
             for number in range(n_recording + MOST_STEPS):
                 model.zero_grad(set_to_none=True)

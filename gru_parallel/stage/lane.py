@@ -48,7 +48,9 @@ class CPULane:
     def send(self, tensor: Tensor, target: torch.device, room: Tensor | None = None) -> Packet:
         """Start moving `tensor` to `target`: into `room`, which is kept there, if there is one."""
         if room is not None:
-            return Packet(fill(room, tensor), is_kept=True)
+            # No stream of this lane's could say when a copy has come: so it is waited for.
+            room.data.copy_(tensor)
+            return Packet(room, is_kept=True)
         return Packet(tensor.to(target))
 
     def receive(self, packet: Packet) -> Tensor:
@@ -83,14 +85,21 @@ class StreamLane:
         """Queue what happens inside after the caller's work, the caller's later work after it."""
         assert caller is not None
         self.compute.wait_stream(caller)
+        # A checkpoint may run F again inside of B, in one thread: before torch 2.12 a stream cannot
+        # be entered twice by `with`.
+        before = torch.accelerator.current_stream(self.device)
+        device_before = torch.accelerator.current_device_index()
+        torch.accelerator.set_stream(self.compute)
         try:
-            with self.compute:
-                yield
+            yield
         except BaseException:
             # A device that has failed says so here again, and the first word is the better one.
             with suppress(RuntimeError):
                 caller.wait_stream(self.compute)
             raise
+        finally:
+            torch.accelerator.set_stream(before)
+            torch.accelerator.set_device_index(device_before)
         caller.wait_stream(self.compute)
 
     def select(self) -> None:

@@ -64,13 +64,19 @@ class CUDARecorder:
         return graph
 
     def _end_anyway(self, graph: torch.cuda.CUDAGraph) -> None:
-        """End a capture that has failed, which says so once more, and tell the allocator."""
+        """End a capture that has failed, which says so once more, and tell those that must know."""
         with suppress(RuntimeError):
             graph.capture_end()
         # In older torch (pytorch/pytorch#180395) the allocator has not heard of it, and then keeps
         # for ever what several streams have used; where it has, it says so.
         with suppress(RuntimeError):
             torch._C._cuda_endAllocateToPool(self._device.index, self._pool)
+        # Neither has the default generator there, and would refuse to draw from then on: a capture
+        # that ends well tells it.
+        with suppress(RuntimeError):
+            empty = torch.cuda.CUDAGraph()
+            empty.capture_begin(capture_error_mode="thread_local")
+            empty.capture_end()
 
 
 _CAPTURING = Lock()

@@ -1,11 +1,13 @@
 """The drop-in on recorded calls: F and B apart, several calls at once, weights that change."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch import Tensor
 
+from gru_parallel.dropin import borrowed_stack
 from gru_parallel.dropin.gru import GRU
 from gru_parallel.engine import graphs
 from tests.dropin.twins import CUTS, make_twins, make_x
@@ -170,3 +172,15 @@ def test_under_autocast_calls_that_overlap_keep_the_weights_that_they_had() -> N
             y.square().sum().backward()
         found.append([*(y.detach() for y in outputs), *(x.grad for x in inputs)])
     assert_equal(*found)
+
+
+def test_last_states_of_stages_on_several_devices_are_put_together_on_the_last() -> None:
+    first, last = Mock(), Mock()
+    first.h_n.return_value = torch.ones(1, 2, 3)
+    last.h_n.return_value = torch.ones(2, 2, 3, device="meta")
+    last.take_outputs.return_value = torch.ones(4, 2, 3, device="meta")
+
+    y, h_n = borrowed_stack._results([first, last])
+
+    assert y is last.take_outputs.return_value
+    assert (h_n.device.type, h_n.shape) == ("meta", (3, 2, 3))

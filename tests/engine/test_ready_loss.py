@@ -1,5 +1,7 @@
 """A loss whose gradients are computed already behaves like any other loss."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -106,3 +108,34 @@ def test_a_second_derivative_is_refused(leaves: list[Tensor]) -> None:
 
     with pytest.raises(RuntimeError, match="first derivatives only"):
         torch.autograd.grad(loss, leaves, create_graph=True)
+
+
+def test_each_device_has_a_node_of_its_own_that_hands_out_its_gradients(
+    leaves: list[Tensor],
+) -> None:
+    # Autograd waits for the stream of the node that a gradient comes from.
+    elsewhere = torch.zeros(2, device="meta", requires_grad=True)
+    loss = with_gradients(
+        torch.tensor(7.0), [elsewhere, *leaves], [torch.ones(2, device="meta"), *gradients()]
+    )
+
+    (2 * loss).backward()
+
+    assert grads_of(leaves) == [[2, 4], [6, 8, 10]]
+    assert elsewhere.grad is not None
+    assert elsewhere.grad.shape == (2,)
+    givers = {
+        getattr(after, "variable", None): node
+        for node in nodes_of(loss)
+        for after, _ in node.next_functions
+    }
+    assert givers[elsewhere]._input_metadata[0].device == elsewhere.device
+    assert all(givers[leaf]._input_metadata[0].device == leaf.device for leaf in leaves)
+
+
+def nodes_of(loss: Tensor) -> list[Any]:
+    """List the nodes of a graph that have others after them."""
+    found: list[Any] = [loss.grad_fn]
+    for node in found:
+        found += [after for after, _ in node.next_functions if after is not None]
+    return [node for node in found if node.next_functions]

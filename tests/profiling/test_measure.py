@@ -20,6 +20,7 @@ from gru_parallel.profiling.engine_costs import of_first_ms
 from gru_parallel.profiling.measure import measure, run_samples
 from gru_parallel.profiling.pipelines import Precision, Sample, difference, median_of
 from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
+from gru_parallel.stage.lane import CPULane
 
 CPU = Device("cpu:0", "cpu")
 
@@ -150,6 +151,17 @@ def test_replays_can_be_timed_as_well(core: str) -> None:
 
 def event(op: Op, stage: int, chunk: int, ms: float) -> Event:
     return Event(Action(stage, op, Cell(0, chunk)), 0.0, ms)
+
+
+def test_times_are_those_of_the_work_and_not_of_its_queueing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[CPULane] = []
+    monkeypatch.setattr(CPULane, "synchronize", lambda lane: waits.append(lane))
+
+    Sample(LayerKind(2, 2), 1, ("cpu",), 2, 3).times(Precision(), replays=False)
+
+    assert waits
 
 
 def test_a_cell_takes_the_mean_of_those_between_the_first_and_the_head() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from gru_parallel.model import Block, GRUStack, Start
+from gru_parallel.model.autocast import cudnn_takes
 from gru_parallel.model.hidden import entering
 from gru_parallel.stage.joined_blocks import joined
 from tests.cudnn_stand_in import refuse_what_cudnn_refuses
@@ -141,3 +142,30 @@ def test_joining_draws_no_random_numbers() -> None:
     before = torch.get_rng_state()
     joined(blocks, last_alone=False)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "version", "capability", "expected"),
+    [
+        (torch.float32, 90100, (7, 0), True),
+        (torch.bfloat16, 91300, (8, 0), True),
+        (torch.bfloat16, 91002, (9, 0), False),
+        (torch.bfloat16, 91900, (7, 5), False),
+        (torch.bfloat16, None, (9, 0), False),
+    ],
+)
+def test_bfloat16_goes_to_cudnn_where_torch_gives_it_to_cudnn(
+    dtype: torch.dtype,
+    version: int | None,
+    capability: tuple[int, int],
+    expected: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weight = torch.ones(2, dtype=dtype)
+    assert not cudnn_takes(weight)
+
+    monkeypatch.setattr(torch, "cudnn_is_acceptable", lambda _: True)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: version)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+
+    assert cudnn_takes(weight) is expected

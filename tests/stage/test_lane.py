@@ -79,3 +79,33 @@ def test_between_stages_of_one_accelerator_nothing_is_copied(
     assert packet.tensor is tensor
     assert packet.ready is compute.record_event.return_value
     tensor.to.assert_not_called()
+
+
+def test_a_cpu_lane_waits_until_what_it_sends_is_in_the_room_of_an_accelerator() -> None:
+    tensor, room = torch.ones(3), Mock()
+
+    packet = CPULane(CPU).send(tensor, torch.device("cuda", 0), room)
+
+    assert packet.tensor is room
+    # Not `non_blocking`: the packet has no event to wait for.
+    room.data.copy_.assert_called_once_with(tensor)
+
+
+def test_a_step_within_a_step_gives_back_the_streams_of_the_caller(
+    stream_lane: StreamLane, compute: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller, current, devices = Mock(), ["caller"], [5]
+    for name, function in {
+        "current_stream": lambda _: current[-1],
+        "set_stream": current.append,
+        "current_device_index": lambda: devices[-1],
+        "set_device_index": devices.append,
+    }.items():
+        monkeypatch.setattr(torch.accelerator, name, function)
+
+    with stream_lane.step(caller):
+        with stream_lane.step(caller):
+            assert current[-1] is compute
+        assert current[-1] is compute
+    assert (current[-1], devices[-1]) == ("caller", 5)
+    assert caller.wait_stream.call_count == 2

@@ -1,7 +1,7 @@
 """The stand-in for CUDA graphs does what they do, and refuses what they cannot."""
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -110,19 +110,23 @@ def test_a_failed_recording_leaves_what_was_there() -> None:
     assert total.tolist() == [0, 0, 0]
 
 
-class FailedGraph:
-    """A capture that has failed says so once more at its end."""
+class Graph:
+    """A capture into the pool fails, and says so once more at its end; one outside of it ends."""
 
-    def capture_begin(self, **_: Any) -> None:
-        """Begin."""
+    ended: ClassVar[list[bool]] = []
+
+    def capture_begin(self, pool: object = None, **_: Any) -> None:
+        self._fails = pool is not None
 
     def capture_end(self) -> None:
-        raise RuntimeError("operation failed due to a previous error during capture")
+        self.ended.append(not self._fails)
+        if self._fails:
+            raise RuntimeError("operation failed due to a previous error during capture")
 
 
 @pytest.mark.parametrize("work_fails", [False, True])
 @pytest.mark.parametrize("knows", [False, True])
-def test_the_allocator_hears_of_a_capture_that_failed(
+def test_allocator_and_generator_hear_of_a_capture_that_failed(
     knows: bool, work_fails: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, object]] = []
@@ -133,7 +137,8 @@ def test_the_allocator_hears_of_a_capture_that_failed(
             raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
 
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", FailedGraph)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(Graph, "ended", [])
     monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
     monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
 
@@ -145,6 +150,8 @@ def test_the_allocator_hears_of_a_capture_that_failed(
         CUDARecorder(torch.device("cuda", 1)).record(work)
 
     assert told == [(1, "pool")]
+    # The generator by a capture that ends as it should.
+    assert Graph.ended[-1]
 
 
 def test_running_statistics_are_written_by_replays_alone() -> None:
