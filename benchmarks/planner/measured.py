@@ -15,6 +15,7 @@ from benchmarks.planner.cases import TriedPlan
 from benchmarks.planner.numbers import N_ROUNDS_OF_PASS, PlanNumbers, Raced, ShapeNumbers
 from benchmarks.shapes import Shape
 from benchmarks.stopwatch import drop_gradients, timed
+from gru_parallel.app.freed_memory import keep_freed_memory
 from gru_parallel.assembly.cluster import local_cluster
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import LOSSES, Windows
@@ -43,6 +44,8 @@ def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> Sh
         tried: plans of the sweep.
         n_rounds: in each of which every plan runs one step.
     """
+    # As the commands do.
+    keep_freed_memory()
     plans = {each: each.plan(shape) for each in tried}
     steps: dict[TriedPlan, list[float]] = {each: [] for each in plans}
     problems, profiles_s = [], []

@@ -19,6 +19,7 @@ from gru_parallel.app.cli import ended, run_in_place, run_under_hydra
 from gru_parallel.app.evaluate_settings import EVALUATE_HELP, EvaluateSettings
 from gru_parallel.app.export_settings import EXPORT_HELP, ExportSettings
 from gru_parallel.app.folders_line import FoldersLine, read_folders_line
+from gru_parallel.app.freed_memory import keep_freed_memory
 from gru_parallel.app.hydra_run import Prepare, Run
 from gru_parallel.app.outcome import USAGE_ERROR, fail
 from gru_parallel.app.predict_settings import PREDICT_HELP, PredictSettings
@@ -271,6 +272,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
     # Read when torch is imported. The caller's intra-op threads, which the optimiser uses, would
     # otherwise spin for a while after each operator, on the cores that the stages' workers need.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     if "--version" in arguments:
         print(f"gru_parallel {__version__}")
         return 0
