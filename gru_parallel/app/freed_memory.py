@@ -6,16 +6,18 @@ import ctypes
 import os
 import sys
 
-_SETTINGS = (
-    "GLIBC_TUNABLES",
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_TOP_PAD_",
-    "MALLOC_TRIM_THRESHOLD_",
-)
-
-_M_TOP_PAD, _M_MMAP_THRESHOLD = -2, -3
 _HEAP_BYTES = 64 << 20
 """So large is a heap of a thread in glibc on 64-bit machines."""
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_OPTIONS = (
+    # Blocks that are mapped apart are given back at once: these lie in heaps.
+    (_M_MMAP_THRESHOLD, _HEAP_BYTES // 2),
+    # A heap that is free is given back only if this much were left without it.
+    (_M_TOP_PAD, _HEAP_BYTES),
+    # The heap of the main thread has no size of its own.
+    (_M_TRIM_THRESHOLD, 2**31 - 1),
+)
 
 
 def keep_freed_memory() -> bool:
@@ -27,15 +29,13 @@ def keep_freed_memory() -> bool:
     another.
 
     Returns:
-        Whether it was done: not where an environment variable of glibc's allocator is set, nor with
-        another C library.
+        Whether glibc was told: not where an environment variable says how memory is allocated, nor
+        with another C library.
     """
-    if sys.platform != "linux" or any(name in os.environ for name in _SETTINGS):
+    is_set = "GLIBC_TUNABLES" in os.environ or any(n.startswith("MALLOC_") for n in os.environ)
+    if sys.platform != "linux" or is_set:
         return False
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):
         return False
-    # A heap that is free is given back only if this much were left without it. And blocks of up to
-    # half a heap lie in heaps: those that are mapped apart are given back at once.
-    is_padded = library.mallopt(_M_TOP_PAD, _HEAP_BYTES)
-    return bool(is_padded and library.mallopt(_M_MMAP_THRESHOLD, _HEAP_BYTES // 2))
+    return all(library.mallopt(option, value) for option, value in _OPTIONS)

@@ -12,8 +12,8 @@ from gru_parallel.stage.cells import over_the_batch
 from gru_parallel.stage.ends import HeadSection, targets_gradient
 from gru_parallel.stage.stage_pass import StagePass
 
-Pair = tuple[Tensor, Tensor]
-"""A tensor and its gradient."""
+Pair = tuple[Tensor, Tensor | None]
+"""A tensor and its gradient; None for that of the loss, of which it is a copy."""
 
 
 class _Release(torch.autograd.Function):
@@ -23,12 +23,13 @@ class _Release(torch.autograd.Function):
     def forward(
         ctx: Any,
         loss: Tensor,
-        gradients: Sequence[Tensor],
+        gradients: Sequence[Tensor | None],
         read: Sequence[Tensor],
         scale: float,
         *sources: Tensor,
     ) -> Tensor:
         ctx.scale = scale
+        ctx.devices = [source.device for source in sources]
         ctx.n_gradients = len(gradients)
         # Kept as autograd keeps any saved tensor: it lets go of them after a backward, says so at
         # a second one, and notices if what was read has been changed in place since.
@@ -45,7 +46,11 @@ class _Release(torch.autograd.Function):
             )
         scale = grad_outputs[0] / ctx.scale
         gradients = ctx.saved_tensors[: ctx.n_gradients]
-        return None, None, None, None, *(_times(gradient, scale) for gradient in gradients)
+        found = (
+            scale.to(device) if gradient is None else _times(gradient, scale)
+            for gradient, device in zip(gradients, ctx.devices, strict=True)
+        )
+        return None, None, None, None, *found
 
 
 def with_gradients(
@@ -85,8 +90,8 @@ def with_gradients(
     # Autograd has a thread and a stream for each device, and waits for those of the node that gives
     # a gradient out: so each device has a node of its own, whose gradient is the loss's.
     for device, pairs in by_device.items():
-        one = torch.ones((), device=device, dtype=loss.dtype)
-        of_loss.append((_released(one, pairs), one))
+        copy = torch.zeros((), device=device, dtype=loss.dtype)
+        of_loss.append((_released(copy, pairs), None))
     return _released(loss, of_loss, read, scale)
 
 

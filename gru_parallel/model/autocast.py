@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.backends.cudnn.rnn import get_cudnn_mode
 from torch.overrides import TorchFunctionMode
 
-_CUDNN_WITH_BFLOAT16 = 91300
+_CUDNN_WITH_BFLOAT16 = (9, 13, 0)
 
 
 def computing_type(own: torch.dtype, asked: torch.dtype | None) -> torch.dtype:
@@ -87,8 +87,8 @@ def renew(copies: Sequence[tuple[Tensor, Tensor]]) -> None:
 def cudnn_takes(weight: Tensor) -> bool:
     """Whether torch has cuDNN compute a GRU with such a weight.
 
-    Before cuDNN 9.13, and on GPUs before compute capability 8, bfloat16 is left to torch's own
-    kernels (pytorch/pytorch#164411).
+    A torch that was built with a cuDNN before 9.13 leaves bfloat16 to its own kernels, and so does
+    any on GPUs before compute capability 8 (pytorch/pytorch#164411).
     """
     if not torch.cudnn_is_acceptable(weight):
         return False
@@ -96,16 +96,20 @@ def cudnn_takes(weight: Tensor) -> bool:
 
 
 def _takes_bfloat16(device: torch.device) -> bool:
-    version = torch.backends.cudnn.version()
-    is_new = version is not None and version >= _CUDNN_WITH_BFLOAT16
+    is_new = _version_of_build() >= _CUDNN_WITH_BFLOAT16
     return is_new and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _version_of_build() -> tuple[int, ...]:
+    bindings: Any = torch._C
+    return tuple(bindings._cudnn.getCompileVersion())
 
 
 def flatten(rnn: nn.RNNBase, weights: Sequence[Tensor]) -> None:
     """Put recurrent weights into one piece of memory, in place, where cuDNN is to read them.
 
     Otherwise it copies them at every call, and warns. `flatten_parameters` of torch does the same,
-    but passes over bfloat16 (as of torch 2.14), which cuDNN takes.
+    but passes over bfloat16 (as of torch 2.14), which newer ones take.
 
     Args:
         rnn: whose layers they are for.

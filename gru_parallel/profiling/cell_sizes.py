@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 from gru_parallel.planning.cell_costs import LayerKind
 
-MOST_STEPS = 128
-"""Longer chunks take as much longer as they are longer."""
+MOST_TIME_STEPS = 128
+"""Longer chunks are taken to take as much longer as they are longer."""
 
 _FEW_STEPS = 4
 
@@ -27,7 +27,7 @@ def longest(kinds: Collection[LayerKind], n_rows: int, n_steps: int, *, is_cpu: 
     # One length alone would not tell what a cell takes at once from what each step takes: so a few
     # steps, unless that is too many multiplications several times over.
     affordable = int(min(max(enough, _FEW_STEPS), _FEW_STEPS * enough))
-    return max(1, min(n_steps, MOST_STEPS, affordable))
+    return max(1, min(n_steps, MOST_TIME_STEPS, affordable))
 
 
 def cell_sizes(n_rows: int, n_steps: int) -> list[tuple[int, int]]:

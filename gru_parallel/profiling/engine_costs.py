@@ -154,10 +154,14 @@ def _torch_name(device: Device) -> str:
 def _copy_s(source: torch.Tensor, target: str) -> float:
     start = perf_counter()
     source.to(target)
-    for device in (source.device, torch.device(target)):
-        if device.type != "cpu":
-            torch.accelerator.synchronize(device)
+    _wait_for(source.device)
+    _wait_for(torch.device(target))
     return perf_counter() - start
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def _queue_latency_s() -> float:
@@ -198,9 +202,9 @@ def optimizer_ns(make: OptimizerMaker, width: int, device: Device, dtype: torch.
     for _ in range(_N_OPTIMIZER_STEPS):
         for weight in weights:
             weight.grad = torch.ones_like(weight)
+        _wait_for(weights[0].device)
         start = perf_counter()
         optimizer.step()
-        if not device.is_cpu:
-            torch.accelerator.synchronize(weights[0].device)
+        _wait_for(weights[0].device)
         taken.append(perf_counter() - start)
     return 1e9 * median(taken[1:]) / sum(weight.numel() for weight in weights)

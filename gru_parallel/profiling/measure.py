@@ -238,6 +238,6 @@ class _Bench:
         return Sample(kind, n_layers, tuple(names), rows, steps)
 
     def _measured(self, part: LayerKind | LinearKind | None, points: Sequence[Point]) -> Measured:
-        # Nobody else computes on an accelerator, and there times bend over rows.
+        # Others disturb an accelerator little, and there times bend over rows.
         taken = smoothed(points) if self.device.is_cpu else tuple(points)
         return Measured(part, self.device.kind, self.n_busy, taken)

@@ -153,7 +153,7 @@ class Sample:
                 spent_ms += engine.timeline.step_ms
                 if spent_ms > ENOUGH_MS and number >= n_recording:
                     break
-        # A first step is longer by a few hundredths. Where it took so long that it is the only one
+        # A first step may be longer. Where it took so long that it is the only one
         # it counts: another would cost more rounds than that is worth.
         warm = timelines[n_recording + 1 :] or timelines[-1:]
         return lambda op: median(self.mean_ms(timeline, op) for timeline in warm)

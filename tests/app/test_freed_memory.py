@@ -11,9 +11,10 @@ from gru_parallel.app.freed_memory import keep_freed_memory
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 
-# In a process of its own, whose allocator nobody has set. 160 MiB are more than two heaps.
+# In a process of its own, whose allocator nobody has set, and with small pages alone (41 is
+# PR_SET_THP_DISABLE). 160 MiB are more than two heaps.
 COUNT_NEW_PAGES = """
-import resource, sys, threading
+import ctypes, resource, sys, threading
 from gru_parallel.app.freed_memory import keep_freed_memory
 
 def n_pages():
@@ -26,6 +27,7 @@ def work():
         counts.append(n_pages() - before)
         del blocks
 
+assert ctypes.CDLL(None).prctl(41, 1, 0, 0, 0) == 0
 assert keep_freed_memory() is (sys.argv[1] == "kept")
 counts = []
 thread = threading.Thread(target=work)
@@ -37,8 +39,13 @@ print(*counts)
 
 def new_pages(how: str, **environment: str) -> tuple[int, int]:
     command = [sys.executable, "-c", COUNT_NEW_PAGES, how]
+    unset = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "GLIBC_TUNABLES" and not name.startswith("MALLOC_")
+    }
     found = subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, check=True
+        command, env=unset | environment, capture_output=True, text=True, check=True
     )
     first, second = map(int, found.stdout.split())
     return first, second

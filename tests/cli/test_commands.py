@@ -69,6 +69,15 @@ def test_who_reads_only_the_beginning_of_a_help_text_gets_no_error() -> None:
     assert (process.returncode, said) == (0, b"")
 
 
+def test_every_command_keeps_the_memory_that_steps_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(commands, "keep_freed_memory", lambda: asked.append(True))
+
+    commands.run("plan", ["--help"])
+
+    assert asked
+
+
 def test_intra_op_threads_sleep_where_nobody_said_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from gru_parallel.model import Block, GRUStack, Start
+from gru_parallel.model import Block, GRUStack, Start, autocast
 from gru_parallel.model.autocast import cudnn_takes
 from gru_parallel.model.hidden import entering
 from gru_parallel.stage.joined_blocks import joined
@@ -147,16 +147,15 @@ def test_joining_draws_no_random_numbers() -> None:
 @pytest.mark.parametrize(
     ("dtype", "version", "capability", "expected"),
     [
-        (torch.float32, 90100, (7, 0), True),
-        (torch.bfloat16, 91300, (8, 0), True),
-        (torch.bfloat16, 91002, (9, 0), False),
-        (torch.bfloat16, 91900, (7, 5), False),
-        (torch.bfloat16, None, (9, 0), False),
+        (torch.float32, (9, 1, 0), (7, 0), True),
+        (torch.bfloat16, (9, 13, 0), (8, 0), True),
+        (torch.bfloat16, (9, 10, 2), (9, 0), False),
+        (torch.bfloat16, (9, 19, 0), (7, 5), False),
     ],
 )
 def test_bfloat16_goes_to_cudnn_where_torch_gives_it_to_cudnn(
     dtype: torch.dtype,
-    version: int | None,
+    version: tuple[int, ...],
     capability: tuple[int, int],
     expected: bool,
     monkeypatch: pytest.MonkeyPatch,
@@ -165,7 +164,7 @@ def test_bfloat16_goes_to_cudnn_where_torch_gives_it_to_cudnn(
     assert not cudnn_takes(weight)
 
     monkeypatch.setattr(torch, "cudnn_is_acceptable", lambda _: True)
-    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: version)
+    monkeypatch.setattr(autocast, "_version_of_build", lambda: version)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
 
     assert cudnn_takes(weight) is expected
