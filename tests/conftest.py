@@ -19,6 +19,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Plans are made from estimates, whatever was measured on this machine before; nothing is there.
 os.environ["GRU_PARALLEL_CACHE"] = str(Path(gettempdir()) / f"gru_parallel-tests-{os.getpid()}")
 
+# Where this is set, here to what it is anyway, commands leave the allocator as it is: tests of
+# memory run in the same process as tests of commands.
+os.environ["MALLOC_ARENA_TEST"] = "8"
+
 # No deadline: a shared machine can make any example slow. CI draws the same examples every time.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)

@@ -91,14 +91,9 @@ def with_gradients(
     # a gradient out: so each device has a node of its own, whose gradient is the loss's.
     for device, pairs in by_device.items():
         copy = torch.zeros((), device=device, dtype=loss.dtype)
-        of_loss.append((_released(copy, pairs), None))
-    return _released(loss, of_loss, read, scale)
-
-
-def _released(
-    loss: Tensor, pairs: Sequence[Pair], read: Sequence[Tensor] = (), scale: float = 1.0
-) -> Tensor:
-    return _release(loss, [g for _, g in pairs], read, scale, *(s for s, _ in pairs))
+        of_device = _release(copy, [g for _, g in pairs], (), 1.0, *(s for s, _ in pairs))
+        of_loss.append((of_device, None))
+    return _release(loss, [g for _, g in of_loss], read, scale, *(s for s, _ in of_loss))
 
 
 def gradients_of_inputs(
