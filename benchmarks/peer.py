@@ -6,6 +6,9 @@ after backward.
 
 from __future__ import annotations
 
+from inspect import signature
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -45,6 +48,9 @@ class Peer:
         own = PipelineStage(stage, dist.get_rank(), dist.get_world_size(), device)
         self._is_last = own.is_last
         self._schedule = SCHEDULES[schedule](own, n_micro_batches, loss, scale_grads=False)
+        # Before torch 2.10 a schedule always joins the outputs, and hands other words to the stage.
+        knows = "return_outputs" in signature(self._schedule.step).parameters
+        self._options: dict[str, Any] = {"return_outputs": False} if knows else {}
 
     def train_step(self, x: Tensor, y: Tensor) -> Tensor | None:
         """Run forward and backward of a batch; gradients are added to those of the parameters.
@@ -61,6 +67,6 @@ class Peer:
         losses: list[Tensor] = []
         own = (x,) if dist.get_rank() == 0 else ()
         self._schedule.step(
-            *own, target=y if self._is_last else None, losses=losses, return_outputs=False
+            *own, target=y if self._is_last else None, losses=losses, **self._options
         )
         return torch.stack(losses).sum().detach() if self._is_last else None

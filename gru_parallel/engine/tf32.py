@@ -29,8 +29,10 @@ def tf32(allowed: bool | None) -> Iterator[None]:
 
 def uses_tf32() -> bool:
     """Whether recurrent layers of float32 may use TF32 on CUDA."""
-    rnn: Any = torch.backends.cudnn.rnn
-    return bool(rnn.fp32_precision == "tf32")
+    # What torch.backends.cudnn.rnn.fp32_precision reads: before torch 2.11 that attribute is gone
+    # once somebody has imported the module of this name.
+    bindings: Any = torch._C
+    return bool(bindings._get_fp32_precision_getter("cuda", "rnn") == "tf32")
 
 
 def _set(cudnn: bool, cublas: bool) -> None:

@@ -10,7 +10,7 @@ def settings() -> list[object]:
     """What torch says in its newer and in its older way; it raises where they contradict."""
     backends = torch.backends
     return [
-        backends.cudnn.rnn.fp32_precision == "tf32",
+        torch._C._get_fp32_precision_getter("cuda", "rnn") == "tf32",
         backends.cudnn.allow_tf32,
         backends.cuda.matmul.fp32_precision == "tf32",
         backends.cuda.matmul.allow_tf32,
