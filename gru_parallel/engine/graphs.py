@@ -19,7 +19,7 @@ from gru_parallel.errors import UsageError
 from gru_parallel.schedule import Action, Cell, Op
 from gru_parallel.stage.own_code import foreign_code
 from gru_parallel.stage.recorded_pass import RecordedPass
-from gru_parallel.stage.recorder import Recorder, make_recorder
+from gru_parallel.stage.recorder import Recorder, free_cached_memory, make_recorder
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import Stage, StageModules
@@ -200,7 +200,7 @@ class Graphs:
         # What is freed during a recording would have to be waited for, and what the allocator keeps
         # from earlier calls is of no use to the pool.
         gc.collect()
-        torch.cuda.empty_cache()
+        free_cached_memory()
         try:
             passes = self._recording_passes(spec)
             record(Passes(passes))

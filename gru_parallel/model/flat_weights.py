@@ -39,7 +39,7 @@ def flatten_all(grus: Iterable[nn.GRU], weight_of: Mapping[Tensor, Tensor]) -> N
             memory moves with it.
     """
     weights = {gru: weights_in_order(gru) for gru in grus}
-    apart = [gru for gru, own in weights.items() if is_for_cudnn(gru) and not _are_flat(own)]
+    apart = [gru for gru, own in weights.items() if is_for_cudnn(gru) and not _are_flat(gru)]
     if not apart:
         return
     others = weight_of.keys() - set(chain(*weights.values()))
@@ -67,10 +67,13 @@ def _flatten(gru: nn.GRU, weight_of: Mapping[Tensor, Tensor]) -> None:
         leaf.data = piece
 
 
-def _are_flat(weights: Sequence[Tensor]) -> bool:
+def _are_flat(gru: nn.GRU) -> bool:
     """Whether weights lie in a piece of memory that holds them alone."""
+    weights = weights_in_order(gru)
     storages = {weight.untyped_storage().data_ptr() for weight in weights}
     n_bytes = [weight.nbytes for weight in weights]
-    # cuDNN may leave some room between them.
+    # cuDNN may leave some room between them, and has room for biases whether there are any or not.
     spare = weights[0].untyped_storage().nbytes() - sum(n_bytes)
+    if not gru.bias:
+        spare -= 2 * sum(len(weight) * weight.element_size() for weight in weights[::2])
     return len(storages) == 1 and spare < min(n_bytes)

@@ -71,6 +71,13 @@ class CUDARecorder:
         # for ever what several streams have used; where it has, it says so.
         with suppress(RuntimeError):
             torch._C._cuda_endAllocateToPool(self._device.index, self._pool)
+        try:
+            graph.pool()
+        except RuntimeError:
+            # A graph gives back its share of the pool only if its capture has ended well; without
+            # that, what the stage has recorded so far would be held for ever.
+            with suppress(RuntimeError):
+                torch._C._cuda_releasePool(self._device.index, self._pool)
         # Neither has the default generator there, and would refuse to draw from then on: a capture
         # that ends well tells it.
         with suppress(RuntimeError):
@@ -81,6 +88,12 @@ class CUDARecorder:
 
 _CAPTURING = Lock()
 """Held by the one that captures: torch's allocator would mix up the memory of several."""
+
+
+def free_cached_memory() -> None:
+    """Have the allocator give back what it keeps, which it cannot do while anybody captures."""
+    with _CAPTURING:
+        torch.cuda.empty_cache()
 
 
 @contextmanager

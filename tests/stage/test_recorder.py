@@ -7,8 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gru_parallel.engine import graphs
+from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.model import Windows
+from gru_parallel.stage import recorder as recorder_module
 from gru_parallel.stage.cpu_recorder import CPURecorder
 from gru_parallel.stage.recorder import CUDARecorder
+from tests.builders import MSE, build_model, make_batch, make_plan
 
 CPU = torch.device("cpu")
 
@@ -114,9 +119,15 @@ class Graph:
     """A capture into the pool fails, and says so once more at its end; one outside of it ends."""
 
     ended: ClassVar[list[bool]] = []
+    breaks: ClassVar[bool] = True
 
     def capture_begin(self, pool: object = None, **_: Any) -> None:
-        self._fails = pool is not None
+        self._fails = self.breaks and pool is not None
+
+    def pool(self) -> str:
+        if self._fails:
+            raise RuntimeError("Called CUDAGraph::pool() without a preceding successful capture.")
+        return "pool"
 
     def capture_end(self) -> None:
         self.ended.append(not self._fails)
@@ -141,6 +152,7 @@ def test_allocator_and_generator_hear_of_a_capture_that_failed(
     monkeypatch.setattr(Graph, "ended", [])
     monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
     monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
+    monkeypatch.setattr(torch._C, "_cuda_releasePool", lambda *_: None, raising=False)
 
     def work() -> None:
         if work_fails:
@@ -152,6 +164,45 @@ def test_allocator_and_generator_hear_of_a_capture_that_failed(
     assert told == [(1, "pool")]
     # The generator by a capture that ends as it should.
     assert Graph.ended[-1]
+
+
+@pytest.mark.parametrize("breaks", [True, False])
+def test_the_pool_is_released_once_where_a_capture_failed(
+    breaks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[tuple[int, object]] = []
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(Graph, "ended", [])
+    monkeypatch.setattr(Graph, "breaks", breaks)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", lambda *_: None, raising=False)
+    monkeypatch.setattr(
+        torch._C, "_cuda_releasePool", lambda *which: released.append(which), raising=False
+    )
+
+    def work() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        CUDARecorder(torch.device("cuda", 1)).record(work)
+
+    # A graph whose capture has ended releases it itself.
+    assert released == ([(1, "pool")] if breaks else [])
+
+
+def test_the_allocator_is_asked_for_what_it_keeps_while_nobody_captures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_held: list[bool] = []
+    monkeypatch.setattr(
+        torch.cuda, "empty_cache", lambda: is_held.append(recorder_module._CAPTURING.locked())
+    )
+    x, y = make_batch(n_steps=4)
+    with ThreadEngine(build_model(), make_plan([4]), MSE, graphs=True) as engine:
+        for _ in range(graphs.N_EAGER + 1):
+            engine.train_step(Windows(x, y))
+    assert is_held == [True]
 
 
 def test_running_statistics_are_written_by_replays_alone() -> None:
