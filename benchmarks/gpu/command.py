@@ -121,8 +121,9 @@ class Crews:
                 return "its process did not start"
         patience_s = budget.patience_s(case)
         answer = self._crews[n_ranks].measure(case, patience_s)
-        if not isinstance(answer, Reading):
-            # After most errors of CUDA's, in a capture above all, a process can do nothing more.
+        if not isinstance(answer, Reading) or case.way is Way.LAUNCHES:
+            # After most errors of CUDA's, in a capture above all, a process can do nothing more;
+            # and a profiler that has run there may slow down what comes after it.
             self._stop(n_ranks)
         return f"it died, or took more than {patience_s:.0f} s" if answer is None else answer
 

@@ -67,7 +67,7 @@ def _measure(case: Case, devices: Sequence[str], clock: Clock, seconds: float) -
 def _read(subject: Subject, clock: Clock, seconds: float) -> Reading:
     steps = timed_steps(clock, subject.step, seconds, subject.meet)
     peak_bytes, held_bytes = clock.peak_bytes(), clock.held_bytes()
-    cells_ms = subject.cells_ms() if isinstance(subject, LoneStage) else ()
+    cells_ms = subject.cells_ms(clock.wait) if isinstance(subject, LoneStage) else ()
     return Reading(
         steps_ms=tuple(step_ms for step_ms, _ in steps),
         queue_ms=tuple(queue_ms for _, queue_ms in steps),

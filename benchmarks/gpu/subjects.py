@@ -17,6 +17,8 @@ from benchmarks.stopwatch import drop_gradients
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.engine.torch_device import torch_device
 from gru_parallel.model import LOSSES, GRUStack, StackModel, WindowHead, Windows
+from gru_parallel.model.autocast import flatten
+from gru_parallel.model.flat_weights import weights_in_order
 from gru_parallel.schedule import Cell, Op
 
 EAGER_STEPS = 3
@@ -55,7 +57,7 @@ def make_subject(case: Case, devices: Sequence[str]) -> Subject:
         case Way.NN_GRU:
             return WholeGRU(case, devices[0])
         case Way.NN_GRAPH:
-            return WholeGraph(WholeGRU(case, devices[0]))
+            return WholeGraph(WholeGRU(case, devices[0], is_flat=True))
         case Way.STAGE:
             return LoneStage(case, devices[0])
         case Way.PEER:
@@ -78,13 +80,17 @@ class WholeGRU(Subject):
     Args:
         case: what to run.
         device: where.
+        is_flat: whether its weights lie in one piece of memory in bfloat16 too, where torch leaves
+            them apart and has cuDNN copy them at every step.
     """
 
-    def __init__(self, case: Case, device: str) -> None:
+    def __init__(self, case: Case, device: str, *, is_flat: bool = False) -> None:
         size, dtype = case.shape.hidden_size, dtype_of(case.precision)
         with torch.device(torch_device(device)):
             self._gru = nn.GRU(size, size, case.shape.num_layers, batch_first=True).to(dtype)
             self._head = nn.Linear(size, 1).to(dtype)
+        if is_flat:
+            flatten(self._gru, weights_in_order(self._gru))
         self.parameters = [*self._gru.parameters(), *self._head.parameters()]
         self._x, self._y = batch_on(case.shape, dtype, device, device)
 
@@ -198,8 +204,11 @@ class LoneStage(Subject):
         self._x.grad = None
         self.engine.train_step(Windows(self._x, self._y)).backward()
 
-    def cells_ms(self) -> tuple[tuple[float, float], ...]:
+    def cells_ms(self, wait: Callable[[], object]) -> tuple[tuple[float, float], ...]:
         """Run some steps more, and wait for the device after each F and B.
+
+        Args:
+            wait: for the device; the first F would wait for the end of the step before.
 
         Returns:
             (F, B) of each chunk in ms, medians over the steps.
@@ -207,6 +216,7 @@ class LoneStage(Subject):
         self.engine.measure = True
         steps = []
         for _ in range(MIN_STEPS):
+            wait()
             self.step()
             timeline = self.engine.timeline
             assert timeline is not None

@@ -48,18 +48,19 @@ class EngineCosts:
     start_ms: float
 
 
-def engine_costs(devices: tuple[Device, Device]) -> EngineCosts:
+def engine_costs(devices: tuple[Device, Device], *, replays: bool) -> EngineCosts:
     """Time steps of a tiny model on two stages, whose cells take next to nothing.
 
     Args:
         devices: of the stages; may be the same.
+        replays: whether steps are recorded and replayed on accelerators.
     """
     # Four layers of the smallest size: what is left is what the engine does.
     model = StackModel(nn.Identity(), GRUStack(2, 2, 4), WindowHead(2, (1,)))
     stages = (StagePlan(devices[0].name, 0, 2), StagePlan(devices[1].name, 2, 2))
     x, y = torch.randn(2, _N_CHUNKS, 2), torch.randn(2, 1)
     plan = Plan(4, Grid(n_chunks=_N_CHUNKS), stages)
-    with ThreadEngine(model, plan, LOSSES["mse"]) as engine:
+    with ThreadEngine(model, plan, LOSSES["mse"], graphs=None if replays else False) as engine:
         starts, actions = [], []
         for number in range(_N_STEPS):
             start = perf_counter()

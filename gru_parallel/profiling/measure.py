@@ -66,7 +66,7 @@ def measure(
     """
     kinds = list({device.kind: device for device in cluster.devices}.values())
     first, *others = cluster.devices
-    added = engine_costs((first, others[0] if others else first))
+    added = engine_costs((first, others[0] if others else first), replays=replays)
     jobs = [(device, n) for device in kinds for n in busy_counts(device, cluster, workload)]
 
     def parts(time_of: TimeOf) -> list[Measured]:

@@ -1,6 +1,7 @@
 """The command from its options to its tables, with the processes stood in for."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -95,6 +96,16 @@ def test_without_a_gpu_the_command_says_what_to_do(
     monkeypatch.setattr(command, "cards_of", none)
     assert main(["gpu"]) == 2
     assert "no cuda" in capsys.readouterr().err
+
+
+def test_nothing_is_timed_where_a_profiler_has_run() -> None:
+    reading = Reading((1.0,), (1.0,))
+    Inline.answers = [reading, reading]
+    with Crews(("cuda:0",), 0.0) as crews:
+        crews.measure(replace(EAGER, way=Way.LAUNCHES), Budget(1.0, lambda: 0.0))
+        crews.measure(EAGER, Budget(1.0, lambda: 0.0))
+
+    assert len(Inline.made) == 2
 
 
 @pytest.mark.parametrize(

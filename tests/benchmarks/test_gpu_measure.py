@@ -9,12 +9,21 @@ import pytest
 import torch
 
 from benchmarks.gpu import measure as measuring
+from benchmarks.gpu import subjects
 from benchmarks.gpu.cases import QUICK, Case, Precision, Way, cases
 from benchmarks.gpu.clock import CPUClock, CUDAClock, timed_steps
 from benchmarks.gpu.measure import count_launches, measure
 from benchmarks.gpu.numbers import Reading
 from benchmarks.gpu.steps import MAX_STEPS, MIN_STEPS, RANK_STEPS
-from benchmarks.gpu.subjects import EAGER_STEPS, WholeGraph, WholeGRU, check_replayed
+from benchmarks.gpu.subjects import (
+    EAGER_STEPS,
+    LoneStage,
+    WholeGraph,
+    WholeGRU,
+    check_replayed,
+    make_subject,
+)
+from tests.cudnn_stand_in import refuse_what_cudnn_refuses
 
 CPUS = ("cpu:0", "cpu:1")
 ON_CPUS = [
@@ -49,6 +58,8 @@ def test_a_case_is_read(case: Case) -> None:
 
 
 @pytest.mark.gpu
+# Of nn.GRU in bfloat16, as people call it.
+@pytest.mark.filterwarnings("ignore:RNN module weights are not part of single contiguous chunk")
 @pytest.mark.parametrize("case", cases(QUICK, 1), ids=lambda case: f"{case.precision}, {case.name}")
 def test_a_case_is_read_on_a_gpu(case: Case) -> None:
     reading = measure(case, ("cuda:0",), 0.0)
@@ -102,6 +113,33 @@ def test_without_a_gpu_a_step_launches_nothing() -> None:
     calls: list[int] = []
     assert count_launches(lambda: calls.append(1), CPUClock()) == {}
     assert calls == [1]
+
+
+def test_cells_are_timed_when_the_step_before_has_ended() -> None:
+    order: list[str] = []
+    case = next(case for case in ON_CPUS if case.way is Way.STAGE)
+    stage = LoneStage(case, "cpu:0")
+    step = stage.step
+
+    def noted() -> None:
+        order.append("step")
+        step()
+
+    stage.step = noted  # type: ignore[method-assign]
+    stage.cells_ms(lambda: order.append("wait"))
+    stage.close()
+    assert order == ["wait", "step"] * MIN_STEPS
+
+
+def test_the_weights_of_the_peer_in_a_graph_lie_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # torch itself passes over bfloat16, and cuDNN would copy them in each replay.
+    monkeypatch.setattr(subjects, "WholeGraph", lambda whole: whole)
+    case = Case(Way.NN_GRAPH, SMALL, Precision.BFLOAT16)
+    with refuse_what_cudnn_refuses() as calls:
+        make_subject(case, CPUS).step()
+    assert [call.dtype for call in calls] == [torch.bfloat16]
 
 
 class FakeGraph:

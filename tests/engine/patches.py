@@ -19,7 +19,10 @@ WAIT_S = 20.0
 def before_each_cell(
     model: StackModel, block: int, act: Callable[[Cell, Tensor], None]
 ) -> Iterator[None]:
-    """Call `act` with the cell and x before each F of a block, in the worker's thread."""
+    """Call `act` with the cell and x before each F of a block, in the worker's thread.
+
+    Where the block is joined to others, x is what goes into the first of them.
+    """
     target: Block = model.gru.gru_blocks[block]
     kind = type(target)
     forward = kind.forward
@@ -32,7 +35,8 @@ def before_each_cell(
         key: DropoutKey | None = None,
         *others: object,
     ) -> tuple[Tensor, Tensor]:
-        if self.first_layer == target.first_layer:
+        # On GPUs the stand-in of several blocks is one.
+        if target.first_layer in self.layers:
             assert key is not None
             act((key.micro_batch, key.chunk), x)
         return forward(self, x, h_0, key, *others)
@@ -77,7 +81,7 @@ def before_each_back(model: StackModel, block: int, act: Callable[[Cell], None])
     backward = BlockSection.backward
 
     def patched(self: BlockSection, parcel: Parcel) -> list[Parcel]:
-        if target.first_layer in [block.first_layer for block in self.states.blocks]:
+        if any(target.first_layer in block.layers for block in self.states.blocks):
             act(parcel.cell)
         return backward(self, parcel)
 

@@ -15,6 +15,7 @@ from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan, relative_error
 from tests.engine.bitwise import assert_says_the_same
+from tests.engine.gpu_memory import allocated_bytes
 from tests.engine.test_graphs import reason, train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("no_thread_left", "no_tf32")]
@@ -168,8 +169,7 @@ def test_memory_does_not_grow_after_a_capture_that_failed() -> None:
             engine.model.zero_grad()
             x, y = (tensor.cuda() for tensor in make_batch(16, 24))
             engine.train_step(Windows(x, y)).backward()
-            torch.cuda.synchronize()
-            allocated.append(torch.cuda.memory_allocated())
+            allocated.append(allocated_bytes())
 
     assert allocated[-1] <= allocated[N_STEPS]
 
@@ -194,7 +194,6 @@ def test_graphs_of_other_sizes_do_not_pile_up() -> None:
                 engine.model.zero_grad()
                 x, y = (tensor.cuda() for tensor in make_batch(n_rows, 24))
                 engine.train_step(Windows(x, y)).backward()
-            torch.cuda.synchronize()
-            allocated.append(torch.cuda.memory_allocated())
+            allocated.append(allocated_bytes())
 
     assert allocated[-1] <= max(allocated[: len(allocated) // 2])

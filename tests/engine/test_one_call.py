@@ -13,9 +13,11 @@ from gru_parallel import GRU
 from gru_parallel.choices import AUTO_CORES
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import StackModel, Windows
+from gru_parallel.schedule import Cell
 from gru_parallel.stage import stage
 from tests.builders import HIDDEN, MSE, build_model, gradients_of, make_batch, make_plan
 from tests.cudnn_stand_in import Call, refuse_what_cudnn_refuses
+from tests.engine.patches import before_each_cell
 from tests.processes.process_cases import RAGGED
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -115,6 +117,18 @@ def test_a_cell_is_one_call_for_all_layers_in_a_row(
 ) -> None:
     train(build_model(**options), *CUTS["chunks"])
     assert layers_of(calls) == layers_of_calls
+
+
+def test_a_look_into_a_block_sees_what_goes_into_those_joined_to_it(calls: list[Call]) -> None:
+    cells: list[Cell] = []
+    x, y = make_batch()
+    model = build_model()
+    plan = make_plan([4], n_micro_batches=2, n_chunks=3)
+    look = before_each_cell(model, 2, lambda cell, _: cells.append(cell))
+    with ThreadEngine(model, plan, MSE) as engine, look:
+        engine.train_step(Windows(x, y))
+    assert layers_of(calls) == {4}
+    assert sorted(cells) == [(m, k) for m in range(2) for k in range(3)]
 
 
 def places(model: nn.Module) -> list[int]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
+from typing import Any
 
 import pytest
 import torch
 
+from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.placement import Cluster, Device, ModelSpec, cut_stack
 from gru_parallel.placement.cluster import Link, Machine
 from gru_parallel.planning import Options, Problem, Workload, search
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
 from gru_parallel.planning.profile import OF_RANKS, MeasuredCosts, Profile
+from gru_parallel.profiling import engine_costs as engine_costs_of
 from gru_parallel.profiling import measure as module
 from gru_parallel.profiling import pipelines
 from gru_parallel.profiling.cell_sizes import cell_sizes, few_cell_sizes, longest
@@ -54,6 +57,23 @@ def measured(work: Workload, cores: Sequence[str]) -> Profile:
         precision=Precision(),
         make_optimizer=torch.optim.SGD,
     )
+
+
+@pytest.mark.parametrize("replays", [True, False])
+def test_what_lies_between_actions_is_measured_as_the_run_has_it(
+    replays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool | None] = []
+
+    class Noted(ThreadEngine):
+        def __init__(self, *args: Any, graphs: bool | None = None) -> None:
+            found.append(graphs)
+            super().__init__(*args, graphs=graphs)
+
+    monkeypatch.setattr(engine_costs_of, "ThreadEngine", Noted)
+    engine_costs_of.engine_costs((CPU, CPU), replays=replays)
+    # Left to the engine, stages on CPUs are not recorded.
+    assert found == [None if replays else False]
 
 
 @pytest.fixture(scope="module")
