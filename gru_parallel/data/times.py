@@ -54,6 +54,8 @@ def read_times(
 class TimesOfPieces:
     """Reads the times of a file piece by piece, all in the format of the first piece.
 
+    Numbers are dates if those of the first piece are.
+
     Args:
         column: the time column.
     """
@@ -75,8 +77,8 @@ class TimesOfPieces:
         if self._is_date not in (None, is_date):
             raise sheet.error(
                 f"row {sheet.row(0)}, column {self._column!r} holds "
-                f"{sheet.frame[self._column].iloc[0]!r}, which is not of the kind of the times in"
-                " the rows before; write all of them in one format."
+                f"{str(sheet.frame[self._column].iloc[0])!r}, which is not of the kind of the"
+                " times in the rows before; write all of them in one format."
             )
         self._is_date = is_date
         return times
@@ -89,7 +91,8 @@ class TimesOfPieces:
             return read_in(cells.map(str, na_action="ignore"), self._form).times
         if is_numeric_dtype(cells) or _are_mostly_numbers(sample(cells), sheet.csv_format):
             numbers = as_floats(cells, sheet.csv_format)
-            dates = read_whole_numbers(numbers)
+            # The last rows of a counter may look like dates: 196608 could be a month.
+            dates = None if self._is_date is False else read_whole_numbers(numbers)
             return numbers if dates is None else dates
         text = cells.map(str, na_action="ignore")
         _check_zones(sheet, self._column, text)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gru_parallel.data.sheet import Sheet
-from gru_parallel.data.times import check_times, read_times
+from gru_parallel.data.times import TimesOfPieces, check_times, read_times
 from gru_parallel.errors import UsageError
 
 Write = Callable[..., Path]
@@ -123,3 +124,18 @@ def test_times_of_which_some_name_their_zone_are_refused(zone: str) -> None:
     message = error_of(["2020-01-01 00:00", f"2020-01-01 01:00{zone}", "2020-01-02"])
     assert f"'2020-01-01 01:00{zone}', with a time zone, and row" in message
     assert "'2020-01-01 00:00', without" in message
+
+
+@pytest.mark.parametrize("last", [[196608], [196608, 196609, 196610], [20200101]])
+def test_a_counter_stays_one_where_its_last_piece_looks_like_dates(last: list[int]) -> None:
+    times = TimesOfPieces("when")
+    times.read(sheet_of([0, 1, 2]))
+    assert times.read(sheet_of(last)).tolist() == last
+
+
+def test_whole_numbers_that_are_dates_stay_dates_in_later_pieces() -> None:
+    times = TimesOfPieces("when")
+    times.read(sheet_of([202011, 202012]))
+    assert times.read(sheet_of([202101])).astype("datetime64[M]").tolist() == [date(2021, 1, 1)]
+    with pytest.raises(UsageError, match="holds '202113', which is not of the kind"):
+        times.read(sheet_of([202113]))
