@@ -83,6 +83,7 @@ def build_data(
         pin_memory=pin_memory,
         share=Share(replica, config.data_parallel),
         standardizer=None if record is None else record.standardizer,
+        mean=None if record is None else record.training_mean,
         static=None if record is None else record.static,
         parts=parts,
     )

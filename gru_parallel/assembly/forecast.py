@@ -241,7 +241,7 @@ def prepare_forecasts(
     tails = Tails(
         _shape(run.config),
         _target_columns(run),
-        run.standardizer.mean,
+        run.record.training_mean,
         cutoffs=cutoffs,
         path=path,
         label=series_label(data),

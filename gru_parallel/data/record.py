@@ -115,6 +115,14 @@ class DataRecord:
         """What standardises all values."""
         return Standardizer(np.array(self.mean), np.array(self.scale))
 
+    @property
+    def training_mean(self) -> NDArray[np.float64]:
+        """The mean of each column in the training part, in the units of the series.
+
+        Unlike that of the standardizer it is one without scaling, too.
+        """
+        return np.array(self.parts["training"].mean)
+
     def state(self) -> dict[str, Any]:
         """Return the record as plain values."""
         return asdict(self)

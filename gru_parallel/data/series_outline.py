@@ -56,6 +56,7 @@ class SeriesOutline:
         pin_memory: bool = False,
         share: Share = ALL_ROWS,
         standardizer: Standardizer | None = None,
+        mean: NDArray[np.float64] | None = None,
         static: Sequence[StaticColumn] | None = None,
         parts: Parts | None = None,
     ) -> None:
@@ -88,6 +89,8 @@ class SeriesOutline:
             share: the rows of each batch that the loaders return, for one of several replicas.
             standardizer: of the run whose model is used on this data; None fits one to the training
                 part.
+            mean: of each column in the training part of that run, for gaps before the first value
+                where there are no rows for training; None for that of the `standardizer`.
             static: how that run turned what describes a series into numbers; None looks at the
                 series of the training part.
             parts: the rows of each part, whatever the split; None for those of the split. Without
@@ -142,8 +145,10 @@ class SeriesOutline:
         if self.weight is not None:
             check_some_count(self.weight, ends, self.shape)
         values = joined([table.values for table in self.tables])
-        mean = standardizer.mean if standardizer and not self.parts["training"] else None
-        self._values = fill_gaps(values, self.tables[0].columns, self.parts, mean)
+        if mean is None and standardizer is not None:
+            mean = standardizer.mean
+        of_run = None if self.parts["training"] else mean
+        self._values = fill_gaps(values, self.tables[0].columns, self.parts, of_run)
         if order == "streams":
             check_level(centre)
             check_stride("data.stride", stride, self.shape)
