@@ -19,7 +19,7 @@ from gru_parallel.data.cutoffs import read_cutoffs
 from gru_parallel.data.following_times import following
 from gru_parallel.data.forecast_window import ForecastWindow
 from gru_parallel.data.gaps import repeated
-from gru_parallel.data.static import StaticColumn, is_mark
+from gru_parallel.data.static import Static, StaticColumn, is_mark
 from gru_parallel.data.stretch import Stretch
 from gru_parallel.data.window_builder import Cut, WindowBuilder
 from gru_parallel.data.window_shape import WindowShape
@@ -144,6 +144,7 @@ class Tails:
             UsageError: there is nothing to forecast, rows are missing and not to be filled, or
                 what is known ahead is not there.
         """
+        found: list[tuple[str, Static, Cut]] = []
         short, early = [], []
         for name, tail in self._tails.items():
             kept = tail.kept
@@ -158,14 +159,11 @@ class Tails:
                     self._cut(tail, kept, end)
             if not len(self._cutoffs):
                 self._cut(tail, kept, len(past))
-            if any(len(rows) < self._shape.shortest for rows, _ in tail.cuts):
-                short.append(name)
-        found = [
-            (name, tail.static, cut)
-            for name, tail in self._tails.items()
-            for cut in tail.cuts
-            if len(cut[0]) >= self._shape.shortest
-        ]
+            for cut in tail.cuts:
+                if self._builder.is_long_enough(name, cut[0]):
+                    found.append((name, tail.static, cut))
+                else:
+                    short.append(name)
         self._report(short, early, bool(found))
         return self._builder.windows(found)
 

@@ -66,6 +66,26 @@ class WindowBuilder:
         """What is known of the step from row to row."""
         return None if self.frequency == UNCHECKED else self.frequency
 
+    @property
+    def _is_evened(self) -> bool:
+        """Whether the rows of a window have to be evenly spaced."""
+        return self.step is not None and self.time_column is not None
+
+    def is_long_enough(self, name: str, rows: Stretch) -> bool:
+        """Whether there are enough rows for a window, counting those that will be inserted.
+
+        Args:
+            name: of the series.
+            rows: all that there are before the window's end, if they are fewer than a window has.
+
+        Raises:
+            UsageError: they are not a whole number of steps apart.
+        """
+        n_rows, shortest = len(rows), self.shape.shortest
+        if 0 < n_rows < shortest and self._is_evened and self.missing == "interpolate":
+            n_rows = len(self._even(name, rows).numbers)
+        return n_rows >= shortest
+
     def windows(self, cuts: Iterable[tuple[str, Static, Cut]]) -> list[ForecastWindow]:
         """Make the windows.
 
@@ -87,6 +107,11 @@ class WindowBuilder:
         times = stretch.times if self.time_column else None
         return Rows(sheet, np.arange(len(stretch)), stretch.values, times, self.time_column)
 
+    def _even(self, name: str, stretch: Stretch) -> Rows:
+        """The rows of a window with those that are missing between them, which are NaN."""
+        assert self.step is not None
+        return evenly_spaced(self._rows(name, stretch), self.step, self.missing)
+
     def _warn_of_gaps(self, found: Iterable[tuple[str, Stretch]]) -> None:
         # Most windows are even, which is quickly seen.
         uneven = [
@@ -103,8 +128,8 @@ class WindowBuilder:
         n_steps = self.shape.horizon
         known = np.full((n_steps, self.n_targets), np.nan)
         future = np.full((n_steps, len(self.future)), np.nan)
-        if self.step is not None and self.time_column:
-            even = evenly_spaced(self._rows(name, rows), self.step, self.missing)
+        if self._is_evened:
+            even = self._even(name, rows)
             assert even.times is not None
             n = self.shape.input_length
             values, times = repeated(even.numbers, self.mean)[-n:], even.times[-n:]

@@ -184,6 +184,26 @@ def test_missing_rows_are_warned_of_refused_or_filled(tmp_path: Path) -> None:
     assert window.values[:, 0].tolist() == [6.5, 6.5, 1.5, 2.5]
 
 
+@pytest.mark.parametrize("shortest", [None, 5])
+@pytest.mark.parametrize("n_rows", [1, 3, 1000])
+def test_rows_that_are_inserted_count_for_the_length_of_a_series(
+    n_rows: int, shortest: int | None, tmp_path: Path
+) -> None:
+    pd.concat([table(6, "x").drop(index=[2, 3]), table(30, "y"), table(4, "z")]).to_csv(
+        tmp_path / "a.csv", index=False
+    )
+    options = {"frequency": "1h", "series_column": "id"}
+    shape = WindowShape(6, HORIZON, min_input_length=shortest)
+
+    with pytest.warns(DataWarning, match=r"series 'z' has fewer than data.\w+=[56] rows,"):
+        first, _ = cut(tmp_path / "a.csv", n_rows, shape=shape, missing="interpolate", **options)
+
+    assert (first.series, first.values[:, 0].tolist()) == ("x", [0.5, 1.5, 1.5, 1.5, 4.5, 5.5])
+    assert str(first.times[0])[:13] == "2024-01-01T06"
+    with pytest.warns(DataWarning, match=r"2 series \('x', 'z'\) have fewer"):
+        cut(tmp_path / "a.csv", n_rows, shape=shape, **options)
+
+
 def test_times_have_to_ascend_from_piece_to_piece_in_one_format(tmp_path: Path) -> None:
     frame = table(10)
     frame.iloc[[5, 6]] = frame.iloc[[6, 5]].to_numpy()
