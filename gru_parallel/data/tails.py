@@ -1,7 +1,7 @@
 """Cuts the windows to forecast from out of blocks of rows, and keeps no other rows.
 
 Of each series only the last rows are kept while the blocks pass: as many as the window of a cutoff
-may still need, and those that tell what came after it.
+may still need, or the step of the series takes to be seen, and those that tell what came after it.
 """
 
 import warnings
@@ -21,7 +21,7 @@ from gru_parallel.data.forecast_window import ForecastWindow
 from gru_parallel.data.gaps import repeated
 from gru_parallel.data.static import Static, StaticColumn, is_mark
 from gru_parallel.data.stretch import Stretch
-from gru_parallel.data.window_builder import Cut, WindowBuilder
+from gru_parallel.data.window_builder import N_TIMES, Cut, WindowBuilder
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.errors import DataWarning, UsageError
 
@@ -35,7 +35,7 @@ class _Tail:
         n_rows: that there were.
         n_cut: number of cutoffs that have been dealt with.
         static: what describes the series, as far as its rows have told.
-        cuts: for each window, its rows, and the rows that came after it.
+        cuts: where there are windows to forecast from.
     """
 
     kept: Stretch | None = None
@@ -91,6 +91,7 @@ class Tails:
         )
         self._calendar = calendar
         self._shape = shape
+        self._n_past = max(shape.input_length, N_TIMES)
         self._targets = list(target_columns)
         self._mean = mean
         self._given_cutoffs = cutoffs
@@ -132,7 +133,7 @@ class Tails:
             if end + n_after > n_rows:
                 break
             self._cut(tail, kept, end)
-        tail.kept = kept.part(n_rows - self._shape.input_length - n_after, len(kept))
+        tail.kept = kept.part(n_rows - self._n_past - n_after, len(kept))
 
     def windows(self) -> list[ForecastWindow]:
         """Cut what is left once all rows have passed.
@@ -160,7 +161,7 @@ class Tails:
             if not len(self._cutoffs):
                 self._cut(tail, kept, len(past))
             for cut in tail.cuts:
-                if self._builder.is_long_enough(name, cut[0]):
+                if self._builder.is_long_enough(name, cut):
                     found.append((name, tail.static, cut))
                 else:
                     short.append(name)
@@ -215,8 +216,8 @@ class Tails:
         return replace(past, values=filled, has_values=np.full(n_rows, True)).then(ahead)
 
     def _cut(self, tail: _Tail, kept: Stretch, end: int) -> None:
-        rows = kept.part(end - self._shape.input_length, end)
-        tail.cuts.append((rows, kept.part(end, end + self._shape.horizon)))
+        past = kept.part(end - self._n_past, end)
+        tail.cuts.append(Cut(past, kept.part(end, end + self._shape.horizon)))
         tail.n_cut += 1
 
     def _ends_before(self, kept: Stretch, cutoff: Any) -> bool:

@@ -20,12 +20,27 @@ from gru_parallel.data.gaps import repeated
 from gru_parallel.data.rows import Rows
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.static import Static, StaticColumn, encode_static
+from gru_parallel.data.steps import steps_of
 from gru_parallel.data.stretch import Stretch
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.errors import UsageError
 
-Cut = tuple[Stretch, Stretch]
-"""The rows of a window, and the rows that came after it."""
+N_TIMES = 16
+"""Rows at most that it takes to see the step of a series: three weeks from Monday to Friday."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place where a series is cut, to forecast from there.
+
+    Attributes:
+        past: the last rows before it: those of the window and, if it has fewer than `N_TIMES`, some
+            more, whose times show the step.
+        after: the rows that came after it.
+    """
+
+    past: Stretch
+    after: Stretch
 
 
 @dataclass(frozen=True)
@@ -63,28 +78,37 @@ class WindowBuilder:
 
     @property
     def step(self) -> str | None:
-        """What is known of the step from row to row."""
+        """What is known of the step from row to row; None if the times have to show it."""
+        if self.time_column is None:
+            # Rows are counted.
+            return "1"
         return None if self.frequency == UNCHECKED else self.frequency
 
     @property
     def _is_evened(self) -> bool:
-        """Whether the rows of a window have to be evenly spaced."""
+        """Whether the rows of a window have to be evenly spaced in time."""
         return self.step is not None and self.time_column is not None
 
-    def is_long_enough(self, name: str, rows: Stretch) -> bool:
+    def is_long_enough(self, name: str, cut: Cut) -> bool:
         """Whether there are enough rows for a window, counting those that will be inserted.
 
         Args:
             name: of the series.
-            rows: all that there are before the window's end, if they are fewer than a window has.
+            cut: at the end of the window.
 
         Raises:
-            UsageError: they are not a whole number of steps apart.
+            UsageError: rows are not a whole number of steps apart.
         """
-        n_rows, shortest = len(rows), self.shape.shortest
+        rows, shortest = self.rows_of(cut), self.shape.shortest
+        n_rows = len(rows)
         if 0 < n_rows < shortest and self._is_evened and self.missing == "interpolate":
             n_rows = len(self._even(name, rows).numbers)
         return n_rows >= shortest
+
+    def rows_of(self, cut: Cut) -> Stretch:
+        """Return the rows of a window, or what there is of them."""
+        n_rows = len(cut.past)
+        return cut.past.part(n_rows - self.shape.input_length, n_rows)
 
     def windows(self, cuts: Iterable[tuple[str, Static, Cut]]) -> list[ForecastWindow]:
         """Make the windows.
@@ -97,7 +121,7 @@ class WindowBuilder:
         """
         cuts = list(cuts)
         if self.frequency is None:
-            self._warn_of_gaps((name, rows) for name, _, (rows, _) in cuts)
+            self._warn_of_gaps((name, cut) for name, _, cut in cuts)
         return _with_whole_numbers([self._window(*each) for each in cuts])
 
     def _rows(self, name: str, stretch: Stretch) -> Rows:
@@ -112,18 +136,22 @@ class WindowBuilder:
         assert self.step is not None
         return evenly_spaced(self._rows(name, stretch), self.step, self.missing)
 
-    def _warn_of_gaps(self, found: Iterable[tuple[str, Stretch]]) -> None:
-        # Most windows are even, which is quickly seen.
-        uneven = [
-            self._rows(name, rows)
-            for name, rows in found
-            if len(set(np.diff(rows.times if self.time_column else rows.rows).tolist())) > 1
-        ]
+    def _warn_of_gaps(self, found: Iterable[tuple[str, Cut]]) -> None:
+        uneven = [self._rows(name, cut.past) for name, cut in found if self._spans_gap(cut)]
         if uneven:
             warn_of_gaps(uneven, self.missing)
 
+    def _spans_gap(self, cut: Cut) -> bool:
+        """Whether rows are missing in a window, at the step that it and the rows before it have."""
+        rows = self.rows_of(cut)
+        # Most windows are even, which is quickly seen.
+        if self.time_column is None or len(set(np.diff(rows.times).tolist())) <= 1:
+            return False
+        steps = steps_of(cut.past.times)
+        return not steps.are_even or bool(steps.n_missing[-(len(rows) - 1) :].any())
+
     def _window(self, name: str, static: Static, cut: Cut) -> ForecastWindow:
-        rows, after = cut
+        rows, after = self.rows_of(cut), cut.after
         values, times = rows.values, rows.times
         n_steps = self.shape.horizon
         known = np.full((n_steps, self.n_targets), np.nan)
@@ -143,8 +171,8 @@ class WindowBuilder:
             n_known = len(after)
             known[:n_known] = after.came
             future[:n_known] = after.values[:, self.n_channels :]
-            seen = np.concatenate([times, after.times])
-            if n_known < n_steps and len(seen) < 2:
+            seen = np.concatenate([cut.past.times, after.times])
+            if n_known < n_steps and len(seen) < 2 and self.step is None:
                 raise UsageError(
                     f"data.path={self.path}: series {name or self.label!r} has one row, which has"
                     " no step to the next; give that with data.frequency=..."
@@ -152,7 +180,7 @@ class WindowBuilder:
             missing = n_steps - n_known
             ahead = after.times
             if missing:
-                ahead = np.concatenate([ahead, following(seen, missing)])
+                ahead = np.concatenate([ahead, following(seen, missing, self.step)])
         series = name or self.label
         self._check_ahead(series, times[-1], ahead, future)
         n_shown = 1 if self.shape.task == "every_step" else n_steps

@@ -17,6 +17,7 @@ from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.static import StaticColumn
 from gru_parallel.data.tails import Tails
+from gru_parallel.data.window_builder import N_TIMES
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import WindowDataset
 from gru_parallel.errors import DataWarning, UsageError
@@ -47,7 +48,8 @@ def cut(path: Path, n_rows: int = 1000, **options: Any) -> list[ForecastWindow]:
         tails.add(block)
         if "future" in options:
             continue
-        assert tails.n_kept <= tails.n_series * (shape.input_length + shape.horizon)
+        most_of_series = max(shape.input_length, N_TIMES) + shape.horizon
+        assert tails.n_kept <= tails.n_series * most_of_series
     return tails.windows()
 
 
