@@ -14,8 +14,10 @@ from gru_parallel.app.console import is_live, say
 from gru_parallel.app.environment import environment
 from gru_parallel.app.evaluate_settings import EvaluateSettings
 from gru_parallel.app.output import output_folder, writing
+from gru_parallel.assembly.data import build_tables
 from gru_parallel.assembly.finished_run import FinishedRun, open_run
 from gru_parallel.assembly.length import n_test_batches
+from gru_parallel.assembly.own_data import recognise
 from gru_parallel.assembly.reuse import Reuse, build_test_data, reuse
 from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
 from gru_parallel.config.data_section import CsvConfig
@@ -78,10 +80,12 @@ def prepare(
         UsageError: a setting or the data cannot work.
     """
     quieten_lightning()
-    run = _to_be_tested(open_run(settings.run, overrides, checkpoint=settings.checkpoint))
+    run = open_run(settings.run, overrides, checkpoint=settings.checkpoint)
     output = output_folder(settings.output, run.folder.path / "evaluation", ranks)
+    tables = build_tables(run.config, run.columns_of)
+    run = _to_be_tested(recognise(run, tables))
     using = reuse(run, ranks)
-    data = build_test_data(using, pin_memory=accelerator_kind() is not None)
+    data = build_test_data(using, tables, pin_memory=accelerator_kind() is not None)
     tested = data.evaluation_windows("test", n_test_batches(using.config, data))
     if not len(tested):
         limit = using.config.trainer.limit_test_batches

@@ -25,27 +25,26 @@ from gru_parallel.training.newest import newest_first
 
 _SOURCE = (
     "data",
-    *(
-        f"data.{name}"
-        for name in (
-            "path",
-            "source",
-            "arguments",
-            "time_column",
-            "series_column",
-            "missing",
-            "frequency",
-            "separator",
-            "decimal",
-            "thousands",
-            "n_steps",
-            "forcing",
-            "dt",
-            "seed",
-        )
-    ),
+    "data.path",
+    "data.source",
+    "data.arguments",
+    "data.forcing",
+    "data.dt",
+    "data.seed",
 )
-"""Settings that say where the series come from."""
+"""Settings that name other series, the choice of a kind of data among them."""
+
+ROWS = (
+    "data.time_column",
+    "data.series_column",
+    "data.missing",
+    "data.frequency",
+    "data.separator",
+    "data.decimal",
+    "data.thousands",
+    "data.n_steps",
+)
+"""Settings that say which rows there are of the same series."""
 
 SPLIT = ("data.split", "data.split_by")
 """Settings that say what is tested."""
@@ -64,6 +63,7 @@ class FinishedRun:
         record: columns, targets, and rows and scale of each part, as the run had them.
         plan: of the run; None if that is not known.
         words: what a person should know about the choice of the checkpoint.
+        is_recognised: whether series that overrides name have turned out to be those of the run.
     """
 
     folder: RunFolder
@@ -74,6 +74,7 @@ class FinishedRun:
     record: DataRecord
     plan: Plan | None
     words: str
+    is_recognised: bool = False
 
     @property
     def standardizer(self) -> Standardizer:
@@ -82,8 +83,8 @@ class FinishedRun:
 
     @property
     def has_own_data(self) -> bool:
-        """Whether the series are those of the run: no override says where they come from."""
-        return not self.gives(*_SOURCE)
+        """Whether the series are those of the run: no override names others."""
+        return self.is_recognised or not self.gives(*_SOURCE)
 
     @property
     def columns_of(self) -> str:
@@ -101,7 +102,7 @@ class FinishedRun:
         return not self.has_own_data and not self.gives(*SPLIT)
 
     def gives(self, *names: str) -> bool:
-        """Whether an override gives one of these settings or groups, or a part of one."""
+        """Whether an override gives one of these settings, or a part of it, or such a group."""
         return gives(self.overrides, names)
 
 

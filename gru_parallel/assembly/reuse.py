@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gru_parallel.assembly.data import build_data, build_tables, with_validation
+from gru_parallel.assembly.data import build_data, with_validation
 from gru_parallel.assembly.finished_run import FinishedRun
 from gru_parallel.assembly.module import build_module
+from gru_parallel.assembly.own_data import check_unchanged
 from gru_parallel.assembly.planned import build_plan
 from gru_parallel.assembly.settled import settled
 from gru_parallel.assembly.trainer import check_trainer
@@ -94,21 +95,22 @@ def reuse(run: FinishedRun, ranks: Ranks | None = None) -> Reuse:
     return Reuse(run, config, plan, module, Share(replica, config.data_parallel), ranks)
 
 
-def build_test_data(using: Reuse, pin_memory: bool = False) -> SeriesDataModule:
-    """Load the data to test on, standardised as the run's was.
+def build_test_data(
+    using: Reuse, tables: Sequence[Table], pin_memory: bool = False
+) -> SeriesDataModule:
+    """Make the data to test on, standardised as the run's was.
 
     Of other data than the run's, all rows are the test part, unless `data.split` is given.
 
     Args:
         using: the weights that are tested, and the settings of the data.
+        tables: the series.
         pin_memory: whether batches are put into pinned memory, for copies to a GPU.
 
     Raises:
-        UsageError: the data cannot be read, lacks a column, or is said to be that of the run and
-            has changed since.
+        UsageError: the series are too short, or said to be those of the run and have changed since.
     """
     run = using.run
-    tables: Sequence[Table] = build_tables(using.config, run.columns_of)
     parts = parts_to_test(run, tables)
     if run.has_own_parts:
         tables, parts = with_validation(using.config, tables, parts)
@@ -122,7 +124,7 @@ def build_test_data(using: Reuse, pin_memory: bool = False) -> SeriesDataModule:
         parts=parts,
     )
     if run.has_own_parts:
-        _check_unchanged(run, data)
+        check_unchanged(run, run.record.difference(data.record))
     return data
 
 
@@ -178,13 +180,3 @@ def _load(module: SeriesModule, run: FinishedRun) -> None:
         )
     load_part(module, weights)
     module.eval()
-
-
-def _check_unchanged(run: FinishedRun, data: SeriesDataModule) -> None:
-    found = run.record.difference(data.record)
-    if found is not None:
-        before, now = found
-        raise UsageError(
-            f"The data is no longer that of run={run.folder.path}, which was trained {before}, and"
-            f" now there is {now}; restore it, or name the data to test on with data.path=..."
-        )

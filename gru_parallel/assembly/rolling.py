@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gru_parallel.assembly.data import build_data, build_tables, with_validation
+from gru_parallel.assembly.own_data import check_unchanged, difference, recognise
 from gru_parallel.assembly.reuse import Reuse, parts_to_test
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.origins import Rolling, refits, roll
@@ -82,7 +83,8 @@ def plan_backtest(
         refit: origins from one fit to the next; 0 for no refits.
 
     Raises:
-        UsageError: there is nothing to forecast, or nothing to train on.
+        UsageError: there is nothing to forecast, or nothing to train on, or without refits the data
+            is said to be that of the run and has changed since.
     """
     config = using.config
     data = config.data
@@ -97,7 +99,10 @@ def plan_backtest(
     tables = build_tables(config, using.run.columns_of, weighted=refit > 0)
     rolling = Rolling(stride, start, n_origins)
     if not refit:
-        tested: Parts = parts_to_test(using.run, tables)
+        run = recognise(using.run, tables)
+        if run.has_own_parts:
+            check_unchanged(run, difference(run, tables))
+        tested: Parts = parts_to_test(run, tables)
         rolled = roll(tables, tested["test"], shape, rolling)
         # Errors are scaled by the training part, of which no windows are needed.
         known = tuple(replace(part, ends=range(0)) for part in tested["training"])

@@ -95,9 +95,10 @@ def override_run(
 
 
 def gives(overrides: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether an override gives one of these settings or groups, or a part of one."""
+    """Whether an override gives one of these settings, or a part of it, or chooses such a group."""
     keys = [parse_override(text).key_or_group for text in overrides]
-    return any(key == name or key.startswith(f"{name}.") for key in keys for name in names)
+    whole = [name for name in names if not _is_group(name)]
+    return any(key in names or any(key.startswith(f"{name}.") for name in whole) for key in keys)
 
 
 def _as_it_was(present: Any, before: Any, section: str) -> Any:

@@ -15,7 +15,7 @@ from gru_parallel.data.calendar_features import calendar_features
 from gru_parallel.data.loader import EpochSampler, ResumableLoader, leave_signals_to_trainer
 from gru_parallel.data.naive_error import naive_error
 from gru_parallel.data.record import DataRecord, PartRecord
-from gru_parallel.data.series_outline import SeriesOutline, joined
+from gru_parallel.data.series_outline import SeriesOutline, joined, rows_of
 from gru_parallel.data.shared_windows import SharedWindows
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.static import StaticColumn
@@ -280,8 +280,7 @@ class SeriesData(SeriesOutline):
 
     def _rows_of(self, part: str) -> NDArray[np.float64]:
         """The rows of a part in all series, in the units of the series."""
-        rows = [self._values[of.rows.start : of.rows.stop] for of in self.parts[part]]
-        return joined(rows or [self._values[:0]])
+        return rows_of(self._values, self.parts[part])
 
     def _evaluation_loader(self, part: str) -> DataLoader[Batch] | list[DataLoader[Batch]]:
         if not self.parts[part]:

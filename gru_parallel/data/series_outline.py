@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gru_parallel.choices import COLUMN_SCALINGS
 from gru_parallel.data.calendar_features import check_calendar
 from gru_parallel.data.gaps import fill_gaps
-from gru_parallel.data.parts import Parts, check_alike, split_tables
+from gru_parallel.data.parts import Parts, SeriesPart, check_alike, split_tables
 from gru_parallel.data.share import ALL_ROWS, Share
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.static import StaticColumn, encode_static, fit_static
@@ -207,3 +207,13 @@ def joined(arrays: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Join the rows of arrays."""
     # One array is not copied: numpy would sum another memory layout in another order.
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def rows_of(values: NDArray[np.float64], parts: Sequence[SeriesPart]) -> NDArray[np.float64]:
+    """Return some rows of all series, one series after another.
+
+    Args:
+        values: of all series, array of shape `(rows, columns)`.
+        parts: which rows, of each series that has any.
+    """
+    return joined([values[part.rows.start : part.rows.stop] for part in parts] or [values[:0]])

@@ -197,9 +197,11 @@ def test_a_run_on_the_built_in_series_is_tested_on_a_file(
     frame.to_csv("file.csv", index=False)
 
     repeated = use_command("evaluate", "run=run")
+    longer = use_command("evaluate", "run=run", "data.n_steps=140")
     other = use_command("evaluate", "run=run", "data=csv", "data.path=file.csv")
 
     assert SAME in repeated.out, repeated.err
+    assert_refused(longer, ["With data.n_steps the data is not that of run=run", "leave it out"])
     found = metrics_of(other)
     assert found["test_windows"] == 40 - 8 - 2 + 1
     assert list(found["baselines"]) == ["repeat_last"]
@@ -213,9 +215,10 @@ def test_a_run_that_was_trained_on_all_its_data_is_tested_on_other_data_alone(
     series(40, seed=1).to_csv("other.csv", index=False)
 
     own = use_command("evaluate", "run=run")
+    named = use_command("evaluate", "run=run", "data.path=series.csv")
     other = use_command("evaluate", "run=run", "data.path=other.csv")
 
-    assert (own.status, own.out) == (2, "")
+    assert (named.status, own.status, own.out) == (2, 2, "")
     assert "has no test part (data.split=[1,0,0])" in own.err
     assert "name other data with data.path=" in own.err
     assert metrics_of(other)["test_windows"] == 40 - LENGTH - 3 + 1

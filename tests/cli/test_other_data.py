@@ -9,7 +9,16 @@ import pandas as pd
 import pytest
 
 from tests.cli.finished import OF_FILE, finish_run, series
-from tests.cli.in_process import Ended, RunCommand
+from tests.cli.in_process import Ended, RunCommand, assert_refused
+
+OWN: dict[str, tuple[str, ...]] = {
+    "another batch": ("data.batch_size=4",),
+    "times that need not be even": ("data.frequency=none",),
+    "times at a step": ("data.frequency=1h", "data.missing=interpolate"),
+    "another way to read it": ("data.separator=comma", "data.time_column=date"),
+    "the same name": ("data.path=series.csv",),
+    "another place": ("data.path=moved/here.csv", "data.missing=interpolate"),
+}
 
 
 def metrics_of(ended: Ended, name: str) -> dict[str, Any]:
@@ -49,3 +58,68 @@ def test_gaps_before_the_first_value_are_the_mean_of_the_training_part(
         assert ended.status == 0, ended.err
         forecasts.append(pd.read_csv(f"{name}-forecasts.csv")["y_hat"].tolist())
     assert forecasts[0] == pytest.approx(forecasts[1], rel=1e-6)
+
+
+@pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
+@pytest.mark.parametrize("name", OWN)
+def test_only_the_test_part_of_the_run_s_own_data_is_tested(
+    name: str, train_command: RunCommand, use_command: RunCommand
+) -> None:
+    run = finish_run(train_command, *OF_FILE)
+    expected = json.loads((run / "summary.json").read_text())
+    Path("moved").mkdir()
+    series().to_csv("moved/here.csv", index=False)
+
+    for command, arguments in (("evaluate", []), ("backtest", ["stride=1"])):
+        ended = use_command(command, "run=run", f"output={command}", *arguments, *OWN[name])
+        file = f"{command}/{'evaluation' if command == 'evaluate' else command}.json"
+        found = metrics_of(ended, file)
+        same = {name: expected["test_metrics"][name] for name in found}
+        assert found == pytest.approx(same, rel=1e-5)
+        assert json.loads(Path(file).read_text())["test_windows"] == expected["test_windows"]
+        is_named = any(setting.startswith("data.path") for setting in OWN[name])
+        said = "The series are those that run=run was trained on, so only its test part is tested"
+        assert (said in ended.err) == is_named
+
+
+@pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
+def test_rows_of_the_training_in_a_file_with_newer_ones_are_said(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    finish_run(train_command, *OF_FILE)
+    series(140).to_csv("grown.csv", index=False)
+    series(140).iloc[90:].to_csv("newer.csv", index=False)
+
+    grown = use_command("evaluate", "run=run", "data.path=grown.csv")
+    newer = use_command("evaluate", "run=run", "data.path=newer.csv")
+    split = use_command("evaluate", "run=run", "data.path=grown.csv", "data.split=[90,30,20]")
+
+    assert (grown.status, newer.status, split.status) == (0, 0, 0)
+    assert "The first 84 rows are those that run=run was trained on" in grown.err
+    assert newer.err == split.err == ""
+
+
+def test_what_makes_other_rows_of_the_run_s_own_data_is_refused_without_a_split(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    gaps = series()
+    gaps.loc[[5, 60], "a"] = np.nan
+    gaps.to_csv("gaps.csv", index=False)
+    dropped = ("data.path=gaps.csv", "data.missing=drop", "data.frequency=none")
+    assert train_command(*OF_FILE, *dropped).status == 0
+
+    for command in ("evaluate", "backtest"):
+        filled = (command, "run=run", "data.missing=interpolate")
+        fragments = ["With data.missing", "trained with 83 rows", "data.split=..."]
+        assert_refused(use_command(*filled), fragments)
+        assert use_command(*filled, "data.split=[0.7,0.1,0.2]").status == 0
+
+
+def test_own_data_that_has_changed_is_forecast_by_new_models_alone(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    finish_run(train_command, *OF_FILE)
+    series(121).to_csv("series.csv", index=False)
+
+    assert_refused(use_command("backtest", "run=run"), ["no longer that of run=run", "data.path="])
+    assert use_command("backtest", "run=run", "refit=true", "n_origins=1").status == 0

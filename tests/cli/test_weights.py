@@ -9,6 +9,7 @@ from tests.cli.finished import OF_FILE, TEST_ROWS, series
 from tests.cli.in_process import RunCommand, assert_refused, losses_of, rows_of, summary_of
 
 
+@pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
 def test_weights_change_the_training_and_not_what_the_test_compares(
     train_command: RunCommand, use_command: RunCommand
 ) -> None:
