@@ -13,6 +13,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from gru_parallel.config.overrides import compose_config
 from gru_parallel.engine.tf32 import uses_tf32
 from tests.cli.in_process import (
     SMALL,
@@ -232,6 +233,14 @@ def test_the_flag_of_a_sweep_may_stand_anywhere(
         "0",
         "1",
     ]
+
+
+@pytest.mark.parametrize("name", ["etth1", "etth1_96", "etth1_720"])
+def test_the_experiments_name_devices_that_every_machine_has(name: str) -> None:
+    device_map = compose_config([f"experiment={name}", "data.path=a.csv"]).placement.device_map
+
+    # Numbers count accelerators first: of one GPU and a CPU, half of the layers would be on each.
+    assert {device.partition(":")[0] for device in map(str, device_map)} == {"cpu"}
 
 
 @pytest.mark.parametrize("name", ["etth1", "etth1_96", "etth1_720"])
