@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from gru_parallel.choices import AUTO
 from gru_parallel.config.check_loss import check_loss
@@ -34,6 +35,7 @@ def check_config(config: Config) -> None:
     _check_validation(config)
     _check_rate(config)
     _check_layers(config)
+    _check_placement(config)
     check_steps(config)
     check_loss(config)
     _check_grid(config)
@@ -54,7 +56,21 @@ def _check_own(config: Config) -> None:
     }
     for setting, name in named.items():
         if is_own(name):
-            own(setting, name)
+            found = own(setting, name)
+            if setting == "model.head":
+                _check_head(name, found)
+
+
+def _check_head(name: str, head: Any) -> None:
+    """Refuse a head for which the stack would have to run on after the window."""
+    # Of a DecoderHead only an object has it.
+    if getattr(head, "n_decoding", None) != 0:
+        raise UsageError(
+            f"model.head={name} is a kind of DecoderHead, or does not say n_decoding = 0, and the"
+            " encoder makes steps after the window for model.head=decoder alone; use that, derive"
+            " yours from WindowHead or StepHead, or pass it to StackModel from Python, with a"
+            " StepEncoder."
+        )
 
 
 def _check_validation(config: Config) -> None:
@@ -97,6 +113,24 @@ def _check_layers(config: Config) -> None:
             f"model.layers_per_block={model.layers_per_block} exceeds the layers that there are"
             f" (model.num_layers={model.num_layers});"
             f" use model.layers_per_block <= {model.num_layers}."
+        )
+
+
+def _check_placement(config: Config) -> None:
+    """Refuse what would say once more where blocks run, beside the plan of a file."""
+    placement = config.placement
+    if placement.path is None:
+        return
+    if placement.device_map not in (None, AUTO):
+        raise UsageError(
+            f"placement.device_map={as_written(placement.device_map)} says where blocks run, and so"
+            f" does the plan of placement.path={placement.path}; leave one of them out"
+            " (placement.device_map=null takes away that of an experiment)."
+        )
+    if not placement.merge:
+        raise UsageError(
+            "placement.merge=false is about a device map, and the plan of placement.path="
+            f"{placement.path} has its stages; leave it out."
         )
 
 

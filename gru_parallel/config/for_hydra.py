@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_GIVES_NAMES = re.compile(r"\+{0,2}data\.(columns|series_column|target|time_column)=")
+_GIVES_NAMES = re.compile(
+    r"\+{0,2}data\.(columns|future|series_column|static|target|time_column|weight)="
+)
 # Hydra reads 1_1 as 11, 1e3 as 1000.0, and True as a bool.
 _NO_TEXT = re.compile(
     r"(?<=[=\[, ])([+-]?\.?\d[\w.+-]*|[+-]?(?:inf|nan)|true|false)(?=[,\] ]|$)", re.I

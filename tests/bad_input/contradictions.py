@@ -81,7 +81,14 @@ def _same_mark(random: Random) -> tuple[str, ...]:
 
 def _plan_and_more(random: Random) -> tuple[str, ...]:
     other = random.choice(
-        ["model.num_layers=7", "schedule=gpipe", "schedule.n_chunks=3", "model.layers_per_block=2"]
+        [
+            "model.num_layers=7",
+            "schedule=gpipe",
+            "schedule.n_chunks=3",
+            "model.layers_per_block=2",
+            "placement.device_map=[0,0,1,1]",
+            "placement.merge=false",
+        ]
     )
     return ("placement=file", f"placement.path={PLAN}", other)
 

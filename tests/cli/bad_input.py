@@ -189,6 +189,14 @@ BAD_SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["placement.device_map=", "cuda:7", "cpu:0"],
     ),
     "an index that no device has": (["placement.device_map=[0,0,0,99]"], ["device_map=", "99"]),
+    "a device map beside a plan": (
+        ["placement.path=plan.json", "placement.device_map=[0,0,1,1]"],
+        ["placement.device_map=[0,0,1,1]", "placement.path=plan.json", "leave one of them out"],
+    ),
+    "stages of a map beside a plan": (
+        ["placement.path=plan.json", "placement.merge=false"],
+        ["placement.merge=false", "placement.path=plan.json", "leave it out"],
+    ),
     "a map that is too short": (
         ["placement.device_map=[0,0,0]"],
         ["placement.device_map=", "3 entries", "4 blocks", "one entry per block"],

@@ -130,6 +130,7 @@ def test_a_plan_counts_an_own_core_and_an_own_schedule(plan_command: RunCommand)
         ("model.core=my_parts.core.Offload", "name an object of a class of cores"),
         ("schedule.name=my_parts.core.offload", "without __call__; name a function"),
         ("data.source=pendulums", "is not a full name"),
+        ("model.head=gru_parallel.DecoderHead", "is a kind of DecoderHead, or does not"),
         ("data.source=builtins.dict", "name a function"),
         ("data.arguments={n: 3}", "it takes (n_rows: int"),
         ("data.source=my_parts.schedule.two_waves", "it takes (n_stages: int"),

@@ -13,6 +13,9 @@ from gru_parallel.config.for_hydra import for_hydra
         ("data.target=[1_1,11, true,OT]", "data.target=['1_1','11', 'true',OT]"),
         ("+data.columns=[-1,.5,nan]", "+data.columns=['-1','.5','nan']"),
         ("data.time_column=2", "data.time_column='2'"),
+        ("data.future=[1e3,true]", "data.future=['1e3','true']"),
+        ("data.static=[1_1]", "data.static=['1_1']"),
+        ("data.weight=007", "data.weight='007'"),
         # A sweep stays one.
         ("data.target=1,2", "data.target='1','2'"),
         # What is text already, quoted by the user, or no name stays as it is.
