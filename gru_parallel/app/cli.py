@@ -30,6 +30,11 @@ from gru_parallel.ranks.launch import Launch
 
 Settings = TypeVar("Settings")
 
+OF_A_RUN = "resume it with ckpt_path=last and its hydra.run.dir"
+OF_A_SWEEP = "give the same command with ckpt_path=last and its hydra.sweep.dir"
+OF_A_SEARCH = "give the same command with folder=, that of the search"
+"""How a run, a sweep and a search go on after what has ended them."""
+
 
 def run_under_hydra(arguments: Sequence[str], load: Load[Prepared]) -> int:
     """Run a program whose settings are the command line's overrides.
@@ -48,11 +53,26 @@ def run_under_hydra(arguments: Sequence[str], load: Load[Prepared]) -> int:
         with RunLock() as lock:
             return _prepare_and_run(with_home(arguments), load, lock)
 
-    return ended(train)
+    return ended(train, OF_A_SWEEP if _is_sweep(arguments) else OF_A_RUN)
 
 
-def ended(train: Callable[[], int]) -> int:
-    """Train, and say in a line what from outside ended it; return the exit status."""
+def _is_sweep(arguments: Sequence[str]) -> bool:
+    try:
+        return read_command_line(arguments).is_sweep
+    except UsageError:
+        return False
+
+
+def ended(train: Callable[[], int], remedy: str) -> int:
+    """Train, and say in a line what from outside ended it.
+
+    Args:
+        train: what is done; returns the exit status.
+        remedy: how it goes on after a full disk.
+
+    Returns:
+        The exit status.
+    """
     try:
         with data_warnings():
             return train()
@@ -66,7 +86,7 @@ def ended(train: Callable[[], int]) -> int:
         where = f" {error.filename}" if error.filename else ""
         return fail(
             f"The run cannot write{where} ({os.strerror(error.errno or 0)}); make room or give"
-            " access, and resume it with ckpt_path=last and its hydra.run.dir.",
+            f" access, and {remedy}.",
             1,
         )
 
@@ -122,14 +142,14 @@ def run_in_place(
     show: Callable[[Settings], int],
     find: Callable[[str], str | None] = setting_called,
 ) -> int:
-    """Run a program that only prints: no folder is created, and nothing is written.
+    """Run a program that is no run of Hydra's, which makes no folder for it.
 
     Args:
         arguments: the command line without the program.
         help_text: what --help prints.
         read: reads the overrides; raises UsageError for what cannot work.
-        show: checks what only torch or Lightning knows, works out and prints; returns the exit
-            status.
+        show: checks what only torch or Lightning knows, works out, prints and writes; returns the
+            exit status.
         find: from a name to the full name of the setting that may be meant.
 
     Returns:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from omegaconf import OmegaConf
 
 from gru_parallel.app.backtest_settings import BACKTEST_HELP, BacktestSettings
-from gru_parallel.app.cli import ended, run_in_place, run_under_hydra
+from gru_parallel.app.cli import OF_A_SEARCH, ended, run_in_place, run_under_hydra
 from gru_parallel.app.evaluate_settings import EVALUATE_HELP, EvaluateSettings
 from gru_parallel.app.export_settings import EXPORT_HELP, ExportSettings
 from gru_parallel.app.folders_line import FoldersLine, read_folders_line
@@ -49,8 +49,9 @@ Command = Callable[[Sequence[str]], int]
 
 PLAN_HELP = """gru-parallel plan [setting=value ...]
 
-Prints the plan that a run with these settings would have, and trains nothing. The devices that it
-names need not exist here. `gru-parallel train --help` lists the settings."""
+Prints the plan that a run with these settings would have, writes it to plan.json, and trains
+nothing. The devices that it names need not exist here. A run takes the plan with placement=file
+placement.path=plan.json. `gru-parallel train --help` lists the settings."""
 
 VERIFY_HELP = """gru-parallel verify [setting=value ...]
 
@@ -90,7 +91,7 @@ RUN                 the folder of a run, or of several, such as multirun/2026-01
 HELP = """gru-parallel COMMAND [setting=value ...]
 
 train     plans, trains, tests and reports
-plan      prints the plan that a run with these settings would have, and trains nothing
+plan      prints the plan that a run with these settings would have, and writes plan.json
 verify    cuts one nn.GRU in every way and shows that nothing changes
 evaluate  tests the model of a finished run again, or on other data
 predict   forecasts with the model of a finished run
@@ -223,7 +224,7 @@ def search(arguments: Sequence[str]) -> int:
 
         return search(line, config.seed)
 
-    return ended(lambda: run_in_place(arguments, SEARCH_HELP, read_search_line, show))
+    return ended(lambda: run_in_place(arguments, SEARCH_HELP, read_search_line, show), OF_A_SEARCH)
 
 
 def _run_on_folders(

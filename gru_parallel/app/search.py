@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from gru_parallel.app.run_lock import FolderInUseError, RunLock
 from gru_parallel.app.search_settings import SearchLine, Space
 from gru_parallel.app.sweep import heading
 from gru_parallel.choices import LAST
-from gru_parallel.config.overrides import quoted
+from gru_parallel.config.overrides import parse_override, quoted
 from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.report.summary import Summary, read_summary
 from gru_parallel.run_folder import RunFolder
@@ -75,9 +76,14 @@ def search(line: SearchLine, seed: int) -> int:
             )
         searching = _Searching(line, seed, folder, _open(folder, line))
         try:
-            return searching.run()
-        finally:
-            searching.show()
+            status = searching.run()
+        except BaseException:
+            # On a full disk the table cannot be written either, and the first error counts.
+            with suppress(UsageError):
+                searching.show()
+            raise
+        searching.show()
+        return status
 
 
 def _open(folder: Path, line: SearchLine) -> optuna.Study:
@@ -160,7 +166,11 @@ class _Searching:
             return
         show_runs(found, self._folder / COMPARISON)
         if self._study.get_trials(states=(TrialState.COMPLETE,)):
-            values = [*self._line.fixed, *_overrides(self._study.best_params)]
+            # A sweep would take the last of two seeds alone.
+            fixed = [
+                text for text in self._line.fixed if parse_override(text).key_or_group != "seed"
+            ]
+            values = [*fixed, *_overrides(self._study.best_params)]
             print(f"Over several seeds: gru-parallel train -m seed=0,1,2 {shlex.join(values)}")
 
     def _take_up(self) -> None:

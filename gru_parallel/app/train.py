@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from gru_parallel.assembly.data import series_label
 from gru_parallel.assembly.loggers import begin_logging, end_logging
 from gru_parallel.assembly.trainer import build_trainer
 from gru_parallel.config.plain import plain
+from gru_parallel.config.schema import ProcessesConfig
 from gru_parallel.data.forecast_panel import panels_of
 from gru_parallel.data.forecasts import forecasts_of, windows_of_batch, windows_to_show
 from gru_parallel.engine.peak_memory import peak_rss_bytes
@@ -27,6 +29,7 @@ from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.report import (
     Promise,
     RunResult,
+    StageOutcome,
     Summary,
     epoch_line,
     outcome_table,
@@ -210,7 +213,7 @@ class _Running:
             measured_bubble=None if shown is None else shown.timeline.bubble,
             stages=stages,
             peak_rss_growth_bytes=peak_rss_bytes() - prepared.rss_before_bytes,
-            warnings=slow_stages(stages, promise.costs_source) if clock.is_warm else [],
+            warnings=self._warnings(stages, promise) if clock.is_warm else [],
             environment=environment(promise.plan.all_devices),
             best_checkpoint=best_path,
             last_checkpoint=last_path,
@@ -235,6 +238,10 @@ class _Running:
                 step_errors=() if metrics is None else self._step_table(),
             ).write(self._folder)
         return summary
+
+    def _warnings(self, stages: Sequence[StageOutcome], promise: Promise) -> list[str]:
+        over_ranks = isinstance(self._prepared.config.engine, ProcessesConfig)
+        return slow_stages(stages, promise.costs_source, over_ranks=over_ranks)
 
     def _end_logging(self, summary: Summary) -> None:
         """Give loggers the numbers by which runs are compared."""

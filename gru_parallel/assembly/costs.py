@@ -48,8 +48,9 @@ def costs_of(
         if isinstance(config.engine, ProcessesConfig):
             raise UsageError(
                 "plan=measure measures in one process, which ranks would disturb; measure with"
-                " gru_parallel.plan plan=measure engine=threads and the same model, data and"
-                " trainer settings, and train with plan=cached."
+                " gru_parallel.plan plan=measure engine=threads and the same model, data,"
+                " trainer and optimizer settings, engine.tf32 and engine.graphs, and train with"
+                " plan=cached."
             )
         check_cache()
         # Not at the top: it is with torch, which a plan need not have.

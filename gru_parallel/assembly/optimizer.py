@@ -136,9 +136,10 @@ def _check_decay(section: DictConfig, optimizer: Optimizer) -> None:
     if given not in DECAYED:
         raise UsageError(f"{written} is not a valid choice; use one of {', '.join(DECAYED)}.")
     if given != DECAYED[0] and not optimizer.defaults.get("weight_decay"):
+        plus = "" if "weight_decay" in section else "+"
         raise UsageError(
-            f"{written} leaves weights out of a decay that there is not; set optimizer.weight_decay"
-            f" above 0, or leave it out."
+            f"{written} leaves weights out of a decay that there is not; use one above 0, as in"
+            f" {plus}optimizer.weight_decay=0.01, or leave it out."
         )
 
 

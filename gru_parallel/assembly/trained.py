@@ -23,7 +23,8 @@ def read_trained(run: FinishedRun) -> Trained:
     if described is None:
         raise UsageError(
             f"run={run.checkpoint} does not describe its model: it has an encoder or a head of your"
-            " own, or was written by an earlier version; train with gru_parallel.train."
+            " own, or was written by an earlier version; an export is for the encoders and heads of"
+            " this library, so train with one of these (model.head=window, decoder or every_step)."
         )
     if run.record.widths.n_known + run.record.widths.n_static > 0:
         raise UsageError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from gru_parallel.choices import hint, metric_names
+from gru_parallel.choices import coverage_names, hint, metric_names
 from gru_parallel.config.schema import Config
 from gru_parallel.errors import UsageError
 from gru_parallel.rules import as_written
@@ -145,6 +145,11 @@ def _check_metric(name: str, metric: Any, config: Config) -> None:
         raise UsageError(
             f"{name}={metric} is measured in validations, and {left_out} leaves them out; allow"
             " them, or leave out what looks at it."
+        )
+    if metric in (f"val/{coverage}" for coverage in coverage_names(config.quantiles)):
+        raise UsageError(
+            f"{name}={metric} is no error to be lowest: the nearer a coverage is to its share, the"
+            f" better; {hint('', logged)}"
         )
     raise UsageError(f"{name}={as_written(metric)} is not logged; {hint(metric, logged)}")
 

@@ -103,12 +103,15 @@ def stage_outcomes(
     ]
 
 
-def slow_stages(stages: Sequence[StageOutcome], costs_source: str) -> list[str]:
+def slow_stages(
+    stages: Sequence[StageOutcome], costs_source: str, *, over_ranks: bool = False
+) -> list[str]:
     """Warn if stages took 20 % or more longer than planned: which, what may be why, what to do.
 
     Args:
         stages: of a run.
         costs_source: where the planned times are from.
+        over_ranks: whether each was a process, beside which nothing is measured.
 
     Returns:
         One warning, or none.
@@ -127,10 +130,14 @@ def slow_stages(stages: Sequence[StageOutcome], costs_source: str) -> list[str]:
             f"The machine may have had other work, or may have changed since its profile was"
             f" {costs_source}"
         )
+    if over_ranks:
+        remedy = "gru-parallel plan plan=measure engine=threads measures for the next run"
+    else:
+        remedy = "plan=measure measures before it plans"
     return [
         f"Stage {stage} on {worst.device} took {format_ms(worst.measured_ms)} per step,"
         f" {_factor(worst):.2g} times the {format_ms(worst.predicted_ms)} planned{also}. {cause};"
-        " plan=measure measures before it plans."
+        f" {remedy}."
     ]
 
 

@@ -49,7 +49,11 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
     ),
     "a part of a decay that there is not": (
         ["optimizer=adam", "optimizer.weight_decay_on=feedforward"],
-        ["optimizer.weight_decay_on=feedforward", "set optimizer.weight_decay"],
+        ["optimizer.weight_decay_on=feedforward", "as in +optimizer.weight_decay=0.01"],
+    ),
+    "a part of a decay of 0": (
+        ["optimizer.weight_decay=0", "optimizer.weight_decay_on=feedforward"],
+        ["optimizer.weight_decay_on=feedforward", "as in optimizer.weight_decay=0.01"],
     ),
     # Sizes of the Trainer.
     "a negative bound for gradients": (
@@ -206,6 +210,10 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
     "a metric that nobody logs": (
         [EARLY_STOPPING, "callbacks.early_stopping.monitor=accuracy"],
         ["callbacks.early_stopping.monitor=accuracy", "train/loss, samples/s, val/loss"],
+    ),
+    "a plateau of a coverage": (
+        ["lr_scheduler=plateau", "lr_scheduler.monitor=val/coverage_80", "model.loss=quantile"],
+        ["lr_scheduler.monitor=val/coverage_80 is no error to be lowest", "use one of train/loss"],
     ),
     "a checkpoint by a metric that nobody logs": (
         [_callback("ModelCheckpoint", ", monitor: valid_loss")],

@@ -110,6 +110,9 @@ def test_a_run_of_own_parts_trains_and_is_used_again(
     assert use_command("predict", "run=two", "output=next.csv").status == 0
     # Three pendulums, two steps ahead, below the names of the columns.
     assert len(Path("next.csv").read_text().splitlines()) == 1 + 3 * 2
+    refused = use_command("export", "run=two", "format=torch")
+    assert refused.status == 2
+    assert "an export is for the encoders and heads of this library" in refused.err
 
 
 def test_a_plan_counts_an_own_core_and_an_own_schedule(plan_command: RunCommand) -> None:
@@ -127,10 +130,10 @@ def test_a_plan_counts_an_own_core_and_an_own_schedule(plan_command: RunCommand)
         ("model.loss=nowhere.loss", "cannot be imported (ModuleNotFoundError"),
         ("model.loss=my_parts.head.DeepHead", "is a type without total, count; name a SumLoss"),
         ("model.head=my_parts.loss.log_cosh", "name a class of heads"),
+        ("model.head=gru_parallel.DecoderHead", "is a kind of DecoderHead, or does not"),
         ("model.core=my_parts.core.Offload", "name an object of a class of cores"),
         ("schedule.name=my_parts.core.offload", "without __call__; name a function"),
         ("data.source=pendulums", "is not a full name"),
-        ("model.head=gru_parallel.DecoderHead", "is a kind of DecoderHead, or does not"),
         ("data.source=builtins.dict", "name a function"),
         ("data.arguments={n: 3}", "it takes (n_rows: int"),
         ("data.source=my_parts.schedule.two_waves", "it takes (n_stages: int"),

@@ -134,7 +134,11 @@ def test_a_disk_that_takes_no_more_ends_the_program_in_one_line(
     monkeypatch.setattr(MetricsFile, "_write", is_full)
 
     ended = train_command(*SMALL)
+    of_sweep = train_command(*SMALL, "seed=0,1", "hydra.sweep.dir=sweep", flags=("-m",))
 
-    assert ended.status == 1
+    assert ended.status == of_sweep.status == 1
     (line,) = ended.err.splitlines()
     assert "cannot write run/metrics.csv (No space left on device); make room" in line
+    assert line.endswith("resume it with ckpt_path=last and its hydra.run.dir.")
+    last = of_sweep.err.splitlines()[-1]
+    assert last.endswith("the same command with ckpt_path=last and its hydra.sweep.dir.")

@@ -1,6 +1,8 @@
 """`search` tries settings by what the runs before came to, and goes on where it was stopped."""
 
 import csv
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gru_parallel.app import commands, search_settings, train
+from gru_parallel.errors import UsageError
 from gru_parallel.training.epoch_record import EpochResult
 from tests.cli.composing import load_configs_once
 from tests.cli.in_process import SMALL
@@ -83,6 +86,8 @@ def test_it_tries_everything_once_and_ends_with_the_table(
     assert "Ends here: nothing is suggested that was not tried." in out
     (last,) = [line for line in out.splitlines() if line.startswith("Over several seeds")]
     assert "train -m seed=0,1,2" in last
+    # That of the search is left out: the last seed of a sweep is the one that counts.
+    assert last.count("seed=") == 1
     assert last.endswith("model.num_layers=4")
 
 
@@ -112,6 +117,34 @@ def test_one_that_was_stopped_goes_on_as_it_would_have(
     # A complete one has nothing to do.
     assert search_command(space, "n_trials=3")[0] == 0
     assert len(tried) == 4
+
+
+def test_a_full_disk_ends_it_with_how_it_goes_on(
+    search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    n_runs = 0
+
+    def run(prepared: Any, composed: DictConfig, folder: Path, **_: Any) -> int:
+        nonlocal n_runs
+        n_runs += 1
+        if n_runs == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "s/1/metrics.csv")
+        return run_at_once(prepared, composed, folder)
+
+    def no_table(*_: object) -> None:
+        raise UsageError("s/comparison.csv cannot be written")
+
+    monkeypatch.setattr(train, "run", run)
+    monkeypatch.setattr("gru_parallel.app.search.show_runs", no_table)
+
+    status, _, err = search_command(*SPACE)
+
+    assert status == 1
+    assert err == (
+        "gru_parallel: The run cannot write s/1/metrics.csv (No space left on device); make room or"
+        " give access, and give the same command with folder=, that of the search.\n"
+    )
 
 
 def test_a_run_that_fails_and_one_that_is_pruned_are_named(

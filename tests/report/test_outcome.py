@@ -79,6 +79,12 @@ def test_the_warning_names_the_worst_stage_both_times_a_cause_and_a_remedy() -> 
     assert "not measured here; plan=measure measures before it plans." in said
 
 
+def test_under_ranks_the_remedy_is_one_that_they_do_not_refuse() -> None:
+    (said,) = slow_stages([replace(STAGE, measured_ms=25.0)], "analytic", over_ranks=True)
+
+    assert "; gru-parallel plan plan=measure engine=threads measures for the next run." in said
+
+
 def test_where_the_plan_was_measured_the_machine_may_have_changed() -> None:
     (said,) = slow_stages([replace(STAGE, measured_ms=25.0)], "measured on 2026-11-27")
 
