@@ -4,7 +4,7 @@
 # One machine with four GPUs, the default below:
 #     sbatch scripts/slurm.sh experiment=deep
 # Two machines with eight GPUs each; options before the script override the lines below:
-#     sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 scripts/slurm.sh engine.data_parallel=2
+#     sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 scripts/slurm.sh experiment=deep engine.data_parallel=2
 #
 # Submit it from the folder that is to contain outputs/, with the environment active, or name its Python:
 # PYTHON=.venv/bin/python. The folder of the run is outputs/slurm-JOB. Two minutes before the time limit

@@ -56,7 +56,7 @@ def existing_devices() -> tuple[str, ...]:
 
 
 def default_devices() -> tuple[str, ...]:
-    """Return what a run uses by default: every accelerator, or a logical CPU device a core."""
+    """Return what a run may use by default: every accelerator, or a logical CPU device a core."""
     return accelerator_names() or tuple(f"cpu:{index}" for index in range(n_cores()))
 
 

@@ -25,7 +25,8 @@ class Summary:
     """The result of a run; the names are the keys of summary.json.
 
     Attributes:
-        ended: how the run ended: "completed", "stopped early", "interrupted" or "failed".
+        ended: how the run ended: "completed", "stopped early", "interrupted", "failed" or, in a
+            search, "pruned".
         reason: why it ended before its last epoch or step, or None.
         test_metrics: what was measured on the test windows by name, see `metric_names`; less is
             better, but of a coverage. None without a test.
