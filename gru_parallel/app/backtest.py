@@ -43,6 +43,7 @@ from gru_parallel.data.forecasts import (
     written,
 )
 from gru_parallel.data.naive_error import naive_error
+from gru_parallel.data.parts import SeriesPart
 from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.engine.tf32 import tf32
 from gru_parallel.errors import UsageError, counted
@@ -111,8 +112,9 @@ def prepare(
     start = None if settings.start is None else str(settings.start)
     data = plan_backtest(using, settings.stride, start, settings.n_origins, every)
     prepared = Prepared(using, data, every > 0, output)
-    # What is too short for training is so in the first fit.
-    _data_of(prepared, 0)
+    # A later fit may have series that the first one has not.
+    for fit in range(len(data.fits)):
+        _data_of(prepared, fit)
     return prepared
 
 
@@ -202,10 +204,10 @@ class _Backtest:
         shows_progress = is_live(self._console) and using.config.trainer.enable_progress_bar
         if self._prepared.refits:
             n_fits = len(self._data.fits)
-            ends = data.parts["test"][0].ends
-            assert ends is not None
-            cutoff = self._shown(ends[0] - 1)
-            say(self._console, f"Fit {number + 1}/{n_fits}: trains on the rows up to {cutoff}")
+            n_series = len(data.parts["training"])
+            of = "" if len(data.tables) == 1 else f" of {n_series} series"
+            cutoff, _ = self._first_and_last(data.parts["test"])
+            say(self._console, f"Fit {number + 1}/{n_fits}: trains on the rows{of} up to {cutoff}")
             with TemporaryDirectory() as folder:
                 refit_and_test(using, data, Path(folder), [record], shows_progress=shows_progress)
         else:
@@ -224,7 +226,7 @@ class _Backtest:
         using = self._prepared.using
         write_backtest_errors(self._errors.table(self._scale, self._naive), output / "backtest.csv")
         mean = self._errors.overall()
-        first, last = self._first_and_last()
+        first, last = self._first_and_last(self._data.rolled)
         source = using.config.data
         result = Backtest(
             run=str(using.run.folder.path),
@@ -268,7 +270,7 @@ class _Backtest:
         return found
 
     def _origins(self) -> str:
-        first, last = self._first_and_last()
+        first, last = self._first_and_last(self._data.rolled)
         n_series = len(self._data.rolled)
         of = "" if n_series == 1 else f" of {n_series} series"
         return (
@@ -276,17 +278,13 @@ class _Backtest:
             f" {counted(self._data.stride, 'row')}, {first} to {last}"
         )
 
-    def _first_and_last(self) -> tuple[str, str]:
+    def _first_and_last(self, rolled: Sequence[SeriesPart]) -> tuple[str, str]:
         """Return the earliest and the latest cutoff."""
-        ends = [part.ends for part in self._data.rolled if part.ends is not None]
+        ends = [part.ends for part in rolled if part.ends is not None]
         cutoffs = np.array([row - 1 for each in ends for row in (each[0], each[-1])])
         times = times_of(self._data.tables, cutoffs)
         ((first, last),) = written(np.array([times.min(), times.max()]))
         return first, last
-
-    def _shown(self, row: int) -> str:
-        ((text,),) = written(times_of(self._data.tables, np.array([row])))
-        return str(text)
 
 
 def _pieces(predictions: Mapping[int, Tensor]) -> Iterator[dict[int, Tensor]]:

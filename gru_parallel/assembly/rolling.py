@@ -10,7 +10,7 @@ from gru_parallel.assembly.own_data import check_unchanged, difference, recognis
 from gru_parallel.assembly.reuse import Reuse, parts_to_test
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.origins import Rolling, refits, roll
-from gru_parallel.data.parts import Parts, SeriesPart, all_for_test, split_tables
+from gru_parallel.data.parts import Parts, SeriesPart, all_for_test, check_alike, split_tables
 from gru_parallel.data.streams import check_stride
 from gru_parallel.data.table import Table
 from gru_parallel.data.window_shape import WindowShape
@@ -97,6 +97,8 @@ def plan_backtest(
     if in_streams:
         check_stride("stride", stride, shape)
     tables = build_tables(config, using.run.columns_of, weighted=refit > 0)
+    # Their times are compared.
+    check_alike(tables)
     rolling = Rolling(stride, start, n_origins)
     if not refit:
         run = recognise(using.run, tables)
@@ -123,14 +125,7 @@ def plan_backtest(
         )
     rolled = roll(tables, parts["test"] if is_open else whole, shape, rolling)
     n_validation = {part.series_start: len(part.rows) for part in parts["validation"]}
-    by_start = {part.series_start: part for part in whole}
-    starts = [part.series_start for part in rolled]
-    fits = refits(
-        rolled,
-        [by_start[start] for start in starts],
-        [n_validation.get(start, 0) for start in starts],
-        refit,
-    )
+    fits = refits(tables, rolled, n_validation, refit, shape)
     # A file to validate on is that of every fit.
     whole_tables, validation = with_validation(config, tables, {})
     return BacktestData(whole_tables, rolled, tuple({**fit, **validation} for fit in fits), stride)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gru_parallel.data.cutoffs import as_date
 from gru_parallel.data.forecasts import times_of, written
-from gru_parallel.data.parts import Parts, SeriesPart
+from gru_parallel.data.parts import Parts, SeriesPart, all_rows
 from gru_parallel.data.table import Table
 from gru_parallel.data.window_ends import window_ends
 from gru_parallel.data.window_shape import WindowShape
@@ -91,36 +93,94 @@ def roll(
 
 
 def refits(
+    tables: Sequence[Table],
     rolled: Sequence[SeriesPart],
-    whole: Sequence[SeriesPart],
-    n_validation: Sequence[int],
+    n_validation: Mapping[int, int],
     every: int,
+    shape: WindowShape,
 ) -> Iterator[Parts]:
     """Yield what is trained on, validated on and forecast by each fit of a backtest.
 
-    A fit forecasts from `every` origins of each series, and is trained on all rows up to the first
-    of them, of which the last ones are for validation. A series whose origins have all been
-    forecast stays in the training up to the last of them.
+    A fit is trained on what was known at the moment of its first origin: on all rows of all series
+    up to then, of which the last ones of each are for validation. Once a series has enough of them
+    it belongs to the training, whether it is forecast or not. The fit forecasts from the origins
+    that come until a series has had `every` of them, or until the series of the first one ends.
 
     Args:
+        tables: all series; where they have no times, the number of a row is its time.
         rolled: rows and ends of the series that are forecast.
-        whole: all rows of these series, in the same order.
-        n_validation: rows for validation of each, 0 for none.
+        n_validation: rows for validation of each series, by its first row; 0 where it is not there.
         every: origins from one fit to the next.
+        shape: extent of a window.
+
+    Raises:
+        UsageError: no series has enough rows to train on.
     """
-    n_origins = max(len(part.ends or ()) for part in rolled)
-    for first in range(0, n_origins, every):
-        cut: dict[str, list[SeriesPart]] = {"training": [], "validation": [], "test": []}
-        for part, rows, n_rows in zip(rolled, whole, n_validation, strict=True):
-            assert part.ends is not None
-            ends = part.ends[first : first + every]
-            known = ends[0] if ends else part.ends[-1]
-            cut["training"].append(replace(rows, rows=range(rows.rows.start, known - n_rows)))
-            if n_rows:
-                cut["validation"].append(replace(rows, rows=range(known - n_rows, known)))
-            if ends:
-                cut["test"].append(replace(part, ends=ends))
-        yield {name: tuple(parts) for name, parts in cut.items()}
+    whole = list(zip(all_rows(tables), (_n_needed(table, shape) for table in tables), strict=True))
+    moments = times_of(tables, np.arange(sum(table.n_rows for table in tables)))
+    ahead = [(part, part.ends) for part in rolled if part.ends]
+    while ahead:
+        origins = [moments[np.array(ends) - 1] for _, ends in ahead]
+        moment = min(of[0] for of in origins)
+        known = _known(whole, moments, moment, n_validation)
+        if not known["training"]:
+            setting = "min_input_length" if shape.may_be_short else "input_length"
+            ((text,),) = written(np.array([moment]))
+            raise UsageError(
+                f"Up to the first origin, {text}, no series has enough rows to train on: a window"
+                f" of data.{setting}={shape.shortest} and data.horizon={shape.horizon} needs"
+                f" {shape.shortest + shape.horizon} rows before those for validation, with a value"
+                " in each column; give a later start, or fewer origins."
+            )
+        # A series that begins only long after that is not for so old a model.
+        end = max(
+            moments[part.rows.stop - 1]
+            for (part, _), of in zip(ahead, origins, strict=True)
+            if of[0] == moment
+        )
+        stop = min([end, *(of[every] for of in origins if len(of) > every)])
+        n_now = [int(np.searchsorted(of, stop)) for of in origins]
+        cut = list(zip(ahead, n_now, strict=True))
+        test = tuple(replace(part, ends=ends[:n]) for (part, ends), n in cut if n)
+        yield {**known, "test": test}
+        ahead = [(part, ends[n:]) for (part, ends), n in cut if n < len(ends)]
+
+
+def _n_needed(table: Table, shape: WindowShape) -> int:
+    """Return from how many rows on a series can be trained on.
+
+    They hold a window, and a value in each column, by which its gaps are filled.
+    """
+    first_values = (~np.isnan(table.values)).argmax(axis=0)
+    return max(shape.shortest + shape.horizon, int(first_values.max()) + 1)
+
+
+def _known(
+    whole: Sequence[tuple[SeriesPart, int]],
+    moments: NDArray[Any],
+    moment: Any,
+    n_validation: Mapping[int, int],
+) -> dict[str, tuple[SeriesPart, ...]]:
+    """Cut the rows up to a moment into those for training and those for validation.
+
+    Args:
+        whole: all rows of each series, and how many of them it has to have for training.
+        moments: times of all rows.
+        moment: the last that is known.
+        n_validation: see `refits`.
+    """
+    training, validation = [], []
+    for part, n_needed in whole:
+        of_series = moments[part.rows.start : part.rows.stop]
+        n_known = int(np.searchsorted(of_series, moment, side="right"))
+        n_held_out = n_validation.get(part.series_start, 0)
+        n_trained = n_known - n_held_out
+        if n_trained < n_needed:
+            continue
+        training.append(replace(part, rows=part.rows[:n_trained]))
+        if n_held_out:
+            validation.append(replace(part, rows=part.rows[n_trained:n_known]))
+    return {"training": tuple(training), "validation": tuple(validation)}
 
 
 def _ends(possible: range, part: SeriesPart, table: Table, rolling: Rolling) -> range:

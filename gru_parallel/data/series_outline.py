@@ -192,10 +192,15 @@ class SeriesOutline:
         return fit_static([tables[part.series_start].static for part in self.parts["training"]])
 
     def _encoded(self, static: Sequence[StaticColumn]) -> dict[int, NDArray[np.float64]]:
-        """Turn what describes each series into numbers, by its first row."""
+        """Turn what describes each series into numbers, by its first row.
+
+        A series of which no part has any row may hold a word that is not known.
+        """
+        used = {part.series_start for of_part in self.parts.values() for part in of_part}
         return {
             start: encode_static(static, table.static, table.where)
             for start, table in zip(self._starts, self.tables, strict=True)
+            if start in used
         }
 
     def _n_filled(self, part: str) -> int:

@@ -23,7 +23,7 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "training without refits": (["trainer.max_epochs=2", "optimizer.lr=1"], ["training alone"]),
     "refits without rows to train on": (
         ["refit=true", "start=2024-01-01T12:00"],
-        ["The training part has"],
+        ["Up to the first origin, 2024-01-01 12:00:00, no series has enough rows to train on"],
     ),
     "a file as output": (["output=series.csv"], ["output=series.csv", "folder"]),
 }
@@ -213,6 +213,60 @@ def test_a_refit_is_the_run_that_would_have_begun_then(
     later = [float(row["y_hat"]) for row in rows[12:]]
     whole = [float(row["y_hat"]) for row in rows_of("then/forecasts.csv")[12:]]
     assert later != pytest.approx(whole, rel=1e-4)
+
+
+OF_PANEL = (*OF_FILE, "data.path=panel.csv", "data.series_column=id")
+
+
+def part_of_panel(name: str, first_hour: int, n_rows: int) -> pd.DataFrame:
+    rows = series(n_rows, first_hour).assign(id=name)
+    return rows.assign(date=rows["date"] + pd.Timedelta(hours=first_hour))
+
+
+def test_a_refit_knows_of_no_series_what_came_after_its_first_origin(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    # The last origins are after the hours 116 and 126.
+    parts = [part_of_panel("x", 0, 120), part_of_panel("y", 60, 70)]
+    panel = pd.concat(parts, ignore_index=True)
+    panel.to_csv("panel.csv", index=False)
+    assert train_command(*OF_PANEL).status == 0
+    # In place of what came after hour 116, something else comes.
+    later = (panel["id"] == "y") & (panel["date"] > "2024-01-05T20:00")
+    panel.loc[later, ["a", "b", "c"]] *= -3
+    panel.to_csv("other.csv", index=False)
+    found = []
+    for path in ("panel.csv", "other.csv"):
+        settings = ("refit=true", "n_origins=1", f"data.path={path}")
+        ended = use_command("backtest", "run=run", *settings)
+        assert result_of(ended)["fits"] == 2
+        found.append(rows_of("run/backtest/forecasts.csv"))
+
+    assert "Fit 1/2: trains on the rows of 2 series up to 2024-01-05 20:00:00" in ended.out
+    for one, other in zip(*found, strict=True):
+        assert (one == other) == (one["unique_id"] == "x")
+
+
+def test_a_series_that_has_ended_before_the_origins_is_trained_on(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    whole = {"x": (120, "north"), "y": (120, "north"), "ended": (70, "south")}
+    parts = [
+        part_of_panel(name, 0, n_rows).assign(region=region)
+        for name, (n_rows, region) in whole.items()
+    ]
+    pd.concat(parts).to_csv("panel.csv", index=False)
+    assert train_command(*OF_PANEL, "data.static=[region]").status == 0
+    backtest = ("backtest", "run=run", "refit=true", "start=2024-01-05", "n_origins=1")
+
+    ended = use_command(*backtest)
+
+    assert result_of(ended)["test_windows"] == 2
+    assert "Fit 1/1: trains on the rows of 3 series up to 2024-01-05" in ended.out
+    # Eight rows before its origin are too few to train on, so no model knows its word.
+    begins = part_of_panel("begins", 89, 20).assign(region="west")
+    pd.concat([*parts, begins]).to_csv("more.csv", index=False)
+    assert_refused(use_command(*backtest, "data.path=more.csv"), ["'west'", "only north, south;"])
 
 
 def test_each_series_of_a_new_file_is_measured_by_itself(

@@ -53,6 +53,15 @@ def test_numbers_are_standardised_over_the_series_and_words_become_categories(
     assert again.dataset("training")[0]["static"].tolist() == [9.0, 1.0, 0.0]
 
 
+def test_a_series_that_is_in_no_part_may_hold_any_word(write: Write) -> None:
+    x, y, z = read(write(LONG.replace("12,north", "12,west")))
+
+    data = SeriesDataModule([x, y, z], split=[2, 0, 0], **OPTIONS)
+
+    assert [column.categories for column in data.static] == [(), ("north", "south")]
+    data.describe_by(data.static)
+
+
 def test_a_category_that_training_does_not_have_is_refused(write: Write) -> None:
     x, y, z = read(write(LONG.replace("12,north", "12,west")))
     with pytest.raises(UsageError) as caught:
