@@ -17,7 +17,7 @@ from gru_parallel.assembly.start import Start, build_start, describe_as_before
 from gru_parallel.assembly.trainer import check_trainer, quieten_lightning
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
-from gru_parallel.data.baselines import Score
+from gru_parallel.data.baselines import Score, repeat_last
 from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.engine.peak_memory import peak_rss_bytes
 from gru_parallel.placement import Plan
@@ -34,6 +34,8 @@ class Prepared:
     Attributes:
         config: its settings, with what the plan has chosen.
         as_given: its settings, with what they left to the planner.
+        validated: indices of the windows that each validation is on; empty for no validation.
+        validation_baselines: errors on these windows, of the baseline that needs no season.
         tested: indices of the windows that it will be tested on; empty for no test.
         baselines: errors on these windows, by name of the baseline.
         rss_before_bytes: the peak of this process's resident memory before the model was made.
@@ -45,6 +47,8 @@ class Prepared:
     module: SeriesModule
     planned: Planned
     start: Start
+    validated: Tensor
+    validation_baselines: dict[str, Score]
     tested: Tensor
     baselines: dict[str, Score]
     rss_before_bytes: int
@@ -101,6 +105,8 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     length = run_length(config, data, start.done)
     check_rates(config, length)
     start = start.with_rate(config, module, length.n_steps)
+    validated = data.evaluation_windows("validation", length.n_validation_batches)
+    repeated = repeat_last(data.dataset("validation"), validated) if len(validated) else None
     tested = data.evaluation_windows("test", length.n_test_batches)
     baselines = data.baselines("test", tested) if len(tested) else {}
     return Prepared(
@@ -110,6 +116,8 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
         module,
         planned,
         start,
+        validated,
+        {} if repeated is None else {"repeat_last": repeated},
         tested,
         baselines,
         rss_before_bytes,

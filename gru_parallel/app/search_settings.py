@@ -16,9 +16,10 @@ from gru_parallel.config.read_config import check_references, read_config
 from gru_parallel.config.read_section import read_section
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.errors import UsageError
+from gru_parallel.own_names import head_task
 from gru_parallel.ranks.launch import Launch
 from gru_parallel.report.comparison import what_is_forecast
-from gru_parallel.rules import Count
+from gru_parallel.rules import Count, as_written
 
 SEARCH_HELP = """gru-parallel search setting=SPACE [setting=SPACE ...] [setting=value ...]
 
@@ -44,6 +45,9 @@ _OWN_FOLDER = ("hydra.run.dir", "hydra.sweep.dir", "ckpt_path")
 
 _FIXED = ("data", "model.loss", "model.quantiles")
 """Settings that change what `val/loss` is."""
+
+_LENGTHS = ("data.input_length", "data.min_input_length")
+"""Settings of how many rows come before the first forecast of a series."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,35 @@ def check_search(line: SearchLine) -> Config:
             f"A search goes by the validation, and {config.no_validation} leaves it out; give it a"
             " part of the data."
         )
+    for space in line.spaces:
+        reason = _validates_elsewhere(space.name, config)
+        if reason is not None:
+            raise UsageError(
+                f"{space.name} would choose other windows to validate on with {reason}, and losses"
+                " over other windows cannot be compared; give it one value."
+            )
     if find_spec("optuna") is None:
         raise UsageError("A search needs optuna; pip install 'gru-parallel[optuna]'.")
     return config
+
+
+def _validates_elsewhere(name: str, config: Config) -> str | None:
+    """Return the setting with which another one chooses the windows of the validation, or None."""
+    data, trainer = config.data, config.trainer
+    if name in _LENGTHS:
+        # The first forecast comes so many rows after the beginning of a series, or covers them.
+        if data.split_by == "series":
+            return "data.split_by=series"
+        if config.validation_path is not None:
+            return f"data.validation_path={config.validation_path}"
+        if head_task(config.model.head) == "every_step":
+            return f"model.head={config.model.head}"
+    is_of_batches = name in ("data.batch_size", "data.order")
+    if not is_of_batches and not (name in _LENGTHS and data.order == "streams"):
+        return None
+    for limiting in ("fast_dev_run", "overfit_batches", "limit_val_batches"):
+        limit = getattr(trainer, limiting)
+        takes_all = isinstance(limit, float) and limit == 1
+        if limit and not takes_all:
+            return f"trainer.{limiting}={as_written(limit)}"
+    return None

@@ -198,6 +198,10 @@ class _Running:
             baselines={name: score.metrics for name, score in prepared.baselines.items()},
             test_windows=len(prepared.tested),
             all_test_windows=len(prepared.data.dataset("test")),
+            validation_windows=len(prepared.validated),
+            validation_baselines={
+                name: score.metrics for name, score in prepared.validation_baselines.items()
+            },
             validation_loss=None if best is None else best[0],
             best_epoch=None if best is None else best[1],
             n_parameters=sum(p.numel() for p in prepared.module.parameters() if p.requires_grad),

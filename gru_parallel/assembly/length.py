@@ -18,11 +18,14 @@ class RunLength:
     Attributes:
         n_steps: of the optimiser; None for a run without a known end.
         n_epochs: of the run; None likewise.
+        n_validation_batches: number of batches that are validated on, the first ones; 0 for no
+            validation.
         n_test_batches: number of batches that are tested, the first ones; 0 for no test.
     """
 
     n_steps: int | None
     n_epochs: int | None
+    n_validation_batches: int
     n_test_batches: int
 
 
@@ -42,7 +45,9 @@ def run_length(config: Config, data: SeriesOutline, done: Progress | None = None
     if trainer.fast_dev_run:
         n_batches = int(trainer.fast_dev_run)
         n_steps = -(-n_batches // trainer.accumulate_grad_batches)
-        return RunLength(n_steps, 1, n_test_batches(config, data))
+        return RunLength(
+            n_steps, 1, _n_validation_batches(config, data), n_test_batches(config, data)
+        )
     n_batches = _limited("train", data.n_batches("training"), "training", trainer)
     if trainer.accumulate_grad_batches > n_batches:
         raise UsageError(
@@ -50,11 +55,11 @@ def run_length(config: Config, data: SeriesOutline, done: Progress | None = None
             f" {n_batches} training batches of an epoch, which ends with a step; use"
             f" trainer.accumulate_grad_batches <= {n_batches}, or a smaller data.batch_size."
         )
-    if config.no_validation is None:
-        _limited("val", data.n_batches("validation"), "validation", trainer)
+    n_validated = _n_validation_batches(config, data)
+    if n_validated:
         _check_interval(trainer, n_batches)
     n_tested = n_test_batches(config, data)
-    return RunLength(*_n_steps_and_epochs(trainer, n_batches, done), n_tested)
+    return RunLength(*_n_steps_and_epochs(trainer, n_batches, done), n_validated, n_tested)
 
 
 def n_test_batches(config: Config, data: SeriesOutline) -> int:
@@ -63,12 +68,21 @@ def n_test_batches(config: Config, data: SeriesOutline) -> int:
     Raises:
         UsageError: a limit leaves no batch.
     """
-    trainer, n_batches = config.trainer, data.n_batches("test")
+    return _n_evaluated("test", "test", config.no_test, config.trainer, data)
+
+
+def _n_validation_batches(config: Config, data: SeriesOutline) -> int:
+    return _n_evaluated("val", "validation", config.no_validation, config.trainer, data)
+
+
+def _n_evaluated(
+    name: str, part: str, left_out_by: str | None, trainer: TrainerConfig, data: SeriesOutline
+) -> int:
+    """Return the number of batches of a part that are evaluated."""
+    n_batches = data.n_batches(part)
     if trainer.fast_dev_run:
         return min(int(trainer.fast_dev_run), n_batches)
-    if config.no_test is not None:
-        return 0
-    return _limited("test", n_batches, "test", trainer)
+    return 0 if left_out_by is not None else _limited(name, n_batches, part, trainer)
 
 
 def _limited(name: str, n_batches: int, part: str, trainer: TrainerConfig) -> int:

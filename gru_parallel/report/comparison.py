@@ -19,7 +19,7 @@ _LOSS = ("model.loss", _LEVELS, "data.weight")
 """Settings by which losses are of different kinds."""
 
 _VALIDATION = ("data.validation_path", "trainer.limit_val_batches")
-"""Settings by which runs with the same test are validated on other windows."""
+"""Settings that tell on which windows a run was validated, where it has not recorded them."""
 
 _SAME_RESULT = ("ckpt_path", "checkpoint", "logger", "watch", "trainer.enable_progress_bar")
 """Settings, and sections of them, by which the results of runs do not differ."""
@@ -71,22 +71,29 @@ class ComparedRun:
         """What tells the forecasts that it was measured on from those of other runs.
 
         The errors of the baseline that repeats the last value do, whatever the name of the file
-        is: they depend on the test windows and their scale, and on nothing else. Without a test,
-        the settings of the data have to.
+        is: they depend on the windows and their scale, and on nothing else. Without a test, the
+        settings of the data have to.
         """
-        validation = [str(self.settings.get(name)) for name in _VALIDATION]
-        if self.settings.get("data.scaling") == "none":
-            # Else another training part shows in the scale of the errors.
-            validation.append(str(self.settings.get("data.split")))
-        repeated = self.summary.baselines.get("repeat_last")
-        if repeated is None:
-            return (
-                *validation,
-                *sorted({what_is_forecast(*each) for each in self.settings.items()} - {""}),
-            )
-        # What else is measured does depend on more, as MASE on the season.
-        errors = (f"{repeated[name]:.9g}" for name in ("mae", "mse") if name in repeated)
-        return (*validation, self.summary.test_windows, *errors)
+        is_unscaled = self.settings.get("data.scaling") == "none"
+        # Else another training part shows in the scale of the errors.
+        training = str(self.settings.get("data.split")) if is_unscaled else None
+        return training, self.validated_on, self.tested_on
+
+    @property
+    def validated_on(self) -> Hashable:
+        """What tells the forecasts of its validations from those of other runs, see `windows`."""
+        summary = self.summary
+        return _identity(summary.validation_windows, summary.validation_baselines) or tuple(
+            str(self.settings.get(name)) for name in _VALIDATION
+        )
+
+    @property
+    def tested_on(self) -> Hashable:
+        """What tells the forecasts of its test from those of other runs, see `windows`."""
+        summary = self.summary
+        return _identity(summary.test_windows, summary.baselines) or tuple(
+            sorted({what_is_forecast(*each) for each in self.settings.items()} - {""})
+        )
 
 
 @dataclass(frozen=True)
@@ -203,6 +210,15 @@ def repeated_seeds(row: Row) -> list[ComparedRun]:
     """Return the runs of a row that repeat another one of it, seed included."""
     seeds = [repr(seed) for seed in row.seeds]
     return [run for number, run in enumerate(row.runs) if seeds[number] in seeds[:number]]
+
+
+def _identity(n_windows: int, baselines: Mapping[str, Mapping[str, float]]) -> tuple[Hashable, ...]:
+    """Return what tells windows from others; () where that is not known."""
+    repeated = baselines.get("repeat_last")
+    if repeated is None:
+        return ()
+    # What else is measured does depend on more, as MASE on the season.
+    return (n_windows, *(f"{repeated[name]:.9g}" for name in ("mae", "mse") if name in repeated))
 
 
 def _comparison(runs: Sequence[ComparedRun], names: Sequence[str]) -> Comparison:

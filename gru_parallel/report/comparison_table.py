@@ -65,7 +65,9 @@ def sentences(comparisons: Sequence[Comparison]) -> list[str]:
     found = []
     if len(comparisons) > 1:
         apart = ", ".join(why_apart(comparisons))
-        reason = f"they differ in {apart}" if apart else "their test windows are not the same"
+        tests = {run.tested_on for comparison in comparisons for run in comparison.runs}
+        part = "test" if len(tests) > 1 else "validation"
+        reason = f"they differ in {apart}" if apart else f"their {part} windows are not the same"
         found.append(
             f"Not comparable: the runs of one table with those of another; {reason}. Each table"
             " has its own best."

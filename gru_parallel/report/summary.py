@@ -55,6 +55,9 @@ class Summary:
         best_checkpoint: path of the best checkpoint, or None without one.
         last_checkpoint: path of the last checkpoint, or None without one.
         tf32: whether GRUs of float32 use TF32, or None where no stage is on CUDA.
+        validation_windows: number of windows that each validation was on.
+        validation_baselines: errors on these windows of the baseline that repeats the last value;
+            empty without a validation.
     """
 
     ended: str
@@ -83,6 +86,8 @@ class Summary:
     best_checkpoint: str | None = None
     last_checkpoint: str | None = None
     tf32: bool | None = None
+    validation_windows: int = 0
+    validation_baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class Tested(Protocol):
@@ -117,7 +122,9 @@ def write_summary(summary: Summary, path: Path | str) -> None:
 def read_summary(path: Path | str) -> Summary:
     """Read a summary that `write_summary` wrote; an error that is null in it is NaN."""
     entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    for errors in (entries["test_metrics"] or {}, *entries["baselines"].values()):
+    baselines = (entries["baselines"], entries.get("validation_baselines", {}))
+    of_baselines = (errors for by_name in baselines for errors in by_name.values())
+    for errors in (entries["test_metrics"] or {}, *of_baselines):
         errors |= {name: math.nan for name, error in errors.items() if error is None}
     stages = [StageOutcome(**stage) for stage in entries.pop("stages")]
     return Summary(**entries, stages=stages)

@@ -2,7 +2,13 @@
 
 import pytest
 
-from gru_parallel.app.search_settings import SearchSettings, Space, read_search_line
+from gru_parallel.app import search_settings
+from gru_parallel.app.search_settings import (
+    SearchSettings,
+    Space,
+    check_search,
+    read_search_line,
+)
 from gru_parallel.errors import UsageError
 
 
@@ -54,6 +60,50 @@ def test_what_cannot_be_searched_is_refused(arguments: list[str], said: str) -> 
 
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+LIMIT = "trainer.limit_val_batches=10"
+STREAMS = ("data.order=streams", "data.centre=none")
+FILES = ("data=csv", "data.path=a.csv", "data.validation_path=b.csv", "data.split=[0.8,0,0.2]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["data.input_length=24,48", "data.split_by=series"], "data.split_by=series"),
+        (["data.min_input_length=2,4", "data.split_by=series"], "data.split_by=series"),
+        (["data.input_length=24,48", *FILES], "data.validation_path=b.csv"),
+        (
+            ["data.input_length=24,48", "model.head=every_step", "data.centre=none"],
+            "model.head=every_step",
+        ),
+        (["data.batch_size=16,64", LIMIT], LIMIT),
+        (["data.batch_size=16,64", "trainer.limit_val_batches=0.5"], "limit_val_batches=0.5"),
+        (["data.batch_size=16,64", "trainer.overfit_batches=2"], "trainer.overfit_batches=2"),
+        (["data.batch_size=16,64", "trainer.fast_dev_run=true"], "trainer.fast_dev_run=true"),
+        (["data.order=shuffled,streams", "data.centre=none", LIMIT], LIMIT),
+        (["data.input_length=24,48", *STREAMS, LIMIT], LIMIT),
+        (["data.input_length=24,48", LIMIT], None),
+        (["data.input_length=24,48", *STREAMS], None),
+        (["data.batch_size=16,64", "trainer.limit_val_batches=1.0"], None),
+        (["data.batch_size=16,64", "data.split_by=series"], None),
+        (["model.num_layers=2,4", "data.split_by=series", LIMIT], None),
+    ],
+)
+def test_what_would_choose_other_windows_to_validate_on_is_refused(
+    arguments: list[str], reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_settings, "find_spec", lambda _: object())
+    line = read_search_line(arguments)
+    if reason is None:
+        check_search(line)
+        return
+    with pytest.raises(UsageError) as refused:
+        check_search(line)
+
+    name = arguments[0].partition("=")[0]
+    assert f"{name} would choose other windows to validate on with " in str(refused.value)
+    assert f"{reason}, and losses over other windows" in str(refused.value)
 
 
 def test_what_leaves_the_forecasts_the_same_may_be_searched() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gru_parallel.assembly.data import build_data
-from gru_parallel.assembly.length import run_length
+from gru_parallel.assembly.length import RunLength, run_length
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.data.series_data import SeriesData
@@ -17,10 +17,10 @@ N_BATCHES = 4
 """51 test windows in batches of 16."""
 
 
-def n_test_batches(**options: Any) -> int:
+def length_of(**options: Any) -> RunLength:
     overrides = [f"trainer.{name}={value}" for name, value in options.items()]
     config = read_config(compose_config([*SMALL, "data.batch_size=16", *overrides]))
-    return run_length(config, build_data(config, SeriesData)).n_test_batches
+    return run_length(config, build_data(config, SeriesData))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,25 @@ def n_test_batches(**options: Any) -> int:
     ],
 )
 def test_a_limit_leaves_the_first_batches(options: dict[str, Any], n_batches: int) -> None:
-    assert n_test_batches(**options) == n_batches
+    assert length_of(**options).n_test_batches == n_batches
+
+
+@pytest.mark.parametrize(
+    ("options", "n_batches"),
+    [
+        ({}, 2),
+        ({"limit_val_batches": 1}, 1),
+        ({"limit_val_batches": 0.5}, 1),
+        ({"limit_val_batches": 0}, 0),
+        ({"fast_dev_run": "true"}, 1),
+        ({"overfit_batches": 1}, 1),
+        ({"limit_test_batches": 1}, 2),
+    ],
+)
+def test_so_it_does_of_the_25_windows_to_validate_on(
+    options: dict[str, Any], n_batches: int
+) -> None:
+    assert length_of(**options).n_validation_batches == n_batches
 
 
 @pytest.mark.filterwarnings("ignore:.*fast_dev_run", "ignore:.*overfit")
@@ -63,7 +81,7 @@ def test_lightning_counts_the_same(options: dict[str, Any], n_batches: int) -> N
 
 def test_a_share_of_less_than_a_batch_is_refused() -> None:
     with pytest.raises(UsageError, match=r"limit_test_batches=0\.2 leaves none of the 4 test"):
-        n_test_batches(limit_test_batches=0.2)
+        length_of(limit_test_batches=0.2)
 
 
 @pytest.mark.parametrize(

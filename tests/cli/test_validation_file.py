@@ -1,5 +1,6 @@
 """A run may validate on a file of its own."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,32 @@ def test_its_windows_are_its_own(train_command: RunCommand) -> None:
     assert_refused(
         train_command(*VALIDATED, run="short"), ["The validation part", "has 8 rows", "needs 11"]
     )
+
+
+@pytest.mark.parametrize(
+    ("sweep", "n_windows", "comparable"),
+    [
+        # The first forecast of the file comes after its first input_length rows.
+        (["data.input_length=8,9"], [2, 1], ["0", "1"]),
+        (["data.batch_size=16,1", "trainer.limit_val_batches=1"], [2, 1], ["0", "1"]),
+        (["data.batch_size=16,1"], [2, 2], ["0", "0"]),
+    ],
+)
+def test_only_runs_on_the_same_windows_of_it_are_put_side_by_side(
+    sweep: list[str], n_windows: list[int], comparable: list[str], train_command: RunCommand
+) -> None:
+    write_files()
+    series(150).iloc[84:96].to_csv("valid.csv", index=False)
+    short = ["trainer.limit_train_batches=2", "hydra.sweep.dir=sweep"]
+    ended = train_command(*VALIDATED, *sweep, *short, flags=("-m",))
+
+    assert ended.status == 0, ended.err
+    with Path("sweep/comparison.csv").open(newline="") as file:
+        assert [row["comparable"] for row in csv.DictReader(file)] == comparable
+    summaries = [json.loads(Path(f"sweep/{n}/summary.json").read_text()) for n in range(2)]
+    assert [summary["validation_windows"] for summary in summaries] == n_windows
+    is_said = "their validation windows are not the same" in ended.out
+    assert is_said == ("1" in comparable)
 
 
 @pytest.mark.parametrize(

@@ -66,16 +66,20 @@ def test_baselines_are_measured_on_the_windows_of_a_limited_test(
 def test_model_and_baselines_agree_where_the_model_repeats_the_last_value(
     train_command: RunCommand,
 ) -> None:
-    limit = "trainer.limit_test_batches=3"
+    limits = ["trainer.limit_test_batches=3", "trainer.limit_val_batches=1"]
     still = [
         "optimizer=sgd",
         "optimizer.lr=1e-12",
         "+callbacks.zero={_target_: tests.cli.zero.Zero}",
     ]
-    ended = train_command(*BATCHES_OF_16, *still, "trainer.max_epochs=1", limit)
+    ended = train_command(*BATCHES_OF_16, *still, "trainer.max_epochs=1", *limits)
 
     summary = summary_of(ended)
     assert summary["test_metrics"] == pytest.approx(summary["baselines"]["repeat_last"])
+    assert (summary["validation_windows"], summary["test_windows"]) == (16, 48)
+    (row,) = rows_of(ended, "train/loss_epoch")
+    for name, error in summary["validation_baselines"]["repeat_last"].items():
+        assert float(row[f"val/{name}"]) == pytest.approx(error)
 
 
 def test_without_a_limit_all_windows_are_tested_and_forecasts_left_in_the_folder(
@@ -87,6 +91,7 @@ def test_without_a_limit_all_windows_are_tested_and_forecasts_left_in_the_folder
     for name, error in repeat_last_of(BATCHES_OF_16, 51).items():
         assert summary["baselines"]["repeat_last"][name] == pytest.approx(error)
     assert summary["test_windows"] == summary["all_test_windows"] == 51
+    assert summary["validation_windows"] == 25
     assert " of 51 windows" not in ended.out
     assert_shown(ended)
 
@@ -120,6 +125,7 @@ def test_a_run_on_all_data_says_that_nothing_was_validated_or_tested(
     summary = summary_of(ended)
     assert (summary["test_metrics"], summary["validation_loss"]) == (None, None)
     assert (summary["test_windows"], summary["all_test_windows"]) == (0, 0)
+    assert (summary["validation_windows"], summary["validation_baselines"]) == (0, {})
     assert summary["best_checkpoint"] is None
     assert Path(summary["last_checkpoint"]).is_file()
     assert "No validation: data.split=[1,0,0]; the last epoch counts as the best" in ended.out

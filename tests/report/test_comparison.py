@@ -189,6 +189,31 @@ def test_pinball_losses_over_other_quantiles_are_not_put_side_by_side() -> None:
         assert (comparison.chosen_by == "val/loss") == is_shown
 
 
+def validated(each: ComparedRun, n_windows: int, mse: float) -> ComparedRun:
+    """Have a run know on which windows it was validated."""
+    baselines = {"repeat_last": {"mse": mse}}
+    summary = replace(each.summary, validation_windows=n_windows, validation_baselines=baselines)
+    return replace(each, summary=summary)
+
+
+@pytest.mark.parametrize("other", [(160, 0.3), (640, 0.4)])
+def test_runs_that_were_validated_on_other_windows_have_no_best_of_both(
+    other: tuple[int, float],
+) -> None:
+    alike = [validated(each, 640, 0.3) for each in (SHALLOW[0], DEEP[0])]
+
+    comparisons = compare([*alike, validated(SHALLOW[1], *other)])
+
+    assert [len(each.runs) for each in comparisons] == [2, 1]
+    assert "another; their validation windows are not the same." in sentences(comparisons)[0]
+
+
+def test_the_name_of_a_file_to_validate_on_does_not_matter() -> None:
+    runs = [run(path, 0.1, 0.1, validation_path=path) for path in ("valid.csv", "moved.csv")]
+
+    assert len(compare([validated(each, 640, 0.3) for each in runs])) == 1
+
+
 def test_runs_that_were_validated_on_other_files_have_no_best_of_both() -> None:
     other = run("v", 0.1, 0.1, validation_path="valid.csv")
     comparisons = compare([SHALLOW[0], other])

@@ -77,15 +77,27 @@ def test_a_summary_read_back_is_the_one_that_was_written(tmp_path: Path) -> None
 
 def test_an_error_that_is_not_finite_is_nan_when_read_back(tmp_path: Path) -> None:
     errors = {"mse": math.nan, "mae": 0.5}
-    summary = replace(SUMMARY, test_metrics=errors, baselines={"repeat_last": errors})
+    baselines = {"repeat_last": errors}
+    summary = replace(
+        SUMMARY, test_metrics=errors, baselines=baselines, validation_baselines=baselines
+    )
     write_summary(summary, tmp_path / "summary.json")
 
     read = read_summary(tmp_path / "summary.json")
 
-    for found in (read.test_metrics, read.baselines["repeat_last"]):
+    of_baselines = [of["repeat_last"] for of in (read.baselines, read.validation_baselines)]
+    for found in (read.test_metrics, *of_baselines):
         assert found is not None
         assert math.isnan(found["mse"])
         assert found["mae"] == 0.5
+
+
+def test_a_summary_of_before_validations_were_recorded_is_read(tmp_path: Path) -> None:
+    entries = asdict(SUMMARY)
+    del entries["validation_windows"], entries["validation_baselines"]
+    (tmp_path / "summary.json").write_text(json.dumps(entries))
+
+    assert read_summary(tmp_path / "summary.json") == SUMMARY
 
 
 def test_what_is_not_finite_or_not_known_is_null_in_the_file(tmp_path: Path) -> None:
