@@ -109,6 +109,12 @@ class WindowView:
         """Return how many windows so many rows are."""
         return n_rows // (self.n_channels or 1)
 
+    def rows_of_windows(self, windows: slice) -> slice:
+        """Return which rows some windows of a batch are, one after the other."""
+        n = self.n_channels or 1
+        start, stop = (None if end is None else n * end for end in (windows.start, windows.stop))
+        return slice(start, stop)
+
     def _steps_of(self, windows: Windows, n_decoding: int) -> Tensor:
         """Return x as rows and steps, with all that is said of both."""
         x = windows.x

@@ -46,8 +46,8 @@ class ProcessEngine(PipelineEngine):
         loss: what `train_step` minimises.
         ranks: of the run; all of them create their engine together.
         data_parallel: number of replicas.
-        rows: of a batch of all replicas, those that come here, for states that are carried from
-            batch to batch; None for all.
+        rows: windows of a batch of all replicas, those that come here, for states that are carried
+            from batch to batch; None for all.
         seed: of the run, for dropout.
         graphs: whether calls are recorded and replayed; see `Graphs`.
 
@@ -91,7 +91,7 @@ class ProcessEngine(PipelineEngine):
             graphs=graphs,
         )
         self._ranks = ranks
-        self._rows = slice(None) if rows is None else rows
+        self._windows = slice(None) if rows is None else rows
         shape = (data_parallel, rank_map.ranks_per_replica)
         self.mesh = init_device_mesh(self.device.type, shape, mesh_dim_names=("dp", "pp"))
         self._replica_group = self.mesh.get_group("dp") if data_parallel > 1 else None
@@ -140,8 +140,10 @@ class ProcessEngine(PipelineEngine):
 
     @carried.setter
     def carried(self, states: dict[str, Tensor]) -> None:
+        view = self.model.view
+        rows = self._windows if view is None else view.rows_of_windows(self._windows)
         for stage in self._stages:
-            stage.carry({use: whole[:, self._rows] for use, whole in states.items()})
+            stage.carry({use: whole[:, rows] for use, whole in states.items()})
 
     def first_nonfinite_stage(self, windows: Windows, step: int = 0) -> int | None:
         """See `PipelineEngine`; over all ranks and replicas."""

@@ -60,6 +60,21 @@ def test_no_windows_make_no_rows_and_no_predictions() -> None:
     assert view.predictions_of(torch.zeros(0, 5, 1)).shape == (0, 5, 3)
 
 
+@pytest.mark.parametrize(
+    ("n_channels", "windows", "rows"),
+    [
+        (None, slice(2, 5), slice(2, 5)),
+        (3, slice(2, 5), slice(6, 15)),
+        (3, slice(0, 0), slice(0, 0)),
+        (3, slice(None), slice(None)),
+    ],
+)
+def test_the_rows_of_windows_are_those_of_all_their_channels(
+    n_channels: int | None, windows: slice, rows: slice
+) -> None:
+    assert WindowView(n_channels=n_channels).rows_of_windows(windows) == rows
+
+
 def test_a_step_brings_what_is_known_of_it_and_of_the_step_a_horizon_later() -> None:
     x, future = torch.randn(2, 6, 5), torch.randn(2, 4, 2)
 

@@ -228,6 +228,9 @@ ONE_PIPELINE |= {
     "bfloat16": Case(model=FLOAT32, autocast=True),
     "replayed": Case(model=DROPOUT, batch_sizes=(5, 5, 5), graphs=True),
     "SegRNN": Case((1, 3), grid=(2, 3), model=DROPOUT, forecasts=True),
+    "SegRNN, carried": Case(
+        (1, 3), model={**CARRY, **DROPOUT}, forecasts=True, batch_sizes=(5, 3, 5)
+    ),
     "replayed, previous, paired": Case(
         (1, 1, 1, 1), devices=PAIRED, model=PREVIOUS, batch_sizes=(5, 5, 5), graphs=True
     ),
@@ -267,8 +270,8 @@ REPLICAS = {
     "given h_0": Case(shares=(2, 3), gives_h_0=True),
     "replayed": Case(shares=(3, 2), batch_sizes=(5, 5, 2, 5), model=CARRY, graphs=True),
     "frozen": Case(shares=(3, 2), batch_sizes=(5, 2), frozen="gru.blocks.1.", measured=True),
-    "SegRNN, and a last batch without a row for one": Case(
-        shares=(3, 2), batch_sizes=(5, 4, 2), forecasts=True
+    "SegRNN, carried, and a last batch without a row for one": Case(
+        shares=(3, 2), batch_sizes=(5, 4, 2, 5), model=CARRY, forecasts=True
     ),
     "two stages a rank": Case(
         (1, 1, 1, 1), devices=ALTERNATING, shares=(3, 2), batch_sizes=(5, 2), model=PREVIOUS
