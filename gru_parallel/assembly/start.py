@@ -144,9 +144,12 @@ def _init(saved: Mapping[str, Any], config: Config, data: SeriesDataModule) -> s
     if config.init_from_scaling == KEEP:
         scaling = "as in the run that wrote it (init_from_scaling=keep)"
         _keep_scaling(saved, config, data)
+    scaled = "columns"
+    if config.data.scaling == "none":
+        scaled = "with data.scaling=none only columns that are known ahead"
     words = (
         f"Begins with the weights of {config.init_from}; optimiser, schedule, steps and best model"
-        f" are new, and columns are standardised {scaling}."
+        f" are new, and {scaled} are standardised {scaling}."
     )
     if before != columns:
         words += f" Its columns were {', '.join(before)}; here they are {', '.join(columns)}."
@@ -164,4 +167,18 @@ def _keep_scaling(saved: Mapping[str, Any], config: Config, data: SeriesDataModu
             f"{given} knows the columns {', '.join(record.columns)}, and this run has"
             f" {', '.join(columns)}; give the same columns, or use init_from_scaling=refit."
         )
+    before, now = _scaling_of(record), config.data.scaling
+    if before != now:
+        raise UsageError(
+            f"{given} was written with data.scaling={before}, and this run has data.scaling={now};"
+            f" use data.scaling={before}, or init_from_scaling=refit."
+        )
     data.standardize_by(record.standardizer)
+
+
+def _scaling_of(record: DataRecord) -> str:
+    """Return the `data.scaling` of recorded data, which also one from Python shows."""
+    # What is known ahead is always scaled.
+    n_left = len(record.columns) - len(record.future)
+    scales = set(zip(record.mean[:n_left], record.scale[:n_left], strict=True))
+    return "none" if scales == {(0.0, 1.0)} else "standardize"

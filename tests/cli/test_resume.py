@@ -421,6 +421,33 @@ def test_init_from_cannot_keep_the_scaling_of_other_columns(
     assert_no_run(ended, "columns a, b, c", "has a, b, d", "init_from_scaling=refit")
 
 
+@pytest.mark.parametrize(("before", "now"), [("none", "standardize"), ("standardize", "none")])
+def test_init_from_keeps_no_other_scaling_than_the_settings_say(
+    before: str, now: str, train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    _write_series(in_tmp_path / "series.csv")
+    write_first(train_command, *FROM_FILE, ONE_EPOCH, f"data.scaling={before}")
+    keep = ["init_from=first/checkpoints/last.ckpt", "init_from_scaling=keep"]
+
+    ended = train_command(*FROM_FILE, *keep, f"data.scaling={now}")
+
+    assert_no_run(ended, f"with data.scaling={before}", f"data.scaling={now};", "=refit")
+
+
+def test_init_from_keeps_that_no_column_is_scaled(
+    train_command: RunCommand, in_tmp_path: Path
+) -> None:
+    _write_series(in_tmp_path / "series.csv")
+    settings = [*FROM_FILE, ONE_EPOCH, "data.scaling=none"]
+    write_first(train_command, *settings)
+    keep = ["init_from=first/checkpoints/last.ckpt", "init_from_scaling=keep"]
+
+    ended = train_command(*settings, *keep)
+
+    assert "with data.scaling=none only columns that are known ahead are standar" in said(ended)
+    assert set(checkpoint_of(ended)["SeriesDataModule"]["scale"]) == {1.0}
+
+
 @pytest.mark.parametrize(
     ("setting", "fragments"),
     [
