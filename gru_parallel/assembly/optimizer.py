@@ -19,6 +19,7 @@ from gru_parallel.config.schema import Config
 from gru_parallel.config.targets import check_arguments, find_target
 from gru_parallel.errors import UsageError
 from gru_parallel.rules import as_written
+from gru_parallel.training.optimizer_checks import check_clipping
 
 if TYPE_CHECKING:
     # With Lightning, which nothing here needs.
@@ -41,10 +42,12 @@ def check_optimizer(config: Config) -> None:
     """Create an optimiser and a schedule on trial, to find wrong arguments before the run.
 
     Raises:
-        UsageError: one of them cannot be created.
+        UsageError: one of them cannot be created, or does not go with other settings.
     """
     optimizer = _any_optimizer(config)
     _check_decay(config.optimizer, optimizer)
+    clip_val, is_scaled = config.trainer.gradient_clip_val, config.trainer.scales_loss
+    check_clipping(optimizer, clip_val, is_scaled=is_scaled)
     _try_step(config, optimizer)
     make_scheduler = scheduler_maker(config.lr_scheduler)
     if make_scheduler is not None:

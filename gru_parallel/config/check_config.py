@@ -135,8 +135,7 @@ def _check_placement(config: Config) -> None:
 
 
 def _check_precision(config: Config) -> None:
-    is_scaled = config.trainer.precision in ("16-mixed", "16", 16)
-    if isinstance(config.engine, ProcessesConfig) and is_scaled:
+    if isinstance(config.engine, ProcessesConfig) and config.trainer.scales_loss:
         raise UsageError(
             "trainer.precision=16-mixed scales the loss by what one process sees of the gradients,"
             " and with engine=processes each sees its own; use trainer.precision=bf16-mixed."

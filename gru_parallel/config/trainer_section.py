@@ -60,6 +60,11 @@ class TrainerConfig:
     reload_dataloaders_every_n_epochs: Annotated[int, AT_LEAST_0]
 
     @property
+    def scales_loss(self) -> bool:
+        """Whether the loss is multiplied by a scale, so that gradients are not 0 in float16."""
+        return self.precision in ("16-mixed", "16", 16)
+
+    @property
     def is_endless(self) -> bool:
         """Whether the run has no limit of epochs or steps."""
         no_epochs = self.max_epochs == -1 or (self.max_epochs is None and bool(self.max_time))

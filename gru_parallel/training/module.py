@@ -19,6 +19,7 @@ from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.model.decay import by_decay
 from gru_parallel.model.loss import weighted_total
 from gru_parallel.training.checkpoint_file import read_checkpoint
+from gru_parallel.training.optimizer_checks import check_clipping
 from gru_parallel.training.compared import compare
 from gru_parallel.training.forecast_metrics import ForecastMetrics
 from gru_parallel.training.metrics import to_compare, weights_to_compare
@@ -180,7 +181,13 @@ class SeriesModule(pl.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip gradients; by norm over all stages, wherever they are."""
+        """Clip gradients; by norm over all stages, wherever they are.
+
+        Raises:
+            UsageError: they are still scaled, see `check_clipping`.
+        """
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        check_clipping(optimizer, gradient_clip_val, is_scaled=scaler is not None)
         if not gradient_clip_val or gradient_clip_algorithm == "value":
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
             return

@@ -116,6 +116,10 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ["trainer.precision=16-true"],
         ["optimizer.eps=1e-08", "16-true", "+optimizer.eps=1e-4", "optimizer=sgd"],
     ),
+    "clipping what a fused optimiser unscales": (
+        ["trainer.precision=16-mixed", "+optimizer.fused=true", "trainer.gradient_clip_val=1.0"],
+        ["trainer.gradient_clip_val=1.0", "AdamW", "optimizer.fused", "bf16-mixed"],
+    ),
     # What others decide.
     "callbacks of the trainer": (["+trainer.callbacks=[]"], ["trainer.callbacks", "+callbacks."]),
     "a logger of the trainer": (["trainer.logger=false"], ["trainer.logger", "logger=none"]),

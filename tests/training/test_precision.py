@@ -1,6 +1,6 @@
 """Mixed precision through the pipeline: the stages' threads cast as the caller's would."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -9,11 +9,12 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 
+from gru_parallel.errors import UsageError
 from gru_parallel.training import SeriesModule
 from gru_parallel.training.module import Batch
 from tests.builders import MSE, SMALL_MSE, build_model, make_plan, relative_error
 from tests.cudnn_stand_in import refuse_what_cudnn_refuses
-from tests.runs import Run, assert_bit_for_bit, assert_same_run, fit, sgd
+from tests.runs import Run, assert_bit_for_bit, assert_same_run, fit, make_module, sgd
 
 ONE_STEP: dict[str, Any] = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 1}
 
@@ -124,3 +125,26 @@ def test_16_mixed_leaves_out_a_step_whose_gradients_overflow() -> None:
     assert all(torch.equal(run.weights[name], w) for name, w in run.initial_weights.items())
     assert plugin.scaler is not None
     assert plugin.scaler.get_scale() == 2.0**59
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+@pytest.mark.parametrize("is_pipelined", [True, False], ids=["pipeline", "one device"])
+def test_gradients_that_a_fused_optimiser_is_yet_to_unscale_are_not_clipped(
+    algorithm: str, is_pipelined: bool
+) -> None:
+    module = make_module(partial(torch.optim.AdamW, fused=True))
+    plan = make_plan([1, 2, 1]) if is_pipelined else None
+    clip: dict[str, Any] = {"gradient_clip_val": 1.0, "gradient_clip_algorithm": algorithm}
+
+    with pytest.raises(UsageError, match=r"gradient_clip_val=1\.0 .* leave out optimizer\.fused"):
+        fit(plan, module, plugins=[scaled(2.0**18)], **clip, **ONE_STEP)
+
+
+def test_a_fused_optimiser_clips_where_nothing_is_scaled_and_scales_where_nothing_is_clipped() -> (
+    None
+):
+    for options in ({"gradient_clip_val": 1.0}, {"plugins": [scaled(2.0**18)]}):
+        module = make_module(partial(torch.optim.AdamW, fused=True))
+        run = fit(make_plan([1, 2, 1]), module, **ONE_STEP | options)
+
+        assert any(not torch.equal(run.weights[n], w) for n, w in run.initial_weights.items())

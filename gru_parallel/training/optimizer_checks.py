@@ -1,0 +1,28 @@
+"""Refuses an optimiser that does not go with what else a training step does."""
+
+from __future__ import annotations
+
+from torch.optim import Optimizer
+
+from gru_parallel.errors import UsageError
+
+
+def check_clipping(optimizer: Optimizer, clip_val: float | None, *, is_scaled: bool) -> None:
+    """Refuse to clip gradients that are still scaled.
+
+    Args:
+        optimizer: that takes the step after it.
+        clip_val: what the gradients are clipped to; None or 0 for no clipping.
+        is_scaled: whether the loss is multiplied by a scale, as with float16.
+
+    Raises:
+        UsageError: they are, because the optimiser unscales them in its step.
+    """
+    # So torch's GradScaler and Lightning tell such an optimiser.
+    unscales_by_itself = getattr(optimizer, "_step_supports_amp_scaling", False)
+    if clip_val and is_scaled and unscales_by_itself:
+        raise UsageError(
+            f"trainer.gradient_clip_val={clip_val} clips gradients that trainer.precision=16-mixed"
+            f" has scaled and that {type(optimizer).__name__} with optimizer.fused=true unscales"
+            " only in its step; leave out optimizer.fused, or use trainer.precision=bf16-mixed."
+        )
