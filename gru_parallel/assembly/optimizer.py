@@ -18,8 +18,8 @@ from gru_parallel.config.check_training import TOTAL_STEPS, has_schedule, is_pla
 from gru_parallel.config.schema import Config
 from gru_parallel.config.targets import check_arguments, find_target
 from gru_parallel.errors import UsageError
-from gru_parallel.rules import as_written
-from gru_parallel.training.optimizer_checks import check_clipping
+from gru_parallel.rules import as_written, one_per_block
+from gru_parallel.training.optimizer_checks import check_carrying, check_clipping
 
 if TYPE_CHECKING:
     # With Lightning, which nothing here needs.
@@ -48,7 +48,9 @@ def check_optimizer(config: Config) -> None:
     _check_decay(config.optimizer, optimizer)
     clip_val, is_scaled = config.trainer.gradient_clip_val, config.trainer.scales_loss
     check_clipping(optimizer, clip_val, is_scaled=is_scaled)
-    _try_step(config, optimizer)
+    n_runs = _try_step(config, optimizer)
+    if "carry" in one_per_block(config.model.h_0):
+        check_carrying(optimizer, n_runs)
     make_scheduler = scheduler_maker(config.lr_scheduler)
     if make_scheduler is not None:
         make_scheduler(optimizer, 1)
@@ -146,21 +148,34 @@ def _check_decay(section: DictConfig, optimizer: Optimizer) -> None:
         )
 
 
-def _try_step(config: Config, optimizer: Optimizer) -> None:
-    """Take a step, because some wrong arguments are refused only then."""
+def _try_step(config: Config, optimizer: Optimizer) -> int:
+    """Take a step, because some wrong arguments are refused only then.
+
+    Returns:
+        How often it has asked for the loss of its batch.
+    """
     if config.optimizer.get("capturable") and torch.accelerator.is_available():
         # It does not work on a CPU, and which accelerator this rank has is not known here.
-        return
+        return 1
     weight = optimizer.param_groups[0]["params"][0]
-    weight.grad = torch.zeros_like(weight)
+    # Not 0, where one that looks for the lowest loss has found it.
+    weight.grad = torch.ones_like(weight)
+    n_runs = 0
+
+    def closure() -> float:
+        nonlocal n_runs
+        n_runs += 1
+        return 0.0
+
     try:
-        optimizer.step(lambda: 0.0)
+        optimizer.step(closure)
     except _FAULTS as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise UsageError(
             f"{_given('optimizer', config.optimizer)} takes no step: {reason}; use another, or"
             " other values."
         ) from error
+    return n_runs
 
 
 def _move(scheduler: LRScheduler) -> None:

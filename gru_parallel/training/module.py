@@ -19,7 +19,6 @@ from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.model.decay import by_decay
 from gru_parallel.model.loss import weighted_total
 from gru_parallel.training.checkpoint_file import read_checkpoint
-from gru_parallel.training.optimizer_checks import check_clipping
 from gru_parallel.training.compared import compare
 from gru_parallel.training.forecast_metrics import ForecastMetrics
 from gru_parallel.training.metrics import to_compare, weights_to_compare
@@ -28,6 +27,7 @@ from gru_parallel.training.module_description import (
     describe_module,
     for_lightning,
 )
+from gru_parallel.training.optimizer_checks import check_carrying, check_clipping
 from gru_parallel.training.progress import Progress, steps_of_run
 from gru_parallel.training.resume import Beginning, resume
 
@@ -250,10 +250,13 @@ class SeriesModule(pl.LightningModule):
         """Make the optimiser over all parameters, and its learning-rate schedule.
 
         Raises:
-            UsageError: the run is resumed from a checkpoint with another optimiser.
+            UsageError: the run is resumed from a checkpoint with another optimiser, or states are
+                carried and it runs a batch more than once.
         """
         resumed, self._resumed = self._resumed, None
         optimizer = self.new_optimizer()
+        if self.model.gru.carries:
+            check_carrying(optimizer)
         scheduler = None
         if self._make_scheduler is not None:
             scheduler = self._make_scheduler(optimizer, self._n_steps(resumed))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from gru_parallel.errors import UsageError
 
@@ -25,4 +25,24 @@ def check_clipping(optimizer: Optimizer, clip_val: float | None, *, is_scaled: b
             f"trainer.gradient_clip_val={clip_val} clips gradients that trainer.precision=16-mixed"
             f" has scaled and that {type(optimizer).__name__} with optimizer.fused=true unscales"
             " only in its step; leave out optimizer.fused, or use trainer.precision=bf16-mixed."
+        )
+
+
+def check_carrying(optimizer: Optimizer, n_runs: int = 1) -> None:
+    """Refuse to carry states from batch to batch where a step runs its batch more than once.
+
+    Each run leaves the states in which it ended, so the next would not begin as the first did.
+
+    Args:
+        optimizer: of a model with blocks that carry their state.
+        n_runs: how often it has run the batch in a step on trial; LBFGS is known without one.
+
+    Raises:
+        UsageError: it may.
+    """
+    if n_runs > 1 or isinstance(optimizer, LBFGS):
+        raise UsageError(
+            "model.h_0=carry starts each batch where the one before has ended, and"
+            f" {type(optimizer).__name__} runs a batch several times in one step, which would start"
+            " it where it has ended itself; use another optimiser, or model.h_0=zeros."
         )

@@ -150,6 +150,13 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ["optimizer._target_=torch.optim.LBFGS"],
         ["torch.optim.LBFGS", "weight_decay", "~optimizer.weight_decay"],
     ),
+    "an optimiser that runs a batch again, and states that are carried on": (
+        [
+            *("optimizer._target_=torch.optim.LBFGS", "~optimizer.weight_decay"),
+            *("model.h_0=carry", "data.order=streams", "data.stride=8", "data.centre=none"),
+        ],
+        ["model.h_0=carry", "LBFGS", "another optimiser"],
+    ),
     "arguments that do not go together": (
         ["+optimizer.foreach=true", "+optimizer.fused=true"],
         ["optimizer.foreach=true", "optimizer.fused=true"],

@@ -8,6 +8,7 @@ import torch
 
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.table import Table
+from gru_parallel.errors import UsageError
 from gru_parallel.training import SeriesModule
 from tests.builders import HORIZON, MSE, N_CHANNELS, N_TARGETS, build_model, make_plan
 from tests.grids import covering
@@ -104,3 +105,14 @@ def test_the_tests_above_would_see_a_forgotten_state() -> None:
     # All rows are new in the first batch of an epoch, and go on in the second.
     assert torch.equal(carried.losses[0], zeros.losses[0])
     assert not torch.equal(carried.losses[1], zeros.losses[1])
+
+
+@pytest.mark.parametrize("blocks", [None, [2, 2]])
+def test_no_state_is_carried_by_an_optimiser_that_runs_a_batch_more_than_once(
+    blocks: list[int] | None, no_thread_left: None
+) -> None:
+    plan = None if blocks is None else make_plan(blocks, **GRID)
+    model = build_model(dtype=torch.float32, **CARRY)
+
+    with pytest.raises(UsageError, match=r"model\.h_0=carry .* LBFGS runs a batch several times"):
+        fit(plan, SeriesModule(model, MSE, torch.optim.LBFGS), make_data(**STREAMS))
