@@ -33,6 +33,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 from torch.utils.tensorboard import SummaryWriter
 
+from gru_parallel.config.check_training import has_schedule
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.config.targets import check_arguments, check_known, find_target
 from gru_parallel.errors import UsageError
@@ -86,12 +87,8 @@ def _check_use(name: str, target: Any, settings: DictConfig, config: Config) -> 
     for unfit, reason in _UNFIT.items():
         if issubclass(kind, unfit):
             raise UsageError(f"{name} ({settings._target_}) {reason}")
-    n_accumulated = config.trainer.accumulate_grad_batches
-    if issubclass(kind, GradientAccumulationScheduler) and n_accumulated != 1:
-        raise UsageError(
-            f"trainer.accumulate_grad_batches={n_accumulated} and {name} ({settings._target_})"
-            " decide the same thing; leave out one of them."
-        )
+    if issubclass(kind, GradientAccumulationScheduler):
+        _check_accumulation(name, settings, config)
     if issubclass(kind, DeviceStatsMonitor) and not RequirementCache("psutil"):
         raise UsageError(
             f"{name} ({settings._target_}) needs a package that is not installed; pip install"
@@ -104,6 +101,21 @@ def _check_use(name: str, target: Any, settings: DictConfig, config: Config) -> 
         )
     if issubclass(kind, Logger):
         _check_logger(name, kind, settings)
+
+
+def _check_accumulation(name: str, settings: DictConfig, config: Config) -> None:
+    n_accumulated, scheduler = config.trainer.accumulate_grad_batches, config.lr_scheduler
+    if n_accumulated != 1:
+        raise UsageError(
+            f"trainer.accumulate_grad_batches={n_accumulated} and {name} ({settings._target_})"
+            " decide the same thing; leave out one of them."
+        )
+    if has_schedule(scheduler) and scheduler.get("interval", "step") == "step":
+        raise UsageError(
+            f"lr_scheduler ({scheduler._target_}) moves once a step and is made for the steps of"
+            f" the whole run, and {name} ({settings._target_}) changes their number from epoch to"
+            " epoch; use trainer.accumulate_grad_batches, or lr_scheduler.interval=epoch."
+        )
 
 
 def _check_kind(name: str, settings: DictConfig, target: Any, kind: type[Any]) -> None:

@@ -18,6 +18,7 @@ from gru_parallel.engine.engine import Engine, WholeEngine
 from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.model.decay import by_decay
 from gru_parallel.model.loss import weighted_total
+from gru_parallel.training.accumulation import check_steps_are_known
 from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.compared import compare
 from gru_parallel.training.forecast_metrics import ForecastMetrics
@@ -250,8 +251,8 @@ class SeriesModule(pl.LightningModule):
         """Make the optimiser over all parameters, and its learning-rate schedule.
 
         Raises:
-            UsageError: the run is resumed from a checkpoint with another optimiser, or states are
-                carried and it runs a batch more than once.
+            UsageError: the run is resumed from a checkpoint with another optimiser, states are
+                carried and it runs a batch more than once, or the steps of the run are not known.
         """
         resumed, self._resumed = self._resumed, None
         optimizer = self.new_optimizer()
@@ -259,6 +260,7 @@ class SeriesModule(pl.LightningModule):
             check_carrying(optimizer)
         scheduler = None
         if self._make_scheduler is not None:
+            check_steps_are_known(self.trainer, self._schedule_interval)
             scheduler = self._make_scheduler(optimizer, self._n_steps(resumed))
         self._beginning = Beginning.of(optimizer, scheduler, self._schedule_interval)
         if resumed is not None:

@@ -257,6 +257,13 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["trainer.accumulate_grad_batches=2", "callbacks.mine"],
     ),
+    "a schedule of steps whose number changes from epoch to epoch": (
+        [
+            _callback("GradientAccumulationScheduler", ", scheduling: {0: 4}"),
+            "lr_scheduler=one_cycle",
+        ],
+        ["OneCycleLR", "callbacks.mine", "trainer.accumulate_grad_batches"],
+    ),
     "early stopping in epochs without a validation": (
         [
             EARLY_STOPPING,

@@ -1,0 +1,41 @@
+"""Gradients that are accumulated over another number of batches from some epoch on."""
+
+from __future__ import annotations
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
+
+from gru_parallel.errors import UsageError
+
+
+def check_steps_are_known(trainer: pl.Trainer, schedule_interval: str) -> None:
+    """Refuse a schedule of the rate that counts steps, where epochs have other numbers of them.
+
+    Args:
+        trainer: of the run.
+        schedule_interval: "step" or "epoch": how often the schedule moves.
+
+    Raises:
+        UsageError: a callback decides from epoch to epoch how many batches make a step.
+    """
+    if schedule_interval == "step" and _schedulers(trainer):
+        raise UsageError(
+            "A schedule of the rate that moves once a step is made for the steps of the whole run,"
+            " and GradientAccumulationScheduler changes their number from epoch to epoch; use"
+            " accumulate_grad_batches of the Trainer, or a schedule that moves once an epoch."
+        )
+
+
+def accumulate_as_scheduled(trainer: pl.Trainer) -> None:
+    """Accumulate as scheduled in an epoch that is resumed, whose start Lightning does not announce.
+
+    Args:
+        trainer: that begins to train.
+    """
+    for scheduler in _schedulers(trainer):
+        scheduler.on_train_epoch_start(trainer)
+
+
+def _schedulers(trainer: pl.Trainer) -> list[GradientAccumulationScheduler]:
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's
+    return [each for each in callbacks if isinstance(each, GradientAccumulationScheduler)]
