@@ -27,10 +27,9 @@ def check_steps_are_known(trainer: pl.Trainer, schedule_interval: str) -> None:
 
 
 def accumulate_as_scheduled(trainer: pl.Trainer) -> None:
-    """Accumulate as scheduled in an epoch that is resumed, whose start Lightning does not announce.
+    """Accumulate as scheduled from now on.
 
-    Args:
-        trainer: that begins to train.
+    Lightning asks for it at the start of each epoch, and so not in one that is resumed.
     """
     for scheduler in _schedulers(trainer):
         scheduler.on_train_epoch_start(trainer)

@@ -22,6 +22,7 @@ from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.engine.torch_device import torch_device
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
+from gru_parallel.training.accumulation import accumulate_as_scheduled
 from gru_parallel.training.background import Background
 from gru_parallel.training.checkpoint_file import CheckpointFile, read_checkpoint
 from gru_parallel.training.checkpoint_folder import IN_PARTS
@@ -119,6 +120,10 @@ class PipelineStrategy(SingleDeviceStrategy):
         if self.engine is not None and scaler is not None:
             self.engine.loss_scale = scaler.get_scale()
         return super().training_step(*args, **kwargs)
+
+    def on_train_start(self) -> None:
+        """Accumulate as scheduled in an epoch that is resumed, whose start nothing announces."""
+        accumulate_as_scheduled(self.module.trainer)
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return an optimiser's state, by the names of its weights."""

@@ -6,7 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
@@ -151,6 +151,17 @@ def test_a_run_resumed_between_two_accumulations_is_the_uninterrupted_one(tmp_pa
     resumed = train(ckpt_path=path, accumulate_grad_batches=2)
 
     assert_continues(resumed, whole, 7)
+
+
+@pytest.mark.parametrize("n_batches", [5, 7])
+def test_a_run_that_is_resumed_accumulates_as_scheduled(n_batches: int, tmp_path: Path) -> None:
+    path = tmp_path / "middle.ckpt"
+    saving = [GradientAccumulationScheduler({0: 2}), SaveAfter(n_batches, path)]
+    whole = fit(PLAN, callbacks=saving)
+
+    resumed = fit(PLAN, callbacks=[GradientAccumulationScheduler({0: 2})], ckpt_path=path)
+
+    assert_continues(resumed, whole, n_batches)
 
 
 @pytest.fixture(scope="module")
