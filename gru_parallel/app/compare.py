@@ -167,12 +167,12 @@ def _overrides(folder: Path) -> str:
 
 
 def _validation(path: Path, summary: Summary) -> dict[str, float]:
-    """Return the metrics of the best validation; its loss alone where no file tells the others."""
-    if summary.validation_loss is None:
+    """Return the metrics of the validation that counts; its loss alone where no file has others."""
+    loss = summary.validation_loss
+    if loss is None:
         return {}
     with suppress(OSError, UnicodeDecodeError, ValueError), path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get(VAL_LOSS)]
-        best = min(rows, key=lambda row: float(row[VAL_LOSS]))
-        if float(best[VAL_LOSS]) == summary.validation_loss:
-            return {n: float(v) for n, v in best.items() if n.startswith("val/") and v}
-    return {VAL_LOSS: summary.validation_loss}
+        for row in csv.DictReader(file):
+            if row.get(VAL_LOSS) and float(row[VAL_LOSS]) == loss:
+                return {n: float(v) for n, v in row.items() if n.startswith("val/") and v}
+    return {VAL_LOSS: loss}

@@ -43,7 +43,11 @@ from gru_parallel.report.forecast_picture import draw_forecasts
 from gru_parallel.report.step_picture import draw_step
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.step_errors import StepError
-from gru_parallel.training.best_and_last import best_validation, written_checkpoints
+from gru_parallel.training.best_and_last import (
+    best_validation,
+    tested_validation,
+    written_checkpoints,
+)
 from gru_parallel.training.ending import why_stopped_early
 from gru_parallel.training.epoch_record import EpochResult
 from gru_parallel.training.epoch_record import Listener as EpochListener
@@ -183,7 +187,7 @@ class _Running:
         """Return the summary of the run, and write the result on the first rank."""
         prepared, trainer, clock = self._prepared, self._trainer, self._clock
         shown = clock.typical
-        best = best_validation(trainer)
+        best, tested = best_validation(trainer), tested_validation(trainer)
         progress = trainer.fit_loop.epoch_progress.current
         n_epochs: int = progress.started  # type: ignore[attr-defined]  # declared as a base class
         best_path, last_path = written_checkpoints(trainer)
@@ -202,7 +206,7 @@ class _Running:
             validation_baselines={
                 name: score.metrics for name, score in prepared.validation_baselines.items()
             },
-            validation_loss=None if best is None else best[0],
+            validation_loss=None if tested is None else tested[0],
             best_epoch=None if best is None else best[1],
             n_parameters=sum(p.numel() for p in prepared.module.parameters() if p.requires_grad),
             epochs=n_epochs,
@@ -273,8 +277,16 @@ class _Running:
         if summary.test_metrics is not None:
             panels = panels_of(data, self._forecasts.predictions, levels=config.quantiles)
             draw_forecasts(panels, "Forecasts over the test part", self._folder.forecast_picture)
-        if summary.best_epoch is not None:
-            self._say(f"Best epoch: {summary.best_epoch}, val/loss {summary.validation_loss:.4g}")
+        best = best_validation(self._trainer)
+        if best is not None:
+            loss, epoch = best
+            words = f"Best epoch: {epoch}, val/loss {loss:.4g}"
+            if summary.best_checkpoint is None and loss != summary.validation_loss:
+                words += (
+                    "; no checkpoint has kept its weights, so the last ones count, val/loss"
+                    f" {summary.validation_loss:.4g}"
+                )
+            self._say(words)
         if config.no_validation is not None:
             self._say(f"No validation: {config.no_validation}; the last epoch counts as the best")
         if summary.test_metrics is None:

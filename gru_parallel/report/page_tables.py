@@ -31,7 +31,7 @@ def overview(result: RunResult) -> list[Any]:
         "bubble, measured": _or_dash(summary.measured_bubble, format_percent),
         "windows per second": _or_dash(summary.samples_per_s, lambda n: f"{n:,.0f}"),
         "loss": escape(result.loss) or "-",
-        "lowest validation loss": _or_dash(summary.validation_loss, lambda loss: f"{loss:.4g}"),
+        "validation loss": _or_dash(summary.validation_loss, lambda loss: f"{loss:.4g}"),
         "memory of the process": _or_dash(summary.peak_rss_growth_bytes, _grown),
         "warnings": "<br>".join(map(escape, summary.warnings)) or "none",
     }

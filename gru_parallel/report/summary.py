@@ -34,8 +34,9 @@ class Summary:
             {"repeat_last": {"mse": 0.3}}; empty without a test.
         test_windows: number of windows tested.
         all_test_windows: number of windows in the test part.
-        validation_loss: lowest `val/loss`, or None without a validation.
-        best_epoch: the epoch of that loss, counted from 0, or None.
+        validation_loss: `val/loss` of the weights that are tested: the lowest, or where no
+            checkpoint has kept those weights, that of the last validation; None without one.
+        best_epoch: the epoch of the lowest `val/loss`, counted from 0, or None.
         n_parameters: number of parameters trained.
         epochs: number of epochs begun.
         steps: number of steps of the optimiser.

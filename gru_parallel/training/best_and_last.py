@@ -215,9 +215,27 @@ def written_checkpoints(trainer: pl.Trainer) -> tuple[str | None, str | None]:
 
 def best_validation(trainer: pl.Trainer) -> tuple[float, int] | None:
     """Return loss and epoch of the best checkpoint; without checkpoints, of the best validation."""
+    record = _record_of(trainer)
+    return _best_checkpoint(trainer) or (None if record is None else record.best)
+
+
+def tested_validation(trainer: pl.Trainer) -> tuple[float, int] | None:
+    """Return loss and epoch of the validation of the weights that a run tests in the end.
+
+    They are those of the best checkpoint; without checkpoints, the last ones.
+    """
+    record = _record_of(trainer)
+    return _best_checkpoint(trainer) or (None if record is None else record.last)
+
+
+def _best_checkpoint(trainer: pl.Trainer) -> tuple[float, int] | None:
     for checkpoint in trainer.checkpoint_callbacks:
         if isinstance(checkpoint, BestCheckpoint) and checkpoint.best_model_score is not None:
             epoch: int = read_checkpoint(checkpoint.path, checks=False)["epoch"]
             return float(checkpoint.best_model_score), epoch
+    return None
+
+
+def _record_of(trainer: pl.Trainer) -> EpochRecord | None:
     callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's
-    return next((each.best for each in callbacks if isinstance(each, EpochRecord)), None)
+    return next((each for each in callbacks if isinstance(each, EpochRecord)), None)

@@ -58,10 +58,12 @@ class EpochRecord(pl.Callback):
 
     Attributes:
         best: loss and epoch of the best validation so far; None before the first.
+        last: of the last one.
     """
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self.best: tuple[float, int] | None = None
+        self.last: tuple[float, int] | None = None
         self._listeners = listeners
         self._epoch = -1
         self._total, self._n_windows = 0.0, 0
@@ -76,6 +78,7 @@ class EpochRecord(pl.Callback):
         self._fetch()
         return {
             "best": self.best,
+            "last": self.last,
             "epoch": self._epoch,
             "total": self._total,
             "n_windows": self._n_windows,
@@ -91,6 +94,8 @@ class EpochRecord(pl.Callback):
             return
         self.best, self._epoch, self._rate = state["best"], state["epoch"], state["rate"]
         self._total, self._n_windows = state["total"], state["n_windows"]
+        # Checkpoints of earlier versions do not tell it.
+        self.last = state.get("last", self.best)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock, also for an epoch that is resumed."""
@@ -130,9 +135,10 @@ class EpochRecord(pl.Callback):
         named = trainer.callback_metrics.items()
         self._validation = {name: float(value) for name, value in named if name.startswith("val/")}
         loss = self._validation["val/loss"]
+        self.last = loss, trainer.current_epoch
         self._is_best = self.best is None or loss < self.best[0]
         if self._is_best:
-            self.best = loss, trainer.current_epoch
+            self.best = self.last
         if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self._report(trainer, is_end=False)
 

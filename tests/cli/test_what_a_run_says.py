@@ -174,22 +174,6 @@ def test_the_validation_is_recorded_and_the_best_epoch_named(train_command: RunC
     assert f"Best epoch: {summary['best_epoch']}, val/loss {min(losses):.4g}" in ended.out
 
 
-def test_without_checkpoints_the_best_epoch_is_known_all_the_same(
-    train_command: RunCommand,
-) -> None:
-    settings = [*SMALL, "optimizer=sgd", "optimizer.lr=5", "trainer.max_epochs=3"]
-    ended = train_command(*settings, "trainer.enable_checkpointing=false")
-
-    losses = [float(row["val/loss"]) for row in rows_of(ended, "val/loss")]
-    summary = summary_of(ended)
-    assert (summary["validation_loss"], summary["best_epoch"]) == (
-        min(losses),
-        losses.index(min(losses)),
-    )
-    assert summary["test_metrics"]["mse"] > 0
-    assert not (ended.folder / "checkpoints").exists()
-
-
 def test_where_output_is_no_terminal_each_epoch_is_a_line(train_command: RunCommand) -> None:
     ended = train_command(*SMALL, "trainer.enable_progress_bar=true")
 
