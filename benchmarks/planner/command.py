@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -58,6 +59,8 @@ class PlannerBenchmark(Benchmark[ShapeNumbers]):
         shapes = QUICK_SHAPES if options.quick else options.shape or SHAPES
         for number, shape in enumerate(shapes, start=1):
             tried = sweep(shape)
+            # As the commands do; read when torch is imported.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
                 n_rounds = 1 if options.quick else options.rounds
                 numbers = pool.submit(_measure, shape, tried, n_rounds).result()

@@ -46,9 +46,11 @@ class _Release(torch.autograd.Function):
             )
         scale = grad_outputs[0] / ctx.scale
         gradients = ctx.saved_tensors[: ctx.n_gradients]
+        # Most often they are, and become those of the parameters without being copied.
+        as_they_are = _are_as_wanted(scale)
         found = (
-            scale.to(device) if gradient is None else _times(gradient, scale)
-            for gradient, device in zip(gradients, ctx.devices, strict=True)
+            scale.to(device) if g is None else g if as_they_are else _times(g, scale)
+            for g, device in zip(gradients, ctx.devices, strict=True)
         )
         return None, None, None, None, *found
 
@@ -126,6 +128,17 @@ def gradients_of_inputs(
         for name, source in sources.items()
         if source is not None
     ]
+
+
+def _are_as_wanted(scale: Tensor) -> bool:
+    """Whether gradients can be given away as they are, as far as can be seen without waiting."""
+    bindings: Any = torch._C
+    if bindings._autograd._get_current_graph_task_keep_graph():
+        # Another backward will need them.
+        return False
+    # With is_grads_batched there are several factors.
+    is_batched = bindings._functorch.is_legacy_batchedtensor(scale)
+    return scale.device.type == "cpu" and not is_batched and scale.item() == 1.0
 
 
 def _times(gradient: Tensor, scale: Tensor) -> Tensor:

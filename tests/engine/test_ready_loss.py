@@ -75,6 +75,39 @@ def test_gradients_that_were_handed_out_are_not_changed_by_later_ones(
     assert given[0].tolist() == [1, 2]
 
 
+def place_of(tensor: Tensor | None) -> int:
+    assert tensor is not None
+    return tensor.data_ptr()
+
+
+def test_what_nobody_else_needs_is_handed_over_and_not_copied(leaves: list[Tensor]) -> None:
+    given = gradients()
+    places = [place_of(gradient) for gradient in given]
+    loss = with_gradients(torch.tensor(7.0), leaves, given)
+    given.clear()
+
+    loss.backward()
+
+    assert [place_of(leaf.grad) for leaf in leaves] == places
+    assert grads_of(leaves) == [[1, 2], [3, 4, 5]]
+
+
+def test_a_graph_that_is_retained_gives_copies(leaves: list[Tensor]) -> None:
+    loss = with_gradients(torch.tensor(7.0), leaves, gradients())
+
+    for found in (torch.autograd.grad(loss, leaves, retain_graph=True) for _ in range(2)):
+        assert [gradient.tolist() for gradient in found] == [[1, 2], [3, 4, 5]]
+        found[0].zero_()
+
+
+def test_many_gradients_of_the_loss_come_out_at_once(leaves: list[Tensor]) -> None:
+    loss = with_gradients(torch.tensor(7.0), leaves, gradients())
+
+    found = torch.autograd.grad(loss, leaves, torch.tensor([1.0, 2.0]), is_grads_batched=True)
+
+    assert found[0].tolist() == [[1, 2], [2, 4]]
+
+
 def test_a_leaf_without_gradient_gets_none(leaves: list[Tensor]) -> None:
     with_gradients(torch.tensor(7.0), leaves, [None, torch.ones(3)]).backward()
 
