@@ -42,14 +42,18 @@ def check_frequency(frequency: str | None, has_times: bool, missing: str) -> Non
         )
 
 
-def warn_of_gaps(series: Sequence[Rows], missing: str) -> None:
+def warn_of_gaps(series: Sequence[Rows], missing: str, n_last: int | None = None) -> None:
     """Warn of missing rows, and tell how to have them refused or filled.
 
     Args:
         series: the rows of each series.
         missing: the user's data.missing, by which some rows may have been left out.
+        n_last: only rows that are missing between so many of the last ones count, while all show
+            the step; None for all.
     """
     steps = [steps_of(rows.clock) for rows in series]
+    if n_last is not None:
+        steps = [of_rows.between_last(n_last) for of_rows in steps]
     found = [(r, s) for r, s in zip(series, steps, strict=True) if not s.are_even or len(s.gaps)]
     if not found:
         return

@@ -1,6 +1,6 @@
 """How far apart the rows of a series are in time, and where rows are missing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,11 @@ class Steps:
     def gaps(self) -> NDArray[np.intp]:
         """Positions of the rows after which rows are missing."""
         return np.flatnonzero(self.n_missing)
+
+    def between_last(self, n_rows: int) -> "Steps":
+        """Count only the rows that are missing between so many of the last ones."""
+        is_before = np.arange(len(self.n_missing)) <= len(self.n_missing) - n_rows
+        return replace(self, n_missing=np.where(is_before, 0, self.n_missing))
 
 
 def steps_of(times: NDArray[Any]) -> Steps:

@@ -20,7 +20,6 @@ from gru_parallel.data.gaps import repeated
 from gru_parallel.data.rows import Rows
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.static import Static, StaticColumn, encode_static
-from gru_parallel.data.steps import steps_of
 from gru_parallel.data.stretch import Stretch
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.errors import UsageError
@@ -137,18 +136,17 @@ class WindowBuilder:
         return evenly_spaced(self._rows(name, stretch), self.step, self.missing)
 
     def _warn_of_gaps(self, found: Iterable[tuple[str, Cut]]) -> None:
-        uneven = [self._rows(name, cut.past) for name, cut in found if self._spans_gap(cut)]
+        """Warn of rows missing in windows, at the step that these and the rows before them have."""
+        uneven = [self._rows(name, cut.past) for name, cut in found if self._may_span_gap(cut)]
         if uneven:
-            warn_of_gaps(uneven, self.missing)
+            warn_of_gaps(uneven, self.missing, self.shape.input_length)
 
-    def _spans_gap(self, cut: Cut) -> bool:
-        """Whether rows are missing in a window, at the step that it and the rows before it have."""
-        rows = self.rows_of(cut)
+    def _may_span_gap(self, cut: Cut) -> bool:
         # Most windows are even, which is quickly seen.
-        if self.time_column is None or len(set(np.diff(rows.times).tolist())) <= 1:
+        if self.time_column is None:
             return False
-        steps = steps_of(cut.past.times)
-        return not steps.are_even or bool(steps.n_missing[-(len(rows) - 1) :].any())
+        lengths = np.diff(self.rows_of(cut).times)
+        return len(set(lengths.tolist())) > 1
 
     def _window(self, name: str, static: Static, cut: Cut) -> ForecastWindow:
         rows, after = self.rows_of(cut), cut.after

@@ -47,6 +47,11 @@ def test_a_gap_counts_in_windows_alone(tmp_path: Path) -> None:
     cut(tmp_path / "a.csv", shape=WEEK)
     with pytest.warns(DataWarning, match="1 row is missing at a step of B, in 1 gap"):
         cut(tmp_path / "a.csv", shape=WindowShape(12, 3))
+    # A window with a gap of its own does not count the one before it.
+    days.drop(index=[28, 35]).to_csv(tmp_path / "a.csv", index=False)
+    said = "1 row is missing at a step of B, in 1 gap, the first after row 35 "
+    with pytest.warns(DataWarning, match=said):
+        cut(tmp_path / "a.csv", shape=WEEK)
 
 
 @pytest.mark.parametrize("n_rows", [1, 7, 1000])
