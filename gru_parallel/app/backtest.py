@@ -38,12 +38,9 @@ from gru_parallel.data.forecasts import (
     in_long_form,
     series_numbers,
     stacked,
-    times_of,
     windows_of_batch,
-    written,
 )
 from gru_parallel.data.naive_error import naive_error
-from gru_parallel.data.parts import SeriesPart
 from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.engine.tf32 import tf32
 from gru_parallel.errors import UsageError, counted
@@ -164,6 +161,7 @@ class _Backtest:
         self._levels = config.quantiles
         metrics = metric_names(self._levels)
         self._errors = BacktestErrors(names, table.targets, steps, metrics)
+        self._naive = np.full((len(names), len(table.targets)), np.nan)
         self._panels: list[ForecastPanel] = []
 
     def run(self) -> int:
@@ -183,8 +181,7 @@ class _Backtest:
         n_fits = len(self._data.fits)
         for number in range(n_fits):
             data = _data_of(self._prepared, number)
-            if number == 0:
-                self._naive = self._naive_errors(data)
+            self._measure_histories(data)
             predictions = self._predict(data, number)
             self._panels += panels_of(data, predictions, -(-MOST_PANELS // n_fits), self._levels)
             metrics = FitMetrics(data, self._scale, self._levels)
@@ -206,7 +203,7 @@ class _Backtest:
             n_fits = len(self._data.fits)
             n_series = len(data.parts["training"])
             of = "" if len(data.tables) == 1 else f" of {n_series} series"
-            cutoff, _ = self._first_and_last(data.parts["test"])
+            cutoff, _ = self._data.first_and_last(data.parts["test"])
             say(self._console, f"Fit {number + 1}/{n_fits}: trains on the rows{of} up to {cutoff}")
             with TemporaryDirectory() as folder:
                 refit_and_test(using, data, Path(folder), [record], shows_progress=shows_progress)
@@ -226,7 +223,7 @@ class _Backtest:
         using = self._prepared.using
         write_backtest_errors(self._errors.table(self._scale, self._naive), output / "backtest.csv")
         mean = self._errors.overall()
-        first, last = self._first_and_last(self._data.rolled)
+        first, last = self._data.first_and_last(self._data.rolled)
         source = using.config.data
         result = Backtest(
             run=str(using.run.folder.path),
@@ -259,18 +256,18 @@ class _Backtest:
         columns = list(self._data.tables[0].target_columns)
         return self._prepared.using.run.standardizer.scale[columns]
 
-    def _naive_errors(self, data: SeriesDataModule) -> NDArray[np.float64]:
-        """Return the errors of the naive forecast in the history of each series."""
-        found = np.full((len(self._data.tables), data.n_targets), np.nan)
-        for part in self._data.rolled:
-            assert part.ends is not None
-            history = torch.arange(part.series_start, part.ends[0])
-            (number,) = series_numbers(self._data.tables, np.array([part.series_start]))
-            found[number] = naive_error(data.targets_at(history), data.season_length)
-        return found
+    def _measure_histories(self, data: SeriesDataModule) -> None:
+        """Measure the naive forecast in the history of the series whose first origin a fit has."""
+        first_ends = {part.series_start: part.ends[0] for part in self._data.rolled if part.ends}
+        for part in data.parts["test"]:
+            # Earlier fits have not filled the gaps up to there.
+            if part.ends and part.ends[0] == first_ends[part.series_start]:
+                history = torch.arange(part.series_start, part.ends[0])
+                (number,) = series_numbers(self._data.tables, np.array([part.series_start]))
+                self._naive[number] = naive_error(data.targets_at(history), data.season_length)
 
     def _origins(self) -> str:
-        first, last = self._first_and_last(self._data.rolled)
+        first, last = self._data.first_and_last(self._data.rolled)
         n_series = len(self._data.rolled)
         of = "" if n_series == 1 else f" of {n_series} series"
         return (
@@ -278,13 +275,6 @@ class _Backtest:
             f" {counted(self._data.stride, 'row')}, {first} to {last}"
         )
 
-    def _first_and_last(self, rolled: Sequence[SeriesPart]) -> tuple[str, str]:
-        """Return the earliest and the latest cutoff."""
-        ends = [part.ends for part in rolled if part.ends is not None]
-        cutoffs = np.array([row - 1 for each in ends for row in (each[0], each[-1])])
-        times = times_of(self._data.tables, cutoffs)
-        ((first, last),) = written(np.array([times.min(), times.max()]))
-        return first, last
 
 
 def _pieces(predictions: Mapping[int, Tensor]) -> Iterator[dict[int, Tensor]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from gru_parallel.assembly.data import build_data, build_tables, with_validation
 from gru_parallel.assembly.own_data import check_unchanged, difference, recognise
 from gru_parallel.assembly.reuse import Reuse, parts_to_test
 from gru_parallel.data import SeriesDataModule
+from gru_parallel.data.forecasts import times_of, written
 from gru_parallel.data.origins import Rolling, refits, roll
 from gru_parallel.data.parts import Parts, SeriesPart, all_for_test, check_alike, split_tables
 from gru_parallel.data.streams import check_stride
@@ -39,6 +42,14 @@ class BacktestData:
     def n_origins(self) -> int:
         """Of all series."""
         return sum(len(part.ends or ()) for part in self.rolled)
+
+    def first_and_last(self, forecast: Sequence[SeriesPart]) -> tuple[str, str]:
+        """Return the earliest and the latest cutoff of parts that are forecast."""
+        ends = [part.ends for part in forecast if part.ends is not None]
+        cutoffs = np.array([row - 1 for each in ends for row in (each[0], each[-1])])
+        times = times_of(self.tables, cutoffs)
+        ((first, last),) = written(np.array([times.min(), times.max()]))
+        return first, last
 
     def of(self, parts: Parts, using: Reuse, *, refit: bool, pin_memory: bool) -> SeriesDataModule:
         """Make the windows of one fit.

@@ -247,6 +247,26 @@ def test_a_refit_knows_of_no_series_what_came_after_its_first_origin(
         assert (one == other) == (one["unique_id"] == "x")
 
 
+def test_a_history_is_measured_when_its_own_first_origin_is_known(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    # The last origins are after the hours 116 and 126, and the gap of y is between them.
+    parts = [part_of_panel("x", 0, 120), part_of_panel("y", 60, 70)]
+    parts[1].loc[60, ["a", "b"]] = np.nan
+    pd.concat(parts).to_csv("panel.csv", index=False)
+    assert train_command(*OF_PANEL, "data.missing=interpolate").status == 0
+
+    assert result_of(use_command("backtest", "run=run", "refit=true", "n_origins=1"))["fits"] == 2
+
+    found = pd.read_csv("run/backtest/backtest.csv")
+    of_y = found[found["unique_id"] == "y"]
+    # Its second fit validates on the rows from 60 on, where a gap repeats the value before.
+    naive = parts[1][["a", "b"]].ffill().iloc[:67].diff(4).abs().mean()
+    expected = of_y["mae_in_units"] / of_y["target"].map(naive)
+    np.testing.assert_allclose(of_y["mase_of_history"], expected, rtol=1e-6)
+    assert found["mase_of_history"].notna().all()
+
+
 def test_a_series_that_has_ended_before_the_origins_is_trained_on(
     train_command: RunCommand, use_command: RunCommand
 ) -> None:
