@@ -109,9 +109,9 @@ def prepare(
     start = None if settings.start is None else str(settings.start)
     data = plan_backtest(using, settings.stride, start, settings.n_origins, every)
     prepared = Prepared(using, data, every > 0, output)
-    # A later fit may have series that the first one has not.
-    for fit in range(len(data.fits)):
-        _data_of(prepared, fit)
+    # A later fit may have series and values that the first one has not.
+    for number in range(len(data.fits)):
+        _check_fit(prepared, number)
     return prepared
 
 
@@ -136,6 +136,26 @@ def _data_of(prepared: Prepared, fit: int) -> SeriesDataModule:
         refit=prepared.refits,
         pin_memory=accelerator_kind() is not None,
     )
+
+
+def _check_fit(prepared: Prepared, number: int) -> None:
+    """Check the data of one fit.
+
+    Raises:
+        UsageError: no model can be trained on it, or it cannot be forecast.
+    """
+    try:
+        # It is made, and checked, when it is first asked for.
+        _ = _data_of(prepared, number).standardizer
+    except UsageError as error:
+        if not prepared.refits:
+            raise
+        fits = prepared.data.fits
+        cutoff, _ = prepared.data.first_and_last(fits[number]["test"])
+        raise UsageError(
+            f"{error} Fit {number + 1}/{len(fits)} is trained on the rows up to {cutoff}; if"
+            " something is missing there, give a later start, or leave the series out."
+        ) from error
 
 
 class _Backtest:

@@ -106,8 +106,8 @@ def encode_static(
             known = ", ".join(column.categories[:12]) or "numbers"
             raise UsageError(
                 f"{where}column {column.name!r} (data.static) holds {value!r}, and in the training"
-                f" part there is only {known}; correct it, train on such series, or leave the"
-                " column out."
+                f" part there is only {known}; correct it, or train on such series or without"
+                " the column."
             ) from error
     return np.array(found, dtype=np.float64)
 
