@@ -296,7 +296,6 @@ class _Backtest:
         )
 
 
-
 def _pieces(predictions: Mapping[int, Tensor]) -> Iterator[dict[int, Tensor]]:
     """Yield the predictions of some windows after the others."""
     items = iter(predictions.items())

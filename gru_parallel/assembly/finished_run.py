@@ -58,6 +58,7 @@ class FinishedRun:
         folder: of the run, wherever it is now.
         checkpoint: path of the checkpoint that was chosen.
         saved: what is in it; tensors are only read when they are used.
+        settings: of the run itself, plain values by section.
         overrides: of the run's settings, as on the command line.
         config: the run's settings with the overrides on top, columns and targets by name.
         record: columns, targets, and rows and scale of each part, as the run had them.
@@ -69,6 +70,7 @@ class FinishedRun:
     folder: RunFolder
     checkpoint: Path
     saved: Mapping[str, Any]
+    settings: Mapping[str, Any]
     overrides: tuple[str, ...]
     config: Config
     record: DataRecord
@@ -147,7 +149,7 @@ def open_run(
                 where: Any = {name: str(_located(given, started_in))}
                 config = replace(config, data=replace(config.data, **where))
     words = _words(folder, path, saved)
-    return FinishedRun(folder, path, saved, tuple(overrides), config, record, plan, words)
+    return FinishedRun(folder, path, saved, settings, tuple(overrides), config, record, plan, words)
 
 
 def _find(run: Path, checkpoint: str) -> tuple[RunFolder, Iterator[Path]]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+from omegaconf import OmegaConf
+
+from gru_parallel.assembly.data import build_tables
 from gru_parallel.assembly.finished_run import ROWS, FinishedRun
+from gru_parallel.config.read_section import read_section
 from gru_parallel.data.gaps import fill_gaps
 from gru_parallel.data.parts import Parts, SeriesPart, split_tables
 from gru_parallel.data.record import PartRecord
@@ -34,14 +38,17 @@ def recognise(run: FinishedRun, tables: Sequence[Table]) -> FinishedRun:
     """
     if not run.tests_all:
         return run
-    said, is_own = "", _are_own(run, tables)
-    # Without a test part it is refused.
-    if is_own and run.record.parts["test"].n_rows:
+    # With other settings of the rows it may still be the file that the model was trained on.
+    readings = [tables, *_as_the_run_read(run)]
+    are_own = [_are_own(run, each) for each in readings]
+    said, is_own = "", any(are_own)
+    # Without a test part, or with other rows, it is refused.
+    if are_own[0] and run.record.parts["test"].n_rows:
         said = (
             f"The series are those that run={run.folder.path} was trained on, so only its test"
             " part is tested; data.split=... would test another."
         )
-    elif not is_own and _begin_with_training(run, tables):
+    elif not is_own and any(_begin_with_training(run, each) for each in readings):
         said = (
             f"The first {run.record.parts['training'].n_rows} rows are those that"
             f" run={run.folder.path} was trained on, and they are tested, too; set data.split to"
@@ -55,7 +62,7 @@ def recognise(run: FinishedRun, tables: Sequence[Table]) -> FinishedRun:
 def difference(run: FinishedRun, tables: Sequence[Table]) -> Difference | None:
     """Return the first difference of series from those of a run, split as those were.
 
-    A validation file that the run had is left aside.
+    A file that the run was validated on is left aside, as the split then has no such part.
 
     Args:
         run: with the settings of the data.
@@ -64,10 +71,32 @@ def difference(run: FinishedRun, tables: Sequence[Table]) -> Difference | None:
     Raises:
         UsageError: they cannot be split like that.
     """
-    config = run.config
-    parts = split_tables(tables, config.data.split, config.data.split_by)
-    compared = [name for name in parts if name != "validation" or config.validation_path is None]
+    data = run.config.data
+    parts = split_tables(tables, data.split, data.split_by)
+    compared = [name for name, of_series in parts.items() if of_series]
     return _difference(run, tables, parts, compared)
+
+
+def _as_the_run_read(run: FinishedRun) -> list[Sequence[Table]]:
+    """Read the series once more, where overrides say which of their rows there are.
+
+    Returns:
+        Them with the run's own settings of that; nothing if there are none, or they do not work.
+    """
+    own, names = run.settings["data"], [name.removeprefix("data.") for name in ROWS]
+    before = {name: own[name] for name in names if name in own and run.gives(f"data.{name}")}
+    if not before:
+        return []
+    data = run.config.data
+    try:
+        section = OmegaConf.create({**asdict(data), **before})
+        as_before = replace(run.config, data=read_section("data", type(data), section))
+        with warnings.catch_warnings():
+            # Of the series as they are tested all has been said.
+            warnings.simplefilter("ignore", DataWarning)
+            return [build_tables(as_before, run.columns_of)]
+    except UsageError:
+        return []
 
 
 def _are_own(run: FinishedRun, tables: Sequence[Table]) -> bool:

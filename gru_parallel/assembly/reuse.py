@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gru_parallel.assembly.data import build_data, with_validation
+from gru_parallel.assembly.data import build_data
 from gru_parallel.assembly.finished_run import FinishedRun
 from gru_parallel.assembly.module import build_module
-from gru_parallel.assembly.own_data import check_unchanged
+from gru_parallel.assembly.own_data import check_unchanged, difference
 from gru_parallel.assembly.planned import build_plan
 from gru_parallel.assembly.settled import settled
 from gru_parallel.assembly.trainer import check_trainer
@@ -110,22 +110,15 @@ def build_test_data(
     Raises:
         UsageError: the series are too short, or said to be those of the run and have changed since.
     """
-    run = using.run
-    parts = parts_to_test(run, tables)
-    if run.has_own_parts:
-        tables, parts = with_validation(using.config, tables, parts)
-    data = build_data(
+    return build_data(
         using.config,
         SeriesDataModule,
         using.share.index,
         pin_memory,
-        record=run.record,
+        record=using.run.record,
         tables=tables,
-        parts=parts,
+        parts=parts_to_test(using.run, tables),
     )
-    if run.has_own_parts:
-        check_unchanged(run, run.record.difference(data.record))
-    return data
 
 
 def parts_to_test(run: FinishedRun, tables: Sequence[Table]) -> Parts:
@@ -136,10 +129,13 @@ def parts_to_test(run: FinishedRun, tables: Sequence[Table]) -> Parts:
         tables: the series.
 
     Raises:
-        UsageError: there is no test part.
+        UsageError: there is no test part, or the series are said to be those of the run and have
+            changed since.
     """
     if run.tests_all:
         return all_for_test(tables)
+    if run.has_own_parts:
+        check_unchanged(run, difference(run, tables))
     data = run.config.data
     parts = split_tables(tables, data.split, data.split_by)
     if not parts["test"]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gru_parallel.assembly.data import build_data, build_tables, with_validation
-from gru_parallel.assembly.own_data import check_unchanged, difference, recognise
+from gru_parallel.assembly.own_data import recognise
 from gru_parallel.assembly.reuse import Reuse, parts_to_test
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.forecasts import times_of, written
@@ -113,8 +113,6 @@ def plan_backtest(
     rolling = Rolling(stride, start, n_origins)
     if not refit:
         run = recognise(using.run, tables)
-        if run.has_own_parts:
-            check_unchanged(run, difference(run, tables))
         tested: Parts = parts_to_test(run, tables)
         rolled = roll(tables, tested["test"], shape, rolling)
         # Errors are scaled by the training part, of which no windows are needed.

@@ -115,6 +115,30 @@ def test_what_makes_other_rows_of_the_run_s_own_data_is_refused_without_a_split(
         assert use_command(*filled, "data.split=[0.7,0.1,0.2]").status == 0
 
 
+@pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
+@pytest.mark.parametrize("path", ["gaps.csv", "moved.csv"])
+def test_other_rows_of_the_run_s_own_data_are_refused_also_where_it_is_named(
+    path: str, train_command: RunCommand, use_command: RunCommand
+) -> None:
+    gaps = series(140)
+    gaps.loc[[5, 60], "a"] = np.nan
+    for name in ("gaps.csv", "moved.csv"):
+        gaps.iloc[:120].to_csv(name, index=False)
+    dropped = ("data.path=gaps.csv", "data.missing=drop", "data.frequency=none")
+    assert train_command(*OF_FILE, *dropped).status == 0
+    filled = ("run=run", "data.missing=interpolate", f"data.path={path}")
+
+    for command in ("evaluate", "backtest"):
+        assert_refused(use_command(command, *filled), ["With data.missing", "trained with 83 rows"])
+        split = use_command(command, *filled, "data.split=[0.7,0.1,0.2]")
+        assert (split.status, split.err) == (0, "")
+    # A file that begins with these rows has others, too.
+    gaps.to_csv(path, index=False)
+    grown = use_command("evaluate", *filled)
+    assert grown.status == 0
+    assert "The first 83 rows are those that run=run was trained on" in grown.err
+
+
 def test_own_data_that_has_changed_is_forecast_by_new_models_alone(
     train_command: RunCommand, use_command: RunCommand
 ) -> None:

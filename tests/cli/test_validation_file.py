@@ -54,6 +54,23 @@ def test_a_file_is_validated_on_like_the_part_that_it_was_cut_from(
     )
 
 
+@pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
+def test_a_test_of_the_run_does_not_need_the_file(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    write_files()
+    ended = train_command(*VALIDATED)
+    assert ended.status == 0, ended.err
+    Path("valid.csv").unlink()
+    Path("series.csv").rename("moved.csv")
+
+    for settings in ((), ("data.validation_path=null",)):
+        again = use_command("evaluate", "run=run", "data.path=moved.csv", *settings)
+        assert again.status == 0, again.err
+        tested = json.loads(Path("run/evaluation/evaluation.json").read_text())["test_metrics"]
+        assert tested == summary_of(ended)["test_metrics"]
+
+
 def test_its_windows_are_its_own(train_command: RunCommand) -> None:
     write_files()
     series(150).iloc[84:95].to_csv("valid.csv", index=False)
