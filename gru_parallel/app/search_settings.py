@@ -244,13 +244,16 @@ def check_search(line: SearchLine) -> Config:
 def _validates_elsewhere(name: str, config: Config) -> str | None:
     """Return the setting with which another one chooses the windows of the validation, or None."""
     data, trainer = config.data, config.trainer
-    if name in _LENGTHS:
+    task = head_task(config.model.head)
+    # With a shortest window, it alone decides where the first forecast comes.
+    is_longest = name == "data.input_length" and data.min_input_length and task == "window"
+    if name in _LENGTHS and not is_longest:
         # The first forecast comes so many rows after the beginning of a series, or covers them.
         if data.split_by == "series":
             return "data.split_by=series"
         if config.validation_path is not None:
             return f"data.validation_path={config.validation_path}"
-        if head_task(config.model.head) == "every_step":
+        if task == "every_step":
             return f"model.head={config.model.head}"
     is_of_batches = name in ("data.batch_size", "data.order")
     if not is_of_batches and not (name in _LENGTHS and data.order == "streams"):

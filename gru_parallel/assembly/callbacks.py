@@ -110,11 +110,13 @@ def _check_accumulation(name: str, settings: DictConfig, config: Config) -> None
             f"trainer.accumulate_grad_batches={n_accumulated} and {name} ({settings._target_})"
             " decide the same thing; leave out one of them."
         )
-    if has_schedule(scheduler) and scheduler.get("interval", "step") == "step":
+    moves_by_steps = has_schedule(scheduler) and scheduler.get("interval", "step") == "step"
+    if moves_by_steps and config.trainer.max_epochs != -1:
         raise UsageError(
             f"lr_scheduler ({scheduler._target_}) moves once a step and is made for the steps of"
             f" the whole run, and {name} ({settings._target_}) changes their number from epoch to"
-            " epoch; use trainer.accumulate_grad_batches, or lr_scheduler.interval=epoch."
+            " epoch; use trainer.accumulate_grad_batches, or say where the run ends with"
+            " trainer.max_epochs=-1 trainer.max_steps=N."
         )
 
 

@@ -136,8 +136,9 @@ def _are_as_wanted(scale: Tensor) -> bool:
     if bindings._autograd._get_current_graph_task_keep_graph():
         # Another backward will need them.
         return False
-    # With is_grads_batched there are several factors.
-    is_batched = bindings._functorch.is_legacy_batchedtensor(scale)
+    # With is_grads_batched and under vmap there are several factors.
+    kinds = bindings._functorch.is_legacy_batchedtensor, bindings._functorch.is_batchedtensor
+    is_batched = any(is_of_kind(scale) for is_of_kind in kinds)
     return scale.device.type == "cpu" and not is_batched and scale.item() == 1.0
 
 

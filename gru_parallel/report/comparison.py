@@ -21,6 +21,9 @@ _LOSS = ("model.loss", _LEVELS, "data.weight")
 _VALIDATION = ("data.validation_path", "trainer.limit_val_batches")
 """Settings that tell on which windows a run was validated, where it has not recorded them."""
 
+_LIMITS = tuple(f"trainer.{n}" for n in ("limit_val_batches", "overfit_batches", "fast_dev_run"))
+"""Settings by which a validation has fewer windows, or others."""
+
 _SAME_RESULT = ("ckpt_path", "checkpoint", "logger", "watch", "trainer.enable_progress_bar")
 """Settings, and sections of them, by which the results of runs do not differ."""
 
@@ -66,26 +69,26 @@ class ComparedRun:
             found["step_ms"] = self.summary.step_ms
         return found
 
-    @property
-    def windows(self) -> Hashable:
-        """What tells the forecasts that it was measured on from those of other runs.
+    def windows(self, *, by_record: bool) -> Hashable:
+        """Return what tells the forecasts that it was measured on from those of other runs.
 
         The errors of the baseline that repeats the last value do, whatever the name of the file
         is: they depend on the windows and their scale, and on nothing else. Without a test, the
         settings of the data have to.
+
+        Args:
+            by_record: whether what is recorded of the validation counts, or the settings.
         """
         is_unscaled = self.settings.get("data.scaling") == "none"
         # Else another training part shows in the scale of the errors.
         training = str(self.settings.get("data.split")) if is_unscaled else None
-        return training, self.validated_on, self.tested_on
-
-    @property
-    def validated_on(self) -> Hashable:
-        """What tells the forecasts of its validations from those of other runs, see `windows`."""
-        summary = self.summary
-        return _identity(summary.validation_windows, summary.validation_baselines) or tuple(
-            str(self.settings.get(name)) for name in _VALIDATION
-        )
+        validated_on: tuple[Hashable, ...] = ()
+        if by_record:
+            found = self.summary
+            validated_on = _identity(found.validation_windows, found.validation_baselines)
+        if not validated_on:
+            validated_on = tuple(str(self.settings.get(name)) for name in _VALIDATION)
+        return training, validated_on, self.tested_on
 
     @property
     def tested_on(self) -> Hashable:
@@ -179,8 +182,10 @@ def compare(runs: Sequence[ComparedRun]) -> list[Comparison]:
     """Group runs into rows, and rows into what can be compared, in the order of the runs."""
     names = differing(runs)
     groups: dict[Hashable, list[ComparedRun]] = {}
+    # Earlier versions have recorded nothing of it.
+    by_record = all(run.summary.validation_baselines for run in runs if run.validation)
     for run in runs:
-        groups.setdefault(run.windows, []).append(run)
+        groups.setdefault(run.windows(by_record=by_record), []).append(run)
     return [_comparison(group, names) for group in groups.values()]
 
 
@@ -266,7 +271,7 @@ def what_is_forecast(name: str, value: Any) -> str:
     if name == "model.head":
         return f"{name}={HEAD_TASKS.get(str(value), value)}"
     is_of_data = name.startswith("data.") and name not in _ANY_WINDOWS
-    return f"{name}={value}" if is_of_data or name == "trainer.limit_val_batches" else ""
+    return f"{name}={value}" if is_of_data or name in _LIMITS else ""
 
 
 def _number(run: ComparedRun, metric: str) -> float:

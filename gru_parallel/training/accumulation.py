@@ -18,11 +18,13 @@ def check_steps_are_known(trainer: pl.Trainer, schedule_interval: str) -> None:
     Raises:
         UsageError: a callback decides from epoch to epoch how many batches make a step.
     """
-    if schedule_interval == "step" and _schedulers(trainer):
+    ends_by_steps = trainer.max_epochs == -1
+    if schedule_interval == "step" and _schedulers(trainer) and not ends_by_steps:
         raise UsageError(
             "A schedule of the rate that moves once a step is made for the steps of the whole run,"
             " and GradientAccumulationScheduler changes their number from epoch to epoch; use"
-            " accumulate_grad_batches of the Trainer, or a schedule that moves once an epoch."
+            " accumulate_grad_batches of the Trainer, or max_epochs=-1 with max_steps, or a"
+            " schedule that moves once an epoch."
         )
 
 

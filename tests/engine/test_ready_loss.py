@@ -108,6 +108,16 @@ def test_many_gradients_of_the_loss_come_out_at_once(leaves: list[Tensor]) -> No
     assert found[0].tolist() == [[1, 2], [2, 4]]
 
 
+def test_vmap_over_gradients_of_the_loss(leaves: list[Tensor]) -> None:
+    loss = with_gradients(torch.tensor(7.0), leaves, gradients())
+
+    found = torch.func.vmap(lambda v: torch.autograd.grad(loss, leaves, v, retain_graph=False))(
+        torch.tensor([1.0, 2.0])
+    )
+
+    assert found[0].tolist() == [[1, 2], [2, 4]]
+
+
 def test_a_leaf_without_gradient_gets_none(leaves: list[Tensor]) -> None:
     with_gradients(torch.tensor(7.0), leaves, [None, torch.ones(3)]).backward()
 

@@ -208,6 +208,16 @@ def test_runs_that_were_validated_on_other_windows_have_no_best_of_both(
     assert "another; their validation windows are not the same." in sentences(comparisons)[0]
 
 
+def test_where_an_earlier_version_has_recorded_no_validation_the_settings_count() -> None:
+    some = run("old", 0.1, 0.2)
+    summary = replace(some.summary, validation_windows=0, validation_baselines={})
+    old, new = replace(some, summary=summary), validated(run("new", 0.2, 0.3), 40, 0.5)
+    assert len(compare([old, new])) == 1
+
+    limited = replace(old, settings={**old.settings, "trainer.limit_val_batches": 2})
+    assert len(compare([limited, new])) == 2
+
+
 def test_the_name_of_a_file_to_validate_on_does_not_matter() -> None:
     runs = [run(path, 0.1, 0.1, validation_path=path) for path in ("valid.csv", "moved.csv")]
 

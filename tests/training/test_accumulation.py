@@ -30,6 +30,16 @@ def test_a_schedule_of_the_steps_of_the_run_is_refused(plan: Any, no_thread_left
         fit(plan, module, callbacks=[GradientAccumulationScheduler({0: 4})])
 
 
+def test_a_run_that_ends_after_so_many_steps_has_their_schedule() -> None:
+    module = make_module(make_scheduler=cosine)
+    scheduled = GradientAccumulationScheduler({0: 4})
+
+    run = fit(PLAN, module, callbacks=[scheduled], max_epochs=-1, max_steps=4)
+
+    assert run.trainer.global_step == 4
+    assert run.rates[-1] == pytest.approx(0.0, abs=1e-6)
+
+
 def test_a_schedule_of_epochs_is_not() -> None:
     module = make_module(make_scheduler=halved, schedule_interval="epoch")
 
