@@ -76,7 +76,7 @@ def test_a_series_that_has_ended_before_the_origins_is_trained_on(
     assert result_of(ended)["test_windows"] == 2
     assert "Fit 1/1: trains on the rows of 3 series up to 2024-01-05" in ended.out
     # Eight rows before its origin are too few to train on, so no model knows its word.
-    begins = part_of_panel("begins", 89, 20).assign(region="west")
+    begins = part_of_panel("begins", 89, 30).assign(region="west")
     pd.concat([*parts, begins]).to_csv("more.csv", index=False)
     refused = [
         "'west'",
@@ -85,7 +85,7 @@ def test_a_series_that_has_ended_before_the_origins_is_trained_on(
         "give a later start, or leave the series out",
     ]
     assert_refused(use_command(*backtest, "start=2024-01-05", "data.path=more.csv"), refused)
-    later = use_command(*backtest, "start=2024-01-05T06:00", "data.path=more.csv")
+    later = use_command(*backtest, "start=2024-01-05T12:00", "data.path=more.csv")
     assert result_of(later)["test_windows"] == 3
 
 
