@@ -59,14 +59,10 @@ def recognise(run: FinishedRun, tables: Sequence[Table]) -> FinishedRun:
     return replace(run, is_recognised=is_own)
 
 
-def difference(run: FinishedRun, tables: Sequence[Table]) -> Difference | None:
+def _difference(run: FinishedRun, tables: Sequence[Table]) -> Difference | None:
     """Return the first difference of series from those of a run, split as those were.
 
     A file that the run was validated on is left aside, as the split then has no such part.
-
-    Args:
-        run: with the settings of the data.
-        tables: the series.
 
     Raises:
         UsageError: they cannot be split like that.
@@ -74,7 +70,7 @@ def difference(run: FinishedRun, tables: Sequence[Table]) -> Difference | None:
     data = run.config.data
     parts = split_tables(tables, data.split, data.split_by)
     compared = [name for name, of_series in parts.items() if of_series]
-    return _difference(run, tables, parts, compared)
+    return _difference_in(run, tables, parts, compared)
 
 
 def _as_the_run_read(run: FinishedRun) -> list[Sequence[Table]]:
@@ -101,7 +97,7 @@ def _as_the_run_read(run: FinishedRun) -> list[Sequence[Table]]:
 
 def _are_own(run: FinishedRun, tables: Sequence[Table]) -> bool:
     try:
-        return difference(run, tables) is None
+        return _difference(run, tables) is None
     except UsageError:
         # What cannot be split as the run was is not its data.
         return False
@@ -114,13 +110,13 @@ def _begin_with_training(run: FinishedRun, tables: Sequence[Table]) -> bool:
         return False
     parts: Parts = {"training": (SeriesPart(range(n_rows)),), "validation": (), "test": ()}
     try:
-        return _difference(run, tables, parts, ["training"]) is None
+        return _difference_in(run, tables, parts, ["training"]) is None
     except UsageError:
         # A column has no value there.
         return False
 
 
-def _difference(
+def _difference_in(
     run: FinishedRun, tables: Sequence[Table], parts: Parts, compared: Sequence[str]
 ) -> Difference | None:
     """Return the first difference in some parts."""
@@ -137,16 +133,17 @@ def _difference(
     return replace(run.record, parts=of_run).difference(present)
 
 
-def check_unchanged(run: FinishedRun, found: Difference | None) -> None:
-    """Check that data that is said to be that of the run still is.
+def check_unchanged(run: FinishedRun, tables: Sequence[Table]) -> None:
+    """Check that series that are said to be those of the run still are.
 
     Args:
         run: with the settings of the data.
-        found: how the data differs from that of the run.
+        tables: the series.
 
     Raises:
-        UsageError: it does.
+        UsageError: they are others now, or cannot be split as the run's were.
     """
+    found = _difference(run, tables)
     if found is None:
         return
     before, now = found

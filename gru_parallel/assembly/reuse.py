@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from gru_parallel.assembly.data import build_data
 from gru_parallel.assembly.finished_run import FinishedRun
 from gru_parallel.assembly.module import build_module
-from gru_parallel.assembly.own_data import check_unchanged, difference
+from gru_parallel.assembly.own_data import check_unchanged
 from gru_parallel.assembly.planned import build_plan
 from gru_parallel.assembly.settled import settled
 from gru_parallel.assembly.trainer import check_trainer
@@ -135,7 +135,7 @@ def parts_to_test(run: FinishedRun, tables: Sequence[Table]) -> Parts:
     if run.tests_all:
         return all_for_test(tables)
     if run.has_own_parts:
-        check_unchanged(run, difference(run, tables))
+        check_unchanged(run, tables)
     data = run.config.data
     parts = split_tables(tables, data.split, data.split_by)
     if not parts["test"]:

@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 from gru_parallel.errors import UsageError
+from gru_parallel.training.callbacks_of import callbacks_of
 
 
 def check_steps_are_known(trainer: pl.Trainer, schedule_interval: str) -> None:
@@ -18,8 +19,8 @@ def check_steps_are_known(trainer: pl.Trainer, schedule_interval: str) -> None:
     Raises:
         UsageError: a callback decides from epoch to epoch how many batches make a step.
     """
-    ends_by_steps = trainer.max_epochs == -1
-    if schedule_interval == "step" and _schedulers(trainer) and not ends_by_steps:
+    changes = callbacks_of(trainer, GradientAccumulationScheduler)
+    if schedule_interval == "step" and changes and trainer.max_epochs != -1:
         raise UsageError(
             "A schedule of the rate that moves once a step is made for the steps of the whole run,"
             " and GradientAccumulationScheduler changes their number from epoch to epoch; use"
@@ -33,10 +34,5 @@ def accumulate_as_scheduled(trainer: pl.Trainer) -> None:
 
     Lightning asks for it at the start of each epoch, and so not in one that is resumed.
     """
-    for scheduler in _schedulers(trainer):
+    for scheduler in callbacks_of(trainer, GradientAccumulationScheduler):
         scheduler.on_train_epoch_start(trainer)
-
-
-def _schedulers(trainer: pl.Trainer) -> list[GradientAccumulationScheduler]:
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's
-    return [each for each in callbacks if isinstance(each, GradientAccumulationScheduler)]

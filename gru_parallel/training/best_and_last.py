@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gru_parallel.errors import UsageError
 from gru_parallel.run_folder import one_before
+from gru_parallel.training.callbacks_of import callbacks_of
 from gru_parallel.training.checkpoint_file import read_checkpoint
 from gru_parallel.training.epoch_record import EpochRecord
 from gru_parallel.training.in_place import copy_whole
@@ -215,7 +216,7 @@ def written_checkpoints(trainer: pl.Trainer) -> tuple[str | None, str | None]:
 
 def best_validation(trainer: pl.Trainer) -> tuple[float, int] | None:
     """Return loss and epoch of the best checkpoint; without checkpoints, of the best validation."""
-    record = _record_of(trainer)
+    record = next(iter(callbacks_of(trainer, EpochRecord)), None)
     return _best_checkpoint(trainer) or (None if record is None else record.best)
 
 
@@ -224,7 +225,7 @@ def tested_validation(trainer: pl.Trainer) -> tuple[float, int] | None:
 
     They are those of the best checkpoint; without checkpoints, the last ones.
     """
-    record = _record_of(trainer)
+    record = next(iter(callbacks_of(trainer, EpochRecord)), None)
     return _best_checkpoint(trainer) or (None if record is None else record.last)
 
 
@@ -234,8 +235,3 @@ def _best_checkpoint(trainer: pl.Trainer) -> tuple[float, int] | None:
             epoch: int = read_checkpoint(checkpoint.path, checks=False)["epoch"]
             return float(checkpoint.best_model_score), epoch
     return None
-
-
-def _record_of(trainer: pl.Trainer) -> EpochRecord | None:
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's
-    return next((each for each in callbacks if isinstance(each, EpochRecord)), None)

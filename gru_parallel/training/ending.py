@@ -5,6 +5,8 @@ from __future__ import annotations
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
+from gru_parallel.training.callbacks_of import callbacks_of
+
 _LIGHTNINGS_SUFFIX = " Signaling Trainer to stop."
 
 
@@ -17,8 +19,7 @@ def why_stopped_early(trainer: pl.Trainer) -> str | None:
     )
     if not trainer.should_stop or is_at_end:
         return None
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's
-    reasons = filter(None, map(_reason, callbacks))
+    reasons = filter(None, map(_reason, callbacks_of(trainer, pl.Callback)))
     return f"Stopped early in epoch {n_epochs - 1}: {next(reasons, 'a callback told it to.')}"
 
 

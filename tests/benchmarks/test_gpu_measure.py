@@ -115,7 +115,7 @@ def test_without_a_gpu_a_step_launches_nothing() -> None:
     assert calls == [1]
 
 
-def test_cells_are_timed_when_the_step_before_has_ended() -> None:
+def test_cells_are_timed_when_the_step_before_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     case = next(case for case in ON_CPUS if case.way is Way.STAGE)
     stage = LoneStage(case, "cpu:0")
@@ -125,7 +125,7 @@ def test_cells_are_timed_when_the_step_before_has_ended() -> None:
         order.append("step")
         step()
 
-    stage.step = noted  # type: ignore[method-assign]
+    monkeypatch.setattr(stage, "step", noted)
     stage.cells_ms(lambda: order.append("wait"))
     stage.close()
     assert order == ["wait", "step"] * MIN_STEPS
