@@ -245,17 +245,23 @@ def test_the_median_of_each_time_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "most_seconds", "n_run"),
-    # Two turns take three seconds on this clock.
-    [(5.0, 20.0, 8), (1.0, 20.0, 6), (1.0, 1.0, 4), (5.0, 0.0, 3)],
-    ids=["the time is up", "two turns", "a large model", "once"],
+    ("seconds", "most_seconds", "start", "n_run"),
+    # Two turns take three seconds on this clock, which begins at 1.
+    [
+        (5.0, 20.0, 0.0, 8),
+        (5.0, 20.0, -1.0, 7),
+        (1.0, 20.0, 0.0, 6),
+        (1.0, 1.0, 0.0, 4),
+        (5.0, 0.0, 0.0, 3),
+    ],
+    ids=["the time is up", "begun earlier", "two turns", "a large model", "once"],
 )
 def test_samples_are_run_in_turns(
-    monkeypatch: pytest.MonkeyPatch, seconds: float, most_seconds: float, n_run: int
+    monkeypatch: pytest.MonkeyPatch, seconds: float, most_seconds: float, start: float, n_run: int
 ) -> None:
     layer = LayerKind(4, 4)
     one, two, three = (Sample(layer, 1, ("cpu:0",), rows, 1) for rows in (1, 2, 3))
-    clock = iter(range(100))
+    clock = iter(range(1, 100))
     order: list[Sample] = []
 
     def times(sample: Sample, precision: Precision, *, replays: bool) -> CellTimes:
@@ -267,7 +273,7 @@ def test_samples_are_run_in_turns(
     monkeypatch.setattr(module, "SECONDS", seconds)
     monkeypatch.setattr(module, "MOST_SECONDS", most_seconds)
 
-    found = run_samples([one, two, one, three], Precision(), replays=False)
+    found = run_samples([one, two, one, three], Precision(), replays=False, start=start)
 
     # The largest first, which warms the process up and does not count.
     assert order == [three, *(3 * [one, two, three])[:n_run]]
