@@ -157,6 +157,19 @@ class BestCheckpoint(_RunCheckpoint):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, monitor="val/loss")
+        self._epoch: int | None = None
+
+    @property
+    def validation(self) -> tuple[float, int] | None:
+        """Loss and epoch of the checkpoint that is there; None where there is none."""
+        if self.best_model_score is None or self._epoch is None:
+            return None
+        return float(self.best_model_score), self._epoch
+
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        super()._save_checkpoint(trainer, filepath)
+        # What the file says: to ask it later is to read all of it.
+        self._epoch = trainer.current_epoch
 
     def _resume(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
         score = state.get("best_model_score")
@@ -166,12 +179,13 @@ class BestCheckpoint(_RunCheckpoint):
         # First the file beside the checkpoint: the folder may have been moved or copied.
         beside = source.parent / self.path.name
         candidates = (beside, one_before(beside), recorded)
-        best = next((path for path in candidates if self._score(path) == score), None)
-        here = self._score(self.path)
-        is_same_folder = source.parent == self.path.parent
-        if best is None and is_same_folder and here is not None and here < score:
-            # The run was killed between its best checkpoint and the last one.
-            best, score = self.path, here
+        found = ((path, self._read(path)) for path in candidates)
+        best = next(((path, read) for path, read in found if read and read[0] == score), None)
+        if best is None and source.parent == self.path.parent:
+            here = self._read(self.path)
+            if here is not None and here[0] < score:
+                # The run was killed between its best checkpoint and the last one.
+                best = self.path, here
         if best is None:
             if writes:
                 warnings.warn(
@@ -180,20 +194,21 @@ class BestCheckpoint(_RunCheckpoint):
                     stacklevel=2,
                 )
             return
-        if writes and best != self.path:
-            copy_whole(best, self.path)
+        path, (score, self._epoch) = best
+        if writes and path != self.path:
+            copy_whole(path, self.path)
         self.best_model_path = self.kth_best_model_path = str(self.path)
         self.best_model_score = self.kth_value = self.current_score = score
         self.best_k_models = {str(self.path): score}
 
-    def _score(self, path: Path) -> Tensor | None:
-        """Return the score of a best checkpoint; None if there is no such file."""
+    def _read(self, path: Path) -> tuple[Tensor, int] | None:
+        """Return score and epoch of a best checkpoint; None if there is no such file."""
         try:
             saved = read_checkpoint(path)
             score: Tensor = saved["callbacks"][self.state_key]["best_model_score"]
         except (UsageError, KeyError):
             return None
-        return score
+        return score, saved["epoch"]
 
 
 def _steps_of(path: Path) -> int:
@@ -230,8 +245,5 @@ def tested_validation(trainer: pl.Trainer) -> tuple[float, int] | None:
 
 
 def _best_checkpoint(trainer: pl.Trainer) -> tuple[float, int] | None:
-    for checkpoint in trainer.checkpoint_callbacks:
-        if isinstance(checkpoint, BestCheckpoint) and checkpoint.best_model_score is not None:
-            epoch: int = read_checkpoint(checkpoint.path, checks=False)["epoch"]
-            return float(checkpoint.best_model_score), epoch
-    return None
+    checkpoint = next(iter(callbacks_of(trainer, BestCheckpoint)), None)
+    return None if checkpoint is None else checkpoint.validation

@@ -10,6 +10,7 @@ import torch
 from gru_parallel.training.best_and_last import (
     BestCheckpoint,
     LastCheckpoint,
+    best_validation,
     written_checkpoints,
 )
 from tests.builders import make_plan
@@ -59,6 +60,40 @@ def test_the_best_of_the_earlier_run_comes_into_the_new_folder(whole: Path, tmp_
 
     assert step_of(new / "best.ckpt") == step_of(whole / "best.ckpt")
     assert written_checkpoints(run.trainer) == (str(new / "best.ckpt"), str(new / "last.ckpt"))
+
+
+@pytest.mark.parametrize("case", ["resumed elsewhere", "killed before its last", "not resumed"])
+def test_the_epoch_of_the_best_one_is_known_without_its_file(
+    case: str, whole: Path, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    if case == "resumed elsewhere":
+        train(old, n_best(whole))
+        run = train(new, 4, ckpt_path=old / "last.ckpt")
+    elif case == "killed before its last":
+        train(new, n_best(whole) - 1)
+        shutil.copyfile(whole / "best.ckpt", new / "best.ckpt")
+        run = train(new, n_best(whole), ckpt_path=new / "last.ckpt")
+    else:
+        run = train(new, 4)
+    saved = torch.load(new / "best.ckpt", weights_only=True)
+    (new / "best.ckpt").unlink()
+
+    best = best_validation(run.trainer)
+
+    assert best is not None
+    assert best[1] == saved["epoch"] == n_best(whole) - 1
+
+
+def test_a_rank_that_writes_nothing_knows_the_epoch_too(whole: Path, tmp_path: Path) -> None:
+    checkpoint = BestCheckpoint(tmp_path / "best.ckpt")
+    saved = torch.load(whole / "best.ckpt", weights_only=True)
+
+    state = saved["callbacks"][checkpoint.state_key]
+    checkpoint._resume(whole / "last.ckpt", state, writes=False)
+
+    assert checkpoint.validation == (float(state["best_model_score"]), saved["epoch"])
+    assert not checkpoint.path.exists()
 
 
 def test_a_better_one_takes_its_place(whole: Path, tmp_path: Path) -> None:
