@@ -42,19 +42,20 @@ class _RunCheckpoint(ModelCheckpoint, ABC):
         if trainer.state.fn == TrainerFn.FITTING:
             source = Path(str(trainer.ckpt_path)).resolve()
             state = checkpoint["callbacks"].get(self.state_key, {})
-            self._resume(source, state, writes=trainer.is_global_zero)
-            # On the other ranks the files are there once the first rank has copied them.
-            trainer.strategy.barrier("the checkpoints to resume from")
+            # The first process looks for all: others may see files of a shared folder later.
+            found = self._find(source, state) if trainer.is_global_zero else None
+            self._resume(source, trainer.strategy.broadcast(found))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Leave everything as `on_load_checkpoint` has made it."""
 
     @abstractmethod
-    def _resume(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
-        """Take over what is true of this run from the callback's `state` in `source`.
+    def _find(self, source: Path, state: dict[str, Any]) -> Any:
+        """Look for what is true of this run, given the callback's `state` in `source`."""
 
-        Only one process `writes`, and warns, for all.
-        """
+    @abstractmethod
+    def _resume(self, source: Path, found: Any) -> None:
+        """Take over what the first process has found."""
 
 
 class LastCheckpoint(_RunCheckpoint):
@@ -138,9 +139,12 @@ class LastCheckpoint(_RunCheckpoint):
         # Clocks differ from rank to rank.
         return trainer.strategy.broadcast(passed)
 
-    def _resume(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
+    def _find(self, source: Path, state: dict[str, Any]) -> bool:
         # A run that is resumed in its own folder has a last one before it writes its next.
-        if source.parent == self.path.parent and self.path.exists():
+        return source.parent == self.path.parent and self.path.exists()
+
+    def _resume(self, source: Path, found: bool) -> None:
+        if found:
             self.best_model_path = str(self.path)
             self._is_behind = source != self.path
 
@@ -149,7 +153,7 @@ class BestCheckpoint(_RunCheckpoint):
     """Writes the checkpoint with the lowest `val/loss`.
 
     In a run that is resumed from a checkpoint, the epochs before it count, too: the best of their
-    checkpoints is copied into this run's folder at the start.
+    checkpoints is copied into this run's folder when the training begins.
 
     Args:
         path: of the checkpoint.
@@ -158,6 +162,8 @@ class BestCheckpoint(_RunCheckpoint):
     def __init__(self, path: Path) -> None:
         super().__init__(path, monitor="val/loss")
         self._epoch: int | None = None
+        # To be copied to `path`; None for nothing.
+        self._source: Path | None = None
 
     @property
     def validation(self) -> tuple[float, int] | None:
@@ -171,32 +177,55 @@ class BestCheckpoint(_RunCheckpoint):
         # What the file says: to ask it later is to read all of it.
         self._epoch = trainer.current_epoch
 
-    def _resume(self, source: Path, state: dict[str, Any], *, writes: bool) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Copy the best checkpoint so far, before another is written."""
+        super().on_train_start(trainer, pl_module)
+        self._copy(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Copy the best checkpoint, where there was nothing left to train."""
+        self._copy(trainer)
+
+    def _copy(self, trainer: pl.Trainer) -> None:
+        # Not while the run is restored: Lightning asks for the optimiser's states after it has told
+        # the callbacks, and they are read from a folder then, which a copy may move.
+        if self._source is not None:
+            if trainer.is_global_zero:
+                copy_whole(self._source, self.path)
+            # The other ranks may ask for the file from here on.
+            trainer.strategy.barrier("the best checkpoint of the run that is resumed")
+            self._source = None
+
+    def _find(self, source: Path, state: dict[str, Any]) -> tuple[Path, Tensor, int] | None:
+        """Return the best checkpoint so far, its score and its epoch."""
         score = state.get("best_model_score")
         if score is None:
-            return
+            return None
         recorded = Path(state["best_model_path"])
         # First the file beside the checkpoint: the folder may have been moved or copied.
         beside = source.parent / self.path.name
         candidates = (beside, one_before(beside), recorded)
         found = ((path, self._read(path)) for path in candidates)
-        best = next(((path, read) for path, read in found if read and read[0] == score), None)
+        best = next(((path, *read) for path, read in found if read and read[0] == score), None)
         if best is None and source.parent == self.path.parent:
             here = self._read(self.path)
             if here is not None and here[0] < score:
                 # The run was killed between its best checkpoint and the last one.
-                best = self.path, here
+                best = self.path, *here
         if best is None:
-            if writes:
-                warnings.warn(
-                    f"The best model so far (val/loss {score:.4g}) is no longer in {recorded};"
-                    " best.ckpt and the test are of the epochs from now on.",
-                    stacklevel=2,
-                )
+            warnings.warn(
+                f"The best model so far (val/loss {score:.4g}) is no longer in {recorded};"
+                " best.ckpt and the test are of the epochs from now on.",
+                stacklevel=2,
+            )
+        return best
+
+    def _resume(self, source: Path, found: tuple[Path, Tensor, int] | None) -> None:
+        if found is None:
             return
-        path, (score, self._epoch) = best
-        if writes and path != self.path:
-            copy_whole(path, self.path)
+        path, score, self._epoch = found
+        if path != self.path:
+            self._source = path
         self.best_model_path = self.kth_best_model_path = str(self.path)
         self.best_model_score = self.kth_value = self.current_score = score
         self.best_k_models = {str(self.path): score}
