@@ -19,6 +19,14 @@ OWN: dict[str, tuple[str, ...]] = {
     "the same name": ("data.path=series.csv",),
     "another place": ("data.path=moved/here.csv", "data.missing=interpolate"),
 }
+DROPPED = (*OF_FILE, "data.path=gaps.csv", "data.missing=drop", "data.frequency=none")
+"""A run on gaps.csv, without two of its rows."""
+
+
+def write_gaps(name: str, n_rows: int = 120) -> None:
+    gaps = series(n_rows)
+    gaps.loc[[5, 60], "a"] = np.nan
+    gaps.to_csv(name, index=False)
 
 
 def metrics_of(ended: Ended, name: str) -> dict[str, Any]:
@@ -102,11 +110,8 @@ def test_rows_of_the_training_in_a_file_with_newer_ones_are_said(
 def test_what_makes_other_rows_of_the_run_s_own_data_is_refused_without_a_split(
     train_command: RunCommand, use_command: RunCommand
 ) -> None:
-    gaps = series()
-    gaps.loc[[5, 60], "a"] = np.nan
-    gaps.to_csv("gaps.csv", index=False)
-    dropped = ("data.path=gaps.csv", "data.missing=drop", "data.frequency=none")
-    assert train_command(*OF_FILE, *dropped).status == 0
+    write_gaps("gaps.csv")
+    finish_run(train_command, *DROPPED)
 
     for command in ("evaluate", "backtest"):
         filled = (command, "run=run", "data.missing=interpolate")
@@ -120,12 +125,9 @@ def test_what_makes_other_rows_of_the_run_s_own_data_is_refused_without_a_split(
 def test_other_rows_of_the_run_s_own_data_are_refused_also_where_it_is_named(
     path: str, train_command: RunCommand, use_command: RunCommand
 ) -> None:
-    gaps = series(140)
-    gaps.loc[[5, 60], "a"] = np.nan
     for name in ("gaps.csv", "moved.csv"):
-        gaps.iloc[:120].to_csv(name, index=False)
-    dropped = ("data.path=gaps.csv", "data.missing=drop", "data.frequency=none")
-    assert train_command(*OF_FILE, *dropped).status == 0
+        write_gaps(name)
+    finish_run(train_command, *DROPPED)
     filled = ("run=run", "data.missing=interpolate", f"data.path={path}")
 
     for command in ("evaluate", "backtest"):
@@ -133,7 +135,7 @@ def test_other_rows_of_the_run_s_own_data_are_refused_also_where_it_is_named(
         split = use_command(command, *filled, "data.split=[0.7,0.1,0.2]")
         assert (split.status, split.err) == (0, "")
     # A file that begins with these rows has others, too.
-    gaps.to_csv(path, index=False)
+    write_gaps(path, 140)
     grown = use_command("evaluate", *filled)
     assert grown.status == 0
     assert "The first 83 rows are those that run=run was trained on" in grown.err

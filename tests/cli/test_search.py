@@ -5,6 +5,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gru_parallel.app import commands, search_settings, train
+from gru_parallel.assembly import data
+from gru_parallel.data.lorenz96 import lorenz96_table
 from gru_parallel.errors import UsageError
 from gru_parallel.training.epoch_record import EpochResult
-from tests.cli.composing import load_configs_once
+from tests.cli.composing import load_configs_once, read_sections_once, write_no_configs
 from tests.cli.in_process import SMALL
 from tests.cli.many_runs import leave_run, loss_of, plain, run_at_once
 
 SearchCommand = Callable[..., tuple[int, str, str]]
+SERIES = cache(lorenz96_table)
 SPACE = ("model.num_layers=range(1,5)", "trainer.max_epochs=1")
 
 
@@ -29,6 +33,9 @@ def search_command(
 ) -> SearchCommand:
     """`python -m gru_parallel.search` inside this process, in an empty folder."""
     load_configs_once(monkeypatch)
+    read_sections_once(monkeypatch)
+    write_no_configs(monkeypatch)
+    monkeypatch.setattr(data, "lorenz96_table", SERIES)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
 

@@ -14,7 +14,10 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 def test_a_run_in_a_process_of_its_own_prints_its_tables_and_fills_its_folder(
     command: Command, tmp_path: Path
 ) -> None:
-    result = command("train", [*SMALL, "hydra.run.dir=run", "placement.device_map=[0,0,1,1]"])
+    result = command(
+        "train",
+        [*SMALL, "trainer.max_epochs=1", "hydra.run.dir=run", "placement.device_map=[0,0,1,1]"],
+    )
 
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
