@@ -14,7 +14,13 @@ from tests.cli.in_process import (
     summary_of,
 )
 
-STREAMS = ["data.order=streams", "data.stride=8", "data.centre=none", "data.batch_size=4"]
+STREAMS = [
+    "data.order=streams",
+    "data.stride=8",
+    "data.centre=none",
+    "data.batch_size=4",
+    "data.n_steps=160",
+]
 SETTINGS = {
     "bidirectional": ["model.bidirectional=true"],
     "bidirectional in the middle": ["model.bidirectional=[false,true,false,false]"],

@@ -92,19 +92,20 @@ def wait_for(path: Path, process: ForkedRank) -> None:
 
 
 def test_ctrl_c_in_the_test_says_how_to_test_later(train_command: RunCommand) -> None:
-    moment = "batch: 5, hook: on_test_batch_start"
+    settings = [*SMALL, "trainer.max_epochs=1"]
+    moment = "batch: 2, hook: on_test_batch_start"
     press = f"+callbacks.mine={{_target_: tests.interrupts.SendSignal, {moment}}}"
     checkpoint = "run/checkpoints/last.ckpt"
 
-    ended = train_command(*SMALL, press)
+    ended = train_command(*settings, press)
 
     assert ended.status == 130
     assert ended.err.splitlines() == [
         "gru_parallel: Stopped by Ctrl-C in the test; the training is complete.",
         f"Test it with ckpt_path={ended.folder / 'checkpoints' / 'last.ckpt'}",
     ]
-    straight = train_command(*SMALL, run="straight")
-    tested = train_command(*SMALL, f"ckpt_path={checkpoint}", run="tested")
+    straight = train_command(*settings, run="straight")
+    tested = train_command(*settings, f"ckpt_path={checkpoint}", run="tested")
     assert summary_of(tested)["test_metrics"] == summary_of(straight)["test_metrics"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,19 @@ LAST, EVERY_TWO = "ckpt_path=last", "checkpoint.every_n_train_steps=2"
 
 
 @pytest.fixture
-def whole(train_command: RunCommand) -> Ended:
-    return train_command(*SMALL, run="whole")
+def whole(train_command: RunCommand, kept: Path) -> Ended:
+    """A whole run in whole/, trained once for all tests here."""
+    if not kept.exists():
+        ended = train_command(*SMALL, run="whole")
+        assert ended.status == 0, ended.err
+        shutil.copytree(ended.folder, kept)
+        return ended
+    return Ended(0, "", "", shutil.copytree(kept, Path.cwd() / "whole"))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept") / "whole"
 
 
 def test_it_begins_and_resumes_mid_epoch_behind_a_damaged_one_to_the_last_bit(

@@ -1,15 +1,18 @@
 """`report` writes a page of runs that have ended, from their folders alone."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gru_parallel.app import commands
+from tests.cli.finished import finish_run
 from tests.cli.in_process import SMALL, RunCommand
 from tests.imports import heavy_imports
 
 ReportCommand = Callable[..., tuple[int, str, str]]
+SHORT = (*SMALL, "trainer.max_epochs=1")
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def report_command(in_tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Rep
 def test_the_page_of_a_run_stands_in_its_folder(
     train_command: RunCommand, report_command: ReportCommand
 ) -> None:
-    train_command(*SMALL)
+    finish_run(train_command, *SHORT)
 
     assert report_command("run") == (0, "run/report.html\n", "")
     text = Path("run/report.html").read_text(encoding="utf-8")
@@ -38,8 +41,9 @@ def test_the_page_of_a_run_stands_in_its_folder(
 def test_several_runs_make_one_page_in_the_folder_of_the_first_or_where_one_says(
     train_command: RunCommand, report_command: ReportCommand
 ) -> None:
+    run = finish_run(train_command, *SHORT)
     for name in ("one", "other"):
-        train_command(*SMALL, "trainer.max_epochs=1", run=name)
+        shutil.copytree(run, name)
 
     assert report_command("other", "one")[:2] == (0, "other/report.html\n")
     assert not Path("one/report.html").exists()
@@ -61,7 +65,7 @@ def test_a_folder_that_holds_no_run_ends_with_one_line(report_command: ReportCom
 def test_a_file_that_cannot_be_written_is_named(
     train_command: RunCommand, report_command: ReportCommand
 ) -> None:
-    train_command(*SMALL, "trainer.max_epochs=1")
+    finish_run(train_command, *SHORT)
 
     status, _, err = report_command("run", "--output=run/plan.json/page.html")
 

@@ -9,7 +9,7 @@ import pytest
 
 from gru_parallel.app import predict
 from gru_parallel.training.checkpoint_file import read_checkpoint
-from tests.cli.finished import OF_FILE, series
+from tests.cli.finished import OF_FILE, finish_run, series
 from tests.cli.in_process import RunCommand, assert_refused
 
 STATIC = (
@@ -42,8 +42,7 @@ def test_a_model_forecasts_other_series_by_what_describes_them(
     train_command: RunCommand, use_command: RunCommand
 ) -> None:
     long_table().to_csv("long.csv", index=False)
-    ended = train_command(*STATIC)
-    assert ended.status == 0, ended.err
+    finish_run(train_command, *STATIC)
     again = use_command("evaluate", "run=run")
     assert again.status == 0, again.err
     before, now = (
@@ -90,7 +89,7 @@ def test_words_keep_their_places_in_runs_that_begin_with_the_weights(
     train_command: RunCommand,
 ) -> None:
     long_table().to_csv("long.csv", index=False)
-    assert train_command(*STATIC).status == 0
+    finish_run(train_command, *STATIC)
     # As many words, in another order.
     long_table().replace("north", "zone").to_csv("long.csv", index=False)
     last = "run/checkpoints/last.ckpt"
@@ -119,7 +118,7 @@ def test_words_keep_their_places_in_runs_that_begin_with_the_weights(
 
 def test_fewer_words_keep_their_places_and_more_are_refused(train_command: RunCommand) -> None:
     long_table().to_csv("long.csv", index=False)
-    assert train_command(*STATIC).status == 0
+    finish_run(train_command, *STATIC)
     last = "run/checkpoints/last.ckpt"
     # By itself, this word would be the first one.
     long_table().query("region == 'south'").to_csv("long.csv", index=False)
