@@ -6,14 +6,21 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
+from gru_parallel.ranks import Launch, join
+from gru_parallel.run_folder import part_of
 from gru_parallel.training.best_and_last import (
     BestCheckpoint,
     LastCheckpoint,
     best_validation,
     written_checkpoints,
 )
+from gru_parallel.training.checkpoint_file import read_checkpoint
+from gru_parallel.training.checkpoint_folder import write_folder
+from gru_parallel.training.in_place import copy_whole
 from tests.builders import make_plan
+from tests.rank_processes import free_port
 from tests.runs import N_BATCHES, Run, fit, make_data, make_module, sgd
 
 PLAN = make_plan([2, 2], n_chunks=2)
@@ -90,7 +97,8 @@ def test_a_rank_that_writes_nothing_knows_the_epoch_too(whole: Path, tmp_path: P
     saved = torch.load(whole / "best.ckpt", weights_only=True)
 
     state = saved["callbacks"][checkpoint.state_key]
-    checkpoint._resume(whole / "last.ckpt", state, writes=False)
+    first = BestCheckpoint(whole / "best.ckpt")
+    checkpoint._resume(whole / "last.ckpt", first._find(whole / "last.ckpt", state))
 
     assert checkpoint.validation == (float(state["best_model_score"]), saved["epoch"])
     assert not checkpoint.path.exists()
@@ -161,3 +169,35 @@ def test_a_run_that_goes_on_without_a_step_names_what_is_there(tmp_path: Path) -
 
     assert written_checkpoints(in_place.trainer)[1] == str(tmp_path / "old" / "last.ckpt")
     assert written_checkpoints(elsewhere.trainer) == (str(tmp_path / "new" / "best.ckpt"), None)
+
+
+@pytest.mark.parametrize("kind", ["files", "folders"])
+def test_the_one_before_the_best_is_resumed_whole_where_it_takes_the_place_of_the_best(
+    kind: str, whole: Path, tmp_path: Path
+) -> None:
+    folder, apart = tmp_path / "folder", tmp_path / "apart"
+    train(folder, n_best(whole))
+    before = folder / "best.previous.ckpt"
+    if kind == "folders":
+        with join(Launch(0, 1, 0, 1, "127.0.0.1", free_port(), 0, False), timeout_s=10):
+            for path in (before, folder / "best.ckpt"):
+                make_folder(path)
+    apart.mkdir()
+    copy_whole(before, apart / before.name)
+    copy_whole(before, apart / "best.ckpt")
+    expected = train(apart, n_best(whole), ckpt_path=apart / before.name)
+
+    run = train(folder, n_best(whole), ckpt_path=before)
+
+    # Weights and momentum are those of one and the same checkpoint.
+    assert [float(loss) for loss in run.losses] == [float(loss) for loss in expected.losses]
+
+
+def make_folder(path: Path) -> None:
+    """Turn a checkpoint's file into the folder that ranks write."""
+    saved = read_checkpoint(path)
+    group = dist.group.WORLD
+    assert group is not None
+    write_folder(saved, part_of(path), path.with_name("folder"), group)
+    path.unlink()
+    path.with_name("folder").rename(path)
