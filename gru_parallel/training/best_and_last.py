@@ -22,6 +22,8 @@ from gru_parallel.training.epoch_record import EpochRecord
 from gru_parallel.training.in_place import copy_whole
 from gru_parallel.training.progress import Progress, validates_next
 
+_LACKS_GRADIENTS = "lacks_gradients"
+
 
 class _RunCheckpoint(ModelCheckpoint, ABC):
     """A checkpoint with a fixed name in the folder of this run.
@@ -34,6 +36,16 @@ class _RunCheckpoint(ModelCheckpoint, ABC):
         super().__init__(path.parent, path.stem, enable_version_counter=False, **options)
         # The file that ModelCheckpoint writes.
         self.path = path.resolve()
+        self._step = -1
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Record the step, to see whether the batch ends with one."""
+        self._step = trainer.global_step
+
+    def _is_within_step(self, trainer: pl.Trainer) -> bool:
+        """Whether the batch that has ended only adds to gradients, which no checkpoint keeps."""
+        is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        return not is_last and trainer.global_step == self._step
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -80,7 +92,6 @@ class LastCheckpoint(_RunCheckpoint):
         super().__init__(path, save_on_train_epoch_end=True)
         self._every_n_steps = every_n_steps
         self._interval = interval
-        self._step = -1
         # Where the latest checkpoint was written, or the training began.
         self._since_step, self._since = 0, 0.0
         self._is_due = False
@@ -92,15 +103,11 @@ class LastCheckpoint(_RunCheckpoint):
         super().on_train_start(trainer, pl_module)
         self._begin(trainer)
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        """Record the step, to see whether the batch ends with one."""
-        self._step = trainer.global_step
-
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """Write a checkpoint, if it is time to, or after the validation that follows."""
-        is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         # The end of the epoch has its own, and a resumed run would lack gradients in between.
-        if is_last or trainer.global_step == self._step:
+        is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if is_last or self._is_within_step(trainer):
             return
         self._is_due = self._is_time(trainer)
         if self._is_due and not validates_next(trainer):
@@ -164,6 +171,7 @@ class BestCheckpoint(_RunCheckpoint):
         self._epoch: int | None = None
         # To be copied to `path`; None for nothing.
         self._source: Path | None = None
+        self._lacks_gradients = False
 
     @property
     def validation(self) -> tuple[float, int] | None:
@@ -176,6 +184,14 @@ class BestCheckpoint(_RunCheckpoint):
         super()._save_checkpoint(trainer, filepath)
         # What the file says: to ask it later is to read all of it.
         self._epoch = trainer.current_epoch
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Record whether a checkpoint of a validation after this batch lacks gradients."""
+        self._lacks_gradients = self._is_within_step(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what ModelCheckpoint keeps, and whether a run that is resumed lacks gradients."""
+        return super().state_dict() | {_LACKS_GRADIENTS: self._lacks_gradients}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Copy the best checkpoint so far, before another is written."""
@@ -198,6 +214,14 @@ class BestCheckpoint(_RunCheckpoint):
 
     def _find(self, source: Path, state: dict[str, Any]) -> tuple[Path, Tensor, int] | None:
         """Return the best checkpoint so far, its score and its epoch."""
+        if state.get(_LACKS_GRADIENTS):
+            warnings.warn(
+                f"{source} was written by a validation between two batches of one step of the"
+                " optimiser, whose gradients it does not have: the first step of this run is of the"
+                " batches after it alone. last.ckpt is always of whole steps; validate every"
+                " multiple of trainer.accumulate_grad_batches, and best.ckpt is, too.",
+                stacklevel=2,
+            )
         score = state.get("best_model_score")
         if score is None:
             return None

@@ -1,6 +1,7 @@
 """A resumed run keeps the best model so far, and names its own checkpoints alone."""
 
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,23 @@ def test_the_one_before_the_best_is_resumed_whole_where_it_takes_the_place_of_th
 
     # Weights and momentum are those of one and the same checkpoint.
     assert [float(loss) for loss in run.losses] == [float(loss) for loss in expected.losses]
+
+
+@pytest.mark.parametrize("interval", [2, 3])
+def test_a_best_one_between_the_batches_of_a_step_says_so_when_it_is_resumed(
+    interval: int, tmp_path: Path
+) -> None:
+    options = {"accumulate_grad_batches": 2, "val_check_interval": interval}
+    train(tmp_path, 1, **options, max_steps=2)
+    (tmp_path / "best.ckpt").rename(tmp_path / "alone.ckpt")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        train(tmp_path / "new", 1, ckpt_path=tmp_path / "alone.ckpt", **options)
+
+    said = [str(each.message) for each in caught if "between two batches" in str(each.message)]
+    assert len(said) == (interval % 2)
+    assert all("alone.ckpt" in words and "accumulate_grad_batches" in words for words in said)
 
 
 def make_folder(path: Path) -> None:
