@@ -59,9 +59,10 @@ def check_file(path: Path) -> None:
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
         raise UsageError(f"{path} cannot be read: {error.problem}{line}.") from error
+    read = yaml.SafeLoader("").construct_object
     for mapping in _mappings_in(root):
         nodes = [key for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)]
-        again = _first_again([yaml.SafeLoader("").construct_object(node) for node in nodes])
+        again = _first_again([read(node) for node in nodes])
         if again is not None:
             line = nodes[again].start_mark.line + 1
             raise UsageError(

@@ -214,7 +214,7 @@ def parse_override(text: str) -> Override:
         UsageError: it cannot be read, or gives a mapping with a key twice.
     """
     try:
-        parsed = OverridesParser.create().parse_override(text)
+        parsed = _parser().parse_override(text)
     except HydraException as error:
         raise UsageError(
             f"{text} cannot be read as an override; write setting=value, and quote values with"
@@ -222,6 +222,12 @@ def parse_override(text: str) -> Override:
         ) from error
     check_keys(text)
     return parsed
+
+
+@cache
+def _parser() -> OverridesParser:
+    """Return the one that reads all overrides: it is made as slowly as it reads one."""
+    return OverridesParser.create()
 
 
 def _check_no_sweep(override: Override, or_else: str = "") -> None:

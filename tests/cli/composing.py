@@ -1,11 +1,13 @@
 """Spares the commands in this process most of what Hydra composes again and again.
 
 A config is composed four times in a run, for a tenth of a second each, and read twice: more than
-half of the time of a small run.
+half of the time of a small run. Each override is parsed as often, and all files of conf/ are
+checked.
 """
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -15,25 +17,31 @@ import hydra.core.utils
 import pytest
 from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository
 from hydra._internal.hydra import Hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from gru_parallel.config import read_config
+from gru_parallel.config import mappings, read_config
 
 _OF_THE_PACKAGE = {"hydra", "main", "schema"}
 """Where configs come from unless a test has a folder of its own, whose files may change."""
 
 _KEPT: dict[tuple[object, ...], bytes] = {}
-"""Configs, one by one and put together, and their sections, by what they were made of."""
+"""Configs, one by one and put together, their sections, and overrides, by what made them."""
+
+_SOUND: set[tuple[Path, bytes]] = set()
+"""Files of configs that were checked, with what was in them."""
 
 
 def load_configs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have each config of conf/, and each choice of them, put together once for all tests.
 
-    What is left to do for a command are its own values.
+    What is left to do for a command are its own values. Each override is parsed once, too.
     """
+    _check_files_once(monkeypatch)
+    _parse_overrides_once(monkeypatch)
     load = ConfigRepository.load_config
     compose = ConfigLoaderImpl._compose_config_from_defaults_list
     choose = defaults_list._create_defaults_list
@@ -54,9 +62,35 @@ def load_configs_once(monkeypatch: pytest.MonkeyPatch) -> None:
         vars(overrides).update(after)
         return found
 
+    def copy_flat(cached: CachingConfigRepository, repository: ConfigRepository) -> None:
+        # Hydra copies all that is in it; what changes are the repository's own attributes.
+        vars(cached).update(delegate=copy.copy(repository), cache={})
+
+    monkeypatch.setattr(CachingConfigRepository, "__init__", copy_flat)
     monkeypatch.setattr(ConfigRepository, "load_config", load_once)
     monkeypatch.setattr(defaults_list, "_create_defaults_list", choose_once)
     monkeypatch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose_once)
+
+
+def _check_files_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = mappings.check_file
+
+    def check_once(path: Path) -> None:
+        what = (path, path.read_bytes())
+        if what not in _SOUND:
+            check(path)
+            _SOUND.add(what)
+
+    monkeypatch.setattr(mappings, "check_file", check_once)
+
+
+def _parse_overrides_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = OverridesParser.parse_rule
+
+    def parse_once(parser: OverridesParser, text: str, rule: str) -> Any:
+        return _kept((OverridesParser, text, rule), lambda: parse(parser, text, rule))
+
+    monkeypatch.setattr(OverridesParser, "parse_rule", parse_once)
 
 
 def read_sections_once(monkeypatch: pytest.MonkeyPatch) -> None:
