@@ -65,6 +65,7 @@ NO_PICTURE = b""
 
 _SERIES = cache(lorenz96_table)
 _WRITTEN: dict[tuple[str, ...], dict[str, bytes]] = {}
+_LOOKED_AT: dict[tuple[str, ...], Ended] = {}
 
 
 def commands(
@@ -163,6 +164,16 @@ def assert_same_weights(one: Ended, other: Ended, which: str = "last") -> None:
     expected = checkpoint_of(other, which)["state_dict"]
     for name, weight in checkpoint_of(one, which)["state_dict"].items():
         assert torch.equal(weight, expected[name]), name
+
+
+def look_at(train_command: RunCommand, *settings: str) -> Ended:
+    """Return a run that tests only look at, which the first of them makes for all of its file.
+
+    Its folder is in that of the first test, and nothing may change there.
+    """
+    if settings not in _LOOKED_AT:
+        _LOOKED_AT[settings] = train_command(*settings)
+    return _LOOKED_AT[settings]
 
 
 def write_first(train_command: RunCommand, *settings: str) -> Path:

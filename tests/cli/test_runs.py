@@ -17,19 +17,24 @@ from tests.cli.in_process import (
     RunCommand,
     assert_same_weights,
     checkpoint_of,
+    look_at,
     losses_of,
     rows_of,
     summary_of,
 )
 
 N_STEPS = 6
+TWO_STAGES = "placement.device_map=[0,0,1,1]"
+WORSE_AND_WORSE = (*SMALL, "optimizer=sgd", "optimizer.lr=5")
+"""A run whose best epoch is not its last."""
 
 
 def test_the_config_of_a_run_is_resolved_and_makes_the_same_run_again(
     train_command: RunCommand,
 ) -> None:
     overrides = [*SMALL, "lr_scheduler=one_cycle", "optimizer.lr=0.01", "model.dropout=0.1"]
-    overrides += ["trainer.max_epochs=1"]
+    overrides += ["trainer.max_epochs=1", "trainer.limit_val_batches=0"]
+    overrides += ["trainer.limit_test_batches=0"]
     first = train_command(*overrides)
 
     text = (first.folder / "config.yaml").read_text()
@@ -65,7 +70,7 @@ def test_the_plan_of_a_run_is_the_one_that_the_plan_command_prints(
 
 
 def test_metrics_csv_holds_each_loss_of_a_float32_run_exactly(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL)
+    ended = look_at(train_command, *SMALL, TWO_STAGES)
     rows = rows_of(ended)
 
     assert [row["step"] for row in rows] == [str(step + 1) for step in range(N_STEPS)]
@@ -77,7 +82,7 @@ def test_metrics_csv_holds_each_loss_of_a_float32_run_exactly(train_command: Run
 
 
 def test_the_summary_says_what_the_run_came_to(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "placement.device_map=[0,0,1,1]")
+    ended = look_at(train_command, *SMALL, TWO_STAGES)
 
     summary = summary_of(ended)
 
@@ -96,7 +101,7 @@ def test_the_summary_says_what_the_run_came_to(train_command: RunCommand) -> Non
 
 
 def test_the_pictures_show_every_cell_of_every_stage(train_command: RunCommand) -> None:
-    settings = [*SMALL, "placement.device_map=[0,0,1,1]", "schedule.n_micro_batches=2"]
+    settings = [*SMALL, TWO_STAGES, "schedule.n_micro_batches=2"]
     settings += ["trainer.max_epochs=1"]
     ended = train_command(*settings, draws=True)
 
@@ -112,18 +117,17 @@ def test_the_pictures_show_every_cell_of_every_stage(train_command: RunCommand) 
 def test_the_last_checkpoint_is_the_last_one_even_where_it_is_not_the_best(
     train_command: RunCommand,
 ) -> None:
-    ended = train_command(*SMALL, "optimizer=sgd", "optimizer.lr=5", "trainer.max_epochs=3")
+    ended = look_at(train_command, *WORSE_AND_WORSE, "trainer.max_epochs=3")
 
     assert checkpoint_of(ended, "last")["global_step"] == 9
     assert checkpoint_of(ended, "best")["global_step"] < 9
 
 
 def test_the_test_metrics_are_those_of_the_best_checkpoint(train_command: RunCommand) -> None:
-    settings = [*SMALL, "optimizer=sgd", "optimizer.lr=5"]
-    long = train_command(*settings, "trainer.max_epochs=3")
+    long = look_at(train_command, *WORSE_AND_WORSE, "trainer.max_epochs=3")
     n_best = checkpoint_of(long, "best")["global_step"] // 3
 
-    short = train_command(*settings, f"trainer.max_epochs={n_best}", run="short")
+    short = train_command(*WORSE_AND_WORSE, f"trainer.max_epochs={n_best}", run="short")
 
     assert summary_of(long)["test_metrics"] == summary_of(short)["test_metrics"]
 
@@ -162,7 +166,7 @@ def test_the_device_map_does_not_change_a_run(
 
 def test_several_stages_on_one_device_are_the_same_run(train_command: RunCommand) -> None:
     device_map = "placement.device_map=[cpu,cpu,cpu,cpu]"
-    settings = [*SMALL, device_map, "trainer.max_epochs=1"]
+    settings = [*SMALL, device_map, "trainer.max_epochs=1", "trainer.limit_test_batches=0"]
     merged = train_command(*settings)
     apart = train_command(*settings, "placement.merge=false", run="apart")
 
@@ -175,14 +179,14 @@ def test_several_stages_on_one_device_are_the_same_run(train_command: RunCommand
 def test_a_run_resumed_from_its_checkpoint_is_the_uninterrupted_one(
     train_command: RunCommand,
 ) -> None:
-    settings = [*SMALL, "model.dropout=0.2"]
-    straight = train_command(*settings, "trainer.max_epochs=3")
+    settings = [*SMALL, "model.dropout=0.2", "trainer.limit_test_batches=0"]
+    straight = train_command(*settings, "trainer.max_epochs=2")
     half = train_command(*settings, "trainer.max_epochs=1", run="half")
     checkpoint = half.folder / "checkpoints" / "last.ckpt"
 
     rest = train_command(
         *settings,
-        "trainer.max_epochs=3",
+        "trainer.max_epochs=2",
         f"ckpt_path={checkpoint}",
         "placement.device_map=[0,1,2,3]",
         run="rest",
@@ -193,9 +197,8 @@ def test_a_run_resumed_from_its_checkpoint_is_the_uninterrupted_one(
     assert_same_weights(rest, straight)
 
 
-@pytest.mark.parametrize("n_epochs", [1, 2])
 def test_a_run_of_one_epoch_names_both_checkpoints_and_goes_on_in_its_own_folder(
-    n_epochs: int, train_command: RunCommand
+    train_command: RunCommand,
 ) -> None:
     first = train_command(*SMALL, "trainer.max_epochs=1")
     checkpoints = first.folder / "checkpoints"
@@ -203,23 +206,24 @@ def test_a_run_of_one_epoch_names_both_checkpoints_and_goes_on_in_its_own_folder
     assert summary_of(first)["best_checkpoint"] == str(checkpoints / "best.ckpt")
     assert summary_of(first)["last_checkpoint"] == str(checkpoint)
 
-    again = train_command(*SMALL, f"trainer.max_epochs={n_epochs}", f"ckpt_path={checkpoint}")
+    for n_epochs in (1, 2):
+        again = train_command(*SMALL, f"trainer.max_epochs={n_epochs}", f"ckpt_path={checkpoint}")
 
-    assert again.err == ""
-    assert len(rows_of(again)) == 3 * n_epochs
-    assert checkpoint_of(again)["global_step"] == 3 * n_epochs
+        assert again.err == ""
+        assert len(rows_of(again)) == 3 * n_epochs
+        assert checkpoint_of(again)["global_step"] == 3 * n_epochs
 
 
 def test_a_resumed_run_has_the_best_model_of_the_uninterrupted_one(
     train_command: RunCommand,
 ) -> None:
-    settings = [*SMALL, "optimizer=sgd", "optimizer.lr=5"]
-    straight = train_command(*settings, "trainer.max_epochs=3")
+    settings = [*WORSE_AND_WORSE, "trainer.max_epochs=3"]
+    straight = look_at(train_command, *settings)
     assert checkpoint_of(straight, "best")["global_step"] < 9
-    first = train_command(*settings, "trainer.max_epochs=2", run="first")
+    first = train_command(*WORSE_AND_WORSE, "trainer.max_epochs=2", run="first")
 
     checkpoint = first.folder / "checkpoints" / "last.ckpt"
-    rest = train_command(*settings, "trainer.max_epochs=3", f"ckpt_path={checkpoint}", run="rest")
+    rest = train_command(*settings, f"ckpt_path={checkpoint}", run="rest")
 
     assert summary_of(rest)["test_metrics"] == summary_of(straight)["test_metrics"]
     own = rest.folder / "checkpoints"
