@@ -13,8 +13,8 @@ import torch
 
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import SeriesModule
+from tests.cli.in_process import SMALL as WITH_TEST
 from tests.cli.in_process import (
-    SMALL,
     Ended,
     RunCommand,
     assert_refused,
@@ -27,6 +27,8 @@ from tests.cli.in_process import (
 ONE_EPOCH, TWO, FOUR = (f"trainer.max_epochs={n}" for n in (1, 2, 4))
 FIRST = "ckpt_path=first/checkpoints/last.ckpt"
 
+
+SMALL = (*WITH_TEST, "trainer.limit_test_batches=0")
 
 FROM_FILE = (
     *(setting for setting in SMALL if not setting.startswith("data.n_")),
@@ -271,7 +273,7 @@ def test_a_checkpoint_knows_config_columns_scaling_and_target(from_file: Path) -
 def test_a_run_with_nothing_left_to_train_says_why(
     limit: str, first: Path, train_command: RunCommand
 ) -> None:
-    tested = train_command(*SMALL, limit, FIRST, run="tested")
+    tested = train_command(*WITH_TEST, limit, FIRST, run="tested")
 
     assert tested.status == 0
     assert f"has done 1 epoch and 3 steps, and {limit}: nothing is left to train" in said(tested)
@@ -288,22 +290,22 @@ def test_fewer_epochs_than_were_trained_are_refused(
     assert_no_run(ended, FIRST, "2 epochs", "trainer.max_epochs=1", "at least 2")
 
 
-@pytest.mark.parametrize("kind", ["finished", "killed"])
-def test_the_folder_of_another_run_is_refused(
-    kind: str, train_command: RunCommand, in_tmp_path: Path
+def test_the_folder_of_another_run_is_refused_finished_or_killed(
+    train_command: RunCommand, in_tmp_path: Path
 ) -> None:
     first = train_command(*SMALL, ONE_EPOCH)
-    if kind == "killed":
-        (first.folder / "summary.json").unlink()
-    before = _times_in(first.folder)
+    for is_killed in (False, True):
+        if is_killed:
+            (first.folder / "summary.json").unlink()
+        before = _times_in(first.folder)
 
-    ended = train_command(*SMALL, ONE_EPOCH, f"init_from={first.folder}/checkpoints/last.ckpt")
+        ended = train_command(*SMALL, ONE_EPOCH, f"init_from={first.folder}/checkpoints/last.ckpt")
 
-    assert ended.status == 2
-    (line,) = ended.err.splitlines()
-    assert "hydra.run.dir=run" in line
-    assert f"ckpt_path={Path('run', 'checkpoints', 'last.ckpt')}" in line
-    assert _times_in(first.folder) == before
+        assert ended.status == 2
+        (line,) = ended.err.splitlines()
+        assert "hydra.run.dir=run" in line
+        assert f"ckpt_path={Path('run', 'checkpoints', 'last.ckpt')}" in line
+        assert _times_in(first.folder) == before
 
 
 def _times_in(folder: Path) -> dict[Path, int]:
