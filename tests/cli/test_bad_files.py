@@ -202,7 +202,7 @@ def test_the_long_file_that_they_are_changed_from_works(
         "data.path=long.csv",
         "data.series_column=id",
         "data.split=[0.4,0.3,0.3]",
-        "trainer.max_epochs=1",
+        "trainer.fast_dev_run=true",
     )
 
     assert ended.status == 0, ended.err
@@ -237,7 +237,7 @@ def test_the_ways_out_that_the_message_names_lead_out(
     (in_tmp_path / "series.csv").write_text(text)
 
     ended = train_command(
-        *SETTINGS, "data.path=series.csv", f"data.missing={missing}", "trainer.max_epochs=1"
+        *SETTINGS, "data.path=series.csv", f"data.missing={missing}", "trainer.fast_dev_run=true"
     )
 
     assert ended.status == 0, ended.err

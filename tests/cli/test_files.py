@@ -67,7 +67,7 @@ def test_the_setting_that_the_message_names_leads_to_a_run(
     assert_refused(ended, fragments)
     assert not ended.folder.exists()
 
-    ended = train_command(*SETTINGS, *remedy)
+    ended = train_command(*SETTINGS, *remedy, "trainer.fast_dev_run=true")
     assert ended.status == 0, ended.err
     assert ended.err == ""
     assert plan_command(*SETTINGS, *remedy).status == 0
@@ -98,7 +98,10 @@ def test_missing_rows_are_refused_or_filled_as_asked(
     assert ended.err == ""
     # 100 rows, of which the last 20 are for the test: windows of 2 target rows.
     assert summary_of(ended)["baselines"].keys() == {"repeat_last", "seasonal_naive"}
-    assert train_command(*SETTINGS, "data.frequency=none", run="again").err == ""
+    again = train_command(
+        *SETTINGS, "data.frequency=none", "trainer.fast_dev_run=true", run="again"
+    )
+    assert again.err == ""
 
 
 def test_a_home_folder_may_be_written_as_in_a_shell(
@@ -123,8 +126,9 @@ def test_a_home_folder_is_put_in_where_a_value_begins() -> None:
 
 
 def test_the_data_do_not_follow_the_seed_of_the_run(train_command: RunCommand) -> None:
+    short = [*SMALL, "trainer.fast_dev_run=true"]
     baselines = [
-        summary_of(train_command(*SMALL, *overrides, "trainer.max_epochs=1", run=run))["baselines"]
+        summary_of(train_command(*short, *overrides, run=run))["baselines"]
         for run, overrides in {"a": [], "b": ["seed=1"], "c": ["data.seed=1"]}.items()
     ]
     assert baselines[0] == baselines[1] != baselines[2]

@@ -26,19 +26,21 @@ from tests.cli.in_process import (
 )
 from tests.grids import covering
 
+NO_TEST = "trainer.limit_test_batches=0"
+
 
 def rates_of(ended: Ended) -> list[float]:
     return [float(row["lr"]) for row in rows_of(ended)]
 
 
 def test_a_cosine_of_the_rate_spans_the_run(train_command: RunCommand) -> None:
-    rates = rates_of(train_command(*SMALL, "lr_scheduler=cosine", "optimizer.lr=0.01"))
+    rates = rates_of(train_command(*SMALL, NO_TEST, "lr_scheduler=cosine", "optimizer.lr=0.01"))
 
     assert rates == pytest.approx([0.005 * (1 + cos(pi * step / 6)) for step in range(6)])
 
 
 def test_one_cycle_of_the_rate_spans_the_run(train_command: RunCommand) -> None:
-    rates = rates_of(train_command(*SMALL, "lr_scheduler=one_cycle", "optimizer.lr=0.01"))
+    rates = rates_of(train_command(*SMALL, NO_TEST, "lr_scheduler=one_cycle", "optimizer.lr=0.01"))
 
     # PyTorch begins at a 25th of the rate, and ends at a ten-thousandth of that.
     assert rates[0] == pytest.approx(0.01 / 25)
@@ -49,7 +51,7 @@ def test_one_cycle_of_the_rate_spans_the_run(train_command: RunCommand) -> None:
 def test_a_schedule_of_the_rate_by_plateaus_watches_the_validation(
     train_command: RunCommand,
 ) -> None:
-    options = ["optimizer=sgd", "optimizer.lr=1", "lr_scheduler.patience=0"]
+    options = [NO_TEST, "optimizer=sgd", "optimizer.lr=1", "lr_scheduler.patience=0"]
     threshold = "+lr_scheduler.threshold=0.9"
     ended = train_command(
         *SMALL, "lr_scheduler=plateau", *options, threshold, "trainer.max_epochs=4"
@@ -59,7 +61,7 @@ def test_a_schedule_of_the_rate_by_plateaus_watches_the_validation(
 
 
 def test_a_plateau_counts_the_epochs_that_have_a_validation(train_command: RunCommand) -> None:
-    options = ["optimizer=sgd", "optimizer.lr=1", "lr_scheduler.patience=0"]
+    options = [NO_TEST, "optimizer=sgd", "optimizer.lr=1", "lr_scheduler.patience=0"]
     threshold = "+lr_scheduler.threshold=0.9"
     every = ["trainer.check_val_every_n_epoch=2", "trainer.max_epochs=5"]
     ended = train_command(*SMALL, "lr_scheduler=plateau", *options, threshold, *every)
@@ -68,7 +70,7 @@ def test_a_plateau_counts_the_epochs_that_have_a_validation(train_command: RunCo
 
 
 def test_a_plateau_of_the_training_loss_needs_no_validation(train_command: RunCommand) -> None:
-    options = ["optimizer=sgd", "optimizer.lr=1", "lr_scheduler.patience=0"]
+    options = [NO_TEST, "optimizer=sgd", "optimizer.lr=1", "lr_scheduler.patience=0"]
     threshold = "+lr_scheduler.threshold=0.9"
     watched = ["lr_scheduler.monitor=train/loss", "trainer.limit_val_batches=0"]
     ended = train_command(
@@ -91,7 +93,7 @@ def test_a_folder_of_configs_of_ones_own_adds_options(
     experiment.parent.mkdir(parents=True)
     experiment.write_text("# @package _global_\nmodel:\n  num_layers: 2\n")
 
-    short = [*SMALL, "trainer.max_epochs=1"]
+    short = [*SMALL, NO_TEST, "trainer.max_epochs=1"]
     ended = train_command(*short, "experiment=mine", flags=("--config-dir", "own"))
     planned = plan_command(*SMALL, "hydra.searchpath=[own]", "experiment=mine")
 
@@ -101,7 +103,7 @@ def test_a_folder_of_configs_of_ones_own_adds_options(
 
 
 def test_the_loggers_write_into_the_folder_of_the_run(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "logger=all")
+    ended = train_command(*SMALL, "logger=all", "trainer.max_epochs=1")
 
     logged = pd.read_csv(ended.folder / "csv" / "metrics.csv")
     assert logged["train/loss"].dropna().tolist() == [float(loss) for loss in losses_of(ended)]
@@ -126,7 +128,7 @@ def test_the_loggers_write_into_the_folder_of_the_run(train_command: RunCommand)
 def test_optimisers_and_losses_go_together(
     optimizer: str, loss: str, train_command: RunCommand
 ) -> None:
-    settings = ["trainer.max_epochs=1", "optimizer.lr=0.01"]
+    settings = ["trainer.max_epochs=1", "optimizer.lr=0.01", NO_TEST]
     ended = train_command(*SMALL, f"optimizer={optimizer}", f"model.loss={loss}", *settings)
 
     losses = losses_of(ended)
@@ -226,7 +228,7 @@ def test_the_flag_of_a_sweep_may_stand_anywhere(
     train_command: RunCommand, in_tmp_path: Path
 ) -> None:
     sweep = ["model.hidden_size=4", "-m", "model.num_layers=1,2", "hydra.sweep.dir=sweep"]
-    ended = train_command(*SMALL, "trainer.max_epochs=1", *sweep)
+    ended = train_command(*SMALL, NO_TEST, "trainer.max_epochs=1", *sweep)
 
     assert ended.status == 0, ended.err
     assert sorted(path.name for path in (in_tmp_path / "sweep").iterdir() if path.is_dir()) == [
@@ -265,7 +267,7 @@ def test_the_deep_experiment_can_be_planned_for_gpus_that_are_elsewhere(
     ranges = "0-3: cuda:0, 4-7: cuda:1, 8-11: cuda:2, 12-15: cuda:3"
 
     ended = plan_command(
-        "experiment=deep", "data.n_steps=20000", f"placement.device_map={{{ranges}}}"
+        "experiment=deep", "data.n_steps=5000", f"placement.device_map={{{ranges}}}"
     )
 
     assert ended.status == 0, ended.err
@@ -304,6 +306,7 @@ def test_a_csv_and_a_parquet_file_of_the_same_series_make_the_same_run(
     write_series(in_tmp_path)
     settings = [setting for setting in SMALL if not setting.startswith("data.n_")]
     settings += ["data=csv", "data.target=[b,a]", "data.season_length=24", "trainer.max_epochs=1"]
+    settings += [NO_TEST]
 
     from_csv = train_command(*settings, "data.path=series.csv", run="csv")
     from_parquet = train_command(*settings, "data.path=series.parquet", run="parquet")
@@ -321,6 +324,7 @@ def test_a_column_is_named_as_it_is_written(train_command: RunCommand, in_tmp_pa
     frame.assign(**{"11": frame[names[0]] + 1}).to_csv("names.csv", index=False)
     settings = [setting for setting in SMALL if not setting.startswith("data.n_")]
     settings += ["data=csv", "data.path=names.csv", "data.season_length=24"]
+    settings += ["trainer.max_epochs=1", NO_TEST]
 
     text = ",".join(names)
     ended = train_command(*settings, f"data.target=[{text}]", f"data.columns=[{text},11]")
@@ -332,7 +336,7 @@ def test_a_column_is_named_as_it_is_written(train_command: RunCommand, in_tmp_pa
 
 
 def test_a_profile_stands_in_the_folder_of_the_run(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "trainer.profiler=simple", "trainer.max_epochs=1")
+    ended = train_command(*SMALL, NO_TEST, "trainer.profiler=simple", "trainer.max_epochs=1")
 
     assert (ended.status, ended.err) == (0, "")
     assert "run_training_batch" in (ended.folder / "fit-profile.txt").read_text()
