@@ -39,6 +39,8 @@ SAME = (
 )
 """Settings that define what is learned, and that weights and data do not always show."""
 
+_LIMIT, _OVERFIT = "trainer.limit_val_batches", "trainer.overfit_batches"
+
 _COMPARED = ("seed", "data", "model", "schedule", "optimizer", "lr_scheduler", "trainer")
 """The sections of a config that the numbers of a run depend on."""
 
@@ -69,6 +71,7 @@ def check_resume(
                 " it: an earlier version wrote it; begin a new run with its weights: init_from=..."
             )
         _check_task(before, now)
+        check_validation(before, now)
         done = Progress.of(saved)
         _check_end(done, config)
         if "SeriesDataModule" in saved:
@@ -136,6 +139,40 @@ def _check_task(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
                 f" {_setting(name, now.get(name))}; keep what it was, or begin a new run with its"
                 " weights: init_from=..."
             )
+
+
+def check_validation(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Check that val/loss stays that of the same windows: the best is the least of all epochs.
+
+    Args:
+        before: the settings of the checkpoint's run, by full name.
+        now: those of this run.
+
+    Raises:
+        UsageError: limits leave other windows.
+    """
+    was, is_ = _limits(before), _limits(now)
+    if _LIMIT not in before or 0 in (was.get(_LIMIT), is_.get(_LIMIT)):
+        # An earlier version wrote it, or one of both has no val/loss.
+        return
+    for name in {**was, **is_}:
+        if str(before.get(name)) != str(now.get(name)):
+            raise UsageError(
+                f"ckpt_path was written with {_setting(name, before.get(name))}, and this run has"
+                f" {_setting(name, now.get(name))}: its val/loss would be of other windows than"
+                " that of the epochs before, and the best of both would not be the best; keep what"
+                " it was, or begin a new run with its weights: init_from=..."
+            )
+
+
+def _limits(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that leave out windows of a validation; none, if it is on all."""
+    name = _OVERFIT if settings.get(_OVERFIT) else _LIMIT
+    limit = settings.get(name)
+    # A whole number counts batches, one with a point is their share.
+    if limit is None or str(limit) == "1.0":
+        return {}
+    return {name: limit, "data.batch_size": settings.get("data.batch_size")}
 
 
 def _check_end(done: Progress, config: Config) -> None:

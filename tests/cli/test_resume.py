@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pandas as pd
 import pytest
 import torch
 
+from gru_parallel.assembly.resume import check_validation
+from gru_parallel.errors import UsageError
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import SeriesModule
 from tests.cli.in_process import SMALL as WITH_TEST
@@ -245,6 +248,7 @@ def test_other_data_is_refused(
         ("data.centre=none", "last"),
         ("data.input_length=9", "8"),
         ("data.min_input_length=2", "null"),
+        ("trainer.limit_val_batches=1", "null"),
     ],
 )
 def test_another_task_is_refused(
@@ -253,6 +257,30 @@ def test_another_task_is_refused(
     ended = train_command(*SMALL, setting, TWO, FIRST)
 
     assert_no_run(ended, FIRST, setting.split("=")[0], before)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "refused"),
+    [
+        ((None, 64), (1.0, 32), None),
+        ((1, 64), (1, 64), None),
+        ((1, 64), (1.0, 64), "trainer.limit_val_batches=1.0"),
+        ((4, 64), (4, 32), "data.batch_size=32"),
+        ((0.5, 64), (0.25, 64), "trainer.limit_val_batches=0.25"),
+        ((0, 64), (None, 64), None),
+    ],
+)
+def test_what_is_validated_stays_the_same(
+    before: tuple[float | None, int], now: tuple[float | None, int], refused: str | None
+) -> None:
+    def given(values: tuple[float | None, int]) -> dict[str, float | None]:
+        return {"trainer.limit_val_batches": values[0], "data.batch_size": values[1]}
+
+    if refused is None:
+        check_validation(given(before), given(now))
+        return
+    with pytest.raises(UsageError, match=re.escape(refused)):
+        check_validation(given(before), given(now))
 
 
 def test_a_checkpoint_knows_config_columns_scaling_and_target(from_file: Path) -> None:
