@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from gru_parallel.assembly.model_spec import model_spec
@@ -104,14 +105,18 @@ class Case:
 
 def case_of(task: Task, depth: int, layers: str) -> Case:
     """Give a stack the hidden size that comes closest to the parameters of one plain layer."""
-    config = read_config(compose_config([*_with_path(task, Path("any.csv")), *LAYERS[layers]]))
-    plain = read_config(compose_config(_with_path(task, Path("any.csv"))))
-    wanted = _n_parameters(plain, task, 1, task.width)
+    config = _config(task, layers)
+    wanted = _n_parameters(_config(task, "plain"), task, 1, task.width)
     n_parameters = {
         size: _n_parameters(config, task, depth, size) for size in range(1, task.width + 1)
     }
     size = min(n_parameters, key=lambda size: abs(n_parameters[size] - wanted))
     return Case(task, depth, layers, size, n_parameters[size])
+
+
+@cache
+def _config(task: Task, layers: str) -> Config:
+    return read_config(compose_config([*_with_path(task, Path("any.csv")), *LAYERS[layers]]))
 
 
 def _with_path(task: Task, path: Path) -> Sequence[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from gru_parallel.choices import core_on
 from gru_parallel.placement.cluster import Cluster, Device
@@ -325,12 +325,13 @@ def busy_stages(
     ]
     n_cores = cluster.machines[device.machine].n_cores if device.is_cpu else None
     # A device that is only being thought of is none of the plan's yet.
-    n_beside = _overlap(here, n_cells) if here else 1.0
+    n_beside = _overlap(tuple(here), n_cells) if here else 1.0
     n_busy = n_beside * max(1, width // len(cluster.machines))
     return n_busy if n_cores is None else min(n_busy, float(n_cores))
 
 
-def _overlap(stages: Sequence[int], n_cells: int) -> float:
+@lru_cache(maxsize=1024)  # A search asks for the same again and again, of many stages.
+def _overlap(stages: tuple[int, ...], n_cells: int) -> float:
     """Count, for a stage in the mean, itself and the share of its cells beside each other one's.
 
     A stage begins one cell after the one before it, so that two of them overlap in all cells but as

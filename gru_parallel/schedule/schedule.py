@@ -5,7 +5,7 @@ The only statement of what depends on what, for validator, simulator and engines
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, pairwise
+from itertools import accumulate, chain, pairwise
 
 from gru_parallel.schedule.action import COMPUTE, Action, Cell, Op, backwards, forwards, partner
 from gru_parallel.schedule.segments import Segments, segments_of
@@ -75,6 +75,11 @@ class Schedule:
         That is what it `needs`, without what stands before it in the list of its stage.
         """
         return _waits(self)
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """One order in which all that can happen does, places in `all_actions`; see `walk`."""
+        return _order(self)
 
     @cached_property
     def _computed_before(self) -> dict[Key, Action]:
@@ -170,6 +175,26 @@ def _waits(schedule: Schedule) -> tuple[tuple[int, ...], ...]:
                     needed += (at,)
             waits.append(needed)
     return tuple(waits)
+
+
+def _order(schedule: Schedule) -> tuple[int, ...]:
+    waits = schedule.waits
+    ends = list(accumulate(map(len, schedule.actions)))
+    next_places = [0, *ends[:-1]]
+    # The last entry is that of NOWHERE, which is never done.
+    is_done = bytearray(len(waits) + 1)
+    order: list[int] = []
+    n_done_before = -1
+    while len(order) > n_done_before:
+        n_done_before = len(order)
+        for stage, end in enumerate(ends):
+            place = next_places[stage]
+            while place < end and all(map(is_done.__getitem__, waits[place])):
+                is_done[place] = True
+                order.append(place)
+                place += 1
+            next_places[stage] = place
+    return tuple(order)
 
 
 def _needs(action: Action, schedule: Schedule) -> list[Key]:

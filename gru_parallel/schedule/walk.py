@@ -7,7 +7,7 @@ from gru_parallel.schedule.draw import draw_lists
 from gru_parallel.schedule.schedule import Schedule, needs
 
 
-def walk(schedule: Schedule) -> list[int]:
+def walk(schedule: Schedule) -> tuple[int, ...]:
     """Merge the stages' lists into one order in which every action follows all that it needs.
 
     Args:
@@ -21,25 +21,14 @@ def walk(schedule: Schedule) -> list[int]:
         ScheduleError: the stages wait for each other, or for an action that is not in the schedule;
             the grid marks where each of them is stuck.
     """
-    waits = schedule.waits
-    ends = list(accumulate(map(len, schedule.actions)))
-    next_places = [0, *ends[:-1]]
-    # The last entry is that of NOWHERE, which is never done.
-    is_done = bytearray(len(waits) + 1)
-    order: list[int] = []
-    n_done_before = -1
-    while len(order) > n_done_before:
-        n_done_before = len(order)
-        for stage, end in enumerate(ends):
-            place = next_places[stage]
-            while place < end and all(map(is_done.__getitem__, waits[place])):
-                is_done[place] = True
-                order.append(place)
-                place += 1
-            next_places[stage] = place
-
-    if len(order) < len(waits):
-        n_left = [end - place for place, end in zip(next_places, ends, strict=True)]
+    order = schedule.order
+    if len(order) < len(schedule.all_actions):
+        done = set(order)
+        ends = accumulate(map(len, schedule.actions))
+        n_left = [
+            sum(place not in done for place in range(end - len(actions), end))
+            for actions, end in zip(schedule.actions, ends, strict=True)
+        ]
         raise ScheduleError(_deadlock(schedule, n_left))
     return order
 
