@@ -69,7 +69,7 @@ def every_epoch(folder: Path, *, save_on_train_epoch_end: bool = True) -> ModelC
 
 def train(plan: Plan = PLAN, **options: Any) -> Run:
     module = make_module(adamw, dropout=0.3, make_scheduler=cosine)
-    defaults = {"gradient_clip_val": 0.1, "max_epochs": 3}
+    defaults = {"gradient_clip_val": 0.1, "max_epochs": 2}
     return fit(plan, module, **defaults | options)
 
 
@@ -144,50 +144,59 @@ def test_a_run_in_float64_is_resumed_with_all_bits_of_its_weights(tmp_path: Path
     assert_continues(resumed, straight, 5)
 
 
-def test_a_run_resumed_between_two_accumulations_is_the_uninterrupted_one(tmp_path: Path) -> None:
-    path = tmp_path / "middle.ckpt"
-    whole = train(callbacks=[SaveAfter(7, path)], accumulate_grad_batches=2)
+@pytest.fixture(scope="module")
+def accumulating(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A run that accumulates gradients, and its checkpoint from between two accumulations."""
+    path = tmp_path_factory.mktemp("accumulating") / "middle.ckpt"
+    return train(callbacks=[SaveAfter(7, path)], accumulate_grad_batches=2), path
+
+
+def test_a_run_resumed_between_two_accumulations_is_the_uninterrupted_one(
+    accumulating: tuple[Run, Path],
+) -> None:
+    whole, path = accumulating
 
     resumed = train(ckpt_path=path, accumulate_grad_batches=2)
 
     assert_continues(resumed, whole, 7)
 
 
-@pytest.mark.parametrize("n_batches", [5, 7])
-def test_a_run_that_is_resumed_accumulates_as_scheduled(n_batches: int, tmp_path: Path) -> None:
-    path = tmp_path / "middle.ckpt"
-    saving = [GradientAccumulationScheduler({0: 2}), SaveAfter(n_batches, path)]
-    whole = fit(PLAN, callbacks=saving)
+def test_a_run_that_is_resumed_accumulates_as_scheduled(tmp_path: Path) -> None:
+    saves = [SaveAfter(n_batches, tmp_path / f"{n_batches}.ckpt") for n_batches in (5, 7)]
+    whole = fit(PLAN, callbacks=[GradientAccumulationScheduler({0: 2}), *saves])
 
-    resumed = fit(PLAN, callbacks=[GradientAccumulationScheduler({0: 2})], ckpt_path=path)
+    for save in saves:
+        scheduled = [GradientAccumulationScheduler({0: 2})]
+        resumed = fit(PLAN, callbacks=scheduled, ckpt_path=save.path)
 
-    assert_continues(resumed, whole, n_batches)
+        assert_continues(resumed, whole, save.n_batches)
 
 
 @pytest.fixture(scope="module")
-def whole_by_validation() -> Run:
-    return train_by_validation(max_epochs=4)
+def whole_by_validation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A run whose rate its validations decide, and its checkpoint from within an epoch."""
+    path = tmp_path_factory.mktemp("by_validation") / "middle.ckpt"
+    return train_by_validation(max_epochs=3, callbacks=[SaveAfter(8, path)]), path
 
 
 @pytest.mark.parametrize("when", ["in an epoch", "at the end"])
 def test_a_run_resumed_with_a_schedule_by_validation_is_the_uninterrupted_one(
-    when: str, whole_by_validation: Run, tmp_path: Path
+    when: str, whole_by_validation: tuple[Run, Path], tmp_path: Path
 ) -> None:
-    path, whole = tmp_path / "middle.ckpt", whole_by_validation
-    if when == "in an epoch":
-        train_by_validation(max_epochs=4, callbacks=[SaveAfter(8, path)])
-    else:
+    whole, path = whole_by_validation
+    if when == "at the end":
+        path = tmp_path / "end.ckpt"
         train_by_validation(max_epochs=2).trainer.save_checkpoint(path)
 
-    resumed = train_by_validation(max_epochs=4, ckpt_path=path)
+    resumed = train_by_validation(max_epochs=3, ckpt_path=path)
 
-    assert whole.rates == [0.5] * 10 + [0.25] * 5 + [0.125] * 5
+    assert whole.rates == [0.5] * 10 + [0.25] * 5
     assert_continues(resumed, whole, 8 if when == "in an epoch" else 10)
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 def test_so_is_one_resumed_from_the_checkpoint_that_an_epoch_ends_with(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"max_epochs": 4, "enable_checkpointing": True}
+    options: dict[str, Any] = {"max_epochs": 3, "enable_checkpointing": True}
     whole = train_by_validation(callbacks=[every_epoch(tmp_path)], **options)
 
     resumed = train_by_validation(
@@ -197,11 +206,17 @@ def test_so_is_one_resumed_from_the_checkpoint_that_an_epoch_ends_with(tmp_path:
     assert_continues(resumed, whole, 10)
 
 
+@pytest.fixture(scope="module")
+def validating(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A run that validates in epochs, and its checkpoint from within a validation."""
+    path = tmp_path_factory.mktemp("validating") / "validation.ckpt"
+    return train(callbacks=[SaveInValidation(3, path)], val_check_interval=3), path
+
+
 def test_a_run_resumed_in_a_validation_in_the_middle_of_an_epoch_is_the_uninterrupted_one(
-    tmp_path: Path,
+    validating: tuple[Run, Path],
 ) -> None:
-    path = tmp_path / "validation.ckpt"
-    whole = train(callbacks=[SaveInValidation(3, path)], val_check_interval=3)
+    whole, path = validating
 
     resumed = train(ckpt_path=path, val_check_interval=3)
 
@@ -218,7 +233,12 @@ def within_epochs(path: Path) -> LastCheckpoint:
     ids=["after a validation", "between accumulations", "anywhere"],
 )
 def test_a_run_resumed_from_a_last_checkpoint_within_an_epoch_is_the_uninterrupted_one(
-    n_batches: int, options: dict[str, Any], tmp_path: Path, straight: Run
+    n_batches: int,
+    options: dict[str, Any],
+    tmp_path: Path,
+    straight: Run,
+    accumulating: tuple[Run, Path],
+    validating: tuple[Run, Path],
 ) -> None:
     class Kill(pl.Callback):
         """Ends the run in the batch after the checkpoint."""
@@ -227,7 +247,7 @@ def test_a_run_resumed_from_a_last_checkpoint_within_an_epoch_is_the_uninterrupt
             if trainer.fit_loop.total_batch_idx == n_batches:
                 raise ConnectionError("killed")
 
-    whole = train(**options) if options else straight
+    whole = {2: straight, 3: validating[0], 4: accumulating[0]}[n_batches]
     options = {**options, "enable_checkpointing": True}
     path = tmp_path / "killed" / "last.ckpt"
     with pytest.raises(ConnectionError, match="killed"):
@@ -246,16 +266,18 @@ def test_the_tests_above_would_see_a_forgotten_optimiser_or_order(straight: Run)
         make_module(adamw, dropout=0.3, make_scheduler=cosine),
         make_data(seed=1),
         gradient_clip_val=0.1,
-        max_epochs=3,
+        max_epochs=2,
     )
 
     assert not torch.equal(other_order.losses, straight.losses)
     assert len(set(straight.rates)) == len(straight.rates)
 
 
-def test_a_checkpoint_names_its_weights_as_nn_gru_does_and_loads_into_one(tmp_path: Path) -> None:
-    path = tmp_path / "whole.ckpt"
-    run = train(callbacks=[SaveAfter(3 * N_BATCHES, path)])
+def test_a_checkpoint_names_its_weights_as_nn_gru_does_and_loads_into_one(
+    straight: Run, tmp_path: Path
+) -> None:
+    path, run = tmp_path / "whole.ckpt", straight
+    run.trainer.save_checkpoint(path)
 
     saved = torch.load(path, weights_only=True)["state_dict"]
 

@@ -19,7 +19,7 @@ from tests.builders import make_plan
 from tests.interrupts import DEFAULT_HANDLERS, SendSignal, restore_handlers
 from tests.runs import Run, adamw, fit, make_data, make_module
 
-PLAN = make_plan([2, 2], n_chunks=2)
+PLAN = make_plan([1, 1], n_chunks=2)
 
 
 NAMES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGUSR1": "SIGUSR1"}
@@ -49,7 +49,13 @@ def plateau(optimizer: Any, n_steps: int) -> Any:
 def train(scheduler: str = "cosine", **options: Any) -> Run:
     schedule: Any = cosine if scheduler == "cosine" else plateau
     interval = "step" if scheduler == "cosine" else "epoch"
-    module = make_module(adamw, dropout=0.3, make_scheduler=schedule, schedule_interval=interval)
+    module = make_module(
+        adamw,
+        num_layers=2,
+        dropout=0.3,
+        make_scheduler=schedule,
+        schedule_interval=interval,
+    )
     return fit(PLAN, module, **options)
 
 
@@ -150,7 +156,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     hook, batch, n_done, n_validated, options = MOMENTS[moment]
     path = tmp_path / "last.ckpt"
     if "limit_train_batches" in options:
-        options = options | {"max_epochs": 6}
+        options = options | {"max_epochs": 4}
     straight = straight_run(scheduler, tuple(options.items()))
 
     send = SendSignal(batch, hook, name=name)
@@ -190,8 +196,8 @@ def test_a_signal_in_the_test_says_that_the_training_is_complete(
     name: str, tmp_path: Path, no_thread_left: None
 ) -> None:
     path = tmp_path / "last.ckpt"
-    send = SendSignal(9, "on_test_batch_start", name=name)
-    run = train(callbacks=[StopAtInterrupt(path), send])
+    send = SendSignal(0, "on_test_batch_start", name=name)
+    run = train(callbacks=[StopAtInterrupt(path), send], limit_train_batches=1, max_epochs=1)
 
     with pytest.raises(InterruptedRunError, match="the training is complete") as error:
         run.trainer.test(run.module, make_data(), verbose=False)
@@ -207,7 +213,7 @@ def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path: Path, no_thread_left: No
 
     # Lightning answers a KeyboardInterrupt with an exit, and ignores Ctrl-C from then on.
     with pytest.raises(SystemExit):
-        train(callbacks=[SendSignal(6, times=2), StopAtInterrupt(path)])
+        train(callbacks=[SendSignal(1, times=2), StopAtInterrupt(path)])
 
     assert not path.exists()
 
@@ -218,8 +224,8 @@ def test_only_ctrl_c_ends_a_run_sooner_when_it_comes_again(
 ) -> None:
     path = tmp_path / "last.ckpt"
 
-    with pytest.raises(InterruptedRunError, match="after step 7"):
-        train(callbacks=[SendSignal(6, times=3, name=name), StopAtInterrupt(path)])
+    with pytest.raises(InterruptedRunError, match="after step 2;"):
+        train(callbacks=[SendSignal(1, times=3, name=name), StopAtInterrupt(path)])
 
     assert path.exists()
 
@@ -335,8 +341,8 @@ def test_no_second_signal_ends_a_rank_sooner(name: str, tmp_path: Path) -> None:
         def on_exception(self, *args: Any) -> None:
             signal.raise_signal(signal.Signals[name])
 
-    send = SendSignal(6, times=2, name=name)
-    with pytest.raises(InterruptedRunError, match=f"Stopped by {NAMES[name]} after step 7;"):
+    send = SendSignal(1, times=2, name=name)
+    with pytest.raises(InterruptedRunError, match=f"Stopped by {NAMES[name]} after step 2;"):
         train(callbacks=[StopAtInterrupt(path), send, Again()], strategy=OneOfTwoRanks())
 
     assert path.exists()
