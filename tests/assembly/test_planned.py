@@ -164,7 +164,13 @@ def test_a_measured_profile_is_kept_and_found_again(
     monkeypatch.setattr(measure, "MOST_SECONDS", 0.0)
     monkeypatch.setattr(pipelines, "MOST_STEPS", 1)
     monkeypatch.setattr(measure, "hand_over_of_ranks", lambda: Link(0.2, 1e9))
-    small = ("data.input_length=4", "data.batch_size=4", "model.hidden_size=2")
+    small = (
+        "data.input_length=2",
+        "data.batch_size=1",
+        "model.hidden_size=2",
+        "model.num_layers=2",
+        "model.core=fused",
+    )
     sources = []
 
     for source in ("cached", "measure", "cached", "analytic"):

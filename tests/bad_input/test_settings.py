@@ -19,7 +19,7 @@ from tests.bad_input.settings import (
 from tests.bad_input.tries import Commands, Try, faults_of
 from tests.bad_input.use import wrong_use
 
-MOST_OF_A_KIND = 4
+MOST_OF_A_KIND = 2
 ONE_IN = 3
 """Of all tries, which are more than eight thousand, so many are made by the long test."""
 

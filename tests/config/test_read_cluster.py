@@ -12,14 +12,8 @@ from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
 from gru_parallel.errors import UsageError
-from tests.cli.composing import load_configs_once
 
 Change = Callable[[dict[str, Any]], object]
-
-
-@pytest.fixture(autouse=True)
-def _configs_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    load_configs_once(monkeypatch)
 
 
 def config_of(*overrides: str) -> Config:

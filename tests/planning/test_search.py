@@ -67,7 +67,7 @@ COSTS = st.builds(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     COSTS, st.integers(1, 5), st.lists(st.sampled_from(["fast", "slow"]), min_size=1, max_size=3)
 )
@@ -84,7 +84,7 @@ def test_no_plan_is_faster_than_the_one_found(
     assert found.bound_ms == pytest.approx(best)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(COSTS, st.integers(1, 6), st.sampled_from(["fast", "slow"]), st.integers(1, 4))
 def test_no_step_takes_less_than_its_bound(
     costs: AffineCosts, n_layers: int, kind: str, n_devices: int
