@@ -24,14 +24,14 @@ from tests.builders import make_plan
 from tests.rank_processes import free_port
 from tests.runs import N_BATCHES, Run, fit, make_data, make_module, sgd
 
-PLAN = make_plan([2, 2], n_chunks=2)
+PLAN = make_plan([1, 1])
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
 
 def train(folder: Path, max_epochs: int, **options: Any) -> Run:
     """Train at a rate with which the loss goes down, and up again."""
     callbacks = [BestCheckpoint(folder / "best.ckpt"), LastCheckpoint(folder / "last.ckpt")]
-    module = make_module(lambda parameters: sgd(parameters, lr=1.0))
+    module = make_module(lambda parameters: sgd(parameters, lr=1.0), num_layers=2)
     return fit(
         PLAN,
         module,

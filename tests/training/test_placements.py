@@ -25,7 +25,7 @@ from tests.runs import (
 EVERYTHING_ON: dict[str, Any] = {
     "gradient_clip_val": 0.1,
     "accumulate_grad_batches": 2,
-    "max_epochs": 2,
+    "max_epochs": 1,
 }
 
 
@@ -81,11 +81,11 @@ def test_dropout_reaches_the_losses() -> None:
 
 def test_dropout_without_a_cut_equals_one_device() -> None:
     module = make_module(dropout=0.3)
-    pipelined = fit(make_plan([1, 3]), module)
-    single = fit(None, make_module(dropout=0.3))
+    pipelined = fit(make_plan([1, 3]), module, max_epochs=1)
+    single = fit(None, make_module(dropout=0.3), max_epochs=1)
 
     assert float((pipelined.losses - single.losses).abs().max()) <= 1e-5
-    assert not torch.equal(single.losses, fit(None).losses)
+    assert not torch.equal(single.losses, fit(None, max_epochs=1).losses)
 
 
 def test_the_same_trainer_fits_twice_and_leaves_no_thread(no_thread_left: None) -> None:
@@ -107,11 +107,13 @@ def test_a_module_trained_once_trains_on_with_another_trainer_and_placement(
     module, single = make_module(), make_module()
 
     for plan in (make_plan([1, 3]), make_plan([2, 2], "gpipe", 2, 2), None):
-        pipelined_run, single_run = fit(plan, module), fit(None, single)
+        pipelined_run, single_run = (
+            fit(each, trained, max_epochs=1) for each, trained in ((plan, module), (None, single))
+        )
 
     for name, weight in single_run.weights.items():
         assert float((pipelined_run.weights[name] - weight).abs().max()) <= 1e-4, name
-    assert not torch.equal(single_run.losses, fit(None).losses)
+    assert not torch.equal(single_run.losses, fit(None, max_epochs=1).losses)
 
 
 def test_a_failing_step_ends_the_fit_with_its_place_named_and_no_thread_left(

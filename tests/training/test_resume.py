@@ -21,7 +21,7 @@ from gru_parallel.training.progress import Progress, steps_of_run
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, Run, SaveAfter, fit, make_data, make_module
 
-PLAN = make_plan([2, 2], n_chunks=2)
+PLAN = make_plan([1, 1])
 N_EPOCHS = 3
 adamw: Callable[..., Optimizer] = partial(AdamW, lr=1e-2)
 
@@ -50,8 +50,15 @@ def train(
     plan: Any = PLAN,
     **options: Any,
 ) -> Run:
-    module = make_module(make_optimizer, make_scheduler=make_scheduler, schedule_interval=interval)
-    return fit(plan, module, max_epochs=max_epochs, **options)
+    module = make_module(
+        make_optimizer,
+        num_layers=2,
+        make_scheduler=make_scheduler,
+        schedule_interval=interval,
+    )
+    # Schedules by steps ask for no validation.
+    defaults = {"limit_val_batches": 0} if interval == "step" else {}
+    return fit(plan, module, max_epochs=max_epochs, **defaults | options)
 
 
 def saved(run: Run, folder: Path) -> Path:

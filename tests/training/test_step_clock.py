@@ -12,12 +12,20 @@ from tests.builders import make_plan
 from tests.runs import N_BATCHES, fit
 
 PLAN = make_plan([1, 2, 1], "one_f_one_b", n_micro_batches=3, n_chunks=4)
+UNCUT = make_plan([1, 2, 1])
 
 
-def test_the_clock_keeps_the_timeline_of_a_step_and_not_that_of_a_validation() -> None:
-    clock = StepClock()
-    fit(PLAN, callbacks=[clock])
+@pytest.fixture(scope="module")
+def clock() -> StepClock:
+    """The clock of a run, for those that only read it."""
+    found = StepClock()
+    fit(PLAN, callbacks=[found])
+    return found
 
+
+def test_the_clock_keeps_the_timeline_of_a_step_and_not_that_of_a_validation(
+    clock: StepClock,
+) -> None:
     typical = clock.typical
     assert typical is not None
     assert typical.timeline.n_stages == 3
@@ -53,7 +61,7 @@ def test_the_timelines_that_are_kept_are_spread_over_the_whole_run() -> None:
             seen.append([step.number for step in clock._kept])
 
     clock = StepClock(n_warm_up=2, most_kept=4)
-    fit(PLAN, callbacks=[clock, Look()], max_epochs=4)
+    fit(UNCUT, callbacks=[clock, Look()], max_epochs=4, limit_val_batches=0)
 
     assert seen[1] == [1, 2]
     assert seen[5] == [3, 4, 5, 6]
@@ -64,10 +72,7 @@ def test_the_timelines_that_are_kept_are_spread_over_the_whole_run() -> None:
     assert clock.n_steps == 18
 
 
-def test_the_typical_step_is_the_median_one_of_those_kept() -> None:
-    clock = StepClock()
-    fit(PLAN, callbacks=[clock])
-
+def test_the_typical_step_is_the_median_one_of_those_kept(clock: StepClock) -> None:
     # As many as the run has, so that both tell of the same steps.
     assert clock.typical is not None
     assert clock.n_steps == 2 * N_BATCHES - 3
@@ -90,7 +95,7 @@ def test_the_peak_of_memory_is_looked_for_after_the_first_steps(
 
     monkeypatch.setattr(step_clock, "forget_peaks", forget)
     monkeypatch.setattr(step_clock, "peak_bytes", peaks)
-    fit(PLAN, callbacks=[clock])
+    fit(UNCUT, callbacks=[clock], max_epochs=1)
 
     # Once, when the steps that count begin.
     assert moments == [0, "end"]
@@ -100,7 +105,7 @@ def test_the_peak_of_memory_is_looked_for_after_the_first_steps(
 
 def test_a_clock_of_no_more_than_the_first_steps_is_not_warm() -> None:
     clock = StepClock(n_warm_up=N_BATCHES)
-    fit(PLAN, callbacks=[clock], max_epochs=1)
+    fit(UNCUT, callbacks=[clock], max_epochs=1, limit_val_batches=0)
 
     assert clock.n_steps == N_BATCHES
     assert not clock.is_warm

@@ -56,7 +56,7 @@ CASES = {
     "accumulate more than there is": Case(accumulate_grad_batches=9),
     "accumulate later": Case(make_callbacks=lambda: [GradientAccumulationScheduler({1: 2})]),
     "average from an epoch on": Case(
-        make_callbacks=lambda: [StochasticWeightAveraging(0.1, swa_epoch_start=1)], max_epochs=3
+        make_callbacks=lambda: [StochasticWeightAveraging(0.1, swa_epoch_start=1)], max_epochs=2
     ),
     "moving average": Case(make_callbacks=lambda: [EMAWeightAveraging(decay=0.5)]),
     "cosine": Case(partial(make_module, make_scheduler=cosine)),
@@ -70,6 +70,7 @@ CASES = {
     "early stopping": Case(
         # No epoch is good enough, so the run ends after the third of six.
         make_callbacks=lambda: [EarlyStopping("val/loss", min_delta=9.0, patience=2)],
+        limit_train_batches=2,
         max_epochs=6,
     ),
     "fast_dev_run": Case(fast_dev_run=2),
