@@ -24,7 +24,7 @@ SHARED = settings(
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-FEW, MANY = settings(SHARED, max_examples=20), settings(SHARED, max_examples=300)
+FEW, MANY = settings(SHARED, max_examples=12), settings(SHARED, max_examples=300)
 
 
 def assert_refused(bad: BadFile, commands: Commands, folder: Path, command: str) -> None:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gru_parallel.choices import RECOMPUTE
@@ -56,6 +56,7 @@ def test_a_device_that_carries_two_stages_is_named_for_each() -> None:
     assert Plan(2, Grid(), stages).devices == ("cuda:0", "cuda:0")
 
 
+@settings(max_examples=25)
 @given(plans())
 def test_every_layer_is_in_one_stage(plan: Plan) -> None:
     by_stage = [layer for stage in range(plan.n_stages) for layer in plan.stage_layers(stage)]
