@@ -16,9 +16,11 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPl
 
 from gru_parallel.training import SeriesModule
 from tests.builders import make_plan
-from tests.runs import Run, assert_same_run, fit, make_module
+from tests.runs import Run, assert_same_run, fit
+from tests.runs import make_module as make_small_module
 
-PLAN = make_plan([2, 2], n_chunks=2)
+PLAN = make_plan([1, 1], n_chunks=2)
+make_module = partial(make_small_module, num_layers=2)
 
 
 def cosine(optimizer: Any, n_steps: int) -> Any:
@@ -88,7 +90,7 @@ NO_EFFECT = ("detect_anomaly",)
 
 @pytest.fixture(scope="module")
 def without_flags() -> Run:
-    return fit(None)
+    return fit(None, make_module())
 
 
 def differs(run: Run, other: Run) -> bool:
