@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter, tree_map_only
 
 # These give out memory, and no kernel runs.
 _EMPTY = frozenset(
@@ -39,8 +38,9 @@ class Call:
 
     def __init__(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], made: Any) -> None:
         self._func = func
-        self._args, self._kwargs = tree_map_only(Tensor, _apart, (args, kwargs))
-        known = {_memory(t) for t in _tensors((args, kwargs))}
+        self._args = tuple(map(_all_apart, args))
+        self._kwargs = {name: _all_apart(each) for name, each in kwargs.items()}
+        known = {_memory(t) for t in _tensors((*args, *kwargs.values()))}
         self.made = [None if _memory(t) in known else _apart(t) for t in _tensors(made)]
 
     def spoil(self) -> None:
@@ -114,6 +114,11 @@ class _Recorded(TorchDispatchMode):
         self._own: set[int] = set()
         self._before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Otherwise torch wraps each operation anew, to keep a compiler out that is not there.
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,
@@ -123,7 +128,7 @@ class _Recorded(TorchDispatchMode):
     ) -> Any:
         """Do an operation and note it."""
         kwargs = kwargs or {}
-        _refuse(func, (args, kwargs))
+        _refuse(func, (*args, *kwargs.values()))
         for tensor in _written(func, args, kwargs):
             if _memory(tensor) not in self._own:
                 whole = tensor.untyped_storage()
@@ -143,10 +148,10 @@ class _Recorded(TorchDispatchMode):
                 call.spoil()
 
 
-def _refuse(func: Any, arguments: Any) -> None:
+def _refuse(func: Any, arguments: tuple[Any, ...]) -> None:
     if func.overloadpacket in _WAITING or not _DEPENDS_ON_DATA.isdisjoint(func.tags):
         raise RuntimeError(f"{func} waits for a result, which cannot be recorded.")
-    if any(isinstance(each, torch.Generator) for each in tree_iter(arguments)):
+    if any(isinstance(each, torch.Generator) for each in arguments):
         raise RuntimeError(f"{func} draws from a generator, whose state would not be recorded.")
 
 
@@ -161,8 +166,19 @@ def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterat
             yield from _tensors(given)
 
 
-def _tensors(tree: Any) -> list[Tensor]:
-    return [each for each in tree_iter(tree) if isinstance(each, Tensor)]
+def _tensors(values: Any) -> list[Tensor]:
+    """The tensors among what an operation takes or gives: values, and lists of them."""
+    if isinstance(values, Tensor):
+        return [values]
+    if not isinstance(values, list | tuple):
+        return []
+    return [tensor for each in values for tensor in _tensors(each)]
+
+
+def _all_apart(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return _apart(value)
+    return [*map(_all_apart, value)] if isinstance(value, list | tuple) else value
 
 
 def _apart(tensor: Tensor) -> Tensor:
