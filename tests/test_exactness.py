@@ -94,7 +94,7 @@ def cases(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(cases())
 def test_any_cut_of_any_batch_equals_the_model_in_one_piece(case: dict[str, Any]) -> None:
     check(case)
@@ -201,7 +201,7 @@ def train(
 
 
 @covering(
-    2,
+    1,
     engine=ENGINES,
     schedule=SCHEDULES,
     grid=[(1, 1), (1, 4), (3, 1), (2, 3)],

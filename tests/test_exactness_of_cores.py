@@ -112,8 +112,7 @@ def in_order(model: StackModel) -> dict[str, Tensor | None]:
     return {str(k): gradient for k, gradient in enumerate(gradients_of(model).values())}
 
 
-@pytest.mark.parametrize("case", WHOLE)
-@pytest.mark.parametrize("core", [core for core in CORES if core != "auto"])
+@covering(1, case=WHOLE, core=[core for core in CORES if core != "auto"])
 def test_a_core_in_a_pipeline_equals_nn_gru_in_one_piece(core: str, case: str) -> None:
     options, plan, batch = WHOLE[case]
     whole = build_model(**options, core="native")
@@ -143,7 +142,7 @@ def test_a_core_equals_native_however_a_batch_is_cut(core: str, case: str) -> No
 
 
 @covering(
-    2,
+    1,
     lengths=[None, tuple(LENGTHS.tolist())],
     options=[{"dropout": 0.3}, {"bidirectional": [False, True, False, False], "h_0": "learned"}],
     core=["native", *OWN],

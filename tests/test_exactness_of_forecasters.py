@@ -61,7 +61,7 @@ def trained(step: Step, optimizer: torch.optim.Optimizer, n_windows: int) -> lis
 
 
 @covering(
-    2,
+    1,
     schedule=SCHEDULES,
     blocks=[[4], [2, 2], [1, 1, 1, 1]],
     grid=GRIDS,
@@ -259,8 +259,8 @@ def assert_same_bits(runs: Sequence[list[Tensor]]) -> None:
 def test_bits_are_the_same_on_every_device_map_and_when_forward_runs_again(
     schedule: str, grid: str, core: str
 ) -> None:
-    plans = [make_plan(blocks, schedule, *GRIDS[grid]) for blocks in ([4], [1, 3], [1, 1, 1, 1])]
-    again = make_plan([2, 2], schedule, *GRIDS[grid], recompute="cell")
+    plans = [make_plan(blocks, schedule, *GRIDS[grid]) for blocks in ([4], [1, 1, 1, 1])]
+    again = make_plan([1, 3], schedule, *GRIDS[grid], recompute="cell")
 
     n_windows = windows_for(grid)
     assert_same_bits([train(plan, core=core, n_windows=n_windows) for plan in (*plans, again)])

@@ -111,7 +111,7 @@ def train(plan: Plan, name: str, kind: str, **options: Any) -> list[Tensor]:
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     losses = []
     with ThreadEngine(model, plan, loss, **options) as engine:
-        for step in range(4):
+        for step in range(3):
             optimizer.zero_grad()
             windows = replace(make(kind, torch.float32, seed=step), lengths=None)
             found = engine.train_step(windows, step)

@@ -186,7 +186,7 @@ USES: dict[str, Use] = {
 }
 
 
-@covering(2, use=USES, cut=CUTS, bidirectional=[False, True])
+@covering(1, use=USES, cut=CUTS, bidirectional=[False, True])
 def test_autograd_finds_what_it_finds_with_nn_gru(use: str, cut: str, bidirectional: bool) -> None:
     twins = make_twins(CUTS[cut], bidirectional=bidirectional)
     found = []

@@ -141,7 +141,7 @@ OPTIMISERS: dict[str, MakeOptimiser] = {
 }
 
 
-@covering(2, loop=LOOPS, optimiser=OPTIMISERS, cut=CUTS)
+@covering(1, loop=LOOPS, optimiser=OPTIMISERS, cut=CUTS)
 def test_a_loop_has_the_same_losses_and_ends_with_the_same_weights(
     cut: str, loop: str, optimiser: str
 ) -> None:

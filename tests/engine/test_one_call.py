@@ -1,7 +1,7 @@
 """A pipeline calls nn.GRU once for blocks in a row; a GPU has their weights in one piece."""
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import cycle, product
 from typing import Any
 from unittest.mock import patch
 
@@ -85,10 +85,18 @@ CUTS: dict[str, tuple[int, Tensor | None, int | None]] = {
 }
 
 
+FEW = {*zip(MODELS, cycle(CUTS), strict=False)}
+"""Every model, and every cut."""
+
+
 @pytest.mark.parametrize(
     ("name", "cut"),
-    # A barrier in time cannot be truncated.
-    [case for case in product(MODELS, CUTS) if case != ("previous", "truncated")],
+    [
+        pytest.param(*case, marks=[] if case in FEW else [pytest.mark.long])
+        for case in product(MODELS, CUTS)
+        # A barrier in time cannot be truncated.
+        if case != ("previous", "truncated")
+    ],
 )
 def test_one_call_gives_the_bits_of_many(
     name: str, cut: str, calls: list[Call], monkeypatch: pytest.MonkeyPatch

@@ -1,7 +1,7 @@
 """Every recurrent call is one that cuDNN takes, too: whatever is cut, ragged, carried or given."""
 
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import cycle, product
 from typing import Any
 
 import pytest
@@ -40,6 +40,8 @@ CASES = [
     # A block starts from the h_n of one before with as many states.
     if (blocks, start) != ("both ways and one", "previous")
 ]
+FEW = {*zip(cycle(BLOCKS), STARTS, strict=False)}
+"""Every kind of block, and every start."""
 LENGTHS = {"whole": None, "ragged": torch.tensor(RAGGED)}
 
 
@@ -88,7 +90,12 @@ def test_engines_call_as_cudnn_wants_it(case: tuple[str, str], lengths: str) -> 
         train_and_predict(engine, LENGTHS[lengths])
 
 
-@covering(1, case=CASES, lengths=LENGTHS)
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[] if case in FEW else [pytest.mark.long]) for case in CASES],
+    ids=" ".join,
+)
 def test_under_autocast_every_call_is_in_the_type_that_was_asked_for(
     case: tuple[str, str], lengths: str, calls: list[Call]
 ) -> None:
