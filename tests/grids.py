@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from itertools import product
 
 import pytest
@@ -18,14 +19,33 @@ def covering(strength: int, /, **axes: Collection[object]) -> pytest.MarkDecorat
 
     Args:
         strength: 2, so that any two values of different axes meet, or 1, so that each value is
-            there.
+            there, and meets as many others as it can in so few combinations.
         axes: by the name of a parameter, its values.
     """
     sizes = [range(len(values)) for values in axes.values()]
-    ordinary = {tuple(places) for places in AllPairs(sizes, n=strength)}
+    rows = _each_value(sizes) if strength == 1 else AllPairs(sizes, n=strength)
+    ordinary = {tuple(places) for places in rows}
     cases = []
     for placed in product(*(enumerate(values) for values in axes.values())):
         places, values = zip(*placed, strict=True)
         marks = [] if places in ordinary else [pytest.mark.long]
         cases.append(pytest.param(*values, id="-".join(map(str, values)), marks=marks))
     return pytest.mark.parametrize(list(axes), cases)
+
+
+def _each_value(sizes: Sequence[Collection[int]]) -> list[list[int]]:
+    """Make as many rows as the longest axis has values; those of shorter ones take turns."""
+    rows: list[list[int]] = []
+    for _ in range(max(map(len, sizes))):
+        row: list[int] = []
+        for axis, size in enumerate(sizes):
+            n_times = Counter(other[axis] for other in rows)
+            n_met = Counter(
+                other[axis]
+                for other in rows
+                for place, own in enumerate(row)
+                if other[place] == own
+            )
+            row.append(min(size, key=lambda value: (n_times[value], n_met[value], value)))
+        rows.append(row)
+    return rows

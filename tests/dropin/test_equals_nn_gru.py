@@ -92,7 +92,7 @@ def results(gru: nn.GRU, case: Case) -> list[object]:
     return [*out, *flags, x.grad, None if h_0 is None else h_0.grad, *gradients(gru)]
 
 
-@settings(max_examples=120)
+@settings(max_examples=40)
 @given(cases())
 def test_outputs_states_and_gradients_equal_those_of_nn_gru(case: Case) -> None:
     plain, ours = make_twins(case.extras, **case.options)
@@ -100,7 +100,7 @@ def test_outputs_states_and_gradients_equal_those_of_nn_gru(case: Case) -> None:
     assert_same(results(ours, case), results(plain, case))
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(cases(), st.sampled_from([torch.no_grad, torch.inference_mode]))
 def test_without_gradients_the_numbers_are_the_same_and_nothing_needs_one(
     case: Case, mode: Any

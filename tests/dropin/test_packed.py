@@ -19,7 +19,7 @@ def pack(lengths: list[int], *, is_sorted: bool, seed: int = 2) -> PackedSequenc
     return pack_sequence(rows, enforce_sorted=is_sorted)
 
 
-@settings(max_examples=80)
+@settings(max_examples=30)
 @given(
     lengths=st.lists(st.integers(1, 6), min_size=1, max_size=6),
     is_sorted=st.booleans(),
