@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gru_parallel import GRU
 from tests.dropin.twins import assert_same, gradients, weighted_sum
+from tests.grids import covering
 
 
 def samples(training: bool) -> Iterator[Any]:
@@ -31,8 +32,7 @@ def flat(out: Any) -> list[Tensor]:
     return [output if isinstance(output, Tensor) else output.data, h_n]
 
 
-@pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
-@pytest.mark.parametrize("n_devices", [0, 1, 2])
+@covering(1, n_devices=[0, 1, 2], training=[True, False])
 def test_the_samples_of_nn_gru_pass(n_devices: int, training: bool) -> None:
     n_samples = 0
     for sample in samples(training):

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import (
@@ -22,6 +21,7 @@ from tests.dropin.twins import (
     HIDDEN,
     N_STEPS,
     assert_same,
+    cut_or_whole,
     gradients,
     make_twins,
     make_x,
@@ -466,8 +466,7 @@ def all_that_comes_of(gru: nn.GRU, use: Use) -> list[object]:
     return [out, gradient, *others]
 
 
-@pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__.replace("_", " "))
-@pytest.mark.parametrize("cut", ["in the caller's thread", "two devices, zero bubble"])
+@cut_or_whole("use", USES, "in the caller's thread")
 def test_a_way_to_call_it_gives_what_it_gives_with_nn_gru(cut: str, use: Use) -> None:
     plain, ours = make_twins(CUTS[cut])
 

@@ -21,6 +21,7 @@ from tests.dropin.twins import (
     HIDDEN,
     N_STEPS,
     assert_same,
+    cut_or_whole,
     gradients,
     make_twins,
     make_x,
@@ -31,10 +32,6 @@ from tests.dropin.twins import (
 Use = Callable[[nn.GRU], object]
 PRODUCTS = [torch.ops.aten.addmm.default, torch.ops.aten.mm.default]
 TWO_CUTS = pytest.mark.parametrize("cut", ["in one piece", "two devices, zero bubble"])
-
-
-def name_of(use: Callable[..., object]) -> str:
-    return use.__name__.replace("_", " ")
 
 
 class Marked(torch.Tensor):
@@ -181,8 +178,7 @@ USES: tuple[Use, ...] = (
 )
 
 
-@pytest.mark.parametrize("use", USES, ids=name_of)
-@TWO_CUTS
+@cut_or_whole("use", USES)
 def test_it_bears_around_it_what_nn_gru_bears(cut: str, use: Use) -> None:
     plain, ours = make_twins(CUTS[cut])
 
@@ -307,8 +303,7 @@ REFUSED: tuple[Use, ...] = (
 )
 
 
-@pytest.mark.parametrize("use", REFUSED, ids=name_of)
-@TWO_CUTS
+@cut_or_whole("use", REFUSED)
 def test_what_nn_gru_refuses_it_refuses_in_the_same_words(cut: str, use: Use) -> None:
     plain, ours = make_twins(CUTS[cut])
     wanted, expected = refusal(lambda: use(plain))

@@ -16,12 +16,14 @@ from tests.dropin.twins import (
     FEATURES,
     HIDDEN,
     assert_same,
+    cut_or_whole,
     gradients,
     make_twins,
     make_x,
     refusal,
     weighted_sum,
 )
+from tests.grids import covering
 
 HH = "weight_hh_l0"
 Change = Callable[[nn.GRU], object]
@@ -463,8 +465,7 @@ CHANGES: tuple[Change, ...] = (
 
 # torch's own: the old forms are on their way out.
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.replace("_", " "))
-@pytest.mark.parametrize("cut", ["in one piece", "two devices, zero bubble"])
+@cut_or_whole("change", CHANGES)
 def test_what_is_done_to_weights_has_the_effect_that_it_has_on_nn_gru(
     cut: str, change: Change
 ) -> None:
@@ -495,8 +496,7 @@ OPTIMISERS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-@pytest.mark.parametrize("cut", ["in one piece", "two devices, zero bubble"])
+@covering(1, name=OPTIMISERS, cut=["two devices, zero bubble", "in one piece"])
 def test_every_optimiser_takes_the_steps_that_it_takes_with_nn_gru(cut: str, name: str) -> None:
     found = [train(gru, 3, **dict(OPTIMISERS[name])) for gru in make_twins(CUTS[cut])]
 
@@ -543,8 +543,7 @@ REFUSED: tuple[Change, ...] = (
 
 
 @pytest.mark.eager
-@pytest.mark.parametrize("change", REFUSED, ids=lambda change: change.__name__.replace("_", " "))
-@pytest.mark.parametrize("cut", ["in one piece", "two devices, zero bubble"])
+@cut_or_whole("change", REFUSED)
 def test_what_nn_gru_refuses_to_have_done_to_its_weights_is_refused(
     cut: str, change: Change
 ) -> None:

@@ -169,9 +169,7 @@ def assert_same_loop(cut: str, loop: Loop, make_optimiser: MakeOptimiser) -> Non
     assert_same(*found, tolerance=1e-9)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("has_scaler", [False, True])
-@pytest.mark.parametrize("cut", CUTS)
+@covering(2, cut=CUTS, has_scaler=[False, True], dropout=[0.0, 0.5])
 def test_under_autocast_a_loop_runs_as_with_nn_gru_under_autocast(
     cut: str, has_scaler: bool, dropout: float
 ) -> None:

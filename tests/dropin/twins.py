@@ -1,8 +1,9 @@
 """An `nn.GRU` and the drop-in with its weights, and ways to compare them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,30 @@ CUTS: dict[str, dict[str, Any]] = {
     "two devices, zero bubble": {**TWO_CPUS, "n_micro_batches": 2, "schedule": "zero_bubble"},
 }
 """How a drop-in of two layers may be cut."""
+
+IN_PIECES = "two devices, zero bubble"
+
+
+def cut_or_whole(
+    name: str, uses: Collection[Callable[..., object]], whole: str = "in one piece"
+) -> pytest.MarkDecorator:
+    """Parametrise a test with every use of a drop-in that is cut, and of one that is not.
+
+    Of the latter, every third is ordinary, and the others are marked `long`.
+
+    Args:
+        name: of the parameter, beside `cut`.
+        uses: functions.
+        whole: the cut that is little or none.
+    """
+    cases = []
+    for cut in (whole, IN_PIECES):
+        for place, use in enumerate(uses):
+            marks = [pytest.mark.long] if cut == whole and place % 3 else []
+            called = use.__name__.replace("_", " ")
+            cases.append(pytest.param(cut, use, id=f"{cut}-{called}", marks=marks))
+    return pytest.mark.parametrize(("cut", name), cases)
+
 
 N_STEPS, BATCH, FEATURES, HIDDEN = 5, 3, 3, 4
 

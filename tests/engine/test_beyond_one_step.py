@@ -25,6 +25,7 @@ from tests.builders import (
     relative_error,
 )
 from tests.engine.plain import CUT, CUTS, RAGGED, plain_loss
+from tests.grids import covering
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -100,13 +101,12 @@ BEYOND: dict[str, tuple[Callable[[], nn.Module], str]] = {
 
 # Nothing before the encoder wants a gradient, which its hook is told.
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
-@pytest.mark.parametrize("lengths", [None, RAGGED], ids=["whole", "ragged"])
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("beyond", BEYOND)
+@covering(1, beyond=BEYOND, cut=CUTS, is_ragged=[False, True])
 def test_an_encoder_that_looks_beyond_a_step_runs_uncut(
-    beyond: str, cut: str, lengths: Tensor | None
+    beyond: str, cut: str, is_ragged: bool
 ) -> None:
     make_encoder, message = BEYOND[beyond]
+    lengths = RAGGED if is_ragged else None
 
     def build() -> StackModel:
         model = build_model()

@@ -56,7 +56,7 @@ FAILING: dict[str, FailAt] = {"F": failing_forward, "B": failing_backward}
 BLOCK_OF_STAGE = (0, 1, 3)
 
 
-@covering(2, op=FAILING, stage=range(3), cell=[(0, 0), (1, 2), (2, 3)], schedule=sorted(SCHEDULES))
+@covering(1, op=FAILING, stage=range(3), cell=[(0, 0), (1, 2), (2, 3)], schedule=sorted(SCHEDULES))
 def test_the_caller_gets_the_original_error_and_where_it_came_from(
     schedule: str, cell: Cell, stage: int, op: str
 ) -> None:

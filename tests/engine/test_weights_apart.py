@@ -16,6 +16,7 @@ from gru_parallel.placement import Plan
 from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
 from tests.engine.left_weights import leave_all_weights
+from tests.grids import covering
 
 STACKS: dict[str, dict[str, Any]] = {
     "forward": {"dropout": 0.3},
@@ -56,12 +57,11 @@ def n_pieces(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return leave_all_weights(monkeypatch)
 
 
-@pytest.mark.parametrize("lengths", [None, torch.tensor([1, 7, 3, 7, 2])], ids=["full", "ragged"])
-@pytest.mark.parametrize("stack", STACKS)
+@covering(1, stack=STACKS, is_ragged=[False, True])
 def test_what_is_left_comes_to_the_bits_of_b_on_every_device_map(
-    stack: str, lengths: Tensor | None, monkeypatch: pytest.MonkeyPatch
+    stack: str, is_ragged: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = STACKS[stack] | {"lengths": lengths}
+    options = STACKS[stack] | ({"lengths": torch.tensor([1, 7, 3, 7, 2])} if is_ragged else {})
     in_b = train(make_plan([4], "one_f_one_b", 2, 3), **options)
     n_pieces = leave_all_weights(monkeypatch)
 

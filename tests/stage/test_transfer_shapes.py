@@ -16,7 +16,7 @@ from gru_parallel.schedule import Action, partner
 from gru_parallel.stage.cells import Cells
 from gru_parallel.stage.transfer_shapes import TransferShapes, types_out
 from tests.builders import MSE, TOLERANCE, build_model, make_plan
-from tests.processes.process_cases import FOUR_STAGES, ONE_PIPELINE, SEED, Case
+from tests.processes.process_cases import FOUR_STAGES, LONG, ONE_PIPELINE, SEED, Case
 
 CASES = ONE_PIPELINE | FOUR_STAGES
 CPU = torch.device("cpu")
@@ -48,7 +48,10 @@ def shapes_of(case: Case) -> TransferShapes:
         return TransferShapes(modules, cells, types_out(modules[0], CPU), CPU)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in CASES],
+)
 def test_room_is_made_for_what_comes_and_for_nothing_else(name: str) -> None:
     case = CASES[name]
     shapes = shapes_of(case)
