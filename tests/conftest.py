@@ -112,6 +112,17 @@ def _still_alive(threads: list[threading.Thread]) -> list[str]:
     return [thread.name for thread in threads if thread.is_alive()]
 
 
+@pytest.fixture(scope="module")
+def little_to_collect() -> None:
+    """Spare garbage collections what is there; each recording of calls starts with one."""
+    import torch
+
+    # Optimizers import much at the first of them.
+    torch.optim.SGD([torch.zeros(1)])
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def no_tf32() -> Iterator[None]:
     """Let cuDNN compute float32 in float32."""

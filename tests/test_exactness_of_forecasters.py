@@ -34,6 +34,8 @@ from tests.forecasters import (
 )
 from tests.grids import covering
 
+pytestmark = pytest.mark.usefixtures("little_to_collect")
+
 GRIDS = {"uncut": (1, 1), "both ragged": (4, 3), "a cell a step and row": (3, 4)}
 """Of 6 rows, three channels of two windows, and 4 segments."""
 

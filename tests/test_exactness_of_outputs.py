@@ -32,7 +32,7 @@ from tests.forecasters import HORIZON as HORIZON_OF_FORECASTER
 from tests.forecasters import SEGMENT, build_forecaster
 from tests.grids import covering
 
-pytestmark = pytest.mark.usefixtures("no_thread_left")
+pytestmark = pytest.mark.usefixtures("no_thread_left", "little_to_collect")
 
 LEVELS = (0.1, 0.5, 0.6)
 GRIDS = {"uncut": (1, 1), "ragged": (4, 3)}

@@ -13,6 +13,8 @@ from gru_parallel.engine import graphs
 from tests.dropin.twins import CUTS, make_twins, make_x
 from tests.grids import covering
 
+pytestmark = pytest.mark.usefixtures("little_to_collect")
+
 
 @pytest.fixture(autouse=True)
 def from_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:

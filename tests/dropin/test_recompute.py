@@ -13,6 +13,8 @@ from gru_parallel.engine import graphs
 from gru_parallel.errors import UsageError
 from tests.dropin.twins import CUTS, TWO_CPUS, make_twins, make_x, weighted_sum
 
+pytestmark = pytest.mark.usefixtures("little_to_collect")
+
 EVERY_CUT = pytest.mark.parametrize("cut", CUTS)
 
 

@@ -23,6 +23,7 @@ from tests.builders import (
     make_plan,
 )
 from tests.engine.plain import CUT, CUTS, assert_equal_gradients, plain_loss
+from tests.grids import covering
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -80,8 +81,7 @@ CHANGES: dict[str, Callable[[StackModel], None]] = {
 }
 
 
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("change", CHANGES)
+@covering(1, change=CHANGES, cut=CUTS)
 def test_what_is_changed_between_steps_is_what_trains(change: str, cut: str) -> None:
     def steps(model: StackModel, loss_of: Callable[[Tensor, Tensor], Tensor]) -> list[Tensor]:
         torch.manual_seed(3)

@@ -23,20 +23,15 @@ from gru_parallel.schedule import Action
 from gru_parallel.stage.cpu_recorder import CPURecorder, CPURecording
 from gru_parallel.stage.own_code import foreign_code
 from tests.builders import HIDDEN, MSE, N_CHANNELS, SMALL_MSE, build_model, make_batch, make_plan
-from tests.frozen_heap import freeze_heap
 from tests.grids import covering
+
+pytestmark = pytest.mark.usefixtures("little_to_collect")
 
 N_STEPS = 3
 """One that is not recorded, one that is, and one that is replayed with other weights."""
 
 short_batch = partial(make_batch, n_steps=4)
 """Each time step is many operations to record."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def little_to_collect() -> None:
-    """Each recording starts with a garbage collection."""
-    freeze_heap()
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +88,8 @@ def assert_same(left: list[Tensor], right: list[Tensor]) -> None:
 
 
 PLAN = {"schedule": "one_f_one_b", "n_micro_batches": 2, "n_chunks": 2}
+SMALL_PLAN = PLAN | {"blocks_of_stages": (1, 1)}
+small_model = partial(build_model, 2)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +148,9 @@ def test_under_autocast_weights_are_read_anew(options: dict[str, Any]) -> None:
 def test_a_scale_of_the_loss_that_changes_is_used() -> None:
     found = []
     for wanted in (False, True):
-        model = build_model(dtype=torch.float32)
+        model = small_model(dtype=torch.float32)
         results = []
-        with ThreadEngine(model, make_plan(**PLAN), SMALL_MSE, graphs=wanted) as engine:
+        with ThreadEngine(model, make_plan(**SMALL_PLAN), SMALL_MSE, graphs=wanted) as engine:
             for exponent in (18, 18, 19, 19, 19):
                 engine.loss_scale = 2.0**exponent
                 with torch.autocast("cpu", torch.float16):
@@ -182,8 +179,8 @@ def test_gradients_of_what_comes_in() -> None:
 def test_steps_may_be_accumulated_before_one_backward() -> None:
     found: list[list[Tensor]] = [[], []]
     for results, wanted in zip(found, (False, True), strict=True):
-        model = build_model()
-        with ThreadEngine(model, make_plan(**PLAN), MSE, graphs=wanted) as engine:
+        model = small_model()
+        with ThreadEngine(model, make_plan(**SMALL_PLAN), MSE, graphs=wanted) as engine:
             losses = [engine.train_step(Windows(*short_batch(seed=s))) for s in range(4)]
             torch.stack(losses).sum().backward()
             results += [torch.stack(losses).detach(), *(p.grad for p in model.parameters())]
@@ -191,11 +188,11 @@ def test_steps_may_be_accumulated_before_one_backward() -> None:
 
 
 def test_weights_loaded_in_place_are_those_that_are_replayed() -> None:
-    other = build_model(seed=9).state_dict()
+    other = small_model(seed=9).state_dict()
     found: list[list[Tensor]] = [[], []]
     for results, wanted in zip(found, (False, True), strict=True):
-        model = build_model()
-        with ThreadEngine(model, make_plan(**PLAN), MSE, graphs=wanted) as engine:
+        model = small_model()
+        with ThreadEngine(model, make_plan(**SMALL_PLAN), MSE, graphs=wanted) as engine:
             train(engine, 3)
             model.load_state_dict(other)
             results += train(engine, 2)
@@ -219,8 +216,8 @@ def freeze(model: StackModel) -> None:
 def test_weights_that_are_replaced_or_moved_are_noticed(change: Any) -> None:
     found: list[list[Tensor]] = [[], []]
     for results, wanted in zip(found, (False, True), strict=True):
-        model = build_model()
-        with ThreadEngine(model, make_plan(**PLAN), MSE, graphs=wanted) as engine:
+        model = small_model()
+        with ThreadEngine(model, make_plan(**SMALL_PLAN), MSE, graphs=wanted) as engine:
             for step in range(2):
                 engine.train_step(Windows(*short_batch()), step)
             change(model)
@@ -238,7 +235,7 @@ def test_other_shapes_run_as_they_do_without_and_then_have_graphs_of_their_own()
     found: list[list[Tensor]] = [[], []]
     reasons = []
     for results, wanted in zip(found, (False, True), strict=True):
-        with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=wanted) as engine:
+        with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=wanted) as engine:
             for size in sizes:
                 results.append(engine.train_step(Windows(*short_batch(size))).detach())
                 reasons += [reason(engine)] if wanted else []
@@ -248,7 +245,7 @@ def test_other_shapes_run_as_they_do_without_and_then_have_graphs_of_their_own()
 
 def test_no_more_kinds_are_recorded_than_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphs, "N_KINDS", 2)
-    with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True) as engine:
+    with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=True) as engine:
         for size in [1, 2, 3] * 2:
             engine.train_step(Windows(*short_batch(size)))
         assert n_recorded(engine) == graphs.N_KINDS
@@ -269,7 +266,7 @@ class SlowToEnd(dict[int, Action]):
 
 
 def test_a_worker_that_is_slow_to_end_keeps_nothing_that_is_replayed() -> None:
-    with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True) as engine:
+    with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=True) as engine:
         for step in range(5):
             if step == 2:
                 engine._workers.running = SlowToEnd()
@@ -283,7 +280,7 @@ def test_lengths_run_as_they_do_without() -> None:
     extras = {"lengths": lengths}
     found = []
     for wanted in (False, True):
-        with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=wanted) as engine:
+        with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=wanted) as engine:
             found.append(train(engine, **extras))
             assert not wanted or "lengths" in str(reason(engine))
     assert_same(*found)
@@ -300,7 +297,7 @@ class Waiting(nn.Linear):
 
 
 def with_waiting_encoder() -> StackModel:
-    model = build_model()
+    model = small_model()
     encoder = Waiting(N_CHANNELS, model.encoder.out_features).double()
     encoder.load_state_dict(model.encoder.state_dict())
     model.encoder = encoder
@@ -315,13 +312,13 @@ def by_default_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("by_default_on_the_cpu")
 def test_code_of_the_users_own_is_not_recorded_by_default() -> None:
-    with ThreadEngine(with_waiting_encoder(), make_plan(**PLAN), MSE) as engine:
+    with ThreadEngine(with_waiting_encoder(), make_plan(**SMALL_PLAN), MSE) as engine:
         with pytest.warns(RuntimeWarning, match="use engine.graphs=true") as said:
             train(engine)
         assert len(said) == 1
         assert "Waiting may do what a replay would leave out" in str(engine.why_not_replayed)
     loss = SumLoss("mine", MSE.total, MSE.count)
-    with ThreadEngine(build_model(), make_plan(**PLAN), loss) as engine:
+    with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), loss) as engine:
         with pytest.warns(RuntimeWarning, match="The loss mine"):
             engine.train_step(Windows(*short_batch()))
         assert "The loss mine" in str(engine.why_not_replayed)
@@ -329,11 +326,11 @@ def test_code_of_the_users_own_is_not_recorded_by_default() -> None:
 
 @pytest.mark.usefixtures("by_default_on_the_cpu")
 def test_a_recording_that_fails_is_said_once_and_done_without() -> None:
-    with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=False) as engine:
+    with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=False) as engine:
         expected = train(engine)
     with (
         patch.object(CPURecorder, "record", side_effect=RuntimeError("out of streams")),
-        ThreadEngine(build_model(), make_plan(**PLAN), MSE) as engine,
+        ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE) as engine,
         warnings.catch_warnings(record=True) as caught,
     ):
         warnings.simplefilter("always")
@@ -347,7 +344,7 @@ def test_a_recording_that_fails_is_said_once_and_done_without() -> None:
 
 def test_a_recording_that_fails_is_an_error_where_graphs_were_asked_for() -> None:
     with (
-        ThreadEngine(with_waiting_encoder(), make_plan(**PLAN), MSE, graphs=True) as engine,
+        ThreadEngine(with_waiting_encoder(), make_plan(**SMALL_PLAN), MSE, graphs=True) as engine,
         pytest.raises(RuntimeError, match="waits for a result") as caught,
     ):
         train(engine)
@@ -367,7 +364,7 @@ def test_what_watches_operations_sees_all_of_them() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     counts = []
-    with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True) as engine:
+    with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=True) as engine:
         for watched in (False, False, True):
             counter = FlopCounterMode(display=False)
             if watched:
@@ -391,7 +388,7 @@ def test_each_action_is_one_replay_and_a_step_keeps_no_more_than_the_one_before(
 
     with (
         patch.object(CPURecording, "replay", counted),
-        ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True) as engine,
+        ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=True) as engine,
     ):
         n_tensors = []
         for step in range(5):
@@ -407,7 +404,7 @@ def test_each_action_is_one_replay_and_a_step_keeps_no_more_than_the_one_before(
 
 
 def test_a_batch_is_not_kept_after_its_step() -> None:
-    with ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True) as engine:
+    with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=True) as engine:
         for step in range(4):
             x, y = short_batch()
             engine.train_step(Windows(x, y), step)
@@ -418,7 +415,7 @@ def test_a_batch_is_not_kept_after_its_step() -> None:
 
 
 def test_closing_gives_back_what_was_recorded() -> None:
-    engine = ThreadEngine(build_model(), make_plan(**PLAN), MSE, graphs=True)
+    engine = ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=True)
     train(engine, 3)
     assert n_recorded(engine) > 0
     engine.close()
@@ -450,12 +447,12 @@ class Scaling(nn.Linear):
 def test_buffers_that_are_replaced_or_moved_are_noticed(change: Any) -> None:
     found: list[list[Tensor]] = [[], []]
     for results, wanted in zip(found, (False, True), strict=True):
-        model = build_model()
+        model = small_model()
         encoder = Scaling(N_CHANNELS, model.encoder.out_features).double()
         encoder.load_state_dict(model.encoder.state_dict())
         encoder.register_buffer("scale", torch.ones(1, dtype=torch.float64))
         model.encoder = encoder
-        with ThreadEngine(model, make_plan(**PLAN), MSE, graphs=wanted) as engine:
+        with ThreadEngine(model, make_plan(**SMALL_PLAN), MSE, graphs=wanted) as engine:
             for step in range(6):
                 if step == 3:
                     change(model)
@@ -466,7 +463,7 @@ def test_buffers_that_are_replaced_or_moved_are_noticed(change: Any) -> None:
 
 @pytest.mark.usefixtures("by_default_on_the_cpu")
 def test_truncation_goes_without_by_default() -> None:
-    with ThreadEngine(build_model(), make_plan(**PLAN, truncate=1), MSE) as engine:
+    with ThreadEngine(small_model(), make_plan(**SMALL_PLAN, truncate=1), MSE) as engine:
         engine.train_step(Windows(*make_batch()))
         assert "truncation saves memory" in str(engine.why_not_replayed)
 

@@ -16,6 +16,7 @@ from gru_parallel.schedule import (
     needs,
 )
 from tests.builders import MSE, build_model, make_batch, make_plan
+from tests.grids import covering
 
 SHAPES = [((4,), 2, 3), ((2, 2), 1, 4), ((1, 1, 2), 3, 2), ((1, 1, 1, 1), 5, 1)]
 
@@ -37,12 +38,11 @@ def run(
     return engine.timeline, lower(ran if train else forward_only(ran))
 
 
-@pytest.mark.parametrize("train", [True, False], ids=["training", "prediction"])
-@pytest.mark.parametrize(("blocks", "n_micro_batches", "n_chunks"), SHAPES)
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@covering(2, shape=SHAPES, schedule=SCHEDULES, train=[True, False])
 def test_every_action_of_the_lowered_lists_ran_once_in_order_and_after_what_it_needs(
-    schedule: str, blocks: tuple[int, ...], n_micro_batches: int, n_chunks: int, train: bool
+    shape: tuple[tuple[int, ...], int, int], schedule: str, train: bool
 ) -> None:
+    blocks, n_micro_batches, n_chunks = shape
     timeline, lowered = run(schedule, blocks, n_micro_batches, n_chunks, train=train)
 
     by_stage = [

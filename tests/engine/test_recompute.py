@@ -18,7 +18,7 @@ from gru_parallel.stage.recomputation import Kept
 from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import HIDDEN, MSE, WIDTH, build_model, make_batch, make_plan
 
-pytestmark = pytest.mark.usefixtures("no_thread_left")
+pytestmark = pytest.mark.usefixtures("no_thread_left", "little_to_collect")
 
 
 class NoisyBlock(GRUBlock):

@@ -18,6 +18,8 @@ from tests.builders import (
 )
 from tests.forecasters import build_forecaster, make_windows
 
+pytestmark = pytest.mark.usefixtures("little_to_collect")
+
 LENGTHS = torch.tensor([7, 3, 6, 7, 2])
 
 

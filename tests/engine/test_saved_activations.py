@@ -19,6 +19,7 @@ from gru_parallel.schedule import SCHEDULES, Cell, build_schedule, simulate
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import HIDDEN, MSE, N_CHANNELS, WIDTH, build_model, make_batch, make_plan
+from tests.grids import covering
 
 # Two rows a micro-batch at least: a cell of one row may be a view of the batch, which is no cell's.
 BATCH_SIZE, N_STEPS = 16, 6
@@ -150,13 +151,12 @@ def test_1f1b_keeps_fewer_bytes_alive_than_gpipe_on_the_first_stage(
     assert bytes_alive["gpipe"][0] > 4 * BATCH_SIZE * N_STEPS * HIDDEN * 8
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"bidirectional": [False, True, False]}, {"h_0": ["zeros", "previous", "zeros"]}],
-    ids=str,
+@covering(
+    2,
+    core=["native", "fused", "lean"],
+    schedule=["gpipe", "one_f_one_b"],
+    options=[{}, {"bidirectional": [False, True, False]}, {"h_0": ["zeros", "previous", "zeros"]}],
 )
-@pytest.mark.parametrize("schedule", ["gpipe", "one_f_one_b"])
-@pytest.mark.parametrize("core", ["native", "fused", "lean"])
 def test_a_plan_counts_the_bytes_that_a_core_really_keeps(
     ledgers: dict[int, Ledger], core: str, schedule: str, options: dict[str, Any]
 ) -> None:

@@ -26,6 +26,7 @@ from tests.builders import (
     relative_error,
     run_in_one_piece,
 )
+from tests.grids import covering
 
 PLAN = make_plan([1, 2, 1], "one_f_one_b", 3, 3)
 
@@ -170,8 +171,7 @@ FROZEN = {
 }
 
 
-@pytest.mark.parametrize("frozen", FROZEN)
-@pytest.mark.parametrize("schedule", ["gpipe", "one_f_one_b", "zero_bubble", "naive"])
+@covering(1, frozen=FROZEN, schedule=["gpipe", "one_f_one_b", "zero_bubble", "naive"])
 def test_frozen_parameters_get_no_gradient_and_the_others_theirs(
     schedule: str, frozen: str, batch: tuple[Tensor, Tensor]
 ) -> None:

@@ -18,6 +18,8 @@ from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan
 from tests.engine.left_weights import leave_all_weights
 from tests.grids import covering
 
+pytestmark = pytest.mark.usefixtures("little_to_collect")
+
 STACKS: dict[str, dict[str, Any]] = {
     "forward": {"dropout": 0.3},
     "learned": {"h_0": "learned"},
