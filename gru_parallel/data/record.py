@@ -70,6 +70,8 @@ class DataRecord:
         future: names of the columns that are known ahead.
         calendar: what goes in of the date of each row.
         static: how what describes a series becomes numbers.
+        weight: mean and standard deviation of the weights of rows, of all rows; None without, and
+            in records of earlier versions.
     """
 
     columns: list[str]
@@ -80,6 +82,7 @@ class DataRecord:
     future: list[str] = field(default_factory=list)
     calendar: list[str] = field(default_factory=list)
     static: list[StaticColumn] = field(default_factory=list)
+    weight: tuple[float, float] | None = None
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "DataRecord":
@@ -95,7 +98,18 @@ class DataRecord:
             StaticColumn(**{**column, "categories": tuple(column["categories"])})
             for column in state.get("static", [])
         ]
-        return cls(state["columns"], state["targets"], parts, mean, scale, future, calendar, static)
+        weight = state.get("weight")
+        return cls(
+            state["columns"],
+            state["targets"],
+            parts,
+            mean,
+            scale,
+            future,
+            calendar,
+            static,
+            None if weight is None else (weight[0], weight[1]),
+        )
 
     @property
     def widths(self) -> Widths:
@@ -136,13 +150,20 @@ class DataRecord:
         Raises:
             UsageError: it differs; the message names the first difference.
         """
-        found = self.difference(present)
+        found = self.difference(present) or self._difference_of_weights(present)
         if found is not None:
             before, now = found
             raise UsageError(
                 f"ckpt_path was written {before}, and this run has {now}; give the same data, or"
                 " begin a new run with its weights: init_from=..."
             )
+
+    def _difference_of_weights(self, present: "DataRecord") -> tuple[str, str] | None:
+        """The same of the weights of rows, which count where a run goes on, and not in tests."""
+        was, is_now = self.weight, present.weight
+        if was is None or is_now is None or _is_close(was, is_now):
+            return None
+        return f"with weights of rows that have {_shown(was)}", _shown(is_now)
 
     def difference(self, present: "DataRecord") -> tuple[str, str] | None:
         """Return the first difference from other data, as "with 10 rows" and "11 rows"."""

@@ -123,6 +123,7 @@ class SeriesData(SeriesOutline):
             list(first.future),
             list(self.calendar),
             list(self.static),
+            None if self.weight is None else (float(self.weight.mean()), float(self.weight.std())),
         )
 
     def setup(self, stage: str | None = None) -> None:

@@ -14,9 +14,12 @@ COLUMNS = ("a", "b", "c")
 
 
 def record_of(
-    values: np.ndarray, columns: tuple[str, ...] = COLUMNS, target: str = "a"
+    values: np.ndarray,
+    columns: tuple[str, ...] = COLUMNS,
+    target: str = "a",
+    weight: np.ndarray | None = None,
 ) -> DataRecord:
-    table = Table(None, values, columns, (target,))
+    table = Table(None, values, columns, (target,), weight=weight)
     return SeriesDataModule(table, input_length=4, horizon=2, batch_size=8).record
 
 
@@ -63,3 +66,16 @@ def test_rows_columns_and_targets_are_compared(values: np.ndarray) -> None:
         record.check_same(replace(record, columns=["a", "b", "d"]))
     with pytest.raises(UsageError, match=r"with the targets a, and this run has the targets b"):
         record.check_same(record_of(values, target="b"))
+
+
+def test_weights_of_rows_are_compared_where_a_run_goes_on(values: np.ndarray) -> None:
+    weight, other = np.ones(100), np.ones(100)
+    weight[::2] = other[::3] = 0.5
+    record = record_of(values, weight=weight)
+
+    DataRecord.from_state(record.state()).check_same(record_of(values, weight=weight))
+    with pytest.raises(
+        UsageError, match=r"with weights of rows that have mean .+ and this run has"
+    ):
+        record.check_same(record_of(values, weight=other))
+    assert record.difference(record_of(values, weight=other)) is None
