@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import (
     LearningRateFinder,
     LearningRateMonitor,
     SpikeDetection,
+    StochasticWeightAveraging,
     ThroughputMonitor,
 )
 from lightning.pytorch.loggers import (
@@ -46,8 +47,11 @@ _UNFIT = {
     BatchSizeFinder: f"{_CHANGES} a sweep, -m data.batch_size=32,64,128.",
     BackboneFinetuning: "looks for model.backbone, and this model has none; leave it out.",
     SpikeDetection: "does not work in Lightning 2.6, not with any model; leave it out.",
+    StochasticWeightAveraging: "averages when training has ended, after the last validation and"
+    " checkpoint, so that no average would be validated, kept or tested; use"
+    " lightning.pytorch.callbacks.WeightAveraging or EMAWeightAveraging.",
 }
-"""Callbacks that cannot work here, and why."""
+"""Callbacks that cannot work in a run of `train`, and why."""
 
 _NEEDS_LOGGER = (LearningRateMonitor, DeviceStatsMonitor, ThroughputMonitor)
 

@@ -29,6 +29,7 @@ from gru_parallel.ranks import Ranks
 from gru_parallel.rules import as_written
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import PipelineStrategy
+from gru_parallel.training.averages import AveragesOfWeights
 from gru_parallel.training.best_and_last import BestCheckpoint, LastCheckpoint
 from gru_parallel.training.epoch_record import EpochRecord, Listener
 from gru_parallel.training.interrupt import StopAtInterrupt
@@ -94,6 +95,7 @@ def build_trainer(
         EpochRecord([metrics.write_epoch, *listeners]),
         metrics,
         RandomState(),
+        AveragesOfWeights(),
         StopAtInterrupt(folder.last),
     ]
     if config.trainer.enable_checkpointing:

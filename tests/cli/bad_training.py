@@ -280,6 +280,10 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         [_callback("BatchSizeFinder")],
         ["callbacks.mine", "BatchSizeFinder", "-m data.batch_size="],
     ),
+    "averages that nothing measures": (
+        [_callback("StochasticWeightAveraging", ", swa_lrs: 0.01")],
+        ["callbacks.mine", "validated, kept or tested", "or EMAWeightAveraging"],
+    ),
     "a monitor of the rate without a logger": (
         [_callback("LearningRateMonitor")],
         ["callbacks.mine", "LearningRateMonitor", "logger=csv"],

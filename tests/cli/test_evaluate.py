@@ -65,6 +65,17 @@ def test_the_test_of_a_run_is_repeated_to_the_last_digit_wherever_it_runs(
     assert {name: (moved / name).read_bytes() for name in before} == before
 
 
+def test_of_a_run_that_averages_its_weights_the_test_is_of_the_averages(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    ema = "_target_: lightning.pytorch.callbacks.EMAWeightAveraging, decay: 0.5"
+    finish_run(train_command, *OF_FILE, f"+callbacks.mine={{{ema}}}")
+
+    ended = use_command("evaluate", "run=run")
+
+    assert SAME in ended.out, ended.out + ended.err
+
+
 @pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
 def test_other_data_is_tested_as_a_whole_and_standardised_as_in_the_run(
     train_command: RunCommand, use_command: RunCommand
