@@ -9,12 +9,14 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from gru_parallel.config.overrides import check_sweep, compose_config, parse_override, read_values
 from gru_parallel.config.read_config import check_references, read_config
 from gru_parallel.config.read_section import read_section
 from gru_parallel.config.schema import Config, ProcessesConfig
+from gru_parallel.config.setting_names import full_names
 from gru_parallel.errors import UsageError
 from gru_parallel.own_names import head_task
 from gru_parallel.ranks.launch import Launch
@@ -43,11 +45,16 @@ All other settings are those of train, whose seed is that of the search, too."""
 
 _OWN_FOLDER = ("hydra.run.dir", "hydra.sweep.dir", "ckpt_path")
 
+_SEED = "seed"
+
 _FIXED = ("data", "model.loss", "model.quantiles")
 """Settings that change what `val/loss` is."""
 
 _LENGTHS = ("data.input_length", "data.min_input_length")
 """Settings of how many rows come before the first forecast of a series."""
+
+_OF_BATCHES = ("data.batch_size", "data.order")
+"""Settings of which windows a batch has."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,11 @@ class Space:
     def example(self) -> str:
         """A value, as an override."""
         return f"{self.name}={self.choices[0] if self.choices else self.low}"
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The choices of a config group, as overrides; none of a setting in a section."""
+        return () if "." in self.name else tuple(f"{self.name}={each}" for each in self.choices)
 
 
 @dataclass(frozen=True)
@@ -161,8 +173,19 @@ def _space(override: Override) -> Space:
     """
     name, text = str(override.key_or_group), str(override.input_line)
     space = _values(override, name, text)
-    values = space.choices or (space.low, space.high)
-    if name == "seed":
+    _check_comparable(name, text, space.choices or (space.low, space.high))
+    return space
+
+
+def _check_comparable(name: str, text: str, values: Sequence[Any]) -> None:
+    """Check that `val/loss` is the same thing with each value of a setting.
+
+    Args:
+        name: of the setting, or of the group.
+        text: what gives it these values.
+        values: several.
+    """
+    if name == _SEED:
         raise UsageError(
             f"{text} would choose the luckiest seed; search with one, and train the best settings"
             " over several: gru-parallel train -m seed=0,1,2 ..."
@@ -172,7 +195,6 @@ def _space(override: Override) -> Space:
             f"{text} would compare losses of other forecasts or of another kind; search what"
             " leaves val/loss comparable, and give this one value."
         )
-    return space
 
 
 def _values(override: Override, name: str, text: str) -> Space:
@@ -231,14 +253,51 @@ def check_search(line: SearchLine) -> Config:
         )
     for space in line.spaces:
         reason = _validates_elsewhere(space.name, config)
-        if reason is not None:
-            raise UsageError(
-                f"{space.name} would choose other windows to validate on with {reason}, and losses"
-                " over other windows cannot be compared; give it one value."
-            )
+        _check_windows(space.name, reason)
+        _check_options(space, line)
     if find_spec("optuna") is None:
         raise UsageError("A search needs optuna; pip install 'gru-parallel[optuna]'.")
     return config
+
+
+def _check_windows(text: str, reason: str | None) -> None:
+    if reason is not None:
+        raise UsageError(
+            f"{text} would choose other windows to validate on with {reason}, and losses"
+            " over other windows cannot be compared; give it one value."
+        )
+
+
+def _check_options(space: Space, line: SearchLine) -> None:
+    """Check the settings that the options of a group give, as if they were searched by name."""
+    others = [*line.fixed, *(each.example for each in line.spaces if each is not space)]
+    composed = [compose_config([*others, option]) for option in space.options]
+    for name in dict.fromkeys(name for config in composed for name in full_names(config)):
+        values = [_value(config, name) for config in composed]
+        texts = dict.fromkeys(str(as_written(value)) for value in values)
+        if len(texts) == 1 or any(map(OmegaConf.is_dict, values)):
+            continue
+        text = f"{space.name}={','.join(space.choices)} ({name}={', '.join(texts)})"
+        _check_comparable(name, text, values)
+        if name in (*_LENGTHS, *_OF_BATCHES):
+            for config in filter(None, map(_read, composed)):
+                _check_windows(text, _validates_elsewhere(name, config))
+
+
+def _read(composed: DictConfig) -> Config | None:
+    """Read a config; None for one that does not work with the first values of other spaces."""
+    try:
+        return read_config(composed)
+    except UsageError:
+        return None
+
+
+def _value(composed: DictConfig, name: str) -> Any:
+    """Return the value of a setting; as it is written where only the run knows it."""
+    try:
+        return OmegaConf.select(composed, name)
+    except OmegaConfBaseException:
+        return full_names(composed)[name]
 
 
 def _validates_elsewhere(name: str, config: Config) -> str | None:
@@ -255,8 +314,7 @@ def _validates_elsewhere(name: str, config: Config) -> str | None:
             return f"data.validation_path={config.validation_path}"
         if task == "every_step":
             return f"model.head={config.model.head}"
-    is_of_batches = name in ("data.batch_size", "data.order")
-    if not is_of_batches and not (name in _LENGTHS and data.order == "streams"):
+    if name not in _OF_BATCHES and not (name in _LENGTHS and data.order == "streams"):
         return None
     for limiting in ("fast_dev_run", "overfit_batches", "limit_val_batches"):
         limit = getattr(trainer, limiting)

@@ -109,6 +109,29 @@ def test_what_would_choose_other_windows_to_validate_on_is_refused(
     assert f"{reason}, and losses over other windows" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["experiment=etth1_96,etth1_192"], "(data.horizon=96, 192) would compare losses of other"),
+        (["schedule=gpipe,zero_bubble", "model.core=native,fused"], None),
+        (["optimizer=sgd,adam", "lr_scheduler=none,cosine"], None),
+    ],
+)
+def test_what_the_options_of_a_group_give_is_looked_at_as_if_it_was_searched_by_name(
+    arguments: list[str], said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_settings, "find_spec", lambda _: object())
+    line = read_search_line([*arguments, "+data.path=a.csv"] if said else arguments)
+    if said is None:
+        check_search(line)
+        return
+    with pytest.raises(UsageError) as refused:
+        check_search(line)
+
+    assert f"{arguments[0]} {said}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_what_leaves_the_forecasts_the_same_may_be_searched() -> None:
     values = {
         "data.input_length": "24,48",
