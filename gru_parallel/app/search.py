@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -38,7 +39,7 @@ from gru_parallel.run_folder import RunFolder
 from gru_parallel.training.epoch_record import EpochResult
 
 JOURNAL = "search.log"
-_GIVEN, _FOLDER = "given", "folder"
+_GIVEN, _FOLDER, _CONTINUES = "given", "folder", "continues"
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _MOST_REPEATED = 100
 """Suggestions one after the other that were tried before, until a search has tried all."""
@@ -143,8 +144,9 @@ class _Searching:
         self._take_up()
         n_repeated = 0
         while self._n_ended() < self._line.settings.n_trials:
-            # From the number of the trial, so that a search that was stopped goes on as it would.
-            self._study.sampler = TPESampler(seed=self._seed + len(self._study.trials))
+            # From the number of suggestions, so that a search that was stopped goes on as it would.
+            n_suggested = sum(_CONTINUES not in each.user_attrs for each in self._study.trials)
+            self._study.sampler = TPESampler(seed=self._seed + n_suggested)
             trial = self._study.ask(self._spaces)
             if self._repeats(trial):
                 n_repeated += 1
@@ -177,7 +179,7 @@ class _Searching:
         """Have trials that were stopped run on in their folders, before new ones begin."""
         for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
             self._study.tell(trial.number, state=TrialState.FAIL)
-            attributes = {_FOLDER: _name(trial)}
+            attributes = {_FOLDER: _name(trial), _CONTINUES: trial.number}
             self._study.enqueue_trial(trial.params, user_attrs=attributes)
 
     def _n_ended(self) -> int:
@@ -204,6 +206,11 @@ class _Searching:
         """Run a trial, record what it came to, and return its exit status."""
         name = _name(trial)
         trial.set_user_attr(_FOLDER, name)
+        if _CONTINUES in trial.user_attrs:
+            # Its epochs before the stop count, too.
+            before = self._study.trials[trial.user_attrs[_CONTINUES]]
+            for epoch, loss in before.intermediate_values.items():
+                trial.report(loss, epoch)
         chosen = _overrides(trial.params)
         print(
             heading(self._n_ended(), self._line.settings.n_trials, ", ".join(chosen), "Trial"),
@@ -237,7 +244,10 @@ def _report(trial: Trial, result: EpochResult) -> None:
     loss = result.validation.get("val/loss")
     if loss is None or not result.is_end:
         return
-    trial.report(loss, result.epoch)
+    with warnings.catch_warnings():
+        # A run that was stopped may repeat an epoch, which came to the same.
+        warnings.simplefilter("ignore")
+        trial.report(loss, result.epoch)
     if trial.should_prune():
         raise PrunedRunError(
             f"After epoch {result.epoch}, the lowest val/loss of this run is above the"

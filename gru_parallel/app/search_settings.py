@@ -38,7 +38,7 @@ schedule=gpipe,one_f_one_b                   one of these
 
 n_trials=20         runs in all, those that the folder holds already included
 folder=DIR          of the search; null: search/<date>/<time>
-prune=false         true: a run whose validation loss after an epoch is above the median of those
+prune=false         true: a run whose lowest validation loss so far is above the median of those
                     before it at that epoch ends there, without a test
 
 All other settings are those of train, whose seed is that of the search, too."""

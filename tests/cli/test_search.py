@@ -121,9 +121,36 @@ def test_one_that_was_stopped_goes_on_as_it_would_have(
     assert tried[1] == tried[2]
     assert [name for name, _ in tried[:3]] == ["0", "1", "1"]
     assert len(tried) == 4
+    # What comes then is what comes without a stop.
+    assert search_command(space, "n_trials=3", "folder=whole")[0] == 0
+    assert [rate for _, rate in tried[4:]] == [tried[0][1], *(rate for _, rate in tried[2:4])]
+    del tried[4:]
     # A complete one has nothing to do.
     assert search_command(space, "n_trials=3")[0] == 0
     assert len(tried) == 4
+
+
+def test_one_that_was_stopped_is_judged_by_its_epochs_before(
+    search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna")
+    stops = [True]
+
+    def run(prepared: Any, composed: DictConfig, folder: Path, on_epoch: Any) -> int:
+        first = 0 if stops else 1
+        on_epoch(EpochResult(first, 3, True, 1.0, {"val/loss": 5.0 - first}, True, 0.1, 1.0))
+        if stops and stops.pop():
+            raise KeyboardInterrupt
+        return run_at_once(prepared, composed, folder)
+
+    monkeypatch.setattr(train, "run", run)
+    arguments = ("optimizer.lr=interval(1e-4,1e-1)", "n_trials=1", "prune=true")
+    assert search_command(*arguments)[0] == 130
+    assert search_command(*arguments)[0] == 0
+
+    backend = optuna.storages.journal.JournalFileBackend("s/search.log")
+    study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(backend))
+    assert study.trials[-1].intermediate_values == {0: 5.0, 1: 4.0}
 
 
 def test_a_full_disk_ends_it_with_how_it_goes_on(
