@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
+from math import ceil
 from operator import add
 
 from gru_parallel.choices import core_on
@@ -70,13 +71,13 @@ def shortages(
         cluster: has the devices of the plan.
         workload: that is planned for.
         n_replicas: of the plan. They share the memory of CPU devices, spread evenly over the
-            machines; of accelerators, each has its own.
+            machines, some of which hold one more; of accelerators, each has its own.
     """
     found = []
     for place in _places(plan, cluster):
         needed = reduce(add, (memory[stage] for stage in place.stages))
         if place.is_shared:
-            needed = needed.times(max(1, n_replicas // len(cluster.machines)))
+            needed = needed.times(ceil(n_replicas / len(cluster.machines)))
         if needed.total_bytes > place.available_bytes:
             remedies = tuple(_remedies(needed, place, plan, workload))
             found.append(

@@ -105,6 +105,16 @@ def test_replicas_on_one_machine_share_its_memory() -> None:
     assert found.lacking_bytes == GIB
 
 
+def test_of_three_replicas_on_two_machines_one_holds_two() -> None:
+    machines = (Machine(memory_bytes=3 * GIB), Machine(memory_bytes=3 * GIB))
+    cluster = Cluster((Device("cpu:0", "cpu"), Device("cpu:1", "cpu", machine=1)), machines)
+    plan = plan_of(4, kind="cpu")
+
+    assert shortages([stage_of(2)], plan, cluster, WORK, n_replicas=2) == ()
+    (found,) = shortages([stage_of(2)], plan, cluster, WORK, n_replicas=3)
+    assert found.lacking_bytes == GIB
+
+
 def remedies(memory: StageMemory, workload: Workload = WORK, **grid: Any) -> tuple[str, ...]:
     (found,) = shortages([memory], plan_of(4, **grid), cards(4), workload)
     return found.remedies
