@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import wraps
+from typing import Any, Self, cast
 
 from torch import Tensor, nn
 from torchmetrics import (
@@ -26,6 +27,9 @@ class ForecastMetrics(nn.ModuleDict):
     Those without a class in torchmetrics are sums and counts: MASE (Hyndman and Koehler, Another
     look at measures of forecast accuracy, Int. J. of Forecasting 22, 2006), the pinball loss, and
     coverage, the share of values from the lower to the upper bound of an interval.
+
+    States keep at least 32 bits where the model that they belong to is converted to 16, as by
+    trainer.precision=bf16-true: a running sum of so few digits soon stops growing.
 
     Args:
         levels: of the quantiles; () for none.
@@ -60,6 +64,16 @@ class ForecastMetrics(nn.ModuleDict):
             metric = cast(Metric, self[name])
             metric.update(*measured)
             yield name, metric
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # torchmetrics asks for the name of the function.
+        @wraps(fn)
+        def kept_wide(state: Tensor) -> Tensor:
+            found = fn(state)
+            return state.to(found.device) if found.dtype.itemsize == 2 else found
+
+        moved: Self = super()._apply(kept_wide, recurse)  # type: ignore[no-untyped-call]  # torch's
+        return moved
 
     def _measured(self, compared: Compared) -> dict[str, tuple[Any, Any]]:
         """Return what each metric is to count."""

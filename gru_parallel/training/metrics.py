@@ -11,6 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_sum
 
 from gru_parallel.engine.engine import steps_that_run
+from gru_parallel.model.loss import wide
 
 
 class MeanLoss(Metric):
@@ -44,6 +45,8 @@ def to_compare(
 ) -> tuple[Tensor, Tensor]:
     """Return what is compared of a batch: its predictions, and their targets on the same device.
 
+    Both have at least 32 bits, whatever the run computes in: errors are summed in that type.
+
     Args:
         predicted: predictions, batch first; without rows where they come out in another process.
         batch: as the loader gave it.
@@ -51,7 +54,7 @@ def to_compare(
             window are then left out, and time and batch are one dimension.
     """
     # Predictions may come out in another process, which then counts them.
-    target = batch["y"][: len(predicted)].to(predicted.device)
+    target = wide(batch["y"][: len(predicted)].to(predicted.device))
     prediction = predicted.to(target.dtype)
     lengths = batch.get("lengths") if every_step else None
     return within(prediction, lengths), within(target, lengths)

@@ -45,6 +45,22 @@ def test_metrics_are_those_of_the_whole_set_at_once(part: str, no_thread_left: N
         assert record.errors.mae == pytest.approx(errors.abs().mean(dim=0).numpy(), rel=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+@pytest.mark.parametrize("plan", [None, PLAN], ids=["one device", "pipeline"])
+def test_of_a_run_in_16_bits_metrics_are_those_by_step_and_target(
+    precision: str, plan: Plan | None
+) -> None:
+    record = StepErrorRecord(HORIZON, N_TARGETS)
+    trainer = make_trainer(plan, callbacks=[record], precision=precision)
+
+    (metrics,) = trainer.test(make_module(), make_data(), verbose=False)
+
+    assert record.errors is not None
+    assert metrics["test/mse"] == pytest.approx(record.errors.mse.mean(), rel=1e-6)
+    assert metrics["test/loss"] == pytest.approx(record.errors.mse.mean(), rel=1e-6)
+    assert metrics["test/mae"] == pytest.approx(record.errors.mae.mean(), rel=1e-6)
+
+
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_metrics_are_those_of_a_single_device(part: str) -> None:
     results = []

@@ -92,6 +92,32 @@ def test_each_metric_is_the_textbooks(every_step: bool) -> None:
     assert list(found) == ["loss", *metric_names(LEVELS)]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_metrics_of_a_model_in_16_bits_go_on_growing(dtype: torch.dtype) -> None:
+    module = make_module().to(dtype=dtype)
+    metrics: Any = module.metrics["val"]
+    y = torch.full((101, 1), 1.0078125, dtype=dtype)
+    batch = {"y": y, "naive_error": torch.ones_like(y)}
+    for _ in range(60):
+        compared = compare(torch.zeros_like(y), batch, None, every_step=False, has_quantiles=False)
+        for _ in metrics.count(torch.tensor(101 * 1.0078125), 101, compared):
+            pass
+
+    found = {name: float(metric.compute()) for name, metric in metrics.items()}
+
+    error = 1.0078125
+    assert found == pytest.approx(
+        {"loss": error, "mse": error**2, "mae": error, "rmse": error, "smape": 2.0, "mase": error},
+        rel=1e-5,
+    )
+
+
+def test_metrics_stay_in_64_bits_where_they_have_been_widened() -> None:
+    metrics: Any = make_module().to(dtype=torch.float64).metrics["val"]
+
+    assert metrics["loss"].total.dtype == torch.float64
+
+
 def test_names_of_intervals_are_their_nominal_shares() -> None:
     assert metric_names(()) == ("mse", "mae", "rmse", "smape", "mase")
     assert metric_names((0.0025, 0.05, 0.5, 0.95, 0.9975))[5:] == (
