@@ -7,6 +7,7 @@ from pathlib import Path
 from gru_parallel.errors import UsageError
 from gru_parallel.run_folder import RunFolder, part_of
 from gru_parallel.training.checkpoint_file import read_checkpoint
+from gru_parallel.training.saving_clock import saved_at
 
 
 def newest_checkpoint(folder: RunFolder) -> tuple[Path | None, list[str]]:
@@ -43,12 +44,4 @@ def newest_checkpoint(folder: RunFolder) -> tuple[Path | None, list[str]]:
 
 def newest_first(folder: RunFolder) -> list[Path]:
     """Return the paths of all complete checkpoints of a run, also of damaged ones."""
-    return sorted(folder.all_checkpoints, key=_saved_at, reverse=True)
-
-
-def _saved_at(path: Path) -> float:
-    """Return when a checkpoint was written, as it says itself: a copied file has another time."""
-    try:
-        return float(read_checkpoint(path, checks=False)["saved_at"])
-    except (UsageError, KeyError, TypeError, ValueError):
-        return path.stat().st_mtime
+    return sorted(folder.all_checkpoints, key=saved_at, reverse=True)

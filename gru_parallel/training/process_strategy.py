@@ -202,7 +202,7 @@ class ProcessStrategy(PipelineStrategy):
                 make_way(target)
             self.ranks.barrier("rank 0 to make way for a checkpoint")
             if self.ranks.rank in self._members:
-                checkpoint |= self.kept_in_checkpoints()
+                checkpoint |= self.kept_in_checkpoint(target)
                 if self.saving.is_used:
                     # What is trained on changes before it is written.
                     checkpoint = tree_map_only(Tensor, copied, checkpoint)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning.pytorch as pl
@@ -28,6 +28,7 @@ from gru_parallel.training.checkpoint_file import CheckpointFile, read_checkpoin
 from gru_parallel.training.checkpoint_folder import IN_PARTS
 from gru_parallel.training.module import SeriesModule
 from gru_parallel.training.optimizer_state import Keys, by_name, names_in, part_for
+from gru_parallel.training.saving_clock import SavingClock
 
 Thing = TypeVar("Thing")
 
@@ -70,6 +71,7 @@ class PipelineStrategy(SingleDeviceStrategy):
         self.node_rank = 0
         self.engine: PipelineEngine | None = None
         self.saving = Background(is_used=saves_in_background)
+        self._clock = SavingClock()
 
     def model_to_device(self) -> None:
         """Put each stage on its device and start the workers."""
@@ -137,16 +139,16 @@ class PipelineStrategy(SingleDeviceStrategy):
         Raises:
             OSError: it cannot be written, or the one before could not.
         """
-        checkpoint |= self.kept_in_checkpoints()
+        checkpoint |= self.kept_in_checkpoint(filepath)
         if self.saving.is_used:
             # What is trained on changes before it is written.
             checkpoint = tree_map_only(Tensor, copied, checkpoint)
         write = self.checkpoint_io.save_checkpoint
         self.saving.run(partial(write, checkpoint, filepath, storage_options))
 
-    def kept_in_checkpoints(self) -> dict[str, Any]:
-        """Return what checkpoints keep of the strategy: its plan, and when they were written."""
-        return {"plan": self.plan.to_json(), "saved_at": time.time()}
+    def kept_in_checkpoint(self, path: _PATH) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the strategy: its plan, and when it is written."""
+        return {"plan": self.plan.to_json(), "saved_at": self._clock.now(Path(path).parent)}
 
     def load_checkpoint(
         self, checkpoint_path: _PATH, weights_only: bool | None = None
@@ -160,6 +162,7 @@ class PipelineStrategy(SingleDeviceStrategy):
         if "://" in str(checkpoint_path):
             return super().load_checkpoint(checkpoint_path, weights_only is not False)
         saved = read_checkpoint(checkpoint_path, weights_only=weights_only is not False)
+        self._clock.loaded(saved)
         # The rest is copied, because the file may be replaced while this run trains.
         return {
             name: part if name in IN_PARTS else tree_map_only(Tensor, torch.clone, part)
