@@ -28,7 +28,11 @@ from gru_parallel.training.module_description import (
     describe_module,
     for_lightning,
 )
-from gru_parallel.training.optimizer_checks import check_carrying, check_clipping
+from gru_parallel.training.optimizer_checks import (
+    check_carrying,
+    check_clipping,
+    check_watched,
+)
 from gru_parallel.training.progress import Progress, steps_of_run
 from gru_parallel.training.resume import Beginning, resume
 
@@ -227,12 +231,9 @@ class SeriesModule(pl.LightningModule):
         metric = self.trainer.callback_metrics.get(self._monitor)
         for config in self.trainer.lr_scheduler_configs:
             is_due = (self.trainer.current_epoch + 1) % config.frequency == 0
-            if (
-                config.interval == "epoch"
-                and config.reduce_on_plateau
-                and is_due
-                and metric is not None
-            ):
+            watches = config.interval == "epoch" and config.reduce_on_plateau
+            if watches and is_due and metric is not None:
+                check_watched(self._monitor, metric)
                 cast(ReduceLROnPlateau, config.scheduler).step(metric)
 
     def lr_scheduler_step(self, scheduler: LRScheduler | ReduceLROnPlateau, metric: Any) -> None:

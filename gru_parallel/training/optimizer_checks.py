@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from gru_parallel.errors import UsageError
@@ -45,4 +46,17 @@ def check_carrying(optimizer: Optimizer, n_runs: int = 1) -> None:
             "model.h_0=carry starts each batch where the one before has ended, and"
             f" {type(optimizer).__name__} runs a batch several times in one step, which would start"
             " it where it has ended itself; use another optimiser, or model.h_0=zeros."
+        )
+
+
+def check_watched(name: str, metric: Tensor) -> None:
+    """Refuse to move a rate by a metric that is not a finite number.
+
+    Raises:
+        UsageError: it is NaN, as a MASE without any known scale, or infinite.
+    """
+    if not metric.isfinite().all():
+        raise UsageError(
+            f"lr_scheduler.monitor={name} has come to {float(metric):g}, which is neither better"
+            " nor worse than before; watch another metric, such as lr_scheduler.monitor=val/loss."
         )
