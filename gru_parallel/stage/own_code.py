@@ -71,7 +71,7 @@ def has_own_computation(part: nn.GRU) -> bool:
 
 
 def refuse_hooks(model: StackModel, *, is_cut: bool) -> None:
-    """Refuse hooks on modules that a training step would call on pieces, or never.
+    """Refuse hooks on modules that a training step would call on pieces.
 
     Hooks on parameters are called once a step, as always.
 
@@ -85,12 +85,16 @@ def refuse_hooks(model: StackModel, *, is_cut: bool) -> None:
     for name, part in _pipelined_parts(model):
         if part._backward_hooks or part._backward_pre_hooks:
             raise _hook_refused("on the backward", name, part, "would be called for pieces")
-        if part._forward_hooks and (is_cut or isinstance(part, BidirectionalBlock)):
+        if part._forward_hooks and is_cut:
             raise _hook_refused("after forward", name, part, "would be called for pieces")
 
 
 def refuse_hooks_never_called(model: StackModel) -> None:
-    """Refuse hooks on the modules around the blocks, which a pipeline calls one by one.
+    """Refuse hooks on modules that a pipeline does not call, in training and in predictions.
+
+    These are the modules around the blocks, which it calls one by one, and bidirectional blocks,
+    of which it calls one direction at a time. Hooks before the forward of a block are run where its
+    weights are read.
 
     Raises:
         UsageError: there is one.
@@ -99,6 +103,10 @@ def refuse_hooks_never_called(model: StackModel) -> None:
     for name, part in around.items():
         if has_hooks(part) or part._forward_pre_hooks:
             raise _hook_refused("around forward or backward", name, part, "would never be called")
+    for i, block in enumerate(model.gru.gru_blocks):
+        if block.n_directions == 2 and block._forward_hooks:
+            name = f"gru.blocks.{i}"
+            raise _hook_refused("after forward", name, block, "would never be called")
 
 
 def _hook_refused(kind: str, name: str, part: nn.Module, problem: str) -> UsageError:

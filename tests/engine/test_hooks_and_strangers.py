@@ -43,6 +43,21 @@ def test_hooks_on_modules_that_would_see_pieces_are_refused(where: str, kind: st
         engine.train_step(Windows(*make_batch()))
 
 
+@pytest.mark.parametrize("plan", [(2, 1), (1, 1)])
+def test_a_hook_on_a_bidirectional_block_is_refused_in_predictions_too(
+    plan: tuple[int, int],
+) -> None:
+    model = build_model(bidirectional=True)
+    windows = Windows(*make_batch())
+    handle = model.gru.blocks[1].register_forward_hook(lambda _, __, out: (0 * out[0], out[1]))
+    with ThreadEngine(model, make_plan([2, 2], "gpipe", *plan), MSE) as engine:
+        for call in (engine.predict, engine.train_step):
+            with pytest.raises(UsageError, match=r"after forward of gru\.blocks\.1 .* never"):
+                call(windows)
+        handle.remove()
+        torch.testing.assert_close(engine.predict(windows), model(windows.x).detach())
+
+
 def test_a_hook_on_a_block_of_an_uncut_plan_has_its_share_in_the_gradients() -> None:
     def build() -> StackModel:
         model = build_model()
