@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gru_parallel.model import DropoutKey, StackModel, Start, SumLoss, Windows
 from gru_parallel.model.loss import weighted_total
+from gru_parallel.stage.cells import check_windows
 
 
 class Engine(Protocol):
@@ -95,6 +96,7 @@ class WholeEngine:
         nn.utils.clip_grad_norm_(weights, max_norm)
 
     def _run(self, windows: Windows, use: str, key: DropoutKey | None) -> Tensor:
+        check_windows(windows, self.model, training=use == "training")
         start = Start(windows.h_0, self.carried.get(use), windows.reset)
         x, lengths, scale = windows.x, windows.lengths, windows.scale
         prediction, h_n = self.model.run(x, key, lengths, start, scale)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from threading import RLock
-from types import TracebackType
 from typing import Self
 
 import torch
@@ -20,7 +19,7 @@ from gru_parallel.engine.workers import Workers
 from gru_parallel.model import StackModel, Start, SumLoss, Windows
 from gru_parallel.placement.plan import Plan
 from gru_parallel.schedule import Action, Op, Schedule, Timeline, computed_only, segments_of
-from gru_parallel.stage.cells import Cells, check_targets
+from gru_parallel.stage.cells import Cells, check_windows
 from gru_parallel.stage.ends import HeadSection, assemble, blank_predictions
 from gru_parallel.stage.spec import PassSpec, Purpose
 from gru_parallel.stage.stage import Stage
@@ -113,12 +112,7 @@ class PipelineEngine:
         self.open()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *of_error: object) -> None:
         self.close()
 
     def train_step(self, windows: Windows, step: int = 0) -> Tensor:
@@ -138,7 +132,7 @@ class PipelineEngine:
         Raises:
             UsageError: the batch has fewer time steps than the schedule has chunks, or hooks or
                 head do not go with a batch that is cut.
-            ShapeError: targets, lengths or h_0 do not fit the batch.
+            ShapeError: what goes with x, such as targets, scale or h_0, does not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
         if self.model.view is not None:
@@ -147,13 +141,11 @@ class PipelineEngine:
         if self.loss is None or y is None:
             missing = f"a loss; give {type(self).__name__} one" if y is not None else "targets"
             raise ValueError(f"train_step needs {missing}.")
-        every_step = self.model.head.every_step
-        check_targets(windows.x, y, every_step=every_step)
         with self._turn:
             weights, spec = self._spec(windows, Purpose.TRAIN)
             encoded = spec.windows.x
             predicted = y
-            if every_step and lengths is not None:
+            if self.model.head.every_step and lengths is not None:
                 predicted = y[steps_that_run(lengths, y.shape[1]).to(y.device)]
             spec = replace(
                 spec,
@@ -190,7 +182,7 @@ class PipelineEngine:
         Raises:
             UsageError: the batch has fewer time steps than the schedule has chunks, or the head
                 does not go with a batch that is cut.
-            ShapeError: lengths, or h_0, do not fit the batch.
+            ShapeError: what goes with x, such as lengths, scale or h_0, does not fit the batch.
             Exception: what failed on a stage, with a note that names stage, device, action, cell.
         """
         with self._turn, torch.no_grad():
@@ -257,13 +249,14 @@ class PipelineEngine:
             weights: of the stages of this process, with the history they have.
             spec: of the pass.
         """
+        training = purpose is Purpose.TRAIN
+        check_windows(windows, self.model, training=training)
         self.open()
         x, h_0, reset = windows.x, windows.h_0, windows.reset
         if h_0 is not None or reset is not None:
             stack = self.model.gru
             Start(h_0, reset=reset).check(stack.n_states, len(x), stack.hidden_size)
         cells = self._cut(x, windows.lengths)
-        training = purpose is Purpose.TRAIN
         weights, encoded = self._borrowed.take(self.model, windows, cells, training=training)
         spec = PassSpec(
             purpose,

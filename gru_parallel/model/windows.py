@@ -25,8 +25,9 @@ class Windows:
         future: what is known ahead of the rows after the window, (batch, horizon, n_known): the
             last columns of x, continued; None where nothing is.
         static: what is the same in all rows of a series, shape (batch, n_static); None for nothing.
-        weight: how much the loss of each row and step of y counts, shape (batch, time); None where
-            all count alike.
+        weight: how much the loss of each row and step of y counts, shape (batch, time), or, where
+            there is no target for each step of x, of each row, shape (batch,); None where all count
+            alike.
     """
 
     x: Tensor

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gru_parallel.errors import ShapeError, UsageError
+from gru_parallel.model import StackModel, Windows
 from gru_parallel.model.ragged import BatchSizes, batch_sizes_of, longest_first
 from gru_parallel.placement.grid import check_chunks
 from gru_parallel.schedule import Cell
@@ -285,21 +286,45 @@ def check_lengths(lengths: Tensor, batch_size: int, n_steps: int) -> None:
         )
 
 
-def check_targets(x: Tensor, y: Tensor, *, every_step: bool) -> None:
-    """Refuse targets that do not go with the windows, as the cells of both are cut alike.
+def check_windows(windows: Windows, model: StackModel, *, training: bool) -> None:
+    """Refuse what does not go with the rows of a batch, as the cells of all of it are cut alike.
 
     Args:
-        x: windows, shape (batch, time, features).
-        y: targets, shape (batch, ...), or (batch, time, ...) with `every_step`.
-        every_step: whether there is a target for each step.
+        windows: as rows and steps, see `StackModel.rows_of`.
+        model: that they are for.
+        training: whether targets, and how much they count, are looked at.
 
     Raises:
-        ShapeError: they do not.
+        ShapeError: targets, weight or scale do not fit.
     """
-    n_dims = 2 if every_step else 1
-    if y.shape[:n_dims] != x.shape[:n_dims]:
-        what = "row and step" if every_step else "row"
+    x, y, weight, scale = windows.x, windows.y, windows.weight, windows.scale
+    head, n_dims = model.head, 2 if model.head.every_step else 1
+    what = "row and step" if head.every_step else "row"
+    if training and y is not None and y.shape[:n_dims] != x.shape[:n_dims]:
         raise ShapeError(
             f"Targets of shape {tuple(y.shape)} do not fit windows of shape {tuple(x.shape)}; give"
             f" one for each {what} of the batch."
         )
+    if training and y is not None and weight is not None:
+        cut_alike = weight.dim() >= n_dims and weight.shape[:n_dims] == y.shape[:n_dims]
+        sizes = zip(weight.shape, y.shape, strict=False)
+        if weight.dim() > y.dim() or not cut_alike or any(n not in (1, of_y) for n, of_y in sizes):
+            raise ShapeError(
+                f"A weight of shape {tuple(weight.shape)} does not fit targets of shape"
+                f" {tuple(y.shape)}; give one for each row and step of the targets,"
+                f" {tuple(y.shape[:2])}"
+                + ("." if head.every_step else f", or for each row, ({len(y)},).")
+            )
+    if scale is not None:
+        *shape, n_numbers = head.output_shape
+        rest = (*shape, n_numbers // model.output.n_numbers)
+        # Of all steps alike: the steps of a cell are not taken out of it.
+        rest = (1, *rest) if head.every_step else rest
+        sizes = zip(scale.shape, (len(x), *rest), strict=False)
+        fits = scale.dim() == len(rest) + 1 and len(scale) == len(x)
+        if not fits or any(n not in (1, wanted) for n, wanted in sizes):
+            wanted = (len(x), *[1] * (len(rest) - 1), rest[-1])
+            raise ShapeError(
+                f"A scale of shape {tuple(scale.shape)} does not fit a batch of {len(x)} rows; give"
+                f" one for each row and target, shape {wanted}."
+            )

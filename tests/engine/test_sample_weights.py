@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.errors import ShapeError
 from gru_parallel.model import StackModel, Windows
 from tests.builders import (
     MSE,
@@ -84,3 +85,38 @@ def test_replayed_steps_have_the_weights_of_their_own_batch() -> None:
 
     assert torch.equal(*losses)
     assert losses[0][0] == 0
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1), (5, 1, 2), (5, 5, 2)])
+def test_weights_of_rows_and_of_values_are_those_of_the_formula(shape: tuple[int, ...]) -> None:
+    model, (x, y) = build_model(), make_batch()
+    weight = torch.rand(shape, dtype=torch.float64)
+    whole = weight.reshape(*shape, *[1] * (3 - len(shape)))
+    expected = ((model(x) - y).square() * whole).sum() / y.numel()
+
+    with ThreadEngine(model, make_plan(), MSE) as engine:
+        found = engine.train_step(Windows(x, y, weight=weight))
+
+    assert relative_error(found, expected) <= 1e-12
+    whole_engine = WholeEngine(model, MSE)
+    assert relative_error(whole_engine.train_step(Windows(x, y, weight=weight)), expected) <= 1e-12
+
+
+@pytest.mark.parametrize(
+    ("every_step", "shape"),
+    [
+        *((False, shape) for shape in ((4, 5), (6, 5), (1, 5), (1,), (5, 4), (5, 5, 2, 1), ())),
+        *((True, shape) for shape in ((5,), (5, 1), (5, 6), (4, 7))),
+    ],
+)
+def test_a_weight_that_does_not_fit_the_targets_is_refused(
+    every_step: bool, shape: tuple[int, ...]
+) -> None:
+    model = build_model(every_step=every_step)
+    x, y = make_batch(every_step=every_step)
+    windows = Windows(x, y, weight=torch.ones(shape, dtype=torch.float64))
+    with ThreadEngine(model, make_plan(), MSE) as cut:
+        for engine in (cut, WholeEngine(model, MSE)):
+            with pytest.raises(ShapeError, match=r"weight of shape .* does not fit targets"):
+                engine.train_step(windows)
+            engine.predict(Windows(x, weight=windows.weight))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from gru_parallel.engine import graphs
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
+from gru_parallel.errors import ShapeError
 from gru_parallel.model import LOSSES, StackModel, Windows
 from tests.builders import (
     N_TARGETS,
@@ -78,3 +79,23 @@ def test_a_scale_is_renewed_where_calls_are_replayed(monkeypatch: pytest.MonkeyP
 
     assert all(map(torch.equal, eager, replayed))
     assert len(set(map(float, eager))) == 5
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 2), (6, 1, 2), (1, 1, 2), (5, 2), (5, 1, 3), (5,)])
+def test_a_scale_that_does_not_fit_the_batch_is_refused(shape: tuple[int, ...]) -> None:
+    model, loss = build_model(), LOSSES["mse"]
+    windows = Windows(X, Y, scale=torch.ones(shape, dtype=torch.float64))
+    with ThreadEngine(model, make_plan(), loss) as cut:
+        for engine in (cut, WholeEngine(model, loss)):
+            for call in (engine.predict, engine.train_step):
+                with pytest.raises(ShapeError, match=r"scale of shape .* give .* \(5, 1, 2\)"):
+                    call(windows)
+
+
+def test_a_scale_of_each_step_is_refused_where_steps_are_cut() -> None:
+    scale = torch.ones(*X.shape[:2], N_TARGETS, dtype=torch.float64)
+    with (
+        ThreadEngine(build_model(every_step=True), make_plan(), LOSSES["mse"]) as engine,
+        pytest.raises(ShapeError, match=r"give .* \(5, 1, 2\)"),
+    ):
+        engine.predict(Windows(X, scale=scale))
