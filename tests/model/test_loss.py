@@ -86,7 +86,7 @@ def test_what_counts_0_changes_nothing_whatever_its_target(name: str, every_step
     weight = (torch.arange(42) % 3).double()[: 42 if every_step else 6]
     weight = weight.reshape((6, 7) if every_step else (6,))
     found = []
-    for odd in (1.0, 1e6, -math.inf, math.nan):
+    for odd in (1.0, 1e6, 1e200, -math.inf, math.nan):
         prediction, target = make_case(name, every_step)
         prediction.requires_grad_()
         target[weight == 0] = odd

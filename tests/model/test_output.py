@@ -169,6 +169,24 @@ def test_each_row_and_step_counts_by_its_weight(name: str) -> None:
     torch.testing.assert_close(found, torch.stack(each).sum(), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("odd", [-1.0, 1e300, math.nan])
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_what_counts_0_changes_nothing_whatever_its_target(name: str, odd: float) -> None:
+    output = output_named(name, LEVELS)
+    assert output.loss is not None
+    weight = (torch.arange(42) % 3).double().reshape(6, 7)
+    found = []
+    for of_nothing in (3.0, odd):
+        drawn = scores(output.n_numbers).requires_grad_()
+        target = torch.arange(84.0).reshape(6, 7, 2).double() % 5
+        target[weight == 0] = of_nothing
+        total = weighted_total(output.loss, output.prediction(drawn), target, weight)
+        total.backward()
+        found.append((total.detach(), drawn.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(*(gradient for _, gradient in found))
+
+
 @pytest.mark.parametrize("name", OUTPUTS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
 def test_losses_and_their_gradients_are_finite_far_out(name: str, dtype: torch.dtype) -> None:
