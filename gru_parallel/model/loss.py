@@ -22,7 +22,8 @@ class SumLoss:
         name: in the settings.
         total: (prediction, target) -> the sum over their elements, a scalar.
         count: target -> number of elements that the sum runs over; known before the step. The loss
-            of a batch is the sum of its cells' totals divided by the count of the whole batch.
+            of a batch is the sum of its cells' totals divided by the count of the whole batch, or
+            by 1 where that is 0.
     """
 
     name: str
@@ -170,10 +171,20 @@ def _huber(prediction: Tensor, target: Tensor) -> Tensor:
     return functional.huber_loss(*_alike(prediction, target), reduction="sum")
 
 
+_IGNORED = -100
+"""The class of targets that cross-entropy leaves out, in sum and count, as PyTorch's does."""
+
+
 def _cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
     classes = prediction.shape[-1]
     scores = wide(prediction).reshape(-1, classes)
-    return functional.cross_entropy(scores, target.reshape(-1), reduction="sum")
+    return functional.cross_entropy(
+        scores, target.reshape(-1), ignore_index=_IGNORED, reduction="sum"
+    )
+
+
+def _n_classified(target: Tensor) -> int:
+    return int((target != _IGNORED).sum())
 
 
 def _alike(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,7 +208,10 @@ LOSSES = {
         SumLoss("mse", _mse, Tensor.numel),
         SumLoss("mae", _mae, Tensor.numel),
         SumLoss("huber", _huber, Tensor.numel),
-        SumLoss("cross_entropy", _cross_entropy, Tensor.numel),
+        SumLoss("cross_entropy", _cross_entropy, _n_classified),
     )
 }
-"""The losses by name: mean squared, mean absolute, Huber (delta 1), cross-entropy over indices."""
+"""The losses by name: mean squared, mean absolute, Huber (delta 1), cross-entropy over indices.
+
+Cross-entropy leaves out targets of -100, as PyTorch's does.
+"""

@@ -231,6 +231,18 @@ def test_every_loss_equals_the_one_of_the_whole_model(name: str, every_step: boo
     assert_gradients_close(gradients_of(cut), gradients_of(whole), 1e-12)
 
 
+def test_a_batch_of_which_no_target_is_of_a_class_has_the_loss_0() -> None:
+    model, loss = build_model(), LOSSES["cross_entropy"]
+    x, y = make_batch()[0], torch.full((5, HORIZON), -100)
+    with ThreadEngine(model, make_plan(), loss) as engine:
+        for each in (engine, WholeEngine(model, loss)):
+            model.zero_grad()
+            found = each.train_step(Windows(x, y))
+            found.backward()
+            assert found == 0
+            assert all(w.grad is not None and not w.grad.any() for w in model.parameters())
+
+
 class SummedEncoder(nn.Module):
     """Its weight is a sum, so autograd has one tensor as the gradient of both terms."""
 

@@ -46,6 +46,19 @@ def test_total_over_count_is_the_mean(name: str, every_step: bool) -> None:
     torch.testing.assert_close(result, MEANS[name](prediction, target), rtol=1e-12, atol=0)
 
 
+def test_cross_entropy_leaves_out_what_is_of_no_class_in_sum_and_count() -> None:
+    prediction, target = make_case("cross_entropy", every_step=True)
+    target[::2, 1:4] = -100
+    loss = LOSSES["cross_entropy"]
+
+    assert loss.count(target) == 42 - 9
+    expected = MEANS["cross_entropy"](prediction, target)
+    torch.testing.assert_close(loss.total(prediction, target) / loss.count(target), expected)
+    weighted = weighted_total(loss, prediction, target, torch.ones(6, 7))
+    torch.testing.assert_close(weighted / loss.count(target), expected)
+    assert loss.total(prediction, torch.full_like(target, -100)) == 0
+
+
 @pytest.mark.parametrize("every_step", [True, False])
 @pytest.mark.parametrize("name", MEANS)
 def test_each_row_and_step_counts_by_its_weight(name: str, every_step: bool) -> None:
