@@ -236,8 +236,13 @@ class Cells:
 
     def split(self, micro_batch: int, whole: Tensor) -> list[Tensor]:
         """Take the cells of a micro-batch out of what `join` put together."""
-        cells = [Cell(micro_batch, chunk) for chunk in range(self.n_chunks)]
-        return [whole[self.steps[m][c], : self.n_active(Cell(m, c))] for m, c in cells]
+        steps = self.steps[micro_batch]
+        n_active = [self.n_active(Cell(micro_batch, chunk)) for chunk in range(self.n_chunks)]
+        # Not by an index: one that takes all is an alias, which torch cannot vmap.
+        return [
+            _narrow(_narrow(whole, 0, part), 1, slice(0, n))
+            for part, n in zip(steps, n_active, strict=True)
+        ]
 
 
 @lru_cache(64)

@@ -187,6 +187,16 @@ def test_it_bears_around_it_what_nn_gru_bears(cut: str, use: Use) -> None:
     assert_same(actual, expected)
 
 
+@pytest.mark.parametrize("use", [a_jacobian_all_at_once, gradients_in_a_batch], ids=name_of)
+@TWO_CUTS
+def test_both_directions_bear_gradients_in_a_batch(cut: str, use: Use) -> None:
+    plain, ours = make_twins(CUTS[cut], bidirectional=True)
+
+    expected, actual = use(plain), use(ours)
+
+    assert_same(actual, expected)
+
+
 @pytest.mark.parametrize("asked", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("of_state", [None, torch.float32, torch.bfloat16], ids=str)
 @TWO_CUTS
