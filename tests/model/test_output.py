@@ -182,6 +182,7 @@ def test_what_counts_0_changes_nothing_whatever_its_target(name: str, odd: float
         target[weight == 0] = of_nothing
         total = weighted_total(output.loss, output.prediction(drawn), target, weight)
         total.backward()
+        assert drawn.grad is not None
         found.append((total.detach(), drawn.grad))
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(*(gradient for _, gradient in found))
@@ -260,3 +261,34 @@ def test_names_lead_to_losses_and_losses_are_known() -> None:
         assert output_named(name, ()) == PointOutput()
         assert loss_named(name, PointOutput()) is LOSSES[name]
     assert loss_named("quantile", PointOutput()) is None
+
+
+@pytest.mark.parametrize("dispersion", [1e-4, 0.01, 0.5, 3.0])
+def test_quantiles_beyond_the_search_are_those_of_the_search_within_a_few_counts(
+    dispersion: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = NegativeBinomialOutput(LEVELS)
+    prediction = torch.tensor([[[[3e3, dispersion], [40.0, 0.1]]]], dtype=torch.float64)
+    searched = output.forecast(prediction)
+    monkeypatch.setattr("gru_parallel.model.output._MOST_COUNTS", 512)
+
+    found = output.forecast(prediction)
+
+    assert (found - searched).abs().max() <= 2
+    assert torch.equal(found[found < 512], searched[searched < 512])
+    assert torch.equal(found, found.round())
+
+
+def test_intervals_of_counts_in_the_millions_lie_around_their_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gru_parallel.model.output._MOST_COUNTS", 512)
+    mean = 3e6
+    prediction = torch.tensor([[[[mean, 0.01], [math.nan, 0.01]]]], dtype=torch.float64)
+
+    low, middle, high = NegativeBinomialOutput((0.1, 0.5, 0.9)).forecast(prediction)[0, 0, 0, 1:]
+
+    # The deviation is a tenth of the mean, and the distribution nearly normal.
+    assert low / mean == pytest.approx(1 - 0.128, abs=0.005)
+    assert middle / mean == pytest.approx(1, abs=0.005)
+    assert high / mean == pytest.approx(1 + 0.128, abs=0.005)
