@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gru_parallel.errors import ShapeError
+from gru_parallel.errors import ShapeError, UsageError
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,9 @@ def weighted_total(
         prediction: first the dimensions of the weights, then others.
         target: likewise.
         weight: of each row, or of each row and step; None where all count alike.
+
+    Raises:
+        UsageError: the loss cannot be computed for each row and step alone.
     """
     total = loss.total
     if weight is None or weight.numel() == 0:
@@ -55,7 +58,17 @@ def weighted_total(
     target = torch.where(counts, target, 0)
     for _ in range(weight.dim()):
         total = torch.vmap(total)
-    return (total(prediction, target) * weight).sum()
+    try:
+        totals = total(prediction, target)
+    except RuntimeError as error:
+        if "vmap" not in str(error):
+            raise
+        raise UsageError(
+            f"The loss {loss.name} cannot be weighted (data.weight, Windows.weight): its total has"
+            " to run in torch.vmap, with shapes that do not depend on values; use"
+            " torch.where(mask, loss, 0) instead of loss[mask], and no .item() or if on values."
+        ) from error
+    return (totals * weight).sum()
 
 
 class Output(ABC):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gru_parallel.model import LOSSES
+from gru_parallel.errors import UsageError
+from gru_parallel.model import LOSSES, SumLoss
 from gru_parallel.model.loss import weighted_total
 
 MEANS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -110,3 +111,27 @@ def test_what_counts_0_changes_nothing_whatever_its_target(name: str, every_step
     for total, gradient in found[1:]:
         assert torch.equal(total, found[0][0])
         assert torch.equal(gradient, found[0][1])
+
+
+@pytest.mark.parametrize(
+    "total",
+    [
+        lambda p, t: (p - t)[t > 0].square().sum(),
+        lambda p, t: (p - t).square().sum() * (2.0 if t.sum() > 0 else 1.0),
+        lambda p, t: (p - t).square().sum() / t.max().item(),
+    ],
+)
+def test_a_loss_that_cannot_be_weighted_is_refused_by_its_name(
+    total: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    prediction, target = make_case("mse", every_step=True)
+    own = SumLoss("own", total, Tensor.numel)
+    with pytest.raises(UsageError, match=r"loss own cannot be weighted \(data.weight, Windows"):
+        weighted_total(own, prediction, target, torch.ones(6, 7))
+
+
+def test_another_error_of_a_loss_with_weights_stays_as_it_is() -> None:
+    prediction, target = make_case("mse", every_step=True)
+    own = SumLoss("own", lambda p, t: (p[:3] - t[:2]).sum(), Tensor.numel)
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        weighted_total(own, prediction, target, torch.ones(6, 7))
