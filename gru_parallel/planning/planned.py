@@ -330,12 +330,11 @@ def busy_stages(
     return n_busy if n_cores is None else min(n_busy, float(n_cores))
 
 
-@lru_cache(maxsize=1024)  # A search asks for the same again and again, of many stages.
+@lru_cache  # A search asks for the same again and again, of many stages.
 def _overlap(stages: tuple[int, ...], n_cells: int) -> float:
     """Count, for a stage in the mean, itself and the share of its cells beside each other one's.
 
-    A stage begins one cell after the one before it, so that two of them overlap in all cells but as
-    many as they are apart.
+    A stage begins a cell after the one before: two overlap in all cells but as many as are between.
     """
     pairs = (max(0.0, 1 - abs(one - other) / n_cells) for one in stages for other in stages)
     return sum(pairs) / len(stages)

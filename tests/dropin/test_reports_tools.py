@@ -187,7 +187,9 @@ def test_it_bears_around_it_what_nn_gru_bears(cut: str, use: Use) -> None:
     assert_same(actual, expected)
 
 
-@pytest.mark.parametrize("use", [a_jacobian_all_at_once, gradients_in_a_batch], ids=name_of)
+@pytest.mark.parametrize(
+    "use", [a_jacobian_all_at_once, gradients_in_a_batch], ids=["jacobian", "in a batch"]
+)
 @TWO_CUTS
 def test_both_directions_bear_gradients_in_a_batch(cut: str, use: Use) -> None:
     plain, ours = make_twins(CUTS[cut], bidirectional=True)
