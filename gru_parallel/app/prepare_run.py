@@ -15,6 +15,7 @@ from gru_parallel.assembly.planned import build_plan
 from gru_parallel.assembly.settled import settled
 from gru_parallel.assembly.start import Start, build_start, describe_as_before
 from gru_parallel.assembly.trainer import check_trainer, quieten_lightning
+from gru_parallel.config.check_training import check_scaled_errors
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.baselines import Score, repeat_last
@@ -106,6 +107,8 @@ def prepare(config: Config, ranks: Ranks | None = None) -> Prepared:
     check_rates(config, length)
     start = start.with_rate(config, module, length.n_steps)
     validated = data.evaluation_windows("validation", length.n_validation_batches)
+    errors = data.dataset("validation").naive_errors(validated)
+    check_scaled_errors(config, is_known=bool((errors > 0).any()))
     repeated = repeat_last(data.dataset("validation"), validated) if len(validated) else None
     tested = data.evaluation_windows("test", length.n_test_batches)
     baselines = data.baselines("test", tested) if len(tested) else {}

@@ -126,6 +126,26 @@ def is_plateau(scheduler: DictConfig) -> bool:
     return str(scheduler.get("_target_")).endswith(PLATEAU)
 
 
+def check_scaled_errors(config: Config, is_known: bool) -> None:
+    """Check that a metric which is watched can be known.
+
+    Args:
+        config: the run's settings.
+        is_known: whether any series that is validated has an error to scale its own by.
+
+    Raises:
+        UsageError: MASE is watched, and it cannot.
+    """
+    for name, metric in _watched(config):
+        if metric == "val/mase" and not is_known:
+            raise UsageError(
+                f"{name}=val/mase would be NaN in every epoch: errors are divided by those of the"
+                " seasonal naive forecast in a series' training part (data.season_length), and no"
+                " series that is validated has one with any; watch another metric, such as"
+                " val/loss."
+            )
+
+
 def _watched(config: Config) -> Iterator[tuple[str, Any]]:
     """Yield the settings that name a metric, and what they name."""
     if is_plateau(config.lr_scheduler):

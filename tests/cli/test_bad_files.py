@@ -164,6 +164,14 @@ BAD_LONG_FILES: dict[str, tuple[list[str], Sequence[str], Sequence[str]]] = {
         ["data.split_by=series", "data.split=[1,1,1]"],
         ["data.split=[1,1,1]", "2", "data.split_by=series"],
     ),
+    "a metric that series without a training part do not have": (
+        [*long_rows(), *(row.replace(",x,", ",z,") for row in long_rows() if ",x," in row)],
+        [
+            *("data.split_by=series", "data.split=[1,1,1]", "data.season_length=2"),
+            *("lr_scheduler=plateau", "lr_scheduler.monitor=val/mase"),
+        ],
+        ["lr_scheduler.monitor=val/mase", "NaN", "val/loss"],
+    ),
     "the series column for the times": (
         long_rows(),
         ["data.time_column=id"],
