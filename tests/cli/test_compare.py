@@ -11,7 +11,6 @@ from omegaconf import DictConfig
 from gru_parallel.app import commands, train
 from tests.cli.in_process import SMALL, RunCommand
 from tests.cli.many_runs import leave_run, run_at_once
-from tests.imports import heavy_imports
 
 CompareCommand = Callable[..., tuple[int, str, str]]
 SWEEP = ("seed=0,1", "model.num_layers=2,4", "hydra.sweep.dir=sweep")
@@ -110,20 +109,6 @@ def test_what_cannot_be_compared_ends_with_one_line(
     assert err.startswith("gru_parallel: ")
     assert said in err
     assert err.count("\n") == 1
-
-
-def test_help_and_wrong_lines_need_no_heavy_library() -> None:
-    code = """
-import contextlib, sys
-from gru_parallel.app.commands import main
-
-for command in (["compare", "--help"], ["compare"], ["compare", "nowhere"], ["search", "--help"],
-                ["search"], ["search", "seed=1,2"], ["search", "model.hiden_size=1,2"]):
-    sys.argv = ["gru-parallel", *command]
-    with contextlib.suppress(SystemExit):
-        main()
-"""
-    assert heavy_imports(code) == []
 
 
 @pytest.fixture

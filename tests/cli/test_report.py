@@ -9,7 +9,6 @@ import pytest
 from gru_parallel.app import commands
 from tests.cli.finished import finish_run
 from tests.cli.in_process import SMALL, RunCommand
-from tests.imports import heavy_imports
 
 ReportCommand = Callable[..., tuple[int, str, str]]
 SHORT = (*SMALL, "trainer.max_epochs=1")
@@ -74,16 +73,8 @@ def test_a_file_that_cannot_be_written_is_named(
     assert "plan.json" in err
 
 
-def test_wrong_lines_and_help_need_no_heavy_library(report_command: ReportCommand) -> None:
+def test_help_is_given_and_wrong_lines_are_refused(report_command: ReportCommand) -> None:
     status, out, _ = report_command("--help")
     assert status == 0
     assert out.startswith("gru-parallel report RUN [RUN ...] [--output FILE]")
     assert report_command()[0] == report_command("--open", "run")[0] == 2
-    code = """
-import contextlib, runpy, sys
-for arguments in ([], ["--help"], ["nowhere"]):
-    sys.argv = ["report", *arguments]
-    with contextlib.suppress(SystemExit):
-        runpy.run_module("gru_parallel.report", run_name="__main__")
-"""
-    assert heavy_imports(code) == []
