@@ -27,6 +27,11 @@ from tests.cli.in_process import (
 from tests.grids import covering
 
 NO_TEST = "trainer.limit_test_batches=0"
+NO_VALIDATION = "trainer.limit_val_batches=0"
+
+
+RATES = (*SMALL, NO_TEST, NO_VALIDATION, "optimizer.lr=0.01")
+"""A run whose rates alone are looked at."""
 
 
 def rates_of(ended: Ended) -> list[float]:
@@ -34,13 +39,13 @@ def rates_of(ended: Ended) -> list[float]:
 
 
 def test_a_cosine_of_the_rate_spans_the_run(train_command: RunCommand) -> None:
-    rates = rates_of(train_command(*SMALL, NO_TEST, "lr_scheduler=cosine", "optimizer.lr=0.01"))
+    rates = rates_of(train_command(*RATES, "lr_scheduler=cosine"))
 
     assert rates == pytest.approx([0.005 * (1 + cos(pi * step / 6)) for step in range(6)])
 
 
 def test_one_cycle_of_the_rate_spans_the_run(train_command: RunCommand) -> None:
-    rates = rates_of(train_command(*SMALL, NO_TEST, "lr_scheduler=one_cycle", "optimizer.lr=0.01"))
+    rates = rates_of(train_command(*RATES, "lr_scheduler=one_cycle"))
 
     # PyTorch begins at a 25th of the rate, and ends at a ten-thousandth of that.
     assert rates[0] == pytest.approx(0.01 / 25)
@@ -93,7 +98,7 @@ def test_a_folder_of_configs_of_ones_own_adds_options(
     experiment.parent.mkdir(parents=True)
     experiment.write_text("# @package _global_\nmodel:\n  num_layers: 2\n")
 
-    short = [*SMALL, NO_TEST, "trainer.max_epochs=1"]
+    short = [*SMALL, NO_TEST, NO_VALIDATION, "trainer.max_epochs=1"]
     ended = train_command(*short, "experiment=mine", flags=("--config-dir", "own"))
     planned = plan_command(*SMALL, "hydra.searchpath=[own]", "experiment=mine")
 
@@ -128,7 +133,7 @@ def test_the_loggers_write_into_the_folder_of_the_run(train_command: RunCommand)
 def test_optimisers_and_losses_go_together(
     optimizer: str, loss: str, train_command: RunCommand
 ) -> None:
-    settings = ["trainer.max_epochs=1", "optimizer.lr=0.01", NO_TEST]
+    settings = ["trainer.max_epochs=1", "optimizer.lr=0.01", NO_TEST, NO_VALIDATION]
     ended = train_command(*SMALL, f"optimizer={optimizer}", f"model.loss={loss}", *settings)
 
     losses = losses_of(ended)
@@ -154,7 +159,7 @@ def test_fast_dev_run_runs_one_batch_of_each_part(train_command: RunCommand) -> 
 
 
 def test_without_validation_the_last_checkpoint_is_tested(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "trainer.limit_val_batches=0")
+    ended = train_command(*SMALL, NO_VALIDATION, "trainer.max_epochs=1")
 
     summary = summary_of(ended)
     assert summary["best_checkpoint"] is None
@@ -166,11 +171,14 @@ _PLAIN: dict[str, list[str]] = {}
 """Losses in float32, by the optimiser."""
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true", "bf16-true", "16-true"])
+@pytest.mark.parametrize(
+    "precision",
+    ["bf16-mixed", "64-true", pytest.param("bf16-true", marks=pytest.mark.long), "16-true"],
+)
 def test_another_precision_gives_other_losses(precision: str, train_command: RunCommand) -> None:
     # What Adam divides by is too small for float16.
     optimizer = "optimizer=sgd" if precision == "16-true" else "optimizer=adamw"
-    settings = [*SMALL, optimizer, "trainer.max_epochs=1"]
+    settings = [*SMALL, NO_TEST, optimizer, "trainer.max_epochs=1"]
     ended = train_command(*settings, f"trainer.precision={precision}")
 
     if optimizer not in _PLAIN:
@@ -228,13 +236,11 @@ def test_the_flag_of_a_sweep_may_stand_anywhere(
     train_command: RunCommand, in_tmp_path: Path
 ) -> None:
     sweep = ["model.hidden_size=4", "-m", "model.num_layers=1,2", "hydra.sweep.dir=sweep"]
-    ended = train_command(*SMALL, NO_TEST, "trainer.max_epochs=1", *sweep)
+    ended = train_command(*SMALL, NO_TEST, NO_VALIDATION, "trainer.max_steps=1", *sweep)
 
     assert ended.status == 0, ended.err
-    assert sorted(path.name for path in (in_tmp_path / "sweep").iterdir() if path.is_dir()) == [
-        "0",
-        "1",
-    ]
+    folders = [path for path in (in_tmp_path / "sweep").iterdir() if path.is_dir()]
+    assert {path.name for path in folders} == {"0", "1"}
 
 
 @pytest.mark.parametrize("name", ["etth1", "etth1_96", "etth1_720"])
@@ -245,7 +251,9 @@ def test_the_experiments_name_devices_that_every_machine_has(name: str) -> None:
     assert {device.partition(":")[0] for device in map(str, device_map)} == {"cpu"}
 
 
-@pytest.mark.parametrize("name", ["etth1", "etth1_96", "etth1_720"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("etth1", marks=pytest.mark.long), "etth1_96", "etth1_720"]
+)
 def test_the_experiments_of_the_documentation_can_be_planned(
     name: str, plan_command: RunCommand, in_tmp_path: Path
 ) -> None:
