@@ -84,7 +84,8 @@ def test_a_run_ends_well_and_is_the_same_on_every_device_map(
 def test_bidirectional_blocks_run_on_two_devices_and_the_plan_says_so(
     train_command: RunCommand, plan_command: RunCommand
 ) -> None:
-    overrides = [*SMALL, "model.bidirectional=true", "trainer.max_epochs=1"]
+    overrides = [*SMALL, "model.bidirectional=true", "trainer.max_steps=2"]
+    overrides += ["trainer.limit_test_batches=0", "trainer.limit_val_batches=0"]
     pairs = "placement.device_map=[cpu:0+cpu:1,cpu:0+cpu:1,cpu:2+cpu:3,cpu:2+cpu:3]"
     two = train_command(*overrides, pairs)
     one = train_command(*overrides, "placement.device_map=[0,0,1,1]", run="one")
@@ -98,7 +99,7 @@ def test_bidirectional_blocks_run_on_two_devices_and_the_plan_says_so(
 
 
 def test_a_checkpoint_keeps_the_states_that_are_carried(train_command: RunCommand) -> None:
-    overrides = [*SMALL, "model.h_0=carry", *STREAMS]
+    overrides = [*SMALL, "model.h_0=carry", *STREAMS, "trainer.limit_test_batches=0"]
     whole = train_command(*overrides)
     short = train_command(*overrides, "trainer.max_epochs=1", run="short")
 
@@ -132,6 +133,7 @@ def test_a_long_table_of_several_series_trains(train_command: RunCommand) -> Non
         "data.season_length=null",
         "data.min_input_length=2",
         *(text for text in SMALL if not text.startswith(("data.n_steps", "data.n_channels"))),
+        "trainer.max_epochs=1",
     )
 
     assert ended.status == 0, ended.err
