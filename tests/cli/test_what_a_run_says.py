@@ -98,8 +98,8 @@ def test_without_a_limit_all_windows_are_tested_and_forecasts_left_in_the_folder
 
 def test_a_limit_of_no_batches_is_a_run_without_a_test(train_command: RunCommand) -> None:
     # No baseline is wanted, so its season may be of any length.
-    season = "data.season_length=100000"
-    ended = train_command(*SMALL, "trainer.limit_test_batches=0", season, "logger=csv")
+    season = ["data.season_length=100000", "trainer.max_epochs=1"]
+    ended = train_command(*SMALL, "trainer.limit_test_batches=0", *season, "logger=csv")
 
     assert (ended.status, ended.err) == (0, "")
     summary = summary_of(ended)
@@ -119,7 +119,9 @@ def test_a_limit_of_no_batches_is_a_run_without_a_test(train_command: RunCommand
 def test_a_run_on_all_data_says_that_nothing_was_validated_or_tested(
     train_command: RunCommand,
 ) -> None:
-    ended = train_command(*SMALL, "data.split=[1,0,0]", "trainer.num_sanity_val_steps=2")
+    ended = train_command(
+        *SMALL, "data.split=[1,0,0]", "trainer.num_sanity_val_steps=2", "trainer.max_epochs=1"
+    )
 
     assert (ended.status, ended.err) == (0, "")
     summary = summary_of(ended)
@@ -136,7 +138,7 @@ def test_a_run_on_all_data_says_that_nothing_was_validated_or_tested(
 def test_errors_of_each_step_and_target_are_beside_those_of_the_baselines(
     train_command: RunCommand,
 ) -> None:
-    ended = train_command(*SMALL, "data.target=[x0,x2]")
+    ended = train_command(*SMALL, "data.target=[x0,x2]", "trainer.max_epochs=1")
 
     summary = summary_of(ended)
     of_all = {"model": summary["test_metrics"]} | summary["baselines"]
@@ -160,6 +162,7 @@ def test_errors_of_each_step_and_target_are_beside_those_of_the_baselines(
 def test_the_validation_is_recorded_and_the_best_epoch_named(train_command: RunCommand) -> None:
     # After the first epoch it gets worse, and no step has a row.
     settings = ["optimizer=sgd", "optimizer.lr=5", "trainer.log_every_n_steps=10"]
+    settings += ["trainer.limit_test_batches=0"]
     ended = train_command(*SMALL, *settings, "trainer.max_epochs=3")
 
     assert rows_of(ended) == []
@@ -175,7 +178,9 @@ def test_the_validation_is_recorded_and_the_best_epoch_named(train_command: RunC
 
 
 def test_where_output_is_no_terminal_each_epoch_is_a_line(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "trainer.enable_progress_bar=true")
+    ended = train_command(
+        *SMALL, "trainer.enable_progress_bar=true", "trainer.limit_test_batches=0"
+    )
 
     rows = rows_of(ended, "train/loss_epoch")
     lines = epoch_lines(ended.out)
@@ -206,7 +211,12 @@ def test_on_a_terminal_a_bar_or_lines_tell_of_the_epochs(
 
 
 def test_a_validation_within_an_epoch_is_a_line_of_its_own(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "trainer.val_check_interval=2", "trainer.max_epochs=1")
+    ended = train_command(
+        *SMALL,
+        "trainer.val_check_interval=2",
+        "trainer.max_epochs=1",
+        "trainer.limit_test_batches=0",
+    )
 
     moments = [line.split(":")[0] for line in epoch_lines(ended.out)]
     assert moments == ["Epoch 0 (1 of 1), step 2", "Epoch 0 (1 of 1)"]
@@ -227,7 +237,12 @@ def test_early_stopping_says_that_it_stopped_and_why(train_command: RunCommand) 
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("SIGINT", "Ctrl-C"), ("SIGTERM", "SIGTERM"), ("SIGUSR1", "SIGUSR1")]
+    ("name", "said"),
+    [
+        ("SIGINT", "Ctrl-C"),
+        pytest.param("SIGTERM", "SIGTERM", marks=pytest.mark.long),
+        ("SIGUSR1", "SIGUSR1"),
+    ],
 )
 def test_an_interrupted_run_leaves_a_summary_that_says_so(
     name: str, said: str, train_command: RunCommand
