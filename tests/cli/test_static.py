@@ -21,6 +21,9 @@ STATIC = (
     "model.head=decoder",
 )
 
+ONE_STEP = ("trainer.max_steps=1", "trainer.limit_val_batches=0", "trainer.limit_test_batches=0")
+"""For runs that only their data modules are looked at of."""
+
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +111,7 @@ def test_words_keep_their_places_in_runs_that_begin_with_the_weights(
     table.to_csv("long.csv", index=False)
     for scaling, mean in (("refit", 6.0), ("keep", 3.0)):
         ended = train_command(
-            *STATIC, f"init_from={last}", f"init_from_scaling={scaling}", run=scaling
+            *STATIC, *ONE_STEP, f"init_from={last}", f"init_from_scaling={scaling}", run=scaling
         )
         assert ended.status == 0, ended.err
         saved = read_checkpoint(ended.folder / "checkpoints" / "last.ckpt")["SeriesDataModule"]
@@ -122,7 +125,7 @@ def test_fewer_words_keep_their_places_and_more_are_refused(train_command: RunCo
     last = "run/checkpoints/last.ckpt"
     # By itself, this word would be the first one.
     long_table().query("region == 'south'").to_csv("long.csv", index=False)
-    ended = train_command(*STATIC, f"init_from={last}", run="fewer")
+    ended = train_command(*STATIC, *ONE_STEP, f"init_from={last}", run="fewer")
     assert ended.status == 0, ended.err
     saved = read_checkpoint(ended.folder / "checkpoints" / "last.ckpt")["SeriesDataModule"]
     assert saved["static"][1]["categories"] == ("north", "south")
@@ -140,7 +143,7 @@ def test_fewer_words_keep_their_places_and_more_are_refused(train_command: RunCo
 def test_weights_that_know_a_number_take_no_word_for_it(train_command: RunCommand) -> None:
     table = long_table()
     table.assign(region=1).to_csv("long.csv", index=False)
-    assert train_command(*STATIC).status == 0
+    assert train_command(*STATIC, *ONE_STEP).status == 0
     # One word becomes one number, as a number does.
     table.assign(region="north").to_csv("long.csv", index=False)
     ended = train_command(*STATIC, "init_from=run/checkpoints/last.ckpt", run="other")
