@@ -7,7 +7,12 @@ from tests.cli.finished import OF_FILE, finish_run, series
 from tests.cli.in_process import RunCommand, assert_refused
 from tests.cli.test_backtest import result_of, rows_of
 
-OF_PANEL = (*OF_FILE, "data.path=panel.csv", "data.series_column=id")
+OF_PANEL = (
+    *OF_FILE,
+    "data.path=panel.csv",
+    "data.series_column=id",
+    "trainer.limit_train_batches=2",
+)
 
 
 def part_of_panel(name: str, first_hour: int, n_rows: int) -> pd.DataFrame:
