@@ -95,7 +95,7 @@ def test_only_runs_on_the_same_windows_of_it_are_put_side_by_side(
 ) -> None:
     write_files()
     series(150).iloc[84:96].to_csv("valid.csv", index=False)
-    short = ["trainer.limit_train_batches=2", "hydra.sweep.dir=sweep"]
+    short = ["trainer.limit_train_batches=1", "hydra.sweep.dir=sweep"]
     ended = train_command(*VALIDATED, *sweep, *short, flags=("-m",))
 
     assert ended.status == 0, ended.err
