@@ -7,14 +7,14 @@ import pytest
 
 from gru_parallel.app.compare import read_run
 from gru_parallel.report.comparison import ComparedRun
-from tests.cli.in_process import SMALL, RunCommand, rows_of, summary_of
+from tests.cli.in_process import SMALL, RunCommand, look_at, rows_of, summary_of
 
 
 def test_without_checkpoints_the_last_weights_are_tested_and_the_best_epoch_is_known(
     train_command: RunCommand,
 ) -> None:
     settings = [*SMALL, "optimizer=sgd", "optimizer.lr=5", "trainer.max_epochs=3"]
-    ended = train_command(*settings, "trainer.enable_checkpointing=false")
+    ended = look_at(train_command, *settings, "trainer.enable_checkpointing=false")
 
     rows = rows_of(ended, "val/loss")
     losses = [float(row["val/loss"]) for row in rows]
@@ -43,7 +43,7 @@ def test_without_checkpoints_a_run_has_the_test_of_its_last_checkpoint(
     kept = train_command(*settings, run="kept")
     use_command("evaluate", "run=kept", "checkpoint=last", "output=last")
 
-    ended = train_command(*settings, "trainer.enable_checkpointing=false", run="none")
+    ended = look_at(train_command, *settings, "trainer.enable_checkpointing=false")
 
     expected = json.loads(Path("last/evaluation.json").read_text())["test_metrics"]
     assert summary_of(ended)["test_metrics"] == expected
