@@ -1,7 +1,7 @@
 """Every flag of the Trainer does through the pipeline what it does on a single device."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -43,8 +43,13 @@ class Case:
         self.make_module = module
         self.options = options
 
+    @property
+    def n_epochs(self) -> int:
+        """Of the run without the flag that it is held against."""
+        return max(1, self.options.get("max_epochs", 1))
+
     def run(self, plan: Any) -> Run:
-        options = dict(self.options)
+        options = {"max_epochs": 1} | self.options
         make_callbacks = options.pop("make_callbacks", list)
         return fit(plan, self.make_module(), callbacks=make_callbacks(), **options)
 
@@ -56,7 +61,9 @@ CASES = {
     "accumulate": Case(accumulate_grad_batches=2),
     "accumulate and clip": Case(accumulate_grad_batches=3, gradient_clip_val=0.1),
     "accumulate more than there is": Case(accumulate_grad_batches=9),
-    "accumulate later": Case(make_callbacks=lambda: [GradientAccumulationScheduler({1: 2})]),
+    "accumulate later": Case(
+        make_callbacks=lambda: [GradientAccumulationScheduler({1: 2})], max_epochs=2
+    ),
     "average from an epoch on": Case(
         make_callbacks=lambda: [StochasticWeightAveraging(0.1, swa_epoch_start=1)], max_epochs=2
     ),
@@ -82,15 +89,17 @@ CASES = {
     "overfit_batches": Case(overfit_batches=1),
     "max_steps": Case(max_epochs=-1, max_steps=7),
     "val_check_interval": Case(val_check_interval=2),
-    "detect_anomaly": Case(detect_anomaly=True, max_epochs=1),
+    "detect_anomaly": Case(detect_anomaly=True),
     "64-true": Case(precision="64-true"),
 }
 NO_EFFECT = ("detect_anomaly",)
+WITH_OTHERS = ("clip by norm", "accumulate", "cosine")
+"""What others of the cases have, too: for `make test-long` alone."""
 
 
-@pytest.fixture(scope="module")
-def without_flags() -> Run:
-    return fit(None, make_module())
+@cache
+def without_flags(n_epochs: int) -> Run:
+    return fit(None, make_module(), max_epochs=n_epochs)
 
 
 def differs(run: Run, other: Run) -> bool:
@@ -106,9 +115,12 @@ def differs(run: Run, other: Run) -> bool:
 @pytest.mark.filterwarnings(
     "ignore:You requested to overfit but enabled train dataloader shuffling"
 )
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] if name in WITH_OTHERS else []) for name in CASES],
+)
 def test_a_flag_does_the_same_through_the_pipeline_as_on_one_device(
-    name: str, without_flags: Run, no_thread_left: None
+    name: str, no_thread_left: None
 ) -> None:
     case = CASES[name]
 
@@ -117,6 +129,6 @@ def test_a_flag_does_the_same_through_the_pipeline_as_on_one_device(
     tolerance = 1e-10 if name == "64-true" else 1e-5
     assert_same_run(pipelined, single, tolerance)
     # A flag that both runs ignored would have proved nothing.
-    assert differs(single, without_flags) or name in NO_EFFECT
+    assert differs(single, without_flags(case.n_epochs)) or name in NO_EFFECT
     assert pipelined.trainer.current_epoch == single.trainer.current_epoch
     assert pipelined.trainer.global_step == single.trainer.global_step
