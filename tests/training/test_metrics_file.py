@@ -14,14 +14,24 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
 from gru_parallel.choices import ERRORS
+from gru_parallel.placement.plan import Plan
+from gru_parallel.training import SeriesModule
 from gru_parallel.training.epoch_record import EpochRecord
 from gru_parallel.training.metrics_file import MetricsFile
 from gru_parallel.training.step_clock import StepClock
 from tests.builders import make_plan
-from tests.runs import N_BATCHES, fit, make_module
+from tests.runs import N_BATCHES, Run
+from tests.runs import fit as fit_any
+from tests.runs import make_module as make_any
 from tests.training.test_checkpoints import SaveAfter
 
-PLAN = make_plan([2, 2], n_chunks=2)
+PLAN = make_plan([1, 1], n_chunks=2)
+make_module = partial(make_any, num_layers=2)
+
+
+def fit(plan: Plan, module: SeriesModule | None = None, **options: Any) -> Run:
+    """Train a small module."""
+    return fit_any(plan, module or make_module(), **options)
 
 
 def read_rows(path: Path, column: str = "train/loss") -> list[dict[str, str]]:
