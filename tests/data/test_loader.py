@@ -143,7 +143,7 @@ MOMENTS: dict[str, tuple[str, int, dict[str, Any]]] = {
 }
 
 
-@covering(2, order=["shuffled", "streams"], limit=LIMITS, moment=MOMENTS)
+@covering(1, order=["shuffled", "streams"], limit=LIMITS, moment=MOMENTS)
 def test_a_resumed_run_sees_exactly_the_batches_not_yet_seen(
     tmp_path: Path, order: str, limit: str, moment: str
 ) -> None:
@@ -180,7 +180,8 @@ def test_a_batch_whose_step_failed_is_seen_again(tmp_path: Path, limit: dict[str
     assert failed.seen + resumed.seen == trained(**limit)
 
 
-@pytest.mark.parametrize("order", ["shuffled", "streams"])
+# Shares of both orders are fetched there in test_share.py.
+@pytest.mark.parametrize("order", [pytest.param("shuffled", marks=pytest.mark.long), "streams"])
 def test_fetching_in_another_process_changes_no_order(tmp_path: Path, order: str) -> None:
     whole, resumed = Recorder(), Recorder()
     save = SaveAt("on_train_batch_end", 10, tmp_path / "x.ckpt")
@@ -222,6 +223,12 @@ def saved_after(n_steps: int, path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def in_an_epoch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint from the middle of an epoch."""
+    return saved_after(10, tmp_path_factory.mktemp("saved") / "x.ckpt")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -251,11 +258,10 @@ def saved_after(n_steps: int, path: Path) -> Path:
     ],
 )
 def test_other_batches_are_refused_in_the_middle_of_an_epoch(
-    tmp_path: Path, options: dict[str, Any], message: str
+    in_an_epoch: Path, options: dict[str, Any], message: str
 ) -> None:
-    checkpoint = saved_after(10, tmp_path / "x.ckpt")
     with pytest.raises(UsageError) as caught:
-        fit(Recorder(), data(**options), checkpoint=checkpoint, max_epochs=2)
+        fit(Recorder(), data(**options), checkpoint=in_an_epoch, max_epochs=2)
     assert str(caught.value) == message
 
 
