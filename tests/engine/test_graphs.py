@@ -126,7 +126,7 @@ def test_every_schedule_and_cut(plan: dict[str, Any]) -> None:
 
 
 @covering(
-    2,
+    1,
     core=["fused", "lean"],
     schedule=["one_f_one_b", "zero_bubble"],
     options=[{}, {"bidirectional": [False, True, False, True]}],
@@ -139,7 +139,11 @@ def test_the_core_of_torch() -> None:
     assert_same(*both({"core": "native", "dropout": 0.2}, PLAN))
 
 
-@pytest.mark.parametrize("options", [{}, {"h_0": "learned", "dropout": 0.3}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({}, marks=pytest.mark.long), {"h_0": "learned", "dropout": 0.3}],
+    ids=str,
+)
 def test_under_autocast_weights_are_read_anew(options: dict[str, Any]) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert_same(*both(options | {"dtype": torch.float32}, PLAN))
