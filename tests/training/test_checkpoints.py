@@ -179,7 +179,10 @@ def whole_by_validation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, 
     return train_by_validation(max_epochs=3, callbacks=[SaveAfter(8, path)]), path
 
 
-@pytest.mark.parametrize("when", ["in an epoch", "at the end"])
+# So does the test below begin at the end of an epoch.
+@pytest.mark.parametrize(
+    "when", ["in an epoch", pytest.param("at the end", marks=pytest.mark.long)]
+)
 def test_a_run_resumed_with_a_schedule_by_validation_is_the_uninterrupted_one(
     when: str, whole_by_validation: tuple[Run, Path], tmp_path: Path
 ) -> None:
@@ -229,7 +232,11 @@ def within_epochs(path: Path) -> LastCheckpoint:
 
 @pytest.mark.parametrize(
     ("n_batches", "options"),
-    [(3, {"val_check_interval": 3}), (4, {"accumulate_grad_batches": 2}), (2, {})],
+    [
+        (3, {"val_check_interval": 3}),
+        (4, {"accumulate_grad_batches": 2}),
+        pytest.param(2, {}, marks=pytest.mark.long),
+    ],
     ids=["after a validation", "between accumulations", "anywhere"],
 )
 def test_a_run_resumed_from_a_last_checkpoint_within_an_epoch_is_the_uninterrupted_one(
