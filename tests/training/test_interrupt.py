@@ -25,6 +25,9 @@ PLAN = make_plan([1, 1], n_chunks=2)
 NAMES = {"SIGINT": "Ctrl-C", "SIGTERM": "SIGTERM", "SIGUSR1": "SIGUSR1"}
 """What the message calls each signal."""
 
+SOME_NAMES = ["SIGINT", "SIGTERM", pytest.param("SIGUSR1", marks=pytest.mark.long)]
+"""Those that Python or Lightning would do something of their own at are ordinary."""
+
 
 @pytest.fixture(autouse=True)
 def python_handles_signals() -> Iterator[None]:
@@ -191,7 +194,7 @@ def test_a_run_interrupted_in_one_validation_twice_goes_on_as_if_it_had_not_been
         assert torch.equal(resumed.weights[name], weight), name
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SOME_NAMES)
 def test_a_signal_in_the_test_says_that_the_training_is_complete(
     name: str, tmp_path: Path, no_thread_left: None
 ) -> None:
@@ -330,7 +333,7 @@ def test_all_ranks_ask_equally_often_whichever_of_them_was_told(tmp_path: Path) 
     assert told.questions == other.questions
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SOME_NAMES)
 def test_no_second_signal_ends_a_rank_sooner(name: str, tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
 
