@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import (
 from gru_parallel.errors import UsageError
 from gru_parallel.training.progress import Progress, steps_of_run
 from tests.builders import make_plan
+from tests.grids import covering
 from tests.runs import N_BATCHES, Run, SaveAfter, fit, make_data, make_module
 
 PLAN = make_plan([1, 1])
@@ -85,8 +86,13 @@ def straight_run(name: str) -> Run:
     return train(N_EPOCHS, make_scheduler=schedule, interval=interval)
 
 
-@pytest.mark.parametrize("before", ["the same, shorter", "none"])
-@pytest.mark.parametrize("name", SCHEDULES)
+@cache
+def short_run() -> Run:
+    """A run of an epoch at one rate."""
+    return train(1)
+
+
+@covering(1, name=SCHEDULES, before=["the same, shorter", "none"])
 def test_a_schedule_has_the_rates_of_the_whole_run_from_the_checkpoint_on(
     name: str, before: str, tmp_path: Path
 ) -> None:
@@ -197,7 +203,7 @@ def test_a_plateau_that_is_added_begins_with_the_rate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("other", [Adam, SGD, RMSprop])
 def test_another_optimiser_is_refused(other: type[Optimizer], tmp_path: Path) -> None:
-    path = saved(train(1), tmp_path)
+    path = saved(short_run(), tmp_path)
 
     with pytest.raises(UsageError, match=r"optimiser torch\.optim\.adamw\.AdamW, and this run has"):
         train(2, partial(other, lr=1e-3), ckpt_path=path)
