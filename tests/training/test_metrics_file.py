@@ -82,7 +82,11 @@ def test_metrics_csv_keeps_the_precision_of_float64(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("every_n_steps", "accumulate", "steps"),
-    [(3, 1, [3, 6, 9]), (1, 2, [1, 2, 3, 4, 5, 6]), (2, 2, [2, 4, 6])],
+    [
+        (3, 1, [3, 6, 9]),
+        pytest.param(1, 2, [1, 2, 3, 4, 5, 6], marks=pytest.mark.long),
+        (2, 2, [2, 4, 6]),
+    ],
 )
 def test_metrics_csv_counts_steps_of_the_optimiser(
     every_n_steps: int, accumulate: int, steps: list[int], tmp_path: Path
@@ -116,7 +120,7 @@ def copy(path: Path, to: Path) -> None:
     shutil.copyfile(path, to)
 
 
-@pytest.mark.parametrize("accumulate", [2, 3])
+@pytest.mark.parametrize("accumulate", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_while_gradients_are_accumulated_a_row_has_the_whole_loss_of_the_last_batch(
     accumulate: int, tmp_path: Path
 ) -> None:
@@ -226,7 +230,7 @@ def test_without_a_validation_an_epoch_has_its_training_loss_alone(tmp_path: Pat
     assert [row["val/loss"] for row in read_rows(path, "train/loss_epoch")] == ["", ""]
 
 
-@pytest.mark.parametrize("accumulate", [2, 3])
+@pytest.mark.parametrize("accumulate", [pytest.param(2, marks=pytest.mark.long), 3])
 def test_the_loss_of_an_epoch_is_a_mean_of_whole_losses(accumulate: int, tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     options = {"callbacks": callbacks_of(path), "accumulate_grad_batches": accumulate}
