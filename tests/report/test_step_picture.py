@@ -102,7 +102,7 @@ def test_of_many_stages_eight_are_named_and_rows_are_lower(simulated: Simulated)
     assert few.get_figheight() < many.get_figheight() < 3 * few.get_figheight()
 
 
-@pytest.mark.parametrize("n_stages", [1, 2, 8, 64])
+@pytest.mark.parametrize("n_stages", [1, 2, pytest.param(8, marks=pytest.mark.long), 64])
 def test_nothing_that_is_written_lies_outside_or_over_anything_else(
     simulated: Simulated, n_stages: int
 ) -> None:
