@@ -52,7 +52,11 @@ class Distort(pl.Callback):
     ("parameter", "place"),
     [
         ("model.encoder.weight", "stage 0 (cpu:0, layers 0-0)"),
-        ("model.gru.blocks.0.parts.0.weight_hh_l0", "stage 0 (cpu:0, layers 0-0)"),
+        pytest.param(
+            "model.gru.blocks.0.parts.0.weight_hh_l0",
+            "stage 0 (cpu:0, layers 0-0)",
+            marks=pytest.mark.long,
+        ),
         ("model.gru.blocks.2.parts.0.weight_ih_l0", "stage 1 (cpu:1, layers 1-3)"),
         ("model.head.linear.bias", "stage 1 (cpu:1, layers 1-3)"),
     ],
