@@ -21,6 +21,7 @@ from gru_parallel.data.window_builder import N_TIMES
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.data.windows import WindowDataset
 from gru_parallel.errors import DataWarning, UsageError
+from tests.grids import covering
 
 LENGTH, HORIZON = 4, 2
 SHAPE = WindowShape(LENGTH, HORIZON)
@@ -60,8 +61,7 @@ def with_rows_ahead(n_rows: int = 30, n_ahead: int = 3, series: str | None = Non
     return frame
 
 
-@pytest.mark.parametrize("frequency", [None, "h"])
-@pytest.mark.parametrize("n_rows", [1, 2, 7, 1000])
+@covering(1, frequency=[None, "h"], n_rows=[1, 2, 7, 1000])
 def test_rows_ahead_are_what_is_known_after_the_last_value(
     n_rows: int, frequency: str | None, tmp_path: Path
 ) -> None:
@@ -186,8 +186,7 @@ def test_missing_rows_are_warned_of_refused_or_filled(tmp_path: Path) -> None:
     assert window.values[:, 0].tolist() == [6.5, 6.5, 1.5, 2.5]
 
 
-@pytest.mark.parametrize("shortest", [None, 5])
-@pytest.mark.parametrize("n_rows", [1, 3, 1000])
+@covering(1, shortest=[None, 5], n_rows=[1, 3, 1000])
 def test_rows_that_are_inserted_count_for_the_length_of_a_series(
     n_rows: int, shortest: int | None, tmp_path: Path
 ) -> None:
