@@ -182,8 +182,8 @@ def test_a_season_of_no_length_is_refused() -> None:
     ("horizon", "n_windows", "repeated", "seasonal"),
     [
         (96, 2785, (1.294, 0.713), (0.512, 0.433)),
-        (192, 2689, (1.325, 0.733), (0.581, 0.469)),
-        (336, 2545, (1.330, 0.746), (0.650, 0.501)),
+        pytest.param(192, 2689, (1.325, 0.733), (0.581, 0.469), marks=pytest.mark.long),
+        pytest.param(336, 2545, (1.330, 0.746), (0.650, 0.501), marks=pytest.mark.long),
         (720, 2161, (1.335, 0.755), (0.655, 0.514)),
     ],
 )
