@@ -9,13 +9,12 @@ import pytest
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.errors import DataWarning, UsageError
 from tests.data.test_tails import cut, table
+from tests.grids import covering
 
 WEEK = WindowShape(5, 3)
 
 
-@pytest.mark.parametrize("n_rows", [1, 7, 1000])
-@pytest.mark.parametrize("frequency", [None, "none", "B"])
-@pytest.mark.parametrize("n_days", range(36, 41))
+@covering(2, n_days=range(36, 41), frequency=[None, "none", "B"], n_rows=[1, 7, 1000])
 def test_a_week_from_monday_to_friday_is_followed_by_a_monday(
     n_days: int, frequency: str | None, n_rows: int, tmp_path: Path
 ) -> None:
@@ -54,8 +53,7 @@ def test_a_gap_counts_in_windows_alone(tmp_path: Path) -> None:
         cut(tmp_path / "a.csv", shape=WEEK)
 
 
-@pytest.mark.parametrize("n_rows", [1, 7, 1000])
-@pytest.mark.parametrize("freq", ["h", "B", "ME", "7D"])
+@covering(1, freq=["h", "B", "ME", "7D"], n_rows=[1, 7, 1000])
 def test_a_window_of_one_row_goes_on_at_the_step_of_its_series(
     freq: str, n_rows: int, tmp_path: Path
 ) -> None:
