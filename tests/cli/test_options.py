@@ -171,10 +171,7 @@ _PLAIN: dict[str, list[str]] = {}
 """Losses in float32, by the optimiser."""
 
 
-@pytest.mark.parametrize(
-    "precision",
-    ["bf16-mixed", "64-true", pytest.param("bf16-true", marks=pytest.mark.long), "16-true"],
-)
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true", "bf16-true", "16-true"])
 def test_another_precision_gives_other_losses(precision: str, train_command: RunCommand) -> None:
     # What Adam divides by is too small for float16.
     optimizer = "optimizer=sgd" if precision == "16-true" else "optimizer=adamw"
