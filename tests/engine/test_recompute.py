@@ -147,7 +147,7 @@ def test_so_it_has_under_autocast(every_step: bool) -> None:
     assert all(found is not None for found in cell)
 
 
-@pytest.mark.parametrize("schedule", ["gpipe", "one_f_one_b"])
+@pytest.mark.parametrize("schedule", [pytest.param("gpipe", marks=pytest.mark.long), "one_f_one_b"])
 def test_so_have_calls_that_are_replayed(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphs, "N_EAGER", 1)
     results = []
