@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gru_parallel.data.parts import SeriesPart
@@ -161,6 +161,7 @@ def test_a_batch_names_its_windows() -> None:
             assert torch.equal(batch[name], tensor)
 
 
+@settings(max_examples=40)
 @given(
     series_lengths=st.lists(st.integers(12, 60), min_size=1, max_size=6),
     n_strides=st.integers(1, 4),
@@ -225,6 +226,7 @@ def test_each_window_comes_once_and_each_row_goes_on_where_it_was(
             assert not (reset and goes_on) or n_reset > n_whole
 
 
+@settings(max_examples=40)
 @given(
     series_lengths=st.lists(st.integers(6, 40), min_size=1, max_size=8),
     batch_size=st.integers(1, 9),
