@@ -171,7 +171,6 @@ class BestCheckpoint(_RunCheckpoint):
         self._epoch: int | None = None
         # To be copied to `path`; None for nothing.
         self._source: Path | None = None
-        self._lacks_gradients = False
 
     @property
     def validation(self) -> tuple[float, int] | None:
@@ -185,13 +184,26 @@ class BestCheckpoint(_RunCheckpoint):
         # What the file says: to ask it later is to read all of it.
         self._epoch = trainer.current_epoch
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        """Record whether a checkpoint of a validation after this batch lacks gradients."""
-        self._lacks_gradients = self._is_within_step(trainer)
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note in each checkpoint whether a run that is resumed from it lacks gradients."""
+        checkpoint[_LACKS_GRADIENTS] = self._is_within_step(trainer)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what ModelCheckpoint keeps, and whether a run that is resumed lacks gradients."""
-        return super().state_dict() | {_LACKS_GRADIENTS: self._lacks_gradients}
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take over the best model so far, and say what the checkpoint lacks."""
+        is_fitting = trainer.state.fn == TrainerFn.FITTING
+        if is_fitting and trainer.is_global_zero and checkpoint.get(_LACKS_GRADIENTS):
+            warnings.warn(
+                f"{trainer.ckpt_path} was written by a validation between two batches of one step"
+                " of the optimiser, whose gradients it does not have: the first step of this run is"
+                " of the batches after it alone. last.ckpt is always of whole steps; validate every"
+                " multiple of trainer.accumulate_grad_batches, and best.ckpt is, too.",
+                stacklevel=2,
+            )
+        super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Copy the best checkpoint so far, before another is written."""
@@ -214,14 +226,6 @@ class BestCheckpoint(_RunCheckpoint):
 
     def _find(self, source: Path, state: dict[str, Any]) -> tuple[Path, Tensor, int] | None:
         """Return the best checkpoint so far, its score and its epoch."""
-        if state.get(_LACKS_GRADIENTS):
-            warnings.warn(
-                f"{source} was written by a validation between two batches of one step of the"
-                " optimiser, whose gradients it does not have: the first step of this run is of the"
-                " batches after it alone. last.ckpt is always of whole steps; validate every"
-                " multiple of trainer.accumulate_grad_batches, and best.ckpt is, too.",
-                stacklevel=2,
-            )
         score = state.get("best_model_score")
         if score is None:
             return None
