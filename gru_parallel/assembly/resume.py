@@ -71,11 +71,11 @@ def check_resume(
                 " it: an earlier version wrote it; begin a new run with its weights: init_from=..."
             )
         _check_task(before, now)
-        check_validation(before, now)
         done = Progress.of(saved)
         _check_end(done, config)
         if "SeriesDataModule" in saved:
             data.load_state_dict(saved["SeriesDataModule"])
+            check_validation(before, now, len(data.dataset("validation")))
         _check_optimizer(saved, module)
     except UsageError as error:
         raise in_other_words(error, {"ckpt_path": given, "init_from=...": init}) from error
@@ -141,17 +141,18 @@ def _check_task(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
             )
 
 
-def check_validation(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_validation(before: Mapping[str, Any], now: Mapping[str, Any], n_windows: int) -> None:
     """Check that val/loss stays that of the same windows: the best is the least of all epochs.
 
     Args:
         before: the settings of the checkpoint's run, by full name.
         now: those of this run.
+        n_windows: of the validation part.
 
     Raises:
         UsageError: limits leave other windows.
     """
-    was, is_ = _limits(before), _limits(now)
+    was, is_ = _limits(before, n_windows), _limits(now, n_windows)
     if _LIMIT not in before or 0 in (was.get(_LIMIT), is_.get(_LIMIT)):
         # An earlier version wrote it, or one of both has no val/loss.
         return
@@ -165,14 +166,18 @@ def check_validation(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
             )
 
 
-def _limits(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _limits(settings: Mapping[str, Any], n_windows: int) -> dict[str, Any]:
     """Return the settings that leave out windows of a validation; none, if it is on all."""
     name = _OVERFIT if settings.get(_OVERFIT) else _LIMIT
     limit = settings.get(name)
     # A whole number counts batches, one with a point is their share.
     if limit is None or str(limit) == "1.0":
         return {}
-    return {name: limit, "data.batch_size": settings.get("data.batch_size")}
+    size, order = settings["data.batch_size"], settings["data.order"]
+    # Batches of streams are not filled up.
+    if isinstance(limit, int) and order != "streams" and limit * size >= n_windows:
+        return {}
+    return {name: limit, "data.batch_size": size, "data.order": order}
 
 
 def _check_end(done: Progress, config: Config) -> None:

@@ -161,9 +161,10 @@ class DataRecord:
     def _difference_of_weights(self, present: "DataRecord") -> tuple[str, str] | None:
         """The same of the weights of rows, which count where a run goes on, and not in tests."""
         was, is_now = self.weight, present.weight
-        if was is None or is_now is None or _is_close(was, is_now):
+        if was is None or (is_now is not None and _is_close(was, is_now)):
             return None
-        return f"with weights of rows that have {_shown(was)}", _shown(is_now)
+        now = "weights that are all alike" if is_now is None else _shown(is_now)
+        return f"with weights of rows that have {_shown(was)}", now
 
     def difference(self, present: "DataRecord") -> tuple[str, str] | None:
         """Return the first difference from other data, as "with 10 rows" and "11 rows"."""

@@ -79,7 +79,7 @@ class WholeEngine:
             runs = steps_that_run(lengths, y.shape[1]).to(y.device)
             prediction, y = prediction[runs], y[runs]
             weight = None if weight is None else weight[runs]
-        return weighted_total(self.loss, prediction, y, weight) / max(1, self.loss.count(y))
+        return weighted_total(self.loss, prediction, y, weight) / (self.loss.count(y) or 1)
 
     def predict(self, windows: Windows) -> Tensor:
         """Return the predictions for a batch; see `Engine`."""

@@ -151,7 +151,7 @@ class PipelineEngine:
                 spec,
                 windows=replace(windows, x=encoded.detach(), y=y.detach()),
                 loss=self.loss,
-                n_elements=max(1, self._count(self.loss.count(predicted))),
+                n_elements=self._count(self.loss.count(predicted)) or 1,
                 loss_scale=self.loss_scale,
                 seed=self.seed,
                 step=step,

@@ -39,7 +39,7 @@ def weighted_total(
     The count stays the number of elements: with weights of mean 1 over the data, the mean over a
     batch is an unbiased estimate of the weighted mean over all of it, as a division by the weights
     of each batch would not be, and a batch of weights 0 has the loss 0. What counts 0 may be
-    anything, as where it is not known what came: the loss sees 0 in its place.
+    anything, as where it is not known what came: the loss sees 1 in its place.
 
     Args:
         loss: any.
@@ -54,8 +54,8 @@ def weighted_total(
     if weight is None or weight.numel() == 0:
         return total(prediction, target)
     counts = weight.reshape(*weight.shape, *[1] * (target.dim() - weight.dim())) != 0
-    # 0 times what is infinite or NaN would be NaN; 0 is a valid target of every loss here.
-    target = torch.where(counts, target, 0)
+    # 0 times what is infinite or NaN would be NaN; nearly every loss can take a target of 1.
+    target = torch.where(counts, target, 1)
     for _ in range(weight.dim()):
         total = torch.vmap(total)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -248,7 +249,6 @@ def test_other_data_is_refused(
         ("data.centre=none", "last"),
         ("data.input_length=9", "8"),
         ("data.min_input_length=2", "null"),
-        ("trainer.limit_val_batches=1", "null"),
     ],
 )
 def test_another_task_is_refused(
@@ -259,6 +259,14 @@ def test_another_task_is_refused(
     assert_no_run(ended, FIRST, setting.split("=")[0], before)
 
 
+def test_a_validation_of_other_windows_is_refused(first: Path, train_command: RunCommand) -> None:
+    fewer = ["trainer.limit_val_batches=1", "data.batch_size=4"]
+
+    ended = train_command(*SMALL, *fewer, TWO, FIRST)
+
+    assert_no_run(ended, FIRST, "trainer.limit_val_batches=1", "null", "init_from=")
+
+
 @pytest.mark.parametrize(
     ("before", "now", "refused"),
     [
@@ -266,21 +274,26 @@ def test_another_task_is_refused(
         ((1, 64), (1, 64), None),
         ((1, 64), (1.0, 64), "trainer.limit_val_batches=1.0"),
         ((4, 64), (4, 32), "data.batch_size=32"),
+        ((4, 64), (4, 64, "streams"), "data.order=streams"),
         ((0.5, 64), (0.25, 64), "trainer.limit_val_batches=0.25"),
         ((0, 64), (None, 64), None),
+        # All of the 1,000 windows.
+        ((16, 64), (None, 32), None),
+        ((16, 64), (15, 64), "trainer.limit_val_batches=15"),
     ],
 )
 def test_what_is_validated_stays_the_same(
-    before: tuple[float | None, int], now: tuple[float | None, int], refused: str | None
+    before: Sequence[object], now: Sequence[object], refused: str | None
 ) -> None:
-    def given(values: tuple[float | None, int]) -> dict[str, float | None]:
-        return {"trainer.limit_val_batches": values[0], "data.batch_size": values[1]}
+    def given(values: Sequence[object]) -> dict[str, object]:
+        limit, size, order = *values, *("shuffled",)[: 3 - len(values)]
+        return {"trainer.limit_val_batches": limit, "data.batch_size": size, "data.order": order}
 
     if refused is None:
-        check_validation(given(before), given(now))
+        check_validation(given(before), given(now), 1000)
         return
     with pytest.raises(UsageError, match=re.escape(refused)):
-        check_validation(given(before), given(now))
+        check_validation(given(before), given(now), 1000)
 
 
 def test_a_checkpoint_knows_config_columns_scaling_and_target(from_file: Path) -> None:

@@ -78,4 +78,6 @@ def test_weights_of_rows_are_compared_where_a_run_goes_on(values: np.ndarray) ->
         UsageError, match=r"with weights of rows that have mean .+ and this run has"
     ):
         record.check_same(record_of(values, weight=other))
+    with pytest.raises(UsageError, match="this run has weights that are all alike"):
+        record.check_same(record_of(values, weight=np.ones(100)))
     assert record.difference(record_of(values, weight=other)) is None
