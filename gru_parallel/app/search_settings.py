@@ -45,8 +45,6 @@ All other settings are those of train, whose seed is that of the search, too."""
 
 _OWN_FOLDER = ("hydra.run.dir", "hydra.sweep.dir", "ckpt_path")
 
-_SEED = "seed"
-
 _FIXED = ("data", "model.loss", "model.quantiles")
 """Settings that change what `val/loss` is."""
 
@@ -185,7 +183,7 @@ def _check_comparable(name: str, text: str, values: Sequence[Any]) -> None:
         text: what gives it these values.
         values: several.
     """
-    if name == _SEED:
+    if name == "seed":
         raise UsageError(
             f"{text} would choose the luckiest seed; search with one, and train the best settings"
             " over several: gru-parallel train -m seed=0,1,2 ..."

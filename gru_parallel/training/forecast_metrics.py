@@ -72,7 +72,7 @@ class ForecastMetrics(nn.ModuleDict):
             found = fn(state)
             return state.to(found.device) if found.dtype.itemsize == 2 else found
 
-        moved: Self = super()._apply(kept_wide, recurse)  # type: ignore[no-untyped-call]  # torch's
+        moved: Self = nn.ModuleDict._apply(self, kept_wide, recurse)
         return moved
 
     def _measured(self, compared: Compared) -> dict[str, tuple[Any, Any]]:

@@ -25,6 +25,7 @@ from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks
 from gru_parallel.run_folder import part_of
+from gru_parallel.training.callbacks_of import callbacks_of
 from gru_parallel.training.checkpoint_folder import write_folder
 from gru_parallel.training.in_place import make_way
 from gru_parallel.training.metrics import gather_states
@@ -163,7 +164,7 @@ class ProcessStrategy(PipelineStrategy):
         """
         # Only now are the module's callbacks there, too.
         assert self.lightning_module is not None
-        check_callbacks(self.lightning_module.trainer.callbacks)  # type: ignore[attr-defined]  # Lightning's
+        check_callbacks(callbacks_of(self.lightning_module.trainer, pl.Callback))
         super().setup_environment()
 
     def setup_optimizers(self, trainer: Any) -> None:
