@@ -104,6 +104,7 @@ _HEADINGS = (
     "best",
     "loss",
     "one profile: loss",
+    "one profile and trials: loss",
 )
 
 _PLAN_HEADINGS = ("plan", "measured, ms", "predicted, ms", "error", "without a profile")
@@ -129,8 +130,13 @@ def _line(own: ShapeNumbers) -> tuple[str, ...]:
         f"{own.chosen.tried} ({own.chosen.measured_ms:.1f} ms)",
         f"{own.best.tried} ({own.best.measured_ms:.1f} ms)",
         f"{own.loss:.1%}",
-        f"{median(own.losses_of_passes):.1%}, {max(own.losses_of_passes):.1%}",
+        _median_and_worst(own.losses_of_passes),
+        _median_and_worst(own.losses_with_trials),
     )
+
+
+def _median_and_worst(losses: Sequence[float]) -> str:
+    return f"{median(losses):.1%}, {max(losses):.1%}" if losses else "-"
 
 
 def _plan_line(plan: PlanNumbers, own: ShapeNumbers) -> tuple[str, ...]:
@@ -153,7 +159,8 @@ def _note(numbers: Sequence[ShapeNumbers]) -> str:
         f" {len(numbers[0].profiles_s)} profiles made in turns with them. one profile: predictions"
         " by a single profile, against the few steps right after it:"
         f" {single.median:.1%} off in the median of all; loss: in the median and at worst, of the"
-        " plan of the sweep that each profile alone would have chosen. measured twice: how far the"
+        " plan of the sweep that each profile alone would have chosen, and in the race of what it"
+        " and its trials have chosen, as plan=measure does. measured twice: how far the"
         " first half of a plan's steps is from the second, by nothing but chance:"
         f" {repeated.median:.1%} in the median of all plans, {repeated.worst:.1%} at worst. in"
         " order: of all pairs of plans whose steps differ by 5 % or more, the share predicted in"

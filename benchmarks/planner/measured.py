@@ -24,8 +24,10 @@ from gru_parallel.planning import Options, Planned, Problem, Workload, search
 from gru_parallel.planning.analytic import AnalyticCosts
 from gru_parallel.planning.options import chunks_up_to, micro_batches_up_to
 from gru_parallel.planning.profile import MeasuredCosts
+from gru_parallel.planning.trials import fastest, to_try
 from gru_parallel.profiling.measure import measure
 from gru_parallel.profiling.pipelines import Precision
+from gru_parallel.profiling.trials import run_trials
 
 N_RACING = 4
 """Plans of the sweep that the chosen one races with."""
@@ -36,8 +38,8 @@ def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> Sh
     """Plan one model, and measure its plans, in passes of one profile and a few steps of each plan.
 
     Other guests of a shared host can slow a machine down for minutes; so profiles and steps are
-    measured in turns. The chosen plan is the best one by all profiles, and races with the others
-    among the plans of the sweep that took least.
+    measured in turns. The chosen plan is the best one by all profiles, and races with what each
+    profile and its trials have chosen, and with the plans of the sweep that took least.
 
     Args:
         shape: of the model.
@@ -48,14 +50,17 @@ def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> Sh
     keep_freed_memory()
     plans = {each: each.plan(shape) for each in tried}
     steps: dict[TriedPlan, list[float]] = {each: [] for each in plans}
-    problems, profiles_s = [], []
+    problems, profiles_s, choices = [], [], []
     candidates = dict(plans)
     for first in range(0, n_rounds, N_ROUNDS_OF_PASS):
         problem, profile_s = _problem(shape)
         problems.append(problem)
         profiles_s.append(profile_s)
-        best = search(problem).best.plan
-        candidates.setdefault(TriedPlan.of(best), best)
+        best = search(problem).best
+        choice = _choice(shape, problem, best)
+        for plan in (best.plan, choice):
+            candidates.setdefault(TriedPlan.of(plan), plan)
+        choices.append(TriedPlan.of(choice))
         _run(shape, plans, steps, min(N_ROUNDS_OF_PASS, n_rounds - first))
 
     def promises(plan: Plan) -> tuple[float, ...]:
@@ -68,13 +73,26 @@ def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> Sh
     )
     chosen = min(candidates, key=lambda each: median(promises(candidates[each])))
     fastest = sorted(numbers, key=lambda plan: plan.measured_ms)[:N_RACING]
-    racing = dict.fromkeys([chosen, *(plan.tried for plan in fastest)])
+    racing = dict.fromkeys([chosen, *(plan.tried for plan in fastest), *choices])
     return ShapeNumbers(
         shape,
         tuple(profiles_s),
         numbers,
         _race(shape, {each: candidates[each] for each in racing}, n_rounds),
+        tuple(choices),
     )
+
+
+def _choice(shape: Shape, problem: Problem, best: Planned) -> Plan:
+    """Choose a plan as plan=measure does: among the best by a profile, by what they take."""
+    trials = run_trials(
+        to_try(problem, best),
+        lambda core: make_model(shape, core),
+        Windows(*draw_batch(shape)),
+        LOSSES["mse"],
+        Precision(),
+    )
+    return fastest(problem, best, trials).plan
 
 
 def _promised_ms(planned: Planned) -> float:

@@ -98,13 +98,16 @@ class ShapeNumbers:
         shape: of the model.
         profiles_s: how long each profile took.
         plans: that were measured.
-        race: the planner's choice first, and the best plans of the sweep.
+        race: the planner's choice first, the best plans of the sweep, and the choices of passes.
+        choices: what each pass's own profile and its trials have chosen, as plan=measure does; none
+            in numbers from before there were trials.
     """
 
     shape: Shape
     profiles_s: tuple[float, ...]
     plans: tuple[PlanNumbers, ...]
     race: tuple[Raced, ...]
+    choices: tuple[TriedPlan, ...] = ()
 
     @property
     def profile_s(self) -> float:
@@ -145,6 +148,12 @@ class ShapeNumbers:
             for index in range(len(self.profiles_s))
         )
         return [plan.measured_ms / least_ms - 1 for plan in chosen]
+
+    @property
+    def losses_with_trials(self) -> list[float]:
+        """The loss of what each profile and its trials have chosen, by the race."""
+        raced = {each.tried: each.measured_ms for each in self.race}
+        return [raced[choice] / self.best.measured_ms - 1 for choice in self.choices]
 
     @property
     def repeat_errors(self) -> list[float]:
@@ -197,4 +206,11 @@ def read_numbers(entries: Mapping[str, Any]) -> ShapeNumbers:
     race = (
         Raced(TriedPlan(**raced["tried"]), tuple(raced["steps_ms"])) for raced in entries["race"]
     )
-    return ShapeNumbers(Shape(**entries["shape"]), tuple(entries["profiles_s"]), plans, tuple(race))
+    choices = (TriedPlan(**choice) for choice in entries.get("choices", ()))
+    return ShapeNumbers(
+        Shape(**entries["shape"]),
+        tuple(entries["profiles_s"]),
+        plans,
+        tuple(race),
+        tuple(choices),
+    )

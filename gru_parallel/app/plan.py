@@ -16,7 +16,12 @@ from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.planning import alternatives, device_counts, scaling_curve
 from gru_parallel.report import plan_table
-from gru_parallel.report.plan_choice import alternatives_table, curve_table, found_line
+from gru_parallel.report.plan_choice import (
+    alternatives_table,
+    curve_table,
+    found_line,
+    trials_table,
+)
 from gru_parallel.whole_file import write_text
 
 PLAN_FILE = Path("plan.json")
@@ -57,6 +62,8 @@ def _show_choice(console: Console, planning: Planning) -> None:
     if planning.found is None:
         return
     console.print(found_line(planning.found), highlight=False)
+    if best.plan in [trial.plan for trial in planning.trials]:
+        console.print(trials_table(problem, best, planning.trials))
     others = alternatives(problem, best)
     if others:
         console.print(alternatives_table(best, others))

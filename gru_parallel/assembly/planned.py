@@ -10,6 +10,7 @@ from pathlib import Path
 from gru_parallel.assembly.cluster import cluster_of, described_cluster, local_cluster
 from gru_parallel.assembly.costs import costs_of
 from gru_parallel.assembly.settled import settled
+from gru_parallel.assembly.trials import trials_of
 from gru_parallel.assembly.workload import workload
 from gru_parallel.choices import AUTO, AUTO_SCHEDULES, RECOMPUTE
 from gru_parallel.config.cluster_section import DescribedCluster
@@ -30,6 +31,8 @@ from gru_parallel.planning import (
     search,
 )
 from gru_parallel.planning.options import chunks_up_to, micro_batches_up_to
+from gru_parallel.planning.profile import Trial
+from gru_parallel.planning.trials import fastest
 from gru_parallel.rules import as_written
 from gru_parallel.run_folder import RunFolder
 
@@ -42,11 +45,13 @@ class Planning:
         planned: the plan, and what it should come to.
         problem: what was to be planned.
         found: how the plan was found; None if it was in a file.
+        trials: what the plans took that ran before one of them was taken.
     """
 
     planned: Planned
     problem: Problem
     found: Found | None = None
+    trials: tuple[Trial, ...] = ()
 
 
 def build_plan(
@@ -94,7 +99,8 @@ def build_plan(
     else:
         _check_schedule(problem)
         found = search(problem)
-        planning = Planning(found.best, problem, found)
+        trials = trials_of(config, widths, problem, found.best)
+        planning = Planning(fastest(problem, found.best, trials), problem, found, trials)
     plan, blocks = planning.planned.plan, work.model.blocks
     check_reverse_devices(plan, [block.bidirectional for block in blocks])
     check_weights_can_wait(plan, [plan.core] * plan.n_blocks)

@@ -68,13 +68,16 @@ def scaling_curve(
     Args:
         problem: of the whole cluster.
         counts: numbers of devices, ascending.
-        chosen: the plan for all devices, on which more effort was spent than on a point.
+        chosen: the plan for all devices, on which more effort was spent than on a point, or that
+            was the fastest when it ran.
     """
     points: list[CurvePoint] = []
     for count in counts:
+        is_whole = count == len(problem.cluster.devices)
+        if is_whole and chosen is not None and chosen.fits:
+            points.append(CurvePoint(count, chosen))
+            continue
         best = _best_of(problem, count)
-        if chosen is not None and chosen.fits and count == len(problem.cluster.devices):
-            best = chosen if best is None or chosen.step_ms <= best.step_ms else best
         before = points[-1].planned if points else None
         # What some devices can do, more of them can, too.
         if before is not None and (best is None or before.step_ms < best.step_ms):

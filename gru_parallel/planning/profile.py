@@ -1,4 +1,4 @@
-"""Profile: what parts of a model took when they were measured, and what lies in between.
+"""Profile: what a model took when it was measured, in parts and as a whole, and what lies between.
 
 Pure: it holds numbers and looks them up; profiling/ measures them.
 """
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from gru_parallel.errors import UsageError
 from gru_parallel.placement.cluster import Cluster, Device, Link
+from gru_parallel.placement.plan import Plan
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
 
 PROFILE_VERSION = 7
@@ -50,6 +51,20 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A plan that was run before one was chosen.
+
+    Attributes:
+        plan: the plan.
+        step_ms: what the pipeline of a training step took, the median; None where a device had no
+            room for it.
+    """
+
+    plan: Plan
+    step_ms: float | None
+
+
+@dataclass(frozen=True)
 class Profile:
     """What was measured on one machine for one model.
 
@@ -60,6 +75,7 @@ class Profile:
         links: of two devices, by the kinds of both: "cpu cpu"; and `OF_RANKS`.
         start_ms: what a step takes before its first cell and after its last.
         optimizer_ns: what the optimiser takes for each parameter.
+        trials: plans of the whole model that were run; none if there was no choice.
     """
 
     key: Mapping[str, Any]
@@ -68,6 +84,7 @@ class Profile:
     links: Mapping[str, Link]
     start_ms: float
     optimizer_ns: float
+    trials: tuple[Trial, ...] = ()
 
     def to_json(self) -> str:
         """Write the profile as JSON that `from_json` reads back to an equal profile."""
@@ -81,6 +98,10 @@ class Profile:
             for each in self.parts
         ]
         links = {kinds: asdict(link) for kinds, link in self.links.items()}
+        trials = [
+            {"plan": json.loads(each.plan.to_json()), "step_ms": each.step_ms}
+            for each in self.trials
+        ]
         entries = {
             "version": PROFILE_VERSION,
             "key": dict(self.key),
@@ -89,6 +110,7 @@ class Profile:
             "optimizer_ns": self.optimizer_ns,
             "links": links,
             "parts": parts,
+            "trials": trials,
         }
         return json.dumps(entries, indent=1)
 
@@ -118,6 +140,11 @@ class Profile:
                 {kinds: Link(**link) for kinds, link in entries["links"].items()},
                 entries["start_ms"],
                 entries["optimizer_ns"],
+                # Those of earlier versions had none.
+                tuple(
+                    Trial(Plan.from_json(json.dumps(each["plan"])), each["step_ms"])
+                    for each in entries.get("trials", [])
+                ),
             )
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise UsageError(

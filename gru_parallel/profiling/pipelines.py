@@ -7,9 +7,10 @@ what it takes alone; the engine's own record of a step has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from itertools import count, islice
 from statistics import mean, median
 
 import torch
@@ -17,7 +18,7 @@ from torch import nn
 
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.engine.torch_device import torch_device
-from gru_parallel.model import LOSSES, GRUStack, StackModel, Windows
+from gru_parallel.model import LOSSES, GRUStack, StackModel, SumLoss, Windows
 from gru_parallel.model.head import Head, StepHead, WindowHead
 from gru_parallel.placement import Grid, Plan, StagePlan
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
@@ -58,6 +59,37 @@ class Precision:
         if self.autocast is None:
             return nullcontext()
         return torch.autocast(device.type, self.autocast)
+
+
+def steps(
+    model: StackModel,
+    plan: Plan,
+    windows: Windows,
+    loss: SumLoss,
+    precision: Precision,
+    *,
+    replays: bool,
+) -> Generator[Timeline, None, None]:
+    """Run training steps, one after the other, and yield what each took; those that record do not.
+
+    Args:
+        model: of the plan.
+        plan: which block runs where.
+        windows: the batch of each step.
+        loss: of the run.
+        precision: of the run.
+        replays: whether steps are recorded and replayed.
+    """
+    with ThreadEngine(model, plan, loss, graphs=replays) as engine:
+        # An accelerator's times would be those of its queue.
+        engine.measure = True
+        for number in count():
+            model.zero_grad(set_to_none=True)
+            with precision.context(torch_device(plan.devices[-1])):
+                engine.train_step(windows, number).backward()
+            assert engine.timeline is not None
+            if not replays or number >= _N_RECORDING:
+                yield engine.timeline
 
 
 @dataclass(frozen=True)
@@ -140,22 +172,17 @@ class Sample:
         plan = Plan(self.n_layers * len(stages), grid, stages)
         timelines: list[Timeline] = []
         spent_ms = 0.0
-        with ThreadEngine(model, plan, _LOSS, graphs=replays) as engine:
-            # An accelerator's times would be those of its queue.
-            engine.measure = True
-            n_recording = _N_RECORDING if replays else 0
-            for number in range(n_recording + MOST_STEPS):
-                model.zero_grad(set_to_none=True)
-                with precision.context(torch_device(self.devices[-1])):
-                    engine.train_step(Windows(x, y), number).backward()
-                assert engine.timeline is not None
-                timelines.append(engine.timeline)
-                spent_ms += engine.timeline.step_ms
-                if spent_ms > ENOUGH_MS and number >= n_recording:
+        with closing(
+            steps(model, plan, Windows(x, y), _LOSS, precision, replays=replays)
+        ) as of_steps:
+            for timeline in islice(of_steps, MOST_STEPS):
+                timelines.append(timeline)
+                spent_ms += timeline.step_ms
+                if spent_ms > ENOUGH_MS:
                     break
         # A first step may be longer. Where it took so long that it is the only one
         # it counts: another would cost more rounds than that is worth.
-        warm = timelines[n_recording + 1 :] or timelines[-1:]
+        warm = timelines[1:] or timelines
         return lambda op: median(self.mean_ms(timeline, op) for timeline in warm)
 
     def mean_ms(self, timeline: Timeline, op: Op) -> float:

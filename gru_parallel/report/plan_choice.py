@@ -14,8 +14,10 @@ from gru_parallel.planning import (
     CurvePoint,
     Found,
     Planned,
+    Problem,
     pays_until,
 )
+from gru_parallel.planning.profile import Trial
 from gru_parallel.report.units import format_bytes, format_ms, format_percent
 
 MOST_ALTERNATIVES = 10
@@ -40,6 +42,28 @@ def alternatives_table(best: Planned, others: Sequence[Alternative]) -> Table:
             _signed(planned.work_ms / best.work_ms - 1),
             format_percent(planned.timeline.bubble),
             _memory(planned),
+        )
+    return table
+
+
+def trials_table(problem: Problem, chosen: Planned, trials: Sequence[Trial]) -> Table:
+    """Show the plans that ran before one was taken: what was predicted of them, and what they took.
+
+    Both are times of the pipeline, without the optimiser.
+    """
+    table = Table(title=Text("Tried", style="bold"), box=box.SIMPLE_HEAD)
+    for name in ("stages", "schedule", "cells", "core", "predicted", "took", ""):
+        table.add_column(name, justify="right")
+    for trial in trials:
+        plan, grid = trial.plan, trial.plan.grid
+        table.add_row(
+            str(plan.n_stages),
+            grid.schedule + (", recompute=cell" if grid.recomputes else ""),
+            f"{grid.n_micro_batches} x {grid.n_chunks}",
+            plan.core,
+            format_ms(problem.planned(plan).timeline.step_ms),
+            "no room" if trial.step_ms is None else format_ms(trial.step_ms),
+            "taken" if plan == chosen.plan else "",
         )
     return table
 

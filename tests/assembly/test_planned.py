@@ -16,9 +16,6 @@ from gru_parallel.config.schema import Config
 from gru_parallel.data.widths import Widths
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
-from gru_parallel.placement.cluster import Link
-from gru_parallel.planning.profile import OF_RANKS, Profile
-from gru_parallel.profiling import measure, pipelines
 
 
 def config(*overrides: str) -> Config:
@@ -155,32 +152,6 @@ def test_ranks_do_not_measure() -> None:
 
     with pytest.raises(UsageError, match=r"measure with gru_parallel\.plan plan=measure"):
         plan_of(given, n_ranks=2)
-
-
-def test_a_measured_profile_is_kept_and_found_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GRU_PARALLEL_CACHE", str(tmp_path))
-    monkeypatch.setattr(measure, "MOST_SECONDS", 0.0)
-    monkeypatch.setattr(pipelines, "MOST_STEPS", 1)
-    monkeypatch.setattr(measure, "hand_over_of_ranks", lambda: Link(0.2, 1e9))
-    small = (
-        "data.input_length=2",
-        "data.batch_size=1",
-        "model.hidden_size=2",
-        "model.num_layers=2",
-        "model.core=fused",
-    )
-    sources = []
-
-    for source in ("cached", "measure", "cached", "analytic"):
-        given = replace(config(*small), plan=source)
-        planned = build_plan(given, Widths(4, 2), check_exists=True).planned
-        sources.append(planned.costs.source.partition(" ")[0])
-
-    assert sources == ["analytic", "measured", "measured", "analytic"]
-    (path,) = tmp_path.iterdir()
-    assert Profile.from_json(path.read_text()).links[OF_RANKS].latency_ms == 0.2
 
 
 def test_truncation_has_the_chunks_that_it_always_had() -> None:

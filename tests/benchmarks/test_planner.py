@@ -27,8 +27,12 @@ def numbers(*, four_ms: float = 80.0) -> ShapeNumbers:
         PlanNumbers(TWO, (81.0, 70.0, 90.0), analytic_ms=90.0, steps_ms=6 * (90.0,)),
         PlanNumbers(FOUR, (84.0, 84.0, 84.0), analytic_ms=80.0, steps_ms=6 * (four_ms,)),
     )
-    race = (Raced(TWO, (90.0, 70.0, 91.0)), Raced(FOUR, (four_ms, four_ms, 1.0)))
-    return ShapeNumbers(SHAPE, (2.5, 1.0, 3.0), plans, race)
+    race = (
+        Raced(TWO, (90.0, 70.0, 91.0)),
+        Raced(FOUR, (four_ms, four_ms, 1.0)),
+        Raced(ONE, (99.0, 100.0, 101.0)),
+    )
+    return ShapeNumbers(SHAPE, (2.5, 1.0, 3.0), plans, race, (ONE, FOUR, FOUR))
 
 
 def test_errors_are_shares_of_what_was_measured() -> None:
@@ -58,6 +62,11 @@ def test_what_one_profile_alone_would_have_chosen_is_measured_by_all_steps() -> 
     assert numbers().losses_of_passes == pytest.approx([90 / 80 - 1, 90 / 80 - 1, 100 / 80 - 1])
 
 
+def test_what_a_profile_and_its_trials_have_chosen_is_measured_by_the_race() -> None:
+    assert numbers().losses_with_trials == pytest.approx([100 / 80 - 1, 0, 0])
+    assert replace(numbers(), choices=()).losses_with_trials == []
+
+
 def test_the_loss_is_what_the_chosen_plan_takes_longer_than_the_best() -> None:
     assert numbers().loss == pytest.approx(90 / 80 - 1)
     assert numbers(four_ms=95.0).loss == 0.0
@@ -80,6 +89,10 @@ def test_the_order_counts_pairs_that_differ_clearly() -> None:
 
 def test_numbers_are_read_back_from_json() -> None:
     assert read_numbers(asdict(numbers())) == numbers()
+    # From before there were trials.
+    entries = asdict(numbers())
+    del entries["choices"]
+    assert read_numbers(entries) == replace(numbers(), choices=())
 
 
 def test_every_target_has_its_verdict() -> None:

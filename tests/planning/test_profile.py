@@ -1,14 +1,25 @@
 """Profiles: what lies between measured points, and JSON both ways."""
 
+import json
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gru_parallel.errors import UsageError
-from gru_parallel.placement import Cluster, Device
+from gru_parallel.placement import Cluster, Device, Grid, Plan, StagePlan
 from gru_parallel.placement.cluster import Link
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
-from gru_parallel.planning.profile import OF_RANKS, Measured, MeasuredCosts, Point, Profile, Table
+from gru_parallel.planning.profile import (
+    OF_RANKS,
+    Measured,
+    MeasuredCosts,
+    Point,
+    Profile,
+    Table,
+    Trial,
+)
 
 LAYER = LayerKind(4, 8, core="fused")
 HEAD = LinearKind(8, 1, False, True)
@@ -93,6 +104,17 @@ def test_ranks_hand_over_otherwise_than_threads_and_what_was_not_measured_is_the
 
 def test_json_reads_back_to_an_equal_profile() -> None:
     assert Profile.from_json(profile().to_json()) == profile()
+    stages = (StagePlan("cpu:0", 0, 1), StagePlan("cpu:1", 1, 1))
+    plan = Plan(2, Grid(1, "zero_bubble", 2, 3), stages, "lean")
+    tried = replace(profile(), trials=(Trial(plan, 1.5), Trial(replace(plan, core="auto"), None)))
+    assert Profile.from_json(tried.to_json()) == tried
+
+
+def test_a_profile_from_before_there_were_trials_has_none() -> None:
+    entries = json.loads(profile().to_json())
+    del entries["trials"]
+
+    assert Profile.from_json(json.dumps(entries)) == profile()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 0}', '{"version": 1}'])

@@ -1,0 +1,60 @@
+"""Runs whole training steps of a few plans, in turns, on the devices of this machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import islice
+from statistics import median
+from time import perf_counter
+
+import torch
+
+from gru_parallel.model import StackModel, SumLoss, Windows
+from gru_parallel.planning.planned import Planned
+from gru_parallel.planning.profile import Trial
+from gru_parallel.profiling.pipelines import Precision, steps
+
+SECONDS = 4.0
+"""So long plans take turns, but each has one."""
+N_STEPS = 2
+"""Of a plan's turn, besides one to warm up."""
+
+
+def run_trials(
+    tried: Sequence[Planned],
+    make_model: Callable[[str], StackModel],
+    windows: Windows,
+    loss: SumLoss,
+    precision: Precision,
+) -> tuple[Trial, ...]:
+    """Run plans, and say what the pipeline of a step took, the median of all turns.
+
+    Args:
+        tried: the plans.
+        make_model: makes their model, with a core.
+        windows: the batch of each step.
+        loss: of the run.
+        precision: of the run.
+
+    Returns:
+        A trial for each plan.
+    """
+    start = perf_counter()
+    models = {core: make_model(core) for core in dict.fromkeys(each.plan.core for each in tried)}
+    taken: list[list[float]] = [[] for _ in tried]
+    while not all(taken) or perf_counter() - start < SECONDS:
+        for planned, of_plan in zip(tried, taken, strict=True):
+            plan, replays = planned.plan, planned.replays
+            running = steps(models[plan.core], plan, windows, loss, precision, replays=replays)
+            try:
+                with closing(running):
+                    of_plan += [each.step_ms for each in islice(running, 1, 1 + N_STEPS)]
+            except torch.OutOfMemoryError:
+                of_plan.append(math.inf)
+    medians = map(median, taken)
+    return tuple(
+        Trial(planned.plan, step_ms if math.isfinite(step_ms) else None)
+        for planned, step_ms in zip(tried, medians, strict=True)
+    )

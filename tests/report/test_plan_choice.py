@@ -1,0 +1,42 @@
+"""The table of plans that were tried."""
+
+from dataclasses import replace
+
+from rich.console import Console
+from rich.table import Table
+
+from gru_parallel.placement import Cluster, Device, ModelSpec, cut_stack
+from gru_parallel.placement.cluster import Machine
+from gru_parallel.planning import Options, Problem, Workload, search
+from gru_parallel.planning.profile import Trial
+from gru_parallel.report.plan_choice import trials_table
+from tests.affine_costs import AffineCosts
+
+
+def test_tried_plans_are_shown_with_what_was_predicted_and_what_they_took() -> None:
+    devices = tuple(Device(f"cpu:{index}", "cpu") for index in range(2))
+    spec = ModelSpec(cut_stack(4, 4, 2, h_0="zeros"))
+    options = Options(1, ("one_f_one_b",), (1,), (1, 2, 4))
+    cluster = Cluster(devices, (Machine(2),))
+    given = Problem(Workload(spec, 8, 16), cluster, AffineCosts(0.1, 3.0), options)
+    best = search(given).best
+    other = replace(best.plan, grid=replace(best.plan.grid, n_chunks=16, recompute="cell"))
+    trials = [Trial(best.plan, 25.0), Trial(other, 12.5), Trial(best.plan, None)]
+
+    first, second, third = rows(trials_table(given, given.planned(other), trials))
+
+    grid = best.plan.grid
+    assert first[:3] == [str(best.plan.n_stages), "one_f_one_b", f"1 x {grid.n_chunks}"]
+    assert first[4].split() == [f"{best.timeline.step_ms:.1f}", "ms"]
+    assert first[5:] == ["25.0 ms"]
+    assert second[1:3] == ["one_f_one_b, recompute=cell", "1 x 16"]
+    assert second[5:] == ["12.5 ms", "taken"]
+    assert third[5:] == ["no room"]
+
+
+def rows(table: Table) -> list[list[str]]:
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(table)
+    lines = capture.get().splitlines()[4:]
+    return [[c.strip() for c in line.split("  ") if c.strip()] for line in lines if line.strip()]
