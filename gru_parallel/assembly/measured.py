@@ -11,6 +11,7 @@ import torch
 from gru_parallel.assembly.model import build_model, loss_of
 from gru_parallel.assembly.optimizer import optimizer_maker
 from gru_parallel.assembly.workload import number_type
+from gru_parallel.choices import AUTO
 from gru_parallel.config.schema import Config
 from gru_parallel.data.widths import Widths
 from gru_parallel.engine.tf32 import tf32
@@ -74,7 +75,9 @@ def measure_trials(config: Config, widths: Widths, tried: Sequence[Planned]) -> 
     with tf32(config.engine.tf32), torch.random.fork_rng(devices=[]):
         model = model_with(tried[0].plan.core)
         windows = _windows(config, widths, model, precision.weights)
-        return run_trials(tried, model_with, windows, loss_of(config, model.output), precision)
+        loss, asked = loss_of(config, model.output), config.engine.graphs
+        graphs = None if asked == AUTO else bool(asked)
+        return run_trials(tried, model_with, windows, loss, precision, graphs)
 
 
 def _model(config: Config, widths: Widths, core: str) -> StackModel:

@@ -56,8 +56,8 @@ class Trial:
 
     Attributes:
         plan: the plan.
-        step_ms: what the pipeline of a training step took, the median; None where a device had no
-            room for it.
+        step_ms: what a training step took without its optimiser, the median; None where a device
+            had no room for it.
     """
 
     plan: Plan

@@ -68,9 +68,10 @@ def steps(
     loss: SumLoss,
     precision: Precision,
     *,
-    replays: bool,
-) -> Generator[Timeline, None, None]:
-    """Run training steps, one after the other, and yield what each took; those that record do not.
+    graphs: bool | None,
+    waits: bool,
+) -> Generator[ThreadEngine, None, None]:
+    """Run training steps, one after the other, and yield after each; not after those that record.
 
     Args:
         model: of the plan.
@@ -78,18 +79,20 @@ def steps(
         windows: the batch of each step.
         loss: of the run.
         precision: of the run.
-        replays: whether steps are recorded and replayed.
+        graphs: as of the engine, whose steps are recorded and replayed unless it is False.
+        waits: whether each action is waited for, so that the engine's timeline shows its work.
+
+    Yields:
+        The engine; a device may still be at work.
     """
-    with ThreadEngine(model, plan, loss, graphs=replays) as engine:
-        # An accelerator's times would be those of its queue.
-        engine.measure = True
+    with ThreadEngine(model, plan, loss, graphs=graphs) as engine:
+        engine.measure = waits
         for number in count():
             model.zero_grad(set_to_none=True)
             with precision.context(torch_device(plan.devices[-1])):
                 engine.train_step(windows, number).backward()
-            assert engine.timeline is not None
-            if not replays or number >= _N_RECORDING:
-                yield engine.timeline
+            if graphs is False or number >= _N_RECORDING:
+                yield engine
 
 
 @dataclass(frozen=True)
@@ -172,13 +175,16 @@ class Sample:
         plan = Plan(self.n_layers * len(stages), grid, stages)
         timelines: list[Timeline] = []
         spent_ms = 0.0
-        with closing(
-            steps(model, plan, Windows(x, y), _LOSS, precision, replays=replays)
-        ) as of_steps:
-            for timeline in islice(of_steps, MOST_STEPS):
-                timelines.append(timeline)
-                spent_ms += timeline.step_ms
-                if spent_ms > ENOUGH_MS:
+        # An accelerator's times would be those of its queue.
+        graphs = None if replays else False
+        running = steps(model, plan, Windows(x, y), _LOSS, precision, graphs=graphs, waits=True)
+        with closing(running):
+            for engine in islice(running, MOST_STEPS):
+                assert engine.timeline is not None
+                timelines.append(engine.timeline)
+                spent_ms += engine.timeline.step_ms
+                # What was recorded is made ready on the device when it is first replayed.
+                if spent_ms > ENOUGH_MS and (len(timelines) > 1 or not replays):
                     break
         # A first step may be longer. Where it took so long that it is the only one
         # it counts: another would cost more rounds than that is worth.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from itertools import islice
 from statistics import median
 from time import perf_counter
 
 import torch
 
+from gru_parallel.engine.torch_device import torch_device
 from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.planning.planned import Planned
 from gru_parallel.planning.profile import Trial
@@ -28,8 +28,9 @@ def run_trials(
     windows: Windows,
     loss: SumLoss,
     precision: Precision,
+    graphs: bool | None = None,
 ) -> tuple[Trial, ...]:
-    """Run plans, and say what the pipeline of a step took, the median of all turns.
+    """Run plans, and say what a step took without its optimiser, the median of all turns.
 
     Args:
         tried: the plans.
@@ -37,6 +38,7 @@ def run_trials(
         windows: the batch of each step.
         loss: of the run.
         precision: of the run.
+        graphs: as of the run's engine, where a plan is recorded and replayed.
 
     Returns:
         A trial for each plan.
@@ -46,11 +48,14 @@ def run_trials(
     taken: list[list[float]] = [[] for _ in tried]
     while not all(taken) or perf_counter() - start < SECONDS:
         for planned, of_plan in zip(tried, taken, strict=True):
-            plan, replays = planned.plan, planned.replays
-            running = steps(models[plan.core], plan, windows, loss, precision, replays=replays)
+            plan, wanted = planned.plan, graphs if planned.replays else False
+            running = steps(
+                models[plan.core], plan, windows, loss, precision, graphs=wanted, waits=False
+            )
             try:
                 with closing(running):
-                    of_plan += [each.step_ms for each in islice(running, 1, 1 + N_STEPS)]
+                    next(running)
+                    of_plan += [_next_ms(running, planned) for _ in range(N_STEPS)]
             except torch.OutOfMemoryError:
                 of_plan.append(math.inf)
     medians = map(median, taken)
@@ -58,3 +63,13 @@ def run_trials(
         Trial(planned.plan, step_ms if math.isfinite(step_ms) else None)
         for planned, step_ms in zip(tried, medians, strict=True)
     )
+
+
+def _next_ms(running: Iterator[object], planned: Planned) -> float:
+    """Run the next step to its end on all devices, and return what it took."""
+    start = perf_counter()
+    next(running)
+    for device in map(torch_device, planned.plan.all_devices):
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+    return 1e3 * (perf_counter() - start)

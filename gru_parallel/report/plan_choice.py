@@ -49,19 +49,20 @@ def alternatives_table(best: Planned, others: Sequence[Alternative]) -> Table:
 def trials_table(problem: Problem, chosen: Planned, trials: Sequence[Trial]) -> Table:
     """Show the plans that ran before one was taken: what was predicted of them, and what they took.
 
-    Both are times of the pipeline, without the optimiser.
+    Both are times of a step without its optimiser.
     """
     table = Table(title=Text("Tried", style="bold"), box=box.SIMPLE_HEAD)
     for name in ("stages", "schedule", "cells", "core", "predicted", "took", ""):
         table.add_column(name, justify="right")
     for trial in trials:
-        plan, grid = trial.plan, trial.plan.grid
+        plan, grid, planned = trial.plan, trial.plan.grid, problem.planned(trial.plan)
+        once_ms = planned.costs.step_ms(planned.cluster.devices[0], 0)
         table.add_row(
             str(plan.n_stages),
             grid.schedule + (", recompute=cell" if grid.recomputes else ""),
             f"{grid.n_micro_batches} x {grid.n_chunks}",
             plan.core,
-            format_ms(problem.planned(plan).timeline.step_ms),
+            format_ms(planned.timeline.step_ms + once_ms),
             "no room" if trial.step_ms is None else format_ms(trial.step_ms),
             "taken" if plan == chosen.plan else "",
         )
