@@ -77,11 +77,10 @@ class Assistant:
         recording = torch.is_grad_enabled()
 
         def run() -> Sent:
-            stream = context.streams.get(self.lane.device)
             with (
                 context.taken_over(gradients=recording),
                 context.observed(),
-                self.lane.step(stream),
+                self.lane.step(context.streams),
             ):
                 return _send(work(_receive(taken, self.lane)), self.lane, home)
 

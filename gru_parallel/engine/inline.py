@@ -23,11 +23,10 @@ class Inline:
         lane = stage_pass.stage.lane
         context = CallerContext.capture({lane.device})
         interpreter = Interpreter(stage_pass, QueueChannel(1), [lane.device], wait=wait)
-        stream = context.streams.get(lane.device)
         with (
             context.taken_over(gradients=gradients),
             apart_from_checkpoints(),
-            lane.step(stream),
+            lane.step(context.streams),
         ):
             events = interpreter.run(lowered.actions[0], perf_counter())
         return Timeline(1, tuple(events))

@@ -160,8 +160,7 @@ class Workers:
                     ExitStack() as steps,
                 ):
                     for each in passes_here:
-                        lane = each.stage.lane
-                        steps.enter_context(lane.step(context.streams.get(lane.device)))
+                        steps.enter_context(each.stage.lane.step(context.streams))
                     events: list[Event] = []
                     for index, actions in order:
                         if len(passes_here) > 1:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+Streams = Mapping[torch.device, torch.Stream]
+"""The caller's current stream on each accelerator in use."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,9 @@ class CPULane:
         torch.set_num_threads(1)
 
     @contextmanager
-    def step(self, caller: torch.Stream | None) -> Iterator[None]:
+    def step(self, callers: Streams) -> Iterator[None]:
         """Queue what happens inside after the caller's work, the caller's later work after it."""
-        del caller
+        del callers
         yield
 
     def select(self) -> None:
@@ -69,22 +72,29 @@ class CPULane:
 
 
 class StreamLane:
-    """Two streams of an accelerator: one computes, one copies. The host never waits."""
+    """Two streams of an accelerator: one computes, one copies. The host never waits.
+
+    A copy to another accelerator is queued on the current streams of both, which torch has wait for
+    each other. There it has a stream of its own, so that it neither waits for what that accelerator
+    computes nor holds it up.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.compute = torch.Stream(device)
         self.copies = torch.Stream(device)
+        self._arrivals: dict[torch.device, torch.Stream] = {}
+        self._callers: Streams = {}
 
     def start(self) -> None:
         """Prepare the thread that will do the work."""
         torch.accelerator.set_device_index(self.device)
 
     @contextmanager
-    def step(self, caller: torch.Stream | None) -> Iterator[None]:
+    def step(self, callers: Streams) -> Iterator[None]:
         """Queue what happens inside after the caller's work, the caller's later work after it."""
-        assert caller is not None
-        self.compute.wait_stream(caller)
+        self.begin(callers)
+        caller = callers[self.device]
         # A checkpoint may run F again inside of B, in one thread: before torch 2.12 a stream cannot
         # be entered twice by `with`.
         before = torch.accelerator.current_stream(self.device)
@@ -102,25 +112,48 @@ class StreamLane:
             torch.accelerator.set_device_index(device_before)
         caller.wait_stream(self.compute)
 
+    def begin(self, callers: Streams) -> None:
+        """Have what is queued from now on wait for the callers' work, and for copies made before.
+
+        Args:
+            callers: the caller's current stream on each accelerator; its work there includes what
+                other lanes did in calls before.
+        """
+        self._callers = callers
+        self.compute.wait_stream(callers[self.device])
+        # Memory that is kept from step to step may be what a copy of the last one still reads.
+        self.compute.wait_stream(self.copies)
+        for device, arriving in self._arrivals.items():
+            if device in callers:
+                arriving.wait_stream(callers[device])
+
     def select(self) -> None:
         """Let the calling thread, which works for several lanes, queue on this one."""
         torch.accelerator.set_stream(self.compute)
 
     def send(self, tensor: Tensor, target: torch.device, room: Tensor | None = None) -> Packet:
         """Start moving `tensor` to `target`; see `CPULane`. The computation is not held up."""
-        if room is not None:
-            self.copies.wait_stream(self.compute)
-            with self.copies:
-                return Packet(fill(room, tensor), self.copies.record_event(), is_kept=True)
-        if tensor.device == target:
+        if room is None and tensor.device == target:
             return Packet(tensor, self.compute.record_event())
         self.copies.wait_stream(self.compute)
-        with self.copies:
+        with self._arriving(target), self.copies:
+            if room is not None:
+                return Packet(fill(room, tensor), self.copies.record_event(), is_kept=True)
             moved = tensor.to(target, non_blocking=True)
             ready = self.copies.record_event()
         # The allocator must not hand the source's memory out again before the copy has read it.
         tensor.record_stream(self.copies)
         return Packet(moved, ready)
+
+    def _arriving(self, target: torch.device) -> AbstractContextManager[object]:
+        """Return what a copy to a device is queued on there; nothing on the own one and on CPUs."""
+        caller = None if target == self.device else self._callers.get(target)
+        if caller is None:
+            return nullcontext()
+        if target not in self._arrivals:
+            self._arrivals[target] = torch.Stream(target)
+            self._arrivals[target].wait_stream(caller)
+        return self._arrivals[target]
 
     def receive(self, packet: Packet) -> Tensor:
         """Make the lane's later work wait until the tensor is there."""

@@ -21,6 +21,7 @@ def stream_lane(compute: Mock) -> StreamLane:
     lane = object.__new__(StreamLane)
     lane.device = torch.device("cuda", 0)
     lane.compute, lane.copies = compute, Mock()
+    lane._arrivals, lane._callers = {}, {}
     return lane
 
 
@@ -103,8 +104,9 @@ def test_a_step_within_a_step_gives_back_the_streams_of_the_caller(
     }.items():
         monkeypatch.setattr(torch.accelerator, name, function)
 
-    with stream_lane.step(caller):
-        with stream_lane.step(caller):
+    callers = {stream_lane.device: caller}
+    with stream_lane.step(callers):
+        with stream_lane.step(callers):
             assert current[-1] is compute
         assert current[-1] is compute
     assert (current[-1], devices[-1]) == ("caller", 5)
