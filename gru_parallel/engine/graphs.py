@@ -261,7 +261,7 @@ class Graphs:
             gradients,
             tuple(map(_form, tensors)),
             (cells.n_micro_batches, cells.n_chunks, spec.segments),
-            (spec.loss, spec.output, spec.n_elements, spec.loss_scale, spec.first_micro_batch),
+            (spec.loss, spec.output, spec.first_micro_batch),
             (spec.wants_dx, spec.wants_dy),
             tuple((torch.is_autocast_enabled(t), torch.get_autocast_dtype(t)) for t in types),
             (torch.backends.cudnn.enabled, uses_tf32(), products.fp32_precision),

@@ -140,8 +140,10 @@ class HeadSection:
             return [Parcel(cell, None)]
         y, target, loss = saved
         inputs = [y, target] if self._spec.wants_dy else [y]
-        scale = self._spec.loss_scale
-        of_loss = None if scale == 1.0 else torch.full_like(loss, scale)
+        numbers, scale = self._spec.numbers, self._spec.loss_scale
+        of_loss = None if numbers is None else numbers.scale.to(loss.dtype)
+        if numbers is None and scale != 1.0:
+            of_loss = torch.full_like(loss, scale)
         dy, *of_target = self.gradients[0].of_inputs([loss], [of_loss], inputs)
         if of_target and of_target[0] is not None:
             self.dy[cell] = of_target[0]
@@ -162,9 +164,11 @@ class HeadSection:
             prediction, target = prediction[runs], target[runs]
             weight = None if weight is None else weight[runs]
         if weight is None:
-            loss = spec.loss.total(prediction, target) / spec.n_elements
+            total = spec.loss.total(prediction, target)
         else:
-            loss = weighted_total(spec.loss, prediction, target, weight) / spec.n_elements
+            total = weighted_total(spec.loss, prediction, target, weight)
+        numbers = spec.numbers
+        loss = total / spec.n_elements if numbers is None else numbers.mean(total)
         self.total = loss.detach() if self.total is None else self.total + loss.detach()
         if loss.requires_grad:
             self._saved[cell] = (y, source, loss)

@@ -14,6 +14,7 @@ from gru_parallel.schedule import Cell, Op
 from gru_parallel.stage.cells import over_the_batch
 from gru_parallel.stage.ends import OutputSection
 from gru_parallel.stage.lane import Lane, fill
+from gru_parallel.stage.loss_numbers import LossNumbers
 from gru_parallel.stage.recorder import Recorder, Recording
 from gru_parallel.stage.section import Parcel
 from gru_parallel.stage.spec import PassSpec
@@ -52,10 +53,13 @@ class RecordedPass(StagePass):
         self._rooms = rooms
         self._masks: Masks = {}
         self._recordings: dict[Key, tuple[Recording, list[Mask], list[Parcel]]] = {}
-        self._to_copy: list[tuple[Tensor, Tensor | None]] = []
+        self._to_copy: list[tuple[Tensor, Tensor | float | None]] = []
         self._seed_and_step = spec.seed, spec.step
         self._start_here = start_of(stage, spec)
-        spec = replace(spec, windows=self._windows_here(stage, spec.windows), masks=self._masks)
+        has_loss = stage.is_last and spec.loss is not None
+        self._numbers = LossNumbers(stage.lane.device) if has_loss else None
+        windows = self._windows_here(stage, spec.windows)
+        spec = replace(spec, windows=windows, masks=self._masks, numbers=self._numbers)
         super().__init__(stage, spec)
 
     def renew(self, spec: PassSpec) -> None:
@@ -71,6 +75,11 @@ class RecordedPass(StagePass):
         ]
         pairs += of_end if self.stage.is_last else []
         self._to_copy = [(r, t.detach()) for r, t in pairs if r is not None and t is not None]
+        if self._numbers is not None:
+            self._to_copy += [
+                (self._numbers.n_elements, float(spec.n_elements)),
+                (self._numbers.scale, spec.loss_scale),
+            ]
 
     def forward(self, cell: Cell, received: Parcel | None) -> list[Parcel]:
         """Record F of a cell, or do it again; see `StagePass`."""
@@ -119,7 +128,7 @@ class RecordedPass(StagePass):
 
     def reads(self) -> list[Tensor]:
         """List what the next actions copy; see `StagePass`."""
-        return [tensor for _, tensor in self._to_copy if tensor is not None]
+        return [source for _, source in self._to_copy if isinstance(source, Tensor)]
 
     def take_outputs(self) -> Tensor:
         """Copy the outputs of the last stage; see `StagePass`."""
@@ -160,11 +169,11 @@ class RecordedPass(StagePass):
         if own is not None and received is not None:
             pairs = ((own.tensor, received.tensor), (own.state, received.state))
             self._to_copy += [(room, came) for room, came in pairs if room is not None]
-        for room, tensor in self._to_copy:
-            if tensor is None:
-                room.data.zero_()
-            elif tensor is not room:
-                fill(room, tensor)
+        for room, source in self._to_copy:
+            if not isinstance(source, Tensor):
+                room.data.fill_(source or 0.0)
+            elif source is not room:
+                fill(room, source)
         self._to_copy = []
 
     def _given_out(self, op: Op, result: Parcel) -> Parcel:
@@ -186,10 +195,10 @@ class RecordedPass(StagePass):
 
 
 def _room(tensor: Tensor, lane: Lane) -> Tensor:
-    """Make room for tensors like this one, on a stage's device."""
+    """Make room for tensors like this one, on a stage's device: zeros, which are a class, too."""
     # A tensor that is made in inference mode could not be written to outside.
     with torch.inference_mode(mode=False):
-        return torch.empty_like(
+        return torch.zeros_like(
             tensor,
             device=lane.device,
             requires_grad=tensor.requires_grad,

@@ -11,6 +11,7 @@ from gru_parallel.model.loss import POINT
 from gru_parallel.model.windows import Windows
 from gru_parallel.schedule import Segments
 from gru_parallel.stage.cells import Cells
+from gru_parallel.stage.loss_numbers import LossNumbers
 
 
 class Purpose(Enum):
@@ -50,6 +51,7 @@ class PassSpec:
         separates_weights: whether W comes after B; otherwise B works out the weights' gradients.
         recompute: whether B of a cell runs its F again, of which only what came in is kept.
         masks: of dropout, collected while the pass is recorded; None where it is not.
+        numbers: `n_elements` and `loss_scale` where the pass is recorded; None where it is not.
     """
 
     purpose: Purpose
@@ -68,3 +70,4 @@ class PassSpec:
     separates_weights: bool = False
     recompute: bool = False
     masks: Masks | None = None
+    numbers: LossNumbers | None = None

@@ -18,7 +18,16 @@ from gru_parallel.engine import graphs
 from gru_parallel.engine.pipeline import PipelineEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import UsageError
-from gru_parallel.model import DropoutKey, GRUBlock, StackModel, SumLoss, Windows
+from gru_parallel.model import (
+    LOSSES,
+    DropoutKey,
+    GRUBlock,
+    GRUStack,
+    StackModel,
+    StepHead,
+    SumLoss,
+    Windows,
+)
 from gru_parallel.schedule import Action
 from gru_parallel.stage.cpu_recorder import CPURecorder, CPURecording
 from gru_parallel.stage.own_code import foreign_code
@@ -133,6 +142,34 @@ def test_every_schedule_and_cut(plan: dict[str, Any]) -> None:
 )
 def test_every_core_that_leaves_w(core: str, schedule: str, options: dict[str, Any]) -> None:
     assert_same(*both(options | {"core": core}, PLAN | {"schedule": schedule}))
+
+
+def test_batches_that_are_scaled_and_counted_otherwise_are_replayed_all_the_same() -> None:
+    x, y = short_batch(every_step=True)
+    classes = (10 * y[..., 0].abs()).long() % 5
+    results = []
+    for wanted in (False, True):
+        model = StackModel(
+            nn.Identity(), GRUStack(N_CHANNELS, 4, 2).double(), StepHead(4, 5).double()
+        )
+        plan = make_plan(**SMALL_PLAN)
+        torch.manual_seed(1)
+        for weight in model.parameters():
+            nn.init.uniform_(weight, -0.5, 0.5)
+        with ThreadEngine(model, plan, LOSSES["cross_entropy"], graphs=wanted) as engine:
+            found = []
+            for step in range(4):
+                # Of each batch other classes count, and another number of them.
+                target = classes.masked_fill(torch.arange(4) < step, -100)
+                engine.loss_scale = 2.0**step
+                model.zero_grad()
+                loss = engine.train_step(Windows(x, target), step)
+                loss.backward()
+                found += [loss.detach(), *(p.grad.clone() for p in model.parameters())]
+                assert not wanted or step == 0 or reason(engine) is None
+            results.append(found)
+
+    assert_same(*results)
 
 
 def test_the_core_of_torch() -> None:
