@@ -59,11 +59,10 @@ def refuse_what_cudnn_refuses(*, copies_weights: bool = False) -> Iterator[list[
         for weight in weights if x.numel() > 0 and not copies_weights else ():
             assert weight.data_ptr() == place, "weights are not part of single contiguous chunk"
             place += weight.nbytes
-        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-            assert train, "cudnn RNN backward can only be called in training mode"
         assert dropout == 0.0, "a dropout of cuDNN's own"
         calls.append(Call(tuple(x.shape), x.dtype, len(weights)))
-        return gru(x, h_0, weights, *options)
+        y, h_n = gru(x, h_0, weights, *options)
+        return (y, h_n) if train else (_Evaluated.apply(y), _Evaluated.apply(h_n))
 
     with (
         patch.dict(AUTO_CORES, clear=True),
@@ -75,6 +74,20 @@ def refuse_what_cudnn_refuses(*, copies_weights: bool = False) -> Iterator[list[
         patch.object(autocast, "get_cudnn_mode", lambda mode: mode),
     ):
         yield calls
+
+
+class _Evaluated(torch.autograd.Function):
+    """What is computed in eval mode."""
+
+    @staticmethod
+    def forward(_: Any, y: Tensor) -> Tensor:
+        """Give it out as it is."""
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(*_: Any) -> None:
+        """Refuse."""
+        raise RuntimeError("cudnn RNN backward can only be called in training mode")
 
 
 def _is_acceptable(tensor: Tensor) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.context import modes_of_this_thread
+from gru_parallel.engine.not_recorded import why_not_recorded
 from gru_parallel.engine.tf32 import uses_tf32
 from gru_parallel.errors import UsageError
 from gru_parallel.schedule import Action, Cell, Op
@@ -152,7 +152,7 @@ class Graphs:
                 record them.
             gradients: whether autograd records.
         """
-        self.why_not = self._why_not(spec, lasting)
+        self.why_not = self._why_not(spec, lasting, gradients=gradients)
         if self.why_not is None:
             recorded = self._find(self._kind(spec, gradients=gradients), spec, lasting, record)
             if recorded is not None:
@@ -272,27 +272,18 @@ class Graphs:
             tuple(block.training for stage in self._stages for block in stage.modules.blocks),
         )
 
-    def _why_not(self, spec: PassSpec, lasting: Sequence[Sequence[StageModules]]) -> str | None:
+    def _why_not(
+        self, spec: PassSpec, lasting: Sequence[Sequence[StageModules]], *, gradients: bool
+    ) -> str | None:
         """Say why a call is not to be replayed, if it is not."""
         if self._failure is not None:
             return self._failure
-        if spec.purpose is Purpose.CHECK or spec.cells.batch_size == 0:
-            return "such a call is rare"
-        if spec.cells.lengths is not None:
-            return "the lengths of a batch are those of no other"
-        if spec.segments.n_segments > 1 and not self._wanted:
-            return "truncation saves memory, which a recording would take"
-        if modes_of_this_thread() or torch.is_anomaly_enabled() or _hooks_on_saved_tensors():
-            return "something watches each operation, or each tensor that is kept for backward"
+        why_not = why_not_recorded(
+            spec, self._stages, lasting, wanted=bool(self._wanted), gradients=gradients
+        )
+        if why_not is not None:
+            return why_not
         here = [stage.modules for stage in self._stages]
-        if not any(all(any(m is own for m in of_all) for own in here) for of_all in lasting):
-            return "a weight is computed at each call, or lies elsewhere, or a module has hooks"
-        blocks = [block for modules in here for block in modules.blocks]
-        drawing = foreign_code(blocks, None) if spec.recompute else None
-        if drawing is not None:
-            return (
-                f"{drawing} may draw random numbers, in B other ones than in the F that it repeats"
-            )
         tops = (module for modules in here for module in modules.all_modules)
         foreign = None if self._wanted else foreign_code(tops, spec.loss)
         if foreign is None:
@@ -340,7 +331,3 @@ def graphs_for(
 
 def _form(tensor: Tensor | None) -> object:
     return None if tensor is None else (tensor.shape, tensor.dtype, tensor.requires_grad)
-
-
-def _hooks_on_saved_tensors() -> bool:
-    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None

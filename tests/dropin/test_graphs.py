@@ -10,6 +10,7 @@ from torch import Tensor
 from gru_parallel.dropin import borrowed_stack
 from gru_parallel.dropin.gru import GRU
 from gru_parallel.engine import graphs
+from tests.cudnn_stand_in import refuse_what_cudnn_refuses
 from tests.dropin.twins import CUTS, make_twins, make_x
 from tests.grids import covering
 
@@ -186,3 +187,24 @@ def test_last_states_of_stages_on_several_devices_are_put_together_on_the_last()
 
     assert y is last.take_outputs.return_value
     assert (h_n.device.type, h_n.shape) == ("meta", (3, 2, 3))
+
+
+def test_a_call_in_eval_mode_records_no_backward_that_cudnn_would_refuse() -> None:
+    with refuse_what_cudnn_refuses():
+        _, gru = pair("in one piece", dtype=torch.float32)
+        x = make_x(dtype=torch.float32)
+        gru.eval()
+        for _ in range(3):
+            # Nobody asks for a backward, as in a validation without no_grad.
+            gru(x)
+        assert not is_replayed(gru)
+        with pytest.raises(RuntimeError, match="only be called in training mode"):
+            gru(x)[0].sum().backward()
+        with torch.no_grad():
+            gru(x)
+        assert is_replayed(gru)
+
+        gru.train()
+        gru(x)[0].sum().backward()
+
+        assert is_replayed(gru)

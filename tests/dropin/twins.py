@@ -67,6 +67,8 @@ def assert_same(actual: object, expected: object, tolerance: float = TOLERANCE) 
     """Compare tensors, or what has tensors in it, one by one."""
     if isinstance(expected, Tensor):
         assert isinstance(actual, Tensor)
+        # One may have been worked out on a GPU.
+        actual = actual.to(expected.device)
         if expected.numel() == 0:
             assert actual.shape == expected.shape
         else:

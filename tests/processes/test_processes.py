@@ -346,7 +346,8 @@ def test_a_failing_stage_ends_the_rank_with_a_gpu_that_waits_for_it(two_gpus: Wo
     waiting, failing = two_gpus.ended
 
     check_failure(failing, "rank1", "1B1.1", "cuda:1")
-    check_told(waiting, "rank 1 failed while stage 1 on cuda:1 ran 1B1.1: Broken: by hand")
+    failed = "rank 1 failed while stage 1 on cuda:1 ran B of micro-batch 1, chunk 1"
+    check_told(waiting, f"{failed}: Broken: by hand")
     assert "rank 0 was waiting: " in waiting.stderr
 
 
