@@ -62,14 +62,15 @@ def _show_choice(console: Console, planning: Planning) -> None:
     if planning.found is None:
         return
     console.print(found_line(planning.found), highlight=False)
-    if best.plan in [trial.plan for trial in planning.trials]:
+    was_tried = best.plan in [trial.plan for trial in planning.trials]
+    if was_tried:
         console.print(trials_table(problem, best, planning.trials))
     others = alternatives(problem, best)
     if others:
         console.print(alternatives_table(best, others))
     n_devices = len(problem.cluster.devices)
     if n_devices > 1 and problem.options.stages is None:
-        curve = scaling_curve(problem, device_counts(n_devices), best)
+        curve = scaling_curve(problem, device_counts(n_devices), best, was_tried=was_tried)
         console.print(curve_table(curve))
 
 

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import (
     BatchSizeFinder,
     Callback,
     DeviceStatsMonitor,
+    EMAWeightAveraging,
     GradientAccumulationScheduler,
     LearningRateFinder,
     LearningRateMonitor,
@@ -52,6 +53,8 @@ _UNFIT = {
     " lightning.pytorch.callbacks.WeightAveraging or EMAWeightAveraging.",
 }
 """Callbacks that cannot work in a run of `train`, and why."""
+
+_FROM_EPOCH = "update_starting_at_epoch"
 
 _NEEDS_LOGGER = (LearningRateMonitor, DeviceStatsMonitor, ThroughputMonitor)
 
@@ -93,6 +96,12 @@ def _check_use(name: str, target: Any, settings: DictConfig, config: Config) -> 
             raise UsageError(f"{name} ({settings._target_}) {reason}")
     if issubclass(kind, GradientAccumulationScheduler):
         _check_accumulation(name, settings, config)
+    if issubclass(kind, EMAWeightAveraging) and settings.get(_FROM_EPOCH) is not None:
+        raise UsageError(
+            f"{name}.{_FROM_EPOCH}={settings[_FROM_EPOCH]} does not have averages wait in Lightning"
+            " 2.6: each step counts from the first on; use update_starting_at_step, or leave it"
+            " out."
+        )
     if issubclass(kind, DeviceStatsMonitor) and not RequirementCache("psutil"):
         raise UsageError(
             f"{name} ({settings._target_}) needs a package that is not installed; pip install"

@@ -61,23 +61,25 @@ def alternatives(problem: Problem, best: Planned) -> list[Alternative]:
 
 
 def scaling_curve(
-    problem: Problem, counts: list[int], chosen: Planned | None = None
+    problem: Problem, counts: list[int], chosen: Planned | None = None, *, was_tried: bool = False
 ) -> list[CurvePoint]:
     """Find the best plan for the first 1, 2, 4, ... devices of a cluster.
 
     Args:
         problem: of the whole cluster.
         counts: numbers of devices, ascending.
-        chosen: the plan for all devices, on which more effort was spent than on a point, or that
-            was the fastest when it ran.
+        chosen: the plan for all devices, on which more effort was spent than on a point.
+        was_tried: whether it was the fastest when it ran, whatever is predicted.
     """
     points: list[CurvePoint] = []
     for count in counts:
         is_whole = count == len(problem.cluster.devices)
-        if is_whole and chosen is not None and chosen.fits:
+        if is_whole and was_tried:
             points.append(CurvePoint(count, chosen))
             continue
         best = _best_of(problem, count)
+        if is_whole and chosen is not None and chosen.fits:
+            best = chosen if best is None or chosen.step_ms <= best.step_ms else best
         before = points[-1].planned if points else None
         # What some devices can do, more of them can, too.
         if before is not None and (best is None or before.step_ms < best.step_ms):

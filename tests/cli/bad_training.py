@@ -284,6 +284,10 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
         [_callback("StochasticWeightAveraging", ", swa_lrs: 0.01")],
         ["callbacks.mine", "validated, kept or tested", "or EMAWeightAveraging"],
     ),
+    "averages that would not wait for their epoch": (
+        [_callback("EMAWeightAveraging", ", update_starting_at_epoch: 3")],
+        ["callbacks.mine.update_starting_at_epoch=3", "update_starting_at_step"],
+    ),
     "a monitor of the rate without a logger": (
         [_callback("LearningRateMonitor")],
         ["callbacks.mine", "LearningRateMonitor", "logger=csv"],

@@ -92,6 +92,17 @@ def test_the_curve_ends_with_the_chosen_plan_where_it_is_the_better_one() -> Non
     assert scaling_curve(given, [1, 2], better)[-1].planned is not better
 
 
+def test_the_curve_ends_with_a_plan_that_was_tried_whatever_is_predicted() -> None:
+    given = problem(AffineCosts(0.1))
+    slower = search(problem(AffineCosts(0.1), n_devices=1)).best
+
+    one, four = scaling_curve(given, [1, 4], slower, was_tried=True)
+
+    assert one.planned is not None
+    assert four.planned is slower
+    assert slower.step_ms > search(given).best.step_ms
+
+
 def test_devices_are_counted_by_powers_of_two_up_to_all_of_them() -> None:
     assert device_counts(1) == [1]
     assert device_counts(6) == [1, 2, 4, 6]
