@@ -19,6 +19,7 @@ from gru_parallel.app.prepare_run import Prepared
 from gru_parallel.assembly.data import series_label
 from gru_parallel.assembly.loggers import begin_logging, end_logging
 from gru_parallel.assembly.trainer import build_trainer
+from gru_parallel.config.cluster_section import DescribedCluster
 from gru_parallel.config.plain import plain
 from gru_parallel.config.schema import ProcessesConfig
 from gru_parallel.data.forecast_panel import panels_of
@@ -248,8 +249,13 @@ class _Running:
         return summary
 
     def _warnings(self, stages: Sequence[StageOutcome], promise: Promise) -> list[str]:
-        over_ranks = isinstance(self._prepared.config.engine, ProcessesConfig)
-        return slow_stages(stages, promise.costs_source, over_ranks=over_ranks)
+        config = self._prepared.config
+        return slow_stages(
+            stages,
+            promise.costs_source,
+            over_ranks=isinstance(config.engine, ProcessesConfig),
+            is_described=isinstance(config.cluster, DescribedCluster),
+        )
 
     def _end_logging(self, summary: Summary) -> None:
         """Give loggers the numbers by which runs are compared."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from gru_parallel.assembly.workload import number_type
 from gru_parallel.choices import AUTO, core_on
@@ -29,14 +29,22 @@ def costs_of(
 ) -> CostModel:
     """Choose the costs that plan=... asks for.
 
-    Devices that are not here cannot be measured, so their costs are estimated in any case.
+    Devices that are described cannot be measured, so their costs are estimated.
 
     Args:
         config: the run's settings.
         workload: what is trained.
         cluster: the devices that may be used.
         cores: that layers may have.
+
+    Raises:
+        UsageError: what is described, or is a rank's, is to be measured, or nothing can be kept.
     """
+    if config.plan == "measure" and not cluster.is_local:
+        raise UsageError(
+            f"plan=measure measures the devices of this machine, and cluster={config.cluster.name}"
+            " describes devices; use cluster=local, or plan=analytic, which estimates."
+        )
     if config.plan == "analytic" or not cluster.is_local:
         return _estimated(config, workload, cluster)
     if all(device.is_cpu for device in cluster.devices):
@@ -99,6 +107,13 @@ def _key(
         "precision": str(config.trainer.precision),
         "tf32": config.engine.tf32,
         "graphs": str(config.engine.graphs),
-        "optimizer": OmegaConf.to_container(config.optimizer, resolve=True),
+        "optimizer": _without_rate(config.optimizer),
         "loss": config.model.loss,
     }
+
+
+def _without_rate(optimizer: DictConfig) -> dict[str, Any]:
+    """Return the optimiser's settings but for the rate, on which nothing depends that is timed."""
+    settings: Any = OmegaConf.to_container(optimizer, resolve=True)
+    settings.pop("lr", None)
+    return dict(settings)

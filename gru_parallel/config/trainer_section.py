@@ -17,6 +17,9 @@ from gru_parallel.rules import (
     one_of,
 )
 
+_PRECISIONS = {"64": "64-true", "32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+"""What Lightning takes its older names for."""
+
 
 @dataclass
 class TrainerConfig:
@@ -59,10 +62,13 @@ class TrainerConfig:
     enable_model_summary: bool
     reload_dataloaders_every_n_epochs: Annotated[int, AT_LEAST_0]
 
+    def __post_init__(self) -> None:
+        self.precision = _PRECISIONS.get(str(self.precision), self.precision)
+
     @property
     def scales_loss(self) -> bool:
         """Whether the loss is multiplied by a scale, so that gradients are not 0 in float16."""
-        return self.precision in ("16-mixed", "16", 16)
+        return str(self.precision) == "16-mixed"
 
     @property
     def is_endless(self) -> bool:

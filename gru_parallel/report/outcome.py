@@ -104,7 +104,11 @@ def stage_outcomes(
 
 
 def slow_stages(
-    stages: Sequence[StageOutcome], costs_source: str, *, over_ranks: bool = False
+    stages: Sequence[StageOutcome],
+    costs_source: str,
+    *,
+    over_ranks: bool = False,
+    is_described: bool = False,
 ) -> list[str]:
     """Warn if stages took 20 % or more longer than planned: which, what may be why, what to do.
 
@@ -112,6 +116,7 @@ def slow_stages(
         stages: of a run.
         costs_source: where the planned times are from.
         over_ranks: whether each was a process, beside which nothing is measured.
+        is_described: whether their devices are described, which are not measured either.
 
     Returns:
         One warning, or none.
@@ -130,10 +135,11 @@ def slow_stages(
             f"The machine may have had other work, or may have changed since its profile was"
             f" {costs_source}"
         )
+    settings = "cluster=local plan=measure" if is_described else "plan=measure"
     if over_ranks:
-        remedy = "gru-parallel plan plan=measure engine=threads measures for the next run"
+        remedy = f"gru-parallel plan {settings} engine=threads measures for the next run"
     else:
-        remedy = "plan=measure measures before it plans"
+        remedy = f"{settings} measures before it plans"
     return [
         f"Stage {stage} on {worst.device} took {format_ms(worst.measured_ms)} per step,"
         f" {_factor(worst):.2g} times the {format_ms(worst.predicted_ms)} planned{also}. {cause};"

@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from gru_parallel.assembly import measured
+from gru_parallel.assembly import costs, measured
 from gru_parallel.assembly.cluster import local_cluster
 from gru_parallel.assembly.measured import measure_trials
 from gru_parallel.assembly.planned import Planning, build_plan
 from gru_parallel.assembly.workload import workload
 from gru_parallel.config.schema import Config
 from gru_parallel.data.widths import Widths
+from gru_parallel.errors import UsageError
 from gru_parallel.placement import Grid, Plan, StagePlan
 from gru_parallel.placement.cluster import Link
 from gru_parallel.planning import Planned
 from gru_parallel.planning.analytic import AnalyticCosts
 from gru_parallel.planning.profile import OF_RANKS, Profile, Trial
 from gru_parallel.profiling import measure, pipelines, trials
+from gru_parallel.profiling.pipelines import Precision
 from tests.assembly.models import MODELS, read, widths_of
 
 SMALL = ("data.batch_size=2", "data.input_length=16")
@@ -98,7 +101,37 @@ def test_a_profile_and_the_plan_that_took_least_are_kept_and_found_again(
     assert Profile.from_json(path.read_text()).links[OF_RANKS].latency_ms == 0.2
 
 
-def plan_by(*overrides: str) -> Planning:
+def plan_by(*overrides: str, check_exists: bool = True) -> Planning:
     size = ("model.num_layers=2", "model.hidden_size=2", "model.core=fused")
     config = read("a window", "data.input_length=2", "data.batch_size=1", *size, *overrides)
-    return build_plan(config, widths_of(config), check_exists=True)
+    return build_plan(config, widths_of(config), check_exists=check_exists)
+
+
+def test_devices_that_are_described_are_not_measured() -> None:
+    with pytest.raises(UsageError, match="cluster=8xh100 describes devices; use cluster=local"):
+        plan_by("plan=measure", "cluster=8xh100", check_exists=False)
+
+
+def test_another_rate_or_an_older_name_of_a_precision_is_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[object] = []
+    monkeypatch.setenv("GRU_PARALLEL_CACHE", str(tmp_path))
+    monkeypatch.setattr(costs, "load_profile", lambda key: kept.append(key))
+
+    for overrides in (
+        ["trainer.precision=bf16-mixed"],
+        ["trainer.precision=bf16", "optimizer.lr=0.5"],
+        ["trainer.precision=32", "optimizer.lr=0.25"],
+        ["trainer.precision=32-true"],
+        ["optimizer=sgd"],
+    ):
+        plan_by(*overrides)
+
+    assert kept[0] == kept[1] != kept[2] == kept[3] != kept[4]
+
+
+def test_mixed_precision_by_its_older_name_computes_in_mixed_precision() -> None:
+    precision = measured._precision(read("a window", "trainer.precision=bf16"))
+
+    assert precision == Precision(torch.float32, torch.bfloat16)

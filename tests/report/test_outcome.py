@@ -85,6 +85,12 @@ def test_under_ranks_the_remedy_is_one_that_they_do_not_refuse() -> None:
     assert "; gru-parallel plan plan=measure engine=threads measures for the next run." in said
 
 
+def test_where_devices_are_described_the_remedy_is_to_take_them_as_they_are() -> None:
+    (said,) = slow_stages([replace(STAGE, measured_ms=25.0)], "analytic", is_described=True)
+
+    assert "; cluster=local plan=measure measures before it plans." in said
+
+
 def test_where_the_plan_was_measured_the_machine_may_have_changed() -> None:
     (said,) = slow_stages([replace(STAGE, measured_ms=25.0)], "measured on 2026-11-27")
 
