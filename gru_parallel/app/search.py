@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import traceback
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,21 +26,22 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from gru_parallel.app import prepare_run, train
-from gru_parallel.app.compare import COMPARISON, read_run, show_runs
+from gru_parallel.app.compare import COMPARISON, Unfinished, read_run, show_runs
 from gru_parallel.app.hydra_run import run_hydra
-from gru_parallel.app.outcome import LAST_OF_A_PROGRAM
+from gru_parallel.app.outcome import LAST_OF_A_PROGRAM, is_of_the_disk
 from gru_parallel.app.run_lock import FolderInUseError, RunLock
 from gru_parallel.app.search_settings import SearchLine, Space
 from gru_parallel.app.sweep import heading
 from gru_parallel.choices import LAST
 from gru_parallel.config.overrides import parse_override, quoted
 from gru_parallel.errors import EndOfRunError, UsageError
+from gru_parallel.report.comparison import ComparedRun
 from gru_parallel.report.summary import Summary, read_summary
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.training.epoch_record import EpochResult
 
 JOURNAL = "search.log"
-_GIVEN, _FOLDER, _CONTINUES = "given", "folder", "continues"
+_GIVEN, _FOLDER, _CONTINUES, _ERROR = "given", "folder", "continues", "error"
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _MOST_REPEATED = 100
 """Suggestions one after the other that were tried before, until a search has tried all."""
@@ -163,7 +165,7 @@ class _Searching:
 
     def show(self) -> None:
         """Print the table of all trials and what to do next, and write the CSV file."""
-        found = [read_run(self._folder / name) for name in self._names()]
+        found = self._found()
         if not found:
             return
         show_runs(found, self._folder / COMPARISON)
@@ -174,6 +176,17 @@ class _Searching:
             ]
             values = [*fixed, *_overrides(self._study.best_params)]
             print(f"Over several seeds: gru-parallel train -m seed=0,1,2 {shlex.join(values)}")
+
+    def _found(self) -> list[ComparedRun | Unfinished]:
+        """Read what all trials came to, in their order."""
+        failed = [trial for trial in self._study.trials if _ERROR in trial.user_attrs]
+        errors = {_name(trial): trial.user_attrs[_ERROR] for trial in failed}
+        found: list[ComparedRun | Unfinished] = []
+        for name in self._names():
+            # What raised it has left no summary that could tell.
+            error, folder = errors.get(name), self._folder / name
+            found.append(Unfinished(str(folder), error) if error else read_run(folder))
+        return found
 
     def _take_up(self) -> None:
         """Have trials that were stopped run on in their folders, before new ones begin."""
@@ -220,7 +233,15 @@ class _Searching:
         own = [f"hydra.run.dir={quoted(str(folder.path))}", f"ckpt_path={LAST}"]
         own_run = partial(train.run, on_epoch=partial(_report, trial))
         arguments = [*self._line.fixed, *chosen, *own]
-        status = run_hydra(arguments, None, lambda: (prepare_run.prepare, own_run), None)
+        try:
+            status = run_hydra(arguments, None, lambda: (prepare_run.prepare, own_run), None)
+        except Exception as error:
+            if isinstance(error, OSError) and is_of_the_disk(error):
+                raise
+            # As in a sweep: other settings may fit the memory, for example.
+            traceback.print_exc()
+            trial.set_user_attr(_ERROR, _in_a_line(error))
+            status = 1
         if status <= LAST_OF_A_PROGRAM:
             self._tell(trial, None if status else read_summary(folder.summary))
         return status
@@ -258,6 +279,10 @@ def _report(trial: Trial, result: EpochResult) -> None:
 def _name(trial: Any) -> str:
     """Return the name of a trial's folder: its number, or that of the one that it continues."""
     return str(trial.user_attrs.get(_FOLDER, trial.number))
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"failed: {type(error).__name__}: {' '.join(str(error).split())}".rstrip(": .")
 
 
 def _overrides(values: Mapping[str, Any]) -> list[str]:

@@ -181,6 +181,36 @@ def test_a_full_disk_ends_it_with_how_it_goes_on(
     )
 
 
+def test_a_run_that_raises_an_error_counts_and_does_not_end_the_search(
+    search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    tried: list[str] = []
+
+    def run(prepared: Any, composed: DictConfig, folder: Path, **_: Any) -> int:
+        tried.append(folder.name)
+        if folder.name == "1":
+            leave_run(folder, plain(composed))
+            (folder / "summary.json").unlink()
+            raise RuntimeError("CUDA out of memory.\nTried 2 GiB.")
+        return run_at_once(prepared, composed, folder)
+
+    monkeypatch.setattr(train, "run", run)
+    space = "optimizer.lr=interval(1e-4,1e-1)"
+
+    status, out, err = search_command(space, "n_trials=3")
+
+    assert status == 0
+    assert tried == ["0", "1", "2"]
+    assert "Traceback" in err
+    assert "Not in the table: s/1: failed: RuntimeError: CUDA out of memory. Tried 2 GiB\n" in out
+    # It is not tried again, and its reason is still known.
+    status, out, _ = search_command(space, "n_trials=4")
+    assert status == 0
+    assert tried == ["0", "1", "2", "3"]
+    assert "s/1: failed: RuntimeError: CUDA out of memory" in out
+
+
 def test_a_run_that_fails_and_one_that_is_pruned_are_named(
     search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
