@@ -139,7 +139,7 @@ class _Searching:
         self._seed = seed
         self._folder = folder
         self._study = study
-        self._spaces = {space.name: _distribution(space) for space in line.spaces}
+        self._spaces = {space.key: _distribution(space) for space in line.spaces}
 
     def run(self) -> int:
         """Run trials until there are enough; return the exit status."""

@@ -35,6 +35,7 @@ with folder=DIR goes on where it was stopped.
 'model.hidden_size=int(interval(16,128))'    a whole number from the first to the second
 'model.num_layers=range(1,9)'                1, 2, ... 8
 schedule=gpipe,one_f_one_b                   one of these
+'+optimizer.weight_decay=interval(0,0.1)'    an argument that is not there yet
 
 n_trials=20         runs in all, those that the folder holds already included
 folder=DIR          of the search; null: search/<date>/<time>
@@ -75,19 +76,24 @@ class Space:
     """The values that a setting may have.
 
     Attributes:
-        name: of the setting.
+        key: of its overrides: the name of the setting, with a plus if that adds it.
         choices: the values, as on the command line; empty for numbers between two.
         low, high: the smallest and the largest number; whole ones are int.
         step: from one number to the next; None for any between.
         is_log: whether the logarithm is what is searched.
     """
 
-    name: str
+    key: str
     choices: tuple[str, ...] = ()
     low: float = 0
     high: float = 0
     step: float | None = None
     is_log: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the setting, or of the group."""
+        return str(parse_override(self.example).key_or_group)
 
     @property
     def is_whole(self) -> bool:
@@ -97,12 +103,12 @@ class Space:
     @property
     def example(self) -> str:
         """A value, as an override."""
-        return f"{self.name}={self.choices[0] if self.choices else self.low}"
+        return f"{self.key}={self.choices[0] if self.choices else self.low}"
 
     @property
     def options(self) -> tuple[str, ...]:
         """The choices of a config group, as overrides; none of a setting in a section."""
-        return () if "." in self.name else tuple(f"{self.name}={each}" for each in self.choices)
+        return () if "." in self.name else tuple(f"{self.key}={each}" for each in self.choices)
 
 
 @dataclass(frozen=True)
@@ -169,9 +175,9 @@ def _space(override: Override) -> Space:
     Raises:
         UsageError: it is empty, or must not be searched.
     """
-    name, text = str(override.key_or_group), str(override.input_line)
-    space = _values(override, name, text)
-    _check_comparable(name, text, space.choices or (space.low, space.high))
+    text = str(override.input_line)
+    space = _values(override, override.get_key_element(), text)
+    _check_comparable(space.name, text, space.choices or (space.low, space.high))
     return space
 
 
@@ -195,24 +201,24 @@ def _check_comparable(name: str, text: str, values: Sequence[Any]) -> None:
         )
 
 
-def _values(override: Override, name: str, text: str) -> Space:
+def _values(override: Override, key: str, text: str) -> Space:
     value: Any = override.value()
     if isinstance(value, IntervalSweep):
-        return _between(name, text, value)
+        return _between(key, text, value)
     try:
         choices = tuple(override.sweep_string_iterator())
         numbers: list[Any] = list(override.sweep_iterator()) if override.is_range_sweep() else []
     except HydraException:
         choices, numbers = (), []
     if not choices:
-        raise UsageError(f"{text} gives a search no values; list them, as in {name}=a,b.")
+        raise UsageError(f"{text} gives a search no values; list them, as in {key}=a,b.")
     if len(numbers) > 1 and not value.shuffle:
         low, high = sorted((numbers[0], numbers[-1]))
-        return Space(name, low=low, high=high, step=abs(numbers[1] - numbers[0]))
-    return Space(name, choices)
+        return Space(key, low=low, high=high, step=abs(numbers[1] - numbers[0]))
+    return Space(key, choices)
 
 
-def _between(name: str, text: str, value: IntervalSweep) -> Space:
+def _between(key: str, text: str, value: IntervalSweep) -> Space:
     low, high = value.start, value.end
     is_log = "log" in value.tags
     assert low is not None
@@ -224,7 +230,7 @@ def _between(name: str, text: str, value: IntervalSweep) -> Space:
         )
     if value.tags - {"log"}:
         raise UsageError(f"{text} has another tag than log; use tag(log,interval({low},{high})).")
-    return Space(name, low=low, high=high, is_log=is_log)
+    return Space(key, low=low, high=high, is_log=is_log)
 
 
 def check_search(line: SearchLine) -> Config:
@@ -275,7 +281,7 @@ def _check_options(space: Space, line: SearchLine) -> None:
         texts = dict.fromkeys(str(as_written(value)) for value in values)
         if len(texts) == 1 or any(map(OmegaConf.is_dict, values)):
             continue
-        text = f"{space.name}={','.join(space.choices)} ({name}={', '.join(texts)})"
+        text = f"{space.key}={','.join(space.choices)} ({name}={', '.join(texts)})"
         _check_comparable(name, text, values)
         if name in (*_LENGTHS, *_OF_BATCHES):
             for config in filter(None, map(_read, composed)):

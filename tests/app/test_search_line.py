@@ -35,6 +35,18 @@ def test_spaces_are_written_as_in_sweeps(text: str, space: Space) -> None:
     assert line.fixed == ("seed=1",)
 
 
+def test_an_argument_that_is_added_is_searched_with_its_plus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search_settings, "find_spec", lambda _: object())
+    key = "+optimizer.weight_decay"
+    line = read_search_line(["optimizer=sgd", f"{key}=interval(0.25,0.5)"])
+
+    assert line.spaces == (Space(key, low=0.25, high=0.5),)
+    assert line.spaces[0].name == "optimizer.weight_decay"
+    assert check_search(line).optimizer["weight_decay"] == 0.25
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -43,6 +55,7 @@ def test_spaces_are_written_as_in_sweeps(text: str, space: Space) -> None:
         (["model.loss=mse,mae"], "losses of other forecasts or of another kind;"),
         (["data.horizon=1,2"], "losses of other forecasts or of another kind;"),
         (["data.horizon=int(interval(1,2))"], "losses of other forecasts or of another kind;"),
+        (["++data.horizon=1,2"], "losses of other forecasts or of another kind;"),
         (["model.head=window,every_step"], "losses of other forecasts or of another kind;"),
         (["trainer.limit_val_batches=1,2"], "losses of other forecasts or of another kind;"),
         (["trainer.overfit_batches=1,2"], "losses of other forecasts or of another kind;"),
