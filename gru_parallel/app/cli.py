@@ -22,6 +22,7 @@ from gru_parallel.app.outcome import (
 from gru_parallel.app.run_folder import check_free, named_folder
 from gru_parallel.app.run_lock import FolderInUseError, RunLock, wait_for_folder
 from gru_parallel.app.sweep import Sweep
+from gru_parallel.app.sweep_folders import check_sweep_free
 from gru_parallel.config.overrides import check_sweep, compose_config, setting_called
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import ProcessesConfig
@@ -108,6 +109,7 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared], lock: RunLock) 
             by_hydra = not any(text.startswith("hydra.sweeper") for text in line.overrides)
             sweep = Sweep(swept, counts=by_hydra)
             named_folder(line.overrides, sweep=True)
+            check_sweep_free(line.overrides, counts=by_hydra)
         else:
             config = read_config(compose_config(line.overrides))
             check_launch(config.engine, launch)

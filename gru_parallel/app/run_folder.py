@@ -55,7 +55,9 @@ def check_free(folder: Path, ckpt_path: Path | None, *, sweep: bool = False) -> 
     held = RunFolder(folder)
     if not held.is_taken or held.holds(ckpt_path) or ckpt_path == Path(LAST):
         return
-    resume = f" resume it with ckpt_path={held.last}," if held.last.exists() else ""
+    # One checkpoint is no use to all runs of a sweep.
+    resumed = LAST if sweep else held.last
+    resume = f" resume it with ckpt_path={resumed}," if held.last.exists() else ""
     raise UsageError(
         f"{_SETTINGS[sweep]}={folder} holds a run, which a new one would overwrite; choose another"
         f" folder,{resume} or remove it."

@@ -65,9 +65,18 @@ def hydra_setting(overrides: Sequence[str], name: str) -> str:
     Raises:
         OmegaConfBaseException: it cannot be worked out before the run.
     """
+    return str(OmegaConf.select(compose_with_hydra(overrides), name))
+
+
+def compose_with_hydra(overrides: Sequence[str]) -> DictConfig:
+    """Compose the config of a run with the section of Hydra.
+
+    Raises:
+        UsageError: it cannot be composed.
+    """
     # It knows the time only in a run.
     setup_globals()
-    return str(OmegaConf.select(_compose(overrides, with_hydra=True), name))
+    return _compose(overrides, with_hydra=True)
 
 
 def quoted(text: str) -> str:
@@ -96,6 +105,17 @@ def check_sweep(overrides: Sequence[str]) -> dict[str, int]:
     values = [_values(parse_override(text)) for text in overrides]
     _check_names(values)
     return {str(each[0].key_or_group): len(each) for each in values if len(each) > 1}
+
+
+def runs_of_sweep(overrides: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of each run of a sweep, in the order of the runs.
+
+    Raises:
+        UsageError: an override cannot be read, or gives no values.
+    """
+    # Of two for one setting, Hydra takes the second.
+    values = {each.get_key_element(): _values(each) for each in map(parse_override, overrides)}
+    return [[str(each.input_line) for each in run] for run in product(*values.values())]
 
 
 def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any]:

@@ -367,21 +367,6 @@ def test_a_folder_in_which_no_run_got_to_a_checkpoint_is_taken(
     assert [row["step"] for row in rows_of(again)] == ["1", "2", "3"]
 
 
-def test_a_sweep_into_the_folder_of_another_leaves_the_runs_there_alone(
-    train_command: RunCommand, in_tmp_path: Path
-) -> None:
-    sweep = ["model.hidden_size=4", "hydra.sweep.dir=sweep"]
-    train_command(*SMALL, ONE_EPOCH, *sweep, flags=("-m",))
-    summary = in_tmp_path / "sweep" / "0" / "summary.json"
-    before = summary.stat().st_mtime_ns
-
-    ended = train_command(*SMALL, TWO, *sweep, flags=("-m",))
-
-    assert ended.status == 2
-    assert "hydra.sweep.dir" in ended.err
-    assert summary.stat().st_mtime_ns == before
-
-
 @pytest.mark.parametrize("flags", [(), ("-m",)], ids=["a run", "a sweep"])
 def test_an_empty_folder_of_the_run_is_refused(
     flags: tuple[str, ...], train_command: RunCommand, in_tmp_path: Path
