@@ -35,8 +35,8 @@ class Sweep:
 
     swept: Mapping[str, int]
     counts: bool = True
-    _settings: dict[Path, str] = field(default_factory=dict)
-    _problems: dict[Path, str] = field(default_factory=dict)
+    _runs: list[tuple[Path, str]] = field(default_factory=list)
+    _problems: dict[int, str] = field(default_factory=dict)
     _folder: Path | None = None
 
     def begin(self, folder: Path, sweep_folder: Path) -> None:
@@ -49,13 +49,14 @@ class Sweep:
         job = HydraConfig.get()
         given = [text for text in job.overrides.task if _name(text) in self.swept]
         n_runs = prod(self.swept.values()) if self.counts else None
-        self._settings[folder], self._folder = ", ".join(given), sweep_folder
-        print(heading(job.job.num, n_runs, self._settings[folder]), flush=True)
+        settings, self._folder = ", ".join(given), sweep_folder
+        # Two may name the same folder, and only one of them has it.
+        self._runs.append((folder, settings))
+        print(heading(job.job.num, n_runs, settings), flush=True)
 
     def note(self, error: Exception) -> None:
         """Record what became of the run that has begun."""
-        folder, _ = list(self._settings.items())[-1]
-        self._problems[folder] = str(error)
+        self._problems[len(self._runs) - 1] = str(error)
 
     def show(self) -> int:
         """Print the table of the runs that have ended, name the others, and write the CSV file.
@@ -68,11 +69,11 @@ class Sweep:
         # With the rest of the reports, which help and errors do not need.
         from gru_parallel.app.compare import COMPARISON, Unfinished, read_run, show_runs
 
-        print(f"\n=== Sweep of {counted(len(self._settings), 'run')} ===", flush=True)
+        print(f"\n=== Sweep of {counted(len(self._runs), 'run')} ===", flush=True)
         try:
             found = []
-            for folder, settings in self._settings.items():
-                problem = self._problems.get(folder)
+            for number, (folder, settings) in enumerate(self._runs):
+                problem = self._problems.get(number)
                 # The folder of one that was refused may hold another run.
                 run = read_run(folder) if problem is None else Unfinished("", problem)
                 if isinstance(run, Unfinished):
