@@ -17,6 +17,7 @@ from yaml import YAMLError
 from gru_parallel.app.console import say
 from gru_parallel.app.folders_line import FoldersLine
 from gru_parallel.app.output import writing
+from gru_parallel.config.for_hydra import without_added
 from gru_parallel.config.plain import by_full_name
 from gru_parallel.errors import UsageError, counted
 from gru_parallel.report.comparison import VAL_LOSS, ComparedRun, compare
@@ -162,7 +163,7 @@ def _overrides(folder: Path) -> str:
     with suppress(OmegaConfBaseException, OSError, YAMLError):
         given = OmegaConf.to_container(OmegaConf.load(folder / _OF_HYDRA))
         if isinstance(given, list) and given:
-            return " ".join(map(str, given))
+            return " ".join(without_added(list(map(str, given))))
     return "its settings were refused"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 
 from gru_parallel.app.outcome import USAGE_ERROR, fail
+from gru_parallel.config.for_hydra import without_added
 from gru_parallel.config.overrides import parse_override
 from gru_parallel.errors import UsageError, counted
 
@@ -47,7 +48,8 @@ class Sweep:
             sweep_folder: of the sweep.
         """
         job = HydraConfig.get()
-        given = [text for text in job.overrides.task if _name(text) in self.swept]
+        of_run = without_added(job.overrides.task)
+        given = [text for text in of_run if _name(text) in self.swept]
         n_runs = prod(self.swept.values()) if self.counts else None
         settings, self._folder = ", ".join(given), sweep_folder
         # Two may name the same folder, and only one of them has it.

@@ -13,6 +13,7 @@ _NO_TEXT = re.compile(
     r"(?<=[=\[, ])([+-]?\.?\d[\w.+-]*|[+-]?(?:inf|nan)|true|false)(?=[,\] ]|$)", re.I
 )
 _GIVES_DEVICE_MAP = re.compile(r"\+{0,2}placement\.device_map=")
+_NO_DEVICE_MAP = "++placement.device_map=null"
 
 
 def for_hydra(overrides: Sequence[str]) -> list[str]:
@@ -32,7 +33,16 @@ def for_hydra(overrides: Sequence[str]) -> list[str]:
     found = []
     for text in overrides:
         if _GIVES_DEVICE_MAP.match(text):
-            found.append("++placement.device_map=null")
+            found.append(_NO_DEVICE_MAP)
         is_bare = _GIVES_NAMES.match(text) and not {"'", '"'} & set(text)
         found.append(_NO_TEXT.sub(r"'\1'", text) if is_bare else text)
     return found
+
+
+def without_added(overrides: Sequence[str]) -> list[str]:
+    """Leave out what `for_hydra` has added to the overrides."""
+    return [
+        text
+        for text, after in zip(overrides, [*overrides[1:], ""], strict=True)
+        if text != _NO_DEVICE_MAP or not _GIVES_DEVICE_MAP.match(after)
+    ]

@@ -7,6 +7,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 
 from gru_parallel.app.sweep import Sweep
+from gru_parallel.config.for_hydra import for_hydra
 from gru_parallel.config.overrides import compose_with_hydra
 from gru_parallel.errors import UsageError
 from tests.cli.many_runs import leave_run
@@ -44,3 +45,11 @@ def test_a_run_that_is_refused_for_its_folder_leaves_the_others_in_the_table(
         " run"
     ]
     assert "sweep/a sweep/b" in Path("sweep/comparison.csv").read_text()
+
+
+def test_a_heading_has_what_was_written(capsys: pytest.CaptureFixture[str]) -> None:
+    given = for_hydra(["seed=3", "placement.device_map=[0,0,1,1]"])
+
+    _begin(Sweep({"placement.device_map": 2}), 0, given, Path("sweep", "0"))
+
+    assert capsys.readouterr().out == "\n=== Run 1 of 2: placement.device_map=[0,0,1,1] ===\n"

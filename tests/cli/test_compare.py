@@ -69,7 +69,9 @@ def test_runs_that_did_not_end_well_are_named(compare_command: CompareCommand) -
     leave_run(Path("sweep/2"), {"seed": 2})
     Path("sweep/2/summary.json").unlink()
     Path("sweep/3/.hydra").mkdir(parents=True)
-    Path("sweep/3/.hydra/overrides.yaml").write_text("- model.num_layers=0\n")
+    Path("sweep/3/.hydra/overrides.yaml").write_text(
+        "- model.num_layers=0\n- ++placement.device_map=null\n- placement.device_map=[0]\n"
+    )
 
     status, out, _ = compare_command("sweep")
 
@@ -77,7 +79,7 @@ def test_runs_that_did_not_end_well_are_named(compare_command: CompareCommand) -
     assert [line for line in out.splitlines() if line.startswith("Not in the table")] == [
         "Not in the table: sweep/1: failed: Loss became NaN",
         "Not in the table: sweep/2: has not ended",
-        "Not in the table: sweep/3: did not begin (model.num_layers=0)",
+        "Not in the table: sweep/3: did not begin (model.num_layers=0 placement.device_map=[0])",
     ]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gru_parallel.config.for_hydra import for_hydra
+from gru_parallel.config.for_hydra import for_hydra, without_added
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,10 @@ def test_a_device_map_takes_the_old_one_away_first() -> None:
     given = ["seed=1", "placement.device_map=[0,1]"]
 
     assert for_hydra(given) == ["seed=1", "++placement.device_map=null", given[1]]
+    assert without_added(for_hydra(given)) == given
+
+
+def test_what_the_user_has_written_is_not_taken_for_what_was_added() -> None:
+    given = ["++placement.device_map=null", "seed=1"]
+
+    assert without_added(for_hydra(given)) == given
