@@ -8,9 +8,9 @@ from collections.abc import Sequence
 _GIVES_NAMES = re.compile(
     r"\+{0,2}data\.(columns|future|series_column|static|target|time_column|weight)="
 )
-# Hydra reads 1_1 as 11, 1e3 as 1000.0, and True as a bool.
+# Hydra reads 1_1 as 11, 1e3 as 1000.0, and True as a bool; within a longer name, PM 2.5, as text.
 _NO_TEXT = re.compile(
-    r"(?<=[=\[, ])([+-]?\.?\d[\w.+-]*|[+-]?(?:inf|nan)|true|false)(?=[,\] ]|$)", re.I
+    r"(?<=[=\[,])( *)([+-]?\.?\d[\w.+-]*|[+-]?(?:inf|nan)|true|false)(?= *(?:[,\]]|$))", re.I
 )
 _GIVES_DEVICE_MAP = re.compile(r"\+{0,2}placement\.device_map=")
 _NO_DEVICE_MAP = "++placement.device_map=null"
@@ -35,7 +35,7 @@ def for_hydra(overrides: Sequence[str]) -> list[str]:
         if _GIVES_DEVICE_MAP.match(text):
             found.append(_NO_DEVICE_MAP)
         is_bare = _GIVES_NAMES.match(text) and not {"'", '"'} & set(text)
-        found.append(_NO_TEXT.sub(r"'\1'", text) if is_bare else text)
+        found.append(_NO_TEXT.sub(r"\1'\2'", text) if is_bare else text)
     return found
 
 
