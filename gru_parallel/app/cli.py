@@ -23,7 +23,12 @@ from gru_parallel.app.run_folder import check_free, named_folder
 from gru_parallel.app.run_lock import FolderInUseError, RunLock, wait_for_folder
 from gru_parallel.app.sweep import Sweep
 from gru_parallel.app.sweep_folders import check_sweep_free
-from gru_parallel.config.overrides import check_sweep, compose_config, setting_called
+from gru_parallel.config.overrides import (
+    check_sweep,
+    compose_config,
+    setting_called,
+    with_values_of_sweeper,
+)
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import ProcessesConfig
 from gru_parallel.errors import DataWarning, UsageError
@@ -105,11 +110,11 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared], lock: RunLock) 
                 compose_config(line.overrides)
         elif line.is_sweep:
             check_no_sweep(launch)
-            swept = check_sweep(line.overrides)
-            by_hydra = not any(text.startswith("hydra.sweeper") for text in line.overrides)
-            sweep = Sweep(swept, counts=by_hydra)
+            check_sweep(line.overrides)
             named_folder(line.overrides, sweep=True)
-            check_sweep_free(line.overrides, counts=by_hydra)
+            overrides, counts = with_values_of_sweeper(line.overrides)
+            sweep = Sweep(check_sweep(overrides), counts=counts)
+            check_sweep_free(overrides, counts=counts)
         else:
             config = read_config(compose_config(line.overrides))
             check_launch(config.engine, launch)

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeperConf
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -26,6 +29,7 @@ from gru_parallel.errors import UsageError
 
 CONFIG_NAME = "config"
 _SEARCH_PATH = "hydra.searchpath"
+_SWEEPER_VALUES = "hydra.sweeper.params"
 _REFERENCE_TO_HYDRA = re.compile(r"\$\{hydra:([\w.]+)\}")
 
 
@@ -104,7 +108,28 @@ def check_sweep(overrides: Sequence[str]) -> dict[str, int]:
     """
     values = [_values(parse_override(text)) for text in overrides]
     _check_names(values)
-    return {str(each[0].key_or_group): len(each) for each in values if len(each) > 1}
+    # Of two for one setting, Hydra takes the second.
+    counts = {str(each[0].key_or_group): len(each) for each in values}
+    return {name: count for name, count in counts.items() if count > 1}
+
+
+def with_values_of_sweeper(overrides: Sequence[str]) -> tuple[list[str], bool]:
+    """Add the values that a file of configs gives the sweeper, in hydra.sweeper.params.
+
+    Args:
+        overrides: as on the command line of a sweep.
+
+    Returns:
+        The overrides, and whether they tell how many runs there are: another sweeper than that of
+        Hydra decides by itself.
+
+    Raises:
+        UsageError: the sweep cannot be composed.
+    """
+    sweeper = _compose(overrides, sweep=True).hydra.sweeper
+    counts = sweeper._target_ == BasicSweeperConf._target_
+    values = (sweeper.params or {}) if counts else {}
+    return [*(f"{name}={value}" for name, value in values.items()), *overrides], counts
 
 
 def runs_of_sweep(overrides: Sequence[str]) -> list[list[str]]:
@@ -214,9 +239,14 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
+def _compose(
+    overrides: Sequence[str], with_hydra: bool = False, *, sweep: bool = False
+) -> DictConfig:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+            if sweep:
+                load = GlobalHydra.instance().config_loader().load_configuration
+                return load(CONFIG_NAME, for_hydra(overrides), RunMode.MULTIRUN, from_shell=False)
             return compose(CONFIG_NAME, for_hydra(overrides), return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
@@ -273,6 +303,12 @@ def _settings(options: tuple[str, ...], with_hydra: bool = False) -> Mapping[str
 
 def _check_hydra(override: Override) -> None:
     """Check an override of Hydra's settings: what it sets, and what it refers to."""
+    if override.key_or_group.startswith(_SWEEPER_VALUES) and override.value() is not None:
+        # OmegaConf cannot merge it into the default, which is none.
+        raise UsageError(
+            f"{override.key_or_group} is for files of configs; here give the settings themselves"
+            " several values, as in seed=1,2, and --multirun."
+        )
     if override.key_or_group.partition(".")[0] == "hydra":
         _check_key_of_hydra(override.key_or_group)
     for key in _REFERENCE_TO_HYDRA.findall(str(override.input_line)):

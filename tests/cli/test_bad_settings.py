@@ -138,6 +138,17 @@ def test_a_sweep_over_nothing_is_refused(train_command: RunCommand) -> None:
     assert_refused(ended, ["seed=range(0)", "seed=a,b"], most_lines=2)
 
 
+@pytest.mark.parametrize("name", ["", ".seed"])
+def test_the_values_of_a_sweep_are_given_to_the_settings(
+    name: str, train_command: RunCommand
+) -> None:
+    values = f"hydra.sweeper.params{name}=" + ("'2,3'" if name else "{seed: '2,3'}")
+    ended = train_command(*SMALL, values, flags=("-m",))
+
+    assert_refused(ended, [f"hydra.sweeper.params{name} is for files", "seed=1,2"])
+    assert list(ended.folder.parent.iterdir()) == []
+
+
 def test_a_sweep_by_what_is_not_installed_is_refused(train_command: RunCommand) -> None:
     ended = train_command(*SMALL, "seed=1,2", "hydra/launcher=joblib", flags=("-m",))
 

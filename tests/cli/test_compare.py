@@ -180,3 +180,25 @@ def test_a_sweep_over_engines_refuses_the_one_that_needs_a_launcher(
     assert ended.status == 2
     assert "engine=processes has one process per stage, which torchrun starts" in ended.err
     assert [row["folders"] for row in rows_of("sweep/comparison.csv")] == ["sweep/0"]
+
+
+def test_a_sweep_of_a_file_is_counted_as_one_of_the_command_line(
+    train_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "run", run_at_once)
+    file = Path("own/experiment/seeds.yaml")
+    file.parent.mkdir(parents=True)
+    file.write_text("# @package _global_\nhydra:\n  sweeper:\n    params:\n      seed: 2,3\n")
+    given = ["experiment=seeds", "model.num_layers=1,2", "hydra.sweep.dir=sweep"]
+    flags = ("-m", "--config-dir", "own")
+
+    ended = train_command(*SMALL, *given, flags=flags)
+
+    headings = [line for line in ended.out.splitlines() if line.startswith("=== Run")]
+    assert headings == [
+        f"=== Run {n} of 4: seed={seed}, model.num_layers={layers} ==="
+        for n, (seed, layers) in enumerate([(2, 1), (2, 2), (3, 1), (3, 2)], start=1)
+    ]
+    # The command line decides.
+    ended = train_command(*SMALL, *given, "seed=7", "hydra.sweep.dir=other", flags=flags)
+    assert "=== Run 2 of 2: model.num_layers=2 ===" in ended.out
