@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
@@ -203,16 +204,23 @@ def _check_comparable(name: str, text: str, values: Sequence[Any]) -> None:
 
 def _values(override: Override, key: str, text: str) -> Space:
     value: Any = override.value()
+    ends = [getattr(value, name, None) or 0 for name in ("start", "stop", "end")]
+    if not all(map(math.isfinite, ends)):
+        raise UsageError(f"{text} has no end; give a first and a last number.")
     if isinstance(value, IntervalSweep):
         return _between(key, text, value)
+    if getattr(value, "tags", None):
+        raise UsageError(f"{text} has a tag, which only an interval can have; leave it out.")
+    # It is the search that decides about the order, and each time it has to find the same choices.
+    value.shuffle = False
     try:
         choices = tuple(override.sweep_string_iterator())
         numbers: list[Any] = list(override.sweep_iterator()) if override.is_range_sweep() else []
-    except HydraException:
+    except (HydraException, OmegaConfBaseException):
         choices, numbers = (), []
     if not choices:
         raise UsageError(f"{text} gives a search no values; list them, as in {key}=a,b.")
-    if len(numbers) > 1 and not value.shuffle:
+    if len(numbers) > 1:
         low, high = sorted((numbers[0], numbers[-1]))
         return Space(key, low=low, high=high, step=abs(numbers[1] - numbers[0]))
     return Space(key, choices)

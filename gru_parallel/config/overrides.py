@@ -185,7 +185,7 @@ def _values(override: Override) -> list[Override]:
     key, _, value = str(override.input_line).partition("=")
     try:
         values = [parse_override(f"{key}={text}") for text in override.sweep_string_iterator()]
-    except HydraException:
+    except (HydraException, OmegaConfBaseException):
         values = []
     if not values:
         raise UsageError(f"{key}={value} gives a sweep no values; list them, as in {key}=a,b.")

@@ -23,6 +23,15 @@ from gru_parallel.errors import UsageError
         ("model.hidden_size=int(interval(4,8))", Space("model.hidden_size", low=4, high=8)),
         ("model.num_layers=range(1,9,2)", Space("model.num_layers", low=1, high=7, step=2)),
         ("model.num_layers=2,4", Space("model.num_layers", ("2", "4"))),
+        # The same each time, or a search could not be taken up.
+        (
+            "model.num_layers=shuffle(5,1,4,2,3)",
+            Space("model.num_layers", ("5", "1", "4", "2", "3")),
+        ),
+        (
+            "model.num_layers=shuffle(range(1,9))",
+            Space("model.num_layers", low=1, high=8, step=1),
+        ),
         ("schedule=choice(gpipe,naive)", Space("schedule", ("gpipe", "naive"))),
     ],
 )
@@ -62,6 +71,9 @@ def test_an_argument_that_is_added_is_searched_with_its_plus(
         (["optimizer.lr=interval(2,1)"], "the first number has to be below the second"),
         (["optimizer.lr=tag(log,interval(0,1))"], "with the tag log above 0"),
         (["optimizer.lr=tag(lgo,interval(1,2))"], "has another tag than log;"),
+        (["optimizer.lr=interval(1e-3,inf)"], "has no end;"),
+        (["optimizer.lr=interval(0,.1),0.3"], "gives a search no values;"),
+        (["model.num_layers=tag(log,range(1,9))"], "has a tag, which only an interval can have;"),
         (["model.num_layers=range(0)"], "gives a search no values;"),
         (["model.hiden_size=4,8"], "did you mean model.hidden_size"),
         (["model.num_layers=1,2", "n_trials=0"], "n_trials=0 is not positive"),

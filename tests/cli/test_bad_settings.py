@@ -138,6 +138,11 @@ def test_a_sweep_over_nothing_is_refused(train_command: RunCommand) -> None:
     assert_refused(ended, ["seed=range(0)", "seed=a,b"], most_lines=2)
 
 
+def test_a_sweep_over_what_no_list_has_is_refused() -> None:
+    with pytest.raises(UsageError, match="gives a sweep no values"):
+        check_sweep(["optimizer.lr=interval(0,.1),0.3"])
+
+
 @pytest.mark.parametrize("name", ["", ".seed"])
 def test_the_values_of_a_sweep_are_given_to_the_settings(
     name: str, train_command: RunCommand
