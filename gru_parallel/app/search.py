@@ -20,6 +20,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -43,6 +44,9 @@ from gru_parallel.training.epoch_record import EpochResult
 JOURNAL = "search.log"
 _GIVEN, _FOLDER, _CONTINUES, _ERROR = "given", "folder", "continues", "error"
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+_N_SPARED = 5
+"""Runs that come to a result before any is ended early."""
+
 _MOST_REPEATED = 100
 """Suggestions one after the other that were tried before, until a search has tried all."""
 
@@ -97,12 +101,7 @@ def _open(folder: Path, line: SearchLine) -> optuna.Study:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         storage = JournalStorage(JournalFileBackend(str(journal)))
-        pruner = (
-            optuna.pruners.MedianPruner() if line.settings.prune else optuna.pruners.NopPruner()
-        )
-        study = optuna.create_study(
-            storage=storage, study_name="search", pruner=pruner, load_if_exists=True
-        )
+        study = optuna.create_study(storage=storage, study_name="search", load_if_exists=True)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"folder={folder} is not a folder that a search can write to ({error}); give another."
@@ -157,6 +156,7 @@ class _Searching:
                     break
                 continue
             n_repeated = 0
+            self._study.pruner = self._pruner()
             status = self._try(trial)
             if status > LAST_OF_A_PROGRAM:
                 print(f"Go on with the same command and folder={self._folder}")
@@ -199,6 +199,15 @@ class _Searching:
         """Return how many trials have ended; one that was stopped and runs on has not."""
         open_ones = self._study.get_trials(states=(TrialState.WAITING, TrialState.RUNNING))
         return len(self._names().keys() - {_name(trial) for trial in open_ones})
+
+    def _pruner(self) -> BasePruner:
+        """Return what decides whether a run ends early."""
+        if not self._line.settings.prune:
+            return NopPruner()
+        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        # Those that repeat another were no runs.
+        n_repeats = len(complete) - len({_name(trial) for trial in complete})
+        return MedianPruner(n_startup_trials=_N_SPARED + n_repeats)
 
     def _repeats(self, trial: Trial) -> bool:
         """Whether a trial has the settings of an earlier one; then it gets its result, too."""

@@ -243,3 +243,27 @@ def test_a_run_that_fails_and_one_that_is_pruned_are_named(
         "Not in the table: s/7: pruned: After epoch 0, the lowest val/loss of this run is above the"
         " median of those before it",
     ]
+
+
+def test_settings_that_come_again_do_not_count_among_the_runs_that_are_spared(
+    search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("optuna")
+    pruned: list[str] = []
+    losses = iter(range(1, 10))
+
+    def run(prepared: Any, composed: DictConfig, folder: Path, on_epoch: Any) -> int:
+        loss = float(next(losses))
+        try:
+            on_epoch(EpochResult(0, 3, True, 1.0, {"val/loss": loss}, True, 0.1, 1.0))
+        except train.EndOfRunError:
+            pruned.append(folder.name)
+        leave_run(folder, plain(composed), validation_loss=loss)
+        return 0
+
+    monkeypatch.setattr(train, "run", run)
+    # Of so few values, some are suggested several times before the last of them.
+    status, _, _ = search_command(*SPACE, "n_trials=4", "prune=true", "seed=3")
+
+    assert status == 0
+    assert pruned == []
