@@ -190,10 +190,14 @@ class _Searching:
 
     def _take_up(self) -> None:
         """Have trials that were stopped run on in their folders, before new ones begin."""
+        waiting = self._study.get_trials(states=(TrialState.WAITING,))
+        continued = {trial.user_attrs.get(_CONTINUES) for trial in waiting}
         for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
+            # In this order, and once: it may be stopped here, too.
+            if trial.number not in continued:
+                attributes = {_FOLDER: _name(trial), _CONTINUES: trial.number}
+                self._study.enqueue_trial(trial.params, user_attrs=attributes)
             self._study.tell(trial.number, state=TrialState.FAIL)
-            attributes = {_FOLDER: _name(trial), _CONTINUES: trial.number}
-            self._study.enqueue_trial(trial.params, user_attrs=attributes)
 
     def _n_ended(self) -> int:
         """Return how many trials have ended; one that was stopped and runs on has not."""

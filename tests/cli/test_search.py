@@ -130,6 +130,34 @@ def test_one_that_was_stopped_goes_on_as_it_would_have(
     assert len(tried) == 4
 
 
+@pytest.mark.parametrize("step", ["tell", "enqueue_trial"])
+def test_one_that_is_stopped_while_it_is_taken_up_loses_no_run(
+    step: str, search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna")
+    tried: list[str] = []
+
+    def run(prepared: Any, composed: DictConfig, folder: Path, **_: Any) -> int:
+        tried.append(folder.name)
+        if len(tried) == 1:
+            raise KeyboardInterrupt
+        return run_at_once(prepared, composed, folder)
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "run", run)
+    arguments = ("optimizer.lr=interval(1e-4,1e-1)", "n_trials=2")
+    assert search_command(*arguments)[0] == 130
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, step, stop)
+        assert search_command(*arguments)[0] == 130
+
+    assert search_command(*arguments)[0] == 0
+    # The one that continues it has a number, too.
+    assert tried == ["0", "0", "2"]
+
+
 def test_one_that_was_stopped_is_judged_by_its_epochs_before(
     search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
