@@ -20,7 +20,7 @@ from gru_parallel.app.outcome import (
     is_of_the_disk,
 )
 from gru_parallel.app.run_folder import check_free, named_folder
-from gru_parallel.app.run_lock import FolderInUseError, RunLock, wait_for_folder
+from gru_parallel.app.run_lock import FolderInUseError, RunLock, take_folder, wait_for_folder
 from gru_parallel.app.sweep import Sweep
 from gru_parallel.app.sweep_folders import check_sweep_free
 from gru_parallel.config.overrides import (
@@ -134,6 +134,10 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared], lock: RunLock) 
             config = with_last(config, folder)
             prepare, _ = load()
             prepared = prepare(config, None)
+            if folder is not None:
+                # Before Hydra writes there; another run may have begun meanwhile.
+                take_folder(lock, folder)
+                check_free(folder, config.ckpt_path)
     except UsageError as error:
         # All ranks of a machine have the same command line, and one reports what is wrong with it.
         is_quiet = launch is not None and launch.local_rank > 0
