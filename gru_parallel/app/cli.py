@@ -19,7 +19,7 @@ from gru_parallel.app.outcome import (
     fail,
     is_of_the_disk,
 )
-from gru_parallel.app.run_folder import check_free, named_folder
+from gru_parallel.app.run_folder import check_free, is_of_the_moment, named_folder
 from gru_parallel.app.run_lock import FolderInUseError, RunLock, take_folder, wait_for_folder
 from gru_parallel.app.sweep import Sweep
 from gru_parallel.app.sweep_folders import check_sweep_free
@@ -134,7 +134,7 @@ def _prepare_and_run(arguments: list[str], load: Load[Prepared], lock: RunLock) 
             config = with_last(config, folder)
             prepare, _ = load()
             prepared = prepare(config, None)
-            if folder is not None:
+            if folder is not None and not is_of_the_moment(line.overrides):
                 # Before Hydra writes there; another run may have begun meanwhile.
                 take_folder(lock, folder)
                 check_free(folder, config.ckpt_path)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gru_parallel.choices import LAST
-from gru_parallel.config.overrides import hydra_setting
+from gru_parallel.config.overrides import compose_with_hydra, parse_override
 from gru_parallel.errors import UsageError
 from gru_parallel.run_folder import RunFolder
 
 _SETTINGS = {False: "hydra.run.dir", True: "hydra.sweep.dir"}
+_TIME = "${now:"
 
 
 def named_folder(overrides: Sequence[str], *, sweep: bool = False) -> Path | None:
-    """Return the folder that the overrides name for a run or a sweep.
+    """Return the folder that the overrides, or an experiment among them, name for a run or a sweep.
 
     Returns:
         None where they name none, or one that only the run itself knows.
@@ -25,12 +27,15 @@ def named_folder(overrides: Sequence[str], *, sweep: bool = False) -> Path | Non
         UsageError: they name an empty one.
     """
     setting = _SETTINGS[sweep]
-    named = [override for override in overrides if override.startswith("hydra")]
-    if not named:
+    # A sweep gives other settings several values.
+    named = [text for text in overrides if not sweep or _is_of_hydra(text)]
+    if not any(_is_of_hydra(text) or _key(text) == "experiment" for text in named):
+        return None
+    composed = compose_with_hydra(named)
+    if _written(composed, setting) == _written(compose_with_hydra([]), setting):
         return None
     try:
-        # A sweep gives other settings several values.
-        folder = hydra_setting(named if sweep else overrides, setting)
+        folder = str(OmegaConf.select(composed, setting))
     except OmegaConfBaseException:
         return None
     if not folder.strip():
@@ -39,6 +44,27 @@ def named_folder(overrides: Sequence[str], *, sweep: bool = False) -> Path | Non
             " leave it out."
         )
     return Path(folder)
+
+
+def is_of_the_moment(overrides: Sequence[str]) -> bool:
+    """Whether the overrides name another folder for a run at another time."""
+    return _TIME in _written(compose_with_hydra(overrides), _SETTINGS[False])
+
+
+def _written(composed: DictConfig, setting: str) -> str:
+    """Return a setting with its references as they are."""
+    section, _, name = setting.rpartition(".")
+    container = OmegaConf.to_container(OmegaConf.select(composed, section))
+    assert isinstance(container, dict)
+    return str(container[name])
+
+
+def _is_of_hydra(override: str) -> bool:
+    return _key(override).partition(".")[0].partition("/")[0] == "hydra"
+
+
+def _key(override: str) -> str:
+    return str(parse_override(override).key_or_group)
 
 
 def check_free(folder: Path, ckpt_path: Path | None, *, sweep: bool = False) -> None:

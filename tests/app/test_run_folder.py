@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gru_parallel.app.run_folder import check_free, named_folder
+from gru_parallel.app.run_folder import check_free, is_of_the_moment, named_folder
 from gru_parallel.errors import UsageError
 
 
@@ -59,9 +59,23 @@ def test_a_summary_that_says_nothing_is_no_error(text: str, tmp_path: Path) -> N
 def test_the_folder_of_a_run_is_known_before_it() -> None:
     assert named_folder(["seed=3", "hydra.run.dir=a/${seed}"]) == Path("a/3")
     assert named_folder(["seed=1,2", "hydra.sweep.dir=b"], sweep=True) == Path("b")
+    assert named_folder(["seed=3", "++hydra.run.dir=a"]) == Path("a")
     assert named_folder(["seed=3"]) is None
+    # It has the time of its start in its name.
+    assert named_folder(["seed=3", "hydra.job.chdir=true"]) is None
     # Hydra numbers the runs of a sweep.
     assert named_folder(["hydra.run.dir=a/${hydra.job.num}"]) is None
+
+
+def test_an_experiment_may_name_the_folder_of_a_run(tmp_path: Path) -> None:
+    experiment = tmp_path / "experiment" / "mine.yaml"
+    experiment.parent.mkdir()
+    experiment.write_text("# @package _global_\nhydra:\n  run:\n    dir: a/${seed}\n")
+    overrides = [f"hydra.searchpath=[{tmp_path}]", "experiment=mine", "seed=3"]
+
+    assert named_folder(overrides) == Path("a/3")
+    assert not is_of_the_moment(overrides)
+    assert is_of_the_moment([*overrides, "hydra.run.dir=a/${now:%S}"])
 
 
 @pytest.mark.parametrize("value", ["", "' '"])
