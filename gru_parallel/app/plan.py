@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gru_parallel.app.outcome import fail
 from gru_parallel.assembly.data import build_data
 from gru_parallel.assembly.length import run_length
 from gru_parallel.assembly.planned import Planning, build_plan
@@ -52,7 +53,12 @@ def show(config: Config) -> int:
     console = Console()
     console.print(plan_table(planning.planned))
     _show_choice(console, planning)
-    console.print(_write(planning.planned.plan), soft_wrap=True, highlight=False, markup=False)
+    problem = _write(planning.planned.plan)
+    if problem is not None:
+        # An older plan may be there, which placement=file would take.
+        return fail(problem, 1)
+    words = f"Written to {PLAN_FILE}; train with placement=file placement.path={PLAN_FILE}"
+    console.print(words, soft_wrap=True, highlight=False, markup=False)
     return 0
 
 
@@ -91,9 +97,13 @@ def _check_file(path: Path) -> None:
         ) from error
 
 
-def _write(plan: Plan) -> str:
+def _write(plan: Plan) -> str | None:
+    """Write the plan; return what is wrong if it cannot be written."""
     try:
         write_text(plan.to_json() + "\n", PLAN_FILE)
     except OSError as error:
-        return f"{PLAN_FILE} could not be written: {error.strerror}."
-    return f"Written to {PLAN_FILE}; train with placement=file placement.path={PLAN_FILE}"
+        return (
+            f"{PLAN_FILE} could not be written ({error.strerror}); make room or plan in another"
+            " folder."
+        )
+    return None

@@ -1,5 +1,7 @@
 """The plan command: prints, needs no GPU, and leaves a plan that a run can take."""
 
+import errno
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gru_parallel.app import plan
 from tests.cli.in_process import SMALL, RunCommand
 
 SHORT = ("model.num_layers=2", "data.input_length=8")
@@ -149,6 +152,24 @@ def test_another_file_of_that_name_is_not_replaced(
     assert refused.status == 2
     assert "plan.json is not a plan, and the plan would be written there" in refused.err
     assert (tmp_path / "plan.json").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_plan_that_cannot_be_written_is_shown_and_is_an_error(
+    plan_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(text: str, path: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(plan, "write_text", write)
+
+    ended = plan_command(*SHORT, "placement.device_map=[0,0]")
+
+    assert "bubble" in ended.out
+    assert (ended.status, ended.err) == (
+        1,
+        "gru_parallel: plan.json could not be written (Read-only file system); make room or plan"
+        " in another folder.\n",
+    )
 
 
 def test_a_run_takes_the_plan_that_was_written(
