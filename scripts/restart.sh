@@ -10,7 +10,7 @@
 #   PAUSE_S    seconds before each restart (1)
 #
 # It ends, with the status of the command, when that is done, was stopped by a signal or refused its
-# settings. SIGTERM and Ctrl-C to this script reach the command as one SIGTERM.
+# settings. SIGTERM and Ctrl-C to this script reach the command as one SIGTERM, SIGUSR1 as itself.
 set -uo pipefail
 
 restarts=${RESTARTS:-10}
@@ -18,17 +18,18 @@ child=
 stopped=
 
 stop() {
-    stopped=yes
-    [[ -z $child ]] || kill -TERM "$child" 2>/dev/null
+    stopped=$1
+    [[ -z $child ]] || kill "-$stopped" "$child" 2>/dev/null
 }
-trap stop INT TERM HUP
+trap 'stop TERM' INT TERM HUP
+trap 'stop USR1' USR1
 
 for ((n = 1; ; n++)); do
     # In a session of its own, so that Ctrl-C does not reach it twice.
     setsid "$@" &
     child=$!
     # The signal may have come before there was a child to pass it on to.
-    [[ -z $stopped ]] || kill -TERM "$child" 2>/dev/null
+    [[ -z $stopped ]] || kill "-$stopped" "$child" 2>/dev/null
     status=0
     wait "$child" || status=$?
     # A signal ends a wait, too.
@@ -37,9 +38,10 @@ for ((n = 1; ; n++)); do
         wait "$child" || status=$?
     done
     child=
-    if [[ -n $stopped || $status == 0 || $status == 2 || $status == 130 || $status == 143 ]]; then
-        exit "$status"
-    fi
+    case $status in
+        0 | 2 | 130 | 138 | 143) exit "$status" ;;
+    esac
+    [[ -z $stopped ]] || exit "$status"
     if ((n > restarts)); then
         echo "scripts/restart.sh: ended with status $status after $restarts restarts; not started again." >&2
         exit "$status"

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -179,7 +180,7 @@ COMMAND = """
 echo "$*" >> starts
 case $1 in
     dies) [[ $(wc -l < starts) -lt 3 ]] || exit 0; kill -9 $$ ;;
-    waits) trap 'kill $!; exit 143' TERM; sleep 60 & wait ;;
+    waits) trap 'kill $!; exit 143' TERM; trap 'kill $!; exit 138' USR1; sleep 60 & wait ;;
     *) exit "$1" ;;
 esac
 """
@@ -187,8 +188,8 @@ esac
 
 @pytest.mark.parametrize(
     ("argument", "status", "n_starts"),
-    [("dies", 0, 3), ("0", 0, 1), ("2", 2, 1), ("130", 130, 1), ("1", 1, 4)],
-    ids=["it dies twice", "done", "refused", "stopped", "it fails again and again"],
+    [("dies", 0, 3), ("0", 0, 1), ("2", 2, 1), ("130", 130, 1), ("138", 138, 1), ("1", 1, 4)],
+    ids=["it dies twice", "done", "refused", "stopped", "by SIGUSR1", "it fails again and again"],
 )
 def test_what_has_died_is_started_again_and_what_has_ended_is_not(
     argument: str, status: int, n_starts: int, start: Start, in_tmp_path: Path
@@ -202,14 +203,17 @@ def test_what_has_died_is_started_again_and_what_has_ended_is_not(
     assert ended.stderr.count("of at most 3.") == n_starts - 1
 
 
-def test_a_signal_to_the_script_ends_the_command_and_starts_no_other(in_tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGUSR1", 138)])
+def test_a_signal_to_the_script_ends_the_command_and_starts_no_other(
+    name: str, status: int, in_tmp_path: Path
+) -> None:
     (in_tmp_path / "command").write_text(COMMAND)
     script = subprocess.Popen([SCRIPTS / "restart.sh", "bash", "command", "waits"])
     end = time.monotonic() + 30
     while not (in_tmp_path / "starts").exists() and time.monotonic() < end:
         time.sleep(0.01)
 
-    script.terminate()
+    script.send_signal(signal.Signals[name])
 
-    assert script.wait(30) == 143
+    assert script.wait(30) == status
     assert (in_tmp_path / "starts").read_text() == "waits\n"
