@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from gru_parallel.errors import UsageError
 
+_YEAR_LAST = re.compile(r"\D*(\d{1,2})([-/. ])(\d{1,2})\2\d{2,4}(?!\d)")
+"""The beginning of a date such as 03/05/2025, of which day or month comes first."""
+
 
 def read_cutoffs(given: Sequence[Any], times: NDArray[Any]) -> NDArray[Any]:
     """Read cutoffs as times of a series.
@@ -38,8 +41,14 @@ def as_date(given: Any, setting: str) -> np.datetime64:
         setting: what was written there, for the message.
 
     Raises:
-        UsageError: it is not a date.
+        UsageError: it is not a date, or its day could be its month.
     """
+    parts = _YEAR_LAST.match(str(given))
+    if parts and parts[1] != parts[3] and max(int(parts[1]), int(parts[3])) <= 12:
+        raise UsageError(
+            f"{setting} can be read in two ways, with the day or the month first; write it as"
+            " 2020-01-31 or 2020-01-31T13:00, with the month before the day."
+        )
     try:
         # Of "7" or "-1", pandas makes a date of this year.
         if not re.search(r"\d{4}", str(given)):
