@@ -1,6 +1,7 @@
 """`evaluate` repeats the test of a run to the last digit, and tests its model on other data."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,30 @@ def test_other_data_is_tested_as_a_whole_and_standardised_as_in_the_run(
     of_split = metrics_of(split)["test_metrics"]
     assert of_split.pop("mase") != expected["test_metrics"].pop("mase")
     assert of_split == expected["test_metrics"]
+
+
+def test_the_recipe_with_lightning_gives_as_printed_what_the_run_tested(
+    train_command: RunCommand,
+) -> None:
+    series().drop(index=50).to_csv("gap.csv", index=False)
+    run = finish_run(
+        train_command,
+        *(setting for setting in OF_FILE if "data.path" not in setting),
+        "data.path=gap.csv",
+        "data.missing=interpolate",
+        "data.frequency=1h",
+    )
+    page = (Path(__file__).parents[2] / "docs" / "after-training.md").read_text()
+    recipe = re.search(r"## With Lightning.*?```python\n(.*?)```", page, re.DOTALL)
+    assert recipe is not None
+    names: dict[str, Any] = {}
+
+    exec(recipe[1].replace("outputs/RUN", str(run)), names)
+
+    expected = json.loads((run / "summary.json").read_text())["test_metrics"]
+    found = {name: names["metrics"][f"test/{name}"] for name in expected}
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert sum(map(len, names["forecasts"])) == len(TEST_ROWS) - 2
 
 
 def test_the_last_checkpoint_is_used_where_one_says_so_or_there_is_no_best(
