@@ -236,7 +236,7 @@ class Tails:
                 f"{_named(short)} fewer than data.{setting}={self._shape.shortest} rows{at}"
             )
         if early:
-            problems.append(f"{_named(early)} no rows up to the cutoffs")
+            problems.append(f"{_named(early, 'ends', 'end')} before the cutoffs")
         if not is_any:
             problem = " and ".join(problems) or "there are no rows"
             raise UsageError(
@@ -251,12 +251,14 @@ class Tails:
             )
 
 
-def _named(series: Sequence[str], n_shown: int = 3) -> str:
-    """Say which series have something, at most a few by name."""
+def _named(
+    series: Sequence[str], one_does: str = "has", several_do: str = "have", n_shown: int = 3
+) -> str:
+    """Say which series have or do something, at most a few by name."""
     names = list(dict.fromkeys(series))
     if names == [""]:
-        return "the series has"
+        return f"the series {one_does}"
     shown = ", ".join(map(repr, names[:n_shown]))
     if len(names) == 1:
-        return f"series {shown} has"
-    return f"{len(names)} series ({shown}{', ...' if len(names) > n_shown else ''}) have"
+        return f"series {shown} {one_does}"
+    return f"{len(names)} series ({shown}{', ...' if len(names) > n_shown else ''}) {several_do}"

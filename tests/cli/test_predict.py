@@ -31,7 +31,10 @@ REFUSED: dict[str, tuple[list[str], list[str]]] = {
     "a cutoff that is no date": (["cutoffs=[soon]"], ["cutoffs=[soon]", "2020-01-31"]),
     "cutoffs that are a mapping": (["cutoffs={a: 1}"], ["cutoffs=", "list of moments"]),
     "cutoffs before the series": (["cutoffs=[2023-12-31]"], ["nothing to forecast", "cutoffs"]),
-    "cutoffs after the series": (["cutoffs=[2031-01-01]"], ["nothing to forecast", "no rows up"]),
+    "cutoffs after the series": (
+        ["cutoffs=[2031-01-01]"],
+        ["nothing to forecast", "the series ends before the cutoffs"],
+    ),
     "a name for no column": (["names=GRU"], ["names=GRU", "names={y_hat: GRU"]),
     "an unknown column": (["names={yhat: x}"], ["yhat", "y_hat?"]),
     "two columns of one name": (["names={y_hat: ds}"], ["'ds'", "name of its own"]),
