@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gru_parallel.errors import counted
+from gru_parallel.placement import Plan
 from gru_parallel.planning import (
     Alternative,
     CurvePoint,
@@ -120,11 +121,23 @@ def _verdict(curve: Sequence[CurvePoint], until: int) -> str:
     n_used = last.plan.n_stages * last.plan.data_parallel
     if until == most and n_used < most:
         return f"Of {most} devices the plan uses {n_used}."
+    if until < n_used:
+        return _hardly_pays(last.plan, until)
     if until == 1 and most > 1:
         return "Do not split this model: more devices gain less than 10 %."
     if until < most:
         return f"More than {counted(until, 'device')} do not pay: they gain less than 10 %."
     return f"All {most} devices pay." if most > 1 else ""
+
+
+def _hardly_pays(plan: Plan, until: int) -> str:
+    """Say that a plan uses more devices than pay, and what uses one alone."""
+    n_used = plan.n_stages * plan.data_parallel
+    said = f"The plan uses {n_used} devices, which gain less than 10 % over {until}"
+    if until > 1 or plan.data_parallel > 1 or plan.n_blocks == 1:
+        return f"{said}."
+    one = f"{{0-{plan.n_blocks - 1}: {plan.all_devices[0]}}}"
+    return f'{said}; use "placement.device_map={one}" not to split the model.'
 
 
 def found_line(found: Found) -> str:

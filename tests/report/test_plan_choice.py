@@ -1,15 +1,16 @@
-"""The table of plans that were tried."""
+"""The tables of plans that were tried, and of the best plans by number of devices."""
 
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 from rich.table import Table
 
 from gru_parallel.placement import Cluster, Device, ModelSpec, cut_stack
 from gru_parallel.placement.cluster import Machine
-from gru_parallel.planning import Options, Problem, Workload, search
+from gru_parallel.planning import Options, Problem, Workload, device_counts, scaling_curve, search
 from gru_parallel.planning.profile import Trial
-from gru_parallel.report.plan_choice import trials_table
+from gru_parallel.report.plan_choice import curve_table, trials_table
 from tests.affine_costs import AffineCosts
 
 
@@ -32,6 +33,37 @@ def test_tried_plans_are_shown_with_what_was_predicted_and_what_they_took() -> N
     assert second[1:3] == ["one_f_one_b, recompute=cell", "1 x 16"]
     assert second[5:] == ["12.5 ms", "taken"]
     assert third[5:] == ["no room"]
+
+
+@pytest.mark.parametrize(
+    ("once_ms", "n_devices", "verdict"),
+    [
+        (0.0, 2, "All 2 devices pay."),
+        (
+            1000.0,
+            2,
+            "The plan uses 2 devices, which gain less than 10 % over 1; use"
+            ' "placement.device_map={0-3: cpu:0}" not to split the model.',
+        ),
+        (350.0, 4, "The plan uses 4 devices, which gain less than 10 % over 2."),
+    ],
+)
+def test_devices_that_gain_little_are_said_of_the_plan_that_uses_them(
+    once_ms: float, n_devices: int, verdict: str
+) -> None:
+    devices = tuple(Device(f"cpu:{index}", "cpu") for index in range(n_devices))
+    spec = ModelSpec(cut_stack(4, 4, 4, h_0="zeros"))
+    given = Problem(
+        Workload(spec, 8, 16),
+        Cluster(devices, (Machine(n_devices),)),
+        AffineCosts(0.1, 0.1, once_ms=once_ms),
+        Options(1, ("one_f_one_b",), (1, 2, 4), (1, 2, 4, 8)),
+    )
+    best = search(given).best
+
+    table = curve_table(scaling_curve(given, device_counts(n_devices), best))
+
+    assert str(table.caption) == verdict
 
 
 def rows(table: Table) -> list[list[str]]:
