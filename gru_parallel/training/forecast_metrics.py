@@ -17,7 +17,7 @@ from torchmetrics import (
 from gru_parallel.choices import coverage_names
 from gru_parallel.model.output import pinball
 from gru_parallel.training.compared import Compared
-from gru_parallel.training.metrics import MeanLoss
+from gru_parallel.training.metrics import MeanLoss, leave_inference_mode
 from gru_parallel.training.value_metrics import intervals, scaled_errors
 
 
@@ -62,6 +62,7 @@ class ForecastMetrics(nn.ModuleDict):
         losses: dict[str, tuple[Any, Any]] = {"loss": (total_loss, n_elements)}
         for name, measured in (losses | self._measured(compared)).items():
             metric = cast(Metric, self[name])
+            leave_inference_mode(metric)
             metric.update(*measured)
             yield name, metric
 

@@ -1,4 +1,4 @@
-"""What metrics compare; the metric of a loss given as sums and counts; sums over ranks."""
+"""What metrics compare; the metric of a loss given as sums and counts; their states."""
 
 from __future__ import annotations
 
@@ -83,6 +83,20 @@ def weights_to_compare(
         return None
     weight = batch["weight"][: len(predicted)].to(predicted.device)
     return to_compare(weight, batch, every_step=every_step)[0]
+
+
+def leave_inference_mode(metric: Metric) -> None:
+    """Have a metric count outside inference mode after it counted, or was reset, within.
+
+    Lightning validates and tests in inference mode, but not the validations of a training, which
+    then cannot add to the states in place.
+    """
+    if torch.is_inference_mode_enabled():
+        return
+    for name in metric._defaults:
+        state = getattr(metric, name)
+        if state.is_inference():
+            setattr(metric, name, state.clone())
 
 
 def gather_states(metric: Metric, gather: Callable[..., list[Tensor]]) -> None:

@@ -68,6 +68,21 @@ def test_a_module_of_ones_own_is_tested_on_our_data(
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("plan", [None, PLAN])
+def test_a_module_that_was_validated_trains_as_any_other(
+    plan: Plan | None, no_thread_left: None
+) -> None:
+    losses = []
+    for is_validated in (False, True):
+        module, trainer = make_module(), make_trainer(plan, max_epochs=1, num_sanity_val_steps=1)
+        if is_validated:
+            make_trainer(plan).validate(module, make_data(), verbose=False)
+        trainer.fit(module, make_data())
+        losses.append(trainer.callback_metrics["val/loss"])
+
+    assert torch.equal(*losses)
+
+
 def write_another_module(path: Path) -> None:
     fit(None, Own(make_module().model), callbacks=[SaveAfter(1, path)], max_steps=1)
 
