@@ -242,6 +242,7 @@ def prepare_forecasts(
         _shape(run.config),
         _target_columns(run),
         run.record.training_mean,
+        columns=run.record.columns,
         cutoffs=cutoffs,
         path=path,
         label=series_label(data),

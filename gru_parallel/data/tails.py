@@ -35,6 +35,7 @@ class _Tail:
         n_rows: that there were.
         n_cut: number of cutoffs that have been dealt with.
         static: what describes the series, as far as its rows have told.
+        has_number: whether each column that is not known ahead has held one.
         cuts: where there are windows to forecast from.
     """
 
@@ -42,6 +43,7 @@ class _Tail:
     n_rows: int = 0
     n_cut: int = 0
     static: dict[str, float | str] = field(default_factory=dict)
+    has_number: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(1, dtype=bool))
     cuts: list[Cut] = field(default_factory=list)
 
 
@@ -51,6 +53,7 @@ class Tails:
     Args:
         shape: extent of a window.
         target_columns: positions of the columns to forecast.
+        columns: names of all columns, for messages.
         mean: of each column, for gaps before its first value.
         cutoffs: as on the command line, the last moments that are known to a forecast; empty for
             the end of each series.
@@ -69,6 +72,7 @@ class Tails:
         target_columns: Sequence[int],
         mean: NDArray[np.float64],
         *,
+        columns: Sequence[str],
         cutoffs: Sequence[Any] = (),
         path: Path,
         label: str,
@@ -89,6 +93,7 @@ class Tails:
             future=future,
             static=static,
         )
+        self._columns = columns
         self._calendar = calendar
         self._shape = shape
         self._n_past = max(shape.input_length, N_TIMES)
@@ -160,6 +165,8 @@ class Tails:
                     self._cut(tail, kept, end)
             if not len(self._cutoffs):
                 self._cut(tail, kept, len(past))
+            if tail.cuts:
+                self._check_numbers(tail, name)
             for cut in tail.cuts:
                 if self._builder.is_long_enough(name, cut):
                     found.append((name, tail.static, cut))
@@ -186,16 +193,26 @@ class Tails:
         """Bring a block into the form in which rows are kept, and count them."""
         n_before, tail.n_rows = tail.n_rows, tail.n_rows + len(block.rows)
         times = np.arange(n_before, tail.n_rows) if block.times is None else block.times
-        values, has_values = block.values, np.ones(len(block.rows), dtype=bool)
-        n_channels = self._builder.n_channels
-        if n_channels < values.shape[1]:
-            has_values = np.asarray(~np.isnan(values[:, :n_channels]).all(axis=1))
+        values, n_channels = block.values, self._builder.n_channels
+        is_number = ~np.isnan(values[:, :n_channels])
+        has_values = np.asarray(is_number.any(axis=1))
+        tail.has_number = tail.has_number | is_number.any(axis=0)
         if np.isnan(values).any():
             known = tail.kept is not None and len(tail.kept)
             values = repeated(values, tail.kept.values[-1] if known and tail.kept else self._mean)
             # What is known ahead is said, and not filled in.
             values[~has_values, n_channels:] = block.values[~has_values, n_channels:]
         return Stretch(block.rows, times, values, block.values[:, self._targets], has_values)
+
+    def _check_numbers(self, tail: _Tail, series: str) -> None:
+        """Check that no column is made up throughout, as in training."""
+        for column, has_number in zip(self._columns, tail.has_number, strict=False):
+            if not has_number:
+                of_series = f"series {series!r}: " if series else ""
+                raise UsageError(
+                    f"data.path={self._path}: {of_series}column {column!r} holds no number, so"
+                    " nothing tells what to fill in; give its values."
+                )
 
     def _without_gaps(self, rows: Stretch, series: str) -> Stretch:
         """Treat rows without values as gaps where rows with values follow them."""
@@ -204,7 +221,8 @@ class Tails:
             return rows
         if self._missing == "drop":
             return rows.at(~is_gap)
-        if self._missing == "error":
+        # Without columns known ahead, what reads the rows has refused gaps that it does not allow.
+        if self._missing == "error" and self._builder.future:
             of_series = f"series {series!r}: " if series else ""
             raise UsageError(
                 f"data.path={self._path}: {of_series}row {rows.rows[is_gap.argmax()]} has no"

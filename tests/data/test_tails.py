@@ -42,7 +42,8 @@ def cut(path: Path, n_rows: int = 1000, **options: Any) -> list[ForecastWindow]:
     shape = own.pop("shape", SHAPE)
     names = ("missing", "frequency", "future")
     common = {name: options[name] for name in names if name in options}
-    tails = Tails(shape, [0], MEAN, path=path, label="file", **own, **common)
+    names = ("a", "b")
+    tails = Tails(shape, [0], MEAN, columns=names, path=path, label="file", **own, **common)
     columns = [name for name in ("a", "b") if name not in options.get("future", ())]
     file = SeriesFile(path, columns=columns, targets=["a"], columns_of=OF_MODEL, **options)
     for block in read_blocks(file, n_rows):
@@ -169,6 +170,33 @@ def test_gaps_repeat_the_last_value_and_begin_with_the_mean_of_the_run(tmp_path:
         cut(tmp_path / "a.csv")
     (dropped,) = cut(tmp_path / "a.csv", missing="drop", frequency="none")
     assert dropped.values[:, 0].tolist() == [3.5, 4.5, 6.5, 0.5]
+
+
+@covering(1, n_rows=[1, 4, 1000])
+def test_rows_at_the_end_without_any_value_are_not_known(n_rows: int, tmp_path: Path) -> None:
+    frame = table(12)
+    frame.loc[[5, *range(9, 12)], ["a", "b"]] = np.nan
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    options: dict[str, Any] = {"missing": "interpolate", "n_rows": n_rows}
+
+    (window,) = cut(tmp_path / "a.csv", **options)
+
+    assert str(window.cutoff)[:13] == "2024-01-01T08"
+    assert window.values[:, 0].tolist() == [4.5, 6.5, 0.5, 1.5]
+    assert [str(time)[11:13] for time in window.times] == ["09", "10"]
+    (window,) = cut(tmp_path / "a.csv", cutoffs=["2024-01-01T08"], **options)
+    assert str(window.cutoff)[:13] == "2024-01-01T08"
+    with pytest.raises(UsageError, match="the series ends before the cutoffs"):
+        cut(tmp_path / "a.csv", cutoffs=["2024-01-01T10"], **options)
+
+
+@covering(1, n_rows=[1, 4, 1000])
+def test_a_column_without_any_number_is_refused(n_rows: int, tmp_path: Path) -> None:
+    empty = table(12, "y").assign(b=np.nan)
+    pd.concat([table(12, "x"), empty]).to_csv(tmp_path / "a.csv", index=False)
+
+    with pytest.raises(UsageError, match=r"series 'y': column 'b' holds no number, so nothing"):
+        cut(tmp_path / "a.csv", n_rows, missing="interpolate", series_column="id")
 
 
 def test_missing_rows_are_warned_of_refused_or_filled(tmp_path: Path) -> None:
