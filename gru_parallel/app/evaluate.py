@@ -104,6 +104,7 @@ def run(prepared: Prepared) -> int:
     using, data = prepared.using, prepared.data
     console = Console(quiet=not using.is_first)
     say(console, using.run.words)
+    say(console, data.words)
     record = StepErrorRecord(
         data.n_steps, data.n_targets, every_step=data.shape.task == "every_step"
     )

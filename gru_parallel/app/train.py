@@ -80,6 +80,7 @@ def run(
     prepared.module.config = plain(prepared.as_given)
     console.print(plan_table(planned))
     say(console, prepared.start.words)
+    say(console, prepared.data.words)
     if prepared.is_first:
         resolved = OmegaConf.to_yaml(composed, resolve=True)
         write_text(resolved, files.config)

@@ -29,6 +29,7 @@ from gru_parallel.data.forecast_panel import (
     windows_to_draw,
 )
 from gru_parallel.data.forecast_window import ForecastDataset, ForecastWindow
+from gru_parallel.data.gaps import filled_words
 from gru_parallel.data.tails import Tails
 from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.engine.tf32 import tf32
@@ -74,9 +75,15 @@ class Forecasting:
     @property
     def words(self) -> str:
         """What a person should know about these forecasts; may be empty."""
-        if "carry" not in one_per_block(self.using.config.model.h_0):
-            return ""
-        return "With model.h_0=carry each forecast starts from states of zeros, as a stream does."
+        n_channels = len(self.using.run.record.columns) - len(self.using.run.record.future)
+        n_filled = sum(window.n_filled for window in self.windows)
+        n_values = n_channels * sum(len(window.values) for window in self.windows)
+        lines = [filled_words(n_filled, n_values, "the windows to forecast from")]
+        if "carry" in one_per_block(self.using.config.model.h_0):
+            lines.append(
+                "With model.h_0=carry each forecast starts from states of zeros, as a stream does."
+            )
+        return "\n".join(filter(None, lines))
 
     def check_together(self, ranks: Ranks) -> None:
         """Check what only all ranks together can check.

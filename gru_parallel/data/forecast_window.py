@@ -32,6 +32,7 @@ class ForecastWindow:
             the units of the series, array of shape `(horizon, columns)`.
         future_times: of these rows, array of shape `(horizon,)`.
         static: what describes the series, as numbers, array of shape `(n_static,)`.
+        n_filled: number of values in the rows that are filled in.
     """
 
     series: str
@@ -42,6 +43,7 @@ class ForecastWindow:
     future: NDArray[np.float64]
     future_times: NDArray[Any]
     static: NDArray[np.float64]
+    n_filled: int = 0
 
     @property
     def cutoff(self) -> Any:

@@ -58,6 +58,19 @@ def fill_gaps(
     return filled
 
 
+def filled_words(n_filled: int, n_values: int, where: str) -> str:
+    """Say how many values are made up; empty if none is.
+
+    Args:
+        n_filled: number of values that are filled in.
+        n_values: of how many.
+        where: they are.
+    """
+    if not n_filled:
+        return ""
+    return f"Filled in: {n_filled:,} of {n_values:,} values of {where}, which were missing."
+
+
 def _interpolated(values: Values, columns: Sequence[str], series: str) -> Values:
     """Each column with straight lines between its known values, and level before and after."""
     filled = values.copy()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gru_parallel.choices import COLUMN_SCALINGS
 from gru_parallel.data.calendar_features import check_calendar
-from gru_parallel.data.gaps import fill_gaps
+from gru_parallel.data.gaps import fill_gaps, filled_words
 from gru_parallel.data.parts import Parts, SeriesPart, check_alike, split_tables
 from gru_parallel.data.share import ALL_ROWS, Share
 from gru_parallel.data.standardize import Standardizer
@@ -148,6 +148,7 @@ class SeriesOutline:
         if mean is None and standardizer is not None:
             mean = standardizer.mean
         of_run = None if self.parts["training"] else mean
+        self._filled = {part: _n_gaps(values, self.parts[part]) for part in self._strides}
         self._values = fill_gaps(values, self.tables[0].columns, self.parts, of_run)
         if order == "streams":
             check_level(centre)
@@ -171,6 +172,15 @@ class SeriesOutline:
     def n_steps(self) -> int:
         """Number of steps ahead that are forecast: the horizon, or at every step the one."""
         return self.shape.horizon if self.shape.task == "window" else 1
+
+    @property
+    def words(self) -> str:
+        """What a person should know about these series; may be empty."""
+        lines = (
+            filled_words(n_filled, n_values, f"the {part} part")
+            for part, (n_filled, n_values) in self._filled.items()
+        )
+        return "\n".join(filter(None, lines))
 
     def n_batches(self, part: str) -> int:
         """Number of batches of all replicas that the "training", "validation" or "test" part has.
@@ -222,3 +232,9 @@ def rows_of(values: NDArray[np.float64], parts: Sequence[SeriesPart]) -> NDArray
         parts: which rows, of each series that has any.
     """
     return joined([values[part.rows.start : part.rows.stop] for part in parts] or [values[:0]])
+
+
+def _n_gaps(values: NDArray[np.float64], parts: Sequence[SeriesPart]) -> tuple[int, int]:
+    """Return how many values are missing in some rows of all series, and of how many."""
+    pieces = [values[part.rows.start : part.rows.stop] for part in parts]
+    return sum(int(np.isnan(piece).sum()) for piece in pieces), sum(p.size for p in pieces)

@@ -20,6 +20,7 @@ class Stretch:
             what is known ahead is not said.
         came: the targets as they are in the file, NaN for a gap, array of shape `(rows, targets)`.
         has_values: whether there is more in the file than what is known ahead, of shape `(rows,)`.
+        n_filled: number of values in each row that are filled in, of shape `(rows,)`.
     """
 
     rows: NDArray[np.int64]
@@ -27,6 +28,7 @@ class Stretch:
     values: NDArray[np.float64]
     came: NDArray[np.float64]
     has_values: NDArray[np.bool_]
+    n_filled: NDArray[np.int64]
 
     def __len__(self) -> int:
         """Number of rows."""

@@ -202,7 +202,8 @@ class Tails:
             values = repeated(values, tail.kept.values[-1] if known and tail.kept else self._mean)
             # What is known ahead is said, and not filled in.
             values[~has_values, n_channels:] = block.values[~has_values, n_channels:]
-        return Stretch(block.rows, times, values, block.values[:, self._targets], has_values)
+        came, n_filled = block.values[:, self._targets], (~is_number).sum(axis=1)
+        return Stretch(block.rows, times, values, came, has_values, n_filled)
 
     def _check_numbers(self, tail: _Tail, series: str) -> None:
         """Check that no column is made up throughout, as in training."""

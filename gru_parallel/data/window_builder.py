@@ -150,7 +150,7 @@ class WindowBuilder:
 
     def _window(self, name: str, static: Static, cut: Cut) -> ForecastWindow:
         rows, after = self.rows_of(cut), cut.after
-        values, times = rows.values, rows.times
+        values, times, n_filled = rows.values, rows.times, rows.n_filled
         n_steps = self.shape.horizon
         known = np.full((n_steps, self.n_targets), np.nan)
         future = np.full((n_steps, len(self.future)), np.nan)
@@ -159,6 +159,8 @@ class WindowBuilder:
             assert even.times is not None
             n = self.shape.input_length
             values, times = repeated(even.numbers, self.mean)[-n:], even.times[-n:]
+            n_filled = np.full(len(times), self.n_channels)
+            n_filled[np.isin(times, rows.times)] = rows.n_filled[np.isin(rows.times, times)]
             ahead = following(times, n_steps, self.step)
             at = np.searchsorted(after.times, ahead)
             for step, row in enumerate(at):
@@ -192,6 +194,7 @@ class WindowBuilder:
             future,
             ahead,
             encode_static(self.static, static, where),
+            int(n_filled.sum()),
         )
 
     def _check_ahead(

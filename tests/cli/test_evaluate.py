@@ -129,6 +129,24 @@ def test_the_recipe_with_lightning_gives_as_printed_what_the_run_tested(
     assert sum(map(len, names["forecasts"])) == len(TEST_ROWS) - 2
 
 
+def test_values_that_are_made_up_are_counted_wherever_they_go_in(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    gaps = series()
+    gaps.loc[[50, 118], "a"] = float("nan")
+    gaps.to_csv("series.csv", index=False)
+    of_test = "Filled in: 1 of 72 values of the test part, which were missing."
+
+    trained = train_command(*OF_FILE, "data.missing=interpolate")
+    evaluated = use_command("evaluate", "run=run")
+    predicted = use_command("predict", "run=run")
+
+    assert "Filled in: 1 of 252 values of the training part," in trained.out
+    assert of_test in trained.out
+    assert of_test in evaluated.out
+    assert "Filled in: 1 of 24 values of the windows to forecast from," in predicted.out
+
+
 def test_the_last_checkpoint_is_used_where_one_says_so_or_there_is_no_best(
     train_command: RunCommand, use_command: RunCommand
 ) -> None:

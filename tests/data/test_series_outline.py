@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gru_parallel.data import SeriesDataModule, tables_from_arrays
+from gru_parallel.data import SeriesDataModule, Table, tables_from_arrays
 from gru_parallel.data.series_outline import SeriesOutline
 
 TABLES = tables_from_arrays(np.split(np.arange(400.0)[:, None] % 7, [150, 230]), targets="x0")
@@ -39,3 +39,17 @@ def test_as_many_batches_are_counted_as_the_loaders_have(cut: str, batch_size: i
     loaders = (module.train_dataloader(), module.val_dataloader(), module.test_dataloader())
     assert counted == [len(loader) for loader in loaders]
     assert counted == [len(list(loader)) for loader in loaders]
+
+
+def test_values_that_are_filled_in_are_counted_by_part() -> None:
+    values = np.arange(40.0).reshape(20, 2)
+    values[[3, 5, 5, 18], [0, 0, 1, 1]] = np.nan
+    how: dict[str, Any] = {"input_length": 2, "horizon": 1, "batch_size": 4, "split": (10, 5, 5)}
+
+    outline = SeriesOutline(Table(None, values, ("a", "b"), ("a",)), **how)
+
+    assert outline.words.splitlines() == [
+        "Filled in: 3 of 20 values of the training part, which were missing.",
+        "Filled in: 1 of 10 values of the test part, which were missing.",
+    ]
+    assert SeriesOutline(TABLES, **how).words == ""

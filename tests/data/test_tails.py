@@ -163,6 +163,7 @@ def test_gaps_repeat_the_last_value_and_begin_with_the_mean_of_the_run(tmp_path:
         first, last = cut(tmp_path / "a.csv", n_rows=n_rows, **options)
         assert first.values[:, 0].tolist() == [100.0, 1.5, 2.5, 3.5]
         assert last.values[:, 0].tolist() == [3.5, 4.5, 4.5, 6.5]
+        assert (first.n_filled, last.n_filled) == (1, 1)
         # What was missing is not known, however it was filled.
         assert first.known[0] == 4.5
         assert np.isnan(first.known[1])
@@ -211,7 +212,7 @@ def test_missing_rows_are_warned_of_refused_or_filled(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"data.frequency=1h 1 row is missing"):
         cut(tmp_path / "a.csv", frequency="1h")
     (window,) = cut(tmp_path / "a.csv", frequency="1h", missing="interpolate")
-    assert window.values[:, 0].tolist() == [6.5, 6.5, 1.5, 2.5]
+    assert (window.values[:, 0].tolist(), window.n_filled) == ([6.5, 6.5, 1.5, 2.5], 2)
 
 
 @covering(1, shortest=[None, 5], n_rows=[1, 3, 1000])
