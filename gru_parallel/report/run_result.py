@@ -67,8 +67,10 @@ class RunResult:
         """Read the result of a run that has ended; times are rounded to ns, and begin at 0.
 
         Raises:
-            UsageError: the folder lacks a file, or holds one that no run wrote.
+            UsageError: there is no folder, or it lacks a file, or holds one that no run wrote.
         """
+        if not Path(folder).is_dir():
+            raise UsageError(f"{folder} is not a folder; give that of a run that has ended.")
         files = RunFolder(folder)
         try:
             steps = read_trace(files.trace)

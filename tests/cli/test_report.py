@@ -59,6 +59,10 @@ def test_a_folder_that_holds_no_run_ends_with_one_line(report_command: ReportCom
     assert err.startswith("gru_parallel: empty does not hold the result of a run (FileNotFound")
     assert err.endswith("give the folder of a run that has ended.\n")
     assert err.count("\n") == 1
+    for name in ("nope", "a file"):
+        Path("a file").touch()
+        said = f"gru_parallel: {name} is not a folder; give that of a run that has ended.\n"
+        assert report_command(name) == (2, "", said)
 
 
 def test_a_file_that_cannot_be_written_is_named(
