@@ -68,7 +68,7 @@ def _difference(run: FinishedRun, tables: Sequence[Table]) -> Difference | None:
         UsageError: they cannot be split like that.
     """
     data = run.config.data
-    parts = split_tables(tables, data.split, data.split_by)
+    parts = split_tables(tables, data.split, data.split_by, trains=False)
     compared = [name for name, of_series in parts.items() if of_series]
     return _difference_in(run, tables, parts, compared)
 

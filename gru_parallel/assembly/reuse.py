@@ -137,7 +137,7 @@ def parts_to_test(run: FinishedRun, tables: Sequence[Table]) -> Parts:
     if run.has_own_parts:
         check_unchanged(run, tables)
     data = run.config.data
-    parts = split_tables(tables, data.split, data.split_by)
+    parts = split_tables(tables, data.split, data.split_by, trains=False)
     if not parts["test"]:
         raise UsageError(
             f"run={run.folder.path} has no test part ({run.config.no_test}): it was trained on all"

@@ -34,7 +34,7 @@ Parts = Mapping[str, Sequence[SeriesPart]]
 
 
 def split_tables(
-    tables: Sequence[Table], parts: Sequence[float], by: str = "time"
+    tables: Sequence[Table], parts: Sequence[float], by: str = "time", *, trains: bool = True
 ) -> dict[str, tuple[SeriesPart, ...]]:
     """Divide the rows of all series into training, validation and test.
 
@@ -43,6 +43,7 @@ def split_tables(
         parts: the user's data.split, see `split`.
         by: "time" cuts each series separately, the oldest rows for training; "series" gives whole
             series to a part, the first ones to training.
+        trains: whether the training part is trained on, and may not be left out.
 
     Returns:
         For "training", "validation" and "test", the part's rows of each of its series; () for a
@@ -53,14 +54,14 @@ def split_tables(
     """
     whole = _whole_series(tables)
     if by == "series":
-        cut = split_series(len(tables), parts)
+        cut = split_series(len(tables), parts, trains=trains)
         return {name: tuple(whole[number] for number in cut[name]) for name in PARTS}
     if by != "time":
         raise UsageError(f"data.split_by={by} is unknown; use one of {', '.join(SPLIT_BY)}.")
     found: dict[str, list[SeriesPart]] = {name: [] for name in PARTS}
     for part in whole:
         of = f"of series {part.series!r}" if part.series else "of the series"
-        cut = split(len(part.rows), parts, whole=of)
+        cut = split(len(part.rows), parts, whole=of, trains=trains)
         for name in wanted_parts(parts):
             cut_rows = part.rows[cut[name].start : cut[name].stop]
             found[name].append(SeriesPart(cut_rows, part.series_start, part.series))

@@ -69,7 +69,7 @@ class SeriesOutline:
             horizon: rows ahead that are forecast.
             batch_size: windows per batch, in training and in evaluation.
             split: fractions or counts of the training, validation and test parts; 0 leaves out a
-                validation or a test part.
+                validation or a test part, and with a `standardizer` a training part, too.
             split_by: "time" splits the rows of each series, "series" gives whole series to a part.
             min_input_length: number of input rows at least, where a series has only just begun;
                 None for `input_length`.
@@ -116,7 +116,9 @@ class SeriesOutline:
         for table in self.tables:
             check_calendar(calendar, table.times, table.where)
         self.shape = WindowShape(input_length, horizon, task, min_input_length)
-        self.parts = split_tables(self.tables, split, split_by) if parts is None else parts
+        if parts is None:
+            parts = split_tables(self.tables, split, split_by, trains=standardizer is None)
+        self.parts = parts
         self.calendar = tuple(calendar)
         self._starts = np.cumsum([0, *(table.n_rows for table in self.tables[:-1])]).tolist()
         self.static = self._fit_static() if static is None else tuple(static)

@@ -11,7 +11,12 @@ _COUNTS = {"row": "[8640,2880,2880]", "series": "[80,10,10]"}
 
 
 def split(
-    n: int, parts: Sequence[float], unit: str = "row", whole: str = "of the series"
+    n: int,
+    parts: Sequence[float],
+    unit: str = "row",
+    whole: str = "of the series",
+    *,
+    trains: bool = True,
 ) -> dict[str, range]:
     """Cut `n` rows, in the order of time, or `n` series, in their order.
 
@@ -19,9 +24,10 @@ def split(
         n: number of rows or series.
         parts: the user's data.split: three fractions or three counts. They may add up to less than
             the whole; what comes after the test part is unused. All but the first may be 0: the run
-            then has no such part.
+            then has no such part. The first may be, too, where nothing is trained.
         unit: "row" or "series".
         whole: names for an error what they are cut from, after "more than the 100".
+        trains: whether the first part is trained on.
 
     Returns:
         The positions in "training", "validation" and "test".
@@ -38,7 +44,9 @@ def split(
         raise UsageError(f"{shown} has {len(parts)} parts, not 3; give {examples}.")
     if not all(math.isfinite(part) and part >= 0 for part in parts):
         raise UsageError(f"{shown} holds a part that is negative or no number; give {examples}.")
-    if not parts[0]:
+    if not any(parts):
+        raise UsageError(f"{shown} leaves out all rows; give {examples}.")
+    if trains and not parts[0]:
         raise UsageError(f"{shown} leaves nothing to train on; give {examples}.")
     # [1,0,0] is the whole, not one row.
     if all(float(part).is_integer() for part in parts) and sum(parts) > 1:
@@ -63,9 +71,10 @@ def split(
     return dict(zip(PARTS, (range(*ab) for ab in pairwise([0, *ends])), strict=True))
 
 
-def split_series(n_series: int, parts: Sequence[float]) -> dict[str, range]:
+def split_series(n_series: int, parts: Sequence[float], *, trains: bool = True) -> dict[str, range]:
     """Cut several series into whole ones for each part that is asked for; see `split`."""
-    cut = split(n_series, parts, "series", "that there are (data.split_by=series)")
+    whole = "that there are (data.split_by=series)"
+    cut = split(n_series, parts, "series", whole, trains=trains)
     for name, part in cut.items():
         if not part and name in wanted_parts(parts):
             shares = ",".join(map(str, parts))

@@ -99,6 +99,8 @@ def test_other_data_is_tested_as_a_whole_and_standardised_as_in_the_run(
         " trained on, and ignored.\n"
     )
     assert SAME not in ended.out
+    whole = use_command("evaluate", "run=run", "data.path=other.csv", "data.split=[0,0,1]")
+    assert metrics_of(whole)["test_metrics"] == found["test_metrics"]
     split = use_command("evaluate", "run=run", "data.path=series.csv", "data.split=[0.5,0.3,0.2]")
     of_split = metrics_of(split)["test_metrics"]
     assert of_split.pop("mase") != expected["test_metrics"].pop("mase")
@@ -127,6 +129,9 @@ def test_the_recipe_with_lightning_gives_as_printed_what_the_run_tested(
     found = {name: names["metrics"][f"test/{name}"] for name in expected}
     assert found == pytest.approx(expected, rel=1e-5)
     assert sum(map(len, names["forecasts"])) == len(TEST_ROWS) - 2
+    all_of_it = recipe[1].replace("split=own.split", "split=[0, 0, 1]")
+    exec(all_of_it.replace("outputs/RUN", str(run)), names)
+    assert sum(map(len, names["forecasts"])) == len(series()) - LENGTH - 2
 
 
 def test_values_that_are_made_up_are_counted_wherever_they_go_in(

@@ -90,3 +90,9 @@ def test_a_series_with_too_few_rows_is_named() -> None:
         UsageError, match="takes 120 rows, more than the 100 of series 'north'; use"
     ):
         split(100, [80, 20, 20], whole="of series 'north'")
+
+
+def test_nothing_to_train_on_will_do_where_nothing_is_trained() -> None:
+    assert split(10, [0, 0.5, 0.5], trains=False)["validation"] == range(5)
+    with pytest.raises(UsageError, match=r"data\.split=\[0,0,0\] leaves out all rows"):
+        split(10, [0, 0, 0], trains=False)
