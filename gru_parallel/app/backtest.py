@@ -201,6 +201,8 @@ class _Backtest:
         n_fits = len(self._data.fits)
         for number in range(n_fits):
             data = _data_of(self._prepared, number)
+            if not self._prepared.refits:
+                say(self._console, data.words)
             self._measure_histories(data)
             predictions = self._predict(data, number)
             self._panels += panels_of(data, predictions, -(-MOST_PANELS // n_fits), self._levels)

@@ -76,9 +76,11 @@ def test_gaps_before_the_test_part_are_filled_as_in_the_test(
     assert ended.status == 0, ended.err
     summary = json.loads(Path("run/summary.json").read_text())
 
-    found = result_of(use_command("backtest", "run=run", "stride=1"))
+    ended = use_command("backtest", "run=run", "stride=1")
 
-    assert found["test_metrics"] == pytest.approx(summary["test_metrics"], rel=1e-5)
+    expected = pytest.approx(summary["test_metrics"], rel=1e-5)
+    assert result_of(ended)["test_metrics"] == expected
+    assert ended.out.count("Filled in: 2 of 288 values of the training part,") == 1
 
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
