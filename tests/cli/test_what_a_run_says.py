@@ -21,12 +21,21 @@ from tests.cli.in_process import (
     Ended,
     RunCommand,
     checkpoint_of,
+    look_at,
     rows_of,
     summary_of,
 )
 
-BATCHES_OF_16 = (*SMALL, "data.batch_size=16")
-"""51 test windows are then 4 batches."""
+BATCHES_OF_16 = (*SMALL, "data.batch_size=16", "trainer.limit_train_batches=1")
+"""51 test windows are then 4 batches, and an epoch is one."""
+
+FOUR_EPOCHS = (
+    *SMALL,
+    "placement.device_map=[cpu:0,cpu:0,cpu:1,cpu:1]",
+    "data.target=[x0,x2]",
+    "trainer.max_epochs=4",
+)
+"""A run that several tests only look at."""
 
 
 def epoch_lines(text: str) -> list[str]:
@@ -138,7 +147,7 @@ def test_a_run_on_all_data_says_that_nothing_was_validated_or_tested(
 def test_errors_of_each_step_and_target_are_beside_those_of_the_baselines(
     train_command: RunCommand,
 ) -> None:
-    ended = train_command(*SMALL, "data.target=[x0,x2]", "trainer.max_epochs=1")
+    ended = look_at(train_command, *FOUR_EPOCHS)
 
     summary = summary_of(ended)
     of_all = {"model": summary["test_metrics"]} | summary["baselines"]
@@ -224,16 +233,15 @@ def test_a_validation_within_an_epoch_is_a_line_of_its_own(train_command: RunCom
 
 def test_early_stopping_says_that_it_stopped_and_why(train_command: RunCommand) -> None:
     options = ["callbacks=early_stopping", "callbacks.early_stopping.patience=2"]
-    ended = train_command(
-        *SMALL, *options, "+callbacks.early_stopping.min_delta=100", "trainer.max_epochs=20"
-    )
+    options += ["+callbacks.early_stopping.min_delta=100", "trainer.limit_train_batches=1"]
+    ended = train_command(*SMALL, *options, "trainer.max_epochs=20")
 
     (said,) = [line for line in ended.out.splitlines() if line.startswith("Stopped early")]
     assert said.startswith("Stopped early in epoch 2: Monitored metric val/loss did not improve")
     summary = summary_of(ended)
     assert (summary["ended"], summary["reason"]) == ("stopped early", said)
     assert summary["test_metrics"]["mse"] > 0
-    assert (summary["epochs"], len(rows_of(ended))) == (3, 9)
+    assert (summary["epochs"], len(rows_of(ended))) == (3, 3)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +321,7 @@ def test_a_summary_is_there_only_when_the_run_in_its_folder_has_ended(
 
 
 def test_picture_and_summary_tell_of_the_same_steps(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "trainer.max_epochs=4")
+    ended = look_at(train_command, *FOUR_EPOCHS)
 
     summary = summary_of(ended)
     # All of them but the first three are kept, so the median one is the step that is shown.
@@ -343,7 +351,7 @@ def test_a_report_can_be_made_from_the_folder_of_a_run_alone(train_command: RunC
 
 
 def test_promise_and_outcome_stand_side_by_side(train_command: RunCommand) -> None:
-    ended = train_command(*SMALL, "placement.device_map=[cpu:0,cpu:0,cpu:1,cpu:1]")
+    ended = look_at(train_command, *FOUR_EPOCHS)
 
     assert "Promise and outcome" in ended.out
     summary = summary_of(ended)
