@@ -286,6 +286,7 @@ def test_other_shapes_run_as_they_do_without_and_then_have_graphs_of_their_own()
 
 def test_no_more_kinds_are_recorded_than_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graphs, "N_KINDS", 2)
+    monkeypatch.setattr(graphs, "N_TO_REPLACE", 5)
     with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=True) as engine:
         for size in [1, 2, 3] * 2:
             engine.train_step(Windows(*short_batch(size)))
