@@ -20,6 +20,7 @@ from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_cluster import read_cluster
 from gru_parallel.config.schema import SCHEMAS
 from gru_parallel.rules import setting_of
+from tests.cli.composing import load_configs_once
 
 DECIDED_ELSEWHERE = {
     "accelerator",
@@ -36,6 +37,11 @@ DECIDED_ELSEWHERE = {
     "enable_autolog_hparams",
     "model_registry",
 }
+
+
+@pytest.fixture(autouse=True)
+def _configs_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_configs_once(monkeypatch)
 
 
 @pytest.mark.parametrize(
