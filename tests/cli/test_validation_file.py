@@ -9,7 +9,14 @@ import pytest
 
 from gru_parallel.training.checkpoint_file import read_checkpoint
 from tests.cli.finished import LENGTH, OF_FILE, series
-from tests.cli.in_process import Ended, RunCommand, assert_refused, losses_of, summary_of
+from tests.cli.in_process import (
+    Ended,
+    RunCommand,
+    assert_refused,
+    look_at,
+    losses_of,
+    summary_of,
+)
 
 VALIDATED = (*OF_FILE, "data.validation_path=valid.csv", "data.split=[84,0,24]")
 
@@ -32,7 +39,7 @@ def test_a_file_is_validated_on_like_the_part_that_it_was_cut_from(
     train_command: RunCommand, use_command: RunCommand
 ) -> None:
     write_files()
-    ended = train_command(*VALIDATED)
+    ended = look_at(train_command, *VALIDATED)
     assert ended.status == 0, ended.err
     ignored = "valid.csv: d is not among the columns that the run trains on, and ignored."
     assert f"data.validation_path={ignored}" in ended.out + ended.err
@@ -45,13 +52,13 @@ def test_a_file_is_validated_on_like_the_part_that_it_was_cut_from(
     assert losses_of(other) == losses_of(ended)
     assert record_of(other, "training") == record_of(ended, "training")
 
-    assert use_command("evaluate", "run=run").status == 0
-    tested = json.loads(Path("run/evaluation/evaluation.json").read_text())["test_metrics"]
+    run = f"run={ended.folder}"
+    assert use_command("evaluate", run, "output=again").status == 0
+    tested = json.loads(Path("again/evaluation.json").read_text())["test_metrics"]
     assert tested == summary_of(ended)["test_metrics"]
-    assert use_command("backtest", "run=run", "refit=true", "n_origins=1").status == 0
-    assert_refused(
-        use_command("predict", "run=run", "output=valid.csv"), ["would overwrite valid.csv"]
-    )
+    refit = use_command("backtest", run, "output=refit", "refit=true", "n_origins=1")
+    assert refit.status == 0, refit.err
+    assert_refused(use_command("predict", run, "output=valid.csv"), ["would overwrite valid.csv"])
 
 
 @pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")
@@ -59,15 +66,16 @@ def test_a_test_of_the_run_does_not_need_the_file(
     train_command: RunCommand, use_command: RunCommand
 ) -> None:
     write_files()
-    ended = train_command(*VALIDATED)
+    ended = look_at(train_command, *VALIDATED)
     assert ended.status == 0, ended.err
     Path("valid.csv").unlink()
     Path("series.csv").rename("moved.csv")
 
     for settings in ((), ("data.validation_path=null",)):
-        again = use_command("evaluate", "run=run", "data.path=moved.csv", *settings)
+        moved = (f"run={ended.folder}", "output=again", "data.path=moved.csv")
+        again = use_command("evaluate", *moved, *settings)
         assert again.status == 0, again.err
-        tested = json.loads(Path("run/evaluation/evaluation.json").read_text())["test_metrics"]
+        tested = json.loads(Path("again/evaluation.json").read_text())["test_metrics"]
         assert tested == summary_of(ended)["test_metrics"]
 
 
