@@ -88,7 +88,8 @@ class Link:
 
     Attributes:
         latency_ms: from the end of an action to the start of the one that its result is for.
-        bytes_per_s: how fast a result crosses; infinite where it stays where it is.
+        bytes_per_s: how fast results cross, one after another; infinite where they stay where they
+            are.
 
     Raises:
         UsageError: the latency is negative or not finite, or the rate is not positive.
@@ -106,7 +107,11 @@ class Link:
 
     def ms(self, n_bytes: float) -> float:
         """How long a result of so many bytes takes."""
-        return self.latency_ms + 1e3 * n_bytes / self.bytes_per_s
+        return self.latency_ms + self.transfer_ms(n_bytes)
+
+    def transfer_ms(self, n_bytes: float) -> float:
+        """How long so many bytes occupy the link: the latency does not."""
+        return 1e3 * n_bytes / self.bytes_per_s
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gru_parallel.planning.cell_costs import CellTimes
+from gru_parallel.planning.crossings import Crossing
 from gru_parallel.planning.options import Setting
 from gru_parallel.planning.stage_times import BlockTimes
 
@@ -147,29 +148,41 @@ class Works:
         )
 
 
-def least_ms(setting: Setting, works: Works, slowness: Sequence[float]) -> float:
+def least_ms(
+    setting: Setting, works: Works, slowness: Sequence[float], crossing: Crossing
+) -> float:
     """Return a bound from below of the time of the pipeline, whatever the cut.
 
     Args:
         setting: stages and grid.
         works: what blocks take on the fastest of the devices, on cells of the setting's size.
         slowness: of as many devices as there are stages, the fastest ones, see `Work.slowest`.
+        crossing: what a cell takes at the least from the first stage to the last, all links
+            together, and how long it occupies the slowest of them.
     """
     grid, n_stages, n_blocks = setting.grid, setting.n_stages, works.n_blocks
+    n_cells = grid.n_micro_batches * grid.n_chunks
+    in_turn = grid.n_micro_batches == 1 and grid.truncate is None
+    # Cells cross the slowest link one after another; where no B begins before all F, twice.
+    crossed_ms = (n_cells - 1) * crossing.link_ms
+    between_ms = 2 * crossing.ms + (2 if in_turn else 1) * crossed_ms
     if works.held is not None:
         return grid.n_micro_batches * works.held.slowest(n_blocks, slowness)
-    n_cells = grid.n_micro_batches * grid.n_chunks
+    # The last cell to cross is worked on before and after, by all stages.
     bounds = [n_cells * works.everything.slowest(n_blocks, slowness)]
+    bounds.append(works.forward.all(n_stages) + works.backward.all(n_stages) + between_ms)
     # A stage begins when those before it have done F of one cell, and its last B is followed by
     # theirs, without their W: so a share of their work is added to its own, n times. Least if each
     # stage is shorter than the one before by as much as that adds.
     taken = 1 - (1 - works.ramp / n_cells) ** n_stages
     if taken > 0:
         bounds.append(works.ramp * works.everything.all(n_stages) / taken)
-    if grid.n_micro_batches == 1 and grid.truncate is None:
+    if in_turn:
         slow_f = works.forward.slowest(n_blocks, slowness)
         slow_b = works.backward.slowest(n_blocks, slowness)
-        ramp_ms = works.forward.all(n_stages) + (n_cells - 1) * slow_f
-        bounds.append(ramp_ms + works.backward.all(n_stages) + (n_cells - 1) * slow_b)
+        ramp_ms = works.forward.all(n_stages) + crossing.ms
+        ramp_ms += max((n_cells - 1) * slow_f, crossed_ms)
+        back_ms = works.backward.all(n_stages) + crossing.ms
+        bounds.append(ramp_ms + back_ms + max((n_cells - 1) * slow_b, crossed_ms))
         bounds.append(ramp_ms + n_cells * works.later.slowest(n_blocks, slowness))
     return max(bounds)

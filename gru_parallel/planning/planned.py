@@ -12,6 +12,7 @@ from gru_parallel.placement.cost import block_costs
 from gru_parallel.placement.model_spec import BlockSpec
 from gru_parallel.placement.plan import Plan, StagePlan
 from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
+from gru_parallel.planning.crossings import Crossing, crossings
 from gru_parallel.planning.memory import MemoryModel, StageMemory
 from gru_parallel.planning.options import Setting
 from gru_parallel.planning.predict import predict, schedule_of
@@ -70,7 +71,7 @@ class Planned:
     @cached_property
     def timeline(self) -> Timeline:
         """The timeline of a training step."""
-        return predict(self.plan, self.stage_times, self.barriers, self.hand_over_ms, self.pools)
+        return predict(self.plan, self.stage_times, self.barriers, self.crossings, self.pools)
 
     @property
     def timeline_without_barriers(self) -> Timeline:
@@ -79,7 +80,7 @@ class Planned:
             StageTimes(times.cell.plus(times.at_once.times(1 / self.plan.grid.n_chunks)))
             for times in self.stage_times
         ]
-        return predict(self.plan, free, frozenset(), self.hand_over_ms, self.pools)
+        return predict(self.plan, free, frozenset(), self.crossings, self.pools)
 
     @property
     def step_ms(self) -> float:
@@ -154,18 +155,10 @@ class Planned:
         )
 
     @property
-    def hand_over_ms(self) -> tuple[float, ...]:
-        """For each boundary between stages, how long the result of a cell takes to cross it."""
-        grid, work = self.plan.grid, self.workload
-        n_cells = grid.n_micro_batches * grid.n_chunks * self.plan.data_parallel
-        found = []
-        for before, after in zip(self.plan.stages, self.plan.stages[1:], strict=False):
-            width = work.model.blocks[after.first_block].input_size
-            n_steps = work.n_steps + work.model.n_decoding
-            n_numbers = work.n_rows * n_steps * width / n_cells
-            link = self.costs.link(self._device(before), self._device(after))
-            found.append(link.ms(n_numbers * work.bytes_per_activation))
-        return tuple(found)
+    def crossings(self) -> tuple[Crossing, ...]:
+        """For each boundary between stages, what the result of a cell takes to cross it."""
+        devices = map(self._device, self.plan.stages)
+        return crossings(self.plan, self.workload, devices, self.costs.link)
 
     @cached_property
     def stage_memory(self) -> tuple[StageMemory, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.placement.plan import Plan
+from gru_parallel.planning.crossings import Crossing
 from gru_parallel.planning.stage_times import StageTimes
 from gru_parallel.schedule.action import Action, Op
 from gru_parallel.schedule.registry import build_schedule
@@ -18,7 +19,7 @@ def predict(
     plan: Plan,
     times: Sequence[StageTimes],
     barriers: frozenset[int] = frozenset(),
-    hand_over_ms: Sequence[float] | None = None,
+    crossings: Sequence[Crossing] | None = None,
     pools: Sequence[Pool] = (),
 ) -> Timeline:
     """Simulate one training step of a plan.
@@ -29,8 +30,8 @@ def predict(
         plan: stages, schedule, and how a batch is cut.
         times: for each stage, what it takes of a micro-batch.
         barriers: the stages that hold a barrier in time.
-        hand_over_ms: for each boundary between two stages, from the end of an action on one to when
-            its result is there on the other; None for no time at all.
+        crossings: for each boundary between two stages, what the result of an action on one takes
+            to the other; None for no time at all.
         pools: the stages that share processors.
 
     Returns:
@@ -48,7 +49,8 @@ def predict(
         )
     schedule = schedule_of(plan, barriers)
     separates = schedule.separates_weights
-    crossing = [0.0] * (plan.n_stages - 1) if hand_over_ms is None else hand_over_ms
+    nothing = Crossing(0.0, 0.0)
+    of_boundary = crossings or [nothing] * (plan.n_stages - 1)
 
     # Actions of one kind take the same, and there are many: few kinds, by what `ms` looks at.
     known: dict[tuple[int, Op, bool, bool], float] = {}
@@ -62,10 +64,16 @@ def predict(
             known[kind] = found
         return known[kind]
 
-    def crossing_ms(given: Action) -> float:
-        return crossing[given.stage if given.op is Op.F else given.stage - 1]
+    def crossing(given: Action) -> Crossing:
+        return of_boundary[given.stage if given.op is Op.F else given.stage - 1]
 
-    return simulate(schedule, cost_ms, crossing_ms, pools)
+    return simulate(
+        schedule,
+        cost_ms,
+        lambda given: crossing(given).ms,
+        pools,
+        lambda given: crossing(given).link_ms,
+    )
 
 
 def schedule_of(plan: Plan, barriers: frozenset[int] = frozenset()) -> Schedule:

@@ -92,7 +92,8 @@ class Problem:
             self.costs.step_ms(device, self._least_parameters(setting, device)) for device in kinds
         )
         works = self._of_setting.works(setting, kinds)
-        return once_ms + least_ms(setting, works, self._of_setting.slowness(setting, kinds))
+        slowness = self._of_setting.slowness(setting, kinds)
+        return once_ms + least_ms(setting, works, slowness, self._of_setting.crossing(setting))
 
     def may_fit(self, setting: Setting) -> bool:
         """Whether the devices have room for weights, and for what the last stage keeps at least."""

@@ -9,6 +9,7 @@ from functools import cached_property
 from gru_parallel.placement.cluster import Cluster, Device
 from gru_parallel.planning.bounds import Works
 from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
+from gru_parallel.planning.crossings import Crossing, Way, cell_bytes, ways
 from gru_parallel.planning.options import Options, Setting
 from gru_parallel.planning.planned import busy_stages
 from gru_parallel.planning.stage_times import BlockTimes, CellSize, Run, block_runs, run_times
@@ -116,6 +117,27 @@ class SettingCosts:
             self._slowness_known[key] = sorted(found)
         return self._slowness_known[key][: setting.n_stages]
 
+    def crossing(self, setting: Setting) -> Crossing:
+        """Return what a cell takes at the least from the first stage to the last, see `Way`."""
+        if setting.data_parallel not in self._ways_known:
+            if self.options.stages is not None:
+                devices = [self.cluster.device(stage.device) for stage in self.options.stages]
+            else:
+                groups = self.by_kind(setting)
+                # Nobody knows yet which devices of several kinds stand beside each other.
+                devices = groups[0] if len(groups) == 1 else []
+            self._ways_known[setting.data_parallel] = ways(devices, self.costs.link)
+        known = self._ways_known[setting.data_parallel]
+        way = known[setting.n_stages - 1] if len(known) >= setting.n_stages else Way()
+        n_cells = setting.grid.n_micro_batches * setting.grid.n_chunks * setting.data_parallel
+        return way.crossing(cell_bytes(self.workload, self._least_width, n_cells))
+
+    @cached_property
+    def _least_width(self) -> int:
+        """Features of what enters a stage at the least."""
+        blocks = self.workload.model.blocks
+        return min(block.input_size for block in blocks[1:] or blocks)
+
     @cached_property
     def _runs(self) -> tuple[Run, ...]:
         return block_runs(self.workload.model)
@@ -136,6 +158,10 @@ class SettingCosts:
 
     @cached_property
     def _slowness_known(self) -> dict[object, list[float]]:
+        return {}
+
+    @cached_property
+    def _ways_known(self) -> dict[int, list[Way]]:
         return {}
 
     @cached_property

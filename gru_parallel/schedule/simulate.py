@@ -10,11 +10,12 @@ from operator import attrgetter
 
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule.action import COMPUTE, Action, Op
-from gru_parallel.schedule.schedule import Schedule
+from gru_parallel.schedule.schedule import Schedule, gives_out
 from gru_parallel.schedule.timeline import Event, Timeline
 from gru_parallel.schedule.walk import walk
 
-_TOWARDS = {Op.F: 1, Op.B: -1}
+# Looked up here, because the innermost loop asks for them.
+_F, _B = Op.F, Op.B
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def simulate(
     cost_ms: Callable[[Action], float],
     hand_over_ms: Callable[[Action], float] | None = None,
     pools: Sequence[Pool] = (),
+    link_ms: Callable[[Action], float] | None = None,
 ) -> Timeline:
     """Compute when each action runs: as soon as its stage is free and all it needs is there.
 
@@ -54,6 +56,9 @@ def simulate(
         pools: the stages that share processors, where an action waits for a free slot. The action
             that was ready first takes it; of several, that of the first stage. Every other stage
             has a processor of its own.
+        link_ms: how much of a hand-over occupies the link between the two stages, in ms. Results
+            that cross one boundary in one direction follow one another: the next one begins to
+            cross when the link is free. None for links that carry any number at once.
 
     Returns:
         The timeline, from 0 ms, events by their start.
@@ -61,14 +66,17 @@ def simulate(
     Raises:
         ScheduleError: the schedule cannot finish, a stage is in two pools, or there is
             `hand_over_ms` although the schedule has its sends and receives.
+        ValueError: there is `link_ms` and no `hand_over_ms` that it is a part of.
     """
+    if link_ms is not None and hand_over_ms is None:
+        raise ValueError("link_ms is a part of hand_over_ms, which is None; give both.")
     if hand_over_ms is not None and schedule.is_lowered:
         raise ScheduleError(
             f"{schedule} has sends and receives, which take their time by cost_ms; give"
             " hand_over_ms only with a schedule that is not lowered."
         )
     order = walk(schedule)
-    run = _Run(schedule, cost_ms, hand_over_ms)
+    run = _Run(schedule, cost_ms, hand_over_ms, link_ms)
     if pools:
         _share(schedule, run, pools)
     else:
@@ -84,6 +92,7 @@ class _Run:
         schedule: whose actions run.
         cost_ms: see `simulate`.
         hand_over_ms: see `simulate`.
+        link_ms: see `simulate`.
     """
 
     def __init__(
@@ -91,24 +100,29 @@ class _Run:
         schedule: Schedule,
         cost_ms: Callable[[Action], float],
         hand_over_ms: Callable[[Action], float] | None,
+        link_ms: Callable[[Action], float] | None,
     ) -> None:
         self.events: list[Event] = []
+        self._schedule = schedule
         self._actions, self._waits = schedule.all_actions, schedule.waits
-        self._cost_ms, self._hand_over_ms = cost_ms, hand_over_ms
+        self._cost_ms, self._hand_over_ms, self._link_ms = cost_ms, hand_over_ms, link_ms
         self._end_ms = [0.0] * len(self._actions)
+        # When results are there on the neighbour.
+        self._there_ms = self._end_ms if hand_over_ms is None else [0.0] * len(self._actions)
         self._free_ms = [0.0] * schedule.n_stages
+        self._last_stage = schedule.n_stages - 1
+        # When what a stage hands over next can begin to cross, forward and backward.
+        self._link_free_ms = [0.0] * schedule.n_stages, [0.0] * schedule.n_stages
 
     def ready_ms(self, place: int) -> float:
         """When the stage of the action at `place` is free and all that it needs is there."""
         stage = self._actions[place].stage
         ready_ms = self._free_ms[stage]
         for needed in self._waits[place]:
-            there_ms = self._end_ms[needed]
-            if self._hand_over_ms is not None:
-                given = self._actions[needed]
-                # What goes round the ring instead only says that a cell has left the pipeline.
-                if given.stage + _TOWARDS[given.op] == stage:
-                    there_ms += self._hand_over_ms(given)
+            given_by, op, _ = self._actions[needed]
+            # What goes round the ring instead only says that a cell has left the pipeline.
+            is_neighbour = given_by == (stage - 1 if op is _F else stage + 1)
+            there_ms = self._there_ms[needed] if is_neighbour else self._end_ms[needed]
             if there_ms > ready_ms:
                 ready_ms = there_ms
         return ready_ms
@@ -116,10 +130,29 @@ class _Run:
     def add(self, place: int, start_ms: float) -> float:
         """Run the action at `place`, which comes next on its stage, and return when it ends."""
         action = self._actions[place]
+        stage, op, _ = action
         end_ms = start_ms + self._cost_ms(action)
-        self._end_ms[place] = self._free_ms[action.stage] = end_ms
+        self._end_ms[place] = self._free_ms[stage] = end_ms
         self.events.append(Event(action, start_ms, end_ms))
+        if self._hand_over_ms is not None:
+            if op is _F and stage != self._last_stage:
+                self._hand_over(place, self._link_free_ms[0])
+            elif op is _B and stage != 0:
+                self._hand_over(place, self._link_free_ms[1])
         return end_ms
+
+    def _hand_over(self, place: int, free_ms: list[float]) -> None:
+        """Say when a result is there on the neighbour, once those before it have crossed."""
+        action, begin_ms = self._actions[place], self._end_ms[place]
+        stage = action.stage
+        if stage in self._schedule.barriers and not gives_out(action, self._schedule):
+            return
+        if self._link_ms is not None:
+            if free_ms[stage] > begin_ms:
+                begin_ms = free_ms[stage]
+            free_ms[stage] = begin_ms + self._link_ms(action)
+        assert self._hand_over_ms is not None
+        self._there_ms[place] = begin_ms + self._hand_over_ms(action)
 
 
 def _share(schedule: Schedule, run: _Run, pools: Sequence[Pool]) -> None:

@@ -84,9 +84,20 @@ def test_hand_overs_take_what_their_link_takes_for_a_cells_outputs() -> None:
     # 4 rows of 2 steps of 4 features of 4 bytes.
     found = planned(["cpu:0", "cpu:1"], AffineCosts(hand_over=Link(0.5, 128e3)), n_chunks=4)
 
-    assert found.hand_over_ms == (pytest.approx(0.5 + 1.0),)
+    assert found.crossings == (pytest.approx((0.5 + 1.0, 1.0)),)
     free = planned(["cpu:0", "cpu:1"], n_chunks=4).timeline.step_ms
     assert found.timeline.step_ms == pytest.approx(free + 2 * 1.5)
+
+
+def test_a_step_takes_no_less_than_all_that_crosses_a_link_in_both_directions() -> None:
+    # 4 rows of 8 steps of 4 features of 4 bytes: 512 ms each way, however they are cut.
+    slow = AffineCosts(1.0, hand_over=Link(0.5, 1e3))
+
+    for n_chunks in (1, 4, 8):
+        found = planned(["cpu:0", "cpu:1"], slow, n_chunks=n_chunks)
+        # F and B of one cell on each stage, beside the other cells on the link.
+        cell_ms = (32 + 64) / n_chunks
+        assert found.step_ms == pytest.approx(2 * 512 + 2 * 0.5 + 2 * cell_ms)
 
 
 def test_replicas_share_the_rows_and_exchange_gradients() -> None:

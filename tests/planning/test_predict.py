@@ -8,6 +8,7 @@ from gru_parallel.errors import ScheduleError
 from gru_parallel.placement import Grid, Plan, StagePlan
 from gru_parallel.planning import predict
 from gru_parallel.planning.cell_costs import CellTimes
+from gru_parallel.planning.crossings import Crossing
 from gru_parallel.planning.stage_times import StageTimes
 from gru_parallel.schedule import Pool
 
@@ -94,10 +95,19 @@ def test_naive_takes_the_sum_of_all_stages() -> None:
 
 
 def test_a_hand_over_delays_the_next_stage_and_occupies_none() -> None:
-    timeline = predict(plan("gpipe", 2, 1, 4), [cells(1, 1)] * 2, hand_over_ms=[0.25])
+    crossings = [Crossing(0.25, 0.25)]
+    timeline = predict(plan("gpipe", 2, 1, 4), [cells(1, 1)] * 2, crossings=crossings)
     # Once on the way there and once on the way back.
     assert timeline.step_ms == pytest.approx(4 + 1 + 4 + 1 + 2 * 0.25)
     assert timeline.busy_ms(0) == 8.0
+
+
+def test_what_crosses_one_boundary_in_one_direction_follows_one_another() -> None:
+    # A cell takes 3.5 ms to the next stage, for 3 of which no other one can cross.
+    crossings = [Crossing(3.5, 3.0), Crossing(0.0, 0.0)]
+    timeline = predict(plan("gpipe", 3, 1, 4), [cells(1, 1)] * 3, crossings=crossings)
+    # The first F, four crossings and two more stages for the last cell; then the same back.
+    assert timeline.step_ms == pytest.approx(2 * (1 + 4 * 3 + 0.5 + 2))
 
 
 def test_stages_that_share_one_processor_take_turns() -> None:

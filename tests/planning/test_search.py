@@ -62,7 +62,7 @@ COSTS = st.builds(
     ends_ms=st.sampled_from([0.0, 0.05, 0.5]),
     around_ms=st.sampled_from([0.0, 0.3]),
     slower=st.sampled_from([{}, {"slow": 2.0}, {"slow": 1.3}]),
-    hand_over=st.sampled_from([Link(0.0, float("inf")), Link(0.2, 1e5)]),
+    hand_over=st.sampled_from([Link(0.0, float("inf")), Link(0.2, 1e5), Link(0.1, 2e3)]),
     once_ms=st.sampled_from([0.0, 1.0]),
 )
 
@@ -107,6 +107,34 @@ def test_the_bound_is_what_a_step_takes_with_one_micro_batch_and_equal_stages() 
             plans, _ = given_.plans(setting)
             least = min(given_.planned(plan).step_ms for plan in plans)
             assert given_.least_ms(setting) == pytest.approx(least)
+
+
+@pytest.mark.parametrize("link", [Link(0.2, 1e6), Link(0.0, 1e4), Link(0.3, 1e3)])
+def test_the_bound_counts_what_crosses_the_links(link: Link) -> None:
+    options = Options(1, ("one_f_one_b",), (1,), (1, 4, 12))
+    costs = AffineCosts(cell_ms=1.0, hand_over=link)
+    given_ = problem(6, cluster("cpu", "cpu", "cpu"), costs, options)
+
+    for setting in given_.settings():
+        if setting.n_stages in (1, 2, 3):
+            plans, _ = given_.plans(setting)
+            least = min(given_.planned(plan).step_ms for plan in plans)
+            assert given_.least_ms(setting) == pytest.approx(least)
+
+
+def test_a_slow_link_between_machines_is_not_crossed_for_a_gain_that_it_takes_back() -> None:
+    devices = tuple(Device(f"cuda:{index}", "card", machine=index // 2) for index in range(4))
+    both = Cluster(devices, (Machine(), Machine()), Link(0.0, 1e9), Link(0.01, 3e3))
+    options = Options(1, ("one_f_one_b",), (1,), (1, 4, 12))
+
+    class Costs(AffineCosts):
+        def link(self, one: Device, other: Device) -> Link:
+            return both.link(one, other)
+
+    found = search(problem(4, both, Costs(0.5), options)).best
+
+    # Each of the links of four stages would carry more bytes than their gain is worth.
+    assert found.plan.devices == ("cuda:0", "cuda:1")
 
 
 def test_chunks_that_cost_much_are_few_and_free_ones_many() -> None:

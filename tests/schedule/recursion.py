@@ -5,6 +5,7 @@ from itertools import pairwise
 from random import Random
 
 from gru_parallel.schedule import Action, Op, Schedule, Timeline, needs
+from gru_parallel.schedule.schedule import gives_out
 
 Times = dict[Action, tuple[float, float]]  # start and end, in ms
 
@@ -17,9 +18,23 @@ def plain_recursion(
     schedule: Schedule,
     cost_ms: Callable[[Action], float],
     hand_over_ms: Callable[[Action], float] = lambda _: 0.0,
+    link_ms: Callable[[Action], float] = lambda _: 0.0,
 ) -> Times:
     before = {later: earlier for stage in schedule.actions for earlier, later in pairwise(stage)}
+    given_before = {
+        later: earlier
+        for stage in schedule.actions
+        for op in (Op.F, Op.B)
+        for earlier, later in pairwise(a for a in stage if a.op is op and gives_out(a, schedule))
+    }
     times: Times = {}
+
+    def crossing_ms(action: Action) -> float:
+        """When the result of an action begins to cross: after that of the one before."""
+        if action not in given_before:
+            return end_ms(action)
+        earlier = given_before[action]
+        return max(end_ms(action), crossing_ms(earlier) + link_ms(earlier))
 
     def end_ms(action: Action) -> float:
         if action not in times:
@@ -27,8 +42,8 @@ def plain_recursion(
             for needed in needs(action, schedule):
                 way = 1 if needed.op is Op.F else -1
                 crosses = needed.op.is_compute and needed.stage + way == action.stage
-                there_ms = end_ms(needed) + (hand_over_ms(needed) if crosses else 0.0)
-                start_ms = max(start_ms, there_ms)
+                crossed_ms = crossing_ms(needed) + hand_over_ms(needed) if crosses else 0.0
+                start_ms = max(start_ms, end_ms(needed), crossed_ms)
             times[action] = start_ms, start_ms + cost_ms(action)
         return times[action][1]
 

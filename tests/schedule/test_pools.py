@@ -77,8 +77,10 @@ def test_with_a_slot_for_each_stage_nothing_waits_for_one(
     every_stage = Pool(frozenset(range(schedule.n_stages)), schedule.n_stages)
     cost_ms = random_times(seed)
     hand_over_ms = None if schedule.is_lowered else random_times(seed + 1)
-    shared = simulate(schedule, cost_ms, hand_over_ms, (every_stage,))
-    assert times_of(shared) == times_of(simulate(schedule, cost_ms, hand_over_ms))
+    link_ms = None if schedule.is_lowered else random_times(seed + 2)
+    shared = simulate(schedule, cost_ms, hand_over_ms, (every_stage,), link_ms)
+    alone = simulate(schedule, cost_ms, hand_over_ms, link_ms=link_ms)
+    assert times_of(shared) == times_of(alone)
 
 
 @settings(deadline=None)

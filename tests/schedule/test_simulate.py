@@ -102,6 +102,9 @@ def test_simulation_is_the_plain_recursion(schedule: Schedule, lowered: bool, se
     if not schedule.is_lowered:
         times = times_of(simulate(schedule, cost_ms, hand_over_ms))
         assert times == plain_recursion(schedule, cost_ms, hand_over_ms)
+        link_ms = random_times(seed + 2)
+        times = times_of(simulate(schedule, cost_ms, hand_over_ms, link_ms=link_ms))
+        assert times == plain_recursion(schedule, cost_ms, hand_over_ms, link_ms)
 
 
 def test_a_hand_over_delays_the_neighbour_and_occupies_no_stage() -> None:
@@ -109,6 +112,22 @@ def test_a_hand_over_delays_the_neighbour_and_occupies_no_stage() -> None:
     # Once forward and once backward, while the other cells cross behind the computation.
     assert timeline.step_ms == 2 * (3 + 1) + 2 * 0.5
     assert [timeline.busy_ms(stage) for stage in range(2)] == [6.0, 6.0]
+
+
+def test_a_link_carries_one_result_after_another_in_each_direction() -> None:
+    schedule = build_schedule("gpipe", 2, 1, 3)
+    times = times_of(simulate(schedule, lambda _: 1.0, lambda _: 2.5, link_ms=lambda _: 2.0))
+    # Stage 0 ends them at 1, 2 and 3 ms; they leave at 1, 3 and 5 ms.
+    starts = [times[Action.parse(f"1F0.{chunk}")][0] for chunk in range(3)]
+    assert starts == [3.5, 5.5, 7.5]
+    # Back they have another link, free since the beginning.
+    starts = [times[Action.parse(f"0B0.{chunk}")][0] for chunk in (2, 1, 0)]
+    assert starts == [12.0, 14.0, 16.0]
+
+
+def test_the_time_on_a_link_is_a_part_of_the_hand_over() -> None:
+    with pytest.raises(ValueError, match="link_ms is a part of hand_over_ms"):
+        simulate(build_schedule("gpipe", 2, 1, 1), costs(1.0), link_ms=lambda _: 1.0)
 
 
 def asked_for(schedule: Schedule) -> str:
