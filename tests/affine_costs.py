@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gru_parallel.placement.cluster import Device, Link
+from gru_parallel.placement.cluster import Cluster, Device, Link
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
 
 FREE = Link(0.0, float("inf"))
@@ -22,6 +22,7 @@ class AffineCosts:
         around_ms: of a stage, for each F, B and W.
         slower: by kind of device, how many times as long everything takes there.
         hand_over: the link of any two devices.
+        cluster: which has the links instead.
         once_ms: of a step.
     """
 
@@ -31,6 +32,7 @@ class AffineCosts:
     around_ms: float = 0.0
     slower: Mapping[str, float] = field(default_factory=dict)
     hand_over: Link = FREE
+    cluster: Cluster | None = None
     once_ms: float = 0.0
     source: str = "made up"
 
@@ -49,7 +51,7 @@ class AffineCosts:
         return self._times(self.around_ms, device)
 
     def link(self, one: Device, other: Device) -> Link:
-        return self.hand_over
+        return self.hand_over if self.cluster is None else self.cluster.link(one, other)
 
     def step_ms(self, device: Device, n_parameters: int) -> float:
         return self.once_ms

@@ -1,12 +1,13 @@
-"""What crosses the links of a plan: results of cells, from each stage to the next and back."""
+"""What crosses the links of a plan: results of cells between stages, gradients between replicas."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from gru_parallel.placement.cluster import Device, Link
+from gru_parallel.placement.cluster import Cluster, Device, Link
 from gru_parallel.placement.plan import Plan
 from gru_parallel.planning.cell_costs import Workload
 
@@ -95,3 +96,34 @@ def ways(devices: Iterable[Device], link: Links) -> list[Way]:
     """Return the way along the first device alone, the first two, and so on."""
     links = (link(before, after) for before, after in pairwise(devices))
     return list(accumulate(links, Way.longer, initial=Way()))
+
+
+def replicas_of(device: Device, n_apart: int, width: int, cluster: Cluster) -> list[Device]:
+    """Return the device of a stage in each replica, its own first.
+
+    Where the cluster has the devices of one replica alone, as with a device map, the others are
+    assumed to be like them, spread evenly over the machines.
+
+    Args:
+        device: of the stage.
+        n_apart: how many devices a replica has; those of the next one follow in the cluster.
+        width: the number of replicas.
+        cluster: has the device.
+    """
+    first, n_machines = cluster.devices.index(device), len(cluster.machines)
+    found = list(cluster.devices[first::n_apart][:width])
+    for replica in range(len(found), width):
+        machine = (device.machine + replica * n_machines // width) % n_machines
+        found.append(replace(device, name=f"{device.name} of {replica}", machine=machine))
+    return found
+
+
+def exchange_ms(ring: Sequence[Device], link: Links, n_bytes: float) -> float:
+    """Return how long replicas take to add up gradients of so many bytes.
+
+    Each part of them crosses once to be added up and once more to be shared, over the links of the
+    ring at the same time; so the slowest of them counts.
+    """
+    n_bytes_of_part = n_bytes / len(ring)
+    links = (link(one, other) for one, other in pairwise([*ring, ring[0]]))
+    return 2 * (len(ring) - 1) * max(each.ms(n_bytes_of_part) for each in links)

@@ -12,7 +12,7 @@ from gru_parallel.placement.cost import block_costs
 from gru_parallel.placement.model_spec import BlockSpec
 from gru_parallel.placement.plan import Plan, StagePlan
 from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
-from gru_parallel.planning.crossings import Crossing, crossings
+from gru_parallel.planning.crossings import Crossing, crossings, exchange_ms, replicas_of
 from gru_parallel.planning.memory import MemoryModel, StageMemory
 from gru_parallel.planning.options import Setting
 from gru_parallel.planning.predict import predict, schedule_of
@@ -97,17 +97,22 @@ class Planned:
             return self.costs.step_ms(devices[0], sum(numbers))
         return max(map(self.costs.step_ms, devices, numbers))
 
-    @property
+    @cached_property
     def exchange_ms(self) -> float:
-        """How long replicas take to add up the gradients of the first stage, whose B ends last."""
-        width, devices = self.plan.data_parallel, self.cluster.devices
+        """How much later the last replicas have added up the gradients of a stage.
+
+        Those of each stage add them up as soon as it has ended.
+        """
+        plan, width = self.plan, self.plan.data_parallel
         if width == 1:
             return 0.0
-        n_apart = len(devices) // width
-        link = self.costs.link(devices[0], devices[n_apart])
-        # Each part of them crosses once to be added up and once more to be shared.
-        n_bytes = self.stage_parameters[0] * self.workload.bytes_per_number
-        return 2 * (width - 1) * link.ms(n_bytes / width)
+        n_apart, n_bytes = len(set(plan.devices)), self.workload.bytes_per_number
+        ends_ms = [self.timeline.stage_events(stage)[-1].end_ms for stage in range(plan.n_stages)]
+        done_ms = []
+        for stage, end_ms, number in zip(plan.stages, ends_ms, self.stage_parameters, strict=True):
+            ring = replicas_of(self._device(stage), n_apart, width, self.cluster)
+            done_ms.append(end_ms + exchange_ms(ring, self.costs.link, number * n_bytes))
+        return max(done_ms) - max(ends_ms)
 
     @cached_property
     def stage_times(self) -> tuple[StageTimes, ...]:

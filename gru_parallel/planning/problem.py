@@ -93,6 +93,9 @@ class Problem:
         )
         works = self._of_setting.works(setting, kinds)
         slowness = self._of_setting.slowness(setting, kinds)
+        # Whichever stage ends last, its replicas have its gradients to add up.
+        least = min if setting.n_stages > 1 else sum
+        once_ms += self._of_setting.exchange_ms(setting, least(self._parameters))
         return once_ms + least_ms(setting, works, slowness, self._of_setting.crossing(setting))
 
     def may_fit(self, setting: Setting) -> bool:
@@ -196,11 +199,11 @@ class Problem:
 
     def _least_parameters(self, setting: Setting, device: Device) -> int:
         """How many parameters the optimiser of the largest stage has at least."""
-        return self._n_parameters // (1 if device.is_cpu else setting.n_stages)
+        return sum(self._parameters) // (1 if device.is_cpu else setting.n_stages)
 
     @cached_property
-    def _n_parameters(self) -> int:
-        return sum(cost.n_parameters for cost in block_costs(self.workload.model, 1, 1))
+    def _parameters(self) -> list[int]:
+        return [cost.n_parameters for cost in block_costs(self.workload.model, 1, 1)]
 
     def _whole_bytes(self, setting: Setting) -> int:
         """What all stages together need at least."""

@@ -9,7 +9,14 @@ from functools import cached_property
 from gru_parallel.placement.cluster import Cluster, Device
 from gru_parallel.planning.bounds import Works
 from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
-from gru_parallel.planning.crossings import Crossing, Way, cell_bytes, ways
+from gru_parallel.planning.crossings import (
+    Crossing,
+    Way,
+    cell_bytes,
+    exchange_ms,
+    replicas_of,
+    ways,
+)
 from gru_parallel.planning.options import Options, Setting
 from gru_parallel.planning.planned import busy_stages
 from gru_parallel.planning.stage_times import BlockTimes, CellSize, Run, block_runs, run_times
@@ -132,6 +139,21 @@ class SettingCosts:
         n_cells = setting.grid.n_micro_batches * setting.grid.n_chunks * setting.data_parallel
         return way.crossing(cell_bytes(self.workload, self._least_width, n_cells))
 
+    def exchange_ms(self, setting: Setting, n_parameters: int) -> float:
+        """Return how long replicas take at the least to add up so many gradients of a stage."""
+        width = setting.data_parallel
+        if width == 1 or len(self.by_kind(setting)) > 1:
+            return 0.0
+        key = (width, setting.n_stages, n_parameters)
+        if key not in self._exchanges_known:
+            devices = self.devices(setting)[: setting.n_stages]
+            n_apart = len({device.name for device in devices})
+            rings = [replicas_of(device, n_apart, width, self.cluster) for device in devices]
+            n_bytes = n_parameters * self.workload.bytes_per_number
+            found = min(exchange_ms(ring, self.costs.link, n_bytes) for ring in rings)
+            self._exchanges_known[key] = found
+        return self._exchanges_known[key]
+
     @cached_property
     def _least_width(self) -> int:
         """Features of what enters a stage at the least."""
@@ -162,6 +184,10 @@ class SettingCosts:
 
     @cached_property
     def _ways_known(self) -> dict[int, list[Way]]:
+        return {}
+
+    @cached_property
+    def _exchanges_known(self) -> dict[object, float]:
         return {}
 
     @cached_property

@@ -24,6 +24,8 @@ CLUSTER = Cluster(tuple(Device(name, "cpu") for name in CPUS), (Machine(8),))
 N_ROWS, N_STEPS = 4, 8
 # F of a layer takes 32 ms for the batch, B and W twice as much together.
 COSTS = AffineCosts(1.0)
+# Of the gradients of two layers.
+N_BYTES = 4 * 2 * (3 * 4 * (4 + 4) + 2 * 3 * 4)
 
 
 def plan(devices: Sequence[str], **options: Any) -> Plan:
@@ -105,8 +107,48 @@ def test_replicas_share_the_rows_and_exchange_gradients() -> None:
     two = replace(two, plan=replace(two.plan, data_parallel=2))
 
     assert two.timeline.step_ms == pytest.approx(2 * 96 / 2)
-    n_bytes = 4 * 2 * (3 * 4 * (4 + 4) + 2 * 3 * 4)
-    assert two.exchange_ms == pytest.approx(2 * (0.5 + 1e3 * n_bytes / 2 / 1e6))
+    assert two.exchange_ms == pytest.approx(2 * (0.5 + 1e3 * N_BYTES / 2 / 1e6))
+
+
+INSIDE, BETWEEN = Link(0.0, 1e9), Link(0.5, 1e6)
+# Two machines of four.
+FAR = Cluster(
+    tuple(Device(f"cuda:{index}", "card", machine=index // 4) for index in range(8)),
+    (Machine(), Machine()),
+    INSIDE,
+    BETWEEN,
+)
+
+
+def exchanged(width: int, cluster: Cluster = FAR) -> Planned:
+    """Replicas of one stage of two layers, one after another in the cluster."""
+    work = Workload(ModelSpec(cut_stack(4, 4, 2, h_0="zeros")), N_ROWS, N_STEPS)
+    one = Plan(2, Grid(), (StagePlan("cuda:0", 0, 2),), data_parallel=width)
+    return Planned(one, work, cluster, AffineCosts(1.0, cluster=cluster))
+
+
+def test_the_slowest_link_between_replicas_sets_the_pace_of_their_exchange() -> None:
+    for width, link in ((4, INSIDE), (5, BETWEEN), (8, BETWEEN)):
+        expected_ms = 2 * (width - 1) * link.ms(N_BYTES / width)
+        assert exchanged(width).exchange_ms == pytest.approx(expected_ms)
+
+
+def test_replicas_that_a_device_map_does_not_name_are_spread_over_the_machines() -> None:
+    for width in (2, 4):
+        expected_ms = 2 * (width - 1) * BETWEEN.ms(N_BYTES / width)
+        assert exchanged(width, FAR.only(["cuda:0"])).exchange_ms == pytest.approx(expected_ms)
+
+
+def test_a_stage_that_ends_earlier_begins_its_exchange_earlier() -> None:
+    slow = AffineCosts(1.0, hand_over=Link(0.0, 1e5))
+    two = planned(["cpu:0", "cpu:1", "cpu:1", "cpu:1"], slow, n_chunks=8)
+    two = replace(two, plan=replace(two.plan, data_parallel=2))
+
+    # Stage 1 has three of four layers, and ends when stage 0 has B of one cell left.
+    first_ms, second_ms = (4 * number / 1e5 * 1e3 for number in two.stage_parameters)
+    last_cell_ms = two.timeline.step_ms - two.timeline.stage_events(1)[-1].end_ms
+    assert last_cell_ms > 0
+    assert two.exchange_ms == pytest.approx(max(first_ms, second_ms - last_cell_ms))
 
 
 def test_more_stages_than_cores_take_turns() -> None:

@@ -122,16 +122,26 @@ def test_the_bound_counts_what_crosses_the_links(link: Link) -> None:
             assert given_.least_ms(setting) == pytest.approx(least)
 
 
+@pytest.mark.parametrize("names", [("gpipe",), ("zero_bubble",)])
+def test_no_step_of_replicas_takes_less_than_its_bound(names: tuple[str, ...]) -> None:
+    options = Options(1, names, (1, 2), (1, 4), cores=("lean",), data_parallel=(1, 2, 4))
+    costs = AffineCosts(cell_ms=1.0, hand_over=Link(0.1, 1e4))
+    given_ = problem(4, cluster(*["cpu"] * 4), costs, options)
+
+    for setting in given_.settings():
+        steps = [given_.planned(plan).step_ms for plan in given_.plans(setting)[0]]
+        least = given_.least_ms(setting)
+        assert min(steps) >= least * (1 - 1e-9)
+        if setting.n_stages == 1 and setting.grid.n_micro_batches == 1:
+            assert min(steps) == pytest.approx(least)
+
+
 def test_a_slow_link_between_machines_is_not_crossed_for_a_gain_that_it_takes_back() -> None:
     devices = tuple(Device(f"cuda:{index}", "card", machine=index // 2) for index in range(4))
     both = Cluster(devices, (Machine(), Machine()), Link(0.0, 1e9), Link(0.01, 3e3))
     options = Options(1, ("one_f_one_b",), (1,), (1, 4, 12))
 
-    class Costs(AffineCosts):
-        def link(self, one: Device, other: Device) -> Link:
-            return both.link(one, other)
-
-    found = search(problem(4, both, Costs(0.5), options)).best
+    found = search(problem(4, both, AffineCosts(0.5, cluster=both), options)).best
 
     # Each of the links of four stages would carry more bytes than their gain is worth.
     assert found.plan.devices == ("cuda:0", "cuda:1")
