@@ -167,7 +167,7 @@ def least_ms(
     crossed_ms = (n_cells - 1) * crossing.link_ms
     between_ms = 2 * crossing.ms + (2 if in_turn else 1) * crossed_ms
     if works.held is not None:
-        return grid.n_micro_batches * works.held.slowest(n_blocks, slowness)
+        return max(grid.n_micro_batches * works.held.slowest(n_blocks, slowness), between_ms)
     # The last cell to cross is worked on before and after, by all stages.
     bounds = [n_cells * works.everything.slowest(n_blocks, slowness)]
     bounds.append(works.forward.all(n_stages) + works.backward.all(n_stages) + between_ms)

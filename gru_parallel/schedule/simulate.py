@@ -52,7 +52,8 @@ def simulate(
         cost_ms: how long an action takes, in ms.
         hand_over_ms: for a schedule that is not lowered, how long the result of an F or B takes to
             the neighbour that waits for it, in ms, while both stages go on computing; None for no
-            time. A stage with a barrier hands over with its last action on the micro-batch.
+            time. A stage with a barrier hands over the results of all chunks with its last action
+            on the micro-batch; each takes what that one is said to take.
         pools: the stages that share processors, where an action waits for a free slot. The action
             that was ready first takes it; of several, that of the first stage. Every other stage
             has a processor of its own.
@@ -111,6 +112,8 @@ class _Run:
         self._there_ms = self._end_ms if hand_over_ms is None else [0.0] * len(self._actions)
         self._free_ms = [0.0] * schedule.n_stages
         self._last_stage = schedule.n_stages - 1
+        # The stages that hand over several results at once.
+        self._queueing = schedule.barriers if link_ms is not None else frozenset()
         # When what a stage hands over next can begin to cross, forward and backward.
         self._link_free_ms = [0.0] * schedule.n_stages, [0.0] * schedule.n_stages
 
@@ -123,6 +126,8 @@ class _Run:
             # What goes round the ring instead only says that a cell has left the pipeline.
             is_neighbour = given_by == (stage - 1 if op is _F else stage + 1)
             there_ms = self._there_ms[needed] if is_neighbour else self._end_ms[needed]
+            if given_by in self._queueing and is_neighbour:
+                there_ms += self._queued_ms(needed, self._actions[place].chunk)
             if there_ms > ready_ms:
                 ready_ms = there_ms
         return ready_ms
@@ -142,7 +147,7 @@ class _Run:
         return end_ms
 
     def _hand_over(self, place: int, free_ms: list[float]) -> None:
-        """Say when a result is there on the neighbour, once those before it have crossed."""
+        """Say when the first result is there on the neighbour: once those before have crossed."""
         action, begin_ms = self._actions[place], self._end_ms[place]
         stage = action.stage
         if stage in self._schedule.barriers and not gives_out(action, self._schedule):
@@ -150,9 +155,17 @@ class _Run:
         if self._link_ms is not None:
             if free_ms[stage] > begin_ms:
                 begin_ms = free_ms[stage]
-            free_ms[stage] = begin_ms + self._link_ms(action)
+            n_results = self._schedule.n_chunks if stage in self._queueing else 1
+            free_ms[stage] = begin_ms + n_results * self._link_ms(action)
         assert self._hand_over_ms is not None
         self._there_ms[place] = begin_ms + self._hand_over_ms(action)
+
+    def _queued_ms(self, place: int, chunk: int) -> float:
+        """How long the result of a chunk waits for those that a barrier hands over before it."""
+        given = self._actions[place]
+        n_before = chunk if given.op is _F else self._schedule.n_chunks - 1 - chunk
+        assert self._link_ms is not None
+        return n_before * self._link_ms(given)
 
 
 def _share(schedule: Schedule, run: _Run, pools: Sequence[Pool]) -> None:

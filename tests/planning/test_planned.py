@@ -189,6 +189,16 @@ def test_chunks_overlap_nothing_across_barriers_and_micro_batches_do() -> None:
     assert bubble(4, 8) == pytest.approx(1 / 5)
 
 
+def test_all_that_barriers_hold_back_crosses_their_links_however_it_is_cut() -> None:
+    slow = AffineCosts(1.0, hand_over=Link(0.5, 1e4))
+    # 4 rows of 8 steps of 2 x 4 features of 4 bytes, there and back.
+    crossing_ms = 2 * (0.5 + 1e3 * 4 * 8 * 8 * 4 / 1e4)
+
+    for n_chunks in (1, 4, 8):
+        found = planned(["cpu:0", "cpu:1"], slow, model={"bidirectional": True}, n_chunks=n_chunks)
+        assert found.timeline.step_ms == pytest.approx(found.work_ms + crossing_ms)
+
+
 def test_without_barriers_the_same_work_would_overlap() -> None:
     held = planned(["cpu:0", "cpu:1"], model={"bidirectional": True}, n_chunks=8)
 

@@ -122,6 +122,23 @@ def test_the_bound_counts_what_crosses_the_links(link: Link) -> None:
             assert given_.least_ms(setting) == pytest.approx(least)
 
 
+@pytest.mark.parametrize("bidirectional", [True, [False, True, False]])
+def test_the_bound_counts_what_crosses_the_links_of_barriers(bidirectional: object) -> None:
+    options = Options(1, ("gpipe", "zero_bubble"), (1, 2), (1, 4), cores=("lean",))
+    costs = AffineCosts(1e-3, hand_over=Link(0.1, 1e3))
+    spec = ModelSpec(cut_stack(4, 4, 3, h_0="zeros", bidirectional=bidirectional))
+    devices = cluster("cpu", "cpu", "cpu")
+    given_ = Problem(Workload(spec, N_ROWS, N_STEPS), devices, costs, options)
+
+    for setting in given_.settings():
+        least_ms = given_.least_ms(setting)
+        for planned in map(given_.planned, given_.plans(setting)[0]):
+            assert planned.step_ms >= least_ms * (1 - 1e-9)
+            if setting.n_stages > 1 and setting.grid.n_micro_batches == 1:
+                # There is nearly nothing to compute.
+                assert least_ms > 0.4 * planned.step_ms
+
+
 @pytest.mark.parametrize("names", [("gpipe",), ("zero_bubble",)])
 def test_no_step_of_replicas_takes_less_than_its_bound(names: tuple[str, ...]) -> None:
     options = Options(1, names, (1, 2), (1, 4), cores=("lean",), data_parallel=(1, 2, 4))

@@ -21,20 +21,25 @@ def plain_recursion(
     link_ms: Callable[[Action], float] = lambda _: 0.0,
 ) -> Times:
     before = {later: earlier for stage in schedule.actions for earlier, later in pairwise(stage)}
-    given_before = {
-        later: earlier
+    # The results that cross in one direction, in order, each with the action that gives it.
+    given = [
+        [(a, result) for a in stage if a.op is op for result in gives_out(a, schedule)]
         for stage in schedule.actions
         for op in (Op.F, Op.B)
-        for earlier, later in pairwise(a for a in stage if a.op is op and gives_out(a, schedule))
+    ]
+    giver = {result: action for results in given for action, result in results}
+    earlier = {
+        later: earlier for results in given for (_, earlier), (_, later) in pairwise(results)
     }
     times: Times = {}
 
-    def crossing_ms(action: Action) -> float:
-        """When the result of an action begins to cross: after that of the one before."""
-        if action not in given_before:
-            return end_ms(action)
-        earlier = given_before[action]
-        return max(end_ms(action), crossing_ms(earlier) + link_ms(earlier))
+    def crossing_ms(result: Action) -> float:
+        """When a result begins to cross: after the one before."""
+        begin_ms = end_ms(giver[result])
+        if result not in earlier:
+            return begin_ms
+        before = earlier[result]
+        return max(begin_ms, crossing_ms(before) + link_ms(giver[before]))
 
     def end_ms(action: Action) -> float:
         if action not in times:
@@ -42,8 +47,10 @@ def plain_recursion(
             for needed in needs(action, schedule):
                 way = 1 if needed.op is Op.F else -1
                 crosses = needed.op.is_compute and needed.stage + way == action.stage
-                crossed_ms = crossing_ms(needed) + hand_over_ms(needed) if crosses else 0.0
-                start_ms = max(start_ms, end_ms(needed), crossed_ms)
+                start_ms = max(start_ms, end_ms(needed))
+                if crosses:
+                    result = action._replace(stage=needed.stage)
+                    start_ms = max(start_ms, crossing_ms(result) + hand_over_ms(needed))
             times[action] = start_ms, start_ms + cost_ms(action)
         return times[action][1]
 
@@ -53,13 +60,13 @@ def plain_recursion(
 
 
 def random_times(seed: int, at_least: float = 0.0) -> Callable[[Action], float]:
-    """Times by action, some of them equal."""
+    """Times by action, some of them equal; their sums are exact in any order."""
     random = Random(seed)
     known: dict[Action, float] = {}
 
     def time_ms(action: Action) -> float:
         if action not in known:
-            known[action] = at_least + random.choice([0.0, 0.5, 1.0, random.random()])
+            known[action] = at_least + random.choice([0.0, 0.5, 1.0, random.randrange(1024) / 1024])
         return known[action]
 
     return time_ms

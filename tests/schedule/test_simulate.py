@@ -125,6 +125,16 @@ def test_a_link_carries_one_result_after_another_in_each_direction() -> None:
     assert starts == [12.0, 14.0, 16.0]
 
 
+def test_all_chunks_of_a_barrier_cross_one_after_another_after_its_last_action() -> None:
+    schedule = build_schedule("gpipe", 2, 1, 3, barriers=frozenset({0}))
+    times = times_of(simulate(schedule, lambda _: 1.0, lambda _: 2.5, link_ms=lambda _: 2.0))
+    starts = [times[Action.parse(f"1F0.{chunk}")][0] for chunk in range(3)]
+    assert starts == [3 + 2.5, 3 + 4.5, 3 + 6.5]
+    # Stage 1 is none, and hands each B over as soon as it has ended.
+    starts = [times[Action.parse(f"0B0.{chunk}")][0] for chunk in (2, 1, 0)]
+    assert starts == [11.5 + 2.5, 11.5 + 4.5, 11.5 + 6.5]
+
+
 def test_the_time_on_a_link_is_a_part_of_the_hand_over() -> None:
     with pytest.raises(ValueError, match="link_ms is a part of hand_over_ms"):
         simulate(build_schedule("gpipe", 2, 1, 1), costs(1.0), link_ms=lambda _: 1.0)
