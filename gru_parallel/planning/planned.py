@@ -11,7 +11,7 @@ from gru_parallel.placement.cluster import Cluster, Device
 from gru_parallel.placement.cost import block_costs
 from gru_parallel.placement.model_spec import BlockSpec
 from gru_parallel.placement.plan import Plan, StagePlan
-from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
+from gru_parallel.planning.cell_costs import CostModel, Workload
 from gru_parallel.planning.crossings import Crossing, crossings, exchange_ms, replicas_of
 from gru_parallel.planning.memory import MemoryModel, StageMemory
 from gru_parallel.planning.options import Setting
@@ -22,6 +22,7 @@ from gru_parallel.planning.stage_times import (
     CellSize,
     StageTimes,
     block_times,
+    both_at_once,
     stage_of,
 )
 from gru_parallel.schedule.action import Op
@@ -279,9 +280,10 @@ class Planned:
         on_each = [self._times_on(name, size, known)[here] for name in stage.devices]
         if len(on_each) == 1:
             return on_each[0]
+        blocks = self.workload.model.blocks[here]
         return [
-            _both_at_once(own, other) if own.is_barrier else own
-            for own, other in zip(*on_each, strict=True)
+            both_at_once(own, other) if block.bidirectional else own
+            for block, own, other in zip(blocks, *on_each, strict=True)
         ]
 
     def _times_on(
@@ -340,9 +342,3 @@ def _overlap(stages: tuple[int, ...], n_cells: int) -> float:
 
 def _is_barrier(block: BlockSpec) -> bool:
     return block.bidirectional or block.h_0 == "previous"
-
-
-def _both_at_once(own: BlockTimes, other: BlockTimes) -> BlockTimes:
-    """Halve a block whose directions have a device each: it takes as long as the slower half."""
-    slower = CellTimes(*map(max, own.whole, other.whole))
-    return replace(own, whole=slower.times(1 / 2))

@@ -19,7 +19,14 @@ from gru_parallel.planning.crossings import (
 )
 from gru_parallel.planning.options import Options, Setting
 from gru_parallel.planning.planned import busy_stages
-from gru_parallel.planning.stage_times import BlockTimes, CellSize, Run, block_runs, run_times
+from gru_parallel.planning.stage_times import (
+    BlockTimes,
+    CellSize,
+    Run,
+    block_runs,
+    both_at_once,
+    run_times,
+)
 from gru_parallel.schedule.registry import build_schedule
 
 
@@ -68,7 +75,11 @@ class SettingCosts:
         n_cells = setting.grid.n_micro_batches * setting.grid.n_chunks
         key = (setting.n_stages, n_cells, setting.data_parallel, device.name)
         if key not in self._busy_known:
-            beside = [each.name for each in self.devices(setting)[: setting.n_stages]]
+            stages = self.options.stages
+            if stages is not None:
+                beside = [stage.device for stage in stages]
+            else:
+                beside = [each.name for each in self.devices(setting)[: setting.n_stages]]
             found = busy_stages(self.cluster, device, beside, n_cells, setting.data_parallel)
             self._busy_known[key] = found
         return self._busy_known[key]
@@ -79,10 +90,21 @@ class SettingCosts:
         """Say what each run of blocks takes on a device, beside so many busy stages."""
         key = (setting.core, device.kind, size, n_busy)
         if key not in self._blocks_known:
-            self._blocks_known[key] = run_times(
+            found = run_times(
                 self._runs, self.workload.model, setting.core, self.costs, device, size, n_busy
             )
+            if self._has_second_devices:
+                found = [
+                    (both_at_once(times, times) if block.bidirectional else times, count)
+                    for (block, _), (times, count) in zip(self._runs, found, strict=True)
+                ]
+            self._blocks_known[key] = found
         return self._blocks_known[key]
+
+    @property
+    def _has_second_devices(self) -> bool:
+        """Whether blocks may have a device for each direction; then all are taken to have them."""
+        return any(stage.reverse_device for stage in self.options.stages or ())
 
     def works(self, setting: Setting, kinds: Sequence[Device]) -> Works:
         """Add up what blocks take on the fastest of the devices."""

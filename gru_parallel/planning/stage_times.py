@@ -209,6 +209,12 @@ def block_times(
     return each_block(run_times(block_runs(model), model, core, costs, device, size, n_busy))
 
 
+def both_at_once(own: BlockTimes, other: BlockTimes) -> BlockTimes:
+    """Halve a block whose directions have a device each: it takes as long as the slower half."""
+    slower = CellTimes(*map(max, own.whole, other.whole))
+    return replace(own, whole=slower.times(1 / 2))
+
+
 def layer_kinds(model: ModelSpec, core: str) -> list[LayerKind]:
     """Return what the time of each layer depends on, with a core other than "auto"."""
     return [kind for block in model.blocks for kind in _kinds_of(block, model, core)]

@@ -222,6 +222,15 @@ def test_two_devices_halve_the_time_of_bidirectional_blocks_alone() -> None:
     assert helped.stage_times_ms == (pytest.approx((3 * one_way, 6 * one_way, 0)),)
 
 
+def test_a_barrier_that_runs_in_one_direction_gains_nothing_by_a_second_device() -> None:
+    model = {"bidirectional": [True, False, False], "h_0": ["zeros", "zeros", "previous"]}
+    one_way = N_ROWS * N_STEPS * 1.0
+
+    helped = planned(["cpu:0+cpu:1"] * 3, model=model)
+
+    assert helped.stage_times_ms == (pytest.approx((3 * one_way, 6 * one_way, 0)),)
+
+
 def test_a_second_device_where_no_block_has_two_directions_is_refused() -> None:
     check_reverse_devices(plan(["cpu:0+cpu:1", "cpu:0+cpu:1"]), [False, True])
     with pytest.raises(UsageError, match=r"gives blocks 0-1 two devices, cpu:0\+cpu:1, which only"):

@@ -223,6 +223,22 @@ def test_a_device_map_is_kept_and_the_rest_is_found() -> None:
     assert best.plan.grid.n_chunks == 12
 
 
+def test_the_best_of_all_settings_is_found_for_blocks_with_two_devices() -> None:
+    stages = (StagePlan("cpu:0", 0, 1, "cpu:1"), StagePlan("cpu:2", 1, 2))
+    options = Options(1, ("one_f_one_b",), (1, 2, 4, 8), (1,), stages=stages)
+    spec = ModelSpec(cut_stack(4, 4, 3, h_0="zeros", bidirectional=[True, True, False]))
+    work = Workload(spec, N_ROWS, N_STEPS)
+    given_ = Problem(work, cluster("cpu", "cpu", "cpu"), AffineCosts(1.0, 4.0), options)
+
+    found = search(given_)
+
+    plans = [plan for setting in given_.settings() for plan in given_.plans(setting)[0]]
+    steps = [given_.planned(plan).step_ms for plan in plans]
+    assert found.best.step_ms == pytest.approx(min(steps))
+    bounds = map(given_.least_ms, given_.settings())
+    assert all(least <= step for least, step in zip(bounds, steps, strict=True))
+
+
 def test_more_replicas_are_taken_where_they_are_faster() -> None:
     options = replace(ALL, data_parallel=(1, 2), n_chunks=(1,), n_micro_batches=(1,))
     given_ = problem(2, cluster("cpu", "cpu"), AffineCosts(0.1), options)
