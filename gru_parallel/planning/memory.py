@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
-from operator import add
+from operator import add, sub
 
 from gru_parallel.choices import core_on
 from gru_parallel.placement.cost import (
@@ -18,6 +18,7 @@ from gru_parallel.placement.cost import (
     mask_bytes,
 )
 from gru_parallel.placement.grid import Grid
+from gru_parallel.placement.model_spec import BlockSpec
 from gru_parallel.planning.activations import all_activation_bytes, recomputed_bytes
 from gru_parallel.planning.cell_costs import Workload
 
@@ -54,6 +55,10 @@ class StageMemory:
     def __add__(self, other: StageMemory) -> StageMemory:
         """Add what another stage needs."""
         return StageMemory(*map(add, self._parts, other._parts))
+
+    def __sub__(self, other: StageMemory) -> StageMemory:
+        """Take away what is somewhere else."""
+        return StageMemory(*map(sub, self._parts, other._parts))
 
     def times(self, number: int) -> StageMemory:
         """Return what so many such stages need."""
@@ -124,6 +129,31 @@ class MemoryModel:
             graph_bytes=self._graph_bytes(blocks, n_parameters) if self.replays else 0,
         )
 
+    def second(self, blocks: range, whole: StageMemory) -> StageMemory:
+        """Return what of a stage is on a second device: the reverse direction of its blocks.
+
+        Args:
+            blocks: of the stage.
+            whole: what all of it needs.
+        """
+        model, costs = self.workload.model, self._costs[blocks.start : blocks.stop]
+        reverse = [model.blocks[index] for index in blocks if model.blocks[index].bidirectional]
+        n_parameters = sum(cost.n_parameters for cost in costs)
+        n_kept = sum(cost.activation_bytes for cost in costs)
+        n_there = sum(map(_reverse_parameters, reverse))
+        n_kept_there = sum(cost.activation_bytes for cost in costs if cost.is_bidirectional) / 2
+
+        def there(n_bytes: int) -> int:
+            return n_bytes * n_there // n_parameters
+
+        return StageMemory(
+            weight_bytes=there(whole.weight_bytes),
+            gradient_bytes=there(whole.gradient_bytes),
+            optimizer_bytes=there(whole.optimizer_bytes),
+            activation_bytes=int(whole.activation_bytes * n_kept_there / max(1, n_kept)),
+            workspace_bytes=whole.workspace_bytes // 2 if reverse else 0,
+        )
+
     @cached_property
     def _costs(self) -> tuple[LayerCost, ...]:
         """The cost of each block in float32; masks are kept as activations unless in graphs."""
@@ -185,3 +215,9 @@ class MemoryModel:
         after = 2 * self._inputs[blocks.stop] if blocks.stop < len(self._inputs) else 0
         kept = before + after + sum(self._masks[blocks.start : blocks.stop])
         return self._in_type(kept) + n_parameters * self.workload.bytes_per_number
+
+
+def _reverse_parameters(block: BlockSpec) -> int:
+    """Parameters of one direction of a bidirectional block."""
+    widths = [block.input_size, *[block.output_size] * (len(block.layers) - 1)]
+    return sum(N_GATES * block.hidden_size * (width + block.hidden_size + 2) for width in widths)

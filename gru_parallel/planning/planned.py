@@ -201,8 +201,14 @@ class Planned:
     @cached_property
     def shortages(self) -> tuple[Shortage, ...]:
         """Where devices lack memory; () where all fits, as far as their memory is known."""
+        plan, model = self.plan, self.memory_model
+        second = {
+            index: model.second(stage.blocks, self.stage_memory[index])
+            for index, stage in enumerate(plan.stages)
+            if stage.reverse_device is not None
+        }
         return shortages(
-            self.stage_memory, self.plan, self.cluster, self._workload, self.plan.data_parallel
+            self.stage_memory, plan, self.cluster, self._workload, plan.data_parallel, second
         )
 
     @property

@@ -102,7 +102,9 @@ class Problem:
         """Whether the devices have room for weights, and for what the last stage keeps at least."""
         key = (setting.n_stages, setting.data_parallel)
         if key not in self._rooms_known:
-            devices = self._of_setting.devices(setting)[: setting.n_stages]
+            devices = self._of_setting.devices(setting)
+            if self.options.stages is None:
+                devices = devices[: setting.n_stages]
             self._rooms_known[key] = memory_of(self.cluster, devices)
         room = self._rooms_known[key]
         if room is None or len(self._of_setting.kinds(setting)) > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
@@ -60,6 +60,7 @@ def shortages(
     cluster: Cluster,
     workload: Workload,
     n_replicas: int = 1,
+    second: Mapping[int, StageMemory] | None = None,
 ) -> tuple[Shortage, ...]:
     """Return where a plan needs more memory than there is, as far as that is known.
 
@@ -72,10 +73,12 @@ def shortages(
         workload: that is planned for.
         n_replicas: of the plan. They share the memory of CPU devices, spread evenly over the
             machines, some of which hold one more; of accelerators, each has its own.
+        second: by stage, what of it is on the device of its reverse direction; None where no stage
+            has one.
     """
     found = []
-    for place in _places(plan, cluster):
-        needed = reduce(add, (memory[stage] for stage in place.stages))
+    for place in _places(plan, cluster, memory, second or {}):
+        needed = place.needed
         if place.is_shared:
             needed = needed.times(ceil(n_replicas / len(cluster.machines)))
         if needed.total_bytes > place.available_bytes:
@@ -110,27 +113,38 @@ class _Place:
     """A memory, and the stages that share it.
 
     Attributes:
+        needed: by them, of one replica.
         is_shared: whether it is a machine's, which its CPU devices share.
     """
 
     name: str
     stages: tuple[int, ...]
+    needed: StageMemory
     available_bytes: int
     is_shared: bool
 
 
-def _places(plan: Plan, cluster: Cluster) -> Iterator[_Place]:
+def _places(
+    plan: Plan, cluster: Cluster, memory: Sequence[StageMemory], second: Mapping[int, StageMemory]
+) -> Iterator[_Place]:
     """Yield the memories that are known."""
-    devices = [cluster.device(stage.device) for stage in plan.stages]
+    parts: list[tuple[Device, int, StageMemory]] = []
+    for index, (stage, whole) in enumerate(zip(plan.stages, memory, strict=True)):
+        own = whole
+        if stage.reverse_device is not None and index in second:
+            own = whole - second[index]
+            parts.append((cluster.device(stage.reverse_device), index, second[index]))
+        parts.append((cluster.device(stage.device), index, own))
 
-    def owner(stage: int) -> tuple[bool, int, str]:
-        device = devices[stage]
+    def owner(part: tuple[Device, int, StageMemory]) -> tuple[bool, int, str]:
+        device = part[0]
         is_shared = _is_shared(device)
         return is_shared, device.machine, "" if is_shared else device.name
 
-    for (is_shared, machine, _), group in groupby(sorted(range(plan.n_stages), key=owner), owner):
-        stages = tuple(group)
-        first, last = devices[stages[0]], devices[stages[-1]]
+    in_order = sorted(parts, key=lambda part: (owner(part), part[1]))
+    for (is_shared, machine, _), group in groupby(in_order, owner):
+        devices, stages, needed = zip(*group, strict=True)
+        first, last = devices[0], devices[-1]
         if is_shared:
             there = cluster.machines[machine].memory_bytes
             several = f"{first.name} to {last.name} of one machine"
@@ -138,7 +152,8 @@ def _places(plan: Plan, cluster: Cluster) -> Iterator[_Place]:
         else:
             there, name = _own_bytes(first), first.name
         if there is not None:
-            yield _Place(name, stages, there, is_shared)
+            of_stages = tuple(dict.fromkeys(stages))
+            yield _Place(name, of_stages, reduce(add, needed), there, is_shared)
 
 
 def _remedies(needed: StageMemory, place: _Place, plan: Plan, workload: Workload) -> Iterator[str]:

@@ -222,6 +222,35 @@ def test_two_devices_halve_the_time_of_bidirectional_blocks_alone() -> None:
     assert helped.stage_times_ms == (pytest.approx((3 * one_way, 6 * one_way, 0)),)
 
 
+def test_each_direction_needs_memory_on_its_own_device() -> None:
+    model = {"bidirectional": True}
+    alone = planned(["cpu:0"] * 2, model=model)
+    helped = planned(["cpu:0+cpu:1"] * 2, model=model)
+    (needed,) = alone.stage_memory_bytes
+
+    def fits(plan: Planned, memory_bytes: int) -> bool:
+        devices = (Device(name, "cpu", memory_bytes=memory_bytes) for name in CPUS)
+        return replace(plan, cluster=replace(CLUSTER, devices=tuple(devices))).fits
+
+    assert helped.stage_memory_bytes == (needed,)
+    assert fits(alone, needed)
+    assert not fits(alone, needed - 1)
+    assert fits(helped, needed // 2 + 1)
+    assert not fits(helped, needed // 2 - 1)
+
+
+def test_one_way_blocks_need_nothing_on_a_second_device() -> None:
+    model = {"bidirectional": [True, False]}
+    stage = planned(["cpu:0+cpu:1"] * 2, model=model)
+    second = stage.memory_model.second(range(2), stage.stage_memory[0])
+
+    # The gates of 4 units by 4 features, in two of the three directions that there are.
+    n_each = [3 * 4 * (4 + 4 + 2), 3 * 4 * (4 + 4 + 2), 3 * 4 * (8 + 4 + 2)]
+    of_one = stage.stage_memory[0].weight_bytes * n_each[0] // sum(n_each)
+    assert second.weight_bytes == of_one
+    assert 0 < second.activation_bytes < stage.stage_memory[0].activation_bytes / 2
+
+
 def test_a_barrier_that_runs_in_one_direction_gains_nothing_by_a_second_device() -> None:
     model = {"bidirectional": [True, False, False], "h_0": ["zeros", "zeros", "previous"]}
     one_way = N_ROWS * N_STEPS * 1.0

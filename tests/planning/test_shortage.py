@@ -183,3 +183,18 @@ def test_what_the_memory_of_a_machine_lacks_no_device_of_it_gives() -> None:
     (found,) = lacking([stage_of(2)], plan_of(4, kind="cpu"), cluster)
 
     assert found.remedies[0] == "more machines"
+
+
+def test_what_a_stage_has_on_its_second_device_is_counted_there() -> None:
+    stages = (StagePlan("cuda:0", 0, 1, "cuda:1"), StagePlan("cuda:1", 1, 1))
+    plan = Plan(2, Grid(), stages)
+    memory, second = [stage_of(6), stage_of(2)], {0: stage_of(2)}
+
+    def found(*memory_gib: float) -> list[tuple[str, tuple[int, ...], float]]:
+        lacking = shortages(memory, plan, cards(*memory_gib), WORK, second=second)
+        return [(each.place, each.stages, each.needed.total_bytes / GIB) for each in lacking]
+
+    # 1 GiB of each card is CUDA's own.
+    assert found(5, 5) == []
+    assert found(4.5, 5) == [("cuda:0", (0,), 4)]
+    assert found(5, 4.5) == [("cuda:1", (0, 1), 4)]
