@@ -5,7 +5,7 @@ It only counts: how long a layer takes depends on its device, which cluster.py k
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
 
 from gru_parallel.choices import core_on
@@ -90,6 +90,7 @@ class LayerCost:
         return COPIES_OF_A_PARAMETER * BYTES_PER_NUMBER * self.n_parameters
 
 
+@lru_cache  # A search asks for the same again and again, of many layers.
 def gru_layer_cost(
     input_size: int,
     hidden_size: int,

@@ -9,6 +9,7 @@ Partitioning, 2004.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,8 +73,7 @@ def fastest_cut(
     n_blocks = len(weights[0])
     besides = around or [0.0] * len(weights)
     sums = [list(accumulate(of_kind, initial=0.0)) for of_kind in weights]
-    allowed = fits or (lambda *_: True)
-    problem = _Problem(sums, counts, n_stages, n_blocks, besides, allowed, ramp)
+    problem = _Problem(sums, counts, n_stages, n_blocks, besides, fits, ramp)
     best = problem.cut_within(float("inf"))
     if best is None:
         return None
@@ -95,7 +95,7 @@ class _Problem:
     n_stages: int
     n_blocks: int
     around: Sequence[float]
-    fits: Fits
+    fits: Fits | None
     ramp: float
 
     def time(self, kind: int, first: int, stop: int) -> float:
@@ -142,11 +142,19 @@ class _Problem:
 
         def may_be(stop: int) -> bool:
             in_time = self.time(kind, first, stop) <= limit
-            return in_time and self.fits(stage, kind, first, stop)
+            return in_time and (self.fits is None or self.fits(stage, kind, first, stop))
 
         if first + 1 > most or not may_be(first + 1):
             return None
         low, high = first + 1, most
+        if self.fits is None:
+            # As far as the time allows but for rounding.
+            sums = self.sums[kind]
+            end = limit + (1 - self.ramp) * sums[first] - self.around[kind]
+            near = bisect_right(sums, end, low, high)
+            low, high = max(low, near - 1), min(high, near)
+            while low > first + 1 and not may_be(low):
+                low -= 1
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if may_be(middle) else (low, middle - 1)
@@ -186,7 +194,8 @@ class _Problem:
         return self._cut(tuple(stages)) if is_right else cut
 
     def _may_be(self, stage: int, kind: int, first: int, stop: int, limit: float) -> bool:
-        return self.time(kind, first, stop) <= limit and self.fits(stage, kind, first, stop)
+        in_time = self.time(kind, first, stop) <= limit
+        return in_time and (self.fits is None or self.fits(stage, kind, first, stop))
 
     def _rest(self, kinds: Sequence[int], first: int) -> float:
         """What the remaining blocks take on the remaining devices, one after the other."""

@@ -221,7 +221,7 @@ class Planned:
         """What all stages compute, added up."""
         return sum(map(sum, self.stage_times_ms))
 
-    @property
+    @cached_property
     def stage_parameters(self) -> tuple[int, ...]:
         """Trained parameters of each stage, encoder and head counted with the blocks beside."""
         return tuple(

@@ -49,8 +49,9 @@ def predict(
         )
     schedule = schedule_of(plan, barriers)
     separates = schedule.separates_weights
-    nothing = Crossing(0.0, 0.0)
-    of_boundary = crossings or [nothing] * (plan.n_stages - 1)
+    n_boundaries = plan.n_stages - 1
+    crossed_ms = [each.ms for each in crossings or ()] or [0.0] * n_boundaries
+    links_ms = [each.link_ms for each in crossings or ()] or [0.0] * n_boundaries
 
     # Actions of one kind take the same, and there are many: few kinds, by what `ms` looks at.
     known: dict[tuple[int, Op, bool, bool], float] = {}
@@ -64,16 +65,15 @@ def predict(
             known[kind] = found
         return known[kind]
 
-    def crossing(given: Action) -> Crossing:
-        return of_boundary[given.stage if given.op is Op.F else given.stage - 1]
+    def hand_over_ms(given: Action) -> float:
+        stage, op, _ = given
+        return crossed_ms[stage if op is Op.F else stage - 1]
 
-    return simulate(
-        schedule,
-        cost_ms,
-        lambda given: crossing(given).ms,
-        pools,
-        lambda given: crossing(given).link_ms,
-    )
+    def link_ms(given: Action) -> float:
+        stage, op, _ = given
+        return links_ms[stage if op is Op.F else stage - 1]
+
+    return simulate(schedule, cost_ms, hand_over_ms, pools, link_ms)
 
 
 def schedule_of(plan: Plan, barriers: frozenset[int] = frozenset()) -> Schedule:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 
 from gru_parallel.choices import core_on
 from gru_parallel.placement.cluster import Device
@@ -142,6 +142,7 @@ Run = tuple[BlockSpec, int]
 """A block, and how many like it follow one another; encoder and head make their block a run."""
 
 
+@lru_cache(maxsize=8)  # Every plan of a search asks for those of the same model.
 def block_runs(model: ModelSpec) -> tuple[Run, ...]:
     """Group the blocks of a model: what blocks alike take has to be worked out once."""
     runs: list[Run] = []
