@@ -103,7 +103,7 @@ class Problem:
         key = (setting.n_stages, setting.data_parallel)
         if key not in self._rooms_known:
             devices = self._of_setting.devices(setting)
-            if self.options.stages is None:
+            if self.options.stages is None and self._of_setting.is_in_order(setting):
                 devices = devices[: setting.n_stages]
             self._rooms_known[key] = memory_of(self.cluster, devices)
         room = self._rooms_known[key]
@@ -123,15 +123,18 @@ class Problem:
         counts = list(map(len, groups))
         every = all_cuts(self.n_blocks, counts, setting.n_stages, MOST_CUTS)
         if every is not None:
-            return [self._placed(setting, kinds, sizes) for kinds, sizes in every], True
+            are_all = self._of_setting.is_in_order(setting)
+            orders = (False,) if are_all else (False, True)
+            found = [self._placed(setting, *cut, order) for order in orders for cut in every]
+            return list(dict.fromkeys(found)), are_all
         plans = [self._fastest(setting)]
         if setting.grid.n_micro_batches > 1 or separates(setting.grid.schedule):
             # Where B does not wait for all F, later stages may have less to do.
             works = self._of_setting.works(setting, self._of_setting.kinds(setting))
             n_cells = setting.grid.n_micro_batches * setting.grid.n_chunks
             plans.append(self._fastest(setting, ramp=works.ramp / n_cells))
-        found = [plan for plan in plans if plan is not None]
-        return list(dict.fromkeys(found)), False
+        cuts = [plan for plan in plans if plan is not None]
+        return list(dict.fromkeys(cuts)), False
 
     def fitting(self, lacking: Planned) -> Plan | None:
         """Cut the blocks so that each stage fits its device, as fast as that allows.
@@ -188,9 +191,19 @@ class Problem:
         cut = fastest_cut(weights, counts, setting.n_stages, around, fits, ramp)
         return None if cut is None else self._placed(setting, cut.kinds, cut.sizes)
 
-    def _placed(self, setting: Setting, kinds: Sequence[int], sizes: Sequence[int]) -> Plan:
-        """Give each stage a device of its kind, in the order of the cluster."""
-        free = [iter(group) for group in self._of_setting.by_kind(setting)]
+    def _placed(
+        self,
+        setting: Setting,
+        kinds: Sequence[int],
+        sizes: Sequence[int],
+        roomy_first: bool = False,
+    ) -> Plan:
+        """Give each stage a device of its kind: in the cluster's order, or by their memory."""
+        groups = self._of_setting.by_kind(setting)
+        if roomy_first:
+            # The first stages keep most cells.
+            groups = [sorted(group, key=lambda d: -(d.memory_bytes or 0)) for group in groups]
+        free = [iter(group) for group in groups]
         starts = [sum(sizes[:stage]) for stage in range(len(sizes))]
         names = [next(free[kind]).name for kind in kinds]
         return self._plan(setting, tuple(map(StagePlan, names, starts, sizes)))

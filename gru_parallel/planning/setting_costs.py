@@ -61,6 +61,11 @@ class SettingCosts:
             self._kinds_known[setting.data_parallel] = list(groups.values())
         return self._kinds_known[setting.data_parallel]
 
+    def is_in_order(self, setting: Setting) -> bool:
+        """Whether devices of a kind are used in the cluster's order: all have as much memory."""
+        groups = self.by_kind(setting)
+        return all(len({device.memory_bytes for device in group}) == 1 for group in groups)
+
     def kinds(self, setting: Setting) -> list[Device]:
         """The first device of each kind."""
         return [group[0] for group in self.by_kind(setting)]
@@ -154,7 +159,8 @@ class SettingCosts:
             else:
                 groups = self.by_kind(setting)
                 # Nobody knows yet which devices of several kinds stand beside each other.
-                devices = groups[0] if len(groups) == 1 else []
+                is_known = len(groups) == 1 and self.is_in_order(setting)
+                devices = groups[0] if is_known else []
             self._ways_known[setting.data_parallel] = ways(devices, self.costs.link)
         known = self._ways_known[setting.data_parallel]
         way = known[setting.n_stages - 1] if len(known) >= setting.n_stages else Way()
@@ -164,7 +170,7 @@ class SettingCosts:
     def exchange_ms(self, setting: Setting, n_parameters: int) -> float:
         """Return how long replicas take at the least to add up so many gradients of a stage."""
         width = setting.data_parallel
-        if width == 1 or len(self.by_kind(setting)) > 1:
+        if width == 1 or len(self.by_kind(setting)) > 1 or not self.is_in_order(setting):
             return 0.0
         key = (width, setting.n_stages, n_parameters)
         if key not in self._exchanges_known:

@@ -204,6 +204,21 @@ def test_a_plan_that_does_not_fit_is_passed_over_for_one_that_does() -> None:
     assert found.step_ms >= free.step_ms
 
 
+def test_the_order_of_devices_is_improved_where_their_memory_differs() -> None:
+    options = Options(1, ("one_f_one_b",), (4,), (1,), cores=("lean",))
+    roomy = problem(5, cluster("cpu", "cpu"), AffineCosts(), options)
+    stages = StagePlan("cpu:1", 0, 3), StagePlan("cpu:0", 3, 2)
+    (setting,) = (each for each in roomy.settings() if each.n_stages == 2)
+    swapped = roomy.planned(Plan(5, setting.grid, stages, setting.core))
+    sizes = dict(zip(("cpu:1", "cpu:0"), swapped.stage_memory_bytes, strict=True))
+    devices = (Device(name, "cpu", memory_bytes=sizes[name]) for name in ("cpu:0", "cpu:1"))
+
+    found = search(replace(roomy, cluster=Cluster(tuple(devices), (Machine(2),))))
+
+    assert found.best.fits
+    assert found.best.step_ms <= swapped.step_ms
+
+
 def test_where_nothing_fits_the_stage_and_what_it_lacks_are_named() -> None:
     tiny = problem(4, cluster("cpu", "cpu", memory_bytes=10), AffineCosts())
 
