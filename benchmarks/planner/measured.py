@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from time import perf_counter
 
@@ -23,8 +24,8 @@ from gru_parallel.placement import ModelSpec, Plan, cut_stack
 from gru_parallel.planning import Options, Planned, Problem, Workload, search
 from gru_parallel.planning.analytic import AnalyticCosts
 from gru_parallel.planning.options import chunks_up_to, micro_batches_up_to
-from gru_parallel.planning.profile import MeasuredCosts
-from gru_parallel.planning.trials import fastest, to_try
+from gru_parallel.planning.profile import MeasuredCosts, Trial
+from gru_parallel.planning.trials import comparable, fastest, try_plans
 from gru_parallel.profiling.measure import measure
 from gru_parallel.profiling.pipelines import Precision
 from gru_parallel.profiling.trials import run_trials
@@ -85,14 +86,14 @@ def measure_shape(shape: Shape, tried: Sequence[TriedPlan], n_rounds: int) -> Sh
 
 def _choice(shape: Shape, problem: Problem, best: Planned) -> Plan:
     """Choose a plan as plan=measure does: among the best by a profile, by what they take."""
-    trials = run_trials(
-        to_try(problem, best),
-        lambda core: make_model(shape, core),
-        Windows(*draw_batch(shape)),
-        LOSSES["mse"],
-        Precision(),
-    )
-    return fastest(problem, best, trials).plan
+    windows = Windows(*draw_batch(shape))
+
+    def run(tried: Sequence[Planned]) -> tuple[Trial, ...]:
+        make = partial(make_model, shape)
+        return run_trials(tried, make, windows, LOSSES["mse"], Precision())
+
+    trials = try_plans(problem, best, run)
+    return fastest(best, comparable(problem, best, trials)).plan
 
 
 def _promised_ms(planned: Planned) -> float:

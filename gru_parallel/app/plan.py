@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from gru_parallel.assembly.data import build_data
 from gru_parallel.assembly.length import run_length
 from gru_parallel.assembly.planned import Planning, build_plan
 from gru_parallel.config.check_training import has_schedule, needs_lightning
-from gru_parallel.config.schema import Config
+from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.data.series_outline import SeriesOutline
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Plan
@@ -58,6 +59,9 @@ def show(config: Config) -> int:
         # An older plan may be there, which placement=file would take.
         return fail(problem, 1)
     words = f"Written to {PLAN_FILE}; train with placement=file placement.path={PLAN_FILE}"
+    if isinstance(config.engine, ProcessesConfig):
+        n_replicas = planning.planned.plan.data_parallel
+        words += f" engine=processes engine.data_parallel={n_replicas}"
     console.print(words, soft_wrap=True, highlight=False, markup=False)
     return 0
 
@@ -67,17 +71,17 @@ def _show_choice(console: Console, planning: Planning) -> None:
     problem, best = planning.problem, planning.planned
     if planning.found is None:
         return
-    console.print(found_line(planning.found), highlight=False)
-    was_tried = best.plan in [trial.plan for trial in planning.trials]
+    console.print(found_line(replace(planning.found, best=best)), highlight=False)
+    was_tried = bool(planning.tried)
     if was_tried:
-        console.print(trials_table(problem, best, planning.trials))
+        console.print(trials_table(best, planning.tried))
     others = alternatives(problem, best)
     if others:
         console.print(alternatives_table(best, others))
     n_devices = len(problem.cluster.devices)
     if n_devices > 1 and problem.options.stages is None:
         curve = scaling_curve(problem, device_counts(n_devices), best, was_tried=was_tried)
-        console.print(curve_table(curve))
+        console.print(curve_table(curve, was_tried=was_tried))
 
 
 def _check_file(path: Path) -> None:

@@ -99,7 +99,8 @@ def check_free(folder: Path, ckpt_path: Path | None, *, sweep: bool = False) -> 
     # One checkpoint is no use to all runs of a sweep.
     resumed = LAST if sweep else held.last
     resume = f" resume it with ckpt_path={resumed}," if held.last.exists() else ""
+    named = f"{folder}, where a run of this sweep would be," if sweep else f"hydra.run.dir={folder}"
     raise UsageError(
-        f"{_SETTINGS[sweep]}={folder} holds a run, which a new one would overwrite; choose another"
-        f" folder,{resume} or remove it."
+        f"{named} holds a run, which a new one would overwrite; choose another"
+        f" {'hydra.sweep.dir' if sweep else 'folder'},{resume} or remove it."
     )

@@ -38,10 +38,11 @@ def check_sweep_free(overrides: Sequence[str], *, counts: bool) -> None:
     if folders is None:
         _check_empty(first)
         return
+    first_with: dict[Path, int] = {}
     for number, folder in enumerate(folders):
-        if folder in folders[:number]:
+        if first_with.setdefault(folder, number) != number:
             raise UsageError(
-                f"{folder} is the folder of runs {folders.index(folder) + 1} and {number + 1} of"
+                f"{folder} is the folder of runs {first_with[folder] + 1} and {number + 1} of"
                 " this sweep, of which the later one would overwrite the other; name in"
                 " hydra.sweep.subdir all that differs, or leave it out."
             )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gru_parallel.assembly.memory import memory_bytes
 from gru_parallel.config.cluster_section import DescribedCluster, DevicesConfig, LinkConfig
-from gru_parallel.config.schema import Config
+from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.engine.devices import (
     accelerator_names,
     default_devices,
@@ -23,13 +23,12 @@ from gru_parallel.placement.cluster import (
     ACCELERATOR_SPEED,
     CPU_SPEED,
     IN_ONE_MEMORY,
+    OVER_PCIE,
     Link,
     Machine,
     Speed,
 )
 
-# Assumed, as in the benchmark of GPUs: PCIe 4, which every machine has.
-BETWEEN_ACCELERATORS = Link(latency_ms=0.01, bytes_per_s=25e9)
 # Assumed, for ranks that exchange tensors over Gloo, on the loopback interface.
 BETWEEN_RANKS_ON_CPUS = Link(latency_ms=0.2, bytes_per_s=2e9)
 
@@ -48,7 +47,8 @@ def cluster_of(config: Config, n_ranks: int | None = None, check_exists: bool = 
     if not isinstance(config.cluster, DescribedCluster):
         names = default_devices() if n_ranks is None else devices_of_ranks(n_ranks)
         return local_cluster(names, of_ranks=n_ranks is not None)
-    cluster = described_cluster(config.cluster)
+    of_ranks = isinstance(config.engine, ProcessesConfig)
+    cluster = described_cluster(config.cluster, of_ranks=of_ranks)
     n_devices = len(cluster.devices)
     if n_ranks is not None and n_ranks != n_devices:
         raise UsageError(
@@ -72,14 +72,21 @@ def local_cluster(names: Sequence[str], of_ranks: bool = False) -> Cluster:
     n_cards = len(accelerator_names())
     devices = tuple(_local_device(name, n_cards, of_ranks) for name in names)
     if any(not device.is_cpu for device in devices):
-        inside = BETWEEN_ACCELERATORS
+        inside = OVER_PCIE
     else:
         inside = BETWEEN_RANKS_ON_CPUS if of_ranks else IN_ONE_MEMORY
     return Cluster(devices, (Machine(n_cores(), memory_bytes()),), inside)
 
 
-def described_cluster(config: DescribedCluster) -> Cluster:
-    """Make the cluster that settings describe; its devices are numbered over all machines."""
+def described_cluster(config: DescribedCluster, of_ranks: bool = False) -> Cluster:
+    """Make the cluster that settings describe; its devices are numbered over all machines.
+
+    Args:
+        config: the description; CPU devices of a machine whose link it leaves out are linked as
+            threads are, or ranks.
+        of_ranks: whether each device is a rank's.
+    """
+    without = BETWEEN_RANKS_ON_CPUS if of_ranks else IN_ONE_MEMORY
     devices: list[Device] = []
     machines: list[Machine] = []
     n_of_type = {"cpu": 0, "cuda": 0}
@@ -95,8 +102,8 @@ def described_cluster(config: DescribedCluster) -> Cluster:
     return Cluster(
         tuple(devices),
         tuple(machines),
-        _link(config.inside),
-        _link(config.between),
+        _link(config.inside, without),
+        _link(config.between, without),
         config.name,
     )
 
@@ -143,9 +150,9 @@ def _described_device(name: str, machine: int, devices: DevicesConfig) -> Device
     return Device(name, devices.kind, machine, _bytes(devices.memory_gib), speed)
 
 
-def _link(link: LinkConfig | None) -> Link:
+def _link(link: LinkConfig | None, without: Link) -> Link:
     if link is None:
-        return IN_ONE_MEMORY
+        return without
     return Link(link.latency_us / 1e3, link.gigabytes_per_s * 1e9)
 
 

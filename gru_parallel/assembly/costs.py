@@ -25,7 +25,7 @@ _CORES = (AUTO, "lean")
 
 
 def costs_of(
-    config: Config, workload: Workload, cluster: Cluster, cores: Sequence[str]
+    config: Config, workload: Workload, cluster: Cluster, cores: Sequence[str], *, replays: bool
 ) -> CostModel:
     """Choose the costs that plan=... asks for.
 
@@ -36,6 +36,7 @@ def costs_of(
         workload: what is trained.
         cluster: the devices that may be used.
         cores: that layers may have.
+        replays: whether accelerators replay recorded steps.
 
     Raises:
         UsageError: what is described, or is a rank's, is to be measured, or nothing can be kept.
@@ -46,11 +47,11 @@ def costs_of(
             " describes devices; use cluster=local, or plan=analytic, which estimates."
         )
     if config.plan == "analytic" or not cluster.is_local:
-        return _estimated(config, workload, cluster)
+        return _estimated(config, workload, cluster, replays=replays)
     if all(device.is_cpu for device in cluster.devices):
         # Both of this library's cores in any case, so that one profile does for either.
         cores = tuple(dict.fromkeys((*_CORES, *cores)))
-    key = _key(config, workload, cluster, cores)
+    key = _key(config, workload, cluster, cores, replays=replays)
     profile = None if config.plan == "measure" else load_profile(key)
     if profile is None and config.plan == "measure":
         if isinstance(config.engine, ProcessesConfig):
@@ -64,22 +65,23 @@ def costs_of(
         # Not at the top: it is with torch, which a plan need not have.
         from gru_parallel.assembly.measured import measure_profile
 
-        profile = measure_profile(config, workload, cluster, cores, key)
+        profile = measure_profile(config, workload, cluster, cores, key, replays=replays)
         store_profile(profile)
     if profile is None:
         is_damaged = profile_path(key).exists()
         words = "what was measured cannot be read" if is_damaged else "not measured here"
-        return _estimated(config, workload, cluster, f"analytic ({words}: plan=measure)")
+        source = f"analytic ({words}: plan=measure)"
+        return _estimated(config, workload, cluster, source, replays=replays)
     return MeasuredCosts(profile, cluster, isinstance(config.engine, ProcessesConfig))
 
 
 def _estimated(
-    config: Config, workload: Workload, cluster: Cluster, source: str = ANALYTIC
+    config: Config, workload: Workload, cluster: Cluster, source: str = ANALYTIC, *, replays: bool
 ) -> CostModel:
     return AnalyticCosts(
         cluster,
         number_type(config),
-        graphs=bool(config.engine.graphs),
+        graphs=replays,
         n_weight_copies=workload.n_weight_copies,
         bytes_per_number=workload.bytes_per_number,
         source=source,
@@ -87,7 +89,7 @@ def _estimated(
 
 
 def _key(
-    config: Config, workload: Workload, cluster: Cluster, cores: Sequence[str]
+    config: Config, workload: Workload, cluster: Cluster, cores: Sequence[str], *, replays: bool
 ) -> dict[str, Any]:
     """Say all that measured times depend on."""
     model = workload.model
@@ -106,7 +108,7 @@ def _key(
         **({"steps_after": model.n_decoding} if model.n_decoding > 0 else {}),
         "precision": str(config.trainer.precision),
         "tf32": config.engine.tf32,
-        "graphs": str(config.engine.graphs),
+        "graphs": replays,
         "optimizer": _without_rate(config.optimizer),
         "loss": config.model.loss,
     }

@@ -37,6 +37,8 @@ def measure_profile(
     cluster: Cluster,
     cores: Sequence[str],
     key: Mapping[str, Any],
+    *,
+    replays: bool,
 ) -> Profile:
     """Measure the parts of a run.
 
@@ -46,6 +48,7 @@ def measure_profile(
         cluster: of this machine.
         cores: that layers are to be measured with.
         key: all that the numbers depend on.
+        replays: whether accelerators replay recorded steps.
     """
     with tf32(config.engine.tf32), torch.random.fork_rng(devices=[]):
         return measure(
@@ -55,7 +58,7 @@ def measure_profile(
             key=key,
             precision=_precision(config),
             make_optimizer=optimizer_maker(config.optimizer),
-            replays=bool(config.engine.graphs),
+            replays=replays,
         )
 
 

@@ -13,6 +13,7 @@ from gru_parallel.assembly.settled import settled
 from gru_parallel.assembly.trials import trials_of
 from gru_parallel.assembly.workload import workload
 from gru_parallel.choices import AUTO, AUTO_SCHEDULES, RECOMPUTE
+from gru_parallel.config.check_config import check_grid
 from gru_parallel.config.cluster_section import DescribedCluster
 from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.data.widths import Widths
@@ -32,7 +33,7 @@ from gru_parallel.planning import (
 )
 from gru_parallel.planning.options import chunks_up_to, micro_batches_up_to
 from gru_parallel.planning.profile import Trial
-from gru_parallel.planning.trials import fastest
+from gru_parallel.planning.trials import comparable, fastest
 from gru_parallel.rules import as_written
 from gru_parallel.run_folder import RunFolder
 
@@ -45,13 +46,13 @@ class Planning:
         planned: the plan, and what it should come to.
         problem: what was to be planned.
         found: how the plan was found; None if it was in a file.
-        trials: what the plans took that ran before one of them was taken.
+        tried: the plans that ran before one of them was taken, and what they took.
     """
 
     planned: Planned
     problem: Problem
     found: Found | None = None
-    trials: tuple[Trial, ...] = ()
+    tried: tuple[tuple[Trial, Planned], ...] = ()
 
 
 def build_plan(
@@ -90,7 +91,8 @@ def build_plan(
     )
     asked = () if given is None else (given.core,)
     cores = dict.fromkeys((*options.cores, *begun.cores, *asked))
-    costs = costs_of(config, work, cluster, tuple(cores))
+    replays = _may_replay(config, cluster, stages)
+    costs = costs_of(config, work, cluster, tuple(cores), replays=replays)
     problem = Problem(work, cluster, costs, options, partial(_replays, config))
     if replace(problem, options=begun).settings():
         problem = replace(problem, options=begun)
@@ -100,7 +102,8 @@ def build_plan(
         _check_schedule(problem)
         found = search(problem)
         trials = trials_of(config, widths, problem, found.best)
-        planning = Planning(fastest(problem, found.best, trials), problem, found, trials)
+        tried = tuple(comparable(problem, found.best, trials))
+        planning = Planning(fastest(found.best, tried), problem, found, tried)
     plan, blocks = planning.planned.plan, work.model.blocks
     check_reverse_devices(plan, [block.bidirectional for block in blocks])
     check_weights_can_wait(plan, [plan.core] * plan.n_blocks)
@@ -186,7 +189,8 @@ def check_fits(plan: Plan, config: Config) -> None:
     """Check that a plan that was read is one of this model, and what the settings say.
 
     Raises:
-        UsageError: it is not; the message names the first setting that differs.
+        UsageError: it is not, the message names the first setting that differs; or it is for
+            replicas and the engine has none, or cuts a batch into more than there is of it.
     """
     model, schedule, grid = config.model, config.schedule, plan.grid
     given = {
@@ -201,6 +205,13 @@ def check_fits(plan: Plan, config: Config) -> None:
     }
     if isinstance(config.engine, ProcessesConfig):
         given["engine.data_parallel"] = (config.engine.data_parallel, plan.data_parallel)
+    elif plan.data_parallel > 1:
+        raise UsageError(
+            f"placement.path={config.placement.path} has a plan of"
+            f" {plan.data_parallel} replicas, which only engine=processes has; use"
+            f" engine=processes engine.data_parallel={plan.data_parallel} under torchrun, or make"
+            " another plan."
+        )
     for name, (wanted, found) in given.items():
         if wanted not in (AUTO, found):
             raise UsageError(
@@ -208,6 +219,11 @@ def check_fits(plan: Plan, config: Config) -> None:
                 f" {name}={as_written(found)}, and the settings say {as_written(wanted)}; set"
                 f" {name}={as_written(found)}, or make another plan."
             )
+    try:
+        # Numbers that the settings leave open have not been checked yet.
+        check_grid(settled(config, plan))
+    except UsageError as error:
+        raise UsageError(f"placement.path={config.placement.path}: {error}") from error
 
 
 def _check_devices(plan: Plan, n_ranks: int | None) -> None:
@@ -300,7 +316,23 @@ def _replays(config: Config, plan: Plan) -> bool:
             f"engine.graphs=true does not go with the second device of {second}, whose thread works"
             " beside its stage; use engine.graphs=auto, or one device for each block."
         )
-    if config.engine.graphs == "auto":
+    if config.engine.graphs == AUTO:
         is_truncated = plan.grid.truncate is not None
-        return not is_truncated and all(device.startswith("cuda") for device in plan.all_devices)
+        on_cuda = all(device.startswith("cuda") for device in plan.all_devices)
+        return on_cuda and not is_truncated and second is None
     return bool(config.engine.graphs)
+
+
+def _may_replay(config: Config, cluster: Cluster, stages: tuple[StagePlan, ...] | None) -> bool:
+    """Whether engines with plans for these devices record their steps, see `_replays`."""
+    if config.engine.graphs != AUTO:
+        return bool(config.engine.graphs)
+    has_second = any(stage.reverse_device is not None for stage in stages or ())
+    is_truncated = config.schedule.truncate is not None
+    if stages is None:
+        # Beside accelerators CPUs are hardly ever of use.
+        names = [device.name for device in cluster.devices if not device.is_cpu]
+    else:
+        names = [stage.device for stage in stages]
+    on_cuda = bool(names) and all(name.startswith("cuda") for name in names)
+    return on_cuda and not is_truncated and not has_second

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gru_parallel.config.schema import Config
 from gru_parallel.data.widths import Widths
 from gru_parallel.planning import Planned, Problem
 from gru_parallel.planning.profile import MeasuredCosts, Trial
-from gru_parallel.planning.trials import to_try
+from gru_parallel.planning.trials import try_plans
 from gru_parallel.profiling.cache import store_profile
 
 
@@ -30,12 +31,14 @@ def trials_of(config: Config, widths: Widths, problem: Problem, best: Planned) -
         return ()
     if config.plan != "measure":
         return costs.profile.trials
-    tried = to_try(problem, best)
-    if not tried:
-        return ()
-    # Not at the top: it is with torch, which a plan need not have.
-    from gru_parallel.assembly.measured import measure_trials
 
-    trials = measure_trials(config, widths, tried)
-    store_profile(replace(costs.profile, trials=trials))
+    def run(tried: Sequence[Planned]) -> tuple[Trial, ...]:
+        # Not at the top: it is with torch, which a plan need not have.
+        from gru_parallel.assembly.measured import measure_trials
+
+        return measure_trials(config, widths, tried)
+
+    trials = try_plans(problem, best, run)
+    if trials:
+        store_profile(replace(costs.profile, trials=trials))
     return trials

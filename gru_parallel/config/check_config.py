@@ -38,7 +38,7 @@ def check_config(config: Config) -> None:
     _check_placement(config)
     check_steps(config)
     check_loss(config)
-    _check_grid(config)
+    check_grid(config)
     _check_carry(config)
     _check_precision(config)
     _check_eps(config)
@@ -163,7 +163,13 @@ def _check_carry(config: Config) -> None:
         )
 
 
-def _check_grid(config: Config) -> None:
+def check_grid(config: Config) -> None:
+    """Check how a batch is cut, as far as that is not left to the planner.
+
+    Raises:
+        UsageError: there are more chunks than steps, more micro-batches than windows, or nothing
+            is truncated.
+    """
     schedule, data = config.schedule, config.data
     length = config.model.segment_length
     of_segments = "" if length is None else f", model.segment_length={length}"

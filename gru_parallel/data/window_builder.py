@@ -159,8 +159,8 @@ class WindowBuilder:
             assert even.times is not None
             n = self.shape.input_length
             values, times = repeated(even.numbers, self.mean)[-n:], even.times[-n:]
-            n_filled = np.full(len(times), self.n_channels)
-            n_filled[np.isin(times, rows.times)] = rows.n_filled[np.isin(rows.times, times)]
+            at = even.positions[-n:]
+            n_filled = np.where(at >= 0, rows.n_filled[at], self.n_channels)
             ahead = following(times, n_steps, self.step)
             at = np.searchsorted(after.times, ahead)
             for step, row in enumerate(at):

@@ -137,6 +137,8 @@ class Machine:
 
 # Threads that hand a tensor over by its address.
 IN_ONE_MEMORY = Link(latency_ms=0.05, bytes_per_s=inf)
+# Assumed, as in the benchmark of GPUs: PCIe 4, which every machine has.
+OVER_PCIE = Link(latency_ms=0.01, bytes_per_s=25e9)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ class Cluster:
     Attributes:
         devices: at least one device, each name once.
         machines: that they are in.
-        inside: links two devices of one machine.
+        inside: links two devices of one machine, both accelerators or both CPU devices; one of
+            each are assumed to be linked by PCIe.
         between: links devices of two machines.
         name: as the user knows it, like "8xh100".
 
@@ -221,7 +224,9 @@ class Cluster:
         """Return what connects two devices; what goes from a device to itself stays there."""
         if one.name == other.name:
             return replace(self.inside, bytes_per_s=inf)
-        return self.inside if one.machine == other.machine else self.between
+        if one.machine != other.machine:
+            return self.between
+        return self.inside if one.is_cpu == other.is_cpu else OVER_PCIE
 
     @cached_property
     def _by_name(self) -> dict[str, Device]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from gru_parallel.choices import core_on
 from gru_parallel.placement.cluster import Cluster, Device
@@ -12,6 +11,7 @@ from gru_parallel.placement.cost import block_costs
 from gru_parallel.placement.model_spec import BlockSpec
 from gru_parallel.placement.plan import Plan, StagePlan
 from gru_parallel.planning.cell_costs import CostModel, Workload
+from gru_parallel.planning.cores import busy_stages, crowding, pools
 from gru_parallel.planning.crossings import Crossing, crossings, exchange_ms, replicas_of
 from gru_parallel.planning.memory import MemoryModel, StageMemory
 from gru_parallel.planning.options import Setting
@@ -129,7 +129,8 @@ class Planned:
         for stage in self.plan.stages:
             device = self._device(stage)
             around = self.costs.around(device, self._n_busy(device))
-            times.append(stage_of(self._blocks(stage, size, known), around))
+            alone = stage_of(self._blocks(stage, size, known), around)
+            times.append(alone.slower(crowding(self.plan, self.cluster, device)))
         return tuple(times)
 
     @property
@@ -256,19 +257,7 @@ class Planned:
     @property
     def pools(self) -> tuple[Pool, ...]:
         """The stages that share processors: too few cores, or one accelerator."""
-        by_processor: dict[object, list[int]] = {}
-        n_slots: dict[object, int] = {}
-        for index, stage in enumerate(self.plan.stages):
-            device = self._device(stage)
-            where: object = ("cores", device.machine) if device.is_cpu else device.name
-            n_cores = self.cluster.machines[device.machine].n_cores
-            by_processor.setdefault(where, []).append(index)
-            n_slots[where] = (n_cores or self.plan.n_stages) if device.is_cpu else 1
-        return tuple(
-            Pool(frozenset(stages), n_slots[where])
-            for where, stages in by_processor.items()
-            if len(stages) > n_slots[where]
-        )
+        return pools(self.plan, self.cluster)
 
     def _device(self, stage: StagePlan) -> Device:
         return self.cluster.device(stage.device)
@@ -301,49 +290,6 @@ class Planned:
             model, n_busy = self.workload.model, self._n_busy(device)
             known[key] = block_times(model, self.plan.core, self.costs, device, size, n_busy)
         return known[key]
-
-
-def busy_stages(
-    cluster: Cluster,
-    device: Device,
-    stage_devices: Sequence[str],
-    n_cells: int,
-    width: int = 1,
-) -> float:
-    """Return how many stages compute at the same time on a device's machine, this one included.
-
-    On CPUs they share caches and memory, on accelerators the host that queues their work.
-
-    Args:
-        cluster: with the device.
-        device: whose machine it is.
-        stage_devices: the device of each stage of a replica.
-        n_cells: of a batch; the fewer, the less stages overlap.
-        width: the number of replicas, which are assumed to be spread evenly over the machines.
-
-    Returns:
-        Their number in the mean, while the stages of the machine compute.
-    """
-    here = [
-        index
-        for index, other in enumerate(map(cluster.device, stage_devices))
-        if other.is_cpu == device.is_cpu and other.machine == device.machine
-    ]
-    n_cores = cluster.machines[device.machine].n_cores if device.is_cpu else None
-    # A device that is only being thought of is none of the plan's yet.
-    n_beside = _overlap(tuple(here), n_cells) if here else 1.0
-    n_busy = n_beside * max(1, width // len(cluster.machines))
-    return n_busy if n_cores is None else min(n_busy, float(n_cores))
-
-
-@lru_cache  # A search asks for the same again and again, of many stages.
-def _overlap(stages: tuple[int, ...], n_cells: int) -> float:
-    """Count, for a stage in the mean, itself and the share of its cells beside each other one's.
-
-    A stage begins a cell after the one before: two overlap in all cells but as many as are between.
-    """
-    pairs = (max(0.0, 1 - abs(one - other) / n_cells) for one in stages for other in stages)
-    return sum(pairs) / len(stages)
 
 
 def _is_barrier(block: BlockSpec) -> bool:

@@ -56,11 +56,13 @@ class Trial:
 
     Attributes:
         plan: the plan.
+        model: whose plan it is, see `trials.digest`.
         step_ms: what a training step took without its optimiser, the median; None where a device
             had no room for it.
     """
 
     plan: Plan
+    model: str
     step_ms: float | None
 
 
@@ -98,10 +100,7 @@ class Profile:
             for each in self.parts
         ]
         links = {kinds: asdict(link) for kinds, link in self.links.items()}
-        trials = [
-            {"plan": json.loads(each.plan.to_json()), "step_ms": each.step_ms}
-            for each in self.trials
-        ]
+        trials = [{**asdict(each), "plan": json.loads(each.plan.to_json())} for each in self.trials]
         entries = {
             "version": PROFILE_VERSION,
             "key": dict(self.key),
@@ -142,7 +141,7 @@ class Profile:
                 entries["optimizer_ns"],
                 # Those of earlier versions had none.
                 tuple(
-                    Trial(Plan.from_json(json.dumps(each["plan"])), each["step_ms"])
+                    Trial(**{**each, "plan": Plan.from_json(json.dumps(each["plan"]))})
                     for each in entries.get("trials", [])
                 ),
             )

@@ -9,6 +9,7 @@ from functools import cached_property
 from gru_parallel.placement.cluster import Cluster, Device
 from gru_parallel.planning.bounds import Works
 from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
+from gru_parallel.planning.cores import busy_stages
 from gru_parallel.planning.crossings import (
     Crossing,
     Way,
@@ -18,7 +19,6 @@ from gru_parallel.planning.crossings import (
     ways,
 )
 from gru_parallel.planning.options import Options, Setting
-from gru_parallel.planning.planned import busy_stages
 from gru_parallel.planning.stage_times import (
     BlockTimes,
     CellSize,

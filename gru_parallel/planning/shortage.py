@@ -130,11 +130,11 @@ def _places(
     """Yield the memories that are known."""
     parts: list[tuple[Device, int, StageMemory]] = []
     for index, (stage, whole) in enumerate(zip(plan.stages, memory, strict=True)):
-        own = whole
-        if stage.reverse_device is not None and index in second:
-            own = whole - second[index]
-            parts.append((cluster.device(stage.reverse_device), index, second[index]))
+        has_second = stage.reverse_device is not None and index in second
+        own = whole - second[index] if has_second else whole
         parts.append((cluster.device(stage.device), index, own))
+        if stage.reverse_device is not None and has_second:
+            parts.append((cluster.device(stage.reverse_device), index, second[index]))
 
     def owner(part: tuple[Device, int, StageMemory]) -> tuple[bool, int, str]:
         device = part[0]

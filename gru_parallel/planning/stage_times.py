@@ -70,6 +70,12 @@ class StageTimes:
             ms += sum(part.forward_ms for part in parts)
         return ms
 
+    def slower(self, factor: float) -> StageTimes:
+        """Return what it takes if all takes so many times as long."""
+        if factor == 1.0:
+            return self
+        return StageTimes(*(part.times(factor) for part in (self.cell, self.at_once, self.last)))
+
     def cells_ms(self, grid: Grid, *, separates_weights: bool) -> tuple[float, float, float]:
         """Return what all F, all B and all W of a batch take."""
         each = (self.cell.times(grid.n_chunks), self.at_once, self.last)

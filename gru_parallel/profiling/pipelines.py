@@ -38,8 +38,8 @@ ENOUGH_MS = 20.0
 MOST_STEPS = 6
 """But no more than these, recording left out."""
 
-_N_RECORDING = 3
-"""Steps that an engine which replays takes until it does."""
+_N_EAGER = 3
+"""Steps of an engine before the one that it records and replays."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def steps(
     graphs: bool | None,
     waits: bool,
 ) -> Generator[ThreadEngine, None, None]:
-    """Run training steps, one after the other, and yield after each; not after those that record.
+    """Run training steps, one after the other, and yield after each, but not before it is recorded.
 
     Args:
         model: of the plan.
@@ -91,7 +91,7 @@ def steps(
             model.zero_grad(set_to_none=True)
             with precision.context(torch_device(plan.devices[-1])):
                 engine.train_step(windows, number).backward()
-            if graphs is False or number >= _N_RECORDING:
+            if graphs is False or number >= _N_EAGER:
                 yield engine
 
 

@@ -14,6 +14,7 @@ from gru_parallel.engine.torch_device import torch_device
 from gru_parallel.model import StackModel, SumLoss, Windows
 from gru_parallel.planning.planned import Planned
 from gru_parallel.planning.profile import Trial
+from gru_parallel.planning.trials import digest
 from gru_parallel.profiling.pipelines import Precision, steps
 
 SECONDS = 4.0
@@ -43,6 +44,8 @@ def run_trials(
     Returns:
         A trial for each plan.
     """
+    if not tried:
+        return ()
     start = perf_counter()
     models = {core: make_model(core) for core in dict.fromkeys(each.plan.core for each in tried)}
     taken: list[list[float]] = [[] for _ in tried]
@@ -54,13 +57,17 @@ def run_trials(
             )
             try:
                 with closing(running):
-                    next(running)
+                    _next_ms(running, planned)
                     of_plan += [_next_ms(running, planned) for _ in range(N_STEPS)]
             except torch.OutOfMemoryError:
                 of_plan.append(math.inf)
     medians = map(median, taken)
     return tuple(
-        Trial(planned.plan, step_ms if math.isfinite(step_ms) else None)
+        Trial(
+            planned.plan,
+            digest(planned.workload.model),
+            step_ms if math.isfinite(step_ms) else None,
+        )
         for planned, step_ms in zip(tried, medians, strict=True)
     )
 

@@ -15,13 +15,14 @@ from gru_parallel.planning import (
     CurvePoint,
     Found,
     Planned,
-    Problem,
     pays_until,
 )
 from gru_parallel.planning.profile import Trial
 from gru_parallel.report.units import format_bytes, format_ms, format_percent
 
 MOST_ALTERNATIVES = 10
+
+_OF_TRIALS = "Predicted; the last plan is the one that was the fastest when it ran."
 
 
 def alternatives_table(best: Planned, others: Sequence[Alternative]) -> Table:
@@ -47,7 +48,7 @@ def alternatives_table(best: Planned, others: Sequence[Alternative]) -> Table:
     return table
 
 
-def trials_table(problem: Problem, chosen: Planned, trials: Sequence[Trial]) -> Table:
+def trials_table(chosen: Planned, tried: Sequence[tuple[Trial, Planned]]) -> Table:
     """Show the plans that ran before one was taken: what was predicted of them, and what they took.
 
     Both are times of a step without its optimiser.
@@ -55,8 +56,8 @@ def trials_table(problem: Problem, chosen: Planned, trials: Sequence[Trial]) -> 
     table = Table(title=Text("Tried", style="bold"), box=box.SIMPLE_HEAD)
     for name in ("stages", "schedule", "cells", "core", "predicted", "took", ""):
         table.add_column(name, justify="right")
-    for trial in trials:
-        plan, grid, planned = trial.plan, trial.plan.grid, problem.planned(trial.plan)
+    for trial, planned in tried:
+        plan, grid = planned.plan, planned.plan.grid
         once_ms = planned.costs.step_ms(planned.cluster.devices[0], 0)
         table.add_row(
             str(plan.n_stages),
@@ -84,12 +85,17 @@ def _memory(planned: Planned) -> str:
     return format_bytes(max(planned.stage_memory_bytes))
 
 
-def curve_table(curve: Sequence[CurvePoint]) -> Table:
-    """Show the best plan for 1, 2, 4, ... devices, and from where on more do not pay."""
-    until = pays_until(curve)
+def curve_table(curve: Sequence[CurvePoint], *, was_tried: bool = False) -> Table:
+    """Show the best plan for 1, 2, 4, ... devices, and from where on more do not pay.
+
+    Args:
+        curve: the plans.
+        was_tried: whether the last one was the fastest when it ran, which says more than a verdict.
+    """
+    verdict = _OF_TRIALS if was_tried else _verdict(curve, pays_until(curve))
     table = Table(
         title=Text("By number of devices", style="bold"),
-        caption=Text(_verdict(curve, until)),
+        caption=Text(verdict),
         caption_style="",
         caption_justify="left",
         box=box.SIMPLE_HEAD,

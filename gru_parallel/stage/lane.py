@@ -85,6 +85,7 @@ class StreamLane:
         self.copies = torch.Stream(device)
         self._arrivals: dict[torch.device, torch.Stream] = {}
         self._callers: Streams = {}
+        self._up_to_date: set[torch.device] = set()
 
     def start(self) -> None:
         """Prepare the thread that will do the work."""
@@ -119,13 +120,11 @@ class StreamLane:
             callers: the caller's current stream on each accelerator; its work there includes what
                 other lanes did in calls before.
         """
-        self._callers = callers
-        self.compute.wait_stream(callers[self.device])
-        # Memory that is kept from step to step may be what a copy of the last one still reads.
+        self._callers, self._up_to_date = callers, set()
+        # Memory that is kept from step to step may be what a copy of the last one still reads. Only
+        # then the caller, who may be recording a graph, in which earlier work is not to be had.
         self.compute.wait_stream(self.copies)
-        for device, arriving in self._arrivals.items():
-            if device in callers:
-                arriving.wait_stream(callers[device])
+        self.compute.wait_stream(callers[self.device])
 
     def select(self) -> None:
         """Let the calling thread, which works for several lanes, queue on this one."""
@@ -136,7 +135,7 @@ class StreamLane:
         if room is None and tensor.device == target:
             return Packet(tensor, self.compute.record_event())
         self.copies.wait_stream(self.compute)
-        with self._arriving(target), self.copies:
+        with self._arriving(target, is_kept=room is not None), self.copies:
             if room is not None:
                 return Packet(fill(room, tensor), self.copies.record_event(), is_kept=True)
             moved = tensor.to(target, non_blocking=True)
@@ -145,15 +144,19 @@ class StreamLane:
         tensor.record_stream(self.copies)
         return Packet(moved, ready)
 
-    def _arriving(self, target: torch.device) -> AbstractContextManager[object]:
-        """Return what a copy to a device is queued on there; nothing on the own one and on CPUs."""
+    def _arriving(self, target: torch.device, *, is_kept: bool) -> AbstractContextManager[object]:
+        """Return what a copy to a device is queued on there; nothing on the own one and on CPUs.
+
+        Memory that is kept there is not written to before what has read it in earlier calls.
+        """
         caller = None if target == self.device else self._callers.get(target)
         if caller is None:
             return nullcontext()
-        if target not in self._arrivals:
-            self._arrivals[target] = torch.Stream(target)
-            self._arrivals[target].wait_stream(caller)
-        return self._arrivals[target]
+        arriving = self._arrivals.setdefault(target, torch.Stream(target))
+        if is_kept and target not in self._up_to_date:
+            self._up_to_date.add(target)
+            arriving.wait_stream(caller)
+        return arriving
 
     def receive(self, packet: Packet) -> Tensor:
         """Make the lane's later work wait until the tensor is there."""

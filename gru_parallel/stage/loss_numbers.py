@@ -1,4 +1,4 @@
-"""LossNumbers: what a recorded loss is divided by and scaled with: of each batch its own."""
+"""LossNumbers: what a recorded loss is divided by and scaled with; each batch has its own."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ class LossNumbers:
 
     def mean(self, total: Tensor) -> Tensor:
         """Divide a sum, to the bits that a number of the host gives."""
-        n_elements = self.n_elements.to(total.dtype)
-        # On GPUs torch multiplies by the reciprocal of a number of the host.
-        return total * n_elements.reciprocal() if total.is_cuda else total / n_elements
+        # In 16 bits torch computes in 32, too.
+        wide = torch.promote_types(total.dtype, torch.float32)
+        n_elements, of_all = self.n_elements.to(wide), total.to(wide)
+        # On GPUs it multiplies by the reciprocal of a number of the host.
+        mean = of_all * n_elements.reciprocal() if total.is_cuda else of_all / n_elements
+        return mean.to(total.dtype)

@@ -22,19 +22,25 @@ def _a_run(in_tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["seed=5,6", "hydra.sweep.dir=m"], "hydra.sweep.dir=m/1 holds a run"),
+        (["seed=5,6", "hydra.sweep.dir=m"], "m/1, where a run of this sweep would be, holds a run"),
         (["seed=1", "hydra.sweep.dir=m"], None),
         (["seed=5,6", "hydra.sweep.dir=m", "ckpt_path=last"], None),
         (["seed=5,6", "hydra.sweep.dir=other"], None),
         (["seed=5,6"], None),
-        (["seed=0,1", "hydra.sweep.dir=m", BY_SEED], "hydra.sweep.dir=m/seed_1 holds a run"),
+        (
+            ["seed=0,1", "hydra.sweep.dir=m", BY_SEED],
+            "m/seed_1, where a run of this sweep would be, holds a run",
+        ),
         (["seed=5,6", "hydra.sweep.dir=m", BY_SEED], None),
         (
             ["seed=0,1", "hydra.sweep.dir=m", BY_SEED, "ckpt_path=m/seed_1/checkpoints/last.ckpt"],
             None,
         ),
         (["seed=5,6", "hydra.sweep.dir=m/seed_${seed}", "hydra.sweep.subdir=."], None),
-        (["seed=5,1", "hydra.sweep.dir=m/seed_${seed}", "hydra.sweep.subdir=."], "m/seed_1 holds"),
+        (
+            ["seed=5,1", "hydra.sweep.dir=m/seed_${seed}", "hydra.sweep.subdir=."],
+            "m/seed_1, where a run of this sweep would be, holds",
+        ),
         (
             ["model.num_layers=1,2", "seed=5,6", "hydra.sweep.dir=m", BY_SEED],
             "m/seed_5 is the folder of runs 1 and 3 of this sweep",

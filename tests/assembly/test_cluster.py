@@ -6,7 +6,12 @@ import pytest
 import yaml
 
 from gru_parallel.assembly import cluster as module
-from gru_parallel.assembly.cluster import cluster_of, described_cluster, local_cluster
+from gru_parallel.assembly.cluster import (
+    BETWEEN_RANKS_ON_CPUS,
+    cluster_of,
+    described_cluster,
+    local_cluster,
+)
 from gru_parallel.assembly.planned import build_plan
 from gru_parallel.config.cluster_section import DescribedCluster
 from gru_parallel.config.overrides import compose_config
@@ -16,7 +21,12 @@ from gru_parallel.data.widths import Widths
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Cluster, Link
 from gru_parallel.placement.cards import SPEEDS
-from gru_parallel.placement.cluster import ACCELERATOR_SPEED, CPU_SPEED, IN_ONE_MEMORY
+from gru_parallel.placement.cluster import (
+    ACCELERATOR_SPEED,
+    CPU_SPEED,
+    IN_ONE_MEMORY,
+    OVER_PCIE,
+)
 
 GIB = 2**30
 
@@ -179,6 +189,22 @@ def test_ranks_are_as_many_as_the_devices_of_a_described_cluster(
     assert cluster_of(config, n_ranks=16, check_exists=True).device_names == names
     with pytest.raises(UsageError, match="has 16 devices, and 8 ranks were started; start one"):
         cluster_of(config, n_ranks=8, check_exists=True)
+
+
+def test_cpu_devices_of_a_description_are_linked_as_threads_or_ranks_are(
+    in_tmp_path: Path,
+) -> None:
+    cpus = {"devices": [{"kind": "cpu", "count": 2}, {"kind": "h100", "count": 1}]}
+    (in_tmp_path / "mine.yaml").write_text(yaml.safe_dump({"name": "mine", "machines": [cpus]}))
+    settings = ("cluster=file", "cluster.path=mine.yaml")
+
+    threads = cluster_of(config_of(*settings))
+    ranks = cluster_of(config_of(*settings, "engine=processes"))
+
+    one, other, card = threads.devices
+    assert threads.link(one, other) == IN_ONE_MEMORY
+    assert ranks.link(one, other) == BETWEEN_RANKS_ON_CPUS
+    assert threads.link(one, card) == threads.link(card, one) == OVER_PCIE
 
 
 def test_unequal_devices_and_cpus_beside_them_are_planned_for(in_tmp_path: Path) -> None:

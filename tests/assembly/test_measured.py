@@ -23,6 +23,7 @@ from gru_parallel.placement.cluster import Link
 from gru_parallel.planning import Planned
 from gru_parallel.planning.analytic import AnalyticCosts
 from gru_parallel.planning.profile import OF_RANKS, Profile, Trial
+from gru_parallel.planning.trials import digest
 from gru_parallel.profiling import measure, pipelines, trials
 from gru_parallel.profiling.pipelines import Precision
 from tests.assembly.models import MODELS, read, widths_of
@@ -66,7 +67,10 @@ def test_a_profile_and_the_plan_that_took_least_are_kept_and_found_again(
 
     def last_is_fastest(_: Any, __: Any, given: Sequence[Planned]) -> tuple[Trial, ...]:
         tried.append(given)
-        return tuple(Trial(each.plan, 9.0 - number) for number, each in enumerate(given))
+        return tuple(
+            Trial(each.plan, digest(each.workload.model), 9.0 - number)
+            for number, each in enumerate(given)
+        )
 
     monkeypatch.setenv("GRU_PARALLEL_CACHE", str(tmp_path))
     monkeypatch.setattr(measure, "MOST_SECONDS", 0.0)
@@ -92,11 +96,11 @@ def test_a_profile_and_the_plan_that_took_least_are_kept_and_found_again(
     (given,) = tried
     assert given[0].plan != given[-1].plan == now.planned.plan
     assert later.planned.plan == now.planned.plan
-    assert later.trials == now.trials
+    assert [trial for trial, _ in later.tried] == [trial for trial, _ in now.tried]
     # Tried were plans of other settings.
     assert fixed.found is not None
     assert fixed.planned.plan == fixed.found.best.plan
-    assert before.trials == estimated.trials == ()
+    assert before.tried == estimated.tried == fixed.tried == ()
     (path,) = tmp_path.iterdir()
     assert Profile.from_json(path.read_text()).links[OF_RANKS].latency_ms == 0.2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,3 +169,61 @@ def test_a_described_cluster_is_planned_with_all_its_devices() -> None:
     assert planned.plan.devices[0] == "cuda:0"
     assert len(planned.cluster.devices) == 8
     assert planned.costs.source == "analytic"
+
+
+@pytest.fixture
+def plan_file(tmp_path: Path) -> Callable[[Plan], list[str]]:
+    """Writes a plan of the default model, and returns the settings that take it."""
+
+    def written(plan: Plan) -> list[str]:
+        path = tmp_path / "plan.json"
+        path.write_text(plan.to_json(), encoding="utf-8")
+        return ["placement=file", f"placement.path={path}"]
+
+    return written
+
+
+def test_a_plan_of_replicas_is_not_for_one_process(
+    plan_file: Callable[[Plan], list[str]],
+) -> None:
+    plan = plan_of(config("engine=processes", "engine.data_parallel=2"), n_ranks=4)
+
+    with pytest.raises(UsageError, match=r"2 replicas, .* use engine=processes engine\.data_par"):
+        plan_of(config(*plan_file(plan)))
+    assert plan_of(config(*plan_file(plan), "engine=processes", "engine.data_parallel=2")) == plan
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        ({"n_chunks": 10**30}, r"placement\.path=.*: schedule\.n_chunks=1"),
+        ({"n_micro_batches": 10**9}, r"placement\.path=.*: schedule\.n_micro_batches=1"),
+    ],
+    ids=["chunks", "micro-batches"],
+)
+def test_a_plan_that_cuts_a_batch_into_more_than_there_is_of_it_is_refused(
+    grid: dict[str, int], said: str, plan_file: Callable[[Plan], list[str]]
+) -> None:
+    plan = plan_of(config())
+
+    with pytest.raises(UsageError, match=said):
+        plan_of(config(*plan_file(replace(plan, grid=replace(plan.grid, **grid)))))
+
+
+def test_times_are_those_of_graphs_only_where_the_engine_replays() -> None:
+    both_ways = ("cluster=8xh100", "model.bidirectional=true", "model.hidden_size=1024")
+    second = "placement.device_map=[0+1,2+3,4+5,6+7]"
+    truncated = ("cluster=8xh100", "schedule.truncate=1", "model.hidden_size=1024")
+
+    for settings in ((*both_ways, second), truncated):
+        by_default, without = (
+            build_plan(config(*settings, *more), Widths(4, 2), check_exists=False).planned
+            for more in ([], ["engine.graphs=false"])
+        )
+        assert by_default.step_ms == without.step_ms
+        assert by_default.stage_memory_bytes == without.stage_memory_bytes
+    replayed, without = (
+        build_plan(config(*both_ways, *more), Widths(4, 2), check_exists=False).planned
+        for more in ([], ["engine.graphs=false"])
+    )
+    assert replayed.step_ms < without.step_ms

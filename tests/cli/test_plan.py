@@ -35,6 +35,13 @@ def test_training_on_them_is_refused(train_command: RunCommand) -> None:
     assert "cuda:6" in ended.err
 
 
+def test_a_plan_of_ranks_says_which_engine_takes_it(plan_command: RunCommand) -> None:
+    ended = plan_command("engine=processes", "engine.data_parallel=2", *SHORT)
+
+    assert ended.status == 0, ended.err
+    assert "placement.path=plan.json engine=processes engine.data_parallel=2" in ended.out
+
+
 def test_the_planner_can_be_asked_for_by_name(plan_command: RunCommand) -> None:
     named, left_out = plan_command("placement.device_map=auto", *SHORT), plan_command(*SHORT)
 

@@ -161,7 +161,7 @@ def test_one_that_is_stopped_while_it_is_taken_up_loses_no_run(
 def test_one_that_was_stopped_is_judged_by_its_epochs_before(
     search_command: SearchCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    optuna = pytest.importorskip("optuna")
+    pytest.importorskip("optuna")
     stops = [True]
 
     def run(prepared: Any, composed: DictConfig, folder: Path, on_epoch: Any) -> int:
@@ -176,9 +176,16 @@ def test_one_that_was_stopped_is_judged_by_its_epochs_before(
     assert search_command(*arguments)[0] == 130
     assert search_command(*arguments)[0] == 0
 
+    assert suggested()[-1].intermediate_values == {0: 5.0, 1: 4.0}
+
+
+def suggested() -> list[Any]:
+    """Return all that optuna has suggested, with what it came to."""
+    import optuna
+
     backend = optuna.storages.journal.JournalFileBackend("s/search.log")
-    study = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(backend))
-    assert study.trials[-1].intermediate_values == {0: 5.0, 1: 4.0}
+    storage = optuna.storages.JournalStorage(backend)
+    return list(optuna.load_study(study_name="search", storage=storage).trials)
 
 
 def test_a_full_disk_ends_it_with_how_it_goes_on(
@@ -295,3 +302,4 @@ def test_settings_that_come_again_do_not_count_among_the_runs_that_are_spared(
 
     assert status == 0
     assert pruned == []
+    assert len(suggested()) > 4

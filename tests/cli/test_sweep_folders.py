@@ -17,7 +17,9 @@ def test_a_sweep_into_the_folder_of_another_leaves_the_runs_there_alone(
     ended = train_command(*QUICK, "seed=1,2", *sweep, flags=("-m",))
 
     # Nor has Hydra written the settings of the runs that were refused.
-    assert_refused(ended, ["hydra.sweep.dir=sweep/0 holds a run", "ckpt_path=last"])
+    assert_refused(
+        ended, ["sweep/0, where a run of this sweep would be, holds a run", "ckpt_path=last"]
+    )
     assert _times_of(in_tmp_path / "sweep") == before
 
 

@@ -134,8 +134,10 @@ class PlacedLane(StreamLane):
     @contextmanager
     def _seen(self) -> Iterator[None]:
         self._is_seen = True
-        yield
-        self._is_seen = False
+        try:
+            yield
+        finally:
+            self._is_seen = False
 
 
 class StreamOrder:

@@ -15,7 +15,7 @@ from tests.builders import MSE, build_model, make_batch
 from tests.engine.stream_order import StreamOrder
 from tests.grids import covering
 
-PLACES = ((0, 1), (0, 1, 0), (0, 1, 1), (0, 0))
+MAPS = ((0, 1), (0, 1, 0), (0, 1, 1), (0, 0))
 """For each stage an accelerator."""
 
 SCHEDULES = ("gpipe", "one_f_one_b", "zero_bubble")
@@ -34,7 +34,7 @@ def batch() -> Windows:
     return Windows(x.float(), y.float())
 
 
-@covering(1, places=PLACES, schedule=SCHEDULES)
+@covering(1, places=MAPS, schedule=SCHEDULES)
 def test_training_steps_are_in_order(
     places: tuple[int, ...], schedule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,7 +53,7 @@ def test_training_steps_are_in_order(
     assert order.races() == set()
 
 
-@pytest.mark.parametrize("places", PLACES, ids=str)
+@pytest.mark.parametrize("places", MAPS, ids=str)
 def test_predictions_one_after_the_other_are_in_order(
     places: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,7 +73,7 @@ def test_a_race_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     order = StreamOrder(monkeypatch, (0, 1))
 
     def begin(lane: StreamLane, callers: Any) -> None:
-        lane._callers = callers
+        lane._callers, lane._up_to_date = callers, set()
         lane.compute.wait_stream(callers[lane.device])
 
     monkeypatch.setattr(StreamLane, "begin", begin)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gru_parallel.errors import UsageError
 from gru_parallel.placement import Cluster, Device, Grid, Plan, StagePlan
-from gru_parallel.placement.cluster import Link
+from gru_parallel.placement.cluster import OVER_PCIE, Link
 from gru_parallel.planning.cell_costs import CellTimes, LayerKind, LinearKind
 from gru_parallel.planning.profile import (
     OF_RANKS,
@@ -98,7 +98,7 @@ def test_ranks_hand_over_otherwise_than_threads_and_what_was_not_measured_is_the
 
     assert threads.link(CPU, other) == Link(0.05, float("inf"))
     assert ranks.link(CPU, other) == Link(0.2, 2e9)
-    assert threads.link(CPU, card) == ranks.link(CPU, card) == Link(0.5, 1e9)
+    assert threads.link(CPU, card) == ranks.link(CPU, card) == OVER_PCIE
     assert threads.link(CPU, Device("cpu:9", "cpu", machine=1)) == CLUSTER.between
 
 
@@ -106,7 +106,9 @@ def test_json_reads_back_to_an_equal_profile() -> None:
     assert Profile.from_json(profile().to_json()) == profile()
     stages = (StagePlan("cpu:0", 0, 1), StagePlan("cpu:1", 1, 1))
     plan = Plan(2, Grid(1, "zero_bubble", 2, 3), stages, "lean")
-    tried = replace(profile(), trials=(Trial(plan, 1.5), Trial(replace(plan, core="auto"), None)))
+    tried = replace(
+        profile(), trials=(Trial(plan, "a", 1.5), Trial(replace(plan, core="auto"), "b", None))
+    )
     assert Profile.from_json(tried.to_json()) == tried
 
 

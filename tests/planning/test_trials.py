@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gru_parallel.placement import Cluster, Device, ModelSpec, cut_stack
 from gru_parallel.placement.cluster import Machine
 from gru_parallel.planning import Options, Planned, Problem, Workload, alternatives, search
 from gru_parallel.planning.profile import Trial
-from gru_parallel.planning.trials import CLOSE, MOST_MS, N_TRIED, fastest, to_try
+from gru_parallel.planning.trials import (
+    CLOSE,
+    MOST_MS,
+    N_TRIED,
+    comparable,
+    digest,
+    fastest,
+    to_try,
+    try_plans,
+)
 from tests.affine_costs import AffineCosts
 
 OPTIONS = Options(1, ("one_f_one_b", "zero_bubble"), (1, 2), (1, 2, 4, 8))
@@ -22,7 +32,12 @@ def problem(costs: AffineCosts | None = None, options: Options = OPTIONS) -> Pro
 
 
 def trials(tried: list[Planned], *steps_ms: float | None) -> list[Trial]:
-    return [Trial(each.plan, ms) for each, ms in zip(tried, steps_ms, strict=True)]
+    pairs = zip(tried, steps_ms, strict=True)
+    return [Trial(each.plan, digest(each.workload.model), ms) for each, ms in pairs]
+
+
+def choice(given: Problem, best: Planned, found: list[Trial]) -> Planned:
+    return fastest(best, comparable(given, best, found))
 
 
 def test_the_best_plan_and_those_nearest_to_it_are_tried() -> None:
@@ -63,18 +78,18 @@ def test_the_plan_that_took_least_is_taken() -> None:
     given = problem()
     tried = to_try(given, search(given).best)
 
-    taken = fastest(given, tried[0], trials(tried, 9.0, 8.0, 7.0, 8.5))
+    taken = choice(given, tried[0], trials(tried, 9.0, 8.0, 7.0, 8.5))
 
     assert taken.plan == tried[2].plan
-    assert fastest(given, tried[0], trials(tried, 6.0, 8.0, 7.0, 8.5)).plan == tried[0].plan
+    assert choice(given, tried[0], trials(tried, 6.0, 8.0, 7.0, 8.5)).plan == tried[0].plan
 
 
 def test_a_plan_that_its_device_has_no_room_for_is_not_taken() -> None:
     given = problem()
     tried = to_try(given, search(given).best)
 
-    assert fastest(given, tried[0], trials(tried, None, None, 9.0, None)).plan == tried[2].plan
-    assert fastest(given, tried[0], trials(tried, *4 * [None])).plan == tried[0].plan
+    assert choice(given, tried[0], trials(tried, None, None, 9.0, None)).plan == tried[2].plan
+    assert choice(given, tried[0], trials(tried, *4 * [None])).plan == tried[0].plan
 
 
 def test_trials_of_other_settings_do_not_count() -> None:
@@ -85,8 +100,37 @@ def test_trials_of_other_settings_do_not_count() -> None:
     fixed = Options(1, (grid.schedule,), (grid.n_micro_batches,), (grid.n_chunks,), stages=stages)
     fewer = replace(given, cluster=given.cluster.only(tried[0].plan.devices[:1]))
 
-    assert fastest(replace(given, options=fixed), tried[0], found).plan == tried[0].plan
+    assert choice(replace(given, options=fixed), tried[0], found).plan == tried[0].plan
     # What is best now was not tried then.
-    assert fastest(given, tried[0], found[1:]) is tried[0]
+    assert choice(given, tried[0], found[1:]) is tried[0]
     alone = search(fewer).best
-    assert fastest(fewer, alone, found).plan == alone.plan
+    assert choice(fewer, alone, found).plan == alone.plan
+    # Its blocks wait for each other's last states.
+    other = ModelSpec(cut_stack(4, 4, 4, h_0=["zeros", "previous", "zeros", "zeros"]))
+    another = replace(given, workload=replace(given.workload, model=other))
+    assert comparable(another, another.planned(tried[0].plan), found) == []
+
+
+def test_where_all_take_much_longer_than_predicted_another_core_is_tried() -> None:
+    cores = replace(OPTIONS, cores=("lean", "fused"), n_chunks=(4, 8))
+    given = problem(options=cores)
+    best = search(given).best
+    ran: list[list[Planned]] = []
+
+    def run(factor: float) -> list[Trial]:
+        def took(tried: Sequence[Planned]) -> tuple[Trial, ...]:
+            ran.append(list(tried))
+            slower = [factor if each.plan.core == best.plan.core else 1.0 for each in tried]
+            pairs = zip(tried, slower, strict=True)
+            return tuple(trials([each], times * each.step_ms)[0] for each, times in pairs)
+
+        ran.clear()
+        return list(try_plans(given, best, took))
+
+    first = run(4.0)
+    assert {each.plan.core for each in ran[0]} >= {best.plan.core}
+    assert [each.plan.core == best.plan.core for each in ran[1]] == [False] * len(ran[1])
+    assert choice(given, best, first).plan.core != best.plan.core
+    # Somewhat longer is what all plans take beside other work.
+    run(1.4)
+    assert len(ran) == 1

@@ -13,6 +13,7 @@ from gru_parallel.model import LOSSES, Windows
 from gru_parallel.placement import Cluster, Device, Grid, ModelSpec, Plan, StagePlan, cut_stack
 from gru_parallel.placement.cluster import Machine
 from gru_parallel.planning import Planned, Workload
+from gru_parallel.planning.trials import digest
 from gru_parallel.profiling import trials as module
 from gru_parallel.profiling.pipelines import Precision
 from gru_parallel.profiling.trials import N_STEPS, run_trials
@@ -50,6 +51,7 @@ def run(tried: list[Planned], graphs: bool | None = None) -> list[float | None]:
     found = run_trials(tried, make, windows(), LOSSES["mse"], Precision(), graphs)
 
     assert [trial.plan for trial in found] == [each.plan for each in tried]
+    assert {trial.model for trial in found} == {digest(tried[0].workload.model)}
     assert made == list(dict.fromkeys(each.plan.core for each in tried))
     return [trial.step_ms for trial in found]
 

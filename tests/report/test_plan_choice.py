@@ -22,9 +22,11 @@ def test_tried_plans_are_shown_with_what_was_predicted_and_what_they_took() -> N
     given = Problem(Workload(spec, 8, 16), cluster, AffineCosts(0.1, 3.0), options)
     best = search(given).best
     other = replace(best.plan, grid=replace(best.plan.grid, n_chunks=16, recompute="cell"))
-    trials = [Trial(best.plan, 25.0), Trial(other, 12.5), Trial(best.plan, None)]
+    planned = given.planned(other)
+    took = ((best, 25.0), (planned, 12.5), (best, None))
+    tried = [(Trial(each.plan, "", ms), each) for each, ms in took]
 
-    first, second, third = rows(trials_table(given, given.planned(other), trials))
+    first, second, third = rows(trials_table(planned, tried))
 
     grid = best.plan.grid
     assert first[:3] == [str(best.plan.n_stages), "one_f_one_b", f"1 x {grid.n_chunks}"]
