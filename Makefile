@@ -117,7 +117,7 @@ bench-scaling: $(INSTALLED) ## Measure time and memory as sequences and stacks g
 	@$(PY) -m benchmarks scaling $(ARGS)
 
 .PHONY: bench-planner
-bench-planner: $(INSTALLED) ## Measure how well plans keep their promise, about 40 minutes
+bench-planner: $(INSTALLED) ## Measure how well plans keep their promise, about 45 minutes
 	@$(PY) -m benchmarks planner $(ARGS)
 
 .PHONY: bench-gpu
