@@ -72,8 +72,8 @@ def _show_choice(console: Console, planning: Planning) -> None:
     if planning.found is None:
         return
     console.print(found_line(replace(planning.found, best=best)), highlight=False)
-    was_tried = bool(planning.tried)
-    if was_tried:
+    was_tried = sum(trial.step_ms is not None for trial, _ in planning.tried) > 1
+    if planning.tried:
         console.print(trials_table(best, planning.tried))
     others = alternatives(problem, best)
     if others:

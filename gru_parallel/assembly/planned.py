@@ -223,7 +223,10 @@ def check_fits(plan: Plan, config: Config) -> None:
         # Numbers that the settings leave open have not been checked yet.
         check_grid(settled(config, plan))
     except UsageError as error:
-        raise UsageError(f"placement.path={config.placement.path}: {error}") from error
+        raise UsageError(
+            f"placement.path={config.placement.path} has a plan that is not for these data:"
+            f" {error} Or make another plan."
+        ) from error
 
 
 def _check_devices(plan: Plan, n_ranks: int | None) -> None:

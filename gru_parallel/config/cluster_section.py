@@ -63,7 +63,7 @@ class DescribedCluster(LocalCluster):
 
     Attributes:
         machines: of `MachinesConfig`.
-        inside: of `LinkConfig`, links two devices of one machine; None for threads on CPUs.
+        inside: of `LinkConfig`, links two devices of one machine; None for CPU devices alone.
         between: of `LinkConfig`, links two machines; None for one machine.
     """
 

@@ -315,7 +315,8 @@ def _check_hydra(override: Override) -> None:
 
 
 def _check_key_of_hydra(key: str) -> None:
-    known = list(filter(_is_of_hydra, _settings(())))
+    # Not the whole of Hydra's section.
+    known = [name for name in _settings(()) if name.startswith("hydra.")]
     if key not in known:
         near = meant(key, known, cutoff=0.0)
         raise UsageError(f"{key} is not a setting of Hydra; did you mean {near}?")

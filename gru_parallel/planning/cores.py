@@ -23,10 +23,11 @@ def pools(plan: Plan, cluster: Cluster) -> tuple[Pool, ...]:
         where: object = ("cores", device.machine) if device.is_cpu else device.name
         n_cores = cluster.machines[device.machine].n_cores
         by_processor.setdefault(where, []).append(index)
-        n_slots[where] = 1
+        free = 1
         if device.is_cpu:
             n_replicas = replicas_beside(plan, cluster, device)
-            n_slots[where] = max(1, n_cores // n_replicas) if n_cores else plan.n_stages
+            free = max(1, n_cores // n_replicas) if n_cores else plan.n_stages
+        n_slots[where] = min(free, n_slots.get(where, free))
     return tuple(
         Pool(frozenset(stages), n_slots[where])
         for where, stages in by_processor.items()

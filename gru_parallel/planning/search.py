@@ -150,5 +150,5 @@ def _planned(problem: Problem, setting: Setting) -> Iterator[tuple[Planned, bool
 def _rank(planned: Planned) -> tuple[float, float]:
     """What fits is better than what does not; the faster is better, or what lacks less."""
     lacking = sum(shortage.lacking_bytes for shortage in planned.shortages)
-    # A per cent more or less of what is missing changes nothing.
+    # To two digits: a little more or less of what is missing changes nothing.
     return float(f"{lacking:.1e}"), planned.step_ms

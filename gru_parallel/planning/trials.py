@@ -65,15 +65,25 @@ def try_plans(
     without = replace(problem, options=replace(problem.options, cores=others))
     if not without.settings():
         return trials
-    best = search(without).best
-    return trials + run(to_try(without, best) or [best])
+    other = search(without).best
+    took = [trial.step_ms for trial in trials if trial.step_ms is not None]
+    if not other.fits or promised_ms(other) >= min(took):
+        return trials
+    known = {planned.plan for planned in tried}
+    more = [each for each in to_try(without, other) or [other] if each.plan not in known]
+    return trials + run(more) if more else trials
+
+
+def promised_ms(planned: Planned) -> float:
+    """Return what a step is predicted to take without its optimiser, as a trial times it."""
+    return planned.timeline.step_ms + planned.costs.step_ms(planned.cluster.devices[0], 0)
 
 
 def _is_misjudged(tried: Sequence[Planned], trials: Sequence[Trial]) -> bool:
     """Whether all plans with the core of the first took much longer than predicted."""
     core = tried[0].plan.core
     shares = [
-        trial.step_ms / max(planned.step_ms, 1e-9)
+        trial.step_ms / max(promised_ms(planned), 1e-9)
         for trial, planned in zip(trials, tried, strict=True)
         if trial.step_ms is not None and planned.plan.core == core
     ]

@@ -18,6 +18,7 @@ from gru_parallel.planning import (
     pays_until,
 )
 from gru_parallel.planning.profile import Trial
+from gru_parallel.planning.trials import promised_ms
 from gru_parallel.report.units import format_bytes, format_ms, format_percent
 
 MOST_ALTERNATIVES = 10
@@ -58,13 +59,12 @@ def trials_table(chosen: Planned, tried: Sequence[tuple[Trial, Planned]]) -> Tab
         table.add_column(name, justify="right")
     for trial, planned in tried:
         plan, grid = planned.plan, planned.plan.grid
-        once_ms = planned.costs.step_ms(planned.cluster.devices[0], 0)
         table.add_row(
             str(plan.n_stages),
             grid.schedule + (", recompute=cell" if grid.recomputes else ""),
             f"{grid.n_micro_batches} x {grid.n_chunks}",
             plan.core,
-            format_ms(planned.timeline.step_ms + once_ms),
+            format_ms(promised_ms(planned)),
             "no room" if trial.step_ms is None else format_ms(trial.step_ms),
             "taken" if plan == chosen.plan else "",
         )

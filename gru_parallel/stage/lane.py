@@ -86,6 +86,7 @@ class StreamLane:
         self._arrivals: dict[torch.device, torch.Stream] = {}
         self._callers: Streams = {}
         self._up_to_date: set[torch.device] = set()
+        self._has_sent = False
 
     def start(self) -> None:
         """Prepare the thread that will do the work."""
@@ -123,7 +124,9 @@ class StreamLane:
         self._callers, self._up_to_date = callers, set()
         # Memory that is kept from step to step may be what a copy of the last one still reads. Only
         # then the caller, who may be recording a graph, in which earlier work is not to be had.
-        self.compute.wait_stream(self.copies)
+        if self._has_sent:
+            self.compute.wait_stream(self.copies)
+        self._has_sent = False
         self.compute.wait_stream(callers[self.device])
 
     def select(self) -> None:
@@ -134,6 +137,7 @@ class StreamLane:
         """Start moving `tensor` to `target`; see `CPULane`. The computation is not held up."""
         if room is None and tensor.device == target:
             return Packet(tensor, self.compute.record_event())
+        self._has_sent = True
         self.copies.wait_stream(self.compute)
         with self._arriving(target, is_kept=room is not None), self.copies:
             if room is not None:
@@ -152,7 +156,9 @@ class StreamLane:
         caller = None if target == self.device else self._callers.get(target)
         if caller is None:
             return nullcontext()
-        arriving = self._arrivals.setdefault(target, torch.Stream(target))
+        if target not in self._arrivals:
+            self._arrivals[target] = torch.Stream(target)
+        arriving = self._arrivals[target]
         if is_kept and target not in self._up_to_date:
             self._up_to_date.add(target)
             arriving.wait_stream(caller)

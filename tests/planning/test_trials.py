@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from gru_parallel.placement import Cluster, Device, ModelSpec, cut_stack
 from gru_parallel.placement.cluster import Machine
 from gru_parallel.planning import Options, Planned, Problem, Workload, alternatives, search
+from gru_parallel.planning.cell_costs import CellTimes, LayerKind
 from gru_parallel.planning.profile import Trial
 from gru_parallel.planning.trials import (
     CLOSE,
@@ -111,26 +113,36 @@ def test_trials_of_other_settings_do_not_count() -> None:
     assert comparable(another, another.planned(tried[0].plan), found) == []
 
 
+class CostsByCore(AffineCosts):
+    """Layers of the core "fused" take twice as long as others."""
+
+    def layer(self, kind: LayerKind, *on: Any) -> CellTimes:
+        return super().layer(kind, *on).times(2.0 if kind.core == "fused" else 1.0)
+
+
 def test_where_all_take_much_longer_than_predicted_another_core_is_tried() -> None:
     cores = replace(OPTIONS, cores=("lean", "fused"), n_chunks=(4, 8))
-    given = problem(options=cores)
+    given = problem(CostsByCore(0.1, 0.1), cores)
     best = search(given).best
     ran: list[list[Planned]] = []
 
     def run(factor: float) -> list[Trial]:
         def took(tried: Sequence[Planned]) -> tuple[Trial, ...]:
             ran.append(list(tried))
-            slower = [factor if each.plan.core == best.plan.core else 1.0 for each in tried]
-            pairs = zip(tried, slower, strict=True)
-            return tuple(trials([each], times * each.step_ms)[0] for each, times in pairs)
+            times = [each.step_ms * (factor if each.plan.core == "lean" else 1.0) for each in tried]
+            return tuple(trials(list(tried), *times))
 
         ran.clear()
         return list(try_plans(given, best, took))
 
     first = run(4.0)
-    assert {each.plan.core for each in ran[0]} >= {best.plan.core}
-    assert [each.plan.core == best.plan.core for each in ran[1]] == [False] * len(ran[1])
-    assert choice(given, best, first).plan.core != best.plan.core
+    before, after = ([each.plan for each in plans] for plans in ran)
+    assert {plan.core for plan in before} == {"lean"}
+    assert {plan.core for plan in after} == {"fused"}
+    assert choice(given, best, first).plan.core == "fused"
     # Somewhat longer is what all plans take beside other work.
     run(1.4)
+    assert len(ran) == 1
+    # Nor is another core of use where it is predicted to be slower than what was found.
+    run(1.6)
     assert len(ran) == 1

@@ -21,7 +21,7 @@ def stream_lane(compute: Mock) -> StreamLane:
     lane = object.__new__(StreamLane)
     lane.device = torch.device("cuda", 0)
     lane.compute, lane.copies = compute, Mock()
-    lane._arrivals, lane._callers, lane._up_to_date = {}, {}, set()
+    lane._arrivals, lane._callers, lane._up_to_date, lane._has_sent = {}, {}, set(), False
     return lane
 
 
