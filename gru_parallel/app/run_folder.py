@@ -11,7 +11,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gru_parallel.choices import LAST
 from gru_parallel.config.folders import conf_dir
-from gru_parallel.config.overrides import CONFIG_NAME, compose_with_hydra, parse_override
+from gru_parallel.config.overrides import (
+    CONFIG_NAME,
+    compose_with_hydra,
+    is_of_hydra,
+    parse_override,
+)
 from gru_parallel.errors import UsageError
 from gru_parallel.run_folder import RunFolder
 
@@ -30,8 +35,8 @@ def named_folder(overrides: Sequence[str], *, sweep: bool = False) -> Path | Non
     """
     setting = _SETTINGS[sweep]
     # A sweep gives other settings several values.
-    named = [text for text in overrides if not sweep or _is_of_hydra(text)]
-    if not any(_is_of_hydra(text) or _key(text) == "experiment" for text in named):
+    named = [text for text in overrides if not sweep or is_of_hydra(_key(text))]
+    if not any(is_of_hydra(_key(text)) or _key(text) == "experiment" for text in named):
         return None
     composed = _composed(tuple(named))
     if _written(composed, setting) == _written(_of_default(), setting):
@@ -72,10 +77,6 @@ def _written(composed: DictConfig, setting: str) -> str:
     container = OmegaConf.to_container(OmegaConf.select(composed, section))
     assert isinstance(container, dict)
     return str(container[name])
-
-
-def _is_of_hydra(override: str) -> bool:
-    return _key(override).partition(".")[0].partition("/")[0] == "hydra"
 
 
 def _key(override: str) -> str:

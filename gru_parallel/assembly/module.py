@@ -28,9 +28,7 @@ def build_module(
     Args:
         config: the run's settings.
         widths: of the windows.
-        kept_blocks: the blocks whose weights are kept, the encoder's with the first and the head's
-            with the last; those of others are drawn, one block at a time, and go to the meta
-            device. None keeps all.
+        kept_blocks: the blocks whose weights are kept, see `build_model`; None keeps all.
 
     Raises:
         UsageError: the optimiser or the schedule of the learning rate cannot be made.

@@ -319,23 +319,24 @@ def _replays(config: Config, plan: Plan) -> bool:
             f"engine.graphs=true does not go with the second device of {second}, whose thread works"
             " beside its stage; use engine.graphs=auto, or one device for each block."
         )
-    if config.engine.graphs == AUTO:
-        is_truncated = plan.grid.truncate is not None
-        on_cuda = all(device.startswith("cuda") for device in plan.all_devices)
-        return on_cuda and not is_truncated and second is None
-    return bool(config.engine.graphs)
+    return _replays_on(config, plan.all_devices, has_second=second is not None)
 
 
 def _may_replay(config: Config, cluster: Cluster, stages: tuple[StagePlan, ...] | None) -> bool:
     """Whether engines with plans for these devices record their steps, see `_replays`."""
+    if stages is not None:
+        names = [name for stage in stages for name in stage.devices]
+        return _replays_on(
+            config, names, has_second=any(stage.reverse_device is not None for stage in stages)
+        )
+    # Beside accelerators CPUs are hardly ever of use.
+    names = [device.name for device in cluster.devices if not device.is_cpu]
+    return _replays_on(config, names, has_second=False)
+
+
+def _replays_on(config: Config, names: Sequence[str], *, has_second: bool) -> bool:
+    """Whether an engine on these devices records its steps."""
     if config.engine.graphs != AUTO:
         return bool(config.engine.graphs)
-    has_second = any(stage.reverse_device is not None for stage in stages or ())
-    is_truncated = config.schedule.truncate is not None
-    if stages is None:
-        # Beside accelerators CPUs are hardly ever of use.
-        names = [device.name for device in cluster.devices if not device.is_cpu]
-    else:
-        names = [stage.device for stage in stages]
     on_cuda = bool(names) and all(name.startswith("cuda") for name in names)
-    return on_cuda and not is_truncated and not has_second
+    return on_cuda and config.schedule.truncate is None and not has_second

@@ -164,7 +164,7 @@ def read_values(overrides: Sequence[str], known: Sequence[str]) -> dict[str, Any
 
 def setting_called(name: str) -> str | None:
     """Return the full name of the setting with this name, or a similar one."""
-    known = [key for key in _settings(()) if not _is_of_hydra(key)]
+    known = [key for key in _settings(()) if not is_of_hydra(key)]
     last = {full.rpartition(".")[2]: full for full in reversed(known)}
     return name if name in known else last.get(name) or meant(name, known, cutoff=0.8)
 
@@ -212,7 +212,7 @@ def _check_names(overrides: Sequence[Sequence[Override]]) -> None:
     settings: dict[str, Any] = {}
     for run in product(*chosen):
         composed = _settings((*search, *run))
-        settings |= {key: value for key, value in composed.items() if not _is_of_hydra(key)}
+        settings |= {key: value for key, value in composed.items() if not is_of_hydra(key)}
     settings |= {key: values[0].value() for key, values in given.items() if key in settings}
     names = Names(settings, names.groups)
     for values in overrides:
@@ -296,8 +296,9 @@ def _settings(options: tuple[str, ...]) -> Mapping[str, Any]:
     return full_names(_compose(options, with_hydra=True))
 
 
-def _is_of_hydra(key: str) -> bool:
-    return key.partition(".")[0] == "hydra"
+def is_of_hydra(key: str) -> bool:
+    """Whether a setting, or a group of options, is one of Hydra's own."""
+    return key.partition("/")[0].partition(".")[0] == "hydra"
 
 
 def _check_hydra(override: Override) -> None:

@@ -63,7 +63,7 @@ def cell_bytes(workload: Workload, width: int, n_cells: int) -> float:
     return workload.n_rows * n_steps * width / n_cells * workload.bytes_per_activation
 
 
-class Way(NamedTuple):
+class Route(NamedTuple):
     """The links from the first stage to the last.
 
     Attributes:
@@ -76,10 +76,10 @@ class Way(NamedTuple):
     ms_per_byte: float = 0.0
     most_ms_per_byte: float = 0.0
 
-    def longer(self, link: Link) -> Way:
-        """Return the way with one link more."""
+    def longer(self, link: Link) -> Route:
+        """Return the route with one link more."""
         ms = link.transfer_ms(1)
-        return Way(
+        return Route(
             self.latency_ms + link.latency_ms,
             self.ms_per_byte + ms,
             max(self.most_ms_per_byte, ms),
@@ -92,10 +92,10 @@ class Way(NamedTuple):
         )
 
 
-def ways(devices: Iterable[Device], link: Links) -> list[Way]:
-    """Return the way along the first device alone, the first two, and so on."""
+def routes(devices: Iterable[Device], link: Links) -> list[Route]:
+    """Return the route along the first device alone, the first two, and so on."""
     links = (link(before, after) for before, after in pairwise(devices))
-    return list(accumulate(links, Way.longer, initial=Way()))
+    return list(accumulate(links, Route.longer, initial=Route()))
 
 
 def replicas_of(device: Device, n_apart: int, width: int, cluster: Cluster) -> list[Device]:

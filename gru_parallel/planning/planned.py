@@ -11,11 +11,11 @@ from gru_parallel.placement.cost import block_costs
 from gru_parallel.placement.model_spec import BlockSpec
 from gru_parallel.placement.plan import Plan, StagePlan
 from gru_parallel.planning.cell_costs import CostModel, Workload
-from gru_parallel.planning.cores import busy_stages, crowding, pools
 from gru_parallel.planning.crossings import Crossing, crossings, exchange_ms, replicas_of
 from gru_parallel.planning.memory import MemoryModel, StageMemory
 from gru_parallel.planning.options import Setting
 from gru_parallel.planning.predict import predict, schedule_of
+from gru_parallel.planning.processors import busy_stages, crowding, pools
 from gru_parallel.planning.shortage import Shortage, shortages
 from gru_parallel.planning.stage_times import (
     BlockTimes,

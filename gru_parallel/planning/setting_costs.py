@@ -9,16 +9,16 @@ from functools import cached_property
 from gru_parallel.placement.cluster import Cluster, Device
 from gru_parallel.planning.bounds import Works
 from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
-from gru_parallel.planning.cores import busy_stages
 from gru_parallel.planning.crossings import (
     Crossing,
-    Way,
+    Route,
     cell_bytes,
     exchange_ms,
     replicas_of,
-    ways,
+    routes,
 )
 from gru_parallel.planning.options import Options, Setting
+from gru_parallel.planning.processors import busy_stages
 from gru_parallel.planning.stage_times import (
     BlockTimes,
     CellSize,
@@ -152,8 +152,8 @@ class SettingCosts:
         return self._slowness_known[key][: setting.n_stages]
 
     def crossing(self, setting: Setting) -> Crossing:
-        """Return what a cell takes at the least from the first stage to the last, see `Way`."""
-        if setting.data_parallel not in self._ways_known:
+        """Return what a cell takes at the least from the first stage to the last, see `Route`."""
+        if setting.data_parallel not in self._routes_known:
             if self.options.stages is not None:
                 devices = [self.cluster.device(stage.device) for stage in self.options.stages]
             else:
@@ -161,11 +161,11 @@ class SettingCosts:
                 # Nobody knows yet which devices of several kinds stand beside each other.
                 is_known = len(groups) == 1 and self.is_in_order(setting)
                 devices = groups[0] if is_known else []
-            self._ways_known[setting.data_parallel] = ways(devices, self.costs.link)
-        known = self._ways_known[setting.data_parallel]
-        way = known[setting.n_stages - 1] if len(known) >= setting.n_stages else Way()
+            self._routes_known[setting.data_parallel] = routes(devices, self.costs.link)
+        known = self._routes_known[setting.data_parallel]
+        route = known[setting.n_stages - 1] if len(known) >= setting.n_stages else Route()
         n_cells = setting.grid.n_micro_batches * setting.grid.n_chunks * setting.data_parallel
-        return way.crossing(cell_bytes(self.workload, self._least_width, n_cells))
+        return route.crossing(cell_bytes(self.workload, self._least_width, n_cells))
 
     def exchange_ms(self, setting: Setting, n_parameters: int) -> float:
         """Return how long replicas take at the least to add up so many gradients of a stage."""
@@ -211,7 +211,7 @@ class SettingCosts:
         return {}
 
     @cached_property
-    def _ways_known(self) -> dict[int, list[Way]]:
+    def _routes_known(self) -> dict[int, list[Route]]:
         return {}
 
     @cached_property

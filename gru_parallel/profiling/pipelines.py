@@ -16,6 +16,7 @@ from statistics import mean, median
 import torch
 from torch import nn
 
+from gru_parallel.engine.graphs import N_EAGER
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.engine.torch_device import torch_device
 from gru_parallel.model import LOSSES, GRUStack, StackModel, SumLoss, Windows
@@ -37,9 +38,6 @@ ENOUGH_MS = 20.0
 """A sample runs steps until they have taken so long together."""
 MOST_STEPS = 6
 """But no more than these, recording left out."""
-
-_N_EAGER = 3
-"""Steps of an engine before the one that it records and replays."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def steps(
             model.zero_grad(set_to_none=True)
             with precision.context(torch_device(plan.devices[-1])):
                 engine.train_step(windows, number).backward()
-            if graphs is False or number >= _N_EAGER:
+            if graphs is False or number >= N_EAGER:
                 yield engine
 
 

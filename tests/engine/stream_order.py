@@ -100,18 +100,9 @@ class PlacedLane(StreamLane):
     """A lane whose tensors are on the CPU, and whose streams are on a made-up accelerator."""
 
     def __init__(self, place: torch.device) -> None:
-        self.place, self._is_seen = place, True
+        self.place = place
         super().__init__(place)
-        self._is_seen = False
-
-    @property
-    def device(self) -> torch.device:  # type: ignore[override]
-        """The accelerator for what the lane itself does, the CPU for all others."""
-        return self.place if self._is_seen else CPU
-
-    @device.setter
-    def device(self, device: torch.device) -> None:
-        assert device == self.place
+        self.device = CPU
 
     def start(self) -> None:
         """There is nothing to prepare."""
@@ -133,11 +124,12 @@ class PlacedLane(StreamLane):
 
     @contextmanager
     def _seen(self) -> Iterator[None]:
-        self._is_seen = True
+        """Let the lane, in what it does itself, have the accelerator for its device."""
+        self.device = self.place
         try:
             yield
         finally:
-            self._is_seen = False
+            self.device = CPU
 
 
 class StreamOrder:

@@ -16,7 +16,7 @@ from gru_parallel.planning import (
     check_weights_can_wait,
     plan_from_device_map,
 )
-from gru_parallel.planning.cores import busy_stages
+from gru_parallel.planning.processors import busy_stages
 from tests.affine_costs import AffineCosts
 
 CPUS = [f"cpu:{index}" for index in range(8)]
