@@ -24,6 +24,7 @@ class AffineCosts:
         hand_over: the link of any two devices.
         cluster: which has the links instead.
         once_ms: of a step.
+        crowded: of infinitely many busy stages beside one, how much longer it takes, as a share.
     """
 
     row_step_ms: float = 1.0
@@ -34,21 +35,22 @@ class AffineCosts:
     hand_over: Link = FREE
     cluster: Cluster | None = None
     once_ms: float = 0.0
+    crowded: float = 0.0
     source: str = "made up"
 
     def layer(
         self, kind: LayerKind, device: Device, rows: float, steps: float, n_busy: float
     ) -> CellTimes:
         ways = 2 if kind.bidirectional else 1
-        return self._times(ways * (self.cell_ms + self.row_step_ms * rows * steps), device)
+        return self._times(ways * (self.cell_ms + self.row_step_ms * rows * steps), device, n_busy)
 
     def linear(
         self, kind: LinearKind, device: Device, rows: float, steps: float, n_busy: float
     ) -> CellTimes:
-        return self._times(self.ends_ms * rows * (steps if kind.every_step else 1), device)
+        return self._times(self.ends_ms * rows * (steps if kind.every_step else 1), device, n_busy)
 
     def around(self, device: Device, n_busy: float) -> CellTimes:
-        return self._times(self.around_ms, device)
+        return self._times(self.around_ms, device, n_busy)
 
     def link(self, one: Device, other: Device) -> Link:
         return self.hand_over if self.cluster is None else self.cluster.link(one, other)
@@ -56,6 +58,6 @@ class AffineCosts:
     def step_ms(self, device: Device, n_parameters: int) -> float:
         return self.once_ms
 
-    def _times(self, ms: float, device: Device) -> CellTimes:
-        factor = self.slower.get(device.kind, 1.0)
+    def _times(self, ms: float, device: Device, n_busy: float) -> CellTimes:
+        factor = self.slower.get(device.kind, 1.0) * (1 + self.crowded * (1 - 1 / n_busy))
         return CellTimes(1.0, 1.0, 1.0, 2.0).times(factor * ms)

@@ -94,7 +94,7 @@ def build_plan(
     replays = _may_replay(config, cluster, stages)
     costs = costs_of(config, work, cluster, tuple(cores), replays=replays)
     problem = Problem(work, cluster, costs, options, partial(_replays, config))
-    if replace(problem, options=begun).settings():
+    if replace(problem, options=begun).branches():
         problem = replace(problem, options=begun)
     if config.placement.path is not None and given is not None:
         planning = Planning(problem.planned(given), problem)
@@ -296,7 +296,7 @@ def _widths(config: Config, cluster: Cluster) -> tuple[int, ...]:
 
 def _check_schedule(problem: Problem) -> None:
     """Say why nothing can run, where that is so."""
-    if problem.settings():
+    if problem.branches():
         return
     options, device = problem.options, problem.cluster.devices[0]
     grid = Grid(options.layers_per_block, options.schedules[0])

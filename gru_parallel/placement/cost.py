@@ -195,12 +195,20 @@ def block_costs(
         batch_size: its windows.
         devices: of each block, which say what the core `auto` stands for; () counts `native`.
     """
+    cores = tuple(core_on(device, model.core) for device in devices)
+    return _block_costs(model, n_steps, batch_size, cores)
+
+
+@lru_cache(maxsize=16)  # Every plan of a search asks for those of the same model.
+def _block_costs(
+    model: ModelSpec, n_steps: int, batch_size: int, cores: tuple[str, ...]
+) -> tuple[LayerCost, ...]:
     n_rows = n_steps * batch_size
     costs: list[list[LayerCost]] = []
     # Whether the layer before keeps its outputs, and nothing is done to them.
     shares = False
     for index, block in enumerate(model.blocks):
-        core = core_on(devices[index] if devices else "", model.core)
+        core = cores[index] if cores else core_on("", model.core)
         costs.append([])
         for layer in block.layers:
             width = block.input_size if layer == block.layers.start else block.output_size

@@ -51,11 +51,10 @@ def alternatives(problem: Problem, best: Planned) -> list[Alternative]:
     Returns:
         The alternatives, the fastest first, each with the best cut of its setting.
     """
-    possible = set(problem.settings())
     found = [
         Alternative(change, min(map(problem.planned, problem.plans(setting)[0]), key=_step_ms))
         for change, setting in neighbours(best.setting, problem.options)
-        if setting in possible
+        if problem.allows(setting)
     ]
     return sorted(found, key=lambda each: each.planned.step_ms)
 

@@ -1,7 +1,7 @@
-"""The least that a step can take with a setting, wherever the blocks are cut: to search less.
+"""The least that a step can take with the settings of a branch, wherever the blocks are cut.
 
-Every bound holds for all cuts; with one micro-batch, layers alike and stages of equal size it is
-what the step takes.
+Every bound holds for all cuts; with one setting, one micro-batch, layers alike and stages of equal
+size it is what the step takes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gru_parallel.planning.cell_costs import CellTimes
 from gru_parallel.planning.crossings import Crossing
-from gru_parallel.planning.options import Setting
+from gru_parallel.planning.options import Branch
 from gru_parallel.planning.stage_times import BlockTimes
 
 
@@ -44,19 +44,20 @@ class Work:
         total = sum(ms * count for ms, count in each)
         return cls(total, min(of_one), max(of_one), kind(around))
 
-    def slowest(self, n_blocks: int, slowness: Sequence[float]) -> float:
+    def slowest(self, n_blocks: int, slowness: Sequence[float], fewest: int) -> float:
         """The least that the slowest stage can take.
 
         Args:
             n_blocks: of all stages.
             slowness: of each stage's device, the fastest first, how many times as long it takes as
                 the fastest of all.
+            fewest: stages that there may be; all have been counted in `slowness`.
         """
         n_stages = len(slowness)
         if slowness[-1] > 1:
             # Each takes its share by its speed, and the slowest at least one block.
             shared = self.total / sum(1 / slow for slow in slowness)
-            return max(shared, self.least * slowness[-1]) + self.around
+            return max(shared, self.least * slowness[fewest - 1]) + self.around
         # Some stage has at least as many blocks as the mean, rounded up.
         n_of_one = -(-n_blocks // n_stages)
         return max(self.total / n_stages, n_of_one * self.least, self.most) + self.around
@@ -148,41 +149,46 @@ class Works:
         )
 
 
-def least_ms(
-    setting: Setting, works: Works, slowness: Sequence[float], crossing: Crossing
-) -> float:
+def least_ms(branch: Branch, works: Works, slowness: Sequence[float], crossing: Crossing) -> float:
     """Return a bound from below of the time of the pipeline, whatever the cut.
 
+    More stages leave less to each of them, but a cell takes longer from the first to the last. So
+    of several numbers of stages, the most count for the one and the fewest for the other.
+
     Args:
-        setting: stages and grid.
-        works: what blocks take on the fastest of the devices, on cells of the setting's size.
-        slowness: of as many devices as there are stages, the fastest ones, see `Work.slowest`.
+        branch: numbers of stages, and the grid.
+        works: what blocks take on the fastest of the devices, on cells of the branch's size.
+        slowness: of as many devices as there are stages at the most, the fastest ones, see
+            `Work.slowest`.
         crossing: what a cell takes at the least from the first stage to the last, all links
             together, and how long it occupies the slowest of them.
     """
-    grid, n_stages, n_blocks = setting.grid, setting.n_stages, works.n_blocks
+    grid, fewest = branch.fewest.grid, branch.fewest.n_stages
     n_cells = grid.n_micro_batches * grid.n_chunks
     in_turn = grid.n_micro_batches == 1 and grid.truncate is None
+
+    def slowest(work: Work) -> float:
+        return work.slowest(works.n_blocks, slowness, fewest)
+
     # Cells cross the slowest link one after another; where no B begins before all F, twice.
     crossed_ms = (n_cells - 1) * crossing.link_ms
     between_ms = 2 * crossing.ms + (2 if in_turn else 1) * crossed_ms
     if works.held is not None:
-        return max(grid.n_micro_batches * works.held.slowest(n_blocks, slowness), between_ms)
+        return max(grid.n_micro_batches * slowest(works.held), between_ms)
     # The last cell to cross is worked on before and after, by all stages.
-    bounds = [n_cells * works.everything.slowest(n_blocks, slowness)]
-    bounds.append(works.forward.all(n_stages) + works.backward.all(n_stages) + between_ms)
+    bounds = [n_cells * slowest(works.everything)]
+    bounds.append(works.forward.all(fewest) + works.backward.all(fewest) + between_ms)
     # A stage begins when those before it have done F of one cell, and its last B is followed by
     # theirs, without their W: so a share of their work is added to its own, n times. Least if each
     # stage is shorter than the one before by as much as that adds.
-    taken = 1 - (1 - works.ramp / n_cells) ** n_stages
+    taken = 1 - (1 - works.ramp / n_cells) ** branch.most.n_stages
     if taken > 0:
-        bounds.append(works.ramp * works.everything.all(n_stages) / taken)
+        bounds.append(works.ramp * works.everything.all(fewest) / taken)
     if in_turn:
-        slow_f = works.forward.slowest(n_blocks, slowness)
-        slow_b = works.backward.slowest(n_blocks, slowness)
-        ramp_ms = works.forward.all(n_stages) + crossing.ms
-        ramp_ms += max((n_cells - 1) * slow_f, crossed_ms)
-        back_ms = works.backward.all(n_stages) + crossing.ms
-        bounds.append(ramp_ms + back_ms + max((n_cells - 1) * slow_b, crossed_ms))
-        bounds.append(ramp_ms + n_cells * works.later.slowest(n_blocks, slowness))
+        ramp_ms = works.forward.all(fewest) + crossing.ms
+        ramp_ms += max((n_cells - 1) * slowest(works.forward), crossed_ms)
+        back_ms = works.backward.all(fewest) + crossing.ms
+        back_ms += max((n_cells - 1) * slowest(works.backward), crossed_ms)
+        bounds.append(ramp_ms + back_ms)
+        bounds.append(ramp_ms + n_cells * slowest(works.later))
     return max(bounds)

@@ -24,7 +24,13 @@ class CellTimes(NamedTuple):
 
     def plus(self, other: "CellTimes") -> "CellTimes":
         """Add what another part takes on the same cell."""
-        return CellTimes(*(one + more for one, more in zip(self, other, strict=True)))
+        # One by one: a search adds up many.
+        return CellTimes(
+            self.forward_ms + other.forward_ms,
+            self.backward_ms + other.backward_ms,
+            self.weights_ms + other.weights_ms,
+            self.joint_ms + other.joint_ms,
+        )
 
     def times(self, factor: float) -> "CellTimes":
         """Return what so many such parts take."""
@@ -84,8 +90,9 @@ class LinearKind:
 class CostModel(Protocol):
     """How long the parts of a model take, on any cell and device.
 
-    All methods take the number of stages that compute at the same time on the device's machine,
-    which share its caches and its memory.
+    Some methods take the number of stages that compute at the same time on the device's machine,
+    which share its caches and its memory. With any number between two others, a part takes no less
+    than with one of these.
 
     Attributes:
         source: where the numbers are from, in a few words: "analytic", "measured on 2026-11-27".

@@ -2,9 +2,10 @@
 
 Whether every stage can end within a given time is found by dynamic programming over how many
 devices of each kind are used, each stage taking as many blocks as it can; the least such time by
-bisection. Source of the first, for devices of one kind: J. L. Bentley and others' greedy probe for
-chains on chains, as in A. Pinar and C. Aykanat, Fast Optimal Load Balancing Algorithms for 1D
-Partitioning, 2004.
+bisection, in which a time that is too short is followed by the least for which a stage could take a
+block more. Source of both, for devices of one kind: J. L. Bentley and others' greedy probe for
+chains on chains, and its bids, as in A. Pinar and C. Aykanat, Fast Optimal Load Balancing
+Algorithms for 1D Partitioning, 2004.
 """
 
 from __future__ import annotations
@@ -74,15 +75,15 @@ def fastest_cut(
     besides = around or [0.0] * len(weights)
     sums = [list(accumulate(of_kind, initial=0.0)) for of_kind in weights]
     problem = _Problem(sums, counts, n_stages, n_blocks, besides, fits, ramp)
-    best = problem.cut_within(float("inf"))
+    best, _ = problem.cut_within(float("inf"))
     if best is None:
         return None
     low = max(min(max(of_kind) for of_kind in weights), 0.0)
     while best.slowest - low > _PRECISION * best.slowest:
         middle = (low + best.slowest) / 2
-        found = problem.cut_within(middle)
+        found, longer = problem.cut_within(middle)
         if found is None:
-            low = middle
+            low = max(middle, longer)
         else:
             best = found
     return problem.evened(best)
@@ -102,9 +103,15 @@ class _Problem:
         sums = self.sums[kind]
         return sums[stop] - (1 - self.ramp) * sums[first] + self.around[kind]
 
-    def cut_within(self, limit: float) -> Cut | None:
-        """Find a cut whose stages all end within a limit."""
+    def cut_within(self, limit: float) -> tuple[Cut | None, float]:
+        """Find a cut whose stages all end within a limit.
+
+        Returns:
+            The cut, None where there is none, and the least limit above this one with which a stage
+            may have a block more: no limit between the two changes anything.
+        """
         n_kinds = len(self.counts)
+        longer = float("inf")
         reached: Reached = {(0,) * n_kinds: {0: ()}}
         for stage in range(self.n_stages):
             following: Reached = {}
@@ -115,7 +122,8 @@ class _Problem:
                     now = (*used[:kind], used[kind] + 1, *used[kind + 1 :])
                     found = following.setdefault(now, {})
                     for first, stages in places.items():
-                        stop = self._furthest(stage, kind, first, limit)
+                        stop, longer_here = self._furthest(stage, kind, first, limit)
+                        longer = min(longer, longer_here)
                         if stop is None:
                             continue
                         for place in range(first + 1, stop + 1) if self.is_small else (stop,):
@@ -123,8 +131,8 @@ class _Problem:
             reached = following if self.is_small else _furthest_alone(following)
         for places in reached.values():
             if self.n_blocks in places:
-                return self._cut(places[self.n_blocks])
-        return None
+                return self._cut(places[self.n_blocks]), longer
+        return None, longer
 
     @cached_property
     def is_small(self) -> bool:
@@ -136,29 +144,35 @@ class _Problem:
         n_used = prod(count + 1 for count in self.counts)
         return len(self.counts) > 1 and n_used * self.n_blocks**2 <= _MOST_PLACES
 
-    def _furthest(self, stage: int, kind: int, first: int, limit: float) -> int | None:
-        """Return where the longest stage from `first` on ends that may be; None for none."""
+    def _furthest(
+        self, stage: int, kind: int, first: int, limit: float
+    ) -> tuple[int | None, float]:
+        """Return where the longest stage from `first` on ends that may be; None for none.
+
+        With it, the least limit with which it could have a block more.
+        """
         most = self.n_blocks - (self.n_stages - stage - 1)
 
         def may_be(stop: int) -> bool:
             in_time = self.time(kind, first, stop) <= limit
             return in_time and (self.fits is None or self.fits(stage, kind, first, stop))
 
-        if first + 1 > most or not may_be(first + 1):
-            return None
-        low, high = first + 1, most
+        low, high = first, most
         if self.fits is None:
             # As far as the time allows but for rounding.
             sums = self.sums[kind]
             end = limit + (1 - self.ramp) * sums[first] - self.around[kind]
-            near = bisect_right(sums, end, low, high)
-            low, high = max(low, near - 1), min(high, near)
-            while low > first + 1 and not may_be(low):
+            near = bisect_right(sums, end, first, most + 1) if most >= first else first
+            low, high = max(first, near - 1), min(most, near)
+            while low > first and not may_be(low):
                 low -= 1
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if may_be(middle) else (low, middle - 1)
-        return low
+        longer = float("inf")
+        if low < most and (self.fits is None or self.fits(stage, kind, first, low + 1)):
+            longer = self.time(kind, first, low + 1)
+        return (low if low > first else None), longer
 
     def evened(self, cut: Cut) -> Cut:
         """Share the blocks out as evenly as the slowest stage and what fits allow."""

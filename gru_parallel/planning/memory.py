@@ -21,6 +21,7 @@ from gru_parallel.placement.grid import Grid
 from gru_parallel.placement.model_spec import BlockSpec
 from gru_parallel.planning.activations import all_activation_bytes, recomputed_bytes
 from gru_parallel.planning.cell_costs import Workload
+from gru_parallel.planning.runs import Runs
 
 N_WITHOUT_STATES = 2
 """Numbers of a parameter that are not a state of the optimiser: the weight and its gradient."""
@@ -111,6 +112,13 @@ class MemoryModel:
             n_alive: cells that are between F and the end of B, or of W, at once.
             n_waiting: of these, at most so many between B and the end of W; 0 where W is part of B.
         """
+        is_end = blocks.start == 0, blocks.stop == len(self.devices)
+        key = self._runs.within(blocks), is_end, n_alive, n_waiting
+        if key not in self._known:
+            self._known[key] = self._stage(blocks, n_alive, n_waiting)
+        return self._known[key]
+
+    def _stage(self, blocks: range, n_alive: int, n_waiting: int) -> StageMemory:
         workload, costs = self.workload, self._costs[blocks.start : blocks.stop]
         n_parameters = sum(cost.n_parameters for cost in costs)
         per_number, computed = workload.bytes_per_number, workload.bytes_per_activation
@@ -161,9 +169,20 @@ class MemoryModel:
         if self.replays:
             return costs
         return tuple(
-            replace(cost, activation_bytes=cost.activation_bytes + n_bytes)
+            replace(cost, activation_bytes=cost.activation_bytes + n_bytes) if n_bytes else cost
             for cost, n_bytes in zip(costs, self._masks, strict=True)
         )
+
+    @cached_property
+    def _runs(self) -> Runs:
+        """Where blocks alike follow one another: stages alike need the same."""
+        kinds = (device.partition(":")[0] for device in self.devices)
+        forms = ((b.input_size, b.output_size, b.n_states) for b in self.workload.model.blocks)
+        return Runs([*zip(self._costs, forms, kinds, strict=True)])
+
+    @cached_property
+    def _known(self) -> dict[object, StageMemory]:
+        return {}
 
     @cached_property
     def _masks(self) -> tuple[int, ...]:

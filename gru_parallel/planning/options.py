@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from gru_parallel.placement.grid import Grid
@@ -26,6 +26,33 @@ class Setting:
     data_parallel: int
     core: str
     grid: Grid
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Settings that differ in the number of stages alone: with every number in a range.
+
+    Attributes:
+        fewest: the setting with the fewest stages.
+        most: the one with the most.
+    """
+
+    fewest: Setting
+    most: Setting
+
+    @classmethod
+    def of(cls, setting: Setting) -> Branch:
+        """Return the branch of one setting alone."""
+        return cls(setting, setting)
+
+    def __len__(self) -> int:
+        return self.most.n_stages - self.fewest.n_stages + 1
+
+    def halves(self) -> tuple[Branch, Branch]:
+        """Divide a branch of several settings in two."""
+        middle = (self.fewest.n_stages + self.most.n_stages) // 2
+        few, many = (replace(self.fewest, n_stages=number) for number in (middle, middle + 1))
+        return Branch(self.fewest, few), Branch(many, self.most)
 
 
 @dataclass(frozen=True)
@@ -56,8 +83,8 @@ class Options:
     stages: tuple[StagePlan, ...] | None = None
     uses_all: bool = False
 
-    def settings(self, n_devices: int, n_blocks: int) -> Iterator[Setting]:
-        """List all settings for so many devices, the simple ones first."""
+    def branches(self, n_devices: int, n_blocks: int) -> Iterator[Branch]:
+        """Yield all settings for so many devices, in branches, the simple ones first."""
         grids = [
             Grid(self.layers_per_block, schedule, n_micro_batches, n_chunks, self.truncate, again)
             for again, n_micro_batches, n_chunks, schedule in product(
@@ -65,9 +92,25 @@ class Options:
             )
         ]
         for width in self._widths(n_devices, n_blocks):
-            for n_stages in self._stage_counts(n_devices // width, n_blocks):
-                for core, grid in product(self.cores, grids):
-                    yield Setting(n_stages, width, core, grid)
+            counts = self._stage_counts(n_devices // width, n_blocks)
+            if not counts:
+                continue
+            for core, grid in product(self.cores, grids):
+                yield Branch(
+                    *(Setting(count, width, core, grid) for count in (counts[0], counts[-1]))
+                )
+
+    def allow(self, setting: Setting, n_devices: int, n_blocks: int) -> bool:
+        """Whether a setting is one of those in `branches`."""
+        width, grid = setting.data_parallel, setting.grid
+        chosen = grid.schedule, grid.n_micro_batches, grid.n_chunks, grid.recompute, setting.core
+        choices = self.schedules, self.n_micro_batches, self.n_chunks, self.recompute, self.cores
+        return (
+            width in self._widths(n_devices, n_blocks)
+            and setting.n_stages in self._stage_counts(n_devices // width, n_blocks)
+            and all(one in some for one, some in zip(chosen, choices, strict=True))
+            and (grid.layers_per_block, grid.truncate) == (self.layers_per_block, self.truncate)
+        )
 
     def _widths(self, n_devices: int, n_blocks: int) -> tuple[int, ...]:
         """Numbers of replicas; where every device has to be used, those that leave none over."""

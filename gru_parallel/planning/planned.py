@@ -23,9 +23,9 @@ from gru_parallel.planning.stage_times import (
     StageTimes,
     block_times,
     both_at_once,
+    runs_of_blocks,
     stage_of,
 )
-from gru_parallel.schedule.action import Op
 from gru_parallel.schedule.simulate import Pool
 from gru_parallel.schedule.timeline import Timeline
 
@@ -125,12 +125,19 @@ class Planned:
             self.plan.data_parallel,
         )
         known: dict[str, list[BlockTimes]] = {}
+        runs = runs_of_blocks(self.workload.model)
+        alike: dict[object, StageTimes] = {}
         times = []
-        for stage in self.plan.stages:
+        for index, stage in enumerate(self.plan.stages):
             device = self._device(stage)
-            around = self.costs.around(device, self._n_busy(device))
-            alone = stage_of(self._blocks(stage, size, known), around)
-            times.append(alone.slower(crowding(self.plan, self.cluster, device)))
+            # Blocks alike on devices alike take the same; a second device may be any.
+            blocks = index if stage.reverse_device else runs.within(stage.blocks)
+            key = device.kind, device.machine, blocks
+            if key not in alike:
+                around = self.costs.around(device, self._n_busy(device))
+                alone = stage_of(self._blocks(stage, size, known), around)
+                alike[key] = alone.slower(crowding(self.plan, self.cluster, device))
+            times.append(alike[key])
         return tuple(times)
 
     @property
@@ -183,11 +190,7 @@ class Planned:
     @property
     def kept_cells(self) -> tuple[tuple[int, int], ...]:
         """For each stage, the cells that it keeps at once, and of these those that wait for W."""
-        peak, separates = self.timeline.peak_activations, self.separates_weights
-        return tuple(
-            (peak(stage), peak(stage, Op.B) if separates else 0)
-            for stage in range(self.plan.n_stages)
-        )
+        return schedule_of(self.plan, self.barriers).peak_cells
 
     @property
     def stage_memory_bytes(self) -> tuple[int, ...]:

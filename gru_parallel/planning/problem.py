@@ -16,7 +16,7 @@ from gru_parallel.planning.bounds import least_ms
 from gru_parallel.planning.cell_costs import CellTimes, CostModel, Workload
 from gru_parallel.planning.cut import Fits, all_cuts, fastest_cut
 from gru_parallel.planning.memory import MemoryModel
-from gru_parallel.planning.options import Options, Setting
+from gru_parallel.planning.options import Branch, Options, Setting
 from gru_parallel.planning.planned import Planned
 from gru_parallel.planning.setting_costs import SettingCosts, separates
 from gru_parallel.planning.shortage import memory_of
@@ -76,40 +76,42 @@ class Problem:
             names = [device.name for device in self.cluster.devices if device.kind == kind]
             yield replace(self, cluster=self.cluster.only(names))
 
-    def settings(self) -> list[Setting]:
-        """List what may be chosen but for the cut, the simple ones first."""
+    def branches(self) -> list[Branch]:
+        """List what may be chosen but for the cut, in branches, the simple ones first."""
         n_devices = len(self.cluster.devices)
-        return list(filter(self._is_possible, self.options.settings(n_devices, self.n_blocks)))
+        every = self.options.branches(n_devices, self.n_blocks)
+        return [branch for branch in every if self._is_possible(branch.fewest)]
+
+    def allows(self, setting: Setting) -> bool:
+        """Whether a setting is in one of the `branches`."""
+        n_devices = len(self.cluster.devices)
+        is_there = self.options.allow(setting, n_devices, self.n_blocks)
+        return is_there and self._is_possible(setting)
 
     def planned(self, plan: Plan) -> Planned:
         """Say what a plan comes to."""
         return Planned(plan, self.workload, self.cluster, self.costs, self.replays(plan))
 
-    def least_ms(self, setting: Setting) -> float:
-        """Return the least that a step with a setting can take, see `bounds`."""
-        kinds = self._of_setting.kinds(setting)
+    def least_ms(self, branch: Branch) -> float:
+        """Return the least that a step can take with any setting of a branch, see `bounds`."""
+        of_setting, setting = self._of_setting, branch.fewest
         once_ms = min(
-            self.costs.step_ms(device, self._least_parameters(setting, device)) for device in kinds
+            self.costs.step_ms(device, self._least_parameters(branch.most, device))
+            for device in of_setting.kinds(setting)
         )
-        works = self._of_setting.works(setting, kinds)
-        slowness = self._of_setting.slowness(setting, kinds)
-        # Whichever stage ends last, its replicas have its gradients to add up.
-        least = min if setting.n_stages > 1 else sum
-        once_ms += self._of_setting.exchange_ms(setting, least(self._parameters))
-        return once_ms + least_ms(setting, works, slowness, self._of_setting.crossing(setting))
+        if len(branch) == 1:
+            # Whichever stage ends last, its replicas have its gradients to add up.
+            least = min if setting.n_stages > 1 else sum
+            once_ms += of_setting.exchange_ms(setting, least(self._parameters))
+        works, slowness = of_setting.works(branch), of_setting.slowness(branch)
+        return once_ms + least_ms(branch, works, slowness, of_setting.crossing(setting))
 
-    def may_fit(self, setting: Setting) -> bool:
-        """Whether the devices have room for weights, and for what the last stage keeps at least."""
-        key = (setting.n_stages, setting.data_parallel)
-        if key not in self._rooms_known:
-            devices = self._of_setting.devices(setting)
-            if self.options.stages is None and self._of_setting.is_in_order(setting):
-                devices = devices[: setting.n_stages]
-            self._rooms_known[key] = memory_of(self.cluster, devices)
-        room = self._rooms_known[key]
-        if room is None or len(self._of_setting.kinds(setting)) > 1:
+    def may_fit(self, branch: Branch) -> bool:
+        """Whether devices have room for weights, and for what the last stage keeps at least."""
+        if len(self._of_setting.kinds(branch.most)) > 1:
             return True
-        return self._whole_bytes(setting) <= room
+        room = self._room(branch.most)
+        return room is None or self._whole_bytes(branch.fewest) <= room
 
     def plans(self, setting: Setting) -> tuple[list[Plan], bool]:
         """Cut the blocks for a setting.
@@ -130,7 +132,7 @@ class Problem:
         plans = [self._fastest(setting)]
         if setting.grid.n_micro_batches > 1 or separates(setting.grid.schedule):
             # Where B does not wait for all F, later stages may have less to do.
-            works = self._of_setting.works(setting, self._of_setting.kinds(setting))
+            works = self._of_setting.works(Branch.of(setting))
             n_cells = setting.grid.n_micro_batches * setting.grid.n_chunks
             plans.append(self._fastest(setting, ramp=works.ramp / n_cells))
         cuts = [plan for plan in plans if plan is not None]
@@ -152,17 +154,18 @@ class Problem:
             return None
         # What single blocks need, added up, is a little more than what they need together.
         model, blocks = lacking.memory_model, range(self.n_blocks)
-        needed = [
-            list(
+        needed = {
+            cells: list(
                 accumulate(
                     (model.stage(range(b, b + 1), *cells).total_bytes for b in blocks), initial=0
                 )
             )
-            for cells in lacking.kept_cells
-        ]
+            for cells in set(lacking.kept_cells)
+        }
+        of_stages = [needed[cells] for cells in lacking.kept_cells]
 
         def fits(stage: int, kind: int, first: int, stop: int) -> bool:
-            return needed[stage][stop] - needed[stage][first] <= (rooms[kind] or 0)
+            return of_stages[stage][stop] - of_stages[stage][first] <= (rooms[kind] or 0)
 
         return self._fastest(setting, fits)
 
@@ -219,6 +222,16 @@ class Problem:
     @cached_property
     def _parameters(self) -> list[int]:
         return [cost.n_parameters for cost in block_costs(self.workload.model, 1, 1)]
+
+    def _room(self, setting: Setting) -> int | None:
+        """Return the memory of the devices of all stages; None where it is not known."""
+        key = (setting.n_stages, setting.data_parallel)
+        if key not in self._rooms_known:
+            devices = self._of_setting.devices(setting)
+            if self.options.stages is None and self._of_setting.is_in_order(setting):
+                devices = devices[: setting.n_stages]
+            self._rooms_known[key] = memory_of(self.cluster, devices)
+        return self._rooms_known[key]
 
     def _whole_bytes(self, setting: Setting) -> int:
         """What all stages together need at least."""

@@ -17,7 +17,7 @@ from gru_parallel.planning.crossings import (
     replicas_of,
     routes,
 )
-from gru_parallel.planning.options import Options, Setting
+from gru_parallel.planning.options import Branch, Options, Setting
 from gru_parallel.planning.processors import busy_stages
 from gru_parallel.planning.stage_times import (
     BlockTimes,
@@ -111,19 +111,25 @@ class SettingCosts:
         """Whether blocks may have a device for each direction; then all are taken to have them."""
         return any(stage.reverse_device for stage in self.options.stages or ())
 
-    def works(self, setting: Setting, kinds: Sequence[Device]) -> Works:
-        """Add up what blocks take on the fastest of the devices."""
+    def works(self, branch: Branch) -> Works:
+        """Add up what blocks take at the least: on the fastest devices, with any number of stages.
+
+        A part takes the least beside as few busy stages as can be, or beside as many, see
+        `CostModel`.
+        """
+        setting = branch.fewest
+        kinds = self.kinds(setting)
         # Of several kinds of devices nobody knows yet how many compute beside each other.
-        busy = [self.n_busy(setting, device) if len(kinds) == 1 else 1 for device in kinds]
+        pairs = [(device, 1.0) for device in kinds]
+        if len(kinds) == 1:
+            busy = {self.n_busy(each, kinds[0]) for each in (branch.fewest, branch.most)}
+            pairs = [(kinds[0], n_busy) for n_busy in sorted(busy)]
         size, grid = self.size(setting), setting.grid
         has_w, again = separates(grid.schedule), grid.recomputes
-        key = (setting.core, size, tuple(busy), has_w, again, setting.data_parallel)
+        key = (setting.core, size, *(n for _, n in pairs), has_w, again, setting.data_parallel)
         if key not in self._works_known:
-            pairs = list(zip(kinds, busy, strict=True))
-            by_kind = [self.blocks(setting, device, size, n_busy) for device, n_busy in pairs]
-            runs = (
-                by_kind[0] if len(by_kind) == 1 else list(map(_least, zip(*by_kind, strict=True)))
-            )
+            found = [self.blocks(setting, device, size, n_busy) for device, n_busy in pairs]
+            runs = found[0] if len(found) == 1 else list(map(_least, zip(*found, strict=True)))
             around = zip(*(self.costs.around(*pair) for pair in pairs), strict=True)
             self._works_known[key] = Works.of(
                 runs,
@@ -134,11 +140,12 @@ class SettingCosts:
             )
         return self._works_known[key]
 
-    def slowness(self, setting: Setting, kinds: Sequence[Device]) -> Sequence[float]:
+    def slowness(self, branch: Branch) -> Sequence[float]:
         """Say how much slower than the fastest device the fastest ones are, one for each stage."""
-        if len(kinds) == 1:
+        setting = branch.most
+        if len(self.by_kind(setting)) == 1:
             return (1.0,) * setting.n_stages
-        works = self.works(setting, kinds)
+        works = self.works(branch)
         size = self.size(setting)
         key = (setting.core, size, setting.data_parallel, setting.grid.schedule)
         if key not in self._slowness_known:
@@ -234,9 +241,9 @@ def _least_ratio(own: BlockTimes, fastest: BlockTimes) -> float:
     return min((slow / fast for slow, fast in pairs if fast > 0), default=1.0)
 
 
-def _least(of_kinds: Sequence[tuple[BlockTimes, int]]) -> tuple[BlockTimes, int]:
-    """The least that a block of a run takes on any kind of device, and the length of the run."""
-    times, count = [block for block, _ in of_kinds], of_kinds[0][1]
+def _least(found: Sequence[tuple[BlockTimes, int]]) -> tuple[BlockTimes, int]:
+    """The least that a block of a run takes anywhere, and the length of the run."""
+    times, count = [block for block, _ in found], found[0][1]
 
     def least(parts: Sequence[CellTimes]) -> CellTimes:
         return CellTimes(*map(min, zip(*parts, strict=True)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
+from typing import TypeVar
 
 from gru_parallel.choices import core_on
 from gru_parallel.placement.cluster import Device
@@ -17,7 +18,10 @@ from gru_parallel.planning.cell_costs import (
     LinearKind,
     Workload,
 )
+from gru_parallel.planning.runs import Runs
 from gru_parallel.schedule.action import Action, Op
+
+T = TypeVar("T")
 
 NOTHING = CellTimes()
 
@@ -162,6 +166,12 @@ def block_runs(model: ModelSpec) -> tuple[Run, ...]:
     return tuple(runs)
 
 
+@lru_cache(maxsize=8)
+def runs_of_blocks(model: ModelSpec) -> Runs:
+    """Return the runs of `block_runs`, to look up which of them a part of the model has."""
+    return Runs(each_block([(run, n) for run, (_, n) in enumerate(block_runs(model))]))
+
+
 def _form(block: BlockSpec) -> tuple[object, ...]:
     return len(block.layers), block.input_size, block.bidirectional, block.h_0 == "previous"
 
@@ -204,9 +214,9 @@ def run_times(
     return [(each, count) for each, (_, count) in zip(times, runs, strict=True)]
 
 
-def each_block(runs: Sequence[tuple[BlockTimes, int]]) -> list[BlockTimes]:
-    """List what each block of some runs takes."""
-    return [times for times, count in runs for _ in range(count)]
+def each_block(runs: Sequence[tuple[T, int]]) -> list[T]:
+    """List for each block what is said of its run."""
+    return [of_run for of_run, count in runs for _ in range(count)]
 
 
 def block_times(

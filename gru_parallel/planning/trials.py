@@ -63,7 +63,7 @@ def try_plans(
     if not others or not _is_misjudged(tried, trials):
         return trials
     without = replace(problem, options=replace(problem.options, cores=others))
-    if not without.settings():
+    if not without.branches():
         return trials
     other = search(without).best
     took = [trial.step_ms for trial in trials if trial.step_ms is not None]
@@ -108,7 +108,6 @@ def comparable(
     own = [trial for trial in trials if trial.model == model]
     if best.plan not in [trial.plan for trial in own]:
         return []
-    possible = set(problem.settings())
     names = {device.name for device in problem.cluster.devices}
     stages = problem.options.stages
     return [
@@ -116,7 +115,7 @@ def comparable(
         for trial in own
         if names.issuperset(trial.plan.all_devices) and stages in (None, trial.plan.stages)
         for planned in [problem.planned(trial.plan)]
-        if planned.setting in possible and planned.fits
+        if problem.allows(planned.setting) and planned.fits
     ]
 
 

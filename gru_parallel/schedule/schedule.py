@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import accumulate, chain, pairwise
 
 from gru_parallel.schedule.action import COMPUTE, Action, Cell, Op, backwards, forwards, partner
+from gru_parallel.schedule.alive import most_alive
 from gru_parallel.schedule.segments import Segments, segments_of
 
 NOWHERE = -1
@@ -75,6 +76,16 @@ class Schedule:
         That is what it `needs`, without what stands before it in the list of its stage.
         """
         return _waits(self)
+
+    @cached_property
+    def peak_cells(self) -> tuple[tuple[int, int], ...]:
+        """For each stage, the cells that it keeps at once, and of these those that wait for W.
+
+        That is at the most, and whatever the actions take.
+        """
+        computed = ([a for a in stage if a.op in COMPUTE] for stage in self.actions)
+        has_w = self.separates_weights
+        return tuple((most_alive(a), most_alive(a, Op.B) if has_w else 0) for a in computed)
 
     @cached_property
     def order(self) -> tuple[int, ...]:

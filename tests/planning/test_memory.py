@@ -57,6 +57,25 @@ def n_parameters(workload: Workload = WORK) -> int:
     return sum(cost.n_parameters for cost in block_costs(workload.model, 1, 1))
 
 
+@pytest.mark.parametrize("replays", [False, True])
+@pytest.mark.parametrize("recompute", ["none", "cell"])
+@pytest.mark.parametrize("bidirectional", [False, [True, False, False, True, False, False, False]])
+def test_what_a_stage_needs_does_not_depend_on_what_was_asked_before(
+    replays: bool, recompute: str, bidirectional: bool | list[bool]
+) -> None:
+    blocks = cut_stack(8, 8, 7, h_0="zeros", bidirectional=bidirectional)
+    work = Workload(ModelSpec(blocks, core="lean"), n_rows=12, n_steps=24)
+    grid = Grid(n_chunks=4, recompute=recompute)
+    devices = [*["cpu:0"] * 2, *["cuda:0"] * 5]
+    parts = [range(start, stop) for start in range(7) for stop in range(start + 1, 8)]
+    asked = MemoryModel(work, grid, devices, replays=replays)
+
+    for part in parts:
+        for kept in ((1, 0), (4, 2)):
+            anew = MemoryModel(work, grid, devices, replays=replays)
+            assert asked.stage(part, *kept) == anew.stage(part, *kept)
+
+
 def test_in_float32_with_adam_each_parameter_has_four_numbers() -> None:
     found, n = needed(), n_parameters()
 

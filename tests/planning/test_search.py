@@ -12,6 +12,7 @@ from gru_parallel.placement import Cluster, Device, ModelSpec, Plan, StagePlan, 
 from gru_parallel.placement.cluster import Link, Machine
 from gru_parallel.planning import Options, Planned, Problem, Workload, search
 from gru_parallel.planning.cut import all_cuts
+from gru_parallel.planning.options import Branch, Setting
 from tests.affine_costs import AffineCosts
 
 N_ROWS, N_STEPS = 8, 12
@@ -36,13 +37,28 @@ def problem(
     return Problem(Workload(spec, N_ROWS, N_STEPS), devices, costs, options)
 
 
+def settings_of(given: Problem) -> list[Setting]:
+    """List the settings of all branches, those with few stages first."""
+    settings = [setting for branch in given.branches() for setting in settings_in(branch)]
+    return sorted(settings, key=lambda setting: setting.n_stages)
+
+
+def settings_in(branch: Branch) -> list[Setting]:
+    counts = range(branch.fewest.n_stages, branch.most.n_stages + 1)
+    return [replace(branch.fewest, n_stages=count) for count in counts]
+
+
+def least_ms(given: Problem, setting: Setting) -> float:
+    return given.least_ms(Branch.of(setting))
+
+
 def every_plan(given: Problem) -> list[Planned]:
     """List all settings with all cuts and all orders of devices."""
     devices = given.cluster.devices
     kinds = list(dict.fromkeys(device.kind for device in devices))
     by_kind = [[d.name for d in devices if d.kind == kind] for kind in kinds]
     plans = []
-    for setting in given.settings():
+    for setting in settings_of(given):
         counts = list(map(len, by_kind))
         every = all_cuts(given.n_blocks, counts, setting.n_stages, limit=10_000)
         assert every is not None
@@ -64,6 +80,7 @@ COSTS = st.builds(
     slower=st.sampled_from([{}, {"slow": 2.0}, {"slow": 1.3}]),
     hand_over=st.sampled_from([Link(0.0, float("inf")), Link(0.2, 1e5), Link(0.1, 2e3)]),
     once_ms=st.sampled_from([0.0, 1.0]),
+    crowded=st.sampled_from([0.0, 0.4]),
 )
 
 
@@ -91,22 +108,55 @@ def test_no_step_takes_less_than_its_bound(
 ) -> None:
     given_ = problem(n_layers, cluster(*[kind] * n_devices), costs, n_channels=2, n_outputs=3)
 
-    for setting in given_.settings()[:: 1 + n_layers]:
-        least_ms = given_.least_ms(setting)
+    for setting in settings_of(given_)[:: 1 + n_layers]:
+        bound_ms = least_ms(given_, setting)
         plans, _ = given_.plans(setting)
         for planned in map(given_.planned, plans):
-            assert planned.step_ms >= least_ms * (1 - 1e-9)
+            assert planned.step_ms >= bound_ms * (1 - 1e-9)
+
+
+@settings(max_examples=30)
+@given(
+    COSTS,
+    st.integers(1, 9),
+    st.lists(st.sampled_from(["fast", "slow"]), min_size=1, max_size=6),
+    st.booleans(),
+)
+def test_the_bound_of_a_branch_holds_for_all_of_its_settings(
+    costs: AffineCosts, n_layers: int, kinds: list[str], bidirectional: bool
+) -> None:
+    options = replace(ALL, n_micro_batches=(1, 4), n_chunks=(1, 12), data_parallel=(1, 2))
+    spec = ModelSpec(cut_stack(4, 4, n_layers, h_0="zeros", bidirectional=bidirectional))
+    given_ = Problem(Workload(spec, N_ROWS, N_STEPS), cluster(*kinds), costs, options)
+
+    for branch in given_.branches():
+        bounds = [least_ms(given_, setting) for setting in settings_in(branch)]
+        assert given_.least_ms(branch) <= min(bounds) * (1 + 1e-9)
+        halves = branch.halves() if len(branch) > 1 else ()
+        assert [s for half in halves for s in settings_in(half)] in ([], settings_in(branch))
+
+
+@pytest.mark.parametrize("memory_bytes", [3_000, 4_000, 20_000])
+def test_a_branch_may_fit_where_one_of_its_settings_may(memory_bytes: int) -> None:
+    devices = cluster(*["cpu"] * 6, memory_bytes=memory_bytes)
+    given_ = problem(6, devices, AffineCosts())
+    fits = [
+        (given_.may_fit(branch), [given_.may_fit(Branch.of(s)) for s in settings_in(branch)])
+        for branch in given_.branches()
+    ]
+
+    assert all(whole or not any(each) for whole, each in fits)
 
 
 def test_the_bound_is_what_a_step_takes_with_one_micro_batch_and_equal_stages() -> None:
     options = Options(1, ("one_f_one_b",), (1,), (1, 4, 12))
     given_ = problem(6, cluster("cpu", "cpu", "cpu"), AffineCosts(cell_ms=1.0), options)
 
-    for setting in given_.settings():
+    for setting in settings_of(given_):
         if setting.n_stages in (1, 2, 3):
             plans, _ = given_.plans(setting)
             least = min(given_.planned(plan).step_ms for plan in plans)
-            assert given_.least_ms(setting) == pytest.approx(least)
+            assert least_ms(given_, setting) == pytest.approx(least)
 
 
 @pytest.mark.parametrize("link", [Link(0.2, 1e6), Link(0.0, 1e4), Link(0.3, 1e3)])
@@ -115,11 +165,11 @@ def test_the_bound_counts_what_crosses_the_links(link: Link) -> None:
     costs = AffineCosts(cell_ms=1.0, hand_over=link)
     given_ = problem(6, cluster("cpu", "cpu", "cpu"), costs, options)
 
-    for setting in given_.settings():
+    for setting in settings_of(given_):
         if setting.n_stages in (1, 2, 3):
             plans, _ = given_.plans(setting)
             least = min(given_.planned(plan).step_ms for plan in plans)
-            assert given_.least_ms(setting) == pytest.approx(least)
+            assert least_ms(given_, setting) == pytest.approx(least)
 
 
 @pytest.mark.parametrize("bidirectional", [True, [False, True, False]])
@@ -130,13 +180,13 @@ def test_the_bound_counts_what_crosses_the_links_of_barriers(bidirectional: obje
     devices = cluster("cpu", "cpu", "cpu")
     given_ = Problem(Workload(spec, N_ROWS, N_STEPS), devices, costs, options)
 
-    for setting in given_.settings():
-        least_ms = given_.least_ms(setting)
+    for setting in settings_of(given_):
+        bound_ms = least_ms(given_, setting)
         for planned in map(given_.planned, given_.plans(setting)[0]):
-            assert planned.step_ms >= least_ms * (1 - 1e-9)
+            assert planned.step_ms >= bound_ms * (1 - 1e-9)
             if setting.n_stages > 1 and setting.grid.n_micro_batches == 1:
                 # There is nearly nothing to compute.
-                assert least_ms > 0.4 * planned.step_ms
+                assert bound_ms > 0.4 * planned.step_ms
 
 
 @pytest.mark.parametrize("names", [("gpipe",), ("zero_bubble",)])
@@ -145,9 +195,9 @@ def test_no_step_of_replicas_takes_less_than_its_bound(names: tuple[str, ...]) -
     costs = AffineCosts(cell_ms=1.0, hand_over=Link(0.1, 1e4))
     given_ = problem(4, cluster(*["cpu"] * 4), costs, options)
 
-    for setting in given_.settings():
+    for setting in settings_of(given_):
         steps = [given_.planned(plan).step_ms for plan in given_.plans(setting)[0]]
-        least = given_.least_ms(setting)
+        least = least_ms(given_, setting)
         assert min(steps) >= least * (1 - 1e-9)
         if setting.n_stages == 1 and setting.grid.n_micro_batches == 1:
             assert min(steps) == pytest.approx(least)
@@ -208,7 +258,7 @@ def test_the_order_of_devices_is_improved_where_their_memory_differs() -> None:
     options = Options(1, ("one_f_one_b",), (4,), (1,), cores=("lean",))
     roomy = problem(5, cluster("cpu", "cpu"), AffineCosts(), options)
     stages = StagePlan("cpu:1", 0, 3), StagePlan("cpu:0", 3, 2)
-    (setting,) = (each for each in roomy.settings() if each.n_stages == 2)
+    (setting,) = (each for each in settings_of(roomy) if each.n_stages == 2)
     swapped = roomy.planned(Plan(5, setting.grid, stages, setting.core))
     sizes = dict(zip(("cpu:1", "cpu:0"), swapped.stage_memory_bytes, strict=True))
     devices = (Device(name, "cpu", memory_bytes=sizes[name]) for name in ("cpu:0", "cpu:1"))
@@ -247,10 +297,10 @@ def test_the_best_of_all_settings_is_found_for_blocks_with_two_devices() -> None
 
     found = search(given_)
 
-    plans = [plan for setting in given_.settings() for plan in given_.plans(setting)[0]]
+    plans = [plan for setting in settings_of(given_) for plan in given_.plans(setting)[0]]
     steps = [given_.planned(plan).step_ms for plan in plans]
     assert found.best.step_ms == pytest.approx(min(steps))
-    bounds = map(given_.least_ms, given_.settings())
+    bounds = [least_ms(given_, setting) for setting in settings_of(given_)]
     assert all(least <= step for least, step in zip(bounds, steps, strict=True))
 
 

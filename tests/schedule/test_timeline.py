@@ -1,6 +1,6 @@
 import pytest
 
-from gru_parallel.schedule import Action, Event, Op, Timeline
+from gru_parallel.schedule import Action, Event, Op, Timeline, build_schedule, simulate
 
 
 def timeline(n_stages: int, *events: tuple[str, float, float]) -> Timeline:
@@ -109,6 +109,21 @@ WITH_WEIGHTS = timeline(
 def test_the_cells_alive_change_where_one_starts_and_where_its_last_action_ends() -> None:
     assert WITH_WEIGHTS.cells_alive(0) == [(0.0, 1), (1.5, 2), (6.0, 1), (8.0, 0)]
     assert WITH_WEIGHTS.cells_alive(0, since=Op.B) == [(3.0, 1), (4.0, 2), (6.0, 1), (8.0, 0)]
+
+
+@pytest.mark.parametrize("name", ["gpipe", "one_f_one_b", "zero_bubble", "naive"])
+@pytest.mark.parametrize("cells", [(1, 1), (1, 4), (3, 2), (4, 1)])
+def test_a_schedule_knows_what_its_stages_keep_whatever_actions_take(
+    name: str, cells: tuple[int, int]
+) -> None:
+    schedule = build_schedule(name, 3, *cells)
+
+    for costs in ({}, {Op.B: 5.0}, {Op.W: 0.0}):
+        run = simulate(schedule, lambda action, costs=costs: costs.get(action.op, 1.0))
+        since_b = [run.peak_activations(stage, Op.B) for stage in range(3)]
+        waiting = since_b if schedule.separates_weights else [0, 0, 0]
+        kept = [run.peak_activations(stage) for stage in range(3)]
+        assert schedule.peak_cells == tuple(zip(kept, waiting, strict=True))
 
 
 def test_one_cell_makes_room_for_the_next_at_the_same_moment() -> None:
