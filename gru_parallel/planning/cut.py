@@ -11,10 +11,10 @@ Algorithms for 1D Partitioning, 2004.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise, product
+from itertools import accumulate, combinations, pairwise, product
 from math import prod
 
 Fits = Callable[[int, int, int, int], bool]
@@ -267,11 +267,6 @@ def _compositions(n_blocks: int, n_stages: int) -> int:
     return above // prod(range(1, least + 1))
 
 
-def _all_sizes(n_blocks: int, n_stages: int) -> list[tuple[int, ...]]:
-    if n_stages == 1:
-        return [(n_blocks,)]
-    return [
-        (size, *rest)
-        for size in range(1, n_blocks - n_stages + 2)
-        for rest in _all_sizes(n_blocks - size, n_stages - 1)
-    ]
+def _all_sizes(n_blocks: int, n_stages: int) -> Iterator[tuple[int, ...]]:
+    for places in combinations(range(1, n_blocks), n_stages - 1):
+        yield tuple(stop - first for first, stop in pairwise((0, *places, n_blocks)))

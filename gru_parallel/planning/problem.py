@@ -24,9 +24,10 @@ from gru_parallel.planning.stage_times import (
     each_block,
 )
 
-_UNEVEN = 0.8
-"""What cuts may save of the activations of stages that are alike, by giving the first stages less:
-settings that would not fit even so are not tried. Assumed, not proved."""
+_UNEVEN = 0.9
+"""What cuts may save of the memory of micro-batches, where blocks are not all alike or machines
+share theirs, beyond what they do with blocks alike: settings that would not fit even so are not
+tried. Assumed, not proved."""
 
 MOST_CUTS = 24
 """Up to so many cuts of a setting, with devices of several kinds in every order, all are tried."""
@@ -107,11 +108,21 @@ class Problem:
         return once_ms + least_ms(branch, works, slowness, of_setting.crossing(setting))
 
     def may_fit(self, branch: Branch) -> bool:
-        """Whether devices have room for weights, and for what the last stage keeps at least."""
-        if len(self._of_setting.kinds(branch.most)) > 1:
+        """Whether there is room for weights, and for what every schedule keeps at the least.
+
+        1F1B keeps as many micro-batches as there are stages from a stage to the last, and no
+        schedule keeps fewer; so later stages have room for more of the model.
+        """
+        setting = branch.most
+        room = self._room(setting)
+        if len(self._of_setting.kinds(setting)) > 1 or room is None:
             return True
-        room = self._room(branch.most)
-        return room is None or self._whole_bytes(branch.fewest) <= room
+        n_stages, n_parts = setting.n_stages, setting.grid.n_micro_batches
+        fixed, activations = self._whole_bytes(setting)
+        kept = [min(n_parts, n_stages - stage) / n_parts for stage in range(n_stages)]
+        # All that a stage has to itself, as a share of what it would need for the whole model.
+        shares = [room / n_stages / (fixed + activations * share) for share in kept]
+        return sum(shares) >= (_UNEVEN if n_parts > 1 else 1.0)
 
     def plans(self, setting: Setting) -> tuple[list[Plan], bool]:
         """Cut the blocks for a setting.
@@ -233,8 +244,8 @@ class Problem:
             self._rooms_known[key] = memory_of(self.cluster, devices)
         return self._rooms_known[key]
 
-    def _whole_bytes(self, setting: Setting) -> int:
-        """What all stages together need at least."""
+    def _whole_bytes(self, setting: Setting) -> tuple[int, int]:
+        """What weights need, and what is kept of all cells if it is kept until B."""
         width, grid = setting.data_parallel, setting.grid
         key = ("bytes", setting.core, width)
         if key not in self._bytes_known:
@@ -246,13 +257,7 @@ class Problem:
             needed = whole.stage(range(self.n_blocks), grid.n_micro_batches * grid.n_chunks)
             self._bytes_known[key] = needed.fixed_bytes, needed.activation_bytes
         fixed, activations = self._bytes_known[key]
-        if grid.recomputes or grid.truncate is not None:
-            return fixed
-        # 1F1B keeps as many micro-batches as there are stages from a stage to the last, and no
-        # schedule keeps fewer. Cuts that leave the first stages less to do may need less.
-        n_stages, n_parts = setting.n_stages, grid.n_micro_batches
-        n_kept = sum(min(n_parts, n_stages - stage) for stage in range(n_stages)) / n_stages
-        return fixed + round(_UNEVEN * activations * n_kept / n_parts)
+        return fixed, 0 if grid.recomputes or grid.truncate is not None else activations
 
     # What many settings have in common is worked out once.
 

@@ -9,7 +9,7 @@ best first).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
@@ -20,16 +20,21 @@ from gru_parallel.planning.neighbours import neighbours, shifted
 from gru_parallel.planning.options import Branch, Setting
 from gru_parallel.planning.planned import Planned
 from gru_parallel.planning.problem import Problem
+from gru_parallel.planning.setting_costs import separates
 
 MOST_ACTIONS = 75_000
 """Of all schedules that are simulated together: about a second. Twice as many found no better plans
 for 1,000 layers on 64 devices (six models and batches), half as many did worse for three."""
 
+MOST_OF_ONE = 150_000
+"""Actions of a schedule that is simulated if there are coarser ones: a second, and 300 MB. Windows
+of thousands of steps could be cut into as many chunks."""
+
 _CLOSE = 0.02
 """A plan whose step could be shorter by at most this share is not improved any further."""
 
 _FEW = 12
-"""Settings that are tried where none fits."""
+"""Settings that are tried besides where none fits."""
 
 _Entry = tuple[float, bool, int, int, int, Branch]
 """Of a queue: the least that a step takes, and what says who comes first where that is the same."""
@@ -79,13 +84,10 @@ def search(problem: Problem, most_actions: int = MOST_ACTIONS) -> Found:
     n_simulated = sum(f.n_simulated for f in found)
     bound_ms = float("inf")
     n_actions = 0
-    for least, setting in _in_order(problem, branches):
-        if best is not None and best.fits and least >= best.step_ms:
-            break
-        # More is spent where nothing fits yet.
-        if best is not None and n_actions > most_actions * (1 if best.fits else 2):
-            bound_ms = min(bound_ms, least)
-            break
+    is_too_fine = _too_fine(branches)
+
+    def consider(setting: Setting, least: float) -> None:
+        nonlocal best, bound_ms, n_actions, n_simulated
         for planned, are_all in _planned(problem, setting):
             n_simulated += 1
             n_actions += len(planned.timeline.events) + problem.effort_of_a_cut
@@ -93,19 +95,34 @@ def search(problem: Problem, most_actions: int = MOST_ACTIONS) -> Found:
                 bound_ms = min(bound_ms, least)
             if best is None or _rank(planned) < _rank(best):
                 best = planned
+
+    for least, setting in _in_order(problem, branches):
+        if best is not None and best.fits and least >= best.step_ms:
+            break
+        # More is spent where nothing fits yet.
+        spent = best is not None and n_actions > most_actions * (1 if best.fits else 2)
+        if spent or is_too_fine(setting):
+            bound_ms = min(bound_ms, least)
+        if spent:
+            break
+        if not is_too_fine(setting):
+            consider(setting, least)
+    if best is None or not best.fits:
+        n_before = n_actions
+        for least, setting in _least_hungry(problem, branches):
+            consider(setting, least)
+            if (best is not None and best.fits) or n_actions - n_before > most_actions:
+                break
     assert best is not None
     if bound_ms < (1 - _CLOSE) * best.step_ms:
-        best, n_tried = _improved(problem, best, most_actions // 2)
+        best, n_tried = _improved(problem, best, most_actions // 2, is_too_fine)
         n_simulated += n_tried
     n_settings = sum(map(len, branches))
     return Found(best, min(bound_ms, best.step_ms), n_settings, n_simulated)
 
 
 def _in_order(problem: Problem, branches: Sequence[Branch]) -> Iterator[tuple[float, Setting]]:
-    """Yield the settings that may fit, each with the least that its step can take, by that.
-
-    Where none may fit, some that need little memory.
-    """
+    """Yield the settings that may fit, each with the least that its step can take, by that."""
 
     def entry(branch: Branch, number: int) -> _Entry:
         # Branches of the same least before settings, then the simple ones.
@@ -122,36 +139,40 @@ def _in_order(problem: Problem, branches: Sequence[Branch]) -> Iterator[tuple[fl
     roomy = filter(problem.may_fit, branches)
     left = [entry(branch, number) for number, branch in enumerate(roomy)]
     heapify(left)
-    is_any = False
     while left:
         least, is_one, *_, number, branch = heappop(left)
         if is_one:
-            is_any = True
             yield least, branch.fewest
             continue
         for half in filter(problem.may_fit, branch.halves()):
             heappush(left, entry(half, number))
-    if not is_any:
-        hungry = ((problem.least_ms(Branch.of(s)), s) for s in _least_hungry(branches))
-        yield from sorted(hungry, key=itemgetter(0))
 
 
-def _least_hungry(branches: Sequence[Branch]) -> list[Setting]:
-    """Choose some settings that need little memory: where none fits, to show what is missing."""
-    settings = [branch.most for branch in branches]
+def _least_hungry(problem: Problem, branches: Sequence[Branch]) -> list[tuple[float, Setting]]:
+    """Choose some settings that need little memory, for where none is found that fits.
+
+    Returns:
+        Each with the least that its step can take, by that.
+    """
+    is_too_fine = _too_fine(branches)
+    settings = [branch.most for branch in branches if not is_too_fine(branch.most)]
     most = max(setting.n_stages * setting.data_parallel for setting in settings)
     spread = [s for s in settings if s.n_stages * s.data_parallel == most]
     again = [s for s in spread if s.grid.recomputes] or spread
-    return sorted(again, key=lambda s: s.grid.n_micro_batches * s.grid.n_chunks)[-_FEW:]
+    hungry = sorted(again, key=lambda s: s.grid.n_micro_batches * s.grid.n_chunks)[-_FEW:]
+    return sorted(((problem.least_ms(Branch.of(s)), s) for s in hungry), key=itemgetter(0))
 
 
-def _improved(problem: Problem, best: Planned, most_actions: int) -> tuple[Planned, int]:
+def _improved(
+    problem: Problem, best: Planned, most_actions: int, is_too_fine: Callable[[Setting], bool]
+) -> tuple[Planned, int]:
     """Climb from a plan to better ones that differ in one setting, or by one block.
 
     Args:
         problem: what is to be planned.
         best: where to begin.
         most_actions: of all schedules that are simulated together.
+        is_too_fine: whether a setting has too many cells to be simulated.
 
     Returns:
         The plan at the top, and how many were simulated.
@@ -161,7 +182,8 @@ def _improved(problem: Problem, best: Planned, most_actions: int) -> tuple[Plann
     while n_actions <= most_actions:
         before = best
         near = [setting for _, setting in neighbours(best.setting, problem.options)]
-        plans = [plan for s in filter(problem.allows, near) for plan in problem.plans(s)[0]]
+        possible = (s for s in near if problem.allows(s) and not is_too_fine(s))
+        plans = [plan for setting in possible for plan in problem.plans(setting)[0]]
         if problem.options.stages is None:
             plans += shifted(best.plan)
         for plan in plans:
@@ -175,6 +197,22 @@ def _improved(problem: Problem, best: Planned, most_actions: int) -> tuple[Plann
         if best is before:
             break
     return best, len(tried) - 1
+
+
+def _too_fine(branches: Sequence[Branch]) -> Callable[[Setting], bool]:
+    """Return what says whether a setting has too many cells to be simulated, and others fewer."""
+
+    def n_cells(setting: Setting) -> int:
+        return setting.grid.n_micro_batches * setting.grid.n_chunks
+
+    least = min(n_cells(branch.fewest) for branch in branches)
+
+    def is_too_fine(setting: Setting) -> bool:
+        n_ops = 3 if separates(setting.grid.schedule) else 2
+        n_actions = n_ops * setting.n_stages * n_cells(setting)
+        return n_actions > MOST_OF_ONE and n_cells(setting) > least
+
+    return is_too_fine
 
 
 def _planned(problem: Problem, setting: Setting) -> Iterator[tuple[Planned, bool]]:

@@ -110,3 +110,7 @@ def test_a_stage_ends_early_where_the_next_device_is_too_slow_for_the_block_ther
 
     assert cut is not None
     assert cut.slowest == pytest.approx(4.0)
+
+
+def test_a_stack_of_very_many_blocks_is_cut_into_as_many_stages() -> None:
+    assert all_cuts(2_000, [2_000], 2_000, limit=24) == [((0,) * 2_000, (1,) * 2_000)]

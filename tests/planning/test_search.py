@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,9 @@ from gru_parallel.planning import Options, Planned, Problem, Workload, search
 from gru_parallel.planning.cut import all_cuts
 from gru_parallel.planning.options import Branch, Setting
 from tests.affine_costs import AffineCosts
+
+# The package has the function under this name.
+module = importlib.import_module("gru_parallel.planning.search")
 
 N_ROWS, N_STEPS = 8, 12
 ALL = Options(1, ("gpipe", "one_f_one_b", "zero_bubble"), (1, 2, 4), (1, 2, 4, 12), cores=("lean",))
@@ -276,6 +280,42 @@ def test_where_nothing_fits_the_stage_and_what_it_lacks_are_named() -> None:
 
     assert not found.best.fits
     assert "cpu:0" in str(found.best.shortages[0])
+
+
+@pytest.mark.parametrize("is_foreseen", [True, False])
+def test_a_plan_that_fits_is_found_behind_many_that_do_not(
+    is_foreseen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_foreseen:
+        monkeypatch.setattr(Problem, "may_fit", lambda *_: True)
+    again = replace(ALL, recompute=("none", "cell"), n_micro_batches=(1,))
+    free = search(problem(12, cluster(*["cpu"] * 4), AffineCosts(), again)).best
+    most = max(free.stage_memory_bytes)
+    # What cells keep is cut by half where B runs them again; the fastest plans do not.
+    tight = problem(12, cluster(*["cpu"] * 4, memory_bytes=most * 3 // 4), AffineCosts(), again)
+
+    # Without effort for more than one of them.
+    found = search(tight, most_actions=1)
+
+    assert free.plan.grid.recompute == "none"
+    assert found.best.fits
+    assert found.best.plan.grid.recompute == "cell"
+
+
+def test_schedules_of_very_many_cells_are_left_out_where_there_are_coarser_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST_OF_ONE", 40)
+    options = Options(1, ("one_f_one_b",), (1,), (1, 4, 12), cores=("lean",))
+    free = problem(4, cluster("cpu", "cpu"), AffineCosts(), options)
+    given_by_hand = replace(free, options=replace(options, n_chunks=(12,)))
+
+    found, only = search(free), search(given_by_hand)
+
+    assert len(found.best.timeline.events) <= 40
+    # What was left out may be faster, and is.
+    assert found.bound_ms <= only.best.step_ms < found.best.step_ms
+    assert len(only.best.timeline.events) == 48
 
 
 def test_a_device_map_is_kept_and_the_rest_is_found() -> None:
