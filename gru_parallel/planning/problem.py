@@ -60,13 +60,16 @@ class Problem:
         """Blocks of the model."""
         return len(self.workload.model.blocks)
 
-    @property
-    def effort_of_a_cut(self) -> int:
-        """What a cut takes, in actions that could be simulated instead; none for devices alike."""
-        kinds = [device.kind for device in self.cluster.devices]
-        counts = [kinds.count(kind) + 1 for kind in dict.fromkeys(kinds)]
+    def effort_of_a_cut(self, setting: Setting) -> int:
+        """What a cut takes, in actions that could be simulated instead.
+
+        None where devices are alike, or every cut is tried.
+        """
+        counts = [len(group) + 1 for group in self._of_setting.by_kind(setting)]
+        if len(counts) == 1 or self._every_cut(setting) is not None:
+            return 0
         # By bisection over how many devices of each kind are used.
-        return 10 * prod(counts) * self.n_blocks.bit_length() if len(counts) > 1 else 0
+        return 10 * prod(counts) * self.n_blocks.bit_length()
 
     def of_one_kind(self) -> Iterator[Problem]:
         """Yield what is left of the problem with the devices of one kind alone."""
@@ -132,9 +135,7 @@ class Problem:
         """
         if self.options.stages is not None:
             return [self._plan(setting, self.options.stages)], True
-        groups = self._of_setting.by_kind(setting)
-        counts = list(map(len, groups))
-        every = all_cuts(self.n_blocks, counts, setting.n_stages, MOST_CUTS)
+        every = self._every_cut(setting)
         if every is not None:
             are_all = self._of_setting.is_in_order(setting)
             orders = (False,) if are_all else (False, True)
@@ -179,6 +180,11 @@ class Problem:
             return of_stages[stage][stop] - of_stages[stage][first] <= (rooms[kind] or 0)
 
         return self._fastest(setting, fits)
+
+    def _every_cut(self, setting: Setting) -> list[tuple[tuple[int, ...], tuple[int, ...]]] | None:
+        """List the kinds of the stages' devices with the sizes of stages; None for too many."""
+        counts = list(map(len, self._of_setting.by_kind(setting)))
+        return all_cuts(self.n_blocks, counts, setting.n_stages, MOST_CUTS)
 
     def _is_possible(self, setting: Setting) -> bool:
         """Whether the cores have a W to run apart, where the schedule does, and rows suffice."""

@@ -88,9 +88,10 @@ def search(problem: Problem, most_actions: int = MOST_ACTIONS) -> Found:
 
     def consider(setting: Setting, least: float) -> None:
         nonlocal best, bound_ms, n_actions, n_simulated
+        effort_of_a_cut = problem.effort_of_a_cut(setting)
         for planned, are_all in _planned(problem, setting):
             n_simulated += 1
-            n_actions += len(planned.timeline.events) + problem.effort_of_a_cut
+            n_actions += len(planned.timeline.events) + effort_of_a_cut
             if not are_all:
                 bound_ms = min(bound_ms, least)
             if best is None or _rank(planned) < _rank(best):

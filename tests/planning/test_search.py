@@ -288,14 +288,14 @@ def test_a_plan_that_fits_is_found_behind_many_that_do_not(
 ) -> None:
     if not is_foreseen:
         monkeypatch.setattr(Problem, "may_fit", lambda *_: True)
-    again = replace(ALL, recompute=("none", "cell"), n_micro_batches=(1,))
-    free = search(problem(12, cluster(*["cpu"] * 4), AffineCosts(), again)).best
-    most = max(free.stage_memory_bytes)
-    # What cells keep is cut by half where B runs them again; the fastest plans do not.
-    tight = problem(12, cluster(*["cpu"] * 4, memory_bytes=most * 3 // 4), AffineCosts(), again)
+    names, again = ("gpipe", "one_f_one_b"), ("none", "cell")
+    options = replace(ALL, schedules=names, recompute=again, n_micro_batches=(1,))
+    free = search(problem(12, cluster(*["cpu"] * 4), AffineCosts(), options)).best
+    # Less than any plan needs that does not run F again.
+    devices = cluster(*["cpu"] * 4, memory_bytes=14_000)
 
     # With effort for few of them.
-    found = search(tight, most_actions=500)
+    found = search(problem(12, devices, AffineCosts(), options), most_actions=500)
 
     assert free.plan.grid.recompute == "none"
     assert found.best.fits
