@@ -27,8 +27,12 @@ MOST_ACTIONS = 75_000
 for 1,000 layers on 64 devices (six models and batches), half as many did worse for three."""
 
 MOST_OF_ONE = 150_000
-"""Actions of a schedule that is simulated if there are coarser ones: a second, and 300 MB. Windows
-of thousands of steps could be cut into as many chunks."""
+"""Schedules of more actions and more than `ENOUGH_CELLS` are not simulated if there are coarser
+ones: so many take a second, and 300 MB. Windows could be cut into thousands of chunks."""
+
+ENOUGH_CELLS = 1024
+"""With so many, 64 stages one after the other are idle for a sixteenth of the time, 256 for a
+fifth."""
 
 _CLOSE = 0.02
 """A plan whose step could be shorter by at most this share is not improved any further."""
@@ -210,8 +214,9 @@ def _too_fine(branches: Sequence[Branch]) -> Callable[[Setting], bool]:
 
     def is_too_fine(setting: Setting) -> bool:
         n_ops = 3 if separates(setting.grid.schedule) else 2
-        n_actions = n_ops * setting.n_stages * n_cells(setting)
-        return n_actions > MOST_OF_ONE and n_cells(setting) > least
+        number = n_cells(setting)
+        is_large = n_ops * setting.n_stages * number > MOST_OF_ONE
+        return is_large and number > max(ENOUGH_CELLS, least)
 
     return is_too_fine
 

@@ -306,6 +306,7 @@ def test_schedules_of_very_many_cells_are_left_out_where_there_are_coarser_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "MOST_OF_ONE", 40)
+    monkeypatch.setattr(module, "ENOUGH_CELLS", 6)
     options = Options(1, ("one_f_one_b",), (1,), (1, 4, 12), cores=("lean",))
     free = problem(4, cluster("cpu", "cpu"), AffineCosts(), options)
     given_by_hand = replace(free, options=replace(options, n_chunks=(12,)))
