@@ -9,9 +9,14 @@
 #   RESTARTS   how often at most (10)
 #   PAUSE_S    seconds before each restart (1)
 #
-# It ends, with the status of the command, when that is done, was stopped by a signal or refused its
-# settings. SIGTERM and Ctrl-C to this script reach the command as one SIGTERM, SIGUSR1 as itself.
+# It ends, with the status of the command, when that is done, was stopped by a signal, refused its
+# settings or does not exist. SIGTERM and Ctrl-C to this script reach the command as one SIGTERM, SIGUSR1 as itself.
 set -uo pipefail
+
+if (($# == 0)); then
+    echo "scripts/restart.sh: starts a command again until it is done; give the command: scripts/restart.sh COMMAND ..." >&2
+    exit 2
+fi
 
 restarts=${RESTARTS:-10}
 child=
@@ -39,7 +44,7 @@ for ((n = 1; ; n++)); do
     done
     child=
     case $status in
-        0 | 2 | 130 | 138 | 143) exit "$status" ;;
+        0 | 2 | 126 | 127 | 130 | 138 | 143) exit "$status" ;;
     esac
     [[ -z $stopped ]] || exit "$status"
     if ((n > restarts)); then

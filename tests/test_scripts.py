@@ -203,6 +203,22 @@ def test_what_has_died_is_started_again_and_what_has_ended_is_not(
     assert ended.stderr.count("of at most 3.") == n_starts - 1
 
 
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [([], 2), (["no-such-command"], 127), (["./notes"], 126)],
+    ids=["none", "missing", "no program"],
+)
+def test_what_is_no_command_is_not_started_again(
+    command: list[str], status: int, start: Start, in_tmp_path: Path
+) -> None:
+    (in_tmp_path / "notes").touch()
+
+    ended = start("restart.sh", *command, RESTARTS="1", PAUSE_S="0")
+
+    assert ended.returncode == status
+    assert len(ended.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGUSR1", 138)])
 def test_a_signal_to_the_script_ends_the_command_and_starts_no_other(
     name: str, status: int, in_tmp_path: Path

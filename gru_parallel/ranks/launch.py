@@ -12,7 +12,10 @@ from gru_parallel.errors import UsageError
 
 NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
-REMEDY = "start with torchrun, or set {names} for every rank"
+REMEDY = (
+    "start with torchrun, set {names} for every rank, or unset RANK and WORLD_SIZE for a run"
+    " without ranks"
+)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,11 @@ def test_missing_variables_are_named() -> None:
         Launch.from_environment(ENVIRONMENT | {"LOCAL_RANK": "", "MASTER_PORT": ""})
 
 
+def test_one_variable_that_is_left_over_may_be_unset() -> None:
+    with pytest.raises(UsageError, match="unset RANK and WORLD_SIZE for a run without ranks"):
+        Launch.from_environment({"WORLD_SIZE": "1"})
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
