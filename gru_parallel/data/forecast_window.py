@@ -78,6 +78,7 @@ class ForecastDataset(Dataset[Batch]):
             batch_size: windows of a batch of all replicas.
             share: the rows of each batch that are fetched here.
         """
+        self.share = share
         self._windows = windows
         self._target_columns = list(target_columns)
         self._shape = shape

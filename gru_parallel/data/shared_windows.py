@@ -12,6 +12,10 @@ class SharedWindows(Dataset[Batch]):
     """The windows of a part, of which one share of each batch is fetched.
 
     The samplers of all replicas draw the same batches, and their loaders count the same number.
+
+    Attributes:
+        windows: all windows of the part.
+        share: which of each batch are fetched.
     """
 
     def __init__(self, windows: WindowDataset, batch_size: int, share: Share) -> None:
@@ -26,6 +30,7 @@ class SharedWindows(Dataset[Batch]):
             UsageError: there are more shares than rows.
         """
         self.windows = windows
+        self.share = share
         self._rows = share.rows(batch_size)
 
     def __len__(self) -> int:

@@ -44,6 +44,7 @@ class StreamBatches(Dataset[Batch]):
         check_stride("data.stride", windows.stride, windows.shape)
         self.windows = windows
         self.batch_size = batch_size
+        self.share = share
         self._seed = seed
         self._rows = share.rows(batch_size)
         streams = Streams.of(windows.n_windows_by_series.numpy(), windows.shape, windows.stride)

@@ -91,8 +91,10 @@ class ProcessStrategy(PipelineStrategy):
         self._data_parallel = data_parallel
         self._rows = rows
         self._kept_engine: ProcessEngine | None = None
+        rank_map = RankMap(plan, data_parallel, ranks.world_size)
         # The ranks of a replica together have the whole state; those of the first one save it.
-        self._members = RankMap(plan, data_parallel, ranks.world_size).ranks(0)
+        self._members = rank_map.ranks(0)
+        self._replica = rank_map.replica(ranks.rank)
         self._saving_group: dist.ProcessGroup | None = None
 
     def make_engine(self, module: SeriesModule) -> PipelineEngine:
@@ -179,6 +181,22 @@ class ProcessStrategy(PipelineStrategy):
                 "optimizer._target_=torch.optim.LBFGS looks at all weights at once, but with"
                 " engine=processes each rank has its own; choose another, or engine=threads."
             )
+
+    def process_dataloader(self, dataloader: object) -> object:
+        """Check that a loader fetches the rows of this rank's replica, where it says which.
+
+        Raises:
+            UsageError: it fetches others, which replicas would compute twice or not at all.
+        """
+        share = getattr(getattr(dataloader, "dataset", None), "share", None)
+        own = self._replica, self._data_parallel
+        if share is not None and (share.index, share.n_shares) != own:
+            raise UsageError(
+                f"Rank {self.global_rank} is of replica {own[0]} of {own[1]}, and its data fetches"
+                f" {share} of each batch; make the data with share=Share{own}, of"
+                " gru_parallel.data."
+            )
+        return dataloader
 
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
         """Return the state by name over all weights; that of other ranks is on the meta device."""

@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import (
 )
 from torch import Tensor
 
+from gru_parallel.data import Share
 from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Launch, join
 from gru_parallel.training import PipelineStrategy
@@ -28,7 +29,7 @@ from gru_parallel.training.process_strategy import ProcessStrategy
 from tests.builders import make_plan
 from tests.forked_ranks import ForkedRank, wait_for_all
 from tests.rank_processes import free_port, rank_environment
-from tests.runs import Run, fit, largest_difference, make_module
+from tests.runs import Run, fit, largest_difference, make_data, make_module
 from tests.training.rank_runs import (
     ASKED_ANEW,
     CASES,
@@ -348,6 +349,16 @@ def test_a_callback_that_looks_at_all_weights_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=r"The callback \w+ looks at all weights at once, but"):
         fit(None, make_module(), strategy=rank_alone, callbacks=[callback])
+
+
+@pytest.mark.parametrize("order", ["shuffled", "streams"])
+def test_data_that_fetches_the_rows_of_another_replica_is_refused(
+    order: str, rank_alone: ProcessStrategy
+) -> None:
+    of_two = make_data(order=order, centre="none", share=Share(0, 2))
+
+    with pytest.raises(UsageError, match=r"is of replica 0 of 1, .* with share=Share\(0, 1\)"):
+        fit(None, make_module(), of_two, strategy=rank_alone)
 
 
 def test_what_is_kept_of_a_checkpoint_does_not_change_with_the_file(
