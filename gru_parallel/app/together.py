@@ -14,6 +14,7 @@ from gru_parallel.app.last_checkpoint import with_last_of_first
 from gru_parallel.app.outcome import USAGE_ERROR, fail
 from gru_parallel.app.run_folder import check_free
 from gru_parallel.app.run_lock import FolderInUseError, RunLock, take_folder, wait_for_folder
+from gru_parallel.app.shared_folder import check_shared
 from gru_parallel.choices import LAST
 from gru_parallel.config.overrides import compose_config, quoted, run_folder
 from gru_parallel.config.plain import by_full_name
@@ -77,6 +78,10 @@ def train_together(arguments: list[str], load: Load[Prepared], lock: RunLock, ra
         take_folder(lock, folder, ranks)
     except FolderInUseError as error:
         return fail(error, error.status) if ranks.is_first else error.status
+    try:
+        check_shared(folder, ranks)
+    except UsageError as error:
+        return fail(error, USAGE_ERROR) if ranks.is_first else USAGE_ERROR
     return run_hydra(common, prepared, load, lock)
 
 

@@ -7,6 +7,7 @@ SHA256SUMS, which `sha256sum -c` understands, is written last and lists every fi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pickle
@@ -205,6 +206,13 @@ class _Writer(FileSystemWriter):
         sums = _checksums(folder, (_METADATA, _REST))
         for written in results:
             sums |= written.sums
+        for name in sums:
+            if not (folder / name).exists():
+                raise OSError(
+                    errno.ENOENT,
+                    f"{name}, which a rank has written, is not there for the first rank: the folder"
+                    " must be on a file system that all ranks see",
+                )
         with (folder / _SUMS).open("w", encoding="utf-8", newline="\n") as file:
             file.write(_as_text(sums))
             _flush(file)

@@ -123,6 +123,24 @@ def test_one_that_is_broken_off_leaves_the_one_before(
     assert_same(read_checkpoint(written))
 
 
+def test_one_of_which_the_first_rank_does_not_see_all_parts_is_none(
+    ranks: Ranks, written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = FileSystemWriter.finish
+
+    def finish_elsewhere(writer: FileSystemWriter, *rest: Any) -> None:
+        for part in Path(writer.path).glob("*.distcp"):
+            part.unlink()
+        finish(writer, *rest)
+
+    monkeypatch.setattr(FileSystemWriter, "finish", finish_elsewhere)
+    with pytest.raises(OSError, match=r"__0_0\.distcp, .* must be on a file system that all ranks"):
+        write(ranks, written, epoch=2)
+
+    assert list(written.parent.iterdir()) == [written]
+    assert_same(read_checkpoint(written))
+
+
 def test_flipped_bytes_and_cut_off_files_are_noticed_in_every_file(
     written: Path, tmp_path: Path
 ) -> None:
