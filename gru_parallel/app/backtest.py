@@ -31,6 +31,7 @@ from gru_parallel.choices import metric_names
 from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.backtest_errors import BacktestErrors
+from gru_parallel.data.fingerprint import fingerprint
 from gru_parallel.data.forecast import Forecast
 from gru_parallel.data.forecast_panel import MOST_PANELS, ForecastPanel, panels_of
 from gru_parallel.data.forecasts import (
@@ -78,7 +79,7 @@ class Prepared:
             UsageError: on all of them, if they have other plans or data, or share a GPU.
         """
         self.using.check_together(ranks)
-        check_alike(ranks, {"number of origins": str(self.data.n_origins)})
+        check_alike(ranks, {"data": fingerprint(self.data.tables)})
 
 
 def prepare(

@@ -23,6 +23,7 @@ from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
 from gru_parallel.config.data_section import CsvConfig
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.baselines import Score
+from gru_parallel.data.fingerprint import fingerprint
 from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.engine.tf32 import tf32
 from gru_parallel.errors import DataWarning, UsageError
@@ -63,7 +64,7 @@ class Prepared:
             UsageError: on all of them, if they have other plans or data, or share a GPU.
         """
         self.using.check_together(ranks)
-        check_alike(ranks, {"number of test windows": str(len(self.data.dataset("test")))})
+        check_alike(ranks, {"data": fingerprint(self.data.tables)})
 
 
 def prepare(

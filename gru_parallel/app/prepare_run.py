@@ -19,6 +19,7 @@ from gru_parallel.config.check_training import check_scaled_errors
 from gru_parallel.config.schema import Config
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.baselines import Score, repeat_last
+from gru_parallel.data.fingerprint import fingerprint
 from gru_parallel.engine.devices import accelerator_kind
 from gru_parallel.engine.peak_memory import peak_rss_bytes
 from gru_parallel.placement import Plan
@@ -67,9 +68,7 @@ class Prepared:
             UsageError: on all of them, if they have other plans or data, or share a GPU.
         """
         plan = self.planned.plan
-        parts = ("training", "validation", "test")
-        n_windows = {f"number of {p} windows": str(len(self.data.dataset(p))) for p in parts}
-        check_alike(ranks, {"plan": plan.to_json(), **n_windows})
+        check_alike(ranks, {"plan": plan.to_json(), "data": fingerprint(self.data.tables)})
         check_one_gpu_per_rank(ranks, gpu_identity(device_of_rank(plan, ranks.launch)))
 
 

@@ -19,6 +19,7 @@ from gru_parallel.assembly.trainer import build_evaluator, quieten_lightning
 from gru_parallel.config.data_section import CsvConfig, DataConfig, OwnDataConfig
 from gru_parallel.config.schema import Config
 from gru_parallel.data.blocks import Block, read_blocks
+from gru_parallel.data.fingerprint import fingerprint_of_windows
 from gru_parallel.data.forecast import quantile_column
 from gru_parallel.data.forecast_module import ForecastDataModule
 from gru_parallel.data.forecast_panel import (
@@ -35,7 +36,7 @@ from gru_parallel.data.window_shape import WindowShape
 from gru_parallel.engine.tf32 import tf32
 from gru_parallel.errors import UsageError, of_setting
 from gru_parallel.own_names import head_task
-from gru_parallel.ranks import Ranks
+from gru_parallel.ranks import Ranks, check_alike
 from gru_parallel.rules import one_per_block
 
 Take = Callable[[pd.DataFrame], None]
@@ -89,9 +90,10 @@ class Forecasting:
         """Check what only all ranks together can check.
 
         Raises:
-            UsageError: on all of them, if they have other plans, or share a GPU.
+            UsageError: on all of them, if they have other plans or data, or share a GPU.
         """
         self.using.check_together(ranks)
+        check_alike(ranks, {"data": fingerprint_of_windows(self.windows)})
 
     def run(self, take: Take, *, shows_progress: bool = False) -> list[ForecastPanel]:
         """Make all forecasts; all ranks call this together.

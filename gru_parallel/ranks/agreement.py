@@ -62,8 +62,8 @@ def _difference(name: str, values: Sequence[str | None]) -> str:
         f"{_ranks(those)}: {_around(value, start)}" for value, those in holders.items()
     )
     return (
-        f"All ranks must have the same {name}; {have}. Start every rank with the same command, and "
-        "the same installation."
+        f"All ranks must have the same {name}; {have}. Start every rank with the same command, "
+        "the same installation and the same data."
     )
 
 

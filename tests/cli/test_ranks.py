@@ -52,7 +52,7 @@ REFUSED = {
     "another config": "All ranks must have the same model.hidden_size; rank 0: 4; rank 1: 8.",
     "another version": "All ranks must have the same gru_parallel; rank 0: 1; rank 1: 2.",
     "a callback for all weights": "The callback EMAWeightAveraging looks at all weights at once,",
-    "other data": "All ranks must have the same number of training windows; rank 0: 131; rank 1:",
+    "other data": "All ranks must have the same data; rank 0: 200 rows in 1 series, SHA-256 ",
     "a file that one rank lacks": "data.path=series.csv does not exist (looked in ",
 }
 
