@@ -33,7 +33,7 @@ def test_the_drop_in_trains_to_the_losses_of_nn_gru() -> None:
     assert last.endswith(": the same")
 
 
-def test_the_training_loop_ends_with_predictions_and_is_the_same_with_a_process_a_stage() -> None:
+def test_the_training_loop_is_the_same_with_a_process_a_stage_which_saves_all_weights() -> None:
     with start(2, [str(EXAMPLES / "ranks.py")]) as processes:
         *rows, last = run_example("train_loop.py")
         first, second = processes.ends()
@@ -41,7 +41,9 @@ def test_the_training_loop_ends_with_predictions_and_is_the_same_with_a_process_
     assert len(rows) == 20
     assert last == "predictions: (64, 24, 1)"
     assert first.stderr == second.stderr == second.stdout == ""
-    assert first.stdout.splitlines() == [row.partition("  bubble")[0] for row in rows] + [last]
+    *of_ranks, of_saved = first.stdout.splitlines()
+    assert of_ranks == [row.partition("  bubble")[0] for row in rows] + [last]
+    assert of_saved == "those of ranks.pt in one process: the same"
 
 
 def python_of(page: str) -> list[str]:
