@@ -27,6 +27,7 @@ from gru_parallel.planning import Planned, RankMap, ranks_per_replica
 from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_per_rank, gpu_identity
 from gru_parallel.training import SeriesModule
+from gru_parallel.training.saving_clock import written_at
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,12 @@ class Prepared:
         """Check what only all ranks together can check.
 
         Raises:
-            UsageError: on all of them, if they have other plans or data, or share a GPU.
+            UsageError: on all of them, if they have other plans, data or checkpoints, or share a
+                GPU.
         """
         plan = self.planned.plan
-        check_alike(ranks, {"plan": plan.to_json(), "data": fingerprint(self.data.tables)})
+        facts = {"plan": plan.to_json(), "data": fingerprint(self.data.tables)}
+        check_alike(ranks, facts | {"checkpoint": written_at(self.start.saved_at)})
         check_one_gpu_per_rank(ranks, gpu_identity(device_of_rank(plan, ranks.launch)))
 
 

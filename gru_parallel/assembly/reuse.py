@@ -25,6 +25,7 @@ from gru_parallel.planning import RankMap, ranks_per_replica
 from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks, check_alike, check_one_gpu_per_rank, gpu_identity
 from gru_parallel.training import SeriesModule
+from gru_parallel.training.saving_clock import written_at
 from gru_parallel.training.whole_state import load_part
 
 
@@ -57,9 +58,10 @@ class Reuse:
         """Check what only all ranks together can check.
 
         Raises:
-            UsageError: on all of them, if they have other plans, or share a GPU.
+            UsageError: on all of them, if they have other plans or weights, or share a GPU.
         """
-        check_alike(ranks, {"plan": self.plan.to_json()})
+        checkpoint = written_at(self.run.saved.get("saved_at"))
+        check_alike(ranks, {"plan": self.plan.to_json(), "checkpoint": checkpoint})
         check_one_gpu_per_rank(ranks, gpu_identity(device_of_rank(self.plan, ranks.launch)))
 
 

@@ -28,11 +28,14 @@ class Start:
         ckpt_path: absolute, of the checkpoint that it is resumed from; None for a new run.
         done: progress of that checkpoint.
         words: what a person should know about it; may be empty.
+        saved_at: when the checkpoint was written that it has its weights from, in seconds since
+            1970; None for a new run, and where the checkpoint does not say it.
     """
 
     ckpt_path: Path | None = None
     done: Progress | None = None
     words: str = ""
+    saved_at: float | None = None
 
     def with_rate(self, config: Config, module: SeriesModule, n_steps: int | None) -> Start:
         """Say, too, whether the learning rate changes where a run is resumed.
@@ -108,11 +111,12 @@ def build_start(
             if len(record.columns) == len(data.tables[0].columns):
                 data.standardize_by(record.standardizer)
         # Absolute, because Hydra may change the working folder.
-        return Start(config.ckpt_path.absolute(), *check_resume(saved, config, module, data))
+        done, words = check_resume(saved, config, module, data)
+        return Start(config.ckpt_path.absolute(), done, words, saved.get("saved_at"))
     if config.init_from is not None:
         saved = _read("init_from", config.init_from, module, checks=checks)
         load_part(module, saved["state_dict"])
-        return Start(words=_init(saved, config, data))
+        return Start(words=_init(saved, config, data), saved_at=saved.get("saved_at"))
     return Start()
 
 

@@ -63,7 +63,7 @@ def _difference(name: str, values: Sequence[str | None]) -> str:
     )
     return (
         f"All ranks must have the same {name}; {have}. Start every rank with the same command, "
-        "the same installation and the same data."
+        "installation, data and checkpoints."
     )
 
 

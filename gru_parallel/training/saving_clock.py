@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,17 @@ def saved_at(path: Path) -> float:
         return float(read_checkpoint(path, checks=False)["saved_at"])
     except (UsageError, KeyError, TypeError, ValueError):
         return path.stat().st_mtime if path.exists() else 0.0
+
+
+def written_at(saved_at: float | None) -> str:
+    """Return when a checkpoint was written as text, which tells it from all others of a run.
+
+    Args:
+        saved_at: as the checkpoint says, in seconds since 1970; None where it does not.
+    """
+    if saved_at is None:
+        return "written at an unknown time"
+    return f"written at {datetime.fromtimestamp(saved_at, UTC).isoformat()}"
 
 
 class SavingClock:

@@ -62,7 +62,7 @@ def test_ranks_talk_and_agree() -> None:
             "shared text a text True",
             "alike None",
             "not alike All ranks must have the same plan; ranks 0 and 1: a; rank 2: b. Start every "
-            "rank with the same command, the same installation and the same data.",
+            "rank with the same command, installation, data and checkpoints.",
             "a GPU each None",
             "one GPU NCCL needs a GPU for each rank, and ranks 0 and 1 share GPU 0; start with "
             "--nproc-per-node of at most the number of GPUs of the machine, and let one rank run "
