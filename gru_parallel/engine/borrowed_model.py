@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import is_
 from typing import Any
@@ -40,7 +40,8 @@ class Look:
         weights: of the stages of this process, in their order, with the history they have.
         is_encoded_first: whether the encoder runs on whole batches, before the pipeline.
         is_watched: whether hooks for the calls of all modules were there.
-        contents: of each module, stand-ins included: a forward may set an attribute.
+        is_unchanged: whether all modules, stand-ins included, consist of what they did; a forward
+            may set an attribute.
         forms: of each weight and buffer.
         cuts: that the model was checked for.
     """
@@ -52,7 +53,7 @@ class Look:
     weights: list[Tensor]
     is_encoded_first: bool
     is_watched: bool
-    contents: Sequence[tuple[nn.Module, list[object]]]
+    is_unchanged: Callable[[], bool]
     forms: Sequence[tuple[Tensor, tuple[object, ...]]]
     cuts: set[tuple[bool, ...]]
 
@@ -68,11 +69,7 @@ def _holds(look: Look, model: StackModel, asked: Mapping[str, torch.dtype | None
         return False
     if _has_any_global_hook() != look.is_watched:
         return False
-    for part, before in look.contents:
-        now = _contents_of(part)
-        if len(now) != len(before) or not all(map(is_, now, before)):
-            return False
-    return all(form_of(weight) == before for weight, before in look.forms)
+    return look.is_unchanged() and all(form_of(weight) == before for weight, before in look.forms)
 
 
 class BorrowedModel:
@@ -176,7 +173,7 @@ class BorrowedModel:
             stand_ins.weights(leaf for each in here for leaf in each.weights()),
             is_encoded_first,
             _has_any_global_hook(),
-            [(part, _contents_of(part)) for part in (*model.modules(), *parts)],
+            _watch([*model.modules(), *parts]),
             [(each, form_of(each)) for each in (*model.parameters(), *model.buffers())],
             set(),
         )
@@ -211,26 +208,42 @@ class BorrowedModel:
         return True
 
 
-def _contents_of(part: nn.Module) -> list[object]:
-    """List what a module consists of, names included; compared by identity."""
-    kind = type(part)
-    found: list[Mapping[Any, object]] = [
-        vars(part),
-        part._parameters,
-        part._buffers,
-        part._modules,
-        part._forward_hooks,
-        part._forward_pre_hooks,
-        part._backward_hooks,
-        part._backward_pre_hooks,
-        *(vars(weight) for weight in part._parameters.values() if weight is not None),
-    ]
-    contents: list[object] = [kind, kind.forward]
-    for each in found:
-        # At every call: so not one by one.
-        contents += each.keys()
-        contents += each.values()
-    return contents
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _watch(parts: Sequence[nn.Module]) -> Callable[[], bool]:
+    """Remember what modules consist of, names included; return what says if it is so still.
+
+    Things are compared by identity. That is asked at every call, of hundreds of dictionaries, most
+    of which are empty.
+    """
+    weights = (part._parameters.values() for part in parts)
+    owners: list[object] = [*parts, *(w for some in weights for w in some if w is not None)]
+    kinds, own = [*map(type, owners)], [*map(vars, owners)]
+    forwards = [(kind, kind.forward) for kind in {type(part) for part in parts}]
+    # These are among a module's own attributes, so they are the same as long as those are.
+    inner = (
+        vars(part)[name]
+        for part in parts
+        for name in ("_parameters", "_buffers", "_modules", *_HOOKS)
+    )
+    found: list[Mapping[Any, object]] = [*own, *inner]
+    empty = [each for each in found if not each]
+    filled = [(each, [*each], [*each.values()]) for each in found if each]
+
+    def is_unchanged() -> bool:
+        return (
+            not any(empty)
+            and all(map(is_, map(type, owners), kinds))
+            and all(map(is_, map(vars, owners), own))
+            and all(kind.forward is forward for kind, forward in forwards)
+            and all(
+                [*each] == names and all(map(is_, each.values(), values))
+                for each, names, values in filled
+            )
+        )
+
+    return is_unchanged
 
 
 def form_of(weight: Tensor) -> tuple[object, ...]:
