@@ -114,7 +114,7 @@ def search(problem: Problem, most_actions: int = MOST_ACTIONS) -> Found:
             consider(setting, least)
     if best is None or not best.fits:
         n_before = n_actions
-        for least, setting in _least_hungry(problem, branches):
+        for least, setting in _least_hungry(problem, branches, is_too_fine):
             consider(setting, least)
             if (best is not None and best.fits) or n_actions - n_before > most_actions:
                 break
@@ -153,13 +153,14 @@ def _in_order(problem: Problem, branches: Sequence[Branch]) -> Iterator[tuple[fl
             heappush(left, entry(half, number))
 
 
-def _least_hungry(problem: Problem, branches: Sequence[Branch]) -> list[tuple[float, Setting]]:
+def _least_hungry(
+    problem: Problem, branches: Sequence[Branch], is_too_fine: Callable[[Setting], bool]
+) -> list[tuple[float, Setting]]:
     """Choose some settings that need little memory, for where none is found that fits.
 
     Returns:
         Each with the least that its step can take, by that.
     """
-    is_too_fine = _too_fine(branches)
     settings = [branch.most for branch in branches if not is_too_fine(branch.most)]
     most = max(setting.n_stages * setting.data_parallel for setting in settings)
     spread = [s for s in settings if s.n_stages * s.data_parallel == most]
