@@ -1,7 +1,8 @@
 """Timelines as a trace file, which Perfetto and chrome://tracing open, and back.
 
-Each timeline is a process, and each of its stages a thread. Arrows lead from the F or B that gives
-a cell's result to that of the next stage which takes it.
+Each timeline is a process, and each of its stages a thread, both numbered from 1 on: viewers take 0
+for a machine's idle process or thread. Arrows lead from the F or B that gives a cell's result to
+that of the next stage which takes it.
 
 Format: Chrome's Trace Event Format, its JSON object form.
 """
@@ -34,7 +35,7 @@ def write_trace(
     """
     entries = []
     numbers = count()
-    for process, (name, timeline) in enumerate(timelines.items()):
+    for process, (name, timeline) in enumerate(timelines.items(), start=1):
         start_ms = min((event.start_ms for event in timeline.events), default=0.0)
         of_process = [_name("process_name", 0, name)]
         for stage, stage_name in enumerate(stage_names(timeline.n_stages, device_names)):
@@ -109,9 +110,9 @@ def _span_ns(event: Event, origin_ms: float) -> tuple[int, int]:
     return round((event.start_ms - origin_ms) * 1e6), round((event.end_ms - origin_ms) * 1e6)
 
 
-def _name(what: str, thread: int, name: str) -> dict[str, object]:
-    return _entry(what, "M", thread, {"name": name})
+def _name(what: str, stage: int, name: str) -> dict[str, object]:
+    return _entry(what, "M", stage, {"name": name})
 
 
-def _entry(name: str, phase: str, thread: int, args: Mapping[str, object]) -> dict[str, object]:
-    return {"name": name, "ph": phase, "tid": thread, "args": args}
+def _entry(name: str, phase: str, stage: int, args: Mapping[str, object]) -> dict[str, object]:
+    return {"name": name, "ph": phase, "tid": stage + 1, "args": args}

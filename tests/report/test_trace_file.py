@@ -46,7 +46,7 @@ def test_each_timeline_is_a_process_from_its_own_start_on(tmp_path: Path) -> Non
     write_trace({"measured": Timeline(1, later), "predicted": Timeline(1, ())}, path, ["cpu:0"])
 
     names = {e["pid"]: e["args"]["name"] for e in read(path) if e["name"] == "process_name"}
-    assert names == {0: "measured", 1: "predicted"}
+    assert names == {1: "measured", 2: "predicted"}
     steps = read_trace(path)
     assert steps["measured"].events == (Event(Action(0, Op.F, Cell(0, 0)), 0.0, 1.5),)
     assert steps["predicted"] == Timeline(1, ())
@@ -65,14 +65,14 @@ def test_an_event_has_thread_category_and_cell(tmp_path: Path) -> None:
         "name": "0F2.5",
         "ph": "X",
         "cat": "F",
-        "pid": 0,
-        "tid": 0,
+        "pid": 1,
+        "tid": 1,
         "ts": 0.0,
         "dur": 1500.0,
         "args": {"micro_batch": 2, "chunk": 5},
     }
     assert by_name["0SEND_F2.5"]["cat"] == "SEND_F"
-    assert by_name["1RECV_F2.5"]["tid"] == 1
+    assert by_name["1RECV_F2.5"]["tid"] == 2
 
 
 def test_each_stage_is_a_thread_with_a_name_in_its_order(tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_each_stage_is_a_thread_with_a_name_in_its_order(tmp_path: Path) -> None
     def of(what: str) -> dict[int, dict[str, object]]:
         return {entry["tid"]: entry["args"] for entry in entries if entry["name"] == what}
 
-    assert of("thread_name") == {0: {"name": "stage 0 (cuda:0)"}, 1: {"name": "stage 1 (cpu:1)"}}
-    assert of("thread_sort_index") == {0: {"sort_index": 0}, 1: {"sort_index": 1}}
+    assert of("thread_name") == {1: {"name": "stage 0 (cuda:0)"}, 2: {"name": "stage 1 (cpu:1)"}}
+    assert of("thread_sort_index") == {1: {"sort_index": 0}, 2: {"sort_index": 1}}
 
 
 def test_events_that_touch_do_not_overlap_after_rounding(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_clocks_that_differ_by_more_than_an_action_leave_out_the_arrow(tmp_path:
 
     flows = [e for e in read(tmp_path / "trace.json") if e["ph"] in ("s", "f")]
     # From 2.9 ms on, in microseconds.
-    assert [(e["ph"], e["tid"], e["ts"]) for e in flows] == [("s", 0, 1600.0), ("f", 1, 1600.0)]
+    assert [(e["ph"], e["tid"], e["ts"]) for e in flows] == [("s", 1, 1600.0), ("f", 2, 1600.0)]
 
 
 def slice_at(entries: list[dict[str, Any]], flow: dict[str, Any]) -> dict[str, Any]:
