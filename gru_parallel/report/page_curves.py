@@ -97,12 +97,16 @@ def _memory(kind: str, stage: int, curve: MemoryCurve, unit_bytes: int) -> Any:
 
 
 def _forecasts(name: str, found: list[Forecast], visible: bool | str) -> list[Any]:
-    """Draw what came, and forecasts with their interval, which are broken between windows."""
-    came = {_place(forecast.ds): forecast.y for forecast in found}
-    line, outline = _Path(), _Path()
-    share = 0.0
-    for _, of_window in groupby(found, key=lambda forecast: forecast.cutoff):
+    """Draw what came, and forecasts with their interval, which are broken between windows.
+
+    What came is broken only where what is between two windows is not shown.
+    """
+    came, line, outline = _Path(), _Path(), _Path()
+    share, shown_until = 0.0, ""
+    for cutoff, of_window in groupby(found, key=lambda forecast: forecast.cutoff):
         window = list(of_window)
+        came.add(((forecast.ds, forecast.y) for forecast in window), is_next=cutoff == shown_until)
+        shown_until = window[-1].ds
         line.add((forecast.ds, forecast.y_hat) for forecast in window)
         if len(window[0].quantiles) > 1:
             there = [(forecast.ds, forecast.quantiles[-1][1]) for forecast in window]
@@ -116,8 +120,8 @@ def _forecasts(name: str, found: list[Forecast], visible: bool | str) -> list[An
             else []
         ),
         go.Scatter(
-            x=list(came),
-            y=list(came.values()),
+            x=came.times,
+            y=came.values,
             mode="lines",
             line={"color": CAME, "width": 1.2},
             name=f"{name}: what came",
@@ -155,19 +159,20 @@ def _interval(title: str, name: str, outline: _Path, visible: bool | str) -> Any
 
 
 class _Path:
-    """Points of a line of plotly, which is broken after each part."""
+    """Points of a line of plotly, which is broken between its parts."""
 
     def __init__(self) -> None:
         self.times: list[float | str | None] = []
         self.values: list[float | None] = []
 
-    def add(self, points: Iterable[tuple[str, float]]) -> None:
-        """Add a part."""
+    def add(self, points: Iterable[tuple[str, float]], *, is_next: bool = False) -> None:
+        """Add a part, or more of the last one, if these points are next to it."""
+        if self.times and not is_next:
+            self.times.append(None)
+            self.values.append(None)
         for ds, value in points:
             self.times.append(_place(ds))
             self.values.append(value)
-        self.times.append(None)
-        self.values.append(None)
 
 
 def _place(ds: str) -> float | str:

@@ -104,8 +104,19 @@ def test_memory_losses_and_forecasts_are_lines(result: RunResult) -> None:
     ]
     assert [line.visible for line in forecasts] == [True, True, "legendonly", "legendonly"]
     # Between two windows the line is broken.
-    assert forecasts[1].x == (11, 12, None, 13, 14, None)
-    assert forecasts[1].y == (2, 4, None, 2, 4, None)
+    assert forecasts[1].x == (11, 12, None, 13, 14)
+    assert forecasts[1].y == (2, 4, None, 2, 4)
+
+
+def test_what_came_is_broken_only_where_some_of_it_is_not_shown(result: RunResult) -> None:
+    at_once = traces(page({"run": result}), "scatter", 8)[0]
+    shown = [each for each in FORECASTS if each.cutoff == "10"]
+    later = [each._replace(ds=str(int(each.ds) + 24), cutoff="34") for each in shown]
+    apart = traces(page({"run": replace(result, forecasts=(*shown, *later))}), "scatter", 8)[0]
+
+    assert at_once.x == (11, 12, 13, 14)
+    assert apart.x == (11, 12, None, 35, 36)
+    assert apart.y == (1, 2, None, 1, 2)
 
 
 def test_the_widest_interval_is_shaded_window_by_window(result: RunResult) -> None:
@@ -118,8 +129,8 @@ def test_the_widest_interval_is_shaded_window_by_window(result: RunResult) -> No
     shade, _, line = traces(figure, "scatter", 8)
 
     assert (shade.name, shade.fill, line.name) == ("a: 80 % interval", "toself", "a: forecast")
-    assert shade.x == (11, 12, 12, 11, 11, None, 13, 14, 14, 13, 13, None)
-    assert shade.y == (4, 6, 3, 1, 4, None) * 2
+    assert shade.x == (11, 12, 12, 11, 11, None, 13, 14, 14, 13, 13)
+    assert shade.y == (4, 6, 3, 1, 4, None, 4, 6, 3, 1, 4)
 
 
 def test_tables_have_promise_outcome_errors_and_versions(result: RunResult) -> None:
