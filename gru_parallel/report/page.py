@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from plotly.subplots import make_subplots
 
 from gru_parallel.report.page_curves import forecasts, losses, memory, memory_axis
 from gru_parallel.report.page_tables import environment, errors, outcome, overview
+from gru_parallel.report.page_text import page_text
 from gru_parallel.report.page_timelines import measured, predicted, stage_axis
 from gru_parallel.report.run_result import RunResult
 from gru_parallel.whole_file import whole_file
@@ -87,7 +87,7 @@ def write_page(results: Mapping[str, RunResult], path: Path) -> None:
 
 def page(results: Mapping[str, RunResult]) -> go.Figure:
     """Draw some runs, by name: a column for each, and a row for each thing that there is to see."""
-    runs = list(results.values())
+    names, runs = list(map(page_text, results)), list(results.values())
     heights = [max(map(panel.height, runs)) for panel in _PANELS]
     whole = sum(heights) + _GAP * (len(heights) - 1)
     figure = make_subplots(
@@ -97,8 +97,7 @@ def page(results: Mapping[str, RunResult]) -> go.Figure:
         vertical_spacing=_GAP / whole,
         horizontal_spacing=0.18 / len(runs),
         specs=[[{"type": "table" if panel.is_table else "xy"}] * len(runs) for panel in _PANELS],
-        # plotly takes some of HTML's tags for such.
-        subplot_titles=[f"<b>{escape(n)}</b>: {panel.title}" for panel in _PANELS for n in results],
+        subplot_titles=[f"<b>{name}</b>: {panel.title}" for panel in _PANELS for name in names],
     )
     for row, panel in enumerate(_PANELS, start=1):
         named: set[str] = set()

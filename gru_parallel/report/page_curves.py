@@ -12,6 +12,7 @@ from plotly.colors import qualitative
 from gru_parallel.data.forecast import Forecast
 from gru_parallel.report.forecast_colours import CAME, FORECAST
 from gru_parallel.report.memory_curve import MemoryCurve, memory_curves
+from gru_parallel.report.page_text import page_text
 from gru_parallel.report.run_result import RunResult
 from gru_parallel.report.units import byte_unit, format_bytes
 
@@ -69,7 +70,7 @@ def forecasts(result: RunResult) -> list[Any]:
     lines = []
     of_all = groupby(sorted(result.forecasts, key=whose), key=whose)
     for number, ((series, target), found) in enumerate(of_all):
-        name = f"{series} {target}".strip()
+        name = page_text(f"{series} {target}".strip())
         lines += _forecasts(name, list(found), "legendonly" if number else True)
     return lines
 

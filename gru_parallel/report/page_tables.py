@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
 
 from gru_parallel.errors import counted
+from gru_parallel.report.page_text import page_text
 from gru_parallel.report.run_result import RunResult
 from gru_parallel.report.summary import LABELS, metric_label
 from gru_parallel.report.units import format_bytes, format_error, format_ms, format_percent
@@ -30,10 +30,10 @@ def overview(result: RunResult) -> list[Any]:
         "bubble, planned": format_percent(summary.predicted_bubble),
         "bubble, measured": _or_dash(summary.measured_bubble, format_percent),
         "windows per second": _or_dash(summary.samples_per_s, lambda n: f"{n:,.0f}"),
-        "loss": escape(result.loss) or "-",
+        "loss": result.loss or "-",
         "validation loss": _or_dash(summary.validation_loss, lambda loss: f"{loss:.4g}"),
         "memory of the process": _or_dash(summary.peak_rss_growth_bytes, _grown),
-        "warnings": "<br>".join(map(escape, summary.warnings)) or "none",
+        "warnings": "\n".join(summary.warnings) or "none",
     }
     return [_list(rows)]
 
@@ -79,7 +79,8 @@ def environment(result: RunResult) -> list[Any]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(head)
+    shown = [list(map(page_text, row)) for row in rows]
+    columns = list(zip(*shown, strict=True)) if shown else [()] * len(head)
     return go.Table(
         header={"values": list(head), "align": "left", "fill_color": "#E8EEF2", "height": 28},
         cells={"values": columns, "align": "left", "fill_color": "white", "height": 24},

@@ -191,6 +191,28 @@ def test_the_file_holds_the_library_and_asks_for_nothing_else(
         assert json.dumps(str(event.action))[1:-1] in given
 
 
+def test_names_and_words_are_shown_as_they_are(result: RunResult) -> None:
+    words = 'a "b" <b>c</b> & d'
+    escaped = 'a "b" &lt;b&gt;c&lt;/b&gt; &amp; d'
+    summary = replace(
+        result.summary,
+        ended="failed",
+        reason=words,
+        warnings=[words] * 2,
+        environment={"on": words},
+    )
+    forecasts = tuple(each._replace(unique_id=words) for each in FORECASTS)
+    figure = page({words: replace(result, summary=summary, forecasts=forecasts, loss=words)})
+
+    overview, *_, versions = tables(figure)
+    assert figure.layout.annotations[0].text == f"<b>{escaped}</b>: run"
+    assert ["ended", f"failed: {escaped}"] in overview
+    assert ["loss", escaped] in overview
+    assert ["warnings", f"{escaped}<br>{escaped}"] in overview
+    assert versions == [["on", escaped]]
+    assert traces(figure, "scatter", 8)[0].name == f"{escaped} a: what came"
+
+
 def test_equal_runs_make_equal_figures(result: RunResult) -> None:
     assert page({"run": result}) == page({"run": result})
 
