@@ -158,12 +158,15 @@ def _places(
 
 def _remedies(needed: StageMemory, place: _Place, plan: Plan, workload: Workload) -> Iterator[str]:
     more = "more machines" if place.is_shared else "more devices"
+    # Either several replicas share the place, or what one has there can be divided.
+    is_divisible = needed != place.needed or _is_divisible(place, plan, workload.model)
     stages, grid = [plan.stages[stage] for stage in place.stages], plan.grid
     if all(stage.n_blocks == 1 for stage in stages) and grid.layers_per_block > 1:
         more += " with a smaller model.layers_per_block"
     if needed.fixed_bytes > place.available_bytes:
         # However the batch is cut.
-        yield more
+        if is_divisible:
+            yield more
         if workload.n_weight_copies > N_WITHOUT_STATES:
             yield "an optimiser with fewer states, such as optimizer=sgd optimizer.momentum=0"
         if workload.bytes_per_number > 2:
@@ -181,7 +184,20 @@ def _remedies(needed: StageMemory, place: _Place, plan: Plan, workload: Workload
         yield "engine.graphs=false"
     if workload.n_rows > 1:
         yield "a smaller data.batch_size with trainer.accumulate_grad_batches"
-    yield more
+    yield more if is_divisible else "a smaller model.hidden_size"
+
+
+def _is_divisible(place: _Place, plan: Plan, model: ModelSpec) -> bool:
+    """Whether other devices could take over a part of what one replica has in a place."""
+    if len(place.stages) > 1:
+        return True
+    (index,) = place.stages
+    stage = plan.stages[index]
+    if len(plan.stage_layers(index)) > 1:
+        return True
+    # The reverse direction of a layer can be on a second device, of the same machine.
+    has_two = any(model.blocks[block].bidirectional for block in stage.blocks)
+    return has_two and stage.reverse_device is None and not place.is_shared
 
 
 def _has_barrier(model: ModelSpec) -> bool:

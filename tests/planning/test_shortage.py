@@ -177,6 +177,33 @@ def test_weights_of_840_gib_do_not_fit_an_h100() -> None:
     assert found.lacking_bytes > 500 * GIB
 
 
+def test_more_devices_are_no_remedy_for_a_layer_that_is_alone_on_its_device() -> None:
+    plan, both = plan_of(1), replace(WORK, model=ModelSpec(cut_stack(8, 16, 1, bidirectional=True)))
+
+    def of(memory: StageMemory, plan: Plan = plan, workload: Workload = WORK) -> tuple[str, ...]:
+        (found,) = shortages([memory], plan, cards(4), workload)
+        return found.remedies
+
+    for memory in (stage_of(6), stage_of(1, 5)):
+        assert "more devices" not in of(memory)
+        assert of(memory)[-1] == "a smaller model.hidden_size"
+        # The other device could have its reverse direction, where it has not yet.
+        assert "more devices" in of(memory, workload=both)
+    apart = replace(plan, stages=(StagePlan("cuda:0", 0, 1, "cuda:1"),))
+    assert "more devices" not in of(stage_of(6), apart, both)
+
+
+def test_more_machines_are_a_remedy_for_replicas_that_share_one() -> None:
+    cluster = Cluster((Device("cpu:0", "cpu"),), (Machine(memory_bytes=5 * GIB),))
+    plan = plan_of(1, kind="cpu")
+
+    (alone,) = lacking([stage_of(6)], plan, cluster)
+    (several,) = shortages([stage_of(4)], plan, cluster, WORK, n_replicas=2)
+
+    assert "more machines" not in alone.remedies
+    assert "more machines" in several.remedies
+
+
 def test_what_the_memory_of_a_machine_lacks_no_device_of_it_gives() -> None:
     cluster = Cluster((Device("cpu:0", "cpu"),), (Machine(memory_bytes=GIB),))
 
