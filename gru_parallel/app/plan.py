@@ -81,7 +81,8 @@ def _show_choice(console: Console, planning: Planning) -> None:
     n_devices = len(problem.cluster.devices)
     if n_devices > 1 and problem.options.stages is None:
         curve = scaling_curve(problem, device_counts(n_devices), best, was_tried=was_tried)
-        console.print(curve_table(curve, was_tried=was_tried))
+        over_ranks = problem.options.uses_all
+        console.print(curve_table(curve, was_tried=was_tried, over_ranks=over_ranks))
 
 
 def _check_file(path: Path) -> None:

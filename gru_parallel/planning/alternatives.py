@@ -64,6 +64,8 @@ def scaling_curve(
 ) -> list[CurvePoint]:
     """Find the best plan for the first 1, 2, 4, ... devices of a cluster.
 
+    Each point may use fewer devices than there are, but for the last one where all have to be used.
+
     Args:
         problem: of the whole cluster.
         counts: numbers of devices, ascending.
@@ -73,8 +75,9 @@ def scaling_curve(
     points: list[CurvePoint] = []
     for count in counts:
         is_whole = count == len(problem.cluster.devices)
-        if is_whole and was_tried:
-            points.append(CurvePoint(count, chosen))
+        if is_whole and chosen is not None and (was_tried or problem.options.uses_all):
+            # What will run, and not what the first few devices could do.
+            points.append(CurvePoint(count, chosen if was_tried or chosen.fits else None))
             continue
         best = _best_of(problem, count)
         if is_whole and chosen is not None and chosen.fits:

@@ -85,14 +85,17 @@ def _memory(planned: Planned) -> str:
     return format_bytes(max(planned.stage_memory_bytes))
 
 
-def curve_table(curve: Sequence[CurvePoint], *, was_tried: bool = False) -> Table:
+def curve_table(
+    curve: Sequence[CurvePoint], *, was_tried: bool = False, over_ranks: bool = False
+) -> Table:
     """Show the best plan for 1, 2, 4, ... devices, and from where on more do not pay.
 
     Args:
         curve: the plans.
         was_tried: whether the last one was the fastest when it ran, which says more than a verdict.
+        over_ranks: whether each device is a rank's, so that as many are used as are started.
     """
-    verdict = _OF_TRIALS if was_tried else _verdict(curve, pays_until(curve))
+    verdict = _OF_TRIALS if was_tried else _verdict(curve, pays_until(curve), over_ranks)
     table = Table(
         title=Text("By number of devices", style="bold"),
         caption=Text(verdict),
@@ -120,7 +123,7 @@ def curve_table(curve: Sequence[CurvePoint], *, was_tried: bool = False) -> Tabl
     return table
 
 
-def _verdict(curve: Sequence[CurvePoint], until: int) -> str:
+def _verdict(curve: Sequence[CurvePoint], until: int, over_ranks: bool) -> str:
     most, last = curve[-1].n_devices, curve[-1].planned
     if len([point for point in curve if point.planned is not None]) < 2 or last is None:
         return ""
@@ -128,7 +131,11 @@ def _verdict(curve: Sequence[CurvePoint], until: int) -> str:
     if until == most and n_used < most:
         return f"Of {most} devices the plan uses {n_used}."
     if until < n_used:
-        return _hardly_pays(last.plan, until)
+        said = f"The plan uses {n_used} devices, which gain less than 10 % over {until}"
+        enough = next(point.planned for point in curve if point.n_devices == until)
+        assert enough is not None, "it is as fast"
+        remedy = _fewer_ranks(enough.plan) if over_ranks else _no_split(last.plan, until)
+        return f"{said}; {remedy}." if remedy else f"{said}."
     if until == 1 and most > 1:
         return "Do not split this model: more devices gain less than 10 %."
     if until < most:
@@ -136,14 +143,18 @@ def _verdict(curve: Sequence[CurvePoint], until: int) -> str:
     return f"All {most} devices pay." if most > 1 else ""
 
 
-def _hardly_pays(plan: Plan, until: int) -> str:
-    """Say that a plan uses more devices than pay, and what uses one alone."""
-    n_used = plan.n_stages * plan.data_parallel
-    said = f"The plan uses {n_used} devices, which gain less than 10 % over {until}"
+def _no_split(plan: Plan, until: int) -> str:
+    """Say what uses one device alone, where no more pay."""
     if until > 1 or plan.data_parallel > 1 or plan.n_blocks == 1:
-        return f"{said}."
+        return ""
     one = f"{{0-{plan.n_blocks - 1}: {plan.all_devices[0]}}}"
-    return f'{said}; use "placement.device_map={one}" not to split the model.'
+    return f'use "placement.device_map={one}" not to split the model'
+
+
+def _fewer_ranks(plan: Plan) -> str:
+    """Say how to have a plan that uses fewer devices."""
+    n_ranks = counted(plan.n_stages * plan.data_parallel, "rank")
+    return f"start {n_ranks}, with engine.data_parallel={plan.data_parallel}"
 
 
 def found_line(found: Found) -> str:

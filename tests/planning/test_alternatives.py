@@ -103,6 +103,31 @@ def test_the_curve_ends_with_a_plan_that_was_tried_whatever_is_predicted() -> No
     assert slower.step_ms > search(given).best.step_ms
 
 
+def test_under_ranks_the_curve_ends_with_the_chosen_plan_though_fewer_devices_are_faster() -> None:
+    dear = AffineCosts(0.001, hand_over=Link(1.0, float("inf")))
+    given = problem(dear, options=replace(OPTIONS, uses_all=True))
+    chosen = search(given).best
+
+    one, four = scaling_curve(given, [1, 4], chosen)
+
+    assert one.planned is not None
+    assert four.planned is chosen
+    assert chosen.plan.n_stages == 4
+    assert one.planned.step_ms < chosen.step_ms
+
+
+def test_under_ranks_a_chosen_plan_that_does_not_fit_is_not_replaced() -> None:
+    given = problem(AffineCosts(0.1), options=replace(OPTIONS, uses_all=True))
+    roomy, *others = given.cluster.devices
+    tiny = [replace(device, memory_bytes=10) for device in others]
+    uneven = replace(given, cluster=replace(given.cluster, devices=(roomy, *tiny)))
+
+    one, four = scaling_curve(uneven, [1, 4], search(uneven).best)
+
+    assert one.planned is not None
+    assert four.planned is None
+
+
 def test_devices_are_counted_by_powers_of_two_up_to_all_of_them() -> None:
     assert device_counts(1) == [1]
     assert device_counts(6) == [1, 2, 4, 6]

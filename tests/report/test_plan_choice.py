@@ -68,6 +68,23 @@ def test_devices_that_gain_little_are_said_of_the_plan_that_uses_them(
     assert str(table.caption) == verdict
 
 
+def test_under_ranks_it_is_said_how_many_to_start() -> None:
+    devices = tuple(Device(f"cpu:{index}", "cpu") for index in range(2))
+    spec = ModelSpec(cut_stack(4, 4, 4, h_0="zeros"))
+    given = Problem(
+        Workload(spec, 8, 16),
+        Cluster(devices, (Machine(2),)),
+        AffineCosts(0.1, 0.1, once_ms=1000.0),
+        Options(1, ("one_f_one_b",), (1, 2, 4), (1, 2, 4, 8), uses_all=True),
+    )
+    curve = scaling_curve(given, [1, 2], search(given).best)
+
+    assert str(curve_table(curve, over_ranks=True).caption) == (
+        "The plan uses 2 devices, which gain less than 10 % over 1; start 1 rank, with"
+        " engine.data_parallel=1."
+    )
+
+
 def rows(table: Table) -> list[list[str]]:
     console = Console(width=200)
     with console.capture() as capture:
