@@ -41,7 +41,8 @@ class Summary:
         epochs: number of epochs begun.
         steps: number of steps of the optimiser.
         timed_steps: number of steps of which step_ms and samples_per_s are the medians.
-        step_ms: time of one training step, or None if none was timed.
+        step_ms: time of one training step, or None if none was timed: of the batch after which the
+            optimiser steps, where several are accumulated.
         samples_per_s: windows trained on per second, or None if not measured.
         predicted_step_ms: time of one training step that the plan predicted.
         predicted_bubble: idle share that the plan predicted, from 0 to 1.

@@ -32,12 +32,15 @@ class TimedStep:
 class StepClock(pl.Callback):
     """Times training steps, shows samples/s, and keeps the timeline of a typical step.
 
+    A step is the batch after which the optimiser steps, as in a plan; windows per second are those
+    of all batches from the optimiser's step before on.
+
     The steps whose timelines are kept are spread evenly over the run: at first every step, later
     every second, every fourth, and so on. The first steps of a run count only if there are no
     others.
 
     Args:
-        n_warm_up: steps at the start that do not count.
+        n_warm_up: batches at the start that do not count.
         most_kept: largest number of timelines kept at once, even.
 
     Attributes:
@@ -52,6 +55,7 @@ class StepClock(pl.Callback):
         self._stride = 1
         self._step_ms: list[float] = []
         self._samples_per_s: list[float] = []
+        self._seconds, self._n_samples = 0.0, 0
         self._kept: list[TimedStep] = []
         self.peak_bytes: dict[int, int] = {}
 
@@ -91,6 +95,7 @@ class StepClock(pl.Callback):
         if self._n_seen == self._n_warm_up:
             # The first steps count only if there are no others.
             self._step_ms, self._samples_per_s, self._kept = [], [], []
+            self._seconds, self._n_samples = 0.0, 0
             if engine is not None:
                 forget_peaks(engine.stages)
         self._keeps = self.n_steps % self._stride == 0
@@ -107,13 +112,18 @@ class StepClock(pl.Callback):
         n_samples = n_rows_of(trainer, batch)
         pl_module.log("samples/s", n_samples / seconds, prog_bar=True, batch_size=n_samples)
         self._n_seen += 1
-        self._step_ms.append(seconds * 1e3)
-        self._samples_per_s.append(n_samples / seconds)
+        self._seconds += seconds
+        self._n_samples += n_samples
         engine = engine_of(trainer)
-        if engine is None:
+        if engine is not None:
+            engine.measure = False
+        if trainer.global_step < self._number:
+            # The next batch is accumulated first.
             return
-        engine.measure = False
-        if self._keeps and engine.timeline is not None:
+        self._step_ms.append(seconds * 1e3)
+        self._samples_per_s.append(self._n_samples / self._seconds)
+        self._seconds, self._n_samples = 0.0, 0
+        if engine is not None and self._keeps and engine.timeline is not None:
             self._keep(TimedStep(self._number, seconds * 1e3, engine.timeline))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

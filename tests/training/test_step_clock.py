@@ -80,6 +80,22 @@ def test_the_typical_step_is_the_median_one_of_those_kept(clock: StepClock) -> N
     assert clock.typical.number > 3
 
 
+def test_of_accumulated_batches_those_count_after_which_the_optimiser_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Each batch begins and ends a second later than what comes before it: it takes one.
+    moments = iter(range(1000))
+    monkeypatch.setattr(step_clock, "perf_counter", lambda: float(next(moments)))
+    clock = StepClock()
+
+    fit(UNCUT, callbacks=[clock], limit_val_batches=0, accumulate_grad_batches=2)
+
+    # Of two epochs of batches 1+2, 3+4 and 5, of 16 windows but for the last with 6.
+    assert clock.n_steps == 5
+    assert [step.number for step in clock._kept] == [2, 3, 4, 5, 6]
+    assert clock._samples_per_s == [16, 6, 16, 16, 6]
+
+
 def test_the_peak_of_memory_is_looked_for_after_the_first_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
