@@ -1,13 +1,17 @@
 """The clock of a run times training steps, and nothing else."""
 
+from statistics import median
 from typing import Any
 
 import lightning.pytorch as pl
 import pytest
 
+from gru_parallel.errors import EndOfRunError
+from gru_parallel.placement import Plan
 from gru_parallel.schedule import Op
 from gru_parallel.training import step_clock
 from gru_parallel.training.step_clock import StepClock
+from gru_parallel.training.strategy import engine_of
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, fit
 
@@ -93,7 +97,54 @@ def test_of_accumulated_batches_those_count_after_which_the_optimiser_steps(
     # Of two epochs of batches 1+2, 3+4 and 5, of 16 windows but for the last with 6.
     assert clock.n_steps == 5
     assert [step.number for step in clock._kept] == [2, 3, 4, 5, 6]
-    assert clock._samples_per_s == [16, 6, 16, 16, 6]
+    assert [step.samples_per_s for step in clock._steps] == [16, 6, 16, 16, 6]
+
+
+def test_on_accelerators_medians_are_of_steps_that_are_not_timed_action_by_action(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A plan of accelerators, which are CPUs here.
+    monkeypatch.setattr(Plan, "all_devices", ("cuda:0", "cuda:1"))
+    was_measured = []
+
+    class Look(pl.Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, *rest: Any) -> None:
+            was_measured.append(engine_of(trainer).measure)  # type: ignore[union-attr]
+
+    clock = StepClock()
+    fit(UNCUT, callbacks=[clock, Look()], limit_val_batches=0)
+
+    assert was_measured[3:] == [True, False] * 3 + [True]
+    assert [step.number for step in clock._kept] == [4, 6, 8, 10]
+    assert clock.n_steps == 3
+    assert clock.step_ms == median(step.step_ms for step in clock._steps[1::2])
+    assert clock.samples_per_s == median(step.samples_per_s for step in clock._steps[1::2])
+
+
+def test_the_only_step_counts_on_accelerators_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Plan, "all_devices", ("cuda:0",))
+    clock = StepClock()
+
+    fit(UNCUT, callbacks=[clock], max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+
+    assert clock.n_steps == 1
+    assert clock.typical is not None
+
+
+def test_a_run_that_is_interrupted_knows_the_peak_of_memory_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Interrupt(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
+            raise EndOfRunError("Stopped.")
+
+    monkeypatch.setattr(step_clock, "peak_bytes", lambda stages: {s.index: 7 for s in stages})
+    clock = StepClock()
+
+    with pytest.raises(EndOfRunError):
+        fit(UNCUT, callbacks=[clock, Interrupt()])
+
+    assert clock.peak_bytes == {0: 7, 1: 7, 2: 7}
 
 
 def test_the_peak_of_memory_is_looked_for_after_the_first_steps(
