@@ -23,8 +23,8 @@ class Interpreter:
         stage_pass: what computes.
         channel: what carries tensors to and from the other stages.
         devices: of every stage in order, to know where a tensor goes.
-        wait: whether to wait for the device after each action, so that times measure the work and
-            not its queueing.
+        wait: whether to wait for the device before the first action and after each, so that times
+            measure the work of each and not its queueing, nor what was queued before.
         running: is told what the stage does, by its index, for others to see.
     """
 
@@ -62,6 +62,9 @@ class Interpreter:
         """
         events = []
         stage = self._stage.index
+        if self._wait:
+            # For the optimiser of the step before, which is no part of the first action.
+            self._stage.lane.synchronize()
         for action in actions:
             self._running[stage] = action
             start = perf_counter()

@@ -21,10 +21,10 @@ CPU = torch.device("cpu")
 class CountingLane(CPULane):
     def __init__(self) -> None:
         super().__init__(CPU)
-        self.n_waits = 0
+        self.waited_until: list[float] = []
 
     def synchronize(self) -> None:
-        self.n_waits += 1
+        self.waited_until.append(perf_counter())
 
 
 @dataclass
@@ -155,15 +155,18 @@ def test_every_action_is_timed_in_its_order_on_the_callers_clock() -> None:
     assert times[-1] <= end_ms
 
 
-@pytest.mark.parametrize(("wait", "n_waits"), [(True, len(LISTS[1])), (False, 0)])
-def test_the_device_is_waited_for_after_each_action_only_to_measure(
-    wait: bool, n_waits: int
-) -> None:
-    stage = ScriptedPass()
+def test_the_device_is_waited_for_before_the_first_action_and_after_each_only_to_measure() -> None:
+    measured, free = ScriptedPass(), ScriptedPass()
 
-    run(stage, make_channel(), wait=wait)
+    events = run(measured, make_channel(), wait=True)
+    run(free, make_channel())
 
-    assert stage.lane.n_waits == n_waits
+    before, *after = (moment * 1e3 for moment in measured.lane.waited_until)
+    assert before <= events[0].start_ms
+    assert len(after) == len(events)
+    for moment, event in zip(after, events, strict=True):
+        assert event.start_ms <= moment <= event.end_ms
+    assert free.lane.waited_until == []
 
 
 def test_an_error_is_the_original_one_with_stage_device_action_and_cell_noted() -> None:
