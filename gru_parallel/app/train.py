@@ -16,6 +16,7 @@ from gru_parallel.app.console import is_live, say
 from gru_parallel.app.environment import environment
 from gru_parallel.app.outcome import TERMINATED, fail
 from gru_parallel.app.prepare_run import Prepared
+from gru_parallel.app.say_result import say_outcome, say_result
 from gru_parallel.assembly.data import series_label
 from gru_parallel.assembly.loggers import begin_logging, end_logging
 from gru_parallel.assembly.trainer import build_trainer
@@ -33,10 +34,8 @@ from gru_parallel.report import (
     StageOutcome,
     Summary,
     epoch_line,
-    outcome_table,
     pace_line,
     plan_table,
-    results_table,
     slow_stages,
     stage_outcomes,
 )
@@ -81,20 +80,35 @@ def run(
     console.print(plan_table(planned))
     say(console, prepared.start.words)
     say(console, prepared.data.words)
+    before = None
     if prepared.is_first:
+        before = _before(prepared, files)
         resolved = OmegaConf.to_yaml(composed, resolve=True)
         write_text(resolved, files.config)
         write_text(planned.plan.to_json() + "\n", files.plan)
         # Of a run that is resumed here: they would tell that this one has ended.
         for file in (
             files.summary,
+            files.timeline,
             files.forecasts,
             files.forecast_picture,
             files.test_metrics,
         ):
             file.unlink(missing_ok=True)
     with tf32(prepared.config.engine.tf32):
-        return _Running(prepared, files, console, on_epoch).train_and_test()
+        return _Running(prepared, files, before, console, on_epoch).train_and_test()
+
+
+def _before(prepared: Prepared, folder: RunFolder) -> RunResult | None:
+    """Return what a run has come to that is resumed in its folder with the same plan."""
+    if not folder.holds(prepared.start.ckpt_path):
+        return None
+    try:
+        before = RunResult.read(folder.path)
+    except UsageError:
+        # It was killed, or its files are of another version.
+        return None
+    return before if before.plan == prepared.planned.plan else None
 
 
 class _Running:
@@ -103,6 +117,7 @@ class _Running:
     Args:
         prepared: its parts.
         folder: to write into.
+        before: what had been written there when this plan ran last; None for nothing.
         console: to print on.
         on_epoch: is called with the results of each epoch.
     """
@@ -111,11 +126,13 @@ class _Running:
         self,
         prepared: Prepared,
         folder: RunFolder,
+        before: RunResult | None,
         console: Console,
         on_epoch: EpochListener | None,
     ) -> None:
         self._prepared = prepared
         self._folder = folder
+        self._before = before
         self._console = console
         self._clock = StepClock()
         data = prepared.data
@@ -155,15 +172,13 @@ class _Running:
                 self._say(stopped_early)
             metrics = self._test()
         except EndOfRunError as error:
-            self._summarise(error.ended, str(error).splitlines()[0])
-            return fail(error, error.status) if prepared.is_first else error.status
+            return self._end_early(error.ended, error, error.status)
         except MisconfigurationException as error:
             message = " ".join(str(error).split())
             raise UsageError(f"trainer: Lightning refuses the settings: {message}") from error
         except SIGTERMException:
             reason = "Stopped by SIGTERM before the first step."
-            self._summarise("interrupted", reason)
-            return fail(reason, TERMINATED)
+            return self._end_early("interrupted", reason, TERMINATED)
         except (SystemExit, KeyboardInterrupt) as error:
             # At a Ctrl-C that has no handler, Lightning exits.
             self._summarise("interrupted", "Stopped by Ctrl-C.")
@@ -173,6 +188,20 @@ class _Running:
         if prepared.is_first:
             self._report(summary)
         return 0
+
+    def _end_early(self, ended: str, reason: object, status: int) -> int:
+        """Write and say what there is of a run that cannot go on; return the exit status."""
+        summary = self._summarise(ended, str(reason).splitlines()[0])
+        if not self._prepared.is_first:
+            return status
+        has_steps = summary.timeline_step is not None
+        if has_steps:
+            say_outcome(self._console, summary)
+        fail(reason, status)
+        # Last: what was sent may be followed by a signal that nothing survives.
+        if has_steps:
+            self._draw_step()
+        return status
 
     def _test(self) -> dict[str, float] | None:
         """Return the metrics of the best model, or of the last; None for no test."""
@@ -230,24 +259,29 @@ class _Running:
             tf32=uses_tf32() if on_cuda else None,
         )
         self._end_logging(summary)
-        if prepared.is_first:
-            predictions = {} if metrics is None else self._forecasts.predictions
-            RunResult(
-                summary,
-                promise.plan,
-                promise.timeline,
-                measured,
-                forecasts=tuple(
-                    forecasts_of(
-                        prepared.data,
-                        predictions,
-                        series_label(prepared.config.data),
-                        prepared.config.quantiles,
-                    )
-                ),
-                step_errors=() if metrics is None else self._step_table(),
-            ).write(self._folder)
-        return summary
+        if not prepared.is_first:
+            return summary
+        predictions = {} if metrics is None else self._forecasts.predictions
+        result = RunResult(
+            summary,
+            promise.plan,
+            promise.timeline,
+            measured,
+            forecasts=tuple(
+                forecasts_of(
+                    prepared.data,
+                    predictions,
+                    series_label(prepared.config.data),
+                    prepared.config.quantiles,
+                )
+            ),
+            step_errors=() if metrics is None else self._step_table(),
+        )
+        if self._before is not None and not clock.n_steps:
+            # There was nothing left to train.
+            result = result.with_steps_of(self._before)
+        result.write(self._folder)
+        return result.summary
 
     def _warnings(self, stages: Sequence[StageOutcome], promise: Promise) -> list[str]:
         config = self._prepared.config
@@ -278,32 +312,17 @@ class _Running:
         return tuple(self._prepared.data.step_table(by_method))
 
     def _report(self, summary: Summary) -> None:
-        # From the folder, as at any later time.
-        draw_step(RunResult.read(self._folder.path), self._folder.timeline)
+        self._draw_step()
         data, config = self._prepared.data, self._prepared.config
         if summary.test_metrics is not None:
             panels = panels_of(data, self._forecasts.predictions, levels=config.quantiles)
             draw_forecasts(panels, "Forecasts over the test part", self._folder.forecast_picture)
         best = best_validation(self._trainer)
-        if best is not None:
-            loss, epoch = best
-            words = f"Best epoch: {epoch}, val/loss {loss:.4g}"
-            if summary.best_checkpoint is None and loss != summary.validation_loss:
-                words += (
-                    "; no checkpoint has kept its weights, so the last ones count, val/loss"
-                    f" {summary.validation_loss:.4g}"
-                )
-            self._say(words)
-        if config.no_validation is not None:
-            self._say(f"No validation: {config.no_validation}; the last epoch counts as the best")
-        if summary.test_metrics is None:
-            self._say(f"No test: {config.no_test}")
-        else:
-            self._console.print(results_table(summary))
-        self._console.print(outcome_table(summary))
-        for warning in summary.warnings:
-            self._say(f"Warning: {warning}")
-        self._say(f"Folder of the run: {self._folder.path}")
+        say_result(self._console, summary, config, best, self._folder.path)
+
+    def _draw_step(self) -> None:
+        # From the folder, as at any later time.
+        draw_step(RunResult.read(self._folder.path), self._folder.timeline)
 
     def _say_epoch(self, result: EpochResult) -> None:
         self._say(epoch_line(result, self._trainer.max_epochs or -1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -23,6 +23,22 @@ from gru_parallel.step_errors import StepError
 
 _MEASURED, _PREDICTED = "measured step", "predicted step"
 _WHOLE = ("epoch", "step")
+_OF_STEPS = (
+    "timed_steps",
+    "step_ms",
+    "samples_per_s",
+    "predicted_step_ms",
+    "predicted_bubble",
+    "timeline_step",
+    "timeline_step_ms",
+    "measured_bubble",
+    "stages",
+    "peak_rss_growth_bytes",
+    "warnings",
+    "environment",
+)
+"""What a summary has of training steps, and of the machine that they ran on."""
+
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Written in C, where the package was built with it."""
 
@@ -61,6 +77,16 @@ class RunResult:
             write_step_errors(self.step_errors, folder.test_metrics)
         write_trace(steps | {_PREDICTED: self.predicted}, folder.trace, devices)
         write_summary(self.summary, folder.summary)
+
+    def with_steps_of(self, other: RunResult) -> RunResult:
+        """Return the result with the training steps of another one: what was promised and measured.
+
+        Args:
+            other: of the same plan.
+        """
+        steps = {name: getattr(other.summary, name) for name in _OF_STEPS}
+        summary = replace(self.summary, **steps)
+        return replace(self, summary=summary, predicted=other.predicted, measured=other.measured)
 
     @classmethod
     def read(cls, folder: Path | str) -> RunResult:

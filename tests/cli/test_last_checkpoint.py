@@ -14,6 +14,7 @@ from gru_parallel.app.run_lock import RunLock, take_folder
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
 from gru_parallel.errors import UsageError
+from gru_parallel.report import RunResult
 from tests.another_process import another_process
 from tests.cli.damage import cut_off, spoil
 from tests.cli.in_process import (
@@ -148,6 +149,32 @@ def test_a_run_killed_just_before_its_last_checkpoint_has_it_once_it_is_resumed(
     saved = checkpoint_of(resumed)
     assert saved["global_step"] == 6
     assert all(torch.equal(weight, final[name]) for name, weight in saved["state_dict"].items())
+
+
+def test_a_complete_run_that_is_repeated_keeps_what_was_measured_of_its_steps(
+    train_command: RunCommand, whole: Ended
+) -> None:
+    before, first = summary_of(whole), RunResult.read(whole.folder)
+    assert before["timed_steps"] == 3
+
+    repeated = train_command(*SMALL, LAST, run="whole")
+
+    assert "Promise and outcome" in repeated.out
+    after = summary_of(repeated)
+    kept = ("timed_steps", "step_ms", "timeline_step", "measured_bubble", "stages", "warnings")
+    assert [after[name] for name in kept] == [before[name] for name in kept]
+    assert RunResult.read(whole.folder).measured == first.measured
+    assert (whole.folder / "timeline.png").exists()
+
+
+def test_a_run_that_is_repeated_with_another_plan_has_no_steps(
+    train_command: RunCommand, whole: Ended
+) -> None:
+    repeated = train_command(*SMALL, "schedule.n_chunks=2", LAST, run="whole")
+
+    summary = summary_of(repeated)
+    assert (summary["step_ms"], summary["timed_steps"]) == (None, 0)
+    assert RunResult.read(whole.folder).measured is None
 
 
 def test_a_run_that_is_tested_at_an_earlier_checkpoint_keeps_its_last_one(

@@ -270,6 +270,8 @@ def test_an_interrupted_run_leaves_a_summary_that_says_so(
     assert summary["best_epoch"] == 0
     assert summary["step_ms"] > 0
     assert RunResult.read(ended.folder).measured is not None
+    assert "Promise and outcome" in ended.out
+    assert (ended.folder / "timeline.png").exists()
 
 
 @pytest.mark.parametrize(
