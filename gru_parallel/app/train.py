@@ -245,6 +245,7 @@ class _Running:
             timed_steps=clock.n_steps,
             step_ms=clock.step_ms,
             samples_per_s=clock.samples_per_s,
+            is_warm=clock.is_warm,
             predicted_step_ms=promise.step_ms,
             predicted_bubble=promise.timeline.bubble,
             timeline_step=None if shown is None else shown.number,

@@ -57,6 +57,8 @@ def _caption(summary: Summary) -> list[str]:
             f"step: median of {counted(summary.timed_steps, 'step')}, with the optimiser;"
             f" stages: step {summary.timeline_step:,}"
         )
+        if not summary.is_warm:
+            lines.append("only the first steps were timed, which take longer")
     if grown is not None and any(stage.measured_memory_bytes is None for stage in summary.stages):
         lines.append(f"memory of this process at its peak: {format_bytes(grown)} more than before")
     return lines

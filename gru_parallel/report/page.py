@@ -71,7 +71,7 @@ _PANELS = (
     ),
     _Panel("predicted step", predicted, _stages_height, stage_axis, _TIME),
     _Panel("measured step", measured, _stages_height, stage_axis, _TIME),
-    _Panel("memory", memory, y_axis=memory_axis, x_title=_TIME),
+    _Panel("memory, by the planned size of a cell", memory, y_axis=memory_axis, x_title=_TIME),
     _Panel("losses", losses, x_title="steps of the optimiser"),
     _Panel("errors in the test", errors, lambda _: _table_height(4), is_table=True),
     _Panel("forecasts over the test part", forecasts),

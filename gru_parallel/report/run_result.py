@@ -27,6 +27,7 @@ _OF_STEPS = (
     "timed_steps",
     "step_ms",
     "samples_per_s",
+    "is_warm",
     "predicted_step_ms",
     "predicted_bubble",
     "timeline_step",

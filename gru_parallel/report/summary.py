@@ -60,6 +60,7 @@ class Summary:
         validation_windows: number of windows that each validation was on.
         validation_baselines: errors on these windows of the baseline that repeats the last value;
             empty without a validation.
+        is_warm: whether the timed steps come after the first ones, which take longer.
     """
 
     ended: str
@@ -90,6 +91,7 @@ class Summary:
     tf32: bool | None = None
     validation_windows: int = 0
     validation_baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    is_warm: bool = True
 
 
 class Tested(Protocol):

@@ -28,6 +28,13 @@ def test_below_it_are_the_bubble_and_the_memory_of_the_process(show: Show) -> No
     assert "memory of this process at its peak: 5.00 MiB more than before" in text
 
 
+def test_it_says_where_only_the_first_steps_were_timed(show: Show) -> None:
+    said = "only the first steps were timed, which take longer"
+
+    assert said in show(outcome_table(replace(SUMMARY, is_warm=False)))
+    assert said not in show(outcome_table(SUMMARY))
+
+
 def test_a_stage_whose_memory_is_known_shows_it_and_the_process_is_left_out(show: Show) -> None:
     known = [replace(stage, measured_memory_bytes=7 * 2**20) for stage in SUMMARY.stages]
     text = show(outcome_table(replace(SUMMARY, stages=known)))

@@ -92,6 +92,8 @@ def test_memory_losses_and_forecasts_are_lines(result: RunResult) -> None:
     assert [line.name for line in memory] == [
         f"stage {stage}, {kind}" for kind in ("predicted", "measured") for stage in range(2)
     ]
+    notes = [note.text for note in figure.layout.annotations]
+    assert "<b>run</b>: memory, by the planned size of a cell" in notes
     # 2 MiB that are always there, and 1 more with all cells.
     assert [max(line.y) for line in memory] == [3, 3, 3, 3]
     assert [(line.name, line.x, line.y) for line in losses] == [
