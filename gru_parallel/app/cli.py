@@ -12,13 +12,7 @@ from gru_parallel.app.command_line import read_command_line, refuse_flags, with_
 from gru_parallel.app.hydra_run import Load, Prepared, run_hydra
 from gru_parallel.app.last_checkpoint import with_last
 from gru_parallel.app.launcher import check_launch, check_no_sweep
-from gru_parallel.app.outcome import (
-    INTERRUPTED,
-    USAGE_ERROR,
-    data_warnings,
-    fail,
-    is_of_the_disk,
-)
+from gru_parallel.app.outcome import USAGE_ERROR, data_warnings, fail, is_of_the_disk
 from gru_parallel.app.run_folder import check_free, is_of_the_moment, named_folder
 from gru_parallel.app.run_lock import FolderInUseError, RunLock, take_folder, wait_for_folder
 from gru_parallel.app.sweep import Sweep
@@ -70,7 +64,7 @@ def _is_sweep(arguments: Sequence[str]) -> bool:
 
 
 def ended(train: Callable[[], int], remedy: str) -> int:
-    """Train, and say in a line what from outside ended it.
+    """Train, and say in a line if the disk, or another run, has ended it.
 
     Args:
         train: what is done; returns the exit status.
@@ -84,8 +78,6 @@ def ended(train: Callable[[], int], remedy: str) -> int:
             return train()
     except FolderInUseError as error:
         return fail(error, error.status)
-    except KeyboardInterrupt:
-        return fail("Stopped by Ctrl-C.", INTERRUPTED)
     except OSError as error:
         if not is_of_the_disk(error):
             raise

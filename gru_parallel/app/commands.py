@@ -21,7 +21,7 @@ from gru_parallel.app.export_settings import EXPORT_HELP, ExportSettings
 from gru_parallel.app.folders_line import FoldersLine, read_folders_line
 from gru_parallel.app.freed_memory import keep_freed_memory
 from gru_parallel.app.hydra_run import Prepare, Run
-from gru_parallel.app.outcome import USAGE_ERROR, fail
+from gru_parallel.app.outcome import INTERRUPTED, USAGE_ERROR, fail
 from gru_parallel.app.predict_settings import PREDICT_HELP, PredictSettings
 from gru_parallel.app.search_settings import SEARCH_HELP, SearchLine, check_search, read_search_line
 from gru_parallel.app.use import Prepare as PrepareUse
@@ -277,7 +277,10 @@ def run(name: str, arguments: Sequence[str]) -> int:
     if "--version" in arguments:
         print(f"gru_parallel {__version__}")
         return 0
-    return COMMANDS[name](arguments)
+    try:
+        return COMMANDS[name](arguments)
+    except KeyboardInterrupt:
+        return fail("Stopped by Ctrl-C.", INTERRUPTED)
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from gru_parallel.app.command_line import refuse_flags, with_home
 from gru_parallel.app.hydra_run import PreparedRun
 from gru_parallel.app.launcher import check_launch
-from gru_parallel.app.outcome import INTERRUPTED, USAGE_ERROR, data_warnings, fail
+from gru_parallel.app.outcome import USAGE_ERROR, data_warnings, fail
 from gru_parallel.app.use_line import Settings, engine_of, read_use_line
 from gru_parallel.choices import meant
 from gru_parallel.config.overrides import setting_called
@@ -89,6 +89,6 @@ def use_run(
         # All ranks of a machine have the same command line, and one reports what is wrong with it.
         is_quiet = launch is not None and launch.local_rank > 0
         return USAGE_ERROR if is_quiet else fail(error, USAGE_ERROR)
-    except (KeyboardInterrupt, SystemExit):
+    except SystemExit as error:
         # At a Ctrl-C, Lightning exits.
-        return fail("Stopped by Ctrl-C.", INTERRUPTED)
+        raise KeyboardInterrupt from error

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,24 @@ def test_a_command_gets_its_settings(
 
     assert status == 0
     assert "schedule: gpipe" in out
+
+
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [("verify", ["verify"]), ("plan", ["plan"]), ("report", ["report", "run"])],
+)
+def test_ctrl_c_ends_a_command_in_one_line(
+    module: str,
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def press(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(import_module(f"gru_parallel.app.{module}"), "show", press)
+
+    assert run(monkeypatch, capsys, *command) == (130, "", "gru_parallel: Stopped by Ctrl-C.\n")
 
 
 def test_who_reads_only_the_beginning_of_a_help_text_gets_no_error() -> None:
