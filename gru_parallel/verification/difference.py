@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
 from torch import Tensor
@@ -43,13 +43,20 @@ def compare(actual: Results, expected: Results) -> Differences:
         h_n=difference(actual.h_n, expected.h_n),
         dx=difference(actual.dx, expected.dx),
         dh_0=difference(actual.dh_0, expected.dh_0),
-        dweights=max(map(difference, actual.dweights, expected.dweights)),
+        dweights=_largest(actual.dweights, expected.dweights),
     )
 
 
 def largest_of_each(differences: Iterable[Differences]) -> Differences:
     """Take the largest difference of each kind."""
     return Differences(*map(max, zip(*map(astuple, differences), strict=True)))
+
+
+def _largest(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Return the largest difference of as many tensors; infinity if they are not as many."""
+    if len(actual) != len(expected):
+        return math.inf
+    return max(map(difference, actual, expected))
 
 
 def difference(actual: Tensor, expected: Tensor) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,8 @@ class Answer:
         """Whether results are equal or differ as they should."""
         if self.should_equal:
             return max(self.output, self.gradients) <= tolerance
-        return self.output > CLEARLY_DIFFERENT
+        # What is no number, or has another shape, is infinitely different, and no answer.
+        return CLEARLY_DIFFERENT < self.output < inf
 
 
 def layers_each(num_layers: int) -> int:

@@ -1,5 +1,6 @@
 """The tables of verify: what they group, what they round, what they say at the end."""
 
+import math
 from io import StringIO
 
 from rich.console import Console, RenderableType
@@ -64,13 +65,15 @@ def test_long_device_names_fit_80_columns() -> None:
 
 
 def test_what_should_differ_keeps_its_promise_by_differing() -> None:
-    answers = [make_answer(0.5, should_equal=False), make_answer(1e-16, should_equal=False)]
+    answers = [make_answer(output, should_equal=False) for output in (0.5, 1e-16, math.inf)]
 
     text = printed(*starts_tables(answers, SETTINGS))
 
     assert "2 GRUs of 2 layers" in text
     assert ["(b)", "zeros", "h_0", "0.50", "0", "differ", "yes"] in rows(text)
     assert ["(b)", "zeros", "h_0", "1.0e-16", "0", "differ", "NO"] in rows(text)
+    # Of what is no number it cannot be said how much it differs.
+    assert ["(b)", "zeros", "h_0", "inf", "0", "differ", "NO"] in rows(text)
 
 
 def test_the_last_line_counts_what_was_kept() -> None:

@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from gru_parallel.verification.difference import Differences, difference, largest_of_each
+from gru_parallel.verification.difference import (
+    Differences,
+    compare,
+    difference,
+    largest_of_each,
+)
+from gru_parallel.verification.sequences import Results
 
 
 def test_a_difference_is_relative_to_the_largest_entry() -> None:
@@ -37,3 +43,11 @@ def test_the_largest_of_each_kind_is_taken_from_all() -> None:
 
     assert found == Differences(1, 2, 3, 4, 5)
     assert found.largest == 5
+
+
+@pytest.mark.parametrize("n_weights", [1, 3])
+def test_weights_without_a_gradient_differ_infinitely(n_weights: int) -> None:
+    one = torch.ones(1)
+    found, expected = (Results(one, one, one, one, (one,) * n) for n in (n_weights, 2))
+
+    assert compare(found, expected) == Differences(0, 0, 0, 0, math.inf)
