@@ -5,12 +5,13 @@ from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 
-from gru_parallel.errors import UsageError, check_positive
-from gru_parallel.own_names import is_own, own
+from gru_parallel.errors import ScheduleError, UsageError, check_positive
+from gru_parallel.own_names import is_own
 from gru_parallel.schedule.action import Op
 from gru_parallel.schedule.gpipe import gpipe
 from gru_parallel.schedule.naive import naive
 from gru_parallel.schedule.one_f_one_b import one_f_one_b
+from gru_parallel.schedule.own_schedule import own_schedule
 from gru_parallel.schedule.schedule import Schedule
 from gru_parallel.schedule.segments import Segments
 from gru_parallel.schedule.truncated import ScheduleFunction, truncated
@@ -50,11 +51,11 @@ def build_schedule(
         The schedule, not lowered.
 
     Raises:
-        UsageError: no schedule has this name, a number is below 1, or there are both `truncate` and
-            a barrier.
-        ScheduleError: the schedule's function returned wrong lists.
+        UsageError: no schedule has this name, a number is below 1, there are both `truncate` and a
+            barrier, or the caller's own function returned lists that cannot work.
+        ScheduleError: a function of `SCHEDULES` did.
     """
-    function = own("schedule.name", name) if is_own(name) else SCHEDULES.get(name)
+    function = own_schedule(name) if is_own(name) else SCHEDULES.get(name)
     if function is None:
         raise UsageError(_unknown_name(name))
     check_positive("n_stages", n_stages)
@@ -79,7 +80,12 @@ def build_schedule(
         truncate=truncate,
         barriers=barriers,
     )
-    validate(schedule)
+    try:
+        validate(schedule)
+    except ScheduleError as error:
+        if not is_own(name):
+            raise
+        raise UsageError(f"schedule.name={error}") from error
     return schedule
 
 

@@ -1,3 +1,6 @@
+import re
+from collections.abc import Callable
+
 import pytest
 
 from gru_parallel.errors import ScheduleError, UsageError
@@ -89,6 +92,56 @@ def test_a_new_schedule_that_is_wrong_does_not_get_built(monkeypatch: pytest.Mon
     monkeypatch.setitem(SCHEDULES, "chunks_ascend", chunks_ascend)
     with pytest.raises(ScheduleError, match=r">0B0\.1<"):
         build_schedule("chunks_ascend", 2, 1, 2)
+
+
+def without_its_last(
+    n_stages: int, n_micro_batches: int, n_chunks: int
+) -> tuple[tuple[Action, ...], ...]:
+    """Leave the last action of each stage out."""
+    return tuple(stage[:-1] for stage in naive(n_stages, n_micro_batches, n_chunks))
+
+
+def nothing(n_stages: int, n_micro_batches: int, n_chunks: int) -> None:
+    """Return nothing, as who forgets to."""
+
+
+def as_lists(n_stages: int, n_micro_batches: int, n_chunks: int) -> list[list[Action]]:
+    """Return lists where tuples are asked for."""
+    return [list(stage) for stage in naive(n_stages, n_micro_batches, n_chunks)]
+
+
+def as_text(n_stages: int, n_micro_batches: int, n_chunks: int) -> list[list[str]]:
+    """Return no actions."""
+    return [list(map(str, stage)) for stage in naive(n_stages, n_micro_batches, n_chunks)]
+
+
+def of_stages(n_stages: int) -> tuple[tuple[Action, ...], ...]:
+    """Take too little."""
+    return naive(n_stages, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (without_its_last, r"every action runs exactly once, but 0B0\.0 is missing\.\n.*>0B0\.0<"),
+        (nothing, "returned None; return for each stage the tuple of its Actions"),
+        (as_text, r"returned \[\['0F0\.0', '0F0\.1', "),
+        (of_stages, r"takes \(n_stages: int\) -> .*, and is called with n_stages, n_micro_batches"),
+    ],
+)
+def test_a_wrong_schedule_of_ones_own_is_refused_by_its_name(
+    function: Callable[..., object], message: str
+) -> None:
+    name = f"{__name__}.{function.__name__}"
+
+    with pytest.raises(UsageError, match=rf"(?s)^schedule\.name={re.escape(name)}.*{message}"):
+        build_schedule(name, 2, 1, 2)
+
+
+def test_a_schedule_of_ones_own_may_return_lists() -> None:
+    found = build_schedule(f"{__name__}.as_lists", 2, 1, 2)
+
+    assert found.actions == naive(2, 1, 2)
 
 
 def test_every_schedule_starts_its_backward_at_the_last_chunk() -> None:
