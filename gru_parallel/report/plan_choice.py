@@ -61,14 +61,19 @@ def trials_table(chosen: Planned, tried: Sequence[tuple[Trial, Planned]]) -> Tab
         plan, grid = planned.plan, planned.plan.grid
         table.add_row(
             str(plan.n_stages),
-            grid.schedule + (", recompute=cell" if grid.recomputes else ""),
+            _last_name(grid.schedule) + (", recompute=cell" if grid.recomputes else ""),
             f"{grid.n_micro_batches} x {grid.n_chunks}",
-            plan.core,
+            _last_name(plan.core),
             format_ms(promised_ms(planned)),
             "no room" if trial.step_ms is None else format_ms(trial.step_ms),
             "taken" if plan == chosen.plan else "",
         )
     return table
+
+
+def _last_name(name: str) -> str:
+    """Leave out where a part of the user's own is: the table has no room for a full name."""
+    return name.rpartition(".")[2]
 
 
 def _signed(share: float) -> str:

@@ -37,6 +37,25 @@ def test_tried_plans_are_shown_with_what_was_predicted_and_what_they_took() -> N
     assert third[5:] == ["no room"]
 
 
+def test_a_part_of_ones_own_is_told_from_others_by_the_end_of_its_name() -> None:
+    spec = ModelSpec(cut_stack(4, 4, 2, h_0="zeros"))
+    cluster = Cluster((Device("cpu:0", "cpu"),), (Machine(1),))
+    given = Problem(
+        Workload(spec, 8, 16),
+        cluster,
+        AffineCosts(0.1, 3.0),
+        Options(1, ("one_f_one_b",), (1,), (1,)),
+    )
+    best = search(given).best
+    name = "gru_parallel.schedule.gpipe.gpipe"
+    own = replace(best.plan, grid=replace(best.plan.grid, schedule=name), core="my_parts.core.slow")
+    tried = replace(best, plan=own)
+
+    (row,) = rows(trials_table(best, [(Trial(own, "", 25.0), tried)]))
+
+    assert (row[1], row[3]) == ("gpipe", "slow")
+
+
 @pytest.mark.parametrize(
     ("once_ms", "n_devices", "verdict"),
     [
