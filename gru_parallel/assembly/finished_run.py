@@ -10,7 +10,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gru_parallel.config.data_section import CsvConfig
+from gru_parallel.config.data_section import (
+    CsvConfig,
+    DataConfig,
+    Lorenz96Config,
+    OwnDataConfig,
+)
 from gru_parallel.config.override_run import gives, override_run
 from gru_parallel.config.read_config import read_config
 from gru_parallel.config.schema import Config
@@ -33,6 +38,13 @@ _SOURCE = (
     "data.seed",
 )
 """Settings that name other series, the choice of a kind of data among them."""
+
+_OTHER_DATA: Mapping[type[DataConfig], str] = {
+    CsvConfig: "data.path=...",
+    OwnDataConfig: "data.source=... or data.arguments=...",
+    Lorenz96Config: "data.seed=...",
+}
+"""How a message names those of each kind of data."""
 
 ROWS = (
     "data.time_column",
@@ -92,6 +104,11 @@ class FinishedRun:
     def columns_of(self) -> str:
         """Whose columns a file has to have: its own, or those of the model; see `SeriesFile`."""
         return "" if self.has_own_data else OF_MODEL
+
+    @property
+    def other_data(self) -> str:
+        """How an override names other data, as a message says it."""
+        return _OTHER_DATA[type(self.config.data)]
 
     @property
     def has_own_parts(self) -> bool:

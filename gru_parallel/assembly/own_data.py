@@ -148,12 +148,13 @@ def check_unchanged(run: FinishedRun, tables: Sequence[Table]) -> None:
         return
     before, now = found
     given = [name for name in ROWS if run.gives(name)]
-    said, remedy = "The data is no longer", "restore it, or name the data to test on with data.path"
+    said = "The data is no longer"
+    remedy = f"restore it, or name the data to test on with {run.other_data}"
     if given:
         said = f"With {' and '.join(given)} the data is not"
         them = "it" if len(given) == 1 else "them"
-        remedy = f"leave {them} out, or say what is to be tested with data.split"
+        remedy = f"leave {them} out, or say what is to be tested with data.split=..."
     raise UsageError(
         f"{said} that of run={run.folder.path}, which was trained {before}, and now there is"
-        f" {now}; {remedy}=..."
+        f" {now}; {remedy}"
     )

@@ -143,7 +143,7 @@ def parts_to_test(run: FinishedRun, tables: Sequence[Table]) -> Parts:
     if not parts["test"]:
         raise UsageError(
             f"run={run.folder.path} has no test part ({run.config.no_test}): it was trained on all"
-            " of its data; name other data with data.path=..., or another data.split."
+            f" of its data; name other data with {run.other_data}, or another data.split."
         )
     return parts
 

@@ -1,6 +1,7 @@
 """What commands make of data that is not the run's own, and how they tell that it is not."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gru_parallel.data import Table
+from gru_parallel.data.lorenz96 import lorenz96_table
 from tests.cli.finished import OF_FILE, finish_run, series
 from tests.cli.in_process import Ended, RunCommand, assert_refused
 
@@ -149,3 +152,24 @@ def test_own_data_that_has_changed_is_forecast_by_new_models_alone(
 
     assert_refused(use_command("backtest", "run=run"), ["no longer that of run=run", "data.path="])
     assert use_command("backtest", "run=run", "refit=true", "n_origins=1").status == 0
+
+
+def returned(n_rows: int = 120) -> Table:
+    """What data=own has here: other data from call to call, once it has been patched."""
+    return lorenz96_table(n_rows, 4, seed=0)
+
+
+def test_who_has_a_source_of_ones_own_is_told_how_to_name_another(
+    train_command: RunCommand, use_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ("data=own", f"data.source={__name__}.returned")
+    sizes = (
+        setting for setting in OF_FILE if not setting.startswith(("data=", "data.path", "data.t"))
+    )
+    finish_run(train_command, *own, *sizes)
+    monkeypatch.setattr(f"{__name__}.lorenz96_table", partial(lorenz96_table, forcing=9.0))
+
+    ended = use_command("evaluate", "run=run")
+
+    assert_refused(ended, ["no longer that", "with data.source=... or data.arguments=..."])
+    assert use_command("evaluate", "run=run", "data.arguments={n_rows: 90}").status == 0
