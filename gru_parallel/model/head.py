@@ -7,6 +7,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
+from gru_parallel.errors import UsageError
 from gru_parallel.model.window_view import check_number
 
 
@@ -148,6 +149,33 @@ class StepHead(nn.Module):
 
 
 Head = WindowHead | StepHead | DecoderHead
+
+
+def scores_of(head: Head, y: Tensor) -> Tensor:
+    """Run a head, and check that it keeps to its shape, as a loss may broadcast another.
+
+    Args:
+        head: any.
+        y: outputs, shape (time, batch, hidden_size).
+
+    Returns:
+        Its numbers, shape `(batch, *output_shape)`, with a head for every step
+        `(batch, time, *output_shape)`.
+
+    Raises:
+        UsageError: they have another shape.
+    """
+    scores: Tensor = head(y)
+    time = y.shape[:1] if head.every_step else ()
+    expected = (y.shape[1], *time, *head.output_shape)
+    if scores.shape != expected:
+        raise UsageError(
+            f"The head {type(head).__name__} returned numbers of shape {tuple(scores.shape)}, and"
+            f" with output_shape={tuple(head.output_shape)} they have the shape {expected}, batch"
+            " first; correct its forward, or its output_shape."
+        )
+    return scores
+
 
 HEADS: dict[str, type[Head]] = {
     "window": WindowHead,

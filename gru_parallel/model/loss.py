@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -48,18 +49,21 @@ def weighted_total(
         weight: of each row, or of each row and step; None where all count alike.
 
     Raises:
-        UsageError: the loss cannot be computed for each row and step alone.
+        UsageError: the loss cannot be computed for each row and step alone, or its total is not one
+            number.
     """
-    total = loss.total
-    if weight is None or weight.numel() == 0:
-        return total(prediction, target)
-    counts = weight.reshape(*weight.shape, *[1] * (target.dim() - weight.dim())) != 0
-    # 0 times what is infinite or NaN would be NaN; nearly every loss can take a target of 1.
-    target = torch.where(counts, target, 1)
-    for _ in range(weight.dim()):
-        total = torch.vmap(total)
+    total, shape = loss.total, torch.Size()
+    if weight is not None and weight.numel() == 0:
+        weight = None
+    if weight is not None:
+        shape = target.shape[: weight.dim()]
+        counts = weight.reshape(*weight.shape, *[1] * (target.dim() - weight.dim())) != 0
+        # 0 times what is infinite or NaN would be NaN; nearly every loss can take a target of 1.
+        target = torch.where(counts, target, 1)
+        for _ in shape:
+            total = torch.vmap(total)
     try:
-        totals = total(prediction, target)
+        totals: Any = total(prediction, target)
     except RuntimeError as error:
         if "vmap" not in str(error):
             raise
@@ -68,7 +72,21 @@ def weighted_total(
             " to run in torch.vmap, with shapes that do not depend on values; use"
             " torch.where(mask, loss, 0) instead of loss[mask], and no .item() or if on values."
         ) from error
-    return (totals * weight).sum()
+    # Several numbers would be broadcast, or counted more than once, without a word.
+    if not isinstance(totals, Tensor) or totals.shape != shape:
+        raise UsageError(
+            f"The total of the loss {loss.name} is {_kind(totals, len(shape))}, and has to be a"
+            " tensor without dimensions, the sum over all elements, as .sum() gives it."
+        )
+    found: Tensor = totals if weight is None else (totals * weight).sum()
+    return found
+
+
+def _kind(total: object, n_weighted: int) -> str:
+    """Say what a total is, where the first of its dimensions are those of weights."""
+    if isinstance(total, Tensor):
+        return f"a tensor of shape {tuple(total.shape[n_weighted:])}"
+    return f"a {type(total).__name__}"
 
 
 class Output(ABC):
@@ -172,16 +190,14 @@ POINT = PointOutput()
 """What a model has that says nothing else."""
 
 
-def _mse(prediction: Tensor, target: Tensor) -> Tensor:
-    return functional.mse_loss(*_alike(prediction, target), reduction="sum")
-
-
-def _mae(prediction: Tensor, target: Tensor) -> Tensor:
-    return functional.l1_loss(*_alike(prediction, target), reduction="sum")
-
-
-def _huber(prediction: Tensor, target: Tensor) -> Tensor:
-    return functional.huber_loss(*_alike(prediction, target), reduction="sum")
+def _summed(loss: Callable[..., Tensor], prediction: Tensor, target: Tensor) -> Tensor:
+    """Add up one of torch's losses that compares each number with one target."""
+    if prediction.shape != target.shape:
+        raise ShapeError(
+            f"Targets of shape {tuple(target.shape)} do not fit predictions of shape"
+            f" {tuple(prediction.shape)}; give one number for each."
+        )
+    return loss(wide(prediction), wide(target), reduction="sum")
 
 
 _IGNORED = -100
@@ -200,15 +216,6 @@ def _n_classified(target: Tensor) -> int:
     return int((target != _IGNORED).sum())
 
 
-def _alike(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    if prediction.shape != target.shape:
-        raise ShapeError(
-            f"Targets of shape {tuple(target.shape)} do not fit predictions of shape"
-            f" {tuple(prediction.shape)}; give one number for each."
-        )
-    return wide(prediction), wide(target)
-
-
 def wide(numbers: Tensor) -> Tensor:
     """Return numbers of at least 32 bits."""
     # A sum over a batch soon exceeds the range, and the precision, of 16 bits.
@@ -218,9 +225,9 @@ def wide(numbers: Tensor) -> Tensor:
 LOSSES = {
     loss.name: loss
     for loss in (
-        SumLoss("mse", _mse, Tensor.numel),
-        SumLoss("mae", _mae, Tensor.numel),
-        SumLoss("huber", _huber, Tensor.numel),
+        SumLoss("mse", partial(_summed, functional.mse_loss), Tensor.numel),
+        SumLoss("mae", partial(_summed, functional.l1_loss), Tensor.numel),
+        SumLoss("huber", partial(_summed, functional.huber_loss), Tensor.numel),
         SumLoss("cross_entropy", _cross_entropy, _n_classified),
     )
 }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel.model.dropout import DropoutKey
-from gru_parallel.model.head import Head
+from gru_parallel.model.head import Head, scores_of
 from gru_parallel.model.hidden import Start
 from gru_parallel.model.loss import POINT, Output
 from gru_parallel.model.ragged import (
@@ -121,7 +121,7 @@ class StackModel(nn.Module):
             encoded = self.encoder(x.transpose(0, 1))
             n_decoding = self.head.n_decoding
             y, h_n = self.gru(encoded, key=key, start=start, n_decoding=n_decoding)
-            return self.output.prediction(self.head(y), scale), h_n
+            return self.output.prediction(scores_of(self.head, y), scale), h_n
         lengths = lengths.cpu()
         order = longest_first(lengths)
         back = order.argsort()
@@ -136,9 +136,9 @@ class StackModel(nn.Module):
         y, h_n = self.gru(self.encoder(rows), key=key, start=start, batch_sizes=sizes)
         if not self.head.every_step:
             ends = y[longest - 1, torch.arange(len(longest), device=longest.device)]
-            scores = self.head(ends.unsqueeze(0))[back]
+            scores = scores_of(self.head, ends.unsqueeze(0))[back]
             return self.output.prediction(scores, scale), h_n[:, back]
         # At every step of the window, which the longest row may not fill.
-        prediction = self.output.prediction(self.head(y)[back], scale)
+        prediction = self.output.prediction(scores_of(self.head, y)[back], scale)
         prediction = zero_after_the_end(prediction, runs[back])
         return padded_to(prediction, x.shape[1]), h_n[:, back]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gru_parallel.model import Output, looks_beyond
-from gru_parallel.model.head import HEADS, Head
+from gru_parallel.model.head import HEADS, Head, scores_of
 from gru_parallel.model.loss import weighted_total
 from gru_parallel.model.ragged import zero_after_the_end
 from gru_parallel.schedule import Cell
@@ -105,7 +105,8 @@ class HeadSection:
         is_known = type(getattr(self._head, "linear", None)) is nn.Linear
         is_known &= type(self._head) in HEADS.values()
         outputs = y if is_known else y.clone()
-        scores: Tensor = self._head(outputs if every_step else cells.last_outputs(outputs, cell))
+        outputs = outputs if every_step else cells.last_outputs(outputs, cell)
+        scores = scores_of(self._head, outputs)
         scale = self._spec.windows.scale
         if scale is not None:
             rows, *_ = index_of(cells, cell, every_step=every_step)
@@ -163,10 +164,7 @@ class HeadSection:
             runs = self._lane.fetch(runs)
             prediction, target = prediction[runs], target[runs]
             weight = None if weight is None else weight[runs]
-        if weight is None:
-            total = spec.loss.total(prediction, target)
-        else:
-            total = weighted_total(spec.loss, prediction, target, weight)
+        total = weighted_total(spec.loss, prediction, target, weight)
         numbers = spec.numbers
         loss = total / spec.n_elements if numbers is None else numbers.mean(total)
         self.total = loss.detach() if self.total is None else self.total + loss.detach()

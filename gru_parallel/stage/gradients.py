@@ -85,7 +85,7 @@ class SectionGradients:
 
     def tape(self, cell: Cell) -> Tape:
         """Return what takes the work that B of a cell leaves for W."""
-        return Tape(partial(self._take, cell))
+        return Tape(lambda *of_layer: self.leave(cell, partial(self._work_out, *of_layer)))
 
     def leave(self, cell: Cell, work: Callable[[], None]) -> None:
         """Keep work on the weights' gradients for W; where W is not separate, do it now.
@@ -158,9 +158,6 @@ class SectionGradients:
     def _position(self, cell: Cell) -> tuple[int, int, int]:
         """Where a cell comes in the order of B, and of W."""
         return cell.micro_batch, self._segments.of(cell.chunk), -cell.chunk
-
-    def _take(self, cell: Cell, weights: Sequence[Tensor], pending: Pending) -> None:
-        self.leave(cell, partial(self._work_out, weights, pending))
 
     def _work_out(self, weights: Sequence[Tensor], pending: Pending) -> None:
         """Run W of one layer over one chunk."""

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from threading import Thread
 from typing import Any
 
@@ -14,7 +15,15 @@ from torch.nn.utils import prune
 from gru_parallel.engine.engine import WholeEngine
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.errors import ShapeError, UsageError
-from gru_parallel.model import BidirectionalBlock, GRUBlock, GRUStack, StackModel, SumLoss, Windows
+from gru_parallel.model import (
+    BidirectionalBlock,
+    GRUBlock,
+    GRUStack,
+    StackModel,
+    SumLoss,
+    WindowHead,
+    Windows,
+)
 from tests.builders import (
     HIDDEN,
     MSE,
@@ -256,6 +265,33 @@ def test_targets_are_never_broadcast() -> None:
         pytest.raises(ShapeError, match="do not fit predictions"),
     ):
         engine.train_step(Windows(x, y[:, :1]))
+
+
+class Flat(WindowHead):
+    """Returns one number for each window, and says that they are (1, 1)."""
+
+    stepwise = True
+
+    def forward(self, y: Tensor) -> Tensor:
+        return super().forward(y).flatten()
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_head_that_breaks_its_output_shape_is_refused(is_cut: bool) -> None:
+    x, y = make_batch()
+    model = build_model()
+    model.head = Flat(HIDDEN, (1, 1)).double()
+    # One that broadcasts, as losses of the caller's own do.
+    loss = SumLoss("own", lambda p, t: (p - t).square().sum(), Tensor.numel)
+    with (
+        ThreadEngine(model, CUT, loss)
+        if is_cut
+        else nullcontext(WholeEngine(model, loss)) as engine
+    ):
+        with pytest.raises(UsageError, match=r"head Flat returned .* output_shape=\(1, 1\)"):
+            engine.train_step(Windows(x, y[:, :1, :1]))
+        with pytest.raises(UsageError, match=r"head Flat returned .* output_shape=\(1, 1\)"):
+            engine.predict(Windows(x))
 
 
 def test_a_loss_that_counts_by_value_is_divided_by_what_it_counts() -> None:

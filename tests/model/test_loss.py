@@ -135,3 +135,27 @@ def test_another_error_of_a_loss_with_weights_stays_as_it_is() -> None:
     own = SumLoss("own", lambda p, t: (p[:3] - t[:2]).sum(), Tensor.numel)
     with pytest.raises(RuntimeError, match="size of tensor"):
         weighted_total(own, prediction, target, torch.ones(6, 7))
+
+
+@pytest.mark.parametrize("weight", [None, torch.ones(6, 7)])
+@pytest.mark.parametrize(
+    ("total", "kind"),
+    [
+        (lambda p, t: (p - t).square(), r"a tensor of shape \(.*4,?\)"),
+        (lambda p, t: (p - t).square().sum().reshape(1), r"a tensor of shape \(1,\)"),
+    ],
+)
+def test_a_total_of_several_numbers_is_refused(
+    total: Callable[[Tensor, Tensor], Tensor], kind: str, weight: Tensor | None
+) -> None:
+    prediction, target = make_case("mse", every_step=True)
+    own = SumLoss("own", total, Tensor.numel)
+    with pytest.raises(UsageError, match=rf"total of the loss own is {kind}, and has to be a"):
+        weighted_total(own, prediction, target, weight)
+
+
+def test_a_total_that_is_no_tensor_is_refused() -> None:
+    prediction, target = make_case("mse", every_step=True)
+    own = SumLoss("own", lambda p, t: (p - t).square().sum().item(), Tensor.numel)
+    with pytest.raises(UsageError, match="total of the loss own is a float"):
+        weighted_total(own, prediction, target, None)
