@@ -7,6 +7,7 @@ from dataclasses import replace
 from inspect import signature
 
 from gru_parallel.config.data_section import OwnDataConfig
+from gru_parallel.data.parts import check_alike, named
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
 from gru_parallel.own_names import own
@@ -31,21 +32,27 @@ def own_tables(data: OwnDataConfig, targets: Sequence[str] | None) -> list[Table
             f"data.arguments={arguments} are not those of {data.source}: {error};"
             f" it takes {signature(function)}."
         ) from error
-    made = function(**arguments)
-    tables = list(made) if isinstance(made, list | tuple) else [made]
-    kinds = {type(table).__name__ for table in tables if not isinstance(table, Table)}
-    if kinds or not tables:
-        raise UsageError(
-            f"data.source={data.source} returned {', '.join(kinds) or 'no series'}; return a"
-            " gru_parallel.data.Table, or a list of them."
-        )
-    if len({(t.columns, t.targets, t.future, tuple(t.static)) for t in tables}) > 1:
-        raise UsageError(
-            f"data.source={data.source} returned series of different columns or targets; give all"
-            " of them the same."
-        )
     source = f"data.source={data.source}"
-    return [
+    try:
+        made = function(**arguments)
+        tables = list(made) if isinstance(made, list | tuple) else [made]
+        kinds = {type(table).__name__ for table in tables if not isinstance(table, Table)}
+        if kinds or not tables:
+            raise UsageError(
+                f"it returned {', '.join(kinds) or 'no series'}; return a gru_parallel.data.Table,"
+                " or a list of them."
+            )
+        check_alike(tables)
+        tables = list(named(tables))
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from error
+    found = [
         replace(each, source=source, targets=each.targets if targets is None else tuple(targets))
         for each in tables
     ]
+    if any(each.times is not None for each in found):
+        # It is with pandas, which a series without times can do without.
+        from gru_parallel.data.uneven import warn_of_uneven
+
+        warn_of_uneven(found)
+    return found

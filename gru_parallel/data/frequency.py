@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gru_parallel.data.rows import Rows
 from gru_parallel.data.steps import Steps, steps_of
+from gru_parallel.data.uneven import is_uneven, missing_words, rows_are, uneven_words
 from gru_parallel.errors import DataWarning, UsageError
 
 UNCHECKED = "none"
@@ -54,7 +55,7 @@ def warn_of_gaps(series: Sequence[Rows], missing: str, n_last: int | None = None
     steps = [steps_of(rows.clock) for rows in series]
     if n_last is not None:
         steps = [of_rows.between_last(n_last) for of_rows in steps]
-    found = [(r, s) for r, s in zip(series, steps, strict=True) if not s.are_even or len(s.gaps)]
+    found = [(r, s) for r, s in zip(series, steps, strict=True) if is_uneven(s)]
     if not found:
         return
     rows, of_rows = found[0]
@@ -94,7 +95,7 @@ def evenly_spaced(rows: Rows, frequency: str, missing: str) -> Rows:
     if n_missing and missing != "interpolate":
         first = int(np.flatnonzero(np.diff(at) > 1)[0])
         raise rows.sheet.error(
-            f"at data.frequency={frequency} {_n_rows(n_missing)} missing, the first "
+            f"at data.frequency={frequency} {rows_are(n_missing)} missing, the first "
             f"{at[first + 1] - at[first] - 1} after {rows.describe(first)}; add them, or set "
             "data.missing=interpolate to have them filled."
         )
@@ -150,21 +151,11 @@ def _as_number(frequency: str) -> float | None:
 
 
 def _uneven(rows: Rows) -> str:
-    lengths = np.diff(rows.clock)
-    shortest, longest = lengths.min(), lengths.max()
-    if np.issubdtype(lengths.dtype, np.timedelta64):
-        shortest, longest = pd.Timedelta(shortest), pd.Timedelta(longest)
-    return (
-        f"the rows are not evenly spaced (from row to row, {rows.time_column or 'row number'} grows"
-        f" by {shortest} to {longest}), and windows are made as if they were; set {_ACCEPT}."
-    )
+    return f"{uneven_words(rows.clock, rows.time_column or 'row number')}; set {_ACCEPT}."
 
 
 def _gaps(found: Sequence[tuple[Rows, Steps]], missing: str) -> str:
     rows, steps = found[0]
-    n_gaps = sum(len(steps.gaps) for _, steps in found)
-    n_missing = sum(int(steps.n_missing.sum()) for _, steps in found)
-    of_series = f" in {len(found)} series" if rows.sheet.series else ""
     step = steps.frequency if rows.times is not None else None
     remedy = ""
     if missing == "drop":
@@ -175,13 +166,7 @@ def _gaps(found: Sequence[tuple[Rows, Steps]], missing: str) -> str:
             f"data.frequency={step} to refuse them or, with data.missing=interpolate, to fill "
             "them, or "
         )
-    return (
-        f"{_n_rows(n_missing)} missing{of_series}{f' at a step of {step}' if step else ''}, in "
-        f"{n_gaps} {'gap' if n_gaps == 1 else 'gaps'}, the first after "
-        f"{rows.describe(int(steps.gaps[0]))}; windows span them as if they were not there. Set "
-        f"{remedy}{_ACCEPT}."
-    )
-
-
-def _n_rows(n: int) -> str:
-    return "1 row is" if n == 1 else f"{n} rows are"
+    after = rows.describe(int(steps.gaps[0]))
+    of_all = [each for _, each in found]
+    said = missing_words(of_all, step, after, are_several=bool(rows.sheet.series))
+    return f"{said} Set {remedy}{_ACCEPT}."

@@ -1,7 +1,9 @@
 """Which rows of which series are for training, for validation and for the test: data.split_by."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 from gru_parallel.data.split import PARTS, split, split_series, wanted_parts
 from gru_parallel.data.table import Table
@@ -100,6 +102,26 @@ def check_alike(tables: Sequence[Table]) -> None:
                 f"series {_label(table, number)!r} has {_kind_of_times(table)}, and the first"
                 f" series has {_kind_of_times(tables[0])}; give all series times of one kind."
             )
+
+
+def named(tables: Sequence[Table]) -> tuple[Table, ...]:
+    """Call those of several series that have no name by their number, as messages do.
+
+    Raises:
+        UsageError: two have the same name, so that their forecasts could not be told apart.
+    """
+    if len(tables) < 2:
+        return tuple(tables)
+    for name, n_series in Counter(map(_label, tables, count())).items():
+        if n_series > 1:
+            raise UsageError(
+                f"{n_series} of the {len(tables)} series have the name {name!r}; give each a name"
+                " of its own, or none to any of them."
+            )
+    return tuple(
+        table if table.name else replace(table, name=str(number))
+        for number, table in enumerate(tables)
+    )
 
 
 def _whole_series(tables: Sequence[Table], start: int = 0) -> list[SeriesPart]:

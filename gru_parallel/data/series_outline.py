@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gru_parallel.choices import COLUMN_SCALINGS
 from gru_parallel.data.calendar_features import check_calendar
 from gru_parallel.data.gaps import fill_gaps, filled_words
-from gru_parallel.data.parts import Parts, SeriesPart, check_alike, split_tables
+from gru_parallel.data.parts import Parts, SeriesPart, check_alike, named, split_tables
 from gru_parallel.data.share import ALL_ROWS, Share
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.static import StaticColumn, encode_static, fit_static
@@ -63,8 +63,8 @@ class SeriesOutline:
         """Check the settings against the series.
 
         Args:
-            tables: the series, or several with the same columns and targets; gaps in them (NaN) are
-                filled part by part, see `fill_gaps`.
+            tables: the series, or several with the same columns and targets, see `named`; gaps in
+                them (NaN) are filled part by part, see `fill_gaps`.
             input_length: number of input rows.
             horizon: rows ahead that are forecast.
             batch_size: windows per batch, in training and in evaluation.
@@ -111,7 +111,7 @@ class SeriesOutline:
             raise UsageError(f"data.scaling={scaling} is unknown; use one of {choices}.")
         if order not in ORDERS:
             raise UsageError(f"data.order={order} is unknown; use one of {', '.join(ORDERS)}.")
-        self.tables = (tables,) if isinstance(tables, Table) else tuple(tables)
+        self.tables = named((tables,) if isinstance(tables, Table) else tables)
         check_alike(self.tables)
         for table in self.tables:
             check_calendar(calendar, table.times, table.where)

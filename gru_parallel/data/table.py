@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gru_parallel.data.columns import choose_columns
-from gru_parallel.data.extremes import stand_for_missing
 from gru_parallel.data.static import Static
+from gru_parallel.data.table_arrays import read_times, read_values, read_weight
 from gru_parallel.errors import UsageError
 
 
@@ -17,8 +17,11 @@ from gru_parallel.errors import UsageError
 class Table:
     """A series in memory, oldest row first.
 
+    Whatever numpy makes such an array of will do, and a list for a tuple.
+
     Attributes:
-        times: time of each row, array of shape `(rows,)`, or None where the series has none.
+        times: time of each row, ascending, array of datetime64 or of numbers and of shape
+            `(rows,)`; None where the series has none.
         values: array of float64 and of shape `(rows, columns)`, finite, or NaN for a gap that is
             filled once the parts are known.
         columns: name of each column of `values`.
@@ -29,6 +32,9 @@ class Table:
         weight: how much each row counts in the loss, array of shape `(rows,)`, none below 0; None
             where all count alike.
         source: where it comes from, as messages begin: "data.path=a.csv"; may be empty.
+
+    Raises:
+        UsageError: one of these is not so.
     """
 
     times: NDArray[Any] | None
@@ -42,11 +48,26 @@ class Table:
     source: str = ""
 
     def __post_init__(self) -> None:
-        """Check that values, columns, targets and future fit each other."""
-        _check_shape("values", self.values, self.columns)
-        choose_columns(self.columns, columns=self.columns, targets=self.targets)
-        if self.weight is not None:
-            _check_weight(self.weight, self.n_rows)
+        """Check that all of it is valid and fits, and make arrays and tuples of what is given."""
+        try:
+            self._read()
+        except UsageError as error:
+            raise UsageError(f"{self.where}{error}") from error
+
+    def _read(self) -> None:
+        columns, targets = choose_columns(self.columns, columns=self.columns, targets=self.targets)
+        values = read_values("values", self.values, columns)
+        future: str | Sequence[str] = self.future
+        read = {
+            "columns": columns,
+            "targets": targets,
+            "future": (future,) if isinstance(future, str) else tuple(future),
+            "values": values,
+            "times": None if self.times is None else read_times(self.times, len(values)),
+            "weight": None if self.weight is None else read_weight(self.weight, len(values)),
+        }
+        for name, value in read.items():
+            object.__setattr__(self, name, value)
         own = self.columns[: self.n_channels]
         if (*own, *self.future) != self.columns or not set(self.targets) <= set(own):
             raise UsageError(
@@ -111,49 +132,20 @@ def tables_from_arrays(
     Raises:
         UsageError: there is no array, or one that does not fit or holds a value that is not finite.
     """
-    series = [np.asarray(array, dtype=np.float64) for array in arrays]
-    if not series:
+    arrays = list(arrays)
+    if not arrays:
         raise UsageError("arrays=[] holds no series; give at least one array.")
     if columns is None:
-        columns = [f"x{column}" for column in range(series[0].shape[-1] if series[0].ndim else 0)]
-    for number, values in enumerate(series):
-        _check_array(f"arrays[{number}]", values, columns)
+        columns = [
+            f"x{column}" for column in range(np.shape(arrays[0])[-1] if np.ndim(arrays[0]) else 0)
+        ]
+    series = [
+        read_values(f"arrays[{number}]", array, columns, may_have_gaps=False)
+        for number, array in enumerate(arrays)
+    ]
     chosen, wanted = choose_columns(columns, columns=columns, targets=targets)
     names = map(str, range(len(series))) if len(series) > 1 else [""]
     return [
         Table(None, values, chosen, wanted, name)
         for values, name in zip(series, names, strict=True)
     ]
-
-
-def _check_weight(weight: NDArray[np.float64], n_rows: int) -> None:
-    is_good = np.isfinite(weight) & (weight >= 0)
-    if weight.shape != (n_rows,) or not is_good.all():
-        raise UsageError(
-            f"weight has the shape {weight.shape}, and {int((~is_good).sum())} of its numbers are"
-            f" below 0 or not finite; give {n_rows} numbers from 0 on, one for each row."
-        )
-
-
-def _check_array(name: str, values: NDArray[np.float64], columns: Sequence[str]) -> None:
-    _check_shape(name, values, columns)
-    for is_bad, remedy in (
-        (~np.isfinite(values), "; give finite numbers only."),
-        (
-            stand_for_missing(values),
-            ", so much more than all others that it must stand for a missing value; leave it out.",
-        ),
-    ):
-        for row, column in np.argwhere(is_bad)[:1]:
-            raise UsageError(
-                f"{name} holds {values[row, column]} in row {row}, column {columns[column]!r}"
-                f"{remedy}"
-            )
-
-
-def _check_shape(name: str, values: NDArray[np.float64], columns: Sequence[str]) -> None:
-    if values.ndim != 2 or values.shape[1] != len(columns):
-        raise UsageError(
-            f"{name} has the shape {values.shape}, which does not fit {len(columns)} columns; give "
-            f"an array of shape (rows, {len(columns)})."
-        )

@@ -44,7 +44,7 @@ def test_a_mark_in_an_array_is_named() -> None:
         tables_from_arrays([[[1.0, 2.0], [3.0, LARGEST]]])
     assert str(caught.value) == (
         f"arrays[0] holds {LARGEST} in row 1, column 'x1', so much more than all others that it "
-        "must stand for a missing value; leave it out."
+        "must stand for a missing value; give finite numbers only."
     )
 
 

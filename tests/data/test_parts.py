@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gru_parallel.data.parts import SeriesPart, check_alike, split_tables
+from gru_parallel.data.parts import SeriesPart, check_alike, named, split_tables
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
 
@@ -81,6 +81,17 @@ def test_series_must_have_the_same_columns_and_targets() -> None:
     )
     with pytest.raises(UsageError, match="series '1' has the targets b, and the first series has"):
         check_alike([table(10), Table(None, np.zeros((5, 2)), ("a", "b"), ("b",))])
+
+
+def test_series_without_a_name_are_called_by_their_number() -> None:
+    assert [each.name for each in named([table(3), table(4, "x"), table(5)])] == ["0", "x", "2"]
+    assert [each.name for each in named([table(3)])] == [""]
+
+
+@pytest.mark.parametrize("names", [("x", "y", "x"), ("", "0", "y")])
+def test_series_of_one_name_are_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError, match=r"2 of the 3 series have the name '[x0]'; give each a"):
+        named([table(10, name) for name in names])
 
 
 def test_there_must_be_a_series() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from gru_parallel.data import SeriesDataModule, Table, tables_from_arrays
 from gru_parallel.data.series_outline import SeriesOutline
+from gru_parallel.errors import UsageError
 
 TABLES = tables_from_arrays(np.split(np.arange(400.0)[:, None] % 7, [150, 230]), targets="x0")
 
@@ -53,3 +54,14 @@ def test_values_that_are_filled_in_are_counted_by_part() -> None:
         "Filled in: 1 of 10 values of the test part, which were missing.",
     ]
     assert SeriesOutline(TABLES, **how).words == ""
+
+
+def test_series_of_one_name_are_refused_and_those_without_are_numbered() -> None:
+    def tables(*names: str) -> list[Table]:
+        return [Table(None, np.zeros((40, 1)), ("a",), ("a",), name) for name in names]
+
+    how: dict[str, Any] = {"input_length": 4, "horizon": 2, "batch_size": 8}
+    outline = SeriesOutline(tables("", ""), **how)
+    assert [table.name for table in outline.tables] == ["0", "1"]
+    with pytest.raises(UsageError, match="2 of the 2 series have the name 'x'"):
+        SeriesOutline(tables("x", "x"), **how)
