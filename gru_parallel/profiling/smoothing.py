@@ -18,14 +18,22 @@ from gru_parallel.planning.profile import Point
 _SURE_MS = 0.02
 """No time of an action is surer than this; without it, the shortest cells would count alone."""
 
+_LARGE = 1 / 8
+"""Cells of more than this share of the largest one's rows and steps leave caches, and each row and
+step more takes longer. Chosen by what fits best; a sixteenth and a quarter are as good."""
+
+_ENOUGH_TO_BEND = 7
+"""Points, below which nothing is said of large cells: it would be as many numbers as points."""
+
 
 def smoothed(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Move points to the nearest surface of the form (a + b rows) + (c + d rows) steps.
+    """Move points to the nearest surface of the form (a + b rows) + (c + d rows) steps, or bent.
 
     A cell takes so much at once and so much for each of its steps, and either grows with its rows.
-    Each measured time is disturbed by what else the machine does; the surface has four numbers
-    for all of them, none below 0, so one disturbed point moves it little. Least squares of relative
-    errors.
+    Where there are enough points, e max(0, rows steps - n) is added, with n an eighth of the
+    largest: large cells take more for each row and step. Each measured time is disturbed by what
+    else the machine does; the surface has four or five numbers for all of them, none below 0, so
+    one disturbed point moves it little. Least squares of relative errors.
 
     Args:
         points: of one part. Those of a number of rows that has one length only stay as they are.
@@ -39,7 +47,11 @@ def smoothed(points: Sequence[Point]) -> tuple[Point, ...]:
         return tuple(points)
     rows = np.array([point.rows for point in several], dtype=float)
     steps = np.array([point.steps for point in several], dtype=float)
-    terms = np.stack([np.ones_like(rows), rows, steps, rows * steps], axis=1)
+    n_read = rows * steps
+    terms = np.stack([np.ones_like(rows), rows, steps, n_read], axis=1)
+    if len(several) >= _ENOUGH_TO_BEND:
+        more = np.maximum(0.0, n_read - _LARGE * n_read.max())
+        terms = np.column_stack([terms, more])
     taken = np.array([point.times for point in several])
     columns = [_on_surface(terms, taken[:, index]) for index in range(taken.shape[1])]
     on_surface = map(CellTimes._make, np.stack(columns, axis=1).tolist())
@@ -54,7 +66,7 @@ def _on_surface(terms: NDArray[np.float64], ms: NDArray[np.float64]) -> NDArray[
     weighted, wanted = terms * weights[:, None], ms * weights
     best, least = np.zeros_like(ms), float(wanted @ wanted)
     # Non-negative least squares: the best solution is the plain one of some of the terms alone,
-    # and four terms have fifteen such sets.
+    # and five terms have 31 such sets.
     for n_terms in range(1, terms.shape[1] + 1):
         for chosen in map(list, combinations(range(terms.shape[1]), n_terms)):
             solution = np.linalg.lstsq(weighted[:, chosen], wanted, rcond=None)[0]

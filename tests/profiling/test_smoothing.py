@@ -32,6 +32,20 @@ def test_points_on_the_surface_stay(a: float, b: float, c: float, d: float) -> N
         assert found.times == pytest.approx(point.times, rel=1e-6, abs=1e-9)
 
 
+@given(Share, Share, Share, Share, Share)
+def test_large_cells_may_take_more_for_each_row_and_step(
+    a: float, b: float, c: float, d: float, e: float
+) -> None:
+    more = [e * max(0.0, rows * steps - 64 * 48 / 8) for rows, steps in SIZES]
+    points = [
+        point._replace(times=point.times.plus(CellTimes(ms, ms, 0.0, ms)))
+        for point, ms in zip(on_surface(a, b, c, d), more, strict=True)
+    ]
+
+    for found, point in zip(smoothed(points), points, strict=True):
+        assert found.times == pytest.approx(point.times, rel=1e-6, abs=1e-9)
+
+
 @pytest.mark.parametrize("index", range(len(SIZES)))
 def test_a_point_that_was_disturbed_is_moved_back_and_others_little(index: int) -> None:
     points = on_surface(0.3, 0.001, 0.02, 0.001)
