@@ -63,8 +63,9 @@ class SeriesOutline:
         """Check the settings against the series.
 
         Args:
-            tables: the series, or several with the same columns and targets, see `named`; gaps in
-                them (NaN) are filled part by part, see `fill_gaps`.
+            tables: the series, or several with the same columns and targets; gaps in them (NaN) are
+                filled part by part, see `fill_gaps`. Without `parts` each is a series of its own,
+                see `named`; with them, two of one name are parts of one series.
             input_length: number of input rows.
             horizon: rows ahead that are forecast.
             batch_size: windows per batch, in training and in evaluation.
@@ -111,7 +112,9 @@ class SeriesOutline:
             raise UsageError(f"data.scaling={scaling} is unknown; use one of {choices}.")
         if order not in ORDERS:
             raise UsageError(f"data.order={order} is unknown; use one of {', '.join(ORDERS)}.")
-        self.tables = named((tables,) if isinstance(tables, Table) else tables)
+        given = (tables,) if isinstance(tables, Table) else tuple(tables)
+        # A series may have come in two files, one for each of its parts.
+        self.tables = named(given) if parts is None else given
         check_alike(self.tables)
         for table in self.tables:
             check_calendar(calendar, table.times, table.where)

@@ -117,10 +117,13 @@ class Problem:
         schedule keeps fewer; so later stages have room for more of the model.
         """
         setting = branch.most
-        room = self._room(setting)
-        if len(self._of_setting.kinds(setting)) > 1 or room is None:
+        kinds, room = self._of_setting.kinds(setting), self._room(setting)
+        if len(kinds) > 1 or room is None:
             return True
-        n_stages, n_parts = setting.n_stages, setting.grid.n_micro_batches
+        # More stages keep more, but where each has memory of its own there is more of it, too.
+        is_shared = kinds[0].is_cpu and kinds[0].memory_bytes is None
+        n_stages = (branch.fewest if is_shared else branch.most).n_stages
+        n_parts = setting.grid.n_micro_batches
         fixed, activations = self._whole_bytes(setting)
         kept = [min(n_parts, n_stages - stage) / n_parts for stage in range(n_stages)]
         # All that a stage has to itself, as a share of what it would need for the whole model.

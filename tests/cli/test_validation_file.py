@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from gru_parallel.training.checkpoint_file import read_checkpoint
@@ -51,6 +52,11 @@ def test_a_file_is_validated_on_like_the_part_that_it_was_cut_from(
     other = train_command(*OF_FILE, "data.split=[84,12,24]", run="other")
     assert losses_of(other) == losses_of(ended)
     assert record_of(other, "training") == record_of(ended, "training")
+    ids = [
+        pd.read_csv(each.folder / "forecasts.csv")["unique_id"].unique().tolist()
+        for each in (ended, other)
+    ]
+    assert ids[0] == ids[1]
 
     run = f"run={ended.folder}"
     assert use_command("evaluate", run, "output=again").status == 0
@@ -59,6 +65,20 @@ def test_a_file_is_validated_on_like_the_part_that_it_was_cut_from(
     refit = use_command("backtest", run, "output=refit", "refit=true", "n_origins=1")
     assert refit.status == 0, refit.err
     assert_refused(use_command("predict", run, "output=valid.csv"), ["would overwrite valid.csv"])
+
+
+def test_a_file_may_validate_on_later_rows_of_the_same_series(
+    train_command: RunCommand, use_command: RunCommand
+) -> None:
+    one, other = series(150).assign(id="x"), series(150).assign(id="y")
+    for name, rows in (("series.csv", slice(0, 120)), ("valid.csv", slice(120, 150))):
+        pd.concat([one[rows], other[rows]]).to_csv(name, index=False)
+
+    ended = train_command(*VALIDATED, "data.series_column=id")
+
+    assert ended.status == 0, ended.err
+    forecasts = pd.read_csv(ended.folder / "forecasts.csv")
+    assert [*forecasts["unique_id"].unique()] == ["x", "y"]
 
 
 @pytest.mark.filterwarnings("default::gru_parallel.errors.DataWarning")

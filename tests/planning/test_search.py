@@ -140,9 +140,12 @@ def test_the_bound_of_a_branch_holds_for_all_of_its_settings(
         assert [s for half in halves for s in settings_in(half)] in ([], settings_in(branch))
 
 
-@pytest.mark.parametrize("memory_bytes", [3_000, 4_000, 20_000])
-def test_a_branch_may_fit_where_one_of_its_settings_may(memory_bytes: int) -> None:
-    devices = cluster(*["cpu"] * 6, memory_bytes=memory_bytes)
+@pytest.mark.parametrize("n_bytes", [3_000, 4_000, 20_000, 60_000, 100_000])
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_branch_may_fit_where_one_of_its_settings_may(n_bytes: int, is_shared: bool) -> None:
+    devices = cluster(*["cpu"] * 6, memory_bytes=None if is_shared else n_bytes)
+    if is_shared:
+        devices = replace(devices, machines=(Machine(6, n_bytes),))
     given_ = problem(6, devices, AffineCosts())
     fits = [
         (given_.may_fit(branch), [given_.may_fit(Branch.of(s)) for s in settings_in(branch)])
