@@ -132,11 +132,12 @@ class Planned:
             device = self._device(stage)
             # Blocks alike on devices alike take the same; a second device may be any.
             blocks = index if stage.reverse_device else runs.within(stage.blocks)
-            key = device.kind, device.machine, blocks
+            crowded = crowding(self.plan, self.cluster, device)
+            key = device.kind, device.machine, crowded, blocks
             if key not in alike:
                 around = self.costs.around(device, self._n_busy(device))
                 alone = stage_of(self._blocks(stage, size, known), around)
-                alike[key] = alone.slower(crowding(self.plan, self.cluster, device))
+                alike[key] = alone.slower(crowded)
             times.append(alike[key])
         return tuple(times)
 

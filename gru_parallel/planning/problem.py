@@ -60,6 +60,12 @@ class Problem:
         """Blocks of the model."""
         return len(self.workload.model.blocks)
 
+    @property
+    def shares_memory(self) -> bool:
+        """Whether the devices, the first of them at least, have no memory of their own."""
+        first = self.cluster.devices[0]
+        return first.is_cpu and first.memory_bytes is None
+
     def effort_of_a_cut(self, setting: Setting) -> int:
         """What a cut takes, in actions that could be simulated instead.
 
@@ -121,8 +127,7 @@ class Problem:
         if len(kinds) > 1 or room is None:
             return True
         # More stages keep more, but where each has memory of its own there is more of it, too.
-        is_shared = kinds[0].is_cpu and kinds[0].memory_bytes is None
-        n_stages = (branch.fewest if is_shared else branch.most).n_stages
+        n_stages = (branch.fewest if self.shares_memory else branch.most).n_stages
         n_parts = setting.grid.n_micro_batches
         fixed, activations = self._whole_bytes(setting)
         kept = [min(n_parts, n_stages - stage) / n_parts for stage in range(n_stages)]

@@ -161,9 +161,13 @@ def _least_hungry(
     Returns:
         Each with the least that its step can take, by that.
     """
-    settings = [branch.most for branch in branches if not is_too_fine(branch.most)]
-    most = max(setting.n_stages * setting.data_parallel for setting in settings)
-    spread = [s for s in settings if s.n_stages * s.data_parallel == most]
+    # With memory of their own as many devices as there are, else as few.
+    shares = problem.shares_memory
+    ends = (branch.fewest if shares else branch.most for branch in branches)
+    settings = [setting for setting in ends if not is_too_fine(setting)]
+    n_used = [setting.n_stages * setting.data_parallel for setting in settings]
+    wanted = min(n_used) if shares else max(n_used)
+    spread = [s for s, number in zip(settings, n_used, strict=True) if number == wanted]
     again = [s for s in spread if s.grid.recomputes] or spread
     hungry = sorted(again, key=lambda s: s.grid.n_micro_batches * s.grid.n_chunks)[-_FEW:]
     return sorted(((problem.least_ms(Branch.of(s)), s) for s in hungry), key=itemgetter(0))

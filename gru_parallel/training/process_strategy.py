@@ -189,8 +189,10 @@ class ProcessStrategy(PipelineStrategy):
             UsageError: it fetches others, which replicas would compute twice or not at all.
         """
         share = getattr(getattr(dataloader, "dataset", None), "share", None)
+        fetched = getattr(share, "index", None), getattr(share, "n_shares", None)
         own = self._replica, self._data_parallel
-        if share is not None and (share.index, share.n_shares) != own:
+        # Data sets of others may have a `share` that is something else.
+        if None not in fetched and fetched != own:
             raise UsageError(
                 f"Rank {self.global_rank} is of replica {own[0]} of {own[1]}, and its data fetches"
                 f" {share} of each batch; make the data with share=Share{own}, of"

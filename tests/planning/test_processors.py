@@ -7,6 +7,7 @@ import pytest
 from gru_parallel.placement import Cluster, Device, Grid, ModelSpec, Plan, StagePlan, cut_stack
 from gru_parallel.placement.cluster import Machine
 from gru_parallel.planning import Planned, Workload
+from gru_parallel.planning.processors import crowding
 from tests.affine_costs import AffineCosts
 
 N_ROWS, N_STEPS = 8, 4
@@ -55,3 +56,20 @@ def test_a_core_that_many_replicas_share_is_slower_for_stages_that_take_turns() 
     one = planned(1, 1, n_stages=2)
 
     assert pipeline_ms(1, 4, n_stages=2) == pytest.approx(one.timeline.step_ms)
+
+
+def test_stages_alike_take_as_long_as_replicas_crowd_their_own_machine() -> None:
+    devices = tuple(Device(f"cpu:{index}", "cpu", machine=index // 6) for index in range(12))
+    machines = Cluster(devices, (Machine(n_cores=1), Machine(n_cores=1)))
+    starts, sizes = (0, 1, 3, 5), (1, 2, 2, 1)
+    stages = tuple(map(StagePlan, ("cpu:0", "cpu:1", "cpu:2", "cpu:3"), starts, sizes))
+    plan = Plan(6, Grid(n_chunks=4), stages, "lean", 3)
+    work = Workload(ModelSpec(cut_stack(8, 8, 6, h_0="zeros"), core="lean"), 12, 24)
+
+    found = Planned(plan, work, machines, AffineCosts())
+
+    # Both have two blocks; the third replica's cpu:2 is on the other machine, its cpu:1 is not.
+    crowded = [crowding(plan, machines, device) for device in devices[1:3]]
+    taken = [times.cell.forward_ms for times in found.stage_times[1:3]]
+    assert crowded[0] != crowded[1]
+    assert taken[0] / crowded[0] == pytest.approx(taken[1] / crowded[1])

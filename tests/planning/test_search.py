@@ -14,6 +14,7 @@ from gru_parallel.placement.cluster import Link, Machine
 from gru_parallel.planning import Options, Planned, Problem, Workload, search
 from gru_parallel.planning.cut import all_cuts
 from gru_parallel.planning.options import Branch, Setting
+from gru_parallel.planning.search import MOST_ACTIONS
 from tests.affine_costs import AffineCosts
 
 # The package has the function under this name.
@@ -303,6 +304,25 @@ def test_a_plan_that_fits_is_found_behind_many_that_do_not(
     assert free.plan.grid.recompute == "none"
     assert found.best.fits
     assert found.best.plan.grid.recompute == "cell"
+
+
+@pytest.mark.parametrize("most_actions", [MOST_ACTIONS, 500])
+@pytest.mark.parametrize("room", [1.02, 1.6])
+def test_stages_that_share_memory_are_as_few_as_fit(room: float, most_actions: int) -> None:
+    # With eight micro-batches, one stage keeps one of them, and four stages up to four.
+    options = Options(1, ("one_f_one_b",), (1, 4, 8), (1, 4), cores=("lean",))
+    free = problem(4, cluster(*["cpu"] * 4), AffineCosts(0.01, cell_ms=1.0), options)
+    plans = [free.planned(plan) for each in settings_of(free) for plan in free.plans(each)[0]]
+    n_bytes = round(room * min(sum(planned.stage_memory_bytes) for planned in plans))
+    machine = Machine(4, n_bytes)
+    tight = replace(free, cluster=replace(free.cluster, machines=(machine,)))
+
+    found = search(tight, most_actions)
+
+    assert found.best.fits
+    if most_actions == MOST_ACTIONS:
+        fit = [planned.step_ms for planned in plans if sum(planned.stage_memory_bytes) <= n_bytes]
+        assert found.best.step_ms == pytest.approx(min(fit))
 
 
 def test_schedules_of_very_many_cells_are_left_out_where_there_are_coarser_ones(
