@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -359,6 +360,12 @@ def test_data_that_fetches_the_rows_of_another_replica_is_refused(
 
     with pytest.raises(UsageError, match=r"is of replica 0 of 1, .* with share=Share\(0, 1\)"):
         fit(None, make_module(), of_two, strategy=rank_alone)
+
+
+def test_data_of_others_may_have_a_share_of_another_kind(rank_alone: ProcessStrategy) -> None:
+    loader = SimpleNamespace(dataset=SimpleNamespace(share=0.5))
+
+    assert rank_alone.process_dataloader(loader) is loader
 
 
 def test_what_is_kept_of_a_checkpoint_does_not_change_with_the_file(
