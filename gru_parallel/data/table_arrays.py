@@ -71,6 +71,11 @@ def read_times(given: ArrayLike, n_rows: int) -> NDArray[Any]:
             f"times holds {kind}; give an array of dates or of numbers: numpy.array(times,"
             " dtype='datetime64[us]') makes one of texts and of datetimes."
         )
+    if times.dtype.kind == "M" and np.datetime_data(times.dtype)[0] in ("ps", "fs", "as"):
+        raise UsageError(
+            f"times holds {times.dtype.name}, and dates are known to the nanosecond; give"
+            " times.astype('datetime64[ns]')."
+        )
     if times.shape != (n_rows,):
         raise UsageError(
             f"times has the shape {times.shape}, and values has {n_rows} rows; give one time for"

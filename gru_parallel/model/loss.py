@@ -64,13 +64,15 @@ def weighted_total(
             total = torch.vmap(total)
     try:
         totals: Any = total(prediction, target)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
+        # It also says ValueError, to what is no tensor.
         if "vmap" not in str(error):
             raise
         raise UsageError(
             f"The loss {loss.name} cannot be weighted (data.weight, Windows.weight): its total has"
-            " to run in torch.vmap, with shapes that do not depend on values; use"
-            " torch.where(mask, loss, 0) instead of loss[mask], and no .item() or if on values."
+            " to run in torch.vmap and to return a tensor, with shapes that do not depend on"
+            " values; use torch.where(mask, loss, 0) instead of loss[mask], and no .item() or if on"
+            " values."
         ) from error
     # Several numbers would be broadcast, or counted more than once, without a word.
     if not isinstance(totals, Tensor) or totals.shape != shape:

@@ -51,6 +51,10 @@ HOURS = np.datetime64("2026-01-01T00", "h") + np.arange(3)
         ({"times": HOURS[:2]}, "times has the shape (2,), and values has 3 rows; give one time"),
         ({"times": [*HOURS[:2], np.datetime64("NaT")]}, "times holds NaT in row 2; give each"),
         ({"times": [1.0, 2.0, np.nan]}, "times holds nan in row 2; give each row its time."),
+        (
+            {"times": np.arange(3).astype("datetime64[ps]")},
+            "times holds datetime64[ps], and dates are known to the nanosecond; give times.astype",
+        ),
         ({"times": ["2026-1-1"] * 3}, "times holds texts; give an array of dates or of numbers"),
         (
             {"times": [1, 2, 2]},
