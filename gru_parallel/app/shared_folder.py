@@ -40,6 +40,7 @@ def check_shared(folder: Path, ranks: Ranks) -> None:
         sees = ranks.gather(_is_there(folder / name), "all ranks to see the folder of the run")
         if all(sees):
             break
+        # A file system does not say when it sees what another machine has written.
         time.sleep(POLL_S)
     hosts = ranks.gather(socket.gethostname(), "the names of all machines")
     if ranks.is_first:

@@ -81,6 +81,11 @@ class Device:
         """Whether this is a logical CPU device, which computes in its machine's memory."""
         return self.name.partition(":")[0] == "cpu"
 
+    @property
+    def shares_memory(self) -> bool:
+        """Whether it has no memory of its own."""
+        return self.is_cpu and self.memory_bytes is None
+
 
 @dataclass(frozen=True)
 class Link:

@@ -63,8 +63,7 @@ class Problem:
     @property
     def shares_memory(self) -> bool:
         """Whether the devices, the first of them at least, have no memory of their own."""
-        first = self.cluster.devices[0]
-        return first.is_cpu and first.memory_bytes is None
+        return self.cluster.devices[0].shares_memory
 
     def effort_of_a_cut(self, setting: Setting) -> int:
         """What a cut takes, in actions that could be simulated instead.

@@ -91,16 +91,11 @@ def shortages(
 
 def memory_of(cluster: Cluster, devices: Sequence[Device]) -> int | None:
     """Return what all stages on these devices may use together; None if nobody knows."""
-    machines = {device.machine for device in devices if _is_shared(device)}
+    machines = {device.machine for device in devices if device.shares_memory}
     shared = [cluster.machines[machine].memory_bytes for machine in machines]
-    own = [_own_bytes(device) for device in devices if not _is_shared(device)]
+    own = [_own_bytes(device) for device in devices if not device.shares_memory]
     known = [n_bytes for n_bytes in (*shared, *own) if n_bytes is not None]
     return sum(known) if len(known) == len(shared) + len(own) else None
-
-
-def _is_shared(device: Device) -> bool:
-    """Whether a device has no memory of its own."""
-    return device.is_cpu and device.memory_bytes is None
 
 
 def _own_bytes(device: Device) -> int | None:
@@ -138,7 +133,7 @@ def _places(
 
     def owner(part: tuple[Device, int, StageMemory]) -> tuple[bool, int, str]:
         device = part[0]
-        is_shared = _is_shared(device)
+        is_shared = device.shares_memory
         return is_shared, device.machine, "" if is_shared else device.name
 
     in_order = sorted(parts, key=lambda part: (owner(part), part[1]))

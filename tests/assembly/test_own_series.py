@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,9 @@ from gru_parallel.errors import DataWarning, UsageError
 HOURS = np.datetime64("2026-01-01T00", "h") + np.arange(40)
 
 
-def table(times: object = None, name: str = "", column: str = "a") -> Table:
-    n_rows = 40 if times is None else len(times)  # type: ignore[arg-type]
-    return Table(times, np.zeros((n_rows, 1)), (column,), (column,), name)  # type: ignore[arg-type]
+def table(times: Any = None, name: str = "", column: str = "a") -> Table:
+    n_rows = 40 if times is None else len(times)
+    return Table(times, np.zeros((n_rows, 1)), (column,), (column,), name)
 
 
 def not_finite() -> Table:

@@ -22,18 +22,19 @@ def test_a_table_refuses_a_target_that_is_no_column() -> None:
 
 
 def test_a_table_makes_arrays_and_tuples_of_lists() -> None:
-    table = Table(
-        [3, 4],
-        [[1, 2], [3, 4]],
-        ["a", "b"],
-        ["a"],
-        future=["b"],
-        weight=[0, 1],  # type: ignore[arg-type]
-    )
+    lists: dict[str, Any] = {
+        "times": [3, 4],
+        "values": [[1, 2], [3, 4]],
+        "columns": ["a", "b"],
+        "targets": ["a"],
+        "future": ["b"],
+        "weight": [0, 1],
+    }
+    table = Table(**lists)
     assert (table.columns, table.targets, table.future) == (("a", "b"), ("a",), ("b",))
     assert (table.times.tolist(), table.weight.tolist()) == ([3, 4], [0.0, 1.0])
     assert table.values.dtype == table.weight.dtype == np.float64
-    assert Table(None, np.zeros((5, 2)), ("a1", "b"), "a1").targets == ("a1",)  # type: ignore[arg-type]
+    assert Table(**{**lists, "columns": ["a1", "b"], "targets": "a1"}).targets == ("a1",)
 
 
 HOURS = np.datetime64("2026-01-01T00", "h") + np.arange(3)
@@ -79,7 +80,8 @@ def test_a_table_refuses_what_is_no_series_in_the_words_of_its_arguments(
 
 
 def test_arrays_become_named_tables() -> None:
-    assert len(tables_from_arrays(np.ones((4, 3, 2)))) == 4  # type: ignore[arg-type]
+    of_one_array: Any = np.ones((4, 3, 2))
+    assert len(tables_from_arrays(of_one_array)) == 4
     first, second = tables_from_arrays([np.ones((3, 2)), [[1, 2]]], ["a", "b"], "b")
     assert (first.name, second.name) == ("0", "1")
     assert first.values.shape == (3, 2)
