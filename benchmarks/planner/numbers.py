@@ -66,6 +66,11 @@ class PlanNumbers:
         """How far the prediction is off, as a share of what was measured; above 0: too long."""
         return self.predicted_ms / self.measured_ms - 1
 
+    def error_in(self, profiles: Sequence[int], rounds: Sequence[int]) -> float:
+        """The same by some of the profiles and rounds, without sign."""
+        promised_ms = median(self.promised_ms[index] for index in profiles)
+        return abs(promised_ms / median(self.steps_ms[index] for index in rounds) - 1)
+
     @property
     def analytic_error(self) -> float:
         """The same without a profile."""
@@ -130,9 +135,23 @@ class ShapeNumbers:
         return self.chosen.measured_ms / self.best.measured_ms - 1
 
     @property
+    def quiet_loss(self) -> float:
+        """The same by undisturbed rounds of the race."""
+        rounds = quieter_half([plan.steps_ms for plan in self.race])
+        taken = [median(plan.steps_ms[index] for index in rounds) for plan in self.race]
+        return taken[0] / min(taken) - 1
+
+    @property
     def errors(self) -> list[float]:
         """How far each prediction is off, without sign."""
         return [abs(plan.error) for plan in self.plans]
+
+    @property
+    def quiet_errors(self) -> list[float]:
+        """The same by undisturbed profiles and rounds."""
+        rounds = quieter_half([plan.steps_ms for plan in self.plans])
+        profiles = quieter_half([plan.promised_ms for plan in self.plans])
+        return [plan.error_in(profiles, rounds) for plan in self.plans]
 
     @property
     def errors_of_passes(self) -> list[float]:
@@ -173,6 +192,27 @@ class ShapeNumbers:
             for one, other in pairs
         )
         return right / len(pairs) if pairs else 1.0
+
+
+def quieter_half(lines: Sequence[Sequence[float]]) -> list[int]:
+    """Find the rounds that other guests of the machine disturbed least.
+
+    What slows a machine down does so for all plans that run at the time. So a round is as disturbed
+    as its times are above each plan's own median, in the middle of all plans.
+
+    Args:
+        lines: times of each plan, round by round.
+
+    Returns:
+        The indices of half of the rounds, rounded up.
+    """
+    n_rounds = len(lines[0])
+    middles = [median(line) for line in lines]
+    levels = [
+        median(line[index] / middle for line, middle in zip(lines, middles, strict=True))
+        for index in range(n_rounds)
+    ]
+    return sorted(sorted(range(n_rounds), key=levels.__getitem__)[: (n_rounds + 1) // 2])
 
 
 @dataclass(frozen=True)

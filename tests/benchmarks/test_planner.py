@@ -12,6 +12,7 @@ from benchmarks.planner.numbers import (
     PlanNumbers,
     Raced,
     ShapeNumbers,
+    quieter_half,
     read_numbers,
 )
 from benchmarks.shapes import Shape
@@ -72,6 +73,28 @@ def test_the_loss_is_what_the_chosen_plan_takes_longer_than_the_best() -> None:
     assert numbers(four_ms=95.0).loss == 0.0
 
 
+def test_the_quieter_half_is_of_rounds_in_which_all_plans_took_less() -> None:
+    # Three rounds: the second is slow but for one plan, the last but for another.
+    assert quieter_half([(10.0, 13.0, 9.0), (20.0, 19.0, 22.0), (5.0, 7.0, 6.0)]) == [0, 2]
+    assert quieter_half([(2.0, 1.0, 3.0, 4.0)]) == [0, 1]
+    assert quieter_half([(1.0,), (2.0,)]) == [0]
+
+
+def test_undisturbed_errors_and_losses_leave_out_the_other_half() -> None:
+    # Three rounds took longer, and one profile promised more; the race had one slow round.
+    plans = tuple(
+        PlanNumbers(each, (99.0, 88.0, 110.0), 1.0, (80.0, 80.0, 80.0, 120.0, 100.0, 100.0))
+        for each in (ONE, TWO)
+    )
+    race = (Raced(ONE, (20.0, 90.0, 21.0)), Raced(TWO, (20.0, 10.0, 20.0)))
+    own = replace(numbers(), plans=plans, race=race)
+
+    assert own.errors == pytest.approx([0.1, 0.1])
+    assert own.quiet_errors == pytest.approx([(99 + 88) / 2 / 80 - 1] * 2)
+    assert own.loss == pytest.approx(0.05)
+    assert own.quiet_loss == pytest.approx(0.025)
+
+
 def test_a_repeated_measurement_is_as_far_off_as_its_halves_are_apart() -> None:
     four = replace(numbers().plans[0], steps_ms=(8.0, 9.0, 30.0, 10.0))
 
@@ -99,7 +122,9 @@ def test_every_target_has_its_verdict() -> None:
     tables = list(PLANNER.tables([numbers(), numbers(four_ms=95.0)]))
 
     verdicts = {row[0]: row[2] for row in tables[1].rows}
-    assert list(verdicts.values()) == ["MISSED", "met", "MISSED", "met"]
+    assert list(verdicts.values()) == ["MISSED", "MISSED", "met", "met"]
+    lost = list(PLANNER.tables([numbers(four_ms=60.0)]))[1]
+    assert [row[2] for row in lost.rows] == ["MISSED", "MISSED", "MISSED", "met"]
     assert [table.title for table in tables[2:]] == [str(SHAPE)] * 2
 
 
