@@ -6,6 +6,9 @@ import socket
 
 HOST = "127.0.0.1"
 
+TIMEOUT_S = 60.0
+"""A rank that another waits for longer has ended, or both wait for each other."""
+
 
 def reserve_port() -> tuple[socket.socket, int]:
     """Find a free port and keep it from being given to others.

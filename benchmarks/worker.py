@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from socket import socket
 
@@ -119,13 +119,22 @@ class Worker:
         return cls(variants, ranks, holder)
 
     def wait_until_ready(self) -> None:
-        """Wait until the models are built."""
+        """Wait until the models are built.
+
+        Raises:
+            RuntimeError: a process has ended.
+        """
         self._receive()
 
     def turn(self, variant: Variant, n_steps: int, *, with_memory: bool = False) -> Turn:
-        """Have the worker run `n_steps` measured steps of a variant and wait for them."""
+        """Have the worker run `n_steps` measured steps of a variant and wait for them.
+
+        Raises:
+            RuntimeError: a process has ended.
+        """
         for rank in self.ranks:
-            rank.connection.send(Request(variant, n_steps, with_memory))
+            with self._expecting_life_of(rank):
+                rank.connection.send(Request(variant, n_steps, with_memory))
         turns = [turn for turn in self._receive() if isinstance(turn, Turn)]
         assert len(turns) == len(self.ranks)
         return join_turns(turns)
@@ -146,17 +155,28 @@ class Worker:
             self.port_holder.close()
 
     def _receive(self) -> list[object]:
-        """Return an answer of each process."""
-        return [self._receive_from(rank) for rank in self.ranks]
+        """Return an answer of each process.
 
-    def _receive_from(self, rank: RankWorker) -> object:
+        All are listened to at once: those that live may wait for one that has ended.
+        """
+        answers: dict[Connection, object] = {}
+        while waiting := [rank for rank in self.ranks if rank.connection not in answers]:
+            there = wait([rank.connection for rank in waiting])
+            for rank in (rank for rank in waiting if rank.connection in there):
+                with self._expecting_life_of(rank):
+                    answers[rank.connection] = rank.connection.recv()
+        return [answers[rank.connection] for rank in self.ranks]
+
+    @contextmanager
+    def _expecting_life_of(self, rank: RankWorker) -> Iterator[None]:
+        """Say which worker has ended, should a process turn out to be gone."""
         try:
-            return rank.connection.recv()
-        except EOFError:
-            rank.process.join()
+            yield
+        except (EOFError, OSError):
+            rank.process.join(timeout=END_WITHIN_S)
             raise RuntimeError(
                 f"the worker of {', '.join(v.name for v in self.variants)} ended with exit status"
-                f" {rank.process.exitcode}; its error is printed above."
+                f" {rank.process.exitcode}; its error, if it had time for one, is printed above."
             ) from None
 
 

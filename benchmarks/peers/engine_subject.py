@@ -7,6 +7,7 @@ from functools import cache
 import torch.distributed as dist
 from torch import Tensor
 
+from benchmarks.loopback import TIMEOUT_S
 from benchmarks.model import make_model
 from benchmarks.peers.variants import EngineVariant, Runner
 from benchmarks.shapes import Shape
@@ -16,8 +17,6 @@ from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.model import LOSSES, Windows
 from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.ranks import Launch, Ranks, join
-
-TIMEOUT_S = 60.0
 
 
 @cache

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from benchmarks.loopback import TIMEOUT_S
 from benchmarks.peer import Peer
 from benchmarks.peer_stage import PeerStage
 from benchmarks.peers.variants import TorchPipelining
@@ -21,7 +24,7 @@ class PipeliningSubject(TrainedSubject):
         gru, head = nn.GRU(size, size, shape.num_layers), nn.Linear(size, 1)
         if not dist.is_initialized():
             # Once for all subjects of this process; they are closed together.
-            dist.init_process_group("gloo")
+            dist.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT_S))
         plan = plan_of(shape, variant.schedule, variant.n_micro_batches, 1)
         self.stage = PeerStage(gru, plan.stage_layers(dist.get_rank()), head)
         self._peer = Peer(self.stage, variant.schedule, variant.n_micro_batches, shape.batch_size)
