@@ -100,10 +100,7 @@ def _measure(benchmark: Benchmark[Any], options: argparse.Namespace) -> None:
     if options.save:
         # A wrong name should not cost a measurement.
         result_path(options.save)
-    console = Console()
-    if not console.is_terminal:
-        # In a file or a pipe nothing needs to fit a window.
-        console = Console(width=120)
+    console = _console()
     words = ["python -m benchmarks", benchmark.name, *(["--quick"] if options.quick else [])]
     results = Results(
         benchmark=benchmark.name,
@@ -112,10 +109,20 @@ def _measure(benchmark: Benchmark[Any], options: argparse.Namespace) -> None:
         machine=benchmark.machine(options),
         numbers=tuple(benchmark.measure(options, console)),
     )
+    # What fails while it is printed should not cost a measurement either.
+    saved = save(results, options.save) if options.save else None
     print_report(results, benchmark.tables(results.numbers), console)
     console.print(benchmark.legend)
-    if options.save:
-        console.print(f"Saved as {save(results, options.save).name}.")
+    if saved is not None:
+        console.print(f"Saved as {saved.name}.")
+
+
+def _console() -> Console:
+    """Return where a benchmark prints: what it prints is text, brackets in errors included."""
+    of_text = partial(Console, markup=False, emoji=False)
+    console = of_text()
+    # In a file or a pipe nothing needs to fit a window.
+    return console if console.is_terminal else of_text(width=120)
 
 
 if __name__ == "__main__":

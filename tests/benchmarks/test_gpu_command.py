@@ -98,6 +98,21 @@ def test_without_a_gpu_the_command_says_what_to_do(
     assert "no cuda" in capsys.readouterr().err
 
 
+def test_an_error_in_brackets_is_printed_as_it_is(
+    inline: type[Inline], capsys: pytest.CaptureFixture[str]
+) -> None:
+    inline.measures = False
+    why_not = "RuntimeError: [/gloo/pair.cc:547] Connection closed by peer [rank0]"
+    Inline.answers = [why_not]
+
+    assert main(["gpu", "--quick", "--device", "cpu"]) == 0
+
+    out = capsys.readouterr().out
+    assert f"nn.GRU: {why_not}" in out
+    # As it happened, and in a table.
+    assert out.count("[rank0]") == 2
+
+
 def test_nothing_is_timed_where_a_profiler_has_run() -> None:
     reading = Reading((1.0,), (1.0,))
     Inline.answers = [reading, reading]
