@@ -36,17 +36,17 @@ def measure(case: Case, devices: Sequence[str], seconds: float) -> Reading | str
     own = devices[: case.n_gpus]
     clocked = [own[int(os.environ["RANK"])]] if case.way is Way.PEER else own
     clock = make_clock([torch_device(name) for name in clocked])
-    clock.clear()
     try:
-        return _measure(case, own, clock, seconds)
+        clock.clear()
+        reading = _measure(case, own, clock, seconds)
+        # Another process may need the memory; that of a case that failed goes with its process.
+        clock.clear()
+        return reading
     except torch.OutOfMemoryError:
         return "out of memory"
     except Exception as error:  # noqa: BLE001  # the other cases have to be measured all the same
         traceback.print_exc(file=sys.stderr)
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    finally:
-        # Another process may need the memory.
-        clock.clear()
 
 
 def _measure(case: Case, devices: Sequence[str], clock: Clock, seconds: float) -> Reading:

@@ -81,6 +81,27 @@ def test_a_case_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert measure(PLAIN, CPUS, 0.0) == "ValueError: by hand"
 
 
+def test_a_case_that_fails_says_why_where_its_gpu_can_do_nothing_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Broken(CPUClock):
+        is_broken = False
+
+        def clear(self) -> None:
+            if self.is_broken:
+                raise RuntimeError("nothing can be waited for")
+
+    clock = Broken()
+
+    def fail(*_: object) -> None:
+        clock.is_broken = True
+        raise ValueError("an illegal access")
+
+    monkeypatch.setattr(measuring, "make_clock", lambda _: clock)
+    monkeypatch.setattr(measuring, "make_subject", fail)
+    assert measure(PLAIN, CPUS, 0.0) == "ValueError: an illegal access"
+
+
 def test_a_case_that_was_to_be_replayed_and_was_not_fails() -> None:
     engine = SimpleNamespace(why_not_replayed="a hook")
     with pytest.raises(RuntimeError, match="it ran without graphs: a hook"):
