@@ -8,16 +8,12 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from benchmarks.results import RESULTS
-from gru_parallel.config.data_section import CsvConfig
-from gru_parallel.config.overrides import compose_config
-from gru_parallel.config.plain import by_full_name, plain
-from gru_parallel.config.read_config import read_config
+from benchmarks.run_settings import run_settings
 from gru_parallel.errors import UsageError
 from gru_parallel.whole_file import write_text
 
@@ -68,8 +64,9 @@ def command(module: str, *arguments: str) -> None:
 class FinishedRuns:
     """What finished runs came to, so that a benchmark of hours can be stopped and resumed.
 
-    A run is known by its name, its seed and its settings. What has been trained before with other
-    settings is kept, and not used.
+    A run is known by its name, its seed and its settings, all that errors depend on: a default that
+    has changed since makes another run. What has been trained before with other settings is kept,
+    and not used.
 
     Args:
         name: of the benchmark.
@@ -107,16 +104,21 @@ class FinishedRuns:
         Returns:
             None if it has not finished, and is not to run.
         """
-        key = {"name": name, "seed": seed, "settings": digest(settings)}
-        kept = self._kept()
-        known = [entry["found"] for entry in kept if entry["run"] == key]
+        wanted = run_settings(tuple(settings))
+
+        def is_it(run: Found) -> bool:
+            same_name = (run["name"], run["seed"]) == (name, seed)
+            return same_name and wanted.are_those_of(run["settings"])
+
+        known = [entry["found"] for entry in self._kept() if is_it(entry["run"])]
         if known and self._keeps and not self._is_new:
             return dict(known[0])
         if self._runs_none:
             return None
         found = {**run(), "date": datetime.now(UTC).date().isoformat()}
         if self._keeps:
-            others = [entry for entry in self._kept() if entry["run"] != key]
+            key = {"name": name, "seed": seed, "settings": wanted.own}
+            others = [entry for entry in self._kept() if not is_it(entry["run"])]
             lines = [json.dumps(entry) for entry in (*others, {"run": key, "found": found})]
             write_text("[\n" + ",\n".join(lines) + "\n]\n", self._path)
         return found
@@ -126,22 +128,6 @@ class FinishedRuns:
             return []
         kept: list[dict[str, Any]] = json.loads(self._path.read_text())
         return kept
-
-
-def digest(settings: Sequence[str]) -> str:
-    """Tell settings apart by what differs from the defaults, wherever the series lies.
-
-    So a setting that is new, and left at its default, changes nothing.
-    """
-    config = read_config(compose_config(list(settings)))
-    bare = [f"data={config.data.name}"]
-    if isinstance(config.data, CsvConfig):
-        bare.append(f"data.path={config.data.path}")
-    given, default = (
-        by_full_name(plain(each)) for each in (config, read_config(compose_config(bare)))
-    )
-    own = {name: value for name, value in given.items() if (name, value) not in default.items()}
-    return sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def seeds_of(options: Namespace) -> Sequence[int]:

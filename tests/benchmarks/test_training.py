@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import training
-from benchmarks.training import FinishedRuns, digest
+from benchmarks.training import FinishedRuns
 from gru_parallel.errors import UsageError
 
 
@@ -67,12 +67,6 @@ def test_a_smoke_run_is_neither_kept_nor_taken_for_a_run(results: Path) -> None:
     FinishedRuns("any", options()).get("system", [], 0, run)
     FinishedRuns("any", options(quick=True)).get("system", [], 0, run)
     assert run.n_runs == 3
-
-
-def test_settings_are_told_apart_wherever_the_series_lies() -> None:
-    assert digest(["data=csv", "data.path=a.csv"]) == digest(["data=csv", "data.path=b/c.csv"])
-    assert digest(["optimizer.lr=0.1"]) != digest(["optimizer.lr=0.2"])
-    assert digest(["data.horizon=8"]) == digest([])
 
 
 def test_a_command_that_fails_is_shown() -> None:
