@@ -78,9 +78,16 @@ def _read(subject: Subject, clock: Clock, seconds: float) -> Reading:
 
 
 def count_launches(step: Callable[[], object], clock: Clock) -> dict[str, int]:
-    """Count what a step asks of the CUDA runtime, in whichever thread."""
+    """Count what a step asks of the CUDA runtime, in whichever thread.
+
+    Raises:
+        RuntimeError: nothing was counted.
+    """
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         step()
         clock.wait()
     events = profiler.events() or ()
-    return dict(Counter(event.name for event in events if event.name.startswith(LAUNCHING)))
+    counted = dict(Counter(event.name for event in events if event.name.startswith(LAUNCHING)))
+    if not counted:
+        raise RuntimeError("the profiler saw no launches; CUPTI needs permission in a container")
+    return counted

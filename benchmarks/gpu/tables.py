@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from benchmarks.gpu.cases import Case, Way
-from benchmarks.gpu.numbers import GPUNumbers, Reading
+from benchmarks.gpu.numbers import GPUNumbers
 from benchmarks.gpu.predicted import Prediction, predictions
 from benchmarks.gpu.targets import Found, judge_all
 from benchmarks.tables import TextTable
@@ -22,6 +22,7 @@ HEADINGS = (
     "peak MiB",
     "held MiB",
 )
+LAUNCHES_HEADINGS = ("", "of graphs", "of kernels", "copies", "2 per cell", "2 per hand-over")
 
 
 def tables(numbers: Sequence[GPUNumbers]) -> Iterator[TextTable]:
@@ -84,20 +85,19 @@ def _mib(n_bytes: int | None) -> str:
 def _launches_table(numbers: Sequence[GPUNumbers]) -> Iterator[TextTable]:
     """What one step asks of the GPU, beside 2 launches for a cell and 2 for a hand-over."""
     rows = tuple(
-        (
-            f"{own.case.shape}: {own.case.name}",
-            *_launches(own.reading, own.case),
-        )
+        (f"{own.case.shape}: {own.case.name}", *_launches(own))
         for own in numbers
-        if own.case.way is Way.LAUNCHES and own.reading is not None
+        if own.case.way is Way.LAUNCHES
     )
     if rows:
-        headings = ("", "of graphs", "of kernels", "copies", "2 per cell", "2 per hand-over")
-        yield TextTable("Launches of one step", headings, rows)
+        yield TextTable("Launches of one step", LAUNCHES_HEADINGS, rows)
 
 
-def _launches(reading: Reading, case: Case) -> tuple[str, ...]:
-    counted: Mapping[str, int] = reading.launches or {}
+def _launches(own: GPUNumbers) -> tuple[str, ...]:
+    if own.reading is None:
+        return (own.why_not, *[""] * (len(LAUNCHES_HEADINGS) - 2))
+    case = own.case
+    counted: Mapping[str, int] = own.reading.launches or {}
     graphs = sum(n for name, n in counted.items() if "GraphLaunch" in name)
     copies = sum(n for name, n in counted.items() if "Memcpy" in name or "Memset" in name)
     kernels = sum(counted.values()) - graphs - copies

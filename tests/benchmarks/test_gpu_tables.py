@@ -19,6 +19,7 @@ NUMBERS = (
     GPUNumbers(
         LAUNCHES, Reading(launches={"cudaGraphLaunch": 128, "cudaMemcpyAsync": 96}), "", 1.0
     ),
+    GPUNumbers(replace(LAUNCHES, n_stages=1), None, "RuntimeError: no launches", 1.0),
     GPUNumbers(replace(UNCUT, n_chunks=32), None, "out of memory", 1.0),
     GPUNumbers(replace(EAGER, precision=Precision.BFLOAT16), None, NO_TIME),
     read(replace(EAGER, precision=Precision.BFLOAT16, shape=replace(TARGET, n_steps=4096)), 50.0),
@@ -73,6 +74,11 @@ def test_what_failed_says_why_and_what_was_left_out_is_listed() -> None:
 
 def test_launches_stand_beside_what_cells_and_hand_overs_need() -> None:
     assert line_of(f"{TARGET}: {LAUNCHES.name}").endswith("| 128 | 0 | 96 | 128 | 96 |")
+
+
+def test_launches_that_could_not_be_counted_say_why() -> None:
+    failed = replace(LAUNCHES, n_stages=1)
+    assert "| RuntimeError: no launches |" in line_of(f"{TARGET}: {failed.name}")
 
 
 def test_the_first_line_names_the_cards() -> None:
