@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,10 +68,11 @@ class DepthBenchmark(Benchmark[StackNumbers]):
             return
         chosen = best(tried)
         for stack in tried:
-            if stack is chosen and others:
-                case = case_of(task, depth, stack.layers)
-                stack = self._stack(case, [first, *others], options) or stack
-            yield stack
+            if stack is not chosen:
+                yield stack
+                continue
+            rest = self._stack(case_of(task, depth, stack.layers), others, options)
+            yield stack if rest is None else replace(stack, runs=(*stack.runs, *rest.runs))
 
     def _stack(self, case: Case, seeds: Sequence[int], options: Namespace) -> StackNumbers | None:
         settings = case.settings(options.data.absolute())

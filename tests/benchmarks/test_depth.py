@@ -2,15 +2,21 @@
 
 import subprocess
 import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from benchmarks import training
+from benchmarks.depth import command
 from benchmarks.depth.cases import DEPTHS, ETTH1, LAYERS, LORENZ96, TASKS, Task, case_of
 from benchmarks.depth.command import DEPTH
 from benchmarks.depth.numbers import Run, StackNumbers, best
 from benchmarks.tables import markdown_table
+from benchmarks.training import Found
 from gru_parallel.assembly.module import build_module
 from gru_parallel.config.overrides import compose_config
 from gru_parallel.config.read_config import read_config
@@ -65,6 +71,29 @@ def test_validation_chooses_how_layers_are_joined() -> None:
 
 def test_numbers_are_read_as_they_were_written() -> None:
     assert tuple(DEPTH.read(asdict(own)) for own in NUMBERS) == NUMBERS
+
+
+def test_every_run_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[tuple[str, ...]] = []
+
+    def train(settings: Sequence[str]) -> Found:
+        trained.append(tuple(settings))
+        loss = 2.0 if "model.residual=true" in settings else 1.0
+        return {"validation_loss": loss, "mse": 1.0, "mae": 1.0, "epoch_s": 1.0}
+
+    monkeypatch.setattr(training, "RESULTS", tmp_path)
+    monkeypatch.setattr(command, "_train", train)
+    monkeypatch.setattr(command, "DEPTHS", (1,))
+    parser = ArgumentParser()
+    DEPTH.add_options(parser)
+    parser.set_defaults(quick=False)
+    options = parser.parse_args(["--tasks", "lorenz96", "--seeds", "3", "--anew"])
+
+    plain, residual = DEPTH.measure(options, Console(quiet=True))
+
+    assert [run.seed for run in plain.runs] == [0, 1, 2]
+    assert [run.seed for run in residual.runs] == [0]
+    assert len(set(trained)) == len(trained) == 4
 
 
 @pytest.mark.long
