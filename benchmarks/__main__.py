@@ -28,7 +28,7 @@ from benchmarks.peers.scaling import SCALING
 from benchmarks.planner.command import PLANNER
 from benchmarks.readme import write_section
 from benchmarks.report import markdown, print_report
-from benchmarks.results import Results, load, result_path, save
+from benchmarks.results import Results, load, path_to_save, save
 from benchmarks.simulator import SIMULATOR
 from benchmarks.speed import SPEED
 from benchmarks.step_trace import TRACE
@@ -99,7 +99,7 @@ def _run(benchmark: Benchmark[Any], options: argparse.Namespace) -> int:
 def _measure(benchmark: Benchmark[Any], options: argparse.Namespace) -> None:
     if options.save:
         # A wrong name should not cost a measurement.
-        result_path(options.save)
+        path_to_save(options.save, benchmark.name)
     console = _console()
     words = ["python -m benchmarks", benchmark.name, *(["--quick"] if options.quick else [])]
     results = Results(

@@ -73,9 +73,30 @@ def result_path(name: str) -> Path:
     return RESULTS / f"{name}.json"
 
 
-def save(results: Results[Any], name: str) -> Path:
-    """Write results and return where."""
+def path_to_save(name: str, benchmark: str) -> Path:
+    """Return where results of this name are to be written.
+
+    Raises:
+        UsageError: the name is not one for a file, or that of another benchmark's results.
+    """
     path = result_path(name)
+    if path.is_file():
+        there = json.loads(path.read_text())["benchmark"]
+        if there != benchmark:
+            raise UsageError(
+                f"--save {name} would replace results of {there}; results of {benchmark} need"
+                f" another name, such as {benchmark}-{name}."
+            )
+    return path
+
+
+def save(results: Results[Any], name: str) -> Path:
+    """Write results and return where.
+
+    Raises:
+        UsageError: see `path_to_save`.
+    """
+    path = path_to_save(name, results.benchmark)
     path.parent.mkdir(exist_ok=True)
     path.write_text(results.to_json())
     return path

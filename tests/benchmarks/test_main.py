@@ -29,3 +29,20 @@ def test_a_measurement_that_cannot_be_printed_is_saved(
         command.main(["speed", "--save", "mine"])
 
     assert results.load("mine", SPEED).numbers == RESULTS.numbers
+
+
+def test_results_of_another_benchmark_are_not_replaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("nothing should be measured")
+
+    for _ in range(2):
+        assert command.main(["speed", "--save", "mine"]) == 0
+    kept = (folder / "mine.json").read_text()
+    monkeypatch.setattr(type(SPEED), "measure", fail)
+
+    assert command.main(["packed", "--save", "mine"]) == 2
+
+    assert "would replace results of speed" in capsys.readouterr().err
+    assert (folder / "mine.json").read_text() == kept
