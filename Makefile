@@ -35,7 +35,7 @@ INSTALLED_BENCH := $(VENV)/.installed-bench
 .PHONY: help
 help: ## Show this list
 	@echo 'make TARGET [ARGS="..."]'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 20
 
 .PHONY: install
 install: $(INSTALLED) ## Make .venv and install the project in it, with the test tools
