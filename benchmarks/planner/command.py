@@ -42,7 +42,6 @@ class PlannerBenchmark(Benchmark[ShapeNumbers]):
         """Add shapes and rounds."""
         parser.add_argument(
             "--shape",
-            type=Shape.parse,
             action="append",
             metavar="H,B,T,L",
             help="hidden size, batch size, time steps, layers; may be given more than once",
@@ -51,12 +50,17 @@ class PlannerBenchmark(Benchmark[ShapeNumbers]):
 
     def repeat_with(self, options: Namespace) -> str:
         """See `Benchmark`."""
-        shapes = [f"--shape {shape.option}" for shape in options.shape or ()]
+        shapes = [f"--shape {text}" for text in options.shape or ()]
         return " ".join([*shapes, f"--rounds {options.rounds}"])
 
     def measure(self, options: Namespace, console: Console) -> Iterator[ShapeNumbers]:
-        """Measure one model after the other, each in a fresh process."""
-        shapes = QUICK_SHAPES if options.quick else options.shape or SHAPES
+        """Measure one model after the other, each in a fresh process.
+
+        Raises:
+            UsageError: a shape cannot be read.
+        """
+        default = QUICK_SHAPES if options.quick else SHAPES
+        shapes = tuple(Shape.parse(text) for text in options.shape or ()) or default
         for number, shape in enumerate(shapes, start=1):
             tried = sweep(shape)
             # As the commands do; read when torch is imported.

@@ -83,8 +83,11 @@ def test_a_quick_run_of_memory_shows_it_with_and_without_truncation() -> None:
     assert "saved activations do not grow" in done.stdout
 
 
-def test_a_shape_that_cannot_be_read_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["speed", "--shape", "128"]) == 2
+@pytest.mark.parametrize("name", ["speed", "planner"])
+def test_a_shape_that_cannot_be_read_is_a_usage_error(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name, "--shape", "128"]) == 2
 
     said = capsys.readouterr().err
     assert "--shape 128,32,96,4" in said
