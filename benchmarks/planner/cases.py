@@ -30,12 +30,13 @@ class TriedPlan:
     """A plan of a sweep.
 
     Attributes:
-        n_stages: one or two, with as many layers each as can be.
+        n_stages: one or two.
         schedule: name of the schedule.
         n_micro_batches: slices of the batch.
         n_chunks: slices of time.
         core: how layers compute a chunk.
         recompute: what B runs again.
+        n_first_layers: of the first of two stages; 0 for half of them, rounded down.
     """
 
     n_stages: int
@@ -44,11 +45,13 @@ class TriedPlan:
     n_chunks: int
     core: str = "auto"
     recompute: str = "none"
+    n_first_layers: int = 0
 
     def plan(self, shape: Shape) -> Plan:
         """Cut the model."""
-        half = shape.num_layers // 2
-        sizes = (shape.num_layers,) if self.n_stages == 1 else (half, shape.num_layers - half)
+        layers = shape.num_layers
+        n_first = self.n_first_layers or layers // 2
+        sizes = (layers,) if self.n_stages == 1 else (n_first, layers - n_first)
         stages = tuple(
             StagePlan(f"cpu:{index}", sum(sizes[:index]), size) for index, size in enumerate(sizes)
         )
@@ -59,12 +62,12 @@ class TriedPlan:
             self.n_chunks,
             recompute=self.recompute,
         )
-        return Plan(shape.num_layers, grid, stages, self.core)
+        return Plan(layers, grid, stages, self.core)
 
     @classmethod
     def of(cls, plan: Plan) -> TriedPlan:
-        """Describe a plan, whatever its cut."""
-        grid = plan.grid
+        """Describe a plan, whatever its devices."""
+        grid, n_first = plan.grid, plan.stages[0].n_blocks
         return cls(
             plan.n_stages,
             grid.schedule,
@@ -72,13 +75,15 @@ class TriedPlan:
             grid.n_chunks,
             plan.core,
             grid.recompute,
+            0 if plan.n_stages == 1 or n_first == plan.num_layers // 2 else n_first,
         )
 
     def __str__(self) -> str:
         core = "" if self.core == "auto" else f" {self.core}"
         again = "" if self.recompute == "none" else f" recompute={self.recompute}"
         cells = f"M={self.n_micro_batches} C={self.n_chunks}"
-        return f"S={self.n_stages} {self.schedule} {cells}{core}{again}"
+        first = f" {self.n_first_layers} of the layers first" if self.n_first_layers else ""
+        return f"S={self.n_stages} {self.schedule} {cells}{core}{again}{first}"
 
 
 def sweep(shape: Shape) -> list[TriedPlan]:

@@ -16,6 +16,7 @@ from benchmarks.planner.numbers import (
     read_numbers,
 )
 from benchmarks.shapes import Shape
+from gru_parallel.placement import Grid, Plan, StagePlan
 
 SHAPE = Shape(8, 4, 24, 2)
 ONE, TWO, FOUR = (TriedPlan(2, "one_f_one_b", 1, n_chunks) for n_chunks in (1, 2, 4))
@@ -139,3 +140,16 @@ def test_a_sweep_fits_its_model(shape: Shape) -> None:
         assert plan.num_layers == shape.num_layers
         assert TriedPlan.of(plan) == each
         assert each.n_chunks <= shape.n_steps
+
+
+@pytest.mark.parametrize(("num_layers", "n_first"), [(3, 1), (3, 2), (4, 1), (4, 2), (4, 3)])
+def test_a_plan_is_told_from_others_by_its_cut(num_layers: int, n_first: int) -> None:
+    shape = Shape(64, 8, 48, num_layers)
+    stages = (StagePlan("cpu:0", 0, n_first), StagePlan("cpu:1", n_first, num_layers - n_first))
+    plan = Plan(num_layers, Grid(1, "one_f_one_b", 1, 4), stages, "auto")
+
+    tried = TriedPlan.of(plan)
+
+    assert tried.plan(shape) == plan
+    assert (tried in sweep(shape)) is (n_first == num_layers // 2)
+    assert ("of the layers first" in str(tried)) is (n_first != num_layers // 2)
