@@ -250,7 +250,7 @@ class ProcessStrategy(PipelineStrategy):
 
     def load_weights(self, weights: Mapping[str, Any], strict: bool) -> None:
         """Load this rank's weights."""
-        load_part(self.module, weights)
+        load_part(self.module, weights, strict)
 
     def numbered_names(self, optimizer: Optimizer) -> Keys:
         """Return the names of all ranks' weights; all ranks call this together."""

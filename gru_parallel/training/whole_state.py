@@ -15,14 +15,21 @@ from gru_parallel.training.optimizer_state import Keys, name_weights, part_for
 WHAT = "the outline of all ranks' states, for a checkpoint"
 
 
-def load_part(module: nn.Module, saved: Mapping[str, Any]) -> None:
+def load_part(module: nn.Module, saved: Mapping[str, Any], strict: bool = True) -> None:
     """Load this rank's part of a whole state.
+
+    Args:
+        module: whose weights of other ranks are on the meta device.
+        saved: of all ranks; of theirs only the names are looked at.
+        strict: whether it must have all names of the module, and no others.
 
     Raises:
         RuntimeError: as from `load_state_dict`.
     """
-    here = {name for name, value in module.state_dict().items() if _is_here(value)}
-    module.load_state_dict({name: saved[name] for name in here if name in saved}, strict=False)
+    there = {name: value for name, value in module.state_dict().items() if not _is_here(value)}
+    # What has no content stands for itself, so that torch finds every name that there is.
+    part = {name: there[name] if name in there else saved[name] for name in saved}
+    module.load_state_dict(part, strict=strict)
 
 
 def names_of_all(here: Keys, module: nn.Module, ranks: Ranks) -> Keys:

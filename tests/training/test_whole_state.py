@@ -117,6 +117,25 @@ def test_a_rank_loads_its_own_part_of_a_whole_state() -> None:
             assert torch.equal(weight, whole[name]), name
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_whole_state_with_other_names_is_refused_by_every_rank(rank: int) -> None:
+    model, whole = part_of(rank), make_model(seed=1).state_dict()
+    whole["4.weight"] = whole.pop("3.weight")
+
+    with pytest.raises(RuntimeError, match=r'(?s)Missing key.*"3.weight".*Unexpected.*"4.weight"'):
+        load_part(model, whole)
+
+
+def test_a_rank_loads_what_there_is_of_a_state_that_need_not_be_whole() -> None:
+    model, whole = part_of(1), make_model(seed=1).state_dict()
+    del whole["0.weight"], whole["1.weight"]
+    whole["4.weight"] = torch.ones(2, 2)
+
+    load_part(model, whole, strict=False)
+
+    assert torch.equal(model.state_dict()["3.weight"], whole["3.weight"])
+
+
 def named_state(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
     return by_name(optimizer.state_dict(), names_in(optimizer, model))
 
