@@ -36,11 +36,10 @@ from omegaconf.errors import InterpolationResolutionError
 from torch.utils.tensorboard import SummaryWriter
 
 from gru_parallel.config.check_training import has_schedule
-from gru_parallel.config.schema import Config, ProcessesConfig
+from gru_parallel.config.schema import Config
 from gru_parallel.config.targets import check_arguments, check_known, find_target
 from gru_parallel.errors import UsageError
 from gru_parallel.rules import as_written
-from gru_parallel.training.process_strategy import check_callbacks
 
 _CHANGES = "would change a setting of the run behind its back; leave it out, and try values in"
 _UNFIT = {
@@ -83,10 +82,7 @@ def check_callbacks_and_loggers(config: Config) -> list[Callback]:
             _check_use(f"{name}.{key!s}", target, settings, config)
     if not _is_known(config.callbacks):
         return []
-    callbacks = make_parts("callbacks", config.callbacks, Callback)
-    if isinstance(config.engine, ProcessesConfig):
-        check_callbacks(callbacks)
-    return callbacks
+    return make_parts("callbacks", config.callbacks, Callback)
 
 
 def _check_use(name: str, target: Any, settings: DictConfig, config: Config) -> None:

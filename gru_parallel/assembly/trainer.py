@@ -20,7 +20,7 @@ from gru_parallel.assembly.callbacks import (
     check_callbacks_and_loggers,
     make_parts,
 )
-from gru_parallel.config.schema import Config
+from gru_parallel.config.schema import Config, ProcessesConfig
 from gru_parallel.data import SeriesDataModule
 from gru_parallel.data.share import Share
 from gru_parallel.errors import UsageError
@@ -39,6 +39,7 @@ from gru_parallel.training.pace import Listener as PaceListener
 from gru_parallel.training.pace import PaceRecord, names_of_metrics
 from gru_parallel.training.process_strategy import ProcessStrategy
 from gru_parallel.training.random_state import RandomState
+from gru_parallel.training.rank_checks import check_for_ranks
 from gru_parallel.training.stall_watch import StallWatch
 
 _PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
@@ -232,7 +233,7 @@ def check_trainer(config: Config) -> None:
         with warnings.catch_warnings():
             # It warns of what a CPU has not, such as float16; that of the run warns for itself.
             warnings.simplefilter("ignore")
-            pl.Trainer(
+            trainer = pl.Trainer(
                 **arguments,
                 callbacks=callbacks,
                 logger=False,
@@ -249,3 +250,5 @@ def check_trainer(config: Config) -> None:
     ) as error:
         message = " ".join(str(error).split())
         raise UsageError(f"trainer: Lightning refuses the settings: {message}") from error
+    if isinstance(config.engine, ProcessesConfig):
+        check_for_ranks(trainer)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import lightning.pytorch as pl
 import torch
 import torch.distributed as dist
 from lightning.fabric.utilities.types import _PATH
-from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 from torch.utils._pytree import tree_map_only
@@ -25,29 +23,16 @@ from gru_parallel.processes.process_engine import ProcessEngine
 from gru_parallel.processes.world import device_of_rank
 from gru_parallel.ranks import Ranks
 from gru_parallel.run_folder import part_of
-from gru_parallel.training.callbacks_of import callbacks_of
 from gru_parallel.training.checkpoint_folder import write_folder
 from gru_parallel.training.in_place import make_way
 from gru_parallel.training.metrics import gather_states
 from gru_parallel.training.module import SeriesModule
 from gru_parallel.training.optimizer_state import Keys
+from gru_parallel.training.rank_checks import check_for_ranks
 from gru_parallel.training.strategy import PipelineStrategy, copied
 from gru_parallel.training.whole_state import load_part, names_of_all, whole_optimizer_state
 
-ALL_WEIGHTS_AT_ONCE = (ModelPruning, StochasticWeightAveraging, WeightAveraging)
-"""Callbacks that need all weights."""
-
 Thing = TypeVar("Thing")
-
-
-def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
-    """Raise a UsageError if a callback needs all weights, of which each rank has only some."""
-    for callback in callbacks:
-        if isinstance(callback, ALL_WEIGHTS_AT_ONCE):
-            raise UsageError(
-                f"The callback {type(callback).__name__} looks at all weights at once, but with"
-                " engine=processes each rank has its own; leave it out, or use engine=threads."
-            )
 
 
 class ProcessStrategy(PipelineStrategy):
@@ -162,11 +147,11 @@ class ProcessStrategy(PipelineStrategy):
         """Prepare the device.
 
         Raises:
-            UsageError: a callback needs all weights at once.
+            UsageError: ranks cannot have a callback, or a setting of the Trainer.
         """
         # Only now are the module's callbacks there, too.
         assert self.lightning_module is not None
-        check_callbacks(callbacks_of(self.lightning_module.trainer, pl.Callback))
+        check_for_ranks(self.lightning_module.trainer)
         super().setup_environment()
 
     def setup_optimizers(self, trainer: Any) -> None:

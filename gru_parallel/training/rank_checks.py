@@ -1,0 +1,32 @@
+"""Refuses what ranks cannot have, of whom each sees its own weights and gradients."""
+
+from __future__ import annotations
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ModelPruning, StochasticWeightAveraging, WeightAveraging
+
+from gru_parallel.errors import UsageError
+from gru_parallel.training.callbacks_of import callbacks_of
+
+ALL_WEIGHTS_AT_ONCE = (ModelPruning, StochasticWeightAveraging, WeightAveraging)
+"""Callbacks that need all weights."""
+
+
+def check_for_ranks(trainer: pl.Trainer) -> None:
+    """Check that what a Trainer has been given works over ranks.
+
+    Raises:
+        UsageError: a callback needs all weights, of which each rank has only some, or the loss is
+            scaled by what one process sees of the gradients.
+    """
+    for callback in callbacks_of(trainer, pl.Callback):
+        if isinstance(callback, ALL_WEIGHTS_AT_ONCE):
+            raise UsageError(
+                f"The callback {type(callback).__name__} looks at all weights at once, but with"
+                " engine=processes each rank has its own; leave it out, or use engine=threads."
+            )
+    if getattr(trainer.precision_plugin, "scaler", None) is not None:
+        raise UsageError(
+            f"precision={trainer.precision} scales the loss by what one process sees of the"
+            " gradients, and each rank sees its own; use precision=bf16-mixed, or engine=threads."
+        )

@@ -1,0 +1,28 @@
+"""What ranks cannot have is refused before the first step."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.plugins import MixedPrecision
+
+from gru_parallel.errors import UsageError
+from gru_parallel.training.rank_checks import check_for_ranks
+
+QUIET = {"accelerator": "cpu", "logger": False, "enable_model_summary": False}
+
+
+def make_trainer(**options: Any) -> pl.Trainer:
+    return pl.Trainer(**QUIET, **options)
+
+
+def test_a_trainer_of_which_ranks_can_have_all_is_allowed() -> None:
+    check_for_ranks(make_trainer(precision="bf16-mixed", val_check_interval=0.5))
+
+
+def test_a_loss_scale_that_each_rank_would_have_of_its_own_is_refused() -> None:
+    plugin = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+
+    with pytest.raises(UsageError, match=r"^precision=16-mixed scales .* use precision=bf16-mixed"):
+        check_for_ranks(make_trainer(plugins=[plugin]))
