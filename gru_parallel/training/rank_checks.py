@@ -1,4 +1,4 @@
-"""Refuses what ranks cannot have, of whom each sees its own weights and gradients."""
+"""Refuses what ranks cannot have, of whom each has its own weights, gradients and clock."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def check_for_ranks(trainer: pl.Trainer) -> None:
     """Check that what a Trainer has been given works over ranks.
 
     Raises:
-        UsageError: a callback needs all weights, of which each rank has only some, or the loss is
-            scaled by what one process sees of the gradients.
+        UsageError: a callback needs all weights, of which each rank has only some, the loss is
+            scaled by what one process sees of the gradients, or validations begin by its clock.
     """
     for callback in callbacks_of(trainer, pl.Callback):
         if isinstance(callback, ALL_WEIGHTS_AT_ONCE):
@@ -29,4 +29,11 @@ def check_for_ranks(trainer: pl.Trainer) -> None:
         raise UsageError(
             f"precision={trainer.precision} scales the loss by what one process sees of the"
             " gradients, and each rank sees its own; use precision=bf16-mixed, or engine=threads."
+        )
+    interval_s = getattr(trainer, "_val_check_time_interval", None)
+    if interval_s is not None:
+        raise UsageError(
+            f"trainer.val_check_interval is a time ({interval_s:g} s), which each rank would"
+            " measure by its own clock, and validate while the others train; give a number of"
+            " batches or a share of an epoch, or use engine=threads."
         )

@@ -26,3 +26,10 @@ def test_a_loss_scale_that_each_rank_would_have_of_its_own_is_refused() -> None:
 
     with pytest.raises(UsageError, match=r"^precision=16-mixed scales .* use precision=bf16-mixed"):
         check_for_ranks(make_trainer(plugins=[plugin]))
+
+
+def test_validations_that_each_rank_would_begin_by_its_own_clock_are_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"^trainer\.val_check_interval is a time \(90 s\), .* own"
+    ):
+        check_for_ranks(make_trainer(val_check_interval="00:00:01:30"))
