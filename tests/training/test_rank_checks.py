@@ -5,6 +5,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 from lightning.pytorch.plugins import MixedPrecision
 
 from gru_parallel.errors import UsageError
@@ -18,7 +19,11 @@ def make_trainer(**options: Any) -> pl.Trainer:
 
 
 def test_a_trainer_of_which_ranks_can_have_all_is_allowed() -> None:
-    check_for_ranks(make_trainer(precision="bf16-mixed", val_check_interval=0.5))
+    check_for_ranks(
+        make_trainer(
+            precision="bf16-mixed", val_check_interval=0.5, callbacks=[ModelCheckpoint(".")]
+        )
+    )
 
 
 def test_a_loss_scale_that_each_rank_would_have_of_its_own_is_refused() -> None:
@@ -33,3 +38,17 @@ def test_validations_that_each_rank_would_begin_by_its_own_clock_are_refused() -
         UsageError, match=r"^trainer\.val_check_interval is a time \(90 s\), .* own"
     ):
         check_for_ranks(make_trainer(val_check_interval="00:00:01:30"))
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [OnExceptionCheckpoint("."), ModelCheckpoint(".", save_on_exception=True)],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_a_checkpoint_for_which_a_failed_rank_would_wait_for_others_is_refused(
+    callback: pl.Callback,
+) -> None:
+    with pytest.raises(
+        UsageError, match=r"^The callback \w+.* writes .* where a rank fails, .* it;"
+    ):
+        check_for_ranks(make_trainer(callbacks=[callback]))
