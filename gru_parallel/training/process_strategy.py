@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from lightning.fabric.utilities.types import _PATH
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 from torch.utils._pytree import tree_map_only
@@ -72,6 +73,7 @@ class ProcessStrategy(PipelineStrategy):
         )
         self.ranks = ranks
         self.global_rank = ranks.rank
+        rank_zero_only.rank = ranks.rank  # type: ignore[attr-defined]  # Lightning's
         self.local_rank = ranks.launch.local_rank
         self._data_parallel = data_parallel
         self._rows = rows

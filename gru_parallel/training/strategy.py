@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch.strategies import SingleDeviceStrategy
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 from torch.optim import Optimizer
@@ -69,6 +70,8 @@ class PipelineStrategy(SingleDeviceStrategy):
         self.plan = plan
         self.graphs = graphs
         self.node_rank = 0
+        # Not what a launcher's variables say, by which loggers of several runs would be silent.
+        rank_zero_only.rank = self.global_rank  # type: ignore[attr-defined]  # Lightning's
         self.engine: PipelineEngine | None = None
         self.saving = Background(is_used=saves_in_background)
         self._clock = SavingClock()

@@ -7,8 +7,10 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from gru_parallel.training import PipelineStrategy
 from tests.builders import make_plan
 from tests.runs import N_BATCHES, fit
 
@@ -50,3 +52,17 @@ def test_the_tensorboard_logger_gets_every_loss_in_full(tmp_path: Path) -> None:
     assert torch.equal(torch.tensor(losses), run.losses)
     assert [event.step for event in events.Scalars("train/loss")] == list(range(2 * N_BATCHES))
     assert len(events.Scalars("val/mse")) == 2
+
+
+def test_a_logger_writes_in_each_of_several_runs_that_a_launcher_has_numbered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As where SLURM_PROCID=1 is set when Lightning is imported.
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+
+    PipelineStrategy(PLAN)
+    logger = CSVLogger(tmp_path, name="", version="")
+    logger.log_metrics({"loss": 1.0})
+    logger.save()
+
+    assert [row["loss"] for row in read_rows(tmp_path / "metrics.csv")] == ["1.0"]
