@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -24,6 +25,8 @@ from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Launch, RankError, Ranks, check_alike, join
 from gru_parallel.run_folder import RunFolder
 from gru_parallel.version import __version__
+
+Thing = TypeVar("Thing")
 
 
 def run_as_rank(launch: Launch, engine: ProcessesConfig, run: Callable[[Ranks], int]) -> int:
@@ -110,23 +113,37 @@ def prepare_together(prepare: Callable[[], Prepared], ranks: Ranks) -> Prepared 
     Returns:
         None where a rank found a problem, which one of them has printed.
     """
-    prepared: Prepared | None = None
+    prepared = make_together(prepare, ranks)
+    if prepared is None:
+        return None
+
+    def checked() -> Prepared:
+        prepared.check_together(ranks)
+        return prepared
+
+    return make_together(checked, ranks)
+
+
+def make_together(make: Callable[[], Thing], ranks: Ranks) -> Thing | None:
+    """Make something on every rank, or have all know that a rank could not.
+
+    Args:
+        make: makes that of this rank; raises UsageError for what cannot work.
+        ranks: of the run.
+
+    Returns:
+        None where a rank found a problem, which one of them has printed.
+    """
+    thing: Thing | None = None
     problem: str | None = None
     try:
-        prepared = prepare()
+        thing = make()
     except UsageError as error:
         problem = str(error)
     problem, is_speaker = first_problem(problem, ranks)
-    if problem is None and prepared is not None:
-        try:
-            prepared.check_together(ranks)
-        except UsageError as error:
-            problem, is_speaker = str(error), ranks.is_first
-    if problem is not None:
-        if is_speaker:
-            fail(problem, USAGE_ERROR)
-        return None
-    return prepared
+    if is_speaker:
+        fail(problem, USAGE_ERROR)
+    return thing if problem is None else None
 
 
 def common_arguments(arguments: Sequence[str], folder: Path, ranks: Ranks) -> list[str]:

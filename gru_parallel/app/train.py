@@ -14,9 +14,10 @@ from rich.console import Console
 
 from gru_parallel.app.console import is_live, say
 from gru_parallel.app.environment import environment
-from gru_parallel.app.outcome import TERMINATED, fail
+from gru_parallel.app.outcome import TERMINATED, USAGE_ERROR, fail
 from gru_parallel.app.prepare_run import Prepared
 from gru_parallel.app.say_result import say_outcome, say_result
+from gru_parallel.app.together import make_together
 from gru_parallel.assembly.data import series_label
 from gru_parallel.assembly.loggers import begin_logging, end_logging
 from gru_parallel.assembly.trainer import build_trainer
@@ -95,8 +96,13 @@ def run(
             files.test_metrics,
         ):
             file.unlink(missing_ok=True)
+    begin = partial(_Running, prepared, files, before, console, on_epoch)
+    # What only rank 0 makes, such as loggers, must not have the others wait for it.
+    running = begin() if prepared.ranks is None else make_together(begin, prepared.ranks)
+    if running is None:
+        return USAGE_ERROR
     with tf32(prepared.config.engine.tf32):
-        return _Running(prepared, files, before, console, on_epoch).train_and_test()
+        return running.train_and_test()
 
 
 def _before(prepared: Prepared, folder: RunFolder) -> RunResult | None:

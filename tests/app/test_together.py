@@ -1,4 +1,4 @@
-"""A run that is started again is resumed from what it has written itself, and from nothing else."""
+"""Ranks begin together or not at all, and again from what they have written themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from gru_parallel.app.together import common_arguments
+import pytest
+
+from gru_parallel.app.together import common_arguments, make_together
+from gru_parallel.errors import UsageError
 from gru_parallel.ranks import Launch, Ranks
 
 LAUNCH = Launch(0, 2, 0, 2, "127.0.0.1", 29500, 0, uses_agent_store=True)
@@ -81,3 +84,38 @@ def test_it_is_enough_that_one_rank_knows_of_the_first_attempt(tmp_path: Path) -
 
     assert goes_on(tmp_path, FakeRanks(OWN_STORE, is_another_again=True))
     assert not goes_on(tmp_path, FakeRanks(OWN_STORE))
+
+
+@dataclass
+class RankBeside:
+    """A rank beside the other of two, which had this problem.
+
+    Attributes:
+        rank: this one's number.
+        problem: the other's; None for none.
+    """
+
+    rank: int
+    problem: str | None = None
+
+    def gather(self, thing: Any, what: str) -> list[Any]:
+        return [thing, self.problem] if self.rank == 0 else [self.problem, thing]
+
+
+def fails() -> str:
+    raise UsageError("it has no server.")
+
+
+def make(how: Callable[[], str], rank: RankBeside) -> str | None:
+    return make_together(how, cast("Ranks", rank))
+
+
+def test_what_one_rank_cannot_make_no_rank_has_and_that_one_says_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert make(fails, RankBeside(0)) is None
+    assert capsys.readouterr().err == "gru_parallel: it has no server.\n"
+    assert make(lambda: "a logger", RankBeside(1, "it has no server.")) is None
+    assert make(fails, RankBeside(1, "it has no server.")) is None
+    assert capsys.readouterr().err == ""
+    assert make(lambda: "a logger", RankBeside(1)) == "a logger"

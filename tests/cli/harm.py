@@ -1,4 +1,4 @@
-"""Callbacks for the command line that harm one rank of a run."""
+"""Callbacks and a logger for the command line that harm one rank of a run."""
 
 import os
 import signal
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 
 class _Harm(pl.Callback):
@@ -68,3 +70,11 @@ class Wait(_Harm):
         waits.touch()
         while waits.exists():
             time.sleep(0.01)
+
+
+class NoServer(CSVLogger):
+    """A logger that cannot begin, which as with all loggers only the first rank finds out."""
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("no route to host")

@@ -56,6 +56,7 @@ STOP_BEFORE_METRICS = (
 """In the validation before the first batch, after which ranks add up metrics at once."""
 
 AVERAGE = "+callbacks.average={_target_: lightning.pytorch.callbacks.EMAWeightAveraging}"
+NO_SERVER = "+logger.harm={_target_: tests.cli.harm.NoServer, save_dir: logs}"
 PATIENCE = f"engine.timeout_s={TIMEOUT_S}"
 STALLS = (f"engine.timeout_s={LONG_TIMEOUT_S}", "watch.stalled_after_s=2")
 ENDLESS = "trainer.max_epochs=-1"
@@ -112,6 +113,7 @@ WORLDS = {
     "another config": World((PROCESSES, (*PROCESSES, "model.hidden_size=8"))),
     "another version": World((PROCESSES, PROCESSES), versions=("1", "2")),
     "a callback for all weights": alike(AVERAGE),
+    "a logger without a server": alike(NO_SERVER),
     "other data": of_file(200, 200),
     "a file that one rank lacks": of_file(200, 0),
     "interrupted": alike(INTERRUPT, "watch.every_s=0.001"),
@@ -127,6 +129,7 @@ LONG = (
     "too many ranks",
     "another version",
     "a callback for all weights",
+    "a logger without a server",
     "diverging",
     "raising",
     "first killed",

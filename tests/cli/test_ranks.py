@@ -253,6 +253,15 @@ def test_what_else_cannot_work_is_refused_by_all_ranks_and_said_once(
 
 
 @pytest.mark.long
+def test_a_logger_that_cannot_begin_ends_all_ranks_and_is_said_once(long_worlds: Worlds) -> None:
+    ended = long_worlds.ends["a logger without a server"]
+
+    assert [one.status for one in ended] == [2, 2]
+    (said,) = [line for one in ended for line in one.err.splitlines()]
+    assert said.startswith("gru_parallel: logger: NoServer cannot begin (ConnectionError: no route")
+
+
+@pytest.mark.long
 def test_a_loss_that_is_not_finite_ends_all_ranks_as_it_ends_threads(
     long_worlds: Worlds, train_command: RunCommand
 ) -> None:
