@@ -63,13 +63,15 @@ def warn_of_gaps(series: Sequence[Rows], missing: str, n_last: int | None = None
     warnings.warn(rows.sheet.message(text), DataWarning, stacklevel=3)
 
 
-def evenly_spaced(rows: Rows, frequency: str, missing: str) -> Rows:
+def evenly_spaced(rows: Rows, frequency: str, missing: str, n_of_series: int | None = None) -> Rows:
     """Insert the rows that are missing.
 
     Args:
         rows: of a series that has times.
         frequency: the user's data.frequency.
         missing: the user's data.missing.
+        n_of_series: number of rows of the whole series, where these are only some of them; a long
+            gap among these few is no mistake in the frequency.
 
     Returns:
         The series, with NaN in the rows that were inserted.
@@ -78,7 +80,7 @@ def evenly_spaced(rows: Rows, frequency: str, missing: str) -> Rows:
         UsageError: the frequency is not valid, a row lies between two of its steps, or rows are
             missing and not to be filled.
     """
-    grid = _grid(rows, frequency)
+    grid = _grid(rows, frequency, n_of_series or len(rows.clock))
     if np.issubdtype(grid.dtype, np.number):
         at = np.rint((rows.clock - grid[0]) / float(frequency)).astype(np.intp)
         is_off = np.abs(grid[at] - rows.clock) > 1e-6 * float(frequency)
@@ -106,15 +108,15 @@ def evenly_spaced(rows: Rows, frequency: str, missing: str) -> Rows:
     return replace(rows, numbers=numbers, times=grid, positions=positions)
 
 
-def _grid(rows: Rows, frequency: str) -> NDArray[Any]:
+def _grid(rows: Rows, frequency: str, n_of_series: int) -> NDArray[Any]:
     """All times from the first row to the last, at this frequency."""
     times, is_number = rows.clock, _as_number(frequency) is not None
     first, last = times[0], times[-1]
     too_many = rows.sheet.error(
         f"data.frequency={frequency} would make more than {_MOST_ROWS_FOR_ONE} rows of each that "
-        "is there; use a longer step."
+        "is there; use a longer step, or leave out the rows before a long gap."
     )
-    limit = _MOST_ROWS_FOR_ONE * len(times)
+    limit = _MOST_ROWS_FOR_ONE * n_of_series
     not_valid = f"data.frequency={frequency} is not a valid step of the"
     if np.issubdtype(times.dtype, np.number):
         step = _as_number(frequency)

@@ -236,7 +236,8 @@ class Tails:
 
     def _cut(self, tail: _Tail, kept: Stretch, end: int) -> None:
         past = kept.part(end - self._n_past, end)
-        tail.cuts.append(Cut(past, kept.part(end, end + self._shape.horizon)))
+        after = kept.part(end, end + self._shape.horizon)
+        tail.cuts.append(Cut(past, after, tail.n_rows - (len(kept) - end)))
         tail.n_cut += 1
 
     def _ends_before(self, kept: Stretch, cutoff: Any) -> bool:

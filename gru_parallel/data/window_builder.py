@@ -36,10 +36,12 @@ class Cut:
         past: the last rows before it: those of the window and, if it has fewer than `N_TIMES`, some
             more, whose times show the step.
         after: the rows that came after it.
+        n_rows: number of rows of its series up to there.
     """
 
     past: Stretch
     after: Stretch
+    n_rows: int
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class WindowBuilder:
         rows, shortest = self.rows_of(cut), self.shape.shortest
         n_rows = len(rows)
         if 0 < n_rows < shortest and self._is_evened and self.missing == "interpolate":
-            n_rows = len(self._even(name, rows).numbers)
+            n_rows = len(self._even(name, cut).numbers)
         return n_rows >= shortest
 
     def rows_of(self, cut: Cut) -> Stretch:
@@ -130,10 +132,11 @@ class WindowBuilder:
         times = stretch.times if self.time_column else None
         return Rows(sheet, np.arange(len(stretch)), stretch.values, times, self.time_column)
 
-    def _even(self, name: str, stretch: Stretch) -> Rows:
+    def _even(self, name: str, cut: Cut) -> Rows:
         """The rows of a window with those that are missing between them, which are NaN."""
         assert self.step is not None
-        return evenly_spaced(self._rows(name, stretch), self.step, self.missing)
+        rows = self._rows(name, self.rows_of(cut))
+        return evenly_spaced(rows, self.step, self.missing, cut.n_rows)
 
     def _warn_of_gaps(self, found: Iterable[tuple[str, Cut]]) -> None:
         """Warn of rows missing in windows, at the step that these and the rows before them have."""
@@ -155,7 +158,7 @@ class WindowBuilder:
         known = np.full((n_steps, self.n_targets), np.nan)
         future = np.full((n_steps, len(self.future)), np.nan)
         if self._is_evened:
-            even = self._even(name, rows)
+            even = self._even(name, cut)
             assert even.times is not None
             n = self.shape.input_length
             values, times = repeated(even.numbers, self.mean)[-n:], even.times[-n:]

@@ -234,6 +234,15 @@ def test_rows_that_are_inserted_count_for_the_length_of_a_series(
         cut(tmp_path / "a.csv", n_rows, shape=shape, **options)
 
 
+@pytest.mark.parametrize("n_rows", [7, 1000])
+def test_a_gap_is_filled_however_long_it_is_beside_a_window(n_rows: int, tmp_path: Path) -> None:
+    table(150).drop(index=range(45, 148)).to_csv(tmp_path / "a.csv", index=False)
+
+    (window,) = cut(tmp_path / "a.csv", n_rows, missing="interpolate", frequency="h")
+
+    assert (window.values[:, 0].tolist(), window.n_filled) == ([2.5, 2.5, 1.5, 2.5], 4)
+
+
 def test_times_have_to_ascend_from_piece_to_piece_in_one_format(tmp_path: Path) -> None:
     frame = table(10)
     frame.iloc[[5, 6]] = frame.iloc[[6, 5]].to_numpy()
