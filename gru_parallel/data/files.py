@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gru_parallel.data.counters import warn_of_counters
-from gru_parallel.data.file_columns import find_columns
+from gru_parallel.data.file_columns import FileColumns, find_columns
 from gru_parallel.data.frequency import UNCHECKED, check_frequency, evenly_spaced, warn_of_gaps
 from gru_parallel.data.long_table import split_by_series
 from gru_parallel.data.missing import as_numbers, rows_to_keep
@@ -46,8 +46,7 @@ def load_tables(file: SeriesFile) -> list[Table]:
     statics = [read_all_static(part, found.static) for part in sheets]
     if found.future:
         sheets = [without_rows_ahead(part, found.values) for part in sheets]
-    columns = found.numbers if found.weight is None else (*found.numbers, found.weight)
-    series = _rows_of_all(sheet, sheets, time, columns, missing)
+    series = _rows_of_all(sheet, sheets, time, found, missing)
     if file.columns is None:
         warn_of_counters(series, found.values)
     if frequency is None:
@@ -75,7 +74,7 @@ def _rows_of_all(
     sheet: Sheet,
     sheets: Sequence[Sheet],
     time_column: str | None,
-    columns: tuple[str, ...],
+    found: FileColumns,
     missing: str,
 ) -> list[Rows]:
     times: list[NDArray[Any] | None] = [None] * len(sheets)
@@ -86,10 +85,15 @@ def _rows_of_all(
         times = [all_times[rows] for rows in positions]
         for part, rows in zip(sheets, positions, strict=True):
             check_times(part, time_column, all_times[rows])
-    found = []
+    series = []
     for part, times_of_part in zip(sheets, times, strict=True):
-        numbers = as_numbers(part, columns, missing)
-        kept = rows_to_keep(numbers, columns, missing, part.series)
+        numbers = as_numbers(part, found.numbers, missing)
+        # By the values alone: what is trained on is evaluated, too, where nothing has a weight.
+        kept = rows_to_keep(numbers, found.numbers, missing, part.series)
+        if found.weight is not None:
+            # Gaps are for `weight_of` to refuse, which no data.missing fills in or leaves out.
+            weight = as_numbers(part, [found.weight], "interpolate")
+            numbers = np.concatenate([numbers, weight], axis=1)
         kept_times = None if times_of_part is None else times_of_part[kept]
-        found.append(Rows(part, kept, numbers[kept], kept_times, time_column))
-    return found
+        series.append(Rows(part, kept, numbers[kept], kept_times, time_column))
+    return series

@@ -31,9 +31,11 @@ def weight_of(rows: Rows, column: str) -> NDArray[np.float64]:
     is_inserted = rows.positions < 0
     weight[is_inserted] = 0.0
     for bad in np.flatnonzero(~(weight >= 0))[:1]:
+        is_gap = np.isnan(weight[bad])
         raise rows.sheet.error(
-            f"{rows.describe(int(bad))}, column {column!r} is {weight[bad]:g}, and how much a row"
-            " counts (data.weight) is a number from 0 on; correct it."
+            f"{rows.describe(int(bad))}, column {column!r} is"
+            f" {'empty or no number' if is_gap else f'{weight[bad]:g}'}, and how much a row counts"
+            " (data.weight) is a number from 0 on; correct it, with 0 for rows that do not count."
         )
     return weight
 

@@ -54,12 +54,22 @@ def test_a_column_of_weights_is_no_value_and_rows_that_are_inserted_count_0(writ
     assert found.weight.tolist() == [1, 2, 3, 4, 5, 6, 0, 8, 9, 10, 11, 12]
 
 
+def test_rows_are_left_out_for_their_values_alone(write: Write) -> None:
+    path = write("a,w\n1,1\n,2\n3,3\n2,4\n")
+
+    (found,) = load_tables(SeriesFile(path, weight="w", missing="drop"))
+
+    assert found.weight is not None
+    assert found.weight.tolist() == [1, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("cell", "options", "words"),
     [
         ("-1", {}, "row 4, column 'w' is -1, and how much a row counts"),
         ("", {}, "row 4, column 'w' is empty"),
-        ("", {"missing": "interpolate"}, "row 4, column 'w' is nan"),
+        ("", {"missing": "interpolate"}, "row 4, column 'w' is empty"),
+        ("", {"missing": "drop"}, "row 4, column 'w' is empty"),
         ("2", {"weight": "v"}, "data.weight=v is not a column"),
         ("2", {"targets": "w"}, "data.target and data.weight both name 'w'"),
     ],
