@@ -1,11 +1,13 @@
 """Reads a file piece by piece into blocks of rows of one series each, checked like whole files."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from gru_parallel.data.file_columns import FileColumns, find_columns
@@ -18,10 +20,13 @@ from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.static import Static
 from gru_parallel.data.time_columns import with_one_time_column
-from gru_parallel.data.times import TimesOfPieces, check_times
+from gru_parallel.data.times import Beginning, TimesOfPieces, check_times
 
 ROWS_AT_ONCE = 1 << 16
 """Of a file that is read in pieces."""
+
+_GROWTH = 8
+"""How many times as long as the one before each beginning of a file is that is looked at."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,8 @@ def read_blocks(
             check_frequency(file.frequency, bool(found.times), file.missing)
         sheet, time = with_one_time_column(piece, found.times)
         if time is not None and times_of is None:
-            times_of = TimesOfPieces(time)
-        parts = [sheet] if found.series is None else split_by_series(sheet, found.series)
-        positions = [np.asarray(part.frame.index) - sheet.frame.index[0] for part in parts]
+            times_of = TimesOfPieces(time, partial(_beginnings, file, found, n_rows))
+        parts, positions = _parts(sheet, found)
         numbers = numbers_and_rows_ahead(sheet, found, file.missing)
         times = None if times_of is None else times_of.read(sheet, positions)
         for part, at in zip(parts, positions, strict=True):
@@ -88,6 +92,31 @@ def read_blocks(
             yield _kept(part, time, here, numbers[at], found, file.missing)
         if on_rows is not None:
             on_rows(int(sheet.frame.index[-1]) + 1)
+
+
+def _parts(sheet: Sheet, found: FileColumns) -> tuple[list[Sheet], list[NDArray[np.intp]]]:
+    """Return the cells of each series, and the positions of their rows."""
+    parts = [sheet] if found.series is None else split_by_series(sheet, found.series)
+    return parts, [np.asarray(part.frame.index) - sheet.frame.index[0] for part in parts]
+
+
+def _beginnings(file: SeriesFile, found: FileColumns, n_rows: int) -> Iterator[Beginning]:
+    """Yield the times of longer and longer beginnings of a file of several pieces."""
+    columns = [*found.times, *(() if found.series is None else (found.series,))]
+    frames: list[pd.DataFrame] = []
+    n_seen, piece = 1, None
+    for piece in read_pieces(Path(file.path), file.csv_format, file.text_columns, n_rows):
+        frames.append(piece.frame[columns])
+        if len(frames) == _GROWTH * n_seen:
+            n_seen = len(frames)
+            yield _joined(piece, frames, found)
+    if piece is not None and len(frames) > n_seen:
+        yield _joined(piece, frames, found)
+
+
+def _joined(piece: Sheet, frames: list[pd.DataFrame], found: FileColumns) -> Beginning:
+    sheet, _ = with_one_time_column(replace(piece, frame=pd.concat(frames)), found.times)
+    return sheet, _parts(sheet, found)[1]
 
 
 def _check_later(

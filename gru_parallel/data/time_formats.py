@@ -65,7 +65,7 @@ class Reading:
 
 def read_texts(
     text: "pd.Series[Any]", series: Sequence[NDArray[np.intp]]
-) -> tuple[Reading, Reading | None]:
+) -> tuple[Reading, list[Reading]]:
     """Read a column of text.
 
     Args:
@@ -73,25 +73,25 @@ def read_texts(
         series: positions of the rows of each series, in which the times should ascend.
 
     Returns:
-        The best reading, and another one with other times if it is as good and its times ascend.
+        The best reading, and those in other formats that are as good, if their times ascend; they
+        may come to the same times.
     """
     n_cells = int(text.notna().sum())
     iso = Reading(ISO, _parsed(text, ISO))
     if iso.n_read == n_cells:
-        return iso, None
+        return iso, []
     readings = [iso, *(read_in(text, form) for form in _likely_formats(text))]
     most = max(reading.n_read for reading in readings)
     best = [reading for reading in readings if reading.n_read == most]
     if len(best) == 1 or not most:
-        return best[0], None
+        return best[0], []
     oddities = [_oddity(reading.times, series) for reading in best]
     first = min(range(len(best)), key=oddities.__getitem__)
     if oddities[first] >= (1, 0):
         # The times descend in all of them, and that is what the user should hear.
-        return best[first], None
-    as_good = (r for r, oddity in zip(best, oddities, strict=True) if oddity == oddities[first])
-    others = (r for r in as_good if not np.array_equal(r.times, best[first].times, equal_nan=True))
-    return best[first], next(others, None)
+        return best[first], []
+    as_good = [r for r, oddity in zip(best, oddities, strict=True) if oddity == oddities[first]]
+    return best[first], [reading for reading in as_good if reading is not best[first]]
 
 
 def read_whole_numbers(numbers: NDArray[np.float64]) -> NDArray[Any] | None:

@@ -1,7 +1,7 @@
 """Reads the column of times, and checks that they ascend."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from gru_parallel.data.time_formats import (
     sample,
 )
 from gru_parallel.errors import UsageError
+
+Beginning = tuple[Sheet, Sequence[NDArray[np.intp]]]
+"""The first rows of a file, with the positions of the rows of each series."""
 
 _HOUR = np.timedelta64(1, "h")
 _ZONE = re.compile(r":\d\d(?:[.,]\d+)? *(?:z|utc|gmt|[-+]\d\d(?::?\d\d)?)$", re.IGNORECASE)
@@ -52,16 +55,19 @@ def read_times(
 
 
 class TimesOfPieces:
-    """Reads the times of a file piece by piece, all in the format of the first piece.
+    """Reads the times of a file piece by piece, all in one format.
 
-    Numbers are dates if those of the first piece are.
+    It is that of the first piece or, where this could be in several, the one that more of the file
+    tells. Numbers are dates if those of the first piece are.
 
     Args:
         column: the time column.
+        longer: returns beginnings of the file, each longer than the one before, the last the whole.
     """
 
-    def __init__(self, column: str) -> None:
+    def __init__(self, column: str, longer: Callable[[], Iterable[Beginning]] = tuple) -> None:
         self._column = column
+        self._longer = longer
         self._form: str | None = None
         self._is_date: bool | None = None
 
@@ -69,8 +75,8 @@ class TimesOfPieces:
         """Read the times of the next piece; see `read_times`.
 
         Raises:
-            UsageError: the dates can be read in two ways, or the piece has numbers where those
-                before have dates.
+            UsageError: the dates of the file can be read in two ways, or the piece has numbers
+                where those before have dates.
         """
         times = self._read(sheet, series)
         is_date = np.issubdtype(times.dtype, np.datetime64)
@@ -88,23 +94,29 @@ class TimesOfPieces:
         if is_datetime64_any_dtype(cells):
             return np.asarray(pd.to_datetime(cells, utc=True).dt.tz_localize(None).to_numpy())
         if self._form is not None:
-            return read_in(cells.map(str, na_action="ignore"), self._form).times
+            return read_in(_texts(cells), self._form).times
         if is_numeric_dtype(cells) or _are_mostly_numbers(sample(cells), sheet.csv_format):
             numbers = as_floats(cells, sheet.csv_format)
             # The last rows of a counter may look like dates: 196608 could be a month.
             dates = None if self._is_date is False else read_whole_numbers(numbers)
             return numbers if dates is None else dates
-        text = cells.map(str, na_action="ignore")
+        text = _texts(cells)
         _check_zones(sheet, self._column, text)
-        best, other = read_texts(text, [np.arange(len(text))] if series is None else series)
-        if other is not None:
-            raise sheet.error(
-                f"column {self._column!r} can be read in two ways, as {best.form} and as"
-                f" {other.form} (row {sheet.row(0)} holds {cells.iloc[0]!r}); write dates as"
-                f" 2020-01-31, or set data.time_column={NO_TIMES} to go without."
-            )
+        here, others = read_texts(text, [np.arange(len(text))] if series is None else series)
+        best = here
+        for longer, of_series in self._longer() if others else ():
+            best, others = read_texts(_texts(longer.frame[self._column]), of_series)
+            if not others:
+                break
+        for other in others:
+            if not np.array_equal(other.times, best.times, equal_nan=True):
+                raise sheet.error(
+                    f"column {self._column!r} can be read in two ways, as {best.form} and as"
+                    f" {other.form} (row {sheet.row(0)} holds {cells.iloc[0]!r}); write dates as"
+                    f" 2020-01-31, or set data.time_column={NO_TIMES} to go without."
+                )
         self._form = best.form
-        return best.times
+        return here.times if best.form == here.form else read_in(text, best.form).times
 
 
 def check_times(sheet: Sheet, column: str, times: NDArray[Any]) -> None:
@@ -127,6 +139,10 @@ def check_times(sheet: Sheet, column: str, times: NDArray[Any]) -> None:
         )
     for before in np.flatnonzero(times[1:] <= times[:-1])[:1]:
         raise _not_ascending(sheet, column, int(before), times)
+
+
+def _texts(cells: "pd.Series[Any]") -> "pd.Series[Any]":
+    return cells.map(str, na_action="ignore")
 
 
 def _check_zones(sheet: Sheet, column: str, text: "pd.Series[Any]") -> None:

@@ -263,6 +263,32 @@ def test_times_have_to_ascend_from_piece_to_piece_in_one_format(tmp_path: Path) 
         cut(path, n_rows=8)
 
 
+@covering(
+    1,
+    form=["%d/%m/%Y", "%d %b %Y", "%d %B %Y"],
+    first=["2024-01-01", "2024-01-02", "2024-05-01"],
+    n_rows=[1, 3, 7, 1000],
+)
+def test_dates_that_the_first_piece_does_not_tell_are_told_by_more_of_the_file(
+    form: str, first: str, n_rows: int, tmp_path: Path
+) -> None:
+    times = pd.date_range(first, periods=40)
+    lines = [f"{time.strftime(form)},{name},1,2" for time in times for name in "xyz"]
+    path = tmp_path / "days.csv"
+    path.write_text("\n".join(["ds,id,a,b", *lines]))
+
+    windows = cut(path, n_rows, series_column="id")
+
+    assert [window.cutoff for window in windows] == [times[-1]] * 3
+
+
+def test_dates_that_no_row_tells_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "days.csv"
+    path.write_text("\n".join(["ds,a,b", *(f"0{day}/02/2024,1,2" for day in range(1, 10))]))
+    with pytest.raises(UsageError, match="'ds' can be read in two ways, as %m/%d/%Y and as %d"):
+        cut(path, n_rows=2)
+
+
 def test_series_that_are_too_short_or_end_too_early_are_left_out_and_named(tmp_path: Path) -> None:
     parts = [table(n_rows, f"s{n_rows}") for n_rows in (3, 10, 30)]
     pd.concat(parts).to_csv(tmp_path / "a.csv", index=False)
