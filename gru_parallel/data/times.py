@@ -1,7 +1,8 @@
 """Reads the column of times, and checks that they ascend."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,12 @@ from numpy.typing import NDArray
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from gru_parallel.data.csv_format import CsvFormat
+from gru_parallel.data.local_times import (
+    are_at_one_time_of_day,
+    form_without_zone,
+    have_zone,
+    without_zone,
+)
 from gru_parallel.data.number_text import as_floats
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.time_columns import NO_TIMES, time_of_day_beside
@@ -25,8 +32,10 @@ from gru_parallel.errors import UsageError
 Beginning = tuple[Sheet, Sequence[NDArray[np.intp]]]
 """The first rows of a file, with the positions of the rows of each series."""
 
+_ReadCells = Callable[["pd.Series[Any]"], NDArray[Any]]
+"""Reads cells of the column as times."""
+
 _HOUR = np.timedelta64(1, "h")
-_ZONE = re.compile(r":\d\d(?:[.,]\d+)? *(?:z|utc|gmt|[-+]\d\d(?::?\d\d)?)$", re.IGNORECASE)
 _N_COMPARED = 100
 """Number of cells among which one in another format is looked for; usually the first is."""
 
@@ -43,9 +52,9 @@ def read_times(
             there is only one series.
 
     Returns:
-        Array of shape `(rows,)`: of datetime64 (in UTC, where the file names a time zone), or of
-        float64 where the column holds numbers that are not dates; NaT or NaN where a cell is not
-        a time.
+        Array of shape `(rows,)`: of datetime64, or of float64 where the column holds numbers that
+        are not dates; NaT or NaN where a cell is not a time. Where the file names a time zone they
+        are in UTC, or if all rows have one time of day there, as the clocks of the zone show them.
 
     Raises:
         UsageError: there are two ways to read the dates, and nothing tells which is right, or some
@@ -68,7 +77,7 @@ class TimesOfPieces:
     def __init__(self, column: str, longer: Callable[[], Iterable[Beginning]] = tuple) -> None:
         self._column = column
         self._longer = longer
-        self._form: str | None = None
+        self._reader: _ReadCells | None = None
         self._is_date: bool | None = None
 
     def read(self, sheet: Sheet, series: Sequence[NDArray[np.intp]] | None = None) -> NDArray[Any]:
@@ -91,19 +100,25 @@ class TimesOfPieces:
 
     def _read(self, sheet: Sheet, series: Sequence[NDArray[np.intp]] | None) -> NDArray[Any]:
         cells = sheet.frame[self._column]
-        if is_datetime64_any_dtype(cells):
-            return np.asarray(pd.to_datetime(cells, utc=True).dt.tz_localize(None).to_numpy())
-        if self._form is not None:
-            return read_in(_texts(cells), self._form).times
-        if is_numeric_dtype(cells) or _are_mostly_numbers(sample(cells), sheet.csv_format):
-            numbers = as_floats(cells, sheet.csv_format)
-            # The last rows of a counter may look like dates: 196608 could be a month.
-            dates = None if self._is_date is False else read_whole_numbers(numbers)
-            return numbers if dates is None else dates
+        if self._reader is None:
+            if is_datetime64_any_dtype(cells):
+                self._reader = self._on_the_clock_if_days(cells, _on_the_clock, _in_utc)
+            elif is_numeric_dtype(cells) or _are_mostly_numbers(sample(cells), sheet.csv_format):
+                numbers = as_floats(cells, sheet.csv_format)
+                # The last rows of a counter may look like dates: 196608 could be a month.
+                dates = None if self._is_date is False else read_whole_numbers(numbers)
+                return numbers if dates is None else dates
+            else:
+                self._reader = self._reader_of_texts(sheet, series)
+        return self._reader(cells)
+
+    def _reader_of_texts(
+        self, sheet: Sheet, series: Sequence[NDArray[np.intp]] | None
+    ) -> _ReadCells:
+        cells = sheet.frame[self._column]
         text = _texts(cells)
-        _check_zones(sheet, self._column, text)
-        here, others = read_texts(text, [np.arange(len(text))] if series is None else series)
-        best = here
+        has_zone = _check_zones(sheet, self._column, text)
+        best, others = read_texts(text, [np.arange(len(text))] if series is None else series)
         for longer, of_series in self._longer() if others else ():
             best, others = read_texts(_texts(longer.frame[self._column]), of_series)
             if not others:
@@ -115,8 +130,19 @@ class TimesOfPieces:
                     f" {other.form} (row {sheet.row(0)} holds {cells.iloc[0]!r}); write dates as"
                     f" 2020-01-31, or set data.time_column={NO_TIMES} to go without."
                 )
-        self._form = best.form
-        return here.times if best.form == here.form else read_in(text, best.form).times
+        in_form = partial(_read_texts, form=best.form)
+        if not has_zone:
+            return in_form
+        on_the_clock = partial(_texts_on_the_clock, form=form_without_zone(best.form))
+        return self._on_the_clock_if_days(cells, on_the_clock, in_form)
+
+    def _on_the_clock_if_days(
+        self, cells: "pd.Series[Any]", on_the_clock: _ReadCells, in_utc: _ReadCells
+    ) -> _ReadCells:
+        """Choose by whether all rows of the file, which begins with these, have one time of day."""
+        more = (longer.frame[self._column] for longer, _ in self._longer())
+        are_days = all(are_at_one_time_of_day(on_the_clock(c)) for c in chain([cells], more))
+        return on_the_clock if are_days else in_utc
 
 
 def check_times(sheet: Sheet, column: str, times: NDArray[Any]) -> None:
@@ -145,11 +171,31 @@ def _texts(cells: "pd.Series[Any]") -> "pd.Series[Any]":
     return cells.map(str, na_action="ignore")
 
 
-def _check_zones(sheet: Sheet, column: str, text: "pd.Series[Any]") -> None:
-    """Raise a UsageError if some times of day name their zone, and others do not."""
+def _in_utc(cells: "pd.Series[Any]") -> NDArray[Any]:
+    return _on_the_clock(pd.to_datetime(cells, utc=True))
+
+
+def _on_the_clock(cells: "pd.Series[Any]") -> NDArray[Any]:
+    return np.asarray(cells.dt.tz_localize(None).to_numpy())
+
+
+def _read_texts(cells: "pd.Series[Any]", form: str) -> NDArray[Any]:
+    return read_in(_texts(cells), form).times
+
+
+def _texts_on_the_clock(cells: "pd.Series[Any]", form: str) -> NDArray[Any]:
+    return read_in(without_zone(_texts(cells)), form).times
+
+
+def _check_zones(sheet: Sheet, column: str, text: "pd.Series[Any]") -> bool:
+    """Return whether times of day name their zone.
+
+    Raises:
+        UsageError: some do, and others do not.
+    """
     # A date alone is midnight, in whatever zone.
     has_clock = text.str.contains(":", regex=False, na=False).to_numpy(dtype=bool)
-    has_zone = text.str.contains(_ZONE, na=False).to_numpy(dtype=bool)
+    has_zone = have_zone(text)
     named, bare = np.flatnonzero(has_zone)[:1], np.flatnonzero(has_clock & ~has_zone)[:1]
     if len(named) and len(bare):
         one, other = int(named[0]), int(bare[0])
@@ -158,6 +204,7 @@ def _check_zones(sheet: Sheet, column: str, text: "pd.Series[Any]") -> None:
             f" and row {sheet.row(other)} {text.iloc[other]!r}, without; write all times with their"
             " zones, or none."
         )
+    return len(named) > 0
 
 
 def _no_time(sheet: Sheet, column: str, position: int) -> str:

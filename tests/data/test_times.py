@@ -9,6 +9,7 @@ import pytest
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.times import TimesOfPieces, check_times, read_times
 from gru_parallel.errors import UsageError
+from tests.grids import covering
 
 Write = Callable[..., Path]
 
@@ -124,6 +125,45 @@ def test_times_of_which_some_name_their_zone_are_refused(zone: str) -> None:
     message = error_of(["2020-01-01 00:00", f"2020-01-01 01:00{zone}", "2020-01-02"])
     assert f"'2020-01-01 01:00{zone}', with a time zone, and row" in message
     assert "'2020-01-01 00:00', without" in message
+
+
+@covering(
+    1,
+    freq=["D", "W-MON", "MS", "B", "QS"],
+    zone=["Europe/Berlin", "Asia/Tokyo", "America/New_York", "UTC"],
+    form=[None, "%Y-%m-%d %H:%M:%S%z", "%d.%m.%Y %H:%M%z"],
+    clock=["00:00", "06:00"],
+)
+def test_rows_of_a_day_or_more_are_read_as_clocks_of_their_zone_show_them(
+    freq: str, zone: str, form: str | None, clock: str
+) -> None:
+    days = pd.date_range(f"2023-01-01 {clock}", periods=60, freq=freq)
+    times = days.tz_localize(zone)
+    sheet = sheet_of(times if form is None else times.strftime(form))
+
+    read = read_times(sheet, "when")
+
+    assert (read == days).all()
+
+
+@pytest.mark.parametrize("form", [None, "%Y-%m-%d %H:%M:%S%z"])
+def test_rows_of_several_times_a_day_are_read_in_utc(form: str | None) -> None:
+    times = pd.date_range("2023-03-25", periods=60, freq="12h", tz="Europe/Berlin")
+    sheet = sheet_of(times if form is None else times.strftime(form))
+
+    assert (read_times(sheet, "when") == times.tz_convert(None)).all()
+
+
+@pytest.mark.parametrize("form", [None, "%Y-%m-%d %H:%M:%S%z"])
+def test_a_first_piece_of_one_moment_does_not_tell_that_rows_are_days(form: str | None) -> None:
+    hours = pd.date_range("2023-01-01", periods=60, freq="h", tz="Europe/Berlin")
+    sheet = sheet_of(hours if form is None else hours.strftime(form))
+    first, rest = (sheet.part(rows, "") for rows in (np.arange(1), np.arange(1, 60)))
+    times = TimesOfPieces("when", lambda: [(sheet, [np.arange(60)])])
+
+    read = [times.read(first), times.read(rest)]
+
+    assert (np.concatenate(read) == hours.tz_convert(None)).all()
 
 
 @pytest.mark.parametrize("last", [[196608], [196608, 196609, 196610], [20200101]])
