@@ -88,6 +88,9 @@ def _plain(cell: Any, csv_format: CsvFormat) -> Any:
 
 
 def _as_float(cell: Any) -> float:
+    if isinstance(cell, str) and "_" in cell:
+        # A number in Python alone: 1_1 is a name.
+        return math.nan
     try:
         return float(cell)
     except (TypeError, ValueError):

@@ -1,6 +1,7 @@
 """Reads what is the same in all rows of a series: data.static."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.number_text import as_floats
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.static import is_mark
+
+_CODE = re.compile(r"\d+e\d+", re.IGNORECASE)
+"""A word such as 1E3 or 12e4: programs that mean a thousand write 1e+03, 1.0E3 or 1000."""
 
 
 def read_static(sheet: Sheet, columns: Sequence[str]) -> dict[str, float | str]:
@@ -59,6 +63,8 @@ def read_all_static(sheet: Sheet, columns: Sequence[str]) -> dict[str, float | s
 
 
 def _value(cell: Any, csv_format: CsvFormat) -> float | str:
+    if isinstance(cell, str) and _CODE.fullmatch(cell):
+        return cell
     (number,) = as_floats(pd.Series([cell]), csv_format)
     return float(number) if math.isfinite(number) else str(cell)
 

@@ -102,6 +102,11 @@ def test_what_the_message_asks_for_works(write: Write) -> None:
     assert values(write('a\n1\n"1,234"\n'), ",", ".", "comma") == [[1], [1234]]
 
 
+def test_a_number_with_an_underscore_is_refused_as_no_number(write: Write) -> None:
+    with pytest.raises(UsageError, match="row 2, column 'a' holds '1_0', which is not a number"):
+        values(write("a,b\n1_0,2\n3,4\n"), ",", ".", None)
+
+
 def test_texts_with_digits_that_become_gaps_are_counted(write: Write) -> None:
     path = write("a\n1\n5 km\n?\n7 km\n")
     with pytest.warns(match=r"column 'a' holds 2 texts with digits, the first '5 km' in row 3"):

@@ -133,6 +133,16 @@ def test_numbers_are_compared_as_numbers_and_words_by_all_their_digits(write: Wr
     assert column.categories == ("12345671", "12345672", "A7")
 
 
+@pytest.mark.parametrize("code", ["1_1", "1E3", "12e4"])
+def test_a_code_that_python_reads_as_a_number_is_a_word(code: str, write: Write) -> None:
+    assert read(write(LONG.replace("12,north", f"{code},north")))[2].static["size"] == code
+
+
+@pytest.mark.parametrize("number", ["1e+03", "1.0E3", "1000"])
+def test_numbers_as_programs_write_them_are_numbers(number: str, write: Write) -> None:
+    assert read(write(LONG.replace("12,north", f"{number},north")))[2].static["size"] == 1000
+
+
 def test_an_unknown_word_is_said_to_be_in_its_file(write: Write) -> None:
     path = write(LONG.replace("12,north", "12,west"))
     with pytest.raises(UsageError) as caught:
