@@ -3,8 +3,9 @@
 Knows files, not series: which columns count, and what they should hold, is decided elsewhere.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_integer_dtype
@@ -108,10 +109,24 @@ def _parquet_frames(path: Path, n_rows: int | None) -> Iterator[pd.DataFrame]:
     from pyarrow.parquet import ParquetFile
 
     with ParquetFile(path) as file:
-        if file.metadata.num_rows == 0:
+        whole = file.metadata.num_rows
+        if whole == 0:
             yield file.read().to_pandas()
+        index = _counted_index(file.schema_arrow.pandas_metadata, whole)
+        first = 0
         for batch in file.iter_batches(n_rows):
-            yield batch.to_pandas()
+            frame, end = batch.to_pandas(), first + len(batch)
+            yield frame if index is None else frame.set_axis(index[first:end])
+            first = end
+
+
+def _counted_index(metadata: Mapping[str, Any] | None, n_rows: int) -> pd.RangeIndex | None:
+    """The index that pandas writes as start and step alone, which no piece can give back."""
+    for level in (metadata or {}).get("index_columns", ()):
+        if isinstance(level, dict) and level.get("kind") == "range":
+            index = pd.RangeIndex(level["start"], level["stop"], level["step"], name=level["name"])
+            return index if len(index) == n_rows else None
+    return None
 
 
 def _columns_of_index(frame: pd.DataFrame) -> pd.DataFrame:

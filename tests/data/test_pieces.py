@@ -36,6 +36,18 @@ def test_a_row_that_is_too_long_is_refused_in_a_later_piece_too(write: Write) ->
         list(read_pieces(path, CsvFormat(), (), 2))
 
 
+@pytest.mark.parametrize("name", ["time", None])
+def test_an_index_that_counts_goes_on_from_piece_to_piece(name: str | None, tmp_path: Path) -> None:
+    index = pd.RangeIndex(1000, 1035, 5, name=name)
+    path = tmp_path / "series.parquet"
+    pd.DataFrame({"a": range(7)}, index=index).to_parquet(path)
+
+    joined = pd.concat([piece.frame for piece in read_pieces(path, n_rows=3)])
+
+    assert joined.equals(read_sheet(path).frame)
+    assert name is None or joined["time"].tolist() == list(index)
+
+
 def test_the_index_of_a_parquet_file_is_a_column_of_every_piece(tmp_path: Path) -> None:
     times = pd.date_range("2024-01-01", periods=7, freq="h", name="date")
     path = tmp_path / "series.parquet"
