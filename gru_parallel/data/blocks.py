@@ -19,7 +19,7 @@ from gru_parallel.data.rows_ahead import numbers_and_rows_ahead
 from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.sheet import Sheet
 from gru_parallel.data.static import Static
-from gru_parallel.data.time_columns import with_one_time_column
+from gru_parallel.data.time_columns import have_hhmm, with_one_time_column
 from gru_parallel.data.times import Beginning, TimesOfPieces, check_times
 
 ROWS_AT_ONCE = 1 << 16
@@ -73,11 +73,13 @@ def read_blocks(
     found: FileColumns | None = None
     last: dict[str, tuple[Any, int]] = {}
     times_of: TimesOfPieces | None = None
+    are_hhmm = False
     for piece in read_pieces(Path(file.path), file.csv_format, file.text_columns, n_rows):
         if found is None:
             found = find_columns(piece, file)
             check_frequency(file.frequency, bool(found.times), file.missing)
-        sheet, time = with_one_time_column(piece, found.times)
+        are_hhmm = are_hhmm or have_hhmm(piece, found.times)
+        sheet, time = with_one_time_column(piece, found.times, are_hhmm)
         if time is not None and times_of is None:
             times_of = TimesOfPieces(time, partial(_beginnings, file, found, n_rows))
         parts, positions = _parts(sheet, found)

@@ -24,6 +24,7 @@ _NAMES_OF_HOURS = ("hour", "hours", "hr", "time", "timeofday", "tod")
 _TIME_OF_DAY = re.compile(
     r"\d{1,2}(:\d{2}){1,2}(\.\d+)?( ?[ap]m)?|\d{1,2}(\.\d{2}){2}|\d{1,2} ?[ap]m", re.IGNORECASE
 )
+_HOURS_OF_DAY = 24
 _PARTS_OF_DATES = ("year", "month", "day", "hour", "minute", "second")
 
 
@@ -65,12 +66,28 @@ def find_time_columns(
     return tuple(by_part[part] for part in _PARTS_OF_DATES if part in by_part)
 
 
-def with_one_time_column(sheet: Sheet, columns: Sequence[str]) -> tuple[Sheet, str | None]:
-    """Join the columns that make up the time together into one.
+def have_hhmm(sheet: Sheet, columns: Sequence[str]) -> bool:
+    """Whether a time of day is a number such as 1330, for half past one, in some of the rows.
 
     Args:
         sheet: the file's cells.
+        columns: see `find_time_columns`.
+    """
+    if len(columns) != 2:
+        return False
+    cells = sheet.frame[columns[1]]
+    return is_numeric_dtype(cells) and bool((cells > _HOURS_OF_DAY).any())
+
+
+def with_one_time_column(
+    sheet: Sheet, columns: Sequence[str], are_hhmm: bool = False
+) -> tuple[Sheet, str | None]:
+    """Join the columns that make up the time together into one.
+
+    Args:
+        sheet: the file's cells, or some of its rows.
         columns: see `find_time_columns`: date and time of day, or year, month, day and so on.
+        are_hhmm: whether rows before these have times of day such as 1330, see `have_hhmm`.
 
     Returns:
         A sheet with the joined column, and its name; None where there are no times.
@@ -86,7 +103,9 @@ def with_one_time_column(sheet: Sheet, columns: Sequence[str]) -> tuple[Sheet, s
     if {_plain(name) for name in columns} <= set(_PARTS_OF_DATES):
         cells = _assembled(sheet, columns)
     elif len(columns) == 2:
-        cells = _date_at(*(sheet.frame[name] for name in columns))
+        are_hhmm = are_hhmm or have_hhmm(sheet, columns)
+        dates, times_of_day = (sheet.frame[name] for name in columns)
+        cells = _date_at(dates, times_of_day, are_hhmm)
     else:
         raise UsageError(
             f"data.time_column=[{','.join(columns)}] names {len(columns)} columns; give date and "
@@ -130,7 +149,9 @@ def _is_time_of_day(name: str, cells: "pd.Series[Any]") -> bool:
     return len(first) > 0 and is_time_of_day(str(first.iloc[0]))
 
 
-def _date_at(dates: "pd.Series[Any]", times_of_day: "pd.Series[Any]") -> "pd.Series[Any]":
+def _date_at(
+    dates: "pd.Series[Any]", times_of_day: "pd.Series[Any]", are_hhmm: bool
+) -> "pd.Series[Any]":
     """Date and time of day as one text, where the hour may be a number."""
     days = dates
     if is_datetime64_any_dtype(dates):
@@ -139,15 +160,17 @@ def _date_at(dates: "pd.Series[Any]", times_of_day: "pd.Series[Any]") -> "pd.Ser
         days = dates.astype("Int64")
     hours = times_of_day
     if is_numeric_dtype(times_of_day):
-        hours = times_of_day.map(_clock, na_action="ignore")
+        per_hour = 100 if are_hhmm else 60
+        minutes = times_of_day if are_hhmm else times_of_day * 60
+        hours = minutes.map(lambda number: _clock(number, per_hour), na_action="ignore")
     texts = [column.map(lambda c: str(c).strip(), na_action="ignore") for column in (days, hours)]
     joined: pd.Series[Any] = texts[0].astype(object) + " " + texts[1].astype(object)
     return joined
 
 
-def _clock(number: float) -> str:
-    """The time of day that a number stands for: 13, 1300 and 13.0 are 13:00."""
-    hour, minute = divmod(round(number), 100) if number > 24 else divmod(round(number * 60), 60)
+def _clock(number: float, per_hour: int) -> str:
+    """The time of day that a number stands for, in which an hour counts so much."""
+    hour, minute = divmod(round(number), per_hour)
     return f"{hour:02}:{minute:02}"
 
 

@@ -37,6 +37,9 @@ _TIME = re.compile(
     r"(?P<blank> *)(?P<half>[ap]m)?(?P<gap> *)(?P<zone>z|utc|gmt|[-+]\d\d:?\d\d)?",
     re.IGNORECASE,
 )
+_END_OF_DAY = re.compile(
+    r"(?<=[T ])24(?=(?:[:.h]00){1,2}(?:[.,]0+)?(?![\d:.,]))", flags=re.IGNORECASE
+)
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEKDAY = re.compile(r"([a-z]+)(,? +)(?=\d|[a-z])", re.IGNORECASE)
 _N_SAMPLED = 1000
@@ -77,7 +80,7 @@ def read_texts(
         may come to the same times.
     """
     n_cells = int(text.notna().sum())
-    iso = Reading(ISO, _parsed(text, ISO))
+    iso = read_in(text, ISO)
     if iso.n_read == n_cells:
         return iso, []
     readings = [iso, *(read_in(text, form) for form in _likely_formats(text))]
@@ -187,9 +190,17 @@ def _format_of_time(rest: str) -> str | None:
 
 
 def read_in(text: "pd.Series[Any]", form: str) -> Reading:
-    """Read a column of text in one format, in which a mere date means midnight."""
+    """Read a column of text in one format.
+
+    A mere date means midnight, and 24:00 the midnight that ends the day.
+    """
     times = _parsed(text, form)
     date, found, _ = form.partition("%H" if "%H" in form else "%I")
+    if (found or form == ISO) and np.isnat(times).any():
+        is_end = np.isnat(times) & text.str.contains(_END_OF_DAY, na=False).to_numpy(dtype=bool)
+        begun = text[is_end].str.replace(_END_OF_DAY, "00", regex=True)
+        times = times.copy()
+        times[is_end] = _parsed(begun, form) + np.timedelta64(1, "D")
     if found and np.isnat(times).any():
         midnights = _parsed(text, date.rstrip("T, "))
         times = np.where(np.isnat(times), midnights, times)

@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gru_parallel.data.blocks import read_blocks
 from gru_parallel.data.csv_format import CsvFormat
+from gru_parallel.data.files import load_tables
 from gru_parallel.data.reading import read_sheet
+from gru_parallel.data.series_file import SeriesFile
 from gru_parallel.data.time_columns import find_time_columns
 from gru_parallel.data.times import read_times
 from gru_parallel.errors import UsageError
@@ -107,6 +110,9 @@ def hours_of(path: Path, **options: Any) -> list[str]:
         ("date,time", ["01/01/2020,10:00 PM", "01/01/2020,11:00 PM", "01/02/2020,12:00 AM"]),
         ("date,hour", ["1.1.20,22", "1.1.20,23", "2.1.20,0"]),
         ("date,hhmm", ["20200101,2200", "20200101,2300", "20200102,0000"]),
+        ("date,time", ["2020-01-01,22:00", "2020-01-01,23:00", "2020-01-01,24:00"]),
+        ("date,hour", ["1.1.20,22", "1.1.20,23", "1.1.20,24"]),
+        ("date,hhmm", ["20200101,2200", "20200101,2300", "20200101,2400"]),
         ("year,month,day,hour", ["2020,1,1,22", "2020,1,1,23", "2020,1,2,0"]),
         ("Day,Year,Month,Hour", ["1,2020,1,22", "1,2020,1,23", "2,2020,1,0"]),
     ],
@@ -117,6 +123,22 @@ def test_several_columns_together_say_when_a_row_was(
     path = write(f"{columns},a\n" + "".join(f"{row},{n}\n" for n, row in enumerate(rows)))
     expected = ["2020-01-01T22:00", "2020-01-01T23:00", "2020-01-02T00:00"]
     assert hours_of(path, time_column=columns.split(",")) == expected
+
+
+@pytest.mark.parametrize("n_rows", [7, 8, 1000])
+def test_minutes_after_midnight_are_no_hours_where_other_numbers_have_four_digits(
+    n_rows: int, write: Write
+) -> None:
+    times = pd.date_range("2020-01-01", periods=193, freq="15min")
+    rows = [f"{time:%Y-%m-%d},{time.hour * 100 + time.minute},{time.minute}" for time in times]
+    file = SeriesFile(write("\n".join(["day,hhmm,a", *rows])), time_column=["day", "hhmm"])
+
+    (table,) = load_tables(file)
+    pieces = [block.times for block in read_blocks(file, n_rows) if block.times is not None]
+
+    assert table.times is not None
+    assert table.times.tolist() == np.concatenate(pieces).tolist()
+    assert (table.times == times.to_numpy()).all()
 
 
 def test_days_and_times_of_day_of_a_parquet_file_go_together(tmp_path: Path) -> None:

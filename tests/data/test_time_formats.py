@@ -55,6 +55,16 @@ def test_a_column_in_one_format_is_read_wherever_it_starts(form: str, start: int
     assert read(times.strftime(form)) == times.to_pydatetime().tolist()
 
 
+@pytest.mark.parametrize("form", [form for form in FORMATS if "%H" in form])
+def test_a_day_may_end_at_24(form: str) -> None:
+    texts = [
+        time.strftime(form) if time.hour else (time - pd.Timedelta("1D")).strftime(form24)
+        for form24 in [form.replace("%H", "24")]
+        for time in HOURS
+    ]
+    assert read(texts) == HOURS.to_pydatetime().tolist()
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_minutes_are_read_as_minutes(form: str) -> None:
     times = pd.date_range("2020-01-30 11:15", periods=100, freq="15min")
