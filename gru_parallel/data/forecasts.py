@@ -16,6 +16,8 @@ from gru_parallel.data.table import Table
 from gru_parallel.data.windows import Batch, WindowRows
 
 _MOST_VALUES = 4000
+_MOST_WHOLE = 2.0**63
+"""Beyond every integer of 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -230,13 +232,25 @@ def _shown(rows: WindowRows, wanted: Tensor, task: str) -> Tensor:
     return wanted if task == "window" else wanted.gather(1, rows.lengths - 1)
 
 
+def as_whole_numbers(*of_all: NDArray[Any]) -> list[NDArray[Any]]:
+    """Make integers of times that are whole numbers, if all are; else leave them as they are."""
+    are_whole = all(
+        np.issubdtype(times.dtype, np.floating)
+        and (np.floor(times) == times).all()
+        and (np.abs(times) < _MOST_WHOLE).all()
+        for times in of_all
+    )
+    return [times.astype(np.int64) if are_whole else times for times in of_all]
+
+
 def written(*of_all: NDArray[Any]) -> list[Any]:
     """Write times, or numbers of rows, as text: each array as a list, or as lists of lists.
 
-    All of them are written in one way: as days if each is one, else with seconds.
+    All of them are written in one way: as days if each is one, else with seconds; numbers without
+    a point if all are whole.
     """
     if not np.issubdtype(of_all[0].dtype, np.datetime64):
-        return [times.astype(str).tolist() for times in of_all]
+        return [times.astype(str).tolist() for times in as_whole_numbers(*of_all)]
 
     def are(unit: str) -> bool:
         return all((times == times.astype(f"datetime64[{unit}]")).all() for times in of_all)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gru_parallel.data.following_times import following
 from gru_parallel.data.forecast_window import ForecastWindow
-from gru_parallel.data.forecasts import written
+from gru_parallel.data.forecasts import as_whole_numbers, written
 from gru_parallel.data.frequency import UNCHECKED, evenly_spaced, warn_of_gaps
 from gru_parallel.data.gaps import repeated
 from gru_parallel.data.rows import Rows
@@ -216,20 +216,11 @@ class WindowBuilder:
 
 def _with_whole_numbers(windows: list[ForecastWindow]) -> list[ForecastWindow]:
     """Write times that are whole numbers without a point, if all are."""
-    kind = windows[0].times.dtype
-    if not np.issubdtype(kind, np.floating):
-        return windows
-    if not all(_are_whole(each) for w in windows for each in (w.past_times, w.times)):
-        return windows
+    past = [window.past_times for window in windows]
+    times = as_whole_numbers(*past, *(window.times for window in windows))
     return [
-        replace(
-            window,
-            past_times=window.past_times.astype(np.int64),
-            times=window.times.astype(np.int64),
+        replace(window, past_times=before, times=after)
+        for window, before, after in zip(
+            windows, times[: len(windows)], times[len(windows) :], strict=True
         )
-        for window in windows
     ]
-
-
-def _are_whole(numbers: NDArray[Any]) -> bool:
-    return bool((np.floor(numbers) == numbers).all())

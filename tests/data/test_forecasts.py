@@ -143,6 +143,12 @@ def test_times_of_one_table_are_written_in_one_way() -> None:
     assert written(np.array([3, 4])) == [["3", "4"]]
 
 
+def test_times_that_are_whole_numbers_are_written_without_a_point() -> None:
+    assert written(np.array([1577836800.0, 1e16])) == [["1577836800", "10000000000000000"]]
+    assert written(np.array([3.0]), np.array([3.5])) == [["3.0"], ["3.5"]]
+    assert written(np.array([1e30])) == [["1e+30"]]
+
+
 @pytest.mark.parametrize("task", ["window", "every_step"])
 def test_quantiles_are_columns_in_the_units_of_the_series(task: str, tmp_path: Path) -> None:
     data = data_of(task=task, centre="none")
