@@ -22,21 +22,24 @@ def stand_for_missing(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
     Returns:
         Array of the same shape: true where a value is above 1e15 and a million times as large as
-        the largest that is not, or too large for a variance to be computed.
+        the largest that is not, or too large for a variance to be computed. Beside zeros alone,
+        one such number is a mark, however often it is there; several are measured.
     """
-    sizes = np.where(np.isfinite(values), np.abs(values), 0.0)
-    return np.stack([_of_column(column) for column in sizes.T], axis=1)
+    return np.stack([_of_column(column) for column in values.T], axis=1)
 
 
-def _of_column(sizes: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _of_column(column: NDArray[np.float64]) -> NDArray[np.bool_]:
+    sizes = np.where(np.isfinite(column), np.abs(column), np.nan)
     too_large: NDArray[np.bool_] = sizes > _TOO_LARGE_TO_SQUARE
     if not (sizes > _FROM).any():
         return too_large
-    ascending = np.unique(sizes[~too_large & (sizes > 0)])
+    ascending = np.unique(sizes[sizes <= _TOO_LARGE_TO_SQUARE])
+    is_leap = (ascending[1:] > _FROM) & (ascending[1:] > _TIMES_THE_OTHERS * ascending[:-1])
+    if not ascending[:1].any() and not is_leap[1:2].all():
+        # Zeros have no unit, and the next size is not alone.
+        is_leap[:1] = False
     # The lowest such leap: above it there may be several marks of different sizes.
-    leaps = np.flatnonzero(
-        (ascending[1:] > _FROM) & (ascending[1:] > _TIMES_THE_OTHERS * ascending[:-1])
-    )
+    leaps = np.flatnonzero(is_leap)
     if not len(leaps):
         return too_large
     lowest = float(ascending[leaps[0] + 1])

@@ -5,6 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
+import numpy as np
+from numpy.typing import NDArray
+
+from gru_parallel.data.extremes import stand_for_missing
 from gru_parallel.data.split import PARTS, split, split_series, wanted_parts
 from gru_parallel.data.table import Table
 from gru_parallel.errors import UsageError
@@ -102,6 +106,30 @@ def check_alike(tables: Sequence[Table]) -> None:
                 f"series {_label(table, number)!r} has {_kind_of_times(table)}, and the first"
                 f" series has {_kind_of_times(tables[0])}; give all series times of one kind."
             )
+
+
+def check_sizes(tables: Sequence[Table], values: NDArray[np.float64]) -> None:
+    """Check that no series has, in a column, only marks of missing values.
+
+    Alone it cannot tell them from measured ones: the other series can.
+
+    Args:
+        tables: the series.
+        values: of all of them, one after another, array of shape `(rows, columns)`.
+
+    Raises:
+        UsageError: one has.
+    """
+    if len(tables) < 2:
+        return
+    for row, column in np.argwhere(stand_for_missing(values))[:1]:
+        ends = np.cumsum([table.n_rows for table in tables])
+        table = tables[np.searchsorted(ends, row, side="right")]
+        raise UsageError(
+            f"{table.where}column {table.columns[column]!r} holds {values[row, column]:g}, so much"
+            " more than in all other series that it must stand for a missing value; leave the"
+            " series or the column out, or, if it was measured, write the column in another unit."
+        )
 
 
 def named(tables: Sequence[Table]) -> tuple[Table, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gru_parallel.choices import COLUMN_SCALINGS
 from gru_parallel.data.calendar_features import check_calendar
 from gru_parallel.data.gaps import fill_gaps, filled_words
-from gru_parallel.data.parts import Parts, SeriesPart, check_alike, named, split_tables
+from gru_parallel.data.parts import Parts, SeriesPart, check_alike, check_sizes, named, split_tables
 from gru_parallel.data.share import ALL_ROWS, Share
 from gru_parallel.data.standardize import Standardizer
 from gru_parallel.data.static import StaticColumn, encode_static, fit_static
@@ -150,6 +150,7 @@ class SeriesOutline:
         if self.weight is not None:
             check_some_count(self.weight, ends, self.shape)
         values = joined([table.values for table in self.tables])
+        check_sizes(self.tables, values)
         if mean is None and standardizer is not None:
             mean = standardizer.mean
         of_run = None if self.parts["training"] else mean

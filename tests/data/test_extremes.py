@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gru_parallel.data.datamodule import SeriesDataModule
 from gru_parallel.data.extremes import stand_for_missing
-from gru_parallel.data.table import tables_from_arrays
+from gru_parallel.data.series_outline import SeriesOutline
+from gru_parallel.data.table import Table, tables_from_arrays
 from gru_parallel.errors import UsageError
 from tests.data.tables import load_table
 
@@ -61,6 +63,41 @@ def test_a_mark_in_an_array_is_named() -> None:
 )
 def test_large_numbers_among_large_ones_are_measured(column: list[float]) -> None:
     assert not stand_for_missing(np.array(column)[:, None]).any()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [0.0, 1e20, 0.0, -1e20],
+        [0.0, 1e20, 1e36],
+        [0.0, 1e20, LARGEST],
+        [0.0, 0.5, 1e20],
+    ],
+)
+def test_a_mark_beside_zeros_is_found(column: list[float]) -> None:
+    found = stand_for_missing(np.array(column)[:, None])[:, 0]
+    assert found.tolist() == [abs(value) >= 1e20 for value in column]
+
+
+def test_gaps_are_no_zeros() -> None:
+    assert not stand_for_missing(np.array([[np.nan], [1e20], [1e20]])).any()
+
+
+def test_a_series_of_marks_alone_is_refused_beside_others() -> None:
+    rows = np.arange(20.0)[:, None]
+    tables = [
+        Table(None, rows, ("a",), ("a",), "x"),
+        Table(None, np.full((20, 1), 1e20), ("a",), ("a",), "y", source="data.path=s.csv"),
+    ]
+    how: dict[str, Any] = {"input_length": 2, "horizon": 1, "batch_size": 4}
+    with pytest.raises(UsageError) as caught:
+        SeriesOutline(tables, **how)
+    assert str(caught.value) == (
+        "data.path=s.csv: series 'y': column 'a' holds 1e+20, so much more than in all other"
+        " series that it must stand for a missing value; leave the series or the column out, or,"
+        " if it was measured, write the column in another unit."
+    )
+    SeriesOutline(tables[1], **how)
 
 
 def test_several_marks_in_a_column_are_all_found() -> None:
