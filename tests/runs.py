@@ -36,17 +36,19 @@ def series(n_rows: int, seed: int) -> NDArray[np.float64]:
     return lorenz96(n_rows, 4, seed)[:, :N_CHANNELS]
 
 
-def make_data(seed: int = 0, batch_size: int = BATCH_SIZE, **options: Any) -> SeriesDataModule:
+def make_data(
+    seed: int = 0, batch_size: int = BATCH_SIZE, *, level: float = 0.0, **options: Any
+) -> SeriesDataModule:
     """Make windows for a model of `build_model`, the same ones for the same seed.
 
-    Options are those of `SeriesDataModule`.
+    The level is added to all values; options are those of `SeriesDataModule`.
     """
     rows = (
         N_TRAINING + INPUT_LENGTH + HORIZON - 1,
         N_VALIDATION + HORIZON - 1,
         N_TEST + HORIZON - 1,
     )
-    values = series(sum(rows), seed)
+    values = series(sum(rows), seed) + level
     names = tuple(f"x{index}" for index in range(N_CHANNELS))
     return SeriesDataModule(
         Table(None, values, names, names[:N_TARGETS]),

@@ -162,7 +162,7 @@ class _Collector(pl.Callback):
         config = self._forecasting.using.config
         first = batch_idx * config.data.batch_size
         windows = self._forecasting.windows[first : first + config.data.batch_size]
-        forecasts = outputs.detach().float().cpu()
+        forecasts = outputs.detach().cpu()
         if head_task(config.model.head) == "every_step":
             forecasts = _last_steps(forecasts, windows)
         targets = self._forecasting.using.run.record.targets
@@ -177,7 +177,7 @@ class _Collector(pl.Callback):
     def _panel(self, window: ForecastWindow, forecast: Tensor, target: int) -> ForecastPanel:
         using = self._forecasting.using
         n_past, levels = n_past_rows(using.config.data.horizon), using.config.quantiles
-        of_target = forecast[:, target].double().numpy()
+        of_target = forecast[:, target].numpy()
         numbers = of_target.T if levels else of_target[None]
         return ForecastPanel(
             series=window.series if self._forecasting.n_series > 1 else "",

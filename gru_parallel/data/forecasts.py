@@ -48,18 +48,18 @@ class ForecastArrays:
         cutoffs: the last row that was known, array of shape `(windows,)`.
         series: number of each window's series, array of shape `(windows,)`.
         came: array of shape `(windows, steps, targets)`.
-        forecast: array of the same shape, of the type that the model forecasts in.
+        forecast: array of the same shape.
         levels: of the quantiles; () for none.
-        quantiles: array of shape `(windows, steps, targets, levels)`, of the same type.
+        quantiles: array of shape `(windows, steps, targets, levels)`.
     """
 
     rows: NDArray[np.int64]
     cutoffs: NDArray[np.int64]
     series: NDArray[np.intp]
     came: NDArray[np.float64]
-    forecast: NDArray[np.floating]
+    forecast: NDArray[np.float64]
     levels: tuple[float, ...]
-    quantiles: NDArray[np.floating]
+    quantiles: NDArray[np.float64]
 
 
 def windows_to_show(data: SeriesData, tested: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ def forecast_arrays(
     rows, whole = predicted.rows, predicted.whole
     shown = _shown(rows, rows.targets, data.shape.task)
     numbers = whole.movedim(-1, 0) if levels else whole.unsqueeze(0)
-    in_units = data.inverse(numbers + predicted.batch["anchor"]).numpy()
+    in_units = data.inverse(numbers.double() + predicted.batch["anchor"]).numpy()
     return ForecastArrays(
         shown.numpy(),
         (rows.ends - 1).squeeze(1).numpy(),
@@ -194,11 +194,8 @@ def in_long_form(data: SeriesData, arrays: ForecastArrays, label: str) -> Iterat
         times_of(data.tables, arrays.rows), times_of(data.tables, arrays.cutoffs)
     )
     targets = data.tables[0].targets if data.n_targets > 1 else ("",)
-    came = arrays.came.tolist()
-    # The shortest number that a float32 can be read back from, as `predict` writes it.
-    forecast, quantiles = (
-        values.astype(str).astype(np.float64).tolist()
-        for values in (arrays.forecast, arrays.quantiles)
+    forecast, came, quantiles = (
+        values.tolist() for values in (arrays.forecast, arrays.came, arrays.quantiles)
     )
     for window, number in enumerate(arrays.series):
         series = data.tables[number].name or label

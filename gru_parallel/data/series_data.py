@@ -262,7 +262,7 @@ class SeriesData(SeriesOutline):
                 `(..., n_targets)`.
 
         Returns:
-            Tensor of the same shape, type and device.
+            Tensor of float64, of the same shape and device.
         """
         return in_units(values, self.standardizer, self.tables[0].target_columns)
 

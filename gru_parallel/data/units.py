@@ -17,7 +17,8 @@ def in_units(values: Tensor, standardizer: Standardizer, columns: Sequence[int])
         columns: position of each target among them.
 
     Returns:
-        Tensor of the same shape, type and device.
+        Tensor of the same shape and device, and of float64: at a high level a float32 loses the
+        digits in which values differ.
     """
     units = standardizer.inverse(values.detach().double().cpu().numpy(), columns)
-    return torch.from_numpy(units).to(values)
+    return torch.from_numpy(units).to(values.device)

@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor
 
+from gru_parallel.model.loss import wide
 from gru_parallel.training.strategy import PipelineStrategy
 
 
@@ -19,8 +20,8 @@ class ForecastRecord(pl.Callback):
         windows_of: from a batch and its number to the windows of its rows.
 
     Attributes:
-        predictions: by window, as the model gave them, on the CPU; those of all ranks once the test
-            has ended.
+        predictions: by window, as the model gave them, in at least 32 bits, on the CPU; those of
+            all ranks once the test has ended.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class ForecastRecord(pl.Callback):
             return
         for row, window in enumerate(self._windows_of(batch, batch_idx).tolist()):
             if window in self._wanted:
-                self.predictions[window] = outputs[row].detach().float().cpu()
+                self.predictions[window] = wide(outputs[row].detach()).cpu()
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Bring together what all ranks have."""

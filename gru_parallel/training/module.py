@@ -160,17 +160,17 @@ class SeriesModule(pl.LightningModule):
         return self._measure("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the batch's forecasts, see `Output.forecast`, in the units of the series.
+        """Return the batch's forecasts, see `Output.forecast`, in units of the series, in float64.
 
         Without the data module that standardised the series, they stay standardised. Rows are those
         of the batch: of streams, `batch["index"]` says which window each is.
         """
-        forecast = self.model.output.forecast(self._predict(batch))
+        # A float32 of a high level would lose the digits in which forecasts differ.
+        forecast = self.model.output.forecast(self._predict(batch)).double()
         anchor = batch["anchor"][: len(forecast)].to(forecast.device)
         has_levels = len(self.model.output.levels) > 0
-        standardised = (forecast.movedim(-1, 0) if has_levels else forecast) + anchor
-        inverse = self._inverse
-        found = standardised if inverse is None else inverse(standardised)
+        found = (forecast.movedim(-1, 0) if has_levels else forecast) + anchor
+        found = found if self._inverse is None else self._inverse(found)
         return self._engine.collect(found.movedim(0, -1) if has_levels else found)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_inverse_gives_back_the_units_of_the_series() -> None:
     module = data()
     batch = next(iter(module.test_dataloader()))
     units = module.inverse(batch["y"] + batch["anchor"])
-    assert units.dtype == torch.float32
+    assert units.dtype == torch.float64
     assert np.allclose(units[0], VALUES[80:84][:, [2, 0]], rtol=1e-5)
 
 

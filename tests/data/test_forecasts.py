@@ -55,6 +55,20 @@ def test_a_perfect_prediction_is_what_came_in_the_units_of_the_series(centre: st
         assert forecast.y_hat == pytest.approx(forecast.y, abs=1e-3)
 
 
+def test_forecasts_of_a_high_level_keep_their_digits() -> None:
+    rows = np.arange(100.0)
+    high = Table(None, 1.5e9 + 30 * np.sin(rows)[:, None], ("a",), ("a",))
+    data = data_of(high)
+
+    for levels in ((), (0.5,)):
+        predictions = perfect(data, [0, 7])
+        if levels:
+            predictions = {w: torch.stack([y, y], dim=-1) for w, y in predictions.items()}
+        for forecast in forecasts_of(data, predictions, "f", levels):
+            values = [forecast.y_hat, *(value for _, value in forecast.quantiles)]
+            assert values == pytest.approx([forecast.y] * len(values), rel=0, abs=1e-3)
+
+
 def test_a_prediction_of_no_change_repeats_the_last_value() -> None:
     data = data_of(centre="last")
     (first, *_, last) = forecasts_of(data, {0: torch.zeros(3, 1)}, "f")

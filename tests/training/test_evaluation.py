@@ -95,6 +95,15 @@ def test_predictions_are_every_row_once_in_order_and_in_the_units_of_the_series(
     assert float(gaps.min()) > 1e-3
 
 
+def test_predictions_of_a_high_level_keep_their_digits() -> None:
+    found = []
+    for level in (0.0, 1e9):
+        predicted = make_trainer(PLAN).predict(make_module(), make_data(level=level))
+        assert predicted is not None
+        found.append(torch.cat([batch for batch in predicted if isinstance(batch, Tensor)]) - level)
+    assert float((found[1] - found[0]).abs().max()) <= 1e-3
+
+
 def test_evaluation_drops_nothing_out_and_leaves_the_weights_alone(no_thread_left: None) -> None:
     module = make_module(dropout=0.5)
     before = {name: weight.clone() for name, weight in module.state_dict().items()}
