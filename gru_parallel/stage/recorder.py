@@ -52,7 +52,12 @@ class CUDARecorder:
     def record(self, work: Callable[[], None]) -> Recording:
         """See `Recorder`; the work has to be queued on the current stream, no default stream."""
         graph = torch.cuda.CUDAGraph()
-        with _CAPTURING, torch.cuda.device(self._device), _no_word_of_empty_graphs():
+        with (
+            _CAPTURING,
+            torch.cuda.device(self._device),
+            _workspaces_of_its_own(),
+            _no_word_of_empty_graphs(),
+        ):
             # Other stages' threads may do as they like meanwhile.
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
@@ -94,6 +99,18 @@ def free_cached_memory() -> None:
     """Have the allocator give back what it keeps, which it cannot do while anybody captures."""
     with _CAPTURING:
         torch.cuda.empty_cache()
+
+
+@contextmanager
+def _workspaces_of_its_own() -> Iterator[None]:
+    """Have a capture take cuBLAS's workspaces from its pool, where they last as long as it does."""
+    # Those that cuBLAS has for a stream otherwise are baked in and freed by others: by any graph of
+    # this stream that goes (torch from 2.12 on: pytorch/pytorch#193402), by Lightning's Trainer.
+    torch._C._cuda_clearCublasWorkspaces()
+    try:
+        yield
+    finally:
+        torch._C._cuda_clearCublasWorkspaces()
 
 
 @contextmanager

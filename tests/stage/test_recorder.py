@@ -135,10 +135,41 @@ class Graph:
             raise RuntimeError("operation failed due to a previous error during capture")
 
 
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Put stand-ins in the place of what a recorder asks of CUDA; more may be put there."""
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(Graph, "ended", [])
+    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
+    for name in ("endAllocateToPool", "releasePool", "clearCublasWorkspaces"):
+        monkeypatch.setattr(torch._C, f"_cuda_{name}", lambda *_: None, raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_recording_has_workspaces_of_its_own(breaks: bool, cuda: pytest.MonkeyPatch) -> None:
+    """Of cuBLAS: those for the stream are freed by whoever likes, while recordings read them."""
+    own: list[str] = []
+    of_the_stream = ["allocated by an eager call"]
+
+    def work() -> None:
+        own.extend(of_the_stream or ["allocated in the pool"])
+        of_the_stream[:] = own
+
+    cuda.setattr(Graph, "breaks", breaks)
+    cuda.setattr(torch._C, "_cuda_clearCublasWorkspaces", of_the_stream.clear)
+    with pytest.raises(RuntimeError) if breaks else nullcontext():
+        CUDARecorder(torch.device("cuda", 1)).record(work)
+
+    assert own == ["allocated in the pool"]
+    assert of_the_stream == []
+
+
 @pytest.mark.parametrize("work_fails", [False, True])
 @pytest.mark.parametrize("knows", [False, True])
 def test_allocator_and_generator_hear_of_a_capture_that_failed(
-    knows: bool, work_fails: bool, monkeypatch: pytest.MonkeyPatch
+    knows: bool, work_fails: bool, cuda: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[int, object]] = []
 
@@ -147,12 +178,7 @@ def test_allocator_and_generator_hear_of_a_capture_that_failed(
         if knows:
             raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
 
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(Graph, "ended", [])
-    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
-    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", end, raising=False)
-    monkeypatch.setattr(torch._C, "_cuda_releasePool", lambda *_: None, raising=False)
+    cuda.setattr(torch._C, "_cuda_endAllocateToPool", end)
 
     def work() -> None:
         if work_fails:
@@ -168,18 +194,11 @@ def test_allocator_and_generator_hear_of_a_capture_that_failed(
 
 @pytest.mark.parametrize("breaks", [True, False])
 def test_the_pool_is_released_once_where_a_capture_failed(
-    breaks: bool, monkeypatch: pytest.MonkeyPatch
+    breaks: bool, cuda: pytest.MonkeyPatch
 ) -> None:
     released: list[tuple[int, object]] = []
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(Graph, "ended", [])
-    monkeypatch.setattr(Graph, "breaks", breaks)
-    monkeypatch.setattr(torch.cuda, "device", lambda _: nullcontext())
-    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", lambda *_: None, raising=False)
-    monkeypatch.setattr(
-        torch._C, "_cuda_releasePool", lambda *which: released.append(which), raising=False
-    )
+    cuda.setattr(Graph, "breaks", breaks)
+    cuda.setattr(torch._C, "_cuda_releasePool", lambda *which: released.append(which))
 
     def work() -> None:
         raise ZeroDivisionError
