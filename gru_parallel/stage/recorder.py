@@ -76,11 +76,8 @@ class CUDARecorder:
         # for ever what several streams have used; where it has, it says so.
         with suppress(RuntimeError):
             torch._C._cuda_endAllocateToPool(self._device.index, self._pool)
-        try:
-            graph.pool()
-        except RuntimeError:
-            # A graph gives back its share of the pool only if its capture has ended well; without
-            # that, what the stage has recorded so far would be held for ever.
+        if not _FAILED_GRAPHS_RELEASE and not _has_ended(graph):
+            # What the stage has recorded so far would be held for ever.
             with suppress(RuntimeError):
                 torch._C._cuda_releasePool(self._device.index, self._pool)
         # Neither has the default generator there, and would refuse to draw from then on: a capture
@@ -90,6 +87,20 @@ class CUDARecorder:
             empty.capture_begin(capture_error_mode="thread_local")
             empty.capture_end()
 
+
+def _has_ended(graph: torch.cuda.CUDAGraph) -> bool:
+    """Say whether a graph's capture has ended well."""
+    try:
+        graph.pool()
+    except RuntimeError:
+        return False
+    return True
+
+
+_FAILED_GRAPHS_RELEASE = bool(torch.version.hip) or torch.__version__ >= "2.14.dev0"
+"""Whether a graph gives back its share of the pool even if its capture has failed: since
+pytorch/pytorch#190348, which AMD has in its earlier versions, too. To release it twice would end
+the process later."""
 
 _CAPTURING = Lock()
 """Held by the one that captures: torch's allocator would mix up the memory of several."""
