@@ -183,6 +183,9 @@ class Graphs:
             self.why_not = "calls of this kind have been too few so far"
             if n_calls <= (N_TO_REPLACE if is_full else N_EAGER):
                 self._n_calls = dict([*self._n_calls.items()][-2 * N_KINDS :])
+                if not is_full and spec.keeps_activations:
+                    # They are in memory once: a pool is of no use to calls that run as they are.
+                    self._recorded = [r for r in self._recorded if r.is_lent]
                 return None
             found = self._record(kind, spec, record)
         elif is_full:

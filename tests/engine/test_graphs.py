@@ -28,7 +28,7 @@ from gru_parallel.model import (
     SumLoss,
     Windows,
 )
-from gru_parallel.schedule import Action
+from gru_parallel.schedule import Action, Cell, Op
 from gru_parallel.stage.cpu_recorder import CPURecorder, CPURecording
 from gru_parallel.stage.own_code import foreign_code
 from tests.builders import HIDDEN, MSE, N_CHANNELS, SMALL_MSE, build_model, make_batch, make_plan
@@ -282,6 +282,34 @@ def test_other_shapes_run_as_they_do_without_and_then_have_graphs_of_their_own()
                 reasons += [reason(engine)] if wanted else []
     assert_same(*found)
     assert [each is None for each in reasons] == [0, 1, 1, 0, 1, 1, 1]
+
+
+def test_a_step_that_is_not_recorded_yet_has_the_memory_of_those_that_are() -> None:
+    with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=True) as engine:
+
+        def train_with(*sizes: int) -> list[bool]:
+            replayed = []
+            for size in sizes:
+                engine.train_step(Windows(*short_batch(size)))
+                replayed.append(reason(engine) is None)
+            return replayed
+
+        assert train_with(3, 3) == [False, True]
+        assert engine._graphs is not None
+        (recorded,) = engine._graphs._recorded
+        recording = weakref.ref(recorded.passes[0]._recordings[Op.F, Cell(0, 0)][0])
+        del recorded
+        # A prediction keeps nothing for B, so there is room for both.
+        engine.predict(Windows(short_batch(2)[0]))
+        assert recording() is not None
+        gc.disable()
+        try:
+            assert train_with(2) == [False]
+            assert recording() is None
+        finally:
+            gc.enable()
+        # What had been recorded is again, at its next call.
+        assert train_with(3, 2, 3, 2) == [True] * 4
 
 
 def test_no_more_kinds_are_recorded_than_stated(monkeypatch: pytest.MonkeyPatch) -> None:
