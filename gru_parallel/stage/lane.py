@@ -175,8 +175,8 @@ class StreamLane:
         return packet.tensor
 
     def fetch(self, tensor: Tensor) -> Tensor:
-        """Move a tensor of the batch to the lane's device; from pinned memory without waiting."""
-        return tensor.to(self.device, non_blocking=True)
+        """Move a tensor of the batch to the lane's device, without waiting."""
+        return _pinned(tensor).to(self.device, non_blocking=True)
 
     def synchronize(self) -> None:
         """Wait until all that was queued is done."""
@@ -190,8 +190,18 @@ def fill(room: Tensor, tensor: Tensor) -> Tensor:
     """Copy a tensor, on any device, into memory that is kept; return that."""
     # The memory alone: autograd's count of versions is for what is not replayed. To the CPU the
     # copy is waited for, since nothing else would say when it has come.
-    room.data.copy_(tensor, non_blocking=room.device.type != "cpu")
+    is_waited_for = room.device.type == "cpu"
+    room.data.copy_(tensor if is_waited_for else _pinned(tensor), non_blocking=not is_waited_for)
     return room
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    """Return a tensor in memory that an accelerator copies without the host waiting for it.
+
+    A copy from other memory of the CPU waits for all that is queued before it. A part of a batch,
+    and what has been made of one, are not in the batch's memory, wherever that may be.
+    """
+    return tensor.contiguous().pin_memory() if tensor.device.type == "cpu" else tensor
 
 
 def make_lane(device: torch.device) -> Lane:

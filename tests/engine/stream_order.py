@@ -153,6 +153,7 @@ class StreamOrder:
         waiting = iter(places)
         patch.setattr(torch, "Stream", self._stream)
         patch.setattr(Tensor, "record_stream", lambda *_: None)
+        patch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
         self.lanes: list[PlacedLane] = []
         patch.setattr(stages, "make_lane", lambda _: self._lane(PLACES[next(waiting)]))
         patch.setattr(graphs, "N_EAGER", 1)

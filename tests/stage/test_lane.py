@@ -4,8 +4,9 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from torch import Tensor
 
-from gru_parallel.stage.lane import CPULane, Packet, StreamLane, make_lane
+from gru_parallel.stage.lane import CPULane, Packet, StreamLane, fill, make_lane
 
 CPU = torch.device("cpu")
 
@@ -46,6 +47,30 @@ def test_a_cpu_lane_waits_for_what_an_accelerator_copies_to_it() -> None:
 
     # The host reads the memory itself: making a stream wait would not be enough.
     ready.synchronize.assert_called_once_with()
+
+
+def test_what_is_copied_to_a_stream_lane_is_in_pinned_memory_and_in_one_piece(
+    stream_lane: StreamLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned: list[Tensor] = []
+
+    def pin(tensor: Tensor) -> Tensor:
+        assert tensor.is_contiguous()
+        pinned.append(tensor)
+        return tensor
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
+    stream_lane.device = torch.device("meta")
+    part = torch.arange(12.0).view(3, 4)[:, 1:3]
+
+    assert stream_lane.fetch(part).shape == (3, 2)
+    fill(torch.empty(3, 2, device="meta"), part)
+    assert [each.tolist() for each in pinned] == [part.tolist()] * 2
+    # What is there already is left alone, and so is what the host waits for.
+    there = torch.empty(2, device="meta")
+    assert stream_lane.fetch(there) is there
+    fill(torch.empty(3, 2), part)
+    assert len(pinned) == 2
 
 
 def test_a_stream_lane_waits_for_the_event_and_holds_on_to_the_memory(
