@@ -15,6 +15,10 @@ from gru_parallel.stage.stage_pass import StagePass
 Pair = tuple[Tensor, Tensor | None]
 """A tensor and its gradient; None for that of the loss, of which it is a copy."""
 
+_functorch: Any = torch._C._functorch
+_BATCHED = _functorch.is_legacy_batchedtensor, _functorch.is_batchedtensor
+"""Say whether a tensor is several: with is_grads_batched, and under vmap."""
+
 
 class _Release(torch.autograd.Function):
     """Forward gives the loss through; backward gives out the gradients that the schedule left."""
@@ -47,12 +51,12 @@ class _Release(torch.autograd.Function):
         scale = grad_outputs[0] / ctx.scale
         gradients = ctx.saved_tensors[: ctx.n_gradients]
         # Most often they are, and become those of the parameters without being copied.
-        as_they_are = _are_as_wanted(scale)
-        found = (
-            scale.to(device) if g is None else g if as_they_are else _times(g, scale)
-            for g, device in zip(gradients, ctx.devices, strict=True)
+        found = gradients if _are_as_wanted(scale) else _times(gradients, scale)
+        with_the_loss = (
+            scale.to(device) if g is None else g
+            for g, device in zip(found, ctx.devices, strict=True)
         )
-        return None, None, None, None, *found
+        return None, None, None, None, *with_the_loss
 
 
 def with_gradients(
@@ -136,16 +140,29 @@ def _are_as_wanted(scale: Tensor) -> bool:
     if bindings._autograd._get_current_graph_task_keep_graph():
         # Another backward will need them.
         return False
-    # With is_grads_batched and under vmap there are several factors.
-    kinds = bindings._functorch.is_legacy_batchedtensor, bindings._functorch.is_batchedtensor
-    is_batched = any(is_of_kind(scale) for is_of_kind in kinds)
+    is_batched = any(is_of_kind(scale) for is_of_kind in _BATCHED)
     return scale.device.type == "cpu" and not is_batched and scale.item() == 1.0
 
 
-def _times(gradient: Tensor, scale: Tensor) -> Tensor:
-    # The scale of a loss may be too large for a half-precision number.
-    wide = torch.promote_types(gradient.dtype, scale.dtype)
-    return (gradient.to(wide) * scale.to(gradient.device, wide)).to(gradient.dtype)
+def _times(gradients: Sequence[Tensor | None], scale: Tensor) -> list[Tensor | None]:
+    """Multiply gradients, which are on the device of `scale`; those of a type at once."""
+    found = [*gradients]
+    at_once: dict[torch.dtype, list[tuple[int, Tensor]]] = {}
+    is_batched = any(is_of_kind(scale) for is_of_kind in _BATCHED)
+    for index, gradient in enumerate(gradients):
+        if gradient is None:
+            continue
+        # The scale of a loss may be too large for a half-precision number.
+        wide = torch.promote_types(gradient.dtype, scale.dtype)
+        if wide == gradient.dtype and not is_batched:
+            at_once.setdefault(wide, []).append((index, gradient))
+        else:
+            found[index] = (gradient.to(wide) * scale.to(wide)).to(gradient.dtype)
+    for dtype, numbered in at_once.items():
+        products = torch._foreach_mul([gradient for _, gradient in numbered], scale.to(dtype))
+        for (index, _), product in zip(numbered, products, strict=True):
+            found[index] = product
+    return found
 
 
 # torch has no types for `apply`.

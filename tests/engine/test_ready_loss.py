@@ -1,5 +1,6 @@
 """A loss whose gradients are computed already behaves like any other loss."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -98,6 +99,30 @@ def test_a_graph_that_is_retained_gives_copies(leaves: list[Tensor]) -> None:
     for found in (torch.autograd.grad(loss, leaves, retain_graph=True) for _ in range(2)):
         assert [gradient.tolist() for gradient in found] == [[1, 2], [3, 4, 5]]
         found[0].zero_()
+
+
+def test_gradients_that_are_multiplied_are_all_at_once(
+    leaves: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_multiplied = []
+    multiply = torch._foreach_mul
+
+    def noted(tensors: Sequence[Tensor], factor: Tensor) -> list[Tensor]:
+        n_multiplied.append(len(tensors))
+        return [*multiply(tensors, factor)]
+
+    monkeypatch.setattr(torch, "_foreach_mul", noted)
+    halves = [torch.zeros(2, dtype=torch.bfloat16, requires_grad=True) for _ in range(2)]
+    of_halves: list[Tensor | None] = [torch.ones(2, dtype=torch.bfloat16)] * 2
+    sources = [leaves[0], halves[0], leaves[1], halves[1]]
+    first, second = gradients()
+    loss = with_gradients(torch.tensor(7.0), sources, [first, of_halves[0], second, of_halves[1]])
+
+    loss.backward(torch.tensor(0.5))
+
+    assert grads_of(sources) == [[0.5, 1], [0.5, 0.5], [1.5, 2, 2.5], [0.5, 0.5]]
+    # The others are narrower than the scale.
+    assert n_multiplied == [2]
 
 
 def test_many_gradients_of_the_loss_come_out_at_once(leaves: list[Tensor]) -> None:
