@@ -67,6 +67,10 @@ class CPULane:
         """Move a tensor of the batch to the lane's device."""
         return tensor.to(self.device)
 
+    def take(self, room: Tensor, tensor: Tensor) -> None:
+        """Copy a tensor of the batch into memory that is kept on the lane's device."""
+        fill(room, tensor)
+
     def synchronize(self) -> None:
         """Wait until all that was queued is done."""
 
@@ -177,6 +181,25 @@ class StreamLane:
     def fetch(self, tensor: Tensor) -> Tensor:
         """Move a tensor of the batch to the lane's device, without waiting."""
         return _pinned(tensor).to(self.device, non_blocking=True)
+
+    def take(self, room: Tensor, tensor: Tensor) -> None:
+        """Copy a tensor of the batch into memory that is kept on the lane's device.
+
+        From another accelerator it is copied on the caller's stream there. Where the calling thread
+        works for several lanes, the current one may be another lane's, with all that this has
+        queued already.
+        """
+        caller = None if tensor.device == self.device else self._callers.get(tensor.device)
+        if caller is None:
+            fill(room, tensor)
+            return
+        before = torch.accelerator.current_stream(tensor.device)
+        torch.accelerator.set_stream(caller)
+        try:
+            fill(room, tensor)
+        finally:
+            torch.accelerator.set_stream(before)
+            self.select()
 
     def synchronize(self) -> None:
         """Wait until all that was queued is done."""

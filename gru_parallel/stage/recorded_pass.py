@@ -13,7 +13,7 @@ from gru_parallel.model.dropout import Mask, Masks
 from gru_parallel.schedule import Cell, Op
 from gru_parallel.stage.cells import over_the_batch
 from gru_parallel.stage.ends import OutputSection
-from gru_parallel.stage.lane import Lane, fill
+from gru_parallel.stage.lane import Lane
 from gru_parallel.stage.loss_numbers import LossNumbers
 from gru_parallel.stage.recorder import Recorder, Recording
 from gru_parallel.stage.section import Parcel
@@ -173,7 +173,7 @@ class RecordedPass(StagePass):
             if not isinstance(source, Tensor):
                 room.data.fill_(source or 0.0)
             elif source is not room:
-                fill(room, source)
+                self.stage.lane.take(room, source)
         self._to_copy = []
 
     def _given_out(self, op: Op, result: Parcel) -> Parcel:

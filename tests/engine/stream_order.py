@@ -25,7 +25,7 @@ from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.engine.workers import Workers
 from gru_parallel.model.dropout import Mask
 from gru_parallel.schedule import Timeline
-from gru_parallel.stage import cpu_recorder, lane, recorded_pass
+from gru_parallel.stage import cpu_recorder, lane
 from gru_parallel.stage.cpu_recorder import CPURecording
 from gru_parallel.stage.lane import Packet, StreamLane, Streams
 from gru_parallel.stage.recorded_pass import RecordedPass
@@ -276,7 +276,6 @@ class StreamOrder:
         weight_gradients = RecordedPass.weight_gradients
         patch.setattr(RecordedPass, "weight_gradients", noted_gradients)
         patch.setattr(lane, "fill", noted_fill)
-        patch.setattr(recorded_pass, "fill", noted_fill)
         patch.setattr(CPURecording, "replay", noted_replay)
         patch.setattr(Mask, "draw", noted_draw)
 

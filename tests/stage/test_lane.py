@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from gru_parallel.stage import lane as lane_module
 from gru_parallel.stage.lane import CPULane, Packet, StreamLane, fill, make_lane
 
 CPU = torch.device("cpu")
@@ -71,6 +72,37 @@ def test_what_is_copied_to_a_stream_lane_is_in_pinned_memory_and_in_one_piece(
     assert stream_lane.fetch(there) is there
     fill(torch.empty(3, 2), part)
     assert len(pinned) == 2
+
+
+def test_of_another_accelerator_the_caller_s_stream_is_what_a_batch_is_copied_on(
+    stream_lane: StreamLane, compute: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, caller, of_another_lane = torch.device("cuda", 1), Mock(), Mock()
+    current = {other: of_another_lane}
+    set_after: list[Mock] = []
+
+    def set_stream(stream: Mock) -> None:
+        set_after.append(stream)
+        if stream is not compute:
+            current[other] = stream
+
+    monkeypatch.setattr(torch.accelerator, "current_stream", current.get)
+    monkeypatch.setattr(torch.accelerator, "set_stream", set_stream)
+    copied_on: list[object] = []
+    monkeypatch.setattr(lane_module, "fill", lambda *_: copied_on.append(current[other]))
+    stream_lane._callers = {other: caller}
+
+    stream_lane.take(Mock(), Mock(device=other))
+
+    assert copied_on == [caller]
+    # The lane goes on where it was, and so does the other one.
+    assert current == {other: of_another_lane}
+    assert set_after[-1] is compute
+    # What is on the own device, or on a CPU, is copied on the lane's own stream.
+    set_after.clear()
+    stream_lane.take(Mock(), Mock(device=stream_lane.device))
+    stream_lane.take(Mock(), Mock(device=CPU))
+    assert set_after == []
 
 
 def test_a_stream_lane_waits_for_the_event_and_holds_on_to_the_memory(
