@@ -25,9 +25,10 @@ class Arrived:
     ready: torch.Event | None = None
 
     def take(self) -> tuple[Tensor | None, Tensor | None]:
-        """Give them up, once they are there."""
-        if self.ready is not None:
-            self.ready.synchronize()
+        """Give them up, to what is queued on the current stream from now on."""
+        some = next((g for g in (self.dy, self.dh_n) if g is not None), None)
+        if self.ready is not None and some is not None:
+            torch.accelerator.current_stream(some.device).wait_event(self.ready)
         taken = self.dy, self.dh_n
         self.dy = self.dh_n = self.ready = None
         return taken
@@ -147,7 +148,11 @@ class _Outputs(torch.autograd.Function):
 
 def _wait_for(tensors: Iterable[Tensor | None]) -> None:
     """Wait for what this thread has queued on the tensors' devices."""
-    for device in {tensor.device for tensor in tensors if tensor is not None}:
+    devices = {tensor.device for tensor in tensors if tensor is not None}
+    if any(d.type == "cuda" for d in devices) and torch.cuda.is_current_stream_capturing():
+        # Nothing runs, and the stream that the caller records is what puts all in order.
+        return
+    for device in devices:
         if device.type != "cpu":
             torch.accelerator.current_stream(device).synchronize()
 
