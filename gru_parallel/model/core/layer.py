@@ -125,6 +125,8 @@ def _differentiable(
     """Run B by torch's operators: its own gradients are wanted, or those of many losses at once."""
     is_recorded = torch.is_grad_enabled()
     with torch.enable_grad():
+        # Through views alone: behind x and h_0, too, lie what is wanted and what autograd visits.
+        x, h_0, *weights = (tensor.view_as(tensor) for tensor in (x, h_0, *weights))
         y = torchs_outputs(x, h_0, weights)
     dy, dh_n = grad_outputs
     if dh_n is not None:

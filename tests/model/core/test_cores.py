@@ -87,6 +87,20 @@ def test_second_gradients_are_those_of_small_differences(core: str, bias: bool) 
     assert torch.autograd.gradgradcheck(run, (x, h_0, *weights))
 
 
+@covering(1, core=OWN, how=["create_graph", "is_grads_batched"])
+def test_what_lies_behind_x_and_h_0_is_counted_once(core: str, how: str) -> None:
+    gru, given = gru_of(2, sizes=(H, H)), inputs(2, sizes=(H, H))
+    of_both = []
+    for name in (core, "native"):
+        # The same weights again, over what they have given.
+        y, _ = run_gru(gru, *run_gru(gru, *given, core=name), core=name)
+        wanted, dy = [*given, *gru.parameters()], torch.ones_like(y)
+        dy = dy if how == "create_graph" else torch.stack([dy, 2 * dy])
+        of_both.append(torch.autograd.grad(y, wanted, dy, **{how: True}))
+    for ours, theirs in zip(*of_both, strict=True):
+        assert (ours - theirs).abs().max() <= 1e-12 * theirs.abs().max()
+
+
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 5e-2}
 
 
