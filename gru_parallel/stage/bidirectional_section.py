@@ -127,6 +127,13 @@ class BidirectionalSection:
         """Let go of what F of a micro-batch has saved."""
         self._saved.pop(micro_batch, None)
 
+    def again(self, parcels: Sequence[Parcel]) -> None:
+        """Run F on all cells of a micro-batch again, for their B alone."""
+        h_n = dict(self.states.h_n)
+        for parcel in parcels:
+            self.forward(parcel)
+        self.states.h_n = h_n
+
     def backward(self, parcel: Parcel) -> list[Parcel]:
         """Keep a cell's gradient; with the first chunk, run B on the whole sequences."""
         cells, (micro_batch, chunk) = self._spec.cells, parcel.cell

@@ -107,8 +107,7 @@ class RecomputedSequences:
             cells = self._kept[micro_batch] if self._stays else self._kept.pop(micro_batch)
             # The last one is the one that makes F run.
             with cells[-1].conditions.again():
-                for kept in cells:
-                    self._block.forward(kept.parcel)
+                self._block.again([kept.parcel for kept in cells])
         return self._block.backward(parcel)
 
 

@@ -106,12 +106,15 @@ def test_calls_may_overlap() -> None:
     both(use, TWO_CPUS, dropout=0.3)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cut", ["in the caller's thread", "two devices"])
-def test_calls_that_are_replayed(cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_that_are_replayed(
+    cut: str, bidirectional: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(graphs, "N_EAGER", 1)
     results = []
     for options in ({"recompute": "none"}, {"recompute": "cell", "graphs": True}):
-        _, gru = make_twins({**CUTS[cut], **options}, dropout=0.3)
+        _, gru = make_twins({**CUTS[cut], **options}, dropout=0.3, bidirectional=bidirectional)
         torch.manual_seed(3)
         calls = [gradients(gru, make_x(seed=seed), n_times=2) for seed in range(3)]
         results.append([tensor for call in calls for tensor in call])
