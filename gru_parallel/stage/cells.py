@@ -221,9 +221,7 @@ class Cells:
         What lies after a row's end comes as zero, even where it is NaN.
         """
         (rows, steps), runs = self.index_of(cell), self.runs(cell)
-        # Not x[rows, steps], which is not a slice where it is all of x: a vmap over B needs slices.
-        piece = _narrow(x, 0, rows) if isinstance(rows, slice) else x[rows]
-        piece = _narrow(piece, 1, steps)
+        piece = part_of(part_of(x, 0, rows), 1, steps)
         if runs is not None:
             piece = piece.masked_fill(~runs.unsqueeze(2).to(x.device), 0.0)
         return piece.transpose(0, 1).contiguous()
@@ -238,9 +236,8 @@ class Cells:
         """Take the cells of a micro-batch out of what `join` put together."""
         steps = self.steps[micro_batch]
         n_active = [self.n_active(Cell(micro_batch, chunk)) for chunk in range(self.n_chunks)]
-        # Not by an index: one that takes all is an alias, which torch cannot vmap.
         return [
-            _narrow(_narrow(whole, 0, part), 1, slice(0, n))
+            part_of(part_of(whole, 0, part), 1, slice(0, n))
             for part, n in zip(steps, n_active, strict=True)
         ]
 
@@ -268,8 +265,18 @@ def over_the_batch(pieces: dict[Cell, Tensor], cells: Cells) -> Tensor:
     return whole
 
 
-def _narrow(tensor: Tensor, dim: int, part: slice) -> Tensor:
-    return tensor.narrow(dim, part.start, part.stop - part.start)
+def part_of(tensor: Tensor, dim: int, part: Rows) -> Tensor:
+    """Take a part of a tensor along one dimension, in B also where torch runs a vmap over it.
+
+    Args:
+        tensor: of a batch, or a gradient of that.
+        dim: the dimension.
+        part: which rows, steps or states.
+    """
+    if isinstance(part, slice):
+        # Not by an index: one that takes all is an alias, which torch cannot vmap.
+        return tensor.narrow(dim, part.start, part.stop - part.start)
+    return tensor[(slice(None),) * dim + (part,)]
 
 
 def check_lengths(lengths: Tensor, batch_size: int, n_steps: int) -> None:

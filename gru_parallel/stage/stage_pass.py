@@ -13,7 +13,7 @@ from gru_parallel.model import BidirectionalBlock, Start
 from gru_parallel.schedule import Cell, Op
 from gru_parallel.stage.bidirectional_section import BidirectionalSection
 from gru_parallel.stage.block_section import BlockSection, States
-from gru_parallel.stage.cells import over_the_batch
+from gru_parallel.stage.cells import over_the_batch, part_of
 from gru_parallel.stage.ends import EncoderSection, HeadSection, OutputSection
 from gru_parallel.stage.recomputed_section import RecomputedSection, recomputed
 from gru_parallel.stage.section import Parcel, Section
@@ -227,9 +227,10 @@ class StagePass:
 
     def _states_of(self, dh_n: Tensor, group: BlockGroup) -> dict[int, list[Tensor | None]]:
         """Cut the gradient of the whole stack's h_n, by micro-batch and block."""
-        of_stage, fetch = dh_n[self.stage.modules.state_slice], self.stage.lane.fetch
+        of_stage, fetch = part_of(dh_n, 0, self.stage.modules.state_slice), self.stage.lane.fetch
+        of_blocks = [part_of(of_stage, 0, of_block) for of_block in group.slices]
         return {
-            m: [fetch(of_stage[of_block, rows]) for of_block in group.slices]
+            m: [fetch(part_of(dh, 1, rows)) for dh in of_blocks]
             for m, rows in enumerate(self.spec.cells.rows)
         }
 

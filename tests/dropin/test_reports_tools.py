@@ -78,7 +78,8 @@ def a_vector_times_the_jacobian(gru: nn.GRU) -> object:
 
 def a_jacobian_all_at_once(gru: nn.GRU) -> object:
     jacobian = torch.autograd.functional.jacobian
-    return jacobian(lambda x: gru(x)[0], make_x(), vectorize=True)
+    n_states = gru.num_layers * (2 if gru.bidirectional else 1)
+    return jacobian(gru, (make_x(), make_x(n_states, BATCH, HIDDEN)), vectorize=True)
 
 
 def gradients_in_a_batch(gru: nn.GRU) -> object:
@@ -195,6 +196,14 @@ def test_both_directions_bear_gradients_in_a_batch(cut: str, use: Use) -> None:
     plain, ours = make_twins(CUTS[cut], bidirectional=True)
 
     expected, actual = use(plain), use(ours)
+
+    assert_same(actual, expected)
+
+
+def test_one_layer_bears_gradients_of_its_state_in_a_batch() -> None:
+    plain, ours = make_twins(num_layers=1)
+
+    expected, actual = a_jacobian_all_at_once(plain), a_jacobian_all_at_once(ours)
 
     assert_same(actual, expected)
 
