@@ -82,6 +82,26 @@ def pieces(n_steps: int, batch_size: int, hidden_size: int) -> list[slice]:
     return [slice(start, min(start + size, n_steps)) for start in range(0, n_steps, size)]
 
 
+def _inputs_share(
+    x: Tensor, w_ih: Tensor, b_ih: Maybe, b_hh: Maybe, rzs: Tensor, n: Tensor
+) -> None:
+    """Write what does not depend on the state: the products of all steps, and the biases."""
+    width = n.size(-1)
+    rows, of_n = x.flatten(0, 1), n.flatten(0, 1)
+    of_rz, of_s = rzs.flatten(0, 1).split([2 * width, width], 1)
+    w_rz, w_n = w_ih.t().split([2 * width, width], 1)
+    if b_ih is None or b_hh is None:
+        torch.mm(rows, w_rz, out=of_rz)
+        torch.mm(rows, w_n, out=of_n)
+        of_s.zero_()
+    else:
+        b_rz, b_n = b_ih.split([2 * width, width])
+        b_of_rz, b_s = b_hh.split([2 * width, width])
+        torch.addmm(b_rz + b_of_rz, rows, w_rz, out=of_rz)
+        torch.addmm(b_n, rows, w_n, out=of_n)
+        of_s.copy_(b_s)
+
+
 @released
 def run(
     x: Tensor,
@@ -149,26 +169,6 @@ def run_again(
     rzs.narrow(-1, 0, 2 * n.size(-1)).sigmoid_()
     r, _, s = rzs.chunk(3, -1)
     n.addcmul_(r, s).tanh_()
-
-
-def _inputs_share(
-    x: Tensor, w_ih: Tensor, b_ih: Maybe, b_hh: Maybe, rzs: Tensor, n: Tensor
-) -> None:
-    """Write what does not depend on the state: the products of all steps, and the biases."""
-    width = n.size(-1)
-    rows, of_n = x.flatten(0, 1), n.flatten(0, 1)
-    of_rz, of_s = rzs.flatten(0, 1).split([2 * width, width], 1)
-    w_rz, w_n = w_ih.t().split([2 * width, width], 1)
-    if b_ih is None or b_hh is None:
-        torch.mm(rows, w_rz, out=of_rz)
-        torch.mm(rows, w_n, out=of_n)
-        of_s.zero_()
-    else:
-        b_rz, b_n = b_ih.split([2 * width, width])
-        b_of_rz, b_s = b_hh.split([2 * width, width])
-        torch.addmm(b_rz + b_of_rz, rows, w_rz, out=of_rz)
-        torch.addmm(b_n, rows, w_n, out=of_n)
-        of_s.copy_(b_s)
 
 
 @released

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -295,11 +296,11 @@ def test_loops_are_compiled_and_compute_the_same_as_they_stand(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert len(LOOPS) == 5
-    assert all(isinstance(loop._compiled(), torch.jit.ScriptFunction) for loop in LOOPS.values())
+    assert all(isinstance(loop._compiled, torch.jit.ScriptFunction) for loop in LOOPS.values())
     found = []
     for is_compiled in (True, False):
         for loop in () if is_compiled else LOOPS.values():
-            monkeypatch.setattr(loop, "_compiled", lambda loop=loop: loop._function)
+            monkeypatch.setattr(loop, "_compiled", loop._function)
         for core in OWN:
             gru, given = gru_of(2), inputs(2)
             results = run_gru(gru, *given, core=core)
@@ -307,6 +308,16 @@ def test_loops_are_compiled_and_compute_the_same_as_they_stand(
     half = len(OWN)
     for compiled, plain in zip(found[:half], found[half:], strict=True):
         assert all(one.equal(other) for one, other in zip(compiled, plain, strict=True))
+
+
+def test_a_first_call_leaves_the_filters_of_warnings_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = equations.gradient_of_inputs._function
+    loop = Released(function)
+    given = [torch.ones(shape) for shape in ((1, 1, 4), (3, 2), (1, 1, 2))]
+    with monkeypatch.context() as patch:
+        # Threads that set them at once would leave them set.
+        patch.delattr(warnings, "catch_warnings")
+        loop(*given)
 
 
 @pytest.mark.parametrize("core", OWN)
