@@ -51,7 +51,8 @@ class EpochSampler(Sampler[int]):
         """Number the present epoch `epoch`, whatever number the Trainer gave it.
 
         When Lightning 2.6 resumes with max_steps from a checkpoint of the end of an epoch, it
-        counts an epoch without batches, and the order would skip one.
+        counts an epoch without batches, and the order would skip one. With a `SeriesModule` it
+        does not.
         """
         self._n_miscounted_epochs += self.epoch - epoch
         self.epoch = epoch

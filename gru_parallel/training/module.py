@@ -28,13 +28,11 @@ from gru_parallel.training.module_description import (
     describe_module,
     for_lightning,
 )
-from gru_parallel.training.optimizer_checks import (
-    check_carrying,
-    check_clipping,
-    check_watched,
-)
+from gru_parallel.training.optimizer_checks import check_carrying, check_clipping
 from gru_parallel.training.progress import Progress, steps_of_run
 from gru_parallel.training.resume import Beginning, resume
+from gru_parallel.training.resumed_epoch import begin_next_epoch
+from gru_parallel.training.watched_metric import WatchedMetric
 
 Batch = dict[str, Tensor]
 """x: (batch, time, n_channels); y: targets, batch first; anchor: what they are relative to.
@@ -91,7 +89,7 @@ class SeriesModule(pl.LightningModule):
         self.weight_decay_on = weight_decay_on
         self._make_scheduler = make_scheduler
         self._schedule_interval = schedule_interval
-        self._monitor = monitor
+        self._watched = WatchedMetric(monitor)
         self._engine: Engine = WholeEngine(model, loss, seed=seed)
         levels = model.output.levels
         self.metrics = nn.ModuleDict({part: ForecastMetrics(levels) for part in ("val", "test")})
@@ -222,19 +220,17 @@ class SeriesModule(pl.LightningModule):
         is_fit = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
         self._resumed = checkpoint if is_fit else None
 
+    def on_train_start(self) -> None:
+        """Begin the next epoch, where that of the checkpoint is complete."""
+        begin_next_epoch(self.trainer)
+
     def on_train_epoch_end(self) -> None:
         """Move a learning-rate schedule that watches a metric.
 
         Lightning would do so after the epoch's checkpoint is written, and not at all at the end of
         an epoch in which a run was resumed, so that a resumed run would have another rate.
         """
-        metric = self.trainer.callback_metrics.get(self._monitor)
-        for config in self.trainer.lr_scheduler_configs:
-            is_due = (self.trainer.current_epoch + 1) % config.frequency == 0
-            watches = config.interval == "epoch" and config.reduce_on_plateau
-            if watches and is_due and metric is not None:
-                check_watched(self._monitor, metric)
-                cast(ReduceLROnPlateau, config.scheduler).step(metric)
+        self._watched.move_schedules(self.trainer)
 
     def lr_scheduler_step(self, scheduler: LRScheduler | ReduceLROnPlateau, metric: Any) -> None:
         """Move a learning-rate schedule, unless `on_train_epoch_end` has."""
@@ -275,7 +271,7 @@ class SeriesModule(pl.LightningModule):
                 "lr_scheduler": {
                     "scheduler": scheduler,
                     "interval": self._schedule_interval,
-                    "monitor": self._monitor,
+                    "monitor": self._watched.name,
                     "frequency": self._frequency(scheduler),
                 },
             },
@@ -287,7 +283,7 @@ class SeriesModule(pl.LightningModule):
         One that watches a validation moves in the epochs that have one.
         """
         watches = isinstance(scheduler, ReduceLROnPlateau) and self._schedule_interval == "epoch"
-        if not watches or self._monitor.startswith("train/"):
+        if not watches or self._watched.name.startswith("train/"):
             return 1
         return self.trainer.check_val_every_n_epoch or 1
 
