@@ -31,6 +31,7 @@ from gru_parallel.run_folder import RunFolder
 from gru_parallel.training import PipelineStrategy
 from gru_parallel.training.averages import AveragesOfWeights
 from gru_parallel.training.best_and_last import BestCheckpoint, LastCheckpoint
+from gru_parallel.training.early_stops import EarlyStops
 from gru_parallel.training.epoch_record import EpochRecord, Listener
 from gru_parallel.training.interrupt import StopAtInterrupt
 from gru_parallel.training.metrics_file import MetricsFile
@@ -96,6 +97,7 @@ def build_trainer(
         EpochRecord([metrics.write_epoch, *listeners]),
         metrics,
         RandomState(),
+        EarlyStops(),
         AveragesOfWeights(),
         StopAtInterrupt(folder.last),
     ]

@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
 from gru_parallel.training.callbacks_of import callbacks_of
+from gru_parallel.training.early_stops import EarlyStops
 
 _LIGHTNINGS_SUFFIX = " Signaling Trainer to stop."
 
@@ -20,7 +21,13 @@ def why_stopped_early(trainer: pl.Trainer) -> str | None:
     if not trainer.should_stop or is_at_end:
         return None
     reasons = filter(None, map(_reason, callbacks_of(trainer, pl.Callback)))
-    return f"Stopped early in epoch {n_epochs - 1}: {next(reasons, 'a callback told it to.')}"
+    words = f"Stopped early in epoch {n_epochs - 1}: {next(reasons, 'a callback told it to.')}"
+    if any(stops.have_ended_before for stops in callbacks_of(trainer, EarlyStops)):
+        words += (
+            " So it was before it was resumed, and nothing is left to train; give early stopping"
+            " other settings, such as more patience, to train on."
+        )
+    return words
 
 
 def _reaches(number: int, most: int | None) -> bool:
