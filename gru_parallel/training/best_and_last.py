@@ -98,6 +98,27 @@ class LastCheckpoint(_RunCheckpoint):
         # Whether the run is resumed from another checkpoint than this, and has not trained since.
         self._is_behind = False
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note in each checkpoint whether a run that is resumed from it lacks gradients."""
+        checkpoint[_LACKS_GRADIENTS] = self._is_within_step(trainer)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take over the last checkpoint, and say what the one that is loaded lacks."""
+        is_fitting = trainer.state.fn == TrainerFn.FITTING
+        if is_fitting and trainer.is_global_zero and checkpoint.get(_LACKS_GRADIENTS):
+            warnings.warn(
+                f"{trainer.ckpt_path} was written between two batches of one step of the optimiser,"
+                " whose gradients it does not have: the first step of this run is of the batches"
+                " after it alone. That is so where a validation comes there, and the end of a run:"
+                " validate every multiple of trainer.accumulate_grad_batches.",
+                stacklevel=2,
+            )
+        super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count."""
         super().on_train_start(trainer, pl_module)
@@ -183,27 +204,6 @@ class BestCheckpoint(_RunCheckpoint):
         super()._save_checkpoint(trainer, filepath)
         # What the file says: to ask it later is to read all of it.
         self._epoch = trainer.current_epoch
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Note in each checkpoint whether a run that is resumed from it lacks gradients."""
-        checkpoint[_LACKS_GRADIENTS] = self._is_within_step(trainer)
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Take over the best model so far, and say what the checkpoint lacks."""
-        is_fitting = trainer.state.fn == TrainerFn.FITTING
-        if is_fitting and trainer.is_global_zero and checkpoint.get(_LACKS_GRADIENTS):
-            warnings.warn(
-                f"{trainer.ckpt_path} was written by a validation between two batches of one step"
-                " of the optimiser, whose gradients it does not have: the first step of this run is"
-                " of the batches after it alone. last.ckpt is always of whole steps; validate every"
-                " multiple of trainer.accumulate_grad_batches, and best.ckpt is, too.",
-                stacklevel=2,
-            )
-        super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Copy the best checkpoint so far, before another is written."""

@@ -31,7 +31,7 @@ from gru_parallel.training.module_description import (
 from gru_parallel.training.optimizer_checks import check_carrying, check_clipping
 from gru_parallel.training.progress import Progress, steps_of_run
 from gru_parallel.training.resume import Beginning, resume
-from gru_parallel.training.resumed_epoch import begin_next_epoch
+from gru_parallel.training.resumed_epoch import begin_next_epoch, take_up_cut_epoch
 from gru_parallel.training.watched_metric import WatchedMetric
 
 Batch = dict[str, Tensor]
@@ -219,9 +219,11 @@ class SeriesModule(pl.LightningModule):
         self._engine.carried = checkpoint.get("carried", {})
         is_fit = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
         self._resumed = checkpoint if is_fit else None
+        if is_fit:
+            take_up_cut_epoch(checkpoint)
 
     def on_train_start(self) -> None:
-        """Begin the next epoch, where that of the checkpoint is complete."""
+        """Begin the next epoch, where the checkpoint has all batches of its own."""
         begin_next_epoch(self.trainer)
 
     def on_train_epoch_end(self) -> None:

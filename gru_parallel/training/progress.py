@@ -24,18 +24,18 @@ class Progress:
 
     @classmethod
     def of(cls, checkpoint: Mapping[str, Any]) -> Progress:
-        """Read it from what Lightning writes."""
+        """Read it from what Lightning writes.
+
+        An epoch in whose middle the run ended is not done, although Lightning counts it.
+        """
         loop = checkpoint["loops"]["fit_loop"]
         epochs = loop["epoch_progress"]["current"]
         batches = loop["epoch_loop.batch_progress"]
-        n_epochs, n_batches = epochs["processed"], batches["current"]["processed"]
-        is_in_epoch = epochs["started"] > n_epochs
+        n_begun = max(epochs["started"], epochs["processed"])
         # A validation, and a checkpoint in it, comes between the last batch and the epoch's end.
-        if is_in_epoch and batches["is_last_batch"]:
-            n_epochs += 1
-        if not is_in_epoch or batches["is_last_batch"]:
-            n_batches = 0
-        return cls(checkpoint["global_step"], n_epochs, n_batches)
+        if batches["is_last_batch"] or n_begun == 0:
+            return cls(checkpoint["global_step"], n_begun, 0)
+        return cls(checkpoint["global_step"], n_begun - 1, batches["current"]["processed"])
 
 
 def validates_next(trainer: Any) -> bool:
