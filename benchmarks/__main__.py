@@ -26,6 +26,7 @@ from benchmarks.peers.cells import CELLS
 from benchmarks.peers.command import PEERS
 from benchmarks.peers.scaling import SCALING
 from benchmarks.planner.command import PLANNER
+from benchmarks.queueing import QUEUEING
 from benchmarks.readme import write_section
 from benchmarks.report import markdown, print_report
 from benchmarks.results import Results, load, path_to_save, save
@@ -47,7 +48,7 @@ BENCHMARKS: tuple[Benchmark[Any], ...] = (
     EMPLOYMENT,
     DEPTH,
 )
-TOOLS = (FINGERPRINTS, TRACE, SIMULATOR)
+TOOLS = (FINGERPRINTS, TRACE, SIMULATOR, QUEUEING)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

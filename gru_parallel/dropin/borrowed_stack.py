@@ -213,7 +213,7 @@ class BorrowedStack:
             return Passes(StagePass(stage, spec) for stage in self._stages)
         lasting = [borrowed.modules for borrowed in self._borrowed if None not in borrowed.weights]
 
-        def record(passes: Sequence[StagePass]) -> None:
+        def record(passes: Passes) -> None:
             lists = lowered_schedule(self._plan, self._stages, spec.cells, Op.F)
             self._runner.run(passes, computed_only(lists), gradients=gradients)
             if not gradients:

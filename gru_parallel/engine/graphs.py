@@ -6,7 +6,7 @@ import gc
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import get_ident
 from typing import Any
 
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from gru_parallel.engine.not_recorded import why_not_recorded
+from gru_parallel.engine.replay import BoundCalls, Replay, bound
 from gru_parallel.engine.tf32 import uses_tf32
 from gru_parallel.errors import UsageError
-from gru_parallel.schedule import Action, Cell, Op
+from gru_parallel.schedule import Action, Cell, Op, Schedule
 from gru_parallel.stage.own_code import foreign_code
 from gru_parallel.stage.recorded_pass import RecordedPass
 from gru_parallel.stage.recorder import Recorder, free_cached_memory, make_recorder
@@ -47,10 +48,21 @@ class Passes(list[StagePass]):
     Attributes:
         read: weights and inputs that B will read as they are then, with their versions at F.
         prepare: gives the stages what F was computed with, where B runs it again; else None.
+        recorded: what they replay; None where they run as they are, or record.
     """
 
     read: Sequence[tuple[Tensor, int]] = ()
     prepare: Callable[[], None] | None = None
+    recorded: Recorded | None = None
+
+    def replay(self, lowered: Schedule, devices: Sequence[torch.device]) -> Replay | None:
+        """Return what replays the stages' lists; None where there is anything to run.
+
+        Args:
+            lowered: what each stage does, sends and receives included.
+            devices: of every stage in order.
+        """
+        return None if self.recorded is None else self.recorded.replay(lowered, devices)
 
     def check_versions(self) -> None:
         """Refuse B where a weight or an input has been changed since F, as autograd does.
@@ -75,20 +87,31 @@ class Recorded:
         modules: of the stages, with weights that stay in their memory.
         passes: of the stages.
         lent: the call that they were last handed out for.
+        bound: what is called to replay them, with the lists that it does.
     """
 
     kind: object
     modules: Sequence[StageModules]
     passes: Sequence[RecordedPass]
     lent: list[weakref.ref[Passes]]
+    bound: list[tuple[Schedule, BoundCalls]] = field(default_factory=list)
 
     def lend(self, spec: PassSpec) -> Passes:
         """Hand out the passes for a batch."""
         for each in self.passes:
             each.renew(spec)
         passes = Passes(self.passes)
+        passes.recorded = self
         self.lent[:] = [weakref.ref(passes)]
         return passes
+
+    def replay(self, lowered: Schedule, devices: Sequence[torch.device]) -> Replay:
+        """Return a replay of the stages' lists; see `Passes`."""
+        found = next((calls for lists, calls in self.bound if lists is lowered), None)
+        if found is None:
+            found = bound(self.passes, lowered, devices)
+            self.bound.append((lowered, found))
+        return Replay(found)
 
     @property
     def is_lent(self) -> bool:

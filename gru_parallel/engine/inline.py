@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from time import perf_counter
 
 from gru_parallel.engine.context import CallerContext, apart_from_checkpoints
+from gru_parallel.engine.graphs import Passes
 from gru_parallel.engine.interpreter import Interpreter
 from gru_parallel.engine.workers import QueueChannel
-from gru_parallel.schedule import Schedule, Timeline
-from gru_parallel.stage.stage_pass import StagePass
+from gru_parallel.schedule import Schedule
 
 
 class Inline:
     """Does what `Workers` do, for a single stage, without a thread."""
 
-    def run(
-        self, passes: Sequence[StagePass], lowered: Schedule, *, gradients: bool, wait: bool = False
-    ) -> Timeline:
+    def run(self, passes: Passes, lowered: Schedule, *, gradients: bool) -> None:
         """Run the stage's list; see `Workers.run`."""
         (stage_pass,) = passes
         lane = stage_pass.stage.lane
-        context = CallerContext.capture({lane.device})
-        interpreter = Interpreter(stage_pass, QueueChannel(1), [lane.device], wait=wait)
+        devices = [lane.device]
+        context = CallerContext.capture(devices)
+        replay = passes.replay(lowered, devices)
         with (
             context.taken_over(gradients=gradients),
             apart_from_checkpoints(),
             lane.step(context.streams),
         ):
-            events = interpreter.run(lowered.actions[0], perf_counter())
-        return Timeline(1, tuple(events))
+            if replay is not None:
+                replay.run()
+            else:
+                interpreter = Interpreter(stage_pass, QueueChannel(1), devices, wait=False)
+                interpreter.run(lowered.actions[0], perf_counter())

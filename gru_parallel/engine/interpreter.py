@@ -10,6 +10,7 @@ import torch
 from gru_parallel.engine.channel import Aborted, Channel
 from gru_parallel.schedule import Action, Cell, Event, Op
 from gru_parallel.stage.section import Parcel
+from gru_parallel.stage.stage import Stage
 from gru_parallel.stage.stage_pass import StagePass
 
 NO_ROOM = Parcel(Cell(0, 0), None)
@@ -76,10 +77,7 @@ class Interpreter:
             except Aborted:
                 raise
             except BaseException as error:
-                error.add_note(
-                    f"while stage {self._stage.index} on {self._stage.name} ran {action}"
-                    f" (micro-batch {action.micro_batch}, chunk {action.chunk})"
-                )
+                name_place(error, self._stage, action)
                 raise
             stop = perf_counter()
             events.append(Event(action, (start - clock_start) * 1e3, (stop - clock_start) * 1e3))
@@ -121,6 +119,14 @@ class Interpreter:
             lane.receive(tensor),
             None if state is None else lane.receive(state),
         )
+
+
+def name_place(error: BaseException, stage: Stage, action: Action) -> None:
+    """Add a note to an error that names stage, device, action and cell."""
+    error.add_note(
+        f"while stage {stage.index} on {stage.name} ran {action}"
+        f" (micro-batch {action.micro_batch}, chunk {action.chunk})"
+    )
 
 
 # Not bound to an interpreter, which would then hold on to itself, and so to the batch.

@@ -55,7 +55,8 @@ class PipelineEngine:
         loss_scale: by which the gradients of a step are multiplied while they are computed, and
             divided again in `backward`; a power of two, which is exact. For float16, whose range is
             small: set it to `GradScaler.get_scale()` before each step.
-        timeline: what the last call did when; None before the first.
+        timeline: what the last call did when; None before the first, and where a call was replayed
+            without `measure`.
         n_rows: windows of the last batch trained on.
         peak_cells: for each stage of this process, the most cells whose activations were alive at
             once in the last call.
@@ -227,7 +228,7 @@ class PipelineEngine:
     @property
     def running(self) -> dict[int, Action]:
         """What each stage of this process does now, by its index; those that are done left out."""
-        return dict(self._workers.running)
+        return self._workers.running
 
     def collect(self, predictions: Tensor) -> Tensor:
         """Return the predictions of all rows; see `Engine`."""
@@ -290,10 +291,9 @@ class PipelineEngine:
         spec = replace(spec, separates_weights=lowered.separates_weights)
         if self._graphs is None:
             return [StagePass(stage, spec) for stage in self._stages]
-        lists = computed_only(lowered)
 
         def record(passes: Sequence[StagePass]) -> None:
-            self._workers.run(passes, lists, gradients=training)
+            self._workers.run(passes, computed_only(lowered), gradients=training)
 
         lasting = self._borrowed.lasting
         return self._graphs.passes(spec, lasting, record, gradients=training)

@@ -15,10 +15,11 @@ import torch
 
 from gru_parallel.engine.channel import Aborted, Channel, HandOver
 from gru_parallel.engine.context import CallerContext
+from gru_parallel.engine.graphs import Passes
 from gru_parallel.engine.interpreter import Interpreter
+from gru_parallel.engine.replay import Replay
 from gru_parallel.errors import ScheduleError
-from gru_parallel.schedule import Action, Event, Op, Schedule, Timeline, partner, turns
-from gru_parallel.stage.recorded_pass import RecordedPass
+from gru_parallel.schedule import Action, Event, Op, Schedule, Timeline, partner
 from gru_parallel.stage.stage import Stage
 from gru_parallel.stage.stage_pass import StagePass
 
@@ -31,10 +32,6 @@ class Workers:
     Args:
         stages: in order.
         devices: of every stage of the pipeline, where `stages` are not all of them.
-
-    Attributes:
-        running: what each stage does at the moment, by its index; without those whose list has come
-            to its end.
     """
 
     def __init__(
@@ -47,7 +44,14 @@ class Workers:
         self._jobs: list[SimpleQueue[Job | None]] = []
         self._threads: list[Thread] = []
         self._process = 0
-        self.running: dict[int, Action] = {}
+        self._running: dict[int, Action] = {}
+        self._replay: Replay | None = None
+
+    @property
+    def running(self) -> dict[int, Action]:
+        """What each stage does now, by its index; without those whose list has come to its end."""
+        replay = self._replay
+        return dict(self._running) if replay is None else replay.running
 
     @property
     def are_open(self) -> bool:
@@ -119,11 +123,12 @@ class Workers:
         wait: bool = False,
         channel: Channel | None = None,
         then: Callable[[StagePass], None] | None = None,
-    ) -> Timeline:
+    ) -> Timeline | None:
         """Have every worker run its stage's list.
 
         Where all that is to be done is to replay what was recorded, and nothing is waited for, one
-        worker does it for all: threads that only queue work would wait for each other.
+        worker does it for all, and no times are taken: threads that only queue work would wait for
+        each other, and what they do on their way would take longer than that.
 
         Args:
             passes: of each stage over the batch.
@@ -134,7 +139,7 @@ class Workers:
             then: what a worker does as soon as its stage's list has come to its end.
 
         Returns:
-            What ran when.
+            What ran when; None where one worker replayed it all.
 
         Raises:
             Exception: the first failure of a stage.
@@ -145,13 +150,12 @@ class Workers:
         context = CallerContext.capture(self._all_devices, read)
         finished: SimpleQueue[Outcome] = SimpleQueue()
         start = perf_counter()
+        replay = None
+        if isinstance(passes, Passes) and channel is None and not wait:
+            replay = passes.replay(lowered, self._devices)
+        abort = carrier.abort if replay is None else replay.abort
 
-        def work(passes_here: Sequence[StagePass], order: Turns) -> None:
-            workings = {each.stage.index: each for each in passes_here}
-            interpreters = {
-                index: Interpreter(each, carrier, self._devices, wait=wait, running=self.running)
-                for index, each in workings.items()
-            }
+        def work(passes_here: Sequence[StagePass], run: Callable[[], list[Event] | None]) -> None:
             try:
                 context.take_streams()
                 with (
@@ -161,31 +165,36 @@ class Workers:
                 ):
                     for each in passes_here:
                         steps.enter_context(each.stage.lane.step(context.streams))
-                    events: list[Event] = []
-                    for index, actions in order:
-                        if len(passes_here) > 1:
-                            workings[index].stage.lane.select()
-                        events += interpreters[index].run(actions, start)
+                    events = run()
                     if then is not None:
                         for each in passes_here:
                             then(each)
                 finished.put(events)
             except BaseException as error:  # noqa: BLE001  # the caller's thread raises it again
-                carrier.abort(error)
+                abort(error)
                 finished.put(error)
             finally:
-                for index in workings:
-                    self.running.pop(index, None)
+                for each in passes_here:
+                    self._running.pop(each.stage.index, None)
 
-        are_replays = all(isinstance(each, RecordedPass) and each.is_recorded for each in passes)
-        if are_replays and channel is None and not wait:
+        work_of_workers: list[Job]
+        if replay is not None:
             # A list of its own: a worker that is slow to end must not hold what has been lent.
-            work_of_workers = [partial(work, [*passes], turns(lowered))]
+            work_of_workers = [partial(work, [*passes], replay.run)]
         else:
-            lists = [(each.stage.index, lowered.actions[each.stage.index]) for each in passes]
-            pairs = zip(passes, lists, strict=True)
-            work_of_workers = [partial(work, [each], [its_list]) for each, its_list in pairs]
-        outcomes = _run_all(work_of_workers, self._jobs[: len(work_of_workers)], finished, carrier)
+            work_of_workers = []
+            for each in passes:
+                interpreter = Interpreter(
+                    each, carrier, self._devices, wait=wait, running=self._running
+                )
+                run = partial(interpreter.run, lowered.actions[each.stage.index], start)
+                work_of_workers.append(partial(work, [each], run))
+        self._replay = replay
+        try:
+            jobs = self._jobs[: len(work_of_workers)]
+            outcomes = _run_all(work_of_workers, jobs, finished, abort)
+        finally:
+            self._replay = None
         errors = (outcome for outcome in outcomes if isinstance(outcome, BaseException))
         error = next((error for error in errors if not isinstance(error, Aborted)), None)
         if error is not None:
@@ -195,14 +204,11 @@ class Workers:
                 # Its traceback holds this frame, which must not hold it in turn.
                 del error, errors, outcomes
         events = [e for outcome in outcomes if isinstance(outcome, list) for e in outcome]
-        return Timeline(len(self._devices), tuple(events))
+        return None if replay is not None else Timeline(len(self._devices), tuple(events))
 
 
-Turns = Sequence[tuple[int, Sequence[Action]]]
-"""Stages by number, each with the actions that are next there."""
-
-Outcome = list[Event] | BaseException
-"""How a stage's list ended: with its events, or with an error."""
+Outcome = list[Event] | BaseException | None
+"""How a stage's list ended: with its events, or with an error; None for a replay."""
 
 
 class QueueChannel:
@@ -277,7 +283,7 @@ def _run_all(
     work_of_workers: Sequence[Job],
     queues: Sequence[SimpleQueue[Job | None]],
     finished: SimpleQueue[Outcome],
-    channel: Channel,
+    abort: Callable[[], None],
 ) -> list[Outcome]:
     """Give every worker its work and wait for all of them; an interrupt of the caller stops them.
 
@@ -289,7 +295,7 @@ def _run_all(
             jobs.put(work)
         return [finished.get() for _ in queues]
     except BaseException:
-        channel.abort()
+        abort()
         # The interrupt may have come before every worker had its work, so outcomes cannot be
         # counted: wait until each worker has come to the end of its queue.
         idle: SimpleQueue[None] = SimpleQueue()

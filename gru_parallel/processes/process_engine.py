@@ -202,7 +202,7 @@ class ProcessEngine(PipelineEngine):
         self._record(passes, timeline)
         return passes
 
-    def _run_passes(self, passes: Sequence[StagePass], spec: PassSpec) -> Timeline:
+    def _run_passes(self, passes: Sequence[StagePass], spec: PassSpec) -> Timeline | None:
         lowered = self._lowered(spec)
         shapes = TransferShapes(
             [stage.modules for stage in self._all_stages],

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 Streams = Mapping[torch.device, torch.Stream]
 """The caller's current stream on each accelerator in use."""
+
+
+Move = tuple[Callable[[], object], torch.Event | None]
+"""What starts a copy, and an event that says when it is there; None where the call waits for it."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,20 @@ class CPULane:
     def send(self, tensor: Tensor, target: torch.device, room: Tensor | None = None) -> Packet:
         """Start moving `tensor` to `target`: into `room`, which is kept there, if there is one."""
         if room is not None:
-            # No stream of this lane's could say when a copy has come: so it is waited for.
-            room.data.copy_(tensor)
+            move, _ = self.move(tensor, target, room)
+            move()
             return Packet(room, is_kept=True)
         return Packet(tensor.to(target))
+
+    def move(self, tensor: Tensor, target: torch.device, room: Tensor) -> Move:
+        """Return what copies `tensor` into `room` on `target`, as often as it is called."""
+        del target
+        # No stream of this lane's could say when a copy has come: so it is waited for.
+        return partial(room.data.copy_, tensor), None
+
+    def wait(self, ready: torch.Event) -> Callable[[], object]:
+        """Return what waits for an event of another lane's `move`, as often as it is called."""
+        return ready.synchronize
 
     def receive(self, packet: Packet) -> Tensor:
         """Wait until the tensor is there."""
@@ -139,18 +154,42 @@ class StreamLane:
 
     def send(self, tensor: Tensor, target: torch.device, room: Tensor | None = None) -> Packet:
         """Start moving `tensor` to `target`; see `CPULane`. The computation is not held up."""
-        if room is None and tensor.device == target:
+        if room is not None:
+            move, ready = self.move(tensor, target, room)
+            move()
+            return Packet(room, ready, is_kept=True)
+        if tensor.device == target:
             return Packet(tensor, self.compute.record_event())
         self._has_sent = True
         self.copies.wait_stream(self.compute)
-        with self._arriving(target, is_kept=room is not None), self.copies:
-            if room is not None:
-                return Packet(fill(room, tensor), self.copies.record_event(), is_kept=True)
+        with self._arriving(target, is_kept=False), self.copies:
             moved = tensor.to(target, non_blocking=True)
             ready = self.copies.record_event()
         # The allocator must not hand the source's memory out again before the copy has read it.
         tensor.record_stream(self.copies)
         return Packet(moved, ready)
+
+    def move(self, tensor: Tensor, target: torch.device, room: Tensor) -> Move:
+        """Return what copies `tensor` into `room`; see `CPULane`.
+
+        It records the same two events at each call. What waits for one waits for its last record,
+        so the one before has to have been waited for by then, at least in the host's order.
+        """
+        computed, ready = torch.Event(self.device), torch.Event(self.device)
+
+        def copy() -> None:
+            self._has_sent = True
+            self.compute.record_event(computed)
+            self.copies.wait_event(computed)
+            with self._arriving(target, is_kept=True), self.copies:
+                fill(room, tensor)
+                self.copies.record_event(ready)
+
+        return copy, ready
+
+    def wait(self, ready: torch.Event) -> Callable[[], object]:
+        """Return what has the lane's later work wait for an event; see `CPULane`."""
+        return partial(self.compute.wait_event, ready)
 
     def _arriving(self, target: torch.device, *, is_kept: bool) -> AbstractContextManager[object]:
         """Return what a copy to a device is queued on there; nothing on the own one and on CPUs.

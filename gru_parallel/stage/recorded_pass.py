@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -53,6 +54,7 @@ class RecordedPass(StagePass):
         self._rooms = rooms
         self._masks: Masks = {}
         self._recordings: dict[Key, tuple[Recording, list[Mask], list[Parcel]]] = {}
+        self._results: dict[Key, Parcel] = {}
         self._to_copy: list[tuple[Tensor, Tensor | float | None]] = []
         self._seed_and_step = spec.seed, spec.step
         self._start_here = start_of(stage, spec)
@@ -135,6 +137,29 @@ class RecordedPass(StagePass):
         assert isinstance(self.head, OutputSection)
         return over_the_batch(self.head.outputs, self.spec.cells)
 
+    def calls(self, op: Op, cell: Cell) -> list[Callable[[], object]]:
+        """Return what does F, B or W of a cell again, once what it reads is in its place."""
+        recording, masks, _ = self._recordings[op, cell]
+        return [*([partial(self._draw, masks)] if masks else []), recording.replay]
+
+    def handed_over(self, op: Op, cell: Cell) -> list[tuple[Tensor, Tensor]]:
+        """Return what F or B of a cell gives to a neighbour, each with its room there."""
+        result = self._results.get((op, cell))
+        room = self.send_to.get((op, cell))
+        if result is None or room is None:
+            return []
+        pairs = (result.state, room.state), (result.tensor, room.tensor)
+        return [(t.detach(), r) for t, r in pairs if t is not None and r is not None]
+
+    def copy_in(self) -> None:
+        """Copy what has come of a batch, or of its gradients, to where it is read."""
+        for room, source in self._to_copy:
+            if not isinstance(source, Tensor):
+                room.data.fill_(source or 0.0)
+            elif source is not room:
+                self.stage.lane.take(room, source)
+        self._to_copy = []
+
     def _start(self) -> Start:
         return self._start_here
 
@@ -148,11 +173,10 @@ class RecordedPass(StagePass):
         if not self.is_recorded:
             self._record((op, cell), work)
             return []
-        recording, masks, results = self._recordings[op, cell]
         self._take((op, cell), received)
-        for mask in masks:
-            mask.draw(*self._seed_and_step)
-        recording.replay()
+        for call in self.calls(op, cell):
+            call()
+        _, _, results = self._recordings[op, cell]
         return [self._given_out(op, result) for result in results]
 
     def _record(self, key: Key, work: Callable[[Cell, Parcel | None], list[Parcel]]) -> None:
@@ -162,6 +186,7 @@ class RecordedPass(StagePass):
             lambda: results.extend(work(key[1], self._rooms.get(key)))
         )
         self._recordings[key] = recording, [*self._masks.values()][drawn_before:], results
+        self._results |= {(key[0], result.cell): result for result in results}
 
     def _take(self, key: Key, received: Parcel | None) -> None:
         """Copy what has come to where it is read."""
@@ -169,12 +194,11 @@ class RecordedPass(StagePass):
         if own is not None and received is not None:
             pairs = ((own.tensor, received.tensor), (own.state, received.state))
             self._to_copy += [(room, came) for room, came in pairs if room is not None]
-        for room, source in self._to_copy:
-            if not isinstance(source, Tensor):
-                room.data.fill_(source or 0.0)
-            elif source is not room:
-                self.stage.lane.take(room, source)
-        self._to_copy = []
+        self.copy_in()
+
+    def _draw(self, masks: Sequence[Mask]) -> None:
+        for mask in masks:
+            mask.draw(*self._seed_and_step)
 
     def _given_out(self, op: Op, result: Parcel) -> Parcel:
         if (op, result.cell) in self.send_to:

@@ -27,7 +27,7 @@ from gru_parallel.model.dropout import Mask
 from gru_parallel.schedule import Timeline
 from gru_parallel.stage import cpu_recorder, lane
 from gru_parallel.stage.cpu_recorder import CPURecording
-from gru_parallel.stage.lane import Packet, StreamLane, Streams
+from gru_parallel.stage.lane import Move, Packet, StreamLane, Streams
 from gru_parallel.stage.recorded_pass import RecordedPass
 from gru_parallel.stage.stage_pass import StagePass
 
@@ -59,7 +59,9 @@ class Work:
 class Event:
     """See `torch.Event`."""
 
-    clock: Counter[str]
+    device: torch.device
+    clock: Counter[str] = field(default_factory=Counter)
+    stream: str = ""
 
 
 @dataclass
@@ -71,6 +73,7 @@ class Stream:
     order: StreamOrder
     clock: Counter[str] = field(default_factory=Counter)
     waits: set[str] = field(default_factory=set)
+    waits_for_events: set[str] = field(default_factory=set)
     _before: list[tuple[torch.device, Stream]] = field(default_factory=list)
 
     def wait_stream(self, other: Stream) -> None:
@@ -80,11 +83,13 @@ class Stream:
 
     def wait_event(self, event: Event) -> None:
         """Wait for what was queued on another one before an event."""
+        self.waits_for_events.add(event.stream)
         self.clock |= event.clock
 
-    def record_event(self) -> Event:
-        """Make an event of what is queued."""
-        return Event(Counter(self.clock))
+    def record_event(self, event: Event) -> Event:
+        """Have an event stand for what is queued."""
+        event.clock, event.stream = Counter(self.clock), self.name
+        return event
 
     def __enter__(self) -> None:
         self._before.append((self.order.place, self.order.current(self.device)))
@@ -117,10 +122,18 @@ class PlacedLane(StreamLane):
 
     def send(self, tensor: Tensor, target: torch.device, room: Tensor | None = None) -> Packet:
         """See `StreamLane`; what is not replayed is of no interest here."""
-        if room is None:
-            return Packet(tensor)
+        return Packet(tensor) if room is None else super().send(tensor, target, room)
+
+    def move(self, tensor: Tensor, target: torch.device, room: Tensor) -> Move:
+        """See `StreamLane`."""
         with self._seen():
-            return super().send(tensor, target, room)
+            copy, ready = super().move(tensor, target, room)
+
+        def copy_as_there() -> None:
+            with self._seen():
+                copy()
+
+        return copy_as_there, ready
 
     @contextmanager
     def _seen(self) -> Iterator[None]:
@@ -142,16 +155,19 @@ class StreamOrder:
     Attributes:
         work: what was queued, in the order of the host.
         streams: all streams, by name.
+        n_events: that were made.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch, places: Iterable[int]) -> None:
         self.work: list[Work] = []
         self.streams: dict[str, Stream] = {}
+        self.n_events = 0
         self.here = threading.local()
         self._rooms: dict[int, torch.device] = {}
         self._callers = {place: self._stream(place) for place in PLACES}
         waiting = iter(places)
         patch.setattr(torch, "Stream", self._stream)
+        patch.setattr(torch, "Event", self._event)
         patch.setattr(Tensor, "record_stream", lambda *_: None)
         patch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
         self.lanes: list[PlacedLane] = []
@@ -235,6 +251,10 @@ class StreamOrder:
         stream = Stream(f"stream {len(self.streams)} of {device}", device, self)
         self.streams[stream.name] = stream
         return stream
+
+    def _event(self, device: torch.device) -> Event:
+        self.n_events += 1
+        return Event(device)
 
     def _note(
         self, name: str, stream: Stream, reads: Iterable[Tensor], writes: Iterable[Tensor]

@@ -339,7 +339,7 @@ def test_a_worker_that_is_slow_to_end_keeps_nothing_that_is_replayed() -> None:
     with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=True) as engine:
         for step in range(5):
             if step == 2:
-                engine._workers.running = SlowToEnd()
+                engine._workers._running = SlowToEnd()
             engine.train_step(Windows(*short_batch()))
             assert (reason(engine) is None) == (step > 0)
         assert n_recorded(engine) == 1

@@ -88,6 +88,7 @@ def test_the_timeline_is_that_of_the_last_call() -> None:
     x, y = make_batch()
     with ThreadEngine(build_model(), make_plan([2, 2], "gpipe", 2, 3), MSE) as engine:
         before = engine.timeline
+        engine.measure = True
         engine.train_step(Windows(x, y))
         trained = engine.timeline
         engine.predict(Windows(x[:1]))

@@ -94,6 +94,7 @@ def run(schedule: str, n_stages: int, n_micro_batches: int, n_chunks: int) -> Th
     x, y = make_batch(BATCH_SIZE, N_STEPS)
     plan = make_plan([1] * n_stages, schedule, n_micro_batches, n_chunks)
     with ThreadEngine(build_model(n_stages), plan, MSE) as engine:
+        engine.measure = True
         engine.train_step(Windows(x, y))
     return engine
 

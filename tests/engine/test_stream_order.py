@@ -96,7 +96,19 @@ def test_a_copy_to_another_accelerator_does_not_wait_for_its_work(
         assert engine.why_not_replayed is None
 
     for lane, other in (order.lanes, order.lanes[::-1]):
-        waits = order.streams[lane.copies.name].waits
-        assert lane.compute.name in waits
-        assert other.compute.name not in waits
+        copies = order.streams[lane.copies.name]
+        assert lane.compute.name in copies.waits_for_events
+        assert other.compute.name not in copies.waits | copies.waits_for_events
         assert lane.copies.name not in order.streams[other.compute.name].waits
+
+
+def test_replays_make_no_events_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = StreamOrder(monkeypatch, (0, 1))
+    with engine_on((0, 1), "gpipe") as engine:
+        for step in range(4):
+            made = order.n_events
+            engine.train_step(batch(), step).backward()
+        assert engine.why_not_replayed is None
+
+    # They stand for other work at each step.
+    assert order.n_events == made > 0

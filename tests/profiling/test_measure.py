@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from gru_parallel.engine import graphs
 from gru_parallel.engine.threads import ThreadEngine
 from gru_parallel.placement import Cluster, Device, ModelSpec, cut_stack
 from gru_parallel.placement.cluster import Link, Machine
@@ -23,7 +24,9 @@ from gru_parallel.profiling.engine_costs import of_first_ms
 from gru_parallel.profiling.measure import measure, run_samples
 from gru_parallel.profiling.pipelines import Precision, Sample, difference, median_of
 from gru_parallel.schedule import Action, Cell, Event, Op, Timeline
+from gru_parallel.stage.cpu_recorder import CPURecording
 from gru_parallel.stage.lane import CPULane
+from gru_parallel.stage.recorded_pass import RecordedPass
 
 CPU = Device("cpu:0", "cpu")
 
@@ -74,6 +77,28 @@ def test_what_lies_between_actions_is_measured_as_the_run_has_it(
     engine_costs_of.engine_costs((CPU, CPU), replays=replays)
     # Left to the engine, stages on CPUs are not recorded.
     assert found == [None if replays else False]
+
+
+def test_replays_are_timed_by_steps_of_two_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take no times of their own: what a step takes longer is due to its actions."""
+    now_s = [0.0]
+
+    def replay(_: CPURecording) -> None:
+        now_s[0] += 0.002
+
+    def copy_in(each: RecordedPass) -> None:
+        now_s[0] += 0.003
+
+    monkeypatch.setattr(engine_costs_of, "_N_CHUNKS", 2)
+    monkeypatch.setattr(engine_costs_of, "perf_counter", lambda: now_s[0])
+    monkeypatch.setattr(graphs, "BY_DEFAULT", frozenset({"cpu"}))
+    monkeypatch.setattr(CPURecording, "replay", replay)
+    monkeypatch.setattr(RecordedPass, "copy_in", copy_in)
+
+    found = engine_costs_of.engine_costs((CPU, CPU), replays=True)
+
+    assert found.action_ms == pytest.approx(2.0)
+    assert found.start_ms == pytest.approx(2 * 3.0)
 
 
 @pytest.fixture(scope="module")
