@@ -139,6 +139,11 @@ def _read(file: Path) -> dict[str, str]:
     return fingerprints
 
 
+def _check_folder(file: Path) -> None:
+    if file.is_dir() or not file.parent.is_dir():
+        raise UsageError(f"--write {file} is no file in a folder that is there; name another.")
+
+
 def add_options(parser: ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--write", metavar="FILE", type=Path, help="keep the fingerprints as JSON")
@@ -152,8 +157,10 @@ def add_options(parser: ArgumentParser) -> None:
 
 def run(options: Namespace) -> int:
     """Print all fingerprints; write them or compare them if asked."""
-    # A file that cannot be read should not cost the runs.
+    # A file that cannot be read, or written, should not cost the runs.
     before = None if options.against is None else _read(options.against)
+    if options.write is not None:
+        _check_folder(options.write)
     now = {}
     for name, value in all_fingerprints():
         now[name] = value

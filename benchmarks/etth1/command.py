@@ -54,7 +54,8 @@ class Etth1Benchmark(Benchmark[SystemNumbers]):
 
     def repeat_with(self, options: Namespace) -> str:
         """See `Benchmark`."""
-        return f"--seeds {options.seeds} --horizons {' '.join(map(str, options.horizons))}"
+        horizons, systems = " ".join(map(str, options.horizons)), " ".join(options.systems)
+        return f"--seeds {options.seeds} --horizons {horizons} --systems {systems}"
 
     def measure(self, options: Namespace, console: Console) -> Iterator[SystemNumbers]:
         """Run one system after the other, seed by seed.

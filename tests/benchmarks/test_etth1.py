@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from argparse import ArgumentParser
 from dataclasses import asdict
 from pathlib import Path
 
@@ -88,6 +89,14 @@ def test_systems_are_trained_at_the_horizon_that_is_asked_for() -> None:
     settings = SYSTEMS["segments"].settings_at(336, Path("any.csv"))
 
     assert settings == ["experiment=etth1_336", "data.path=any.csv", "data.horizon=336"]
+
+
+def test_the_command_that_repeats_a_part_names_its_systems() -> None:
+    parser = ArgumentParser()
+    ETTH1.add_options(parser)
+    words = ["--seeds", "1", "--horizons", "96", "--systems", "segments", "plain"]
+
+    assert ETTH1.repeat_with(parser.parse_args(words)).split() == words
 
 
 def test_numbers_are_read_as_they_were_written() -> None:

@@ -66,5 +66,20 @@ def test_a_file_that_is_not_there_is_a_usage_error(
     assert "none.json" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["none/here.json", "."])
+def test_a_file_that_cannot_be_written_is_a_usage_error_before_anything_runs(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise AssertionError("nothing should run")
+
+    monkeypatch.setattr("benchmarks.fingerprints.all_fingerprints", fail)
+    assert main(["fingerprints", "--write", str(tmp_path / name)]) == 2
+    assert "name another" in capsys.readouterr().err
+
+
 def test_the_drop_in_comes_to_the_same_again() -> None:
     assert train_drop_in(None) == train_drop_in(None)
