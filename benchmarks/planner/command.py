@@ -6,6 +6,7 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from statistics import median
 from typing import Any
@@ -54,22 +55,28 @@ class PlannerBenchmark(Benchmark[ShapeNumbers]):
         return " ".join([*shapes, f"--rounds {options.rounds}"])
 
     def measure(self, options: Namespace, console: Console) -> Iterator[ShapeNumbers]:
-        """Measure one model after the other, each in a fresh process.
+        """Measure one model after the other; one whose process dies is left out.
 
         Raises:
             UsageError: a shape cannot be read.
+            RuntimeError: the process of every model died.
         """
         default = QUICK_SHAPES if options.quick else SHAPES
         shapes = tuple(Shape.parse(text) for text in options.shape or ()) or default
+        n_rounds = 1 if options.quick else options.rounds
+        n_died = 0
         for number, shape in enumerate(shapes, start=1):
-            tried = sweep(shape)
-            # As the commands do; read when torch is imported.
-            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-            with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-                n_rounds = 1 if options.quick else options.rounds
-                numbers = pool.submit(_measure, shape, tried, n_rounds).result()
-            console.print(f"{number} of {len(shapes)}: {shape}: {len(numbers.plans)} plans")
-            yield numbers
+            try:
+                numbers = _measure_alone(shape, n_rounds)
+            except BrokenProcessPool as error:
+                n_died += 1
+                if n_died == len(shapes):
+                    raise
+                outcome = f"left out, since {error}"
+            else:
+                outcome = f"{len(numbers.plans)} plans"
+                yield numbers
+            console.print(f"{number} of {len(shapes)}: {shape}: {outcome}")
 
     def tables(self, numbers: Sequence[ShapeNumbers]) -> Iterator[TextTable]:
         """Make the table of all models, the targets, and each model's own table."""
@@ -82,6 +89,14 @@ class PlannerBenchmark(Benchmark[ShapeNumbers]):
     def read(self, entries: Mapping[str, Any]) -> ShapeNumbers:
         """See `Benchmark`."""
         return read_numbers(entries)
+
+
+def _measure_alone(shape: Shape, n_rounds: int) -> ShapeNumbers:
+    """Measure a model in a fresh process."""
+    # As the commands do; read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measure, shape, sweep(shape), n_rounds).result()
 
 
 def _measure(shape: Shape, tried: Sequence[Any], n_rounds: int) -> ShapeNumbers:

@@ -1,9 +1,14 @@
 """What the planner's benchmark makes of its measurements."""
 
+from argparse import ArgumentParser
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
+from benchmarks.planner import command
 from benchmarks.planner.cases import SHAPES, TriedPlan, sweep
 from benchmarks.planner.command import PLANNER
 from benchmarks.planner.numbers import (
@@ -153,3 +158,25 @@ def test_a_plan_is_told_from_others_by_its_cut(num_layers: int, n_first: int) ->
     assert tried.plan(shape) == plan
     assert (tried in sweep(shape)) is (n_first == num_layers // 2)
     assert ("of the layers first" in str(tried)) is (n_first != num_layers // 2)
+
+
+def test_a_model_whose_process_dies_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(shape: Shape, _: int) -> ShapeNumbers:
+        if shape.hidden_size == 64:
+            raise BrokenProcessPool("its process died")
+        return replace(numbers(), shape=shape)
+
+    monkeypatch.setattr(command, "_measure_alone", measure)
+    parser = ArgumentParser()
+    PLANNER.add_options(parser)
+    parser.set_defaults(quick=False)
+    written = StringIO()
+    console = Console(width=200, file=written)
+
+    options = parser.parse_args(["--shape", "64,8,24,2", "--shape", SHAPE.option])
+    assert [own.shape for own in PLANNER.measure(options, console)] == [SHAPE]
+    assert "1 of 2: H=64, B=8, T=24, L=2: left out, since its process died" in written.getvalue()
+
+    options = parser.parse_args(["--shape", "64,8,24,2"])
+    with pytest.raises(BrokenProcessPool):
+        list(PLANNER.measure(options, console))
