@@ -113,6 +113,16 @@ class ProcessEngine(PipelineEngine):
         super().close()
         self._outbox.close()
 
+    def train_step(self, windows: Windows, step: int = 0) -> Tensor:
+        """See `PipelineEngine`; on a rank that trains nothing `backward` has nothing to give out.
+
+        If others do not either, it is refused, as that of any loss without a history.
+        """
+        loss = super().train_step(windows, step)
+        if not loss.requires_grad and torch.is_grad_enabled():
+            loss.requires_grad_(any(weight.requires_grad for weight in self.model.parameters()))
+        return loss
+
     @property
     def carried(self) -> dict[str, Tensor]:
         """See `Engine`; of all stages and replicas, on the CPU. All ranks ask for it together."""

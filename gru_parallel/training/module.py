@@ -241,10 +241,15 @@ class SeriesModule(pl.LightningModule):
 
     def new_optimizer(self) -> Optimizer:
         """Make an optimiser over all parameters of this process."""
+        trained = [p for p in self.model.parameters() if p.requires_grad]
         # Weights on the meta device are in the hands of another rank.
-        weights = [p for p in self.model.parameters() if p.requires_grad and not p.is_meta]
-        is_one_group = self.weight_decay_on == "all"
-        return self.make_optimizer(weights if is_one_group else by_decay(self.model, weights))
+        weights = [p for p in trained if not p.is_meta]
+        if self.weight_decay_on != "all":
+            return self.make_optimizer(by_decay(self.model, weights))
+        if trained and not weights:
+            # Without any, torch refuses a list, but not a group.
+            return self.make_optimizer([{"params": []}])
+        return self.make_optimizer(weights)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimiser over all parameters, and its learning-rate schedule.

@@ -124,6 +124,14 @@ def module_of(make_optimizer: Callable[..., Any] = sgd, **options: Any) -> Serie
     return SeriesModule(build_model(dtype=torch.float32, **options), MSE, make_optimizer)
 
 
+def of_frozen_half() -> SeriesModule:
+    """Make a module of which the stages of one rank are not trained."""
+    module = module_of(adamw)
+    for part in (module.model.encoder, *module.model.gru.blocks[:2]):
+        part.requires_grad_(False)
+    return module
+
+
 def stop_after_three() -> list[pl.Callback]:
     # No epoch is good enough, so the run ends after the third of six.
     return [EarlyStopping("val/loss", min_delta=9.0, patience=2)]
@@ -170,6 +178,7 @@ OVER_REPLICAS = RESUMED | {
         partial(make_module, make_scheduler=plateau, schedule_interval="epoch"),
         options={"max_epochs": 3},
     ),
+    "a rank that trains nothing": Case(of_frozen_half, options={"gradient_clip_val": 0.1}),
     "early stopping": Case(make_callbacks=stop_after_three, options={"max_epochs": 6}),
     "carried and truncated": Case(CARRYING, STREAMS, truncate=1),
     "short windows, at every step": Case(
@@ -207,6 +216,7 @@ WORLDS = {
             "clip by value",
             "bf16-mixed",
             "plateau",
+            "a rank that trains nothing",
             "everything after pipeline",
             "carried states after threads",
             f"everything after {EARLIER}",
