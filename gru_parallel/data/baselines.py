@@ -133,7 +133,7 @@ def _score(dataset: WindowDataset, chosen: Tensor | None, period: int) -> Score:
     for some in _pieces(dataset, chosen):
         rows = dataset.rows_of(some)
         source = naive_rows(dataset, rows, period)
-        truth = dataset.target_values[rows.targets].double()
+        truth = dataset.target_values[rows.targets]
         errors = dataset.target_values[source] - truth
         steps_of_windows = torch.full_like(rows.lengths, rows.targets.shape[1])
         n_steps = rows.targets.numel()

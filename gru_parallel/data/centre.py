@@ -20,22 +20,27 @@ class Level:
     anchor: Tensor
     scale: Tensor | None = None
 
-    def remove_from(self, x: Tensor) -> Tensor:
-        """Bring values of all columns, `(windows, rows, columns)`, to the level 0."""
-        centred = x - self.anchor
-        return centred if self.scale is None else centred / self.scale
+    def remove_from(self, x: Tensor) -> None:
+        """Bring values of all columns, `(windows, rows, columns)`, to the level 0, in place."""
+        # Another tensor of this size may cost as much time as all else that makes a batch.
+        x -= self.anchor
+        if self.scale is not None:
+            x /= self.scale
 
     def of_columns(self, columns: list[int]) -> dict[str, Tensor]:
-        """Return what a batch has of it for some columns, `anchor` and `scale`."""
+        """Return what a batch has of it for some columns, `anchor` and, in float32, `scale`."""
         found = {"anchor": self.anchor[:, :, columns]}
-        return found if self.scale is None else {**found, "scale": self.scale[:, :, columns]}
+        if self.scale is not None:
+            found["scale"] = self.scale[:, :, columns].float()
+        return found
 
 
 def level_of(x: Tensor, lengths: Tensor, centre: str) -> Level:
     """Find the level of windows.
 
     Args:
-        x: shape `(windows, rows, columns)`.
+        x: shape `(windows, rows, columns)`, of float64: float32 has no digits for the differences
+            of a high level.
         lengths: rows of each that are its own, shape `(windows, 1)`.
         centre: "last" for the last row; "standardize" for mean and deviation, as reversible
             instance normalisation without weights (Kim et al., Reversible Instance Normalization

@@ -123,7 +123,7 @@ def _panel(
     past = torch.arange(max(start, first - n_past_rows(horizon)), first)
     predicted = predictions[window][: len(shown)]
     numbers = predicted.movedim(-1, 0) if levels else predicted.unsqueeze(0)
-    in_units = data.inverse(numbers.double() + dataset[window]["anchor"])[..., target].numpy()
+    in_units = data.inverse(numbers + dataset[window]["anchor"])[..., target].numpy()
     table = data.tables[series_numbers(data.tables, np.array([start]))[0]]
     return ForecastPanel(
         series=table.name,

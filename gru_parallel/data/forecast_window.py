@@ -107,7 +107,7 @@ class ForecastDataset(Dataset[Batch]):
         longest = max(lengths, default=self._shape.input_length)
         n_channels = len(self._standardizer.mean) - self._n_future
         n_known = self._n_future + len(self._calendar)
-        x = torch.zeros(len(windows), longest, n_channels + n_known)
+        x = torch.zeros(len(windows), longest, n_channels + n_known, dtype=torch.float64)
         future = torch.zeros(len(windows), self._shape.horizon, n_known)
         for row, window in enumerate(windows):
             values = self._standardizer.transform(window.values)
@@ -117,9 +117,9 @@ class ForecastDataset(Dataset[Batch]):
                 future[row] = self._with_calendar(ahead, window.future_times)
         n_rows = torch.tensor(lengths, dtype=torch.int64).unsqueeze(1)
         level = level_of(x[:, :, :n_channels], n_rows, self._centre)
-        x[:, :, :n_channels] = level.remove_from(x[:, :, :n_channels])
+        level.remove_from(x[:, :, :n_channels])
         is_padding = torch.arange(longest) >= n_rows
-        x = x.masked_fill(is_padding.unsqueeze(2), 0.0)
+        x = x.masked_fill(is_padding.unsqueeze(2), 0.0).float()
         batch = {"x": x, **level.of_columns(self._target_columns)}
         if n_known:
             batch["future"] = future
@@ -132,4 +132,4 @@ class ForecastDataset(Dataset[Batch]):
         """Put what is known of the date of each row after its values."""
         if self._calendar:
             values = np.concatenate([values, calendar_features(times, self._calendar)], axis=1)
-        return torch.as_tensor(values, dtype=torch.float32)
+        return torch.from_numpy(values)

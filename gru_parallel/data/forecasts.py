@@ -136,7 +136,7 @@ def forecast_arrays(
     rows, whole = predicted.rows, predicted.whole
     shown = _shown(rows, rows.targets, data.shape.task)
     numbers = whole.movedim(-1, 0) if levels else whole.unsqueeze(0)
-    in_units = data.inverse(numbers.double() + predicted.batch["anchor"]).numpy()
+    in_units = data.inverse(numbers + predicted.batch["anchor"]).numpy()
     return ForecastArrays(
         shown.numpy(),
         (rows.ends - 1).squeeze(1).numpy(),

@@ -29,10 +29,11 @@ class SeriesData(SeriesOutline):
     """The data of a forecasting run, of one series or of several.
 
     A batch is a dict of float32 tensors: `x`, shape `(batch, input_length, n_channels)`; `y`, shape
-    `(batch, n_target_steps, n_targets)`; and `anchor`, shape `(batch, 1, n_targets)`, to be
-    added to `y` or a forecast for standardised values. Where windows are standardised, too, there
-    is `scale`, of the same shape, by which a prediction is multiplied to be a forecast. Training
-    windows are shuffled, all others are in the order of time; a smaller last batch is kept.
+    `(batch, n_target_steps, n_targets)`; and `anchor`, shape `(batch, 1, n_targets)` and of
+    float64, to be added to `y` or a forecast for standardised values. Where windows are
+    standardised, too, there is `scale`, of the same shape, by which a prediction is multiplied to
+    be a forecast. Training windows are shuffled, all others are in the order of time; a smaller
+    last batch is kept.
 
     Where something is known ahead (columns that a `Table` says, or `calendar`), it is the last
     columns of `x`, and `future`, of shape `(batch, horizon, n_known)`, continues them after the

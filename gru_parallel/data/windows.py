@@ -49,11 +49,11 @@ class WindowDataset(Dataset[Batch]):
     """The windows of one part of one or more standardised series.
 
     Each window is a dict of `x`, array of shape `(its length, columns)`, `y`, of shape
-    `(n_target_steps, targets)`, and `anchor`, of shape `(1, targets)`: what centring subtracted
-    from `y`. If windows are standardised, `scale`, of the same shape, is what predictions are
-    multiplied by before they are compared with `y`. Where windows may be shorter than
-    `input_length`, `lengths` is the number of real rows; fetched together, short ones are padded
-    with zeros after their last row.
+    `(n_target_steps, targets)`, and `anchor`, of float64 and shape `(1, targets)`: what centring
+    subtracted from `y`. If windows are standardised, `scale`, of the same shape, is what
+    predictions are multiplied by before they are compared with `y`. Where windows may be shorter
+    than `input_length`, `lengths` is the number of real rows; fetched together, short ones are
+    padded with zeros after their last row.
 
     What is known ahead is the last columns of `x`, which are not centred, and `future`, of shape
     `(horizon, n_known)`, continues them. What describes the series of a window is `static`, of
@@ -112,8 +112,10 @@ class WindowDataset(Dataset[Batch]):
         self.is_single_series = [part.series for part in parts] == [""]
         n_windows = [len(of_series) for of_series in ends]
         self.n_windows_by_series = torch.tensor(n_windows, dtype=torch.long)
-        self.target_values = torch.as_tensor(values[:, list(target_columns)], dtype=torch.float32)
-        self._values = torch.as_tensor(values, dtype=torch.float32)
+        # In float64 until a window is centred: a float32 has no digits for what is left then.
+        self._values = torch.as_tensor(values, dtype=torch.float64)
+        is_all = list(target_columns) == list(range(values.shape[1]))
+        self.target_values = self._values if is_all else self._values[:, list(target_columns)]
         has_known = known is not None and known.shape[1] > 0
         self._known = torch.as_tensor(known, dtype=torch.float32) if has_known else None
         self._weight = None if weight is None else torch.as_tensor(weight, dtype=torch.float32)
@@ -152,8 +154,8 @@ class WindowDataset(Dataset[Batch]):
         beside = level.of_columns(self._target_columns)
         if self._naive_errors is not None:
             beside["naive_error"] = self.naive_errors(torch.as_tensor(indices).long())
-        if self._centre != "none":
-            x, y = level.remove_from(x), y - beside["anchor"]
+        level.remove_from(x)
+        x, y = x.float(), (y - beside["anchor"]).float()
         if self._known is not None:
             x = torch.cat([x, self._known[rows.inputs]], dim=2)
             following = rows.ends + torch.arange(self.shape.horizon)

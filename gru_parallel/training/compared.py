@@ -72,7 +72,7 @@ def compare(
     def of_windows(name: str) -> Tensor | None:
         if name not in batch:
             return None
-        return within(batch[name][: len(whole)].to(target).expand_as(whole), lengths)
+        return within(batch[name][: len(whole)].to(target.device).expand_as(whole), lengths)
 
     anchor = of_windows("anchor")
 

@@ -354,8 +354,9 @@ def test_batches_with_all_that_is_known_are_those_of_windows_that_have_targets()
     }
 
 
-def test_batches_are_those_of_windows_that_have_targets() -> None:
-    values = np.random.default_rng(0).normal(3, 2, size=(20, 2))
+@pytest.mark.parametrize("level", [3, 1e9])
+def test_batches_are_those_of_windows_that_have_targets(level: float) -> None:
+    values = np.random.default_rng(0).normal(level, 2, size=(20, 2))
     scale = Standardizer(np.array([1.0, 2.0]), np.array([3.0, 0.7]))
     windows = [
         ForecastWindow(
@@ -378,6 +379,8 @@ def test_batches_are_those_of_windows_that_have_targets() -> None:
     found = dataset.__getitems__(range(17))
 
     assert set(found) == {"x", "anchor", "lengths"}
+    differences = scale.transform(values)[5:8] - scale.transform(values)[8]
+    assert found["x"][7, :3].numpy() == pytest.approx(differences, rel=1e-6)
     for name, tensor in found.items():
         assert tensor.dtype == expected[name].dtype
         assert tensor.equal(expected[name]), name

@@ -68,6 +68,19 @@ def test_centring_takes_the_last_row_from_inputs_and_targets() -> None:
     assert (window["y"] + window["anchor"]).tolist() == [[5], [6]]
 
 
+@pytest.mark.parametrize("centre", ["last", "standardize"])
+def test_a_centred_window_of_a_high_level_keeps_its_digits(centre: str) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    parts, shape = [SeriesPart(range(40))], WindowShape(4, 2)
+    low, high = (
+        WindowDataset(rows + level, [0], parts, shape, centre=centre)[5] for level in (0.0, 1e9)
+    )
+    for name in ("x", "y"):
+        assert high[name].dtype == torch.float32
+        assert float((high[name] - low[name]).abs().max()) <= 1e-5
+    assert float((high["anchor"] - low["anchor"] - 1e9).abs().max()) <= 1e-5
+
+
 def test_the_anchor_is_zero_without_centring() -> None:
     assert dataset_of(range(10), WindowShape(4, 2))[3]["anchor"].tolist() == [[0]]
 
@@ -92,7 +105,7 @@ def test_windows_fetched_together_equal_windows_fetched_one_by_one(centre: str) 
     for row, index in enumerate([5, 0, 7]):
         for name, tensor in dataset[index].items():
             assert torch.equal(together[name][row], tensor)
-            assert tensor.dtype == torch.float32
+            assert tensor.dtype == (torch.float64 if name == "anchor" else torch.float32)
 
 
 def test_a_window_beyond_the_end_does_not_exist() -> None:
