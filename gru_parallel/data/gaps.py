@@ -1,12 +1,13 @@
-"""Fills gaps part by part, so that none shows what is in a later part: data.missing=interpolate.
+"""Fills gaps with what was known by then: data.missing=interpolate.
 
-In the training part a gap is filled with a straight line between its neighbours there. Validation
-and test rows stand for rows that arrive one after another, so there a gap repeats the last value
-known before it, which may be in an earlier part: no window has, in a gap, what it is to forecast.
+Rows stand for rows that arrive one after another, so a gap repeats the last value known before it,
+which may be in an earlier part: no window has, in a gap, what it is to forecast. In training, too:
+straight lines to the next value teach a model to prolong lines, which are not there when it
+forecasts. With a value in every fourth row, a linear model had three times the squared error.
 
     rows        training           | validation        | test
     values      1    .    3    .   | .    6    .       | .    9
-    filled      1    2    3    3   | 3    6    6       | 6    9
+    filled      1    1    3    3   | 3    6    6       | 6    9
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,9 +37,8 @@ def fill_gaps(
             of the training rows here.
 
     Returns:
-        Array of the same shape, finite in all parts. Before the first and after the last value of a
-        training series, these are repeated; before the first value of a validation or test series,
-        there is the mean.
+        Array of the same shape, finite in all parts. Before the first value of a training series,
+        this is repeated; before that of a validation or test series, there is the mean.
 
     Raises:
         UsageError: a column has no value in the training rows of a series.
@@ -48,7 +48,7 @@ def fill_gaps(
     filled = values.copy()
     for part in parts["training"]:
         rows = slice(part.rows.start, part.rows.stop)
-        filled[rows] = _interpolated(values[rows], columns, part.series)
+        filled[rows] = repeated(values[rows], _first(values[rows], columns, part.series))
     if mean is None:
         training = [filled[part.rows.start : part.rows.stop] for part in parts["training"]]
         mean = np.concatenate(training).mean(axis=0)
@@ -71,21 +71,18 @@ def filled_words(n_filled: int, n_values: int, where: str) -> str:
     return f"Filled in: {n_filled:,} of {n_values:,} values of {where}, which were missing."
 
 
-def _interpolated(values: Values, columns: Sequence[str], series: str) -> Values:
-    """Each column with straight lines between its known values, and level before and after."""
-    filled = values.copy()
-    for name, column in zip(columns, filled.T, strict=True):
-        is_gap = np.isnan(column)
-        if is_gap.all():
-            of_series = f" of series {series!r}" if series else ""
-            raise UsageError(
-                f"data.missing=interpolate cannot fill column {name!r}, which has no value in the "
-                f"training part{of_series}; leave it out with data.columns or data.future, or"
-                " change data.split."
-            )
-        known = np.flatnonzero(~is_gap)
-        column[:] = np.interp(np.arange(len(column)), known, column[known])
-    return filled
+def _first(values: Values, columns: Sequence[str], series: str) -> Values:
+    """Return the first known value of each column, array of shape `(columns,)`."""
+    is_known = ~np.isnan(values)
+    for column in np.flatnonzero(~is_known.any(axis=0))[:1]:
+        of_series = f" of series {series!r}" if series else ""
+        raise UsageError(
+            f"data.missing=interpolate cannot fill column {columns[column]!r}, which has no value"
+            f" in the training part{of_series}; leave it out with data.columns or data.future, or"
+            " change data.split."
+        )
+    first: Values = values[is_known.argmax(axis=0), np.arange(values.shape[1])]
+    return first
 
 
 def repeated(values: Values, at_first: Values) -> Values:

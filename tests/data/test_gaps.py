@@ -29,9 +29,9 @@ def filled(tables: list[Table], split: Sequence[float], by: str = "time") -> lis
     return filled_values
 
 
-def test_in_the_training_part_a_gap_is_a_straight_line() -> None:
+def test_in_training_a_gap_repeats_the_last_value_before_it_or_the_first_of_all() -> None:
     series = [NAN, 1, NAN, NAN, 4, NAN, 10, 20]
-    assert filled(tables_of(series), [6, 1, 1]) == [1, 1, 2, 3, 4, 4, 10, 20]
+    assert filled(tables_of(series), [6, 1, 1]) == [1, 1, 1, 1, 4, 4, 10, 20]
 
 
 def test_in_validation_and_test_a_gap_repeats_the_last_value_before_it() -> None:
@@ -41,18 +41,18 @@ def test_in_validation_and_test_a_gap_repeats_the_last_value_before_it() -> None
 
 def test_a_gap_where_a_part_begins_is_filled_from_the_part_before() -> None:
     series = [1, NAN, 3, NAN, NAN, 6, NAN, NAN, 9]
-    assert filled(tables_of(series), [4, 3, 2]) == [1, 2, 3, 3, 3, 6, 6, 6, 9]
+    assert filled(tables_of(series), [4, 3, 2]) == [1, 1, 3, 3, 3, 6, 6, 6, 9]
 
 
 def test_each_series_is_filled_by_itself() -> None:
     tables = tables_of([1, NAN, 3, NAN, NAN], [NAN, 100, NAN, NAN, 200])
-    assert filled(tables, [3, 1, 1]) == [1, 2, 3, 3, 3, 100, 100, 100, 100, 200]
+    assert filled(tables, [3, 1, 1]) == [1, 1, 3, 3, 3, 100, 100, 100, 100, 200]
 
 
 def test_whole_series_are_filled_as_their_part_is() -> None:
     gaps = [1.0, NAN, 3.0]
     tables = tables_of(gaps, gaps, gaps)
-    assert filled(tables, [1, 1, 1], by="series") == [1, 2, 3, 1, 1, 3, 1, 1, 3]
+    assert filled(tables, [1, 1, 1], by="series") == [1, 1, 3, 1, 1, 3, 1, 1, 3]
 
 
 def test_where_nothing_is_known_yet_a_gap_is_the_training_mean() -> None:
@@ -133,14 +133,15 @@ def test_later_parts_change_nothing_in_earlier_ones(by: str) -> None:
 
 
 @pytest.mark.parametrize("by", SPLITS)
-@pytest.mark.parametrize("part", ["validation", "test"])
-def test_no_evaluation_window_holds_what_it_is_to_forecast(by: str, part: str) -> None:
+@pytest.mark.parametrize("part", ["training", "validation", "test"])
+def test_no_window_holds_what_it_is_to_forecast(by: str, part: str) -> None:
     values = with_gaps(2)
-    module = data(values, split=SPLITS[by], split_by=by)
+    options: dict[str, Any] = {"split": SPLITS[by], "split_by": by, "scaling": "none"}
+    module = data(values, **options)
     inputs = windows_of(module, part)["x"]
     ends = module.dataset(part).rows_of(range(len(inputs))).ends.flatten().tolist()
     for window, end in enumerate(ends):
         changed = values.copy()
         changed[end:] = -1000
-        after = data(changed, split=SPLITS[by], split_by=by)
+        after = data(changed, **options)
         assert torch.equal(inputs[window], after.dataset(part)[window]["x"])
