@@ -79,7 +79,8 @@ def _check_scheduler(config: Config) -> None:
     if not has_schedule(scheduler) and unused:
         raise UsageError(
             f"lr_scheduler.{unused[0]!s} has no schedule that would take it; choose one, as in"
-            " lr_scheduler=cosine, or leave it out."
+            " lr_scheduler=cosine, or leave it out, that of an experiment with"
+            f" ~lr_scheduler.{unused[0]!s}."
         )
     interval = scheduler.get("interval", "step")
     if interval not in INTERVALS:

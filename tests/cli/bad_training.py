@@ -309,7 +309,7 @@ BAD_TRAINING: dict[str, tuple[list[str], list[str]]] = {
     ),
     "an argument of no schedule": (
         ["+lr_scheduler.foo=1"],
-        ["lr_scheduler.foo", "lr_scheduler=cosine"],
+        ["lr_scheduler.foo", "lr_scheduler=cosine", "~lr_scheduler.foo"],
     ),
     "no checkpoint to begin with": (["init_from="], ["init_from=", ".ckpt file"]),
     "a logger into nothing": (

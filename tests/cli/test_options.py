@@ -251,6 +251,13 @@ def test_the_experiments_name_devices_that_every_machine_has(
     assert {device.partition(":")[0] for device in map(str, device_map)} == {"cpu"}
 
 
+def test_the_experiments_go_without_their_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_configs_once(monkeypatch)
+    given = ["experiment=etth1_96", "data.path=a.csv"]
+    assert compose_config(given).callbacks.early_stopping.patience == 3
+    assert not compose_config([*given, "callbacks=none"]).callbacks
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param("etth1", marks=pytest.mark.long), "etth1_96", "etth1_720"]
 )
