@@ -29,6 +29,7 @@ class StopAtNonFiniteLoss(pl.Callback):
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self._batch: Any = None
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -64,25 +65,29 @@ class StopAtNonFiniteLoss(pl.Callback):
             raise self._error(trainer, loss, f"in the validation after step {trainer.global_step}")
 
     def _error(self, trainer: pl.Trainer, loss: Tensor, when: str) -> NonFiniteLossError:
-        stage = self._stage(trainer)
+        # A run that is resumed in a validation begins with it, and has seen no batch to examine.
+        origin = "" if self._batch is None else self._origin(trainer)
         finish_saving(trainer)
-        device, layers = self.plan.stages[stage].device, self.plan.stage_layers(stage)
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         return NonFiniteLossError(
-            f"The loss became {loss.item()} {when}; the first values that are not finite came from"
-            f" stage {stage} ({device}, layers {layers.start}-{layers.stop - 1}).\n"
+            f"The loss became {loss.item()} {when}{origin}.\n"
             f"Last good checkpoint: {_last_good_checkpoint(trainer)}. Try a lower optimizer.lr (now"
             f" {rate:g}) or trainer.gradient_clip_val=1.0."
         )
 
-    def _stage(self, trainer: pl.Trainer) -> int:
+    def _origin(self, trainer: pl.Trainer) -> str:
         engine = engine_of(trainer)
         found = None
         if engine is not None:
             step = trainer.fit_loop.total_batch_idx
             found = engine.first_nonfinite_stage(windows_of(self._batch), step)
         # If every output is finite, the head or the loss overflowed.
-        return self.plan.n_stages - 1 if found is None else found
+        stage = self.plan.n_stages - 1 if found is None else found
+        device, layers = self.plan.stages[stage].device, self.plan.stage_layers(stage)
+        return (
+            "; the first values that are not finite came from"
+            f" stage {stage} ({device}, layers {layers.start}-{layers.stop - 1})"
+        )
 
 
 def _last_good_checkpoint(trainer: pl.Trainer) -> str:

@@ -1,5 +1,6 @@
 """A loss that becomes NaN or infinite ends the run before it reaches weights or checkpoints."""
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +11,13 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
+from torch.optim import SGD
 
 from gru_parallel.training import SeriesModule, nonfinite_loss
+from gru_parallel.training.interrupt import InterruptedRunError, StopAtInterrupt
 from gru_parallel.training.nonfinite_loss import NonFiniteLossError, StopAtNonFiniteLoss
 from tests.builders import make_plan
+from tests.interrupts import SendSignal
 from tests.runs import N_BATCHES, fit, make_module, weights_of
 
 PLAN = make_plan([1, 3], "one_f_one_b", n_micro_batches=2, n_chunks=3)
@@ -186,6 +190,21 @@ def test_a_resumed_run_names_the_checkpoint_that_it_came_from(tmp_path: Path) ->
         )
 
     assert f"Last good checkpoint: {tmp_path / 'first.ckpt'}." in str(error.value)
+
+
+def test_a_run_that_is_resumed_in_a_validation_ends_without_a_stage(tmp_path: Path) -> None:
+    path, hook = tmp_path / "last.ckpt", "on_validation_batch_start"
+    options: dict[str, Any] = {"limit_train_batches": 1, "max_epochs": 1}
+    first = [StopAtInterrupt(path), SendSignal(0, hook), StopAtNonFiniteLoss(PLAN)]
+    with pytest.raises(InterruptedRunError):
+        # The first step leads to weights that overflow.
+        fit(PLAN, make_module(partial(SGD, lr=1e25)), callbacks=first, **options)
+
+    with pytest.raises(NonFiniteLossError) as error:
+        fit(PLAN, callbacks=[StopAtNonFiniteLoss(PLAN)], ckpt_path=path, **options)
+
+    said = "The loss became nan in the validation after step 1.\nLast good checkpoint: none."
+    assert str(error.value).startswith(said)
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e35], ids=["not finite", "far too large"])
