@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import math
+
 from torch.optim import LBFGS, Optimizer
 
 from gru_parallel.errors import UsageError
@@ -49,14 +50,14 @@ def check_carrying(optimizer: Optimizer, n_runs: int = 1) -> None:
         )
 
 
-def check_watched(name: str, metric: Tensor) -> None:
+def check_watched(name: str, metric: float) -> None:
     """Refuse to move a rate by a metric that is not a finite number.
 
     Raises:
         UsageError: it is NaN, as a MASE without any known scale, or infinite.
     """
-    if not metric.isfinite().all():
+    if not math.isfinite(metric):
         raise UsageError(
-            f"lr_scheduler.monitor={name} has come to {float(metric):g}, which is neither better"
+            f"lr_scheduler.monitor={name} has come to {metric:g}, which is neither better"
             " nor worse than before; watch another metric, such as lr_scheduler.monitor=val/loss."
         )

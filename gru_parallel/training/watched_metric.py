@@ -10,12 +10,24 @@ from gru_parallel.training.optimizer_checks import check_watched
 class WatchedMetric:
     """What the schedules of a run that watch a metric are moved by.
 
+    A checkpoint keeps its value: between the last validation of an epoch and the end of the epoch,
+    Lightning resumes without it.
+
     Args:
         name: of the metric.
+
+    Attributes:
+        resumed: its value in the checkpoint that the run is resumed from; None for none.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.resumed: float | None = None
+
+    def value(self, trainer: Any) -> float | None:
+        """Return the latest value of the run, None before the first."""
+        metric = trainer.callback_metrics.get(self.name)
+        return self.resumed if metric is None else float(metric)
 
     def move_schedules(self, trainer: Any) -> None:
         """Move the schedules that are due at the end of this epoch, unless it is cut short.
@@ -27,7 +39,7 @@ class WatchedMetric:
             UsageError: the metric is not finite.
         """
         is_whole = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        metric = trainer.callback_metrics.get(self.name)
+        metric = self.value(trainer)
         for config in trainer.lr_scheduler_configs:
             is_due = (trainer.current_epoch + 1) % config.frequency == 0
             watches = config.interval == "epoch" and config.reduce_on_plateau

@@ -56,6 +56,17 @@ class SaveInValidation(SaveAfter):
             trainer.save_checkpoint(self.path)
 
 
+class SaveAfterValidation(SaveInValidation):
+    """Writes its checkpoint at the end of the validation that follows."""
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *rest: Any) -> None:
+        return
+
+    def on_validation_end(self, trainer: pl.Trainer, *rest: Any) -> None:
+        if trainer.fit_loop.total_batch_idx + 1 == self.n_batches:
+            trainer.save_checkpoint(self.path)
+
+
 def every_epoch(folder: Path, *, save_on_train_epoch_end: bool = True) -> ModelCheckpoint:
     """Write epoch0.ckpt, epoch1.ckpt, ... into `folder`."""
     return ModelCheckpoint(
@@ -207,6 +218,18 @@ def test_so_is_one_resumed_from_the_checkpoint_that_an_epoch_ends_with(tmp_path:
     )
 
     assert_continues(resumed, whole, 10)
+
+
+def test_so_is_one_resumed_after_the_last_validation_of_an_epoch_before_its_end(
+    tmp_path: Path,
+) -> None:
+    save = SaveAfterValidation(9, tmp_path / "x.ckpt")
+    whole = train_by_validation(max_epochs=3, val_check_interval=2, callbacks=[save])
+
+    resumed = train_by_validation(max_epochs=3, val_check_interval=2, ckpt_path=save.path)
+
+    assert_continues(resumed, whole, 9)
+    assert resumed.rates[1:] == [0.25] * 5
 
 
 @pytest.fixture(scope="module")
