@@ -90,13 +90,14 @@ def build_trainer(
     if watch.stalled_after_s is not None and say_stalls is not None:
         watching.append(StallWatch(watch.stalled_after_s, say_stalls, ranks))
     callbacks: list[Callback] = [
+        # Before all that may draw.
+        RandomState(),
         *given,
         *observers,
         *watching,
         StopAtNonFiniteLoss(plan),
         EpochRecord([metrics.write_epoch, *listeners]),
         metrics,
-        RandomState(),
         EarlyStops(),
         AveragesOfWeights(),
         StopAtInterrupt(folder.last),
@@ -217,6 +218,8 @@ def quieten_lightning() -> None:
         "The number of training batches .* is smaller than the logging interval",
         ".*isinstance\\(treespec, LeafSpec\\)` is deprecated",
         "Checkpoint directory .* exists and is not empty",
+        # What it says it deletes has been put aside.
+        "Experiment logs directory .* exists and is not empty",
     ):
         warnings.filterwarnings("ignore", message)
 

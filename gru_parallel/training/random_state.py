@@ -19,7 +19,8 @@ from gru_parallel.training.strategy import PipelineStrategy
 class RandomState(pl.Callback):
     """Keeps the states of torch, numpy and Python, those of each rank, and restores them.
 
-    A rank that the checkpoint's run did not have keeps its own.
+    A rank that the checkpoint's run did not have keeps its own. It has to come before all others
+    that may draw.
     """
 
     def __init__(self) -> None:
@@ -45,8 +46,15 @@ class RandomState(pl.Callback):
             of_rank = dict(enumerate(checkpoint.get("rng", [])))
             self._saved = of_rank.get(trainer.global_rank)
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore them where the run begins with an epoch: what comes before may draw, too."""
+        self._restore_once()
+
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        """Restore them before the first batch: what comes before may draw, too."""
+        """Restore them where the run begins within an epoch."""
+        self._restore_once()
+
+    def _restore_once(self) -> None:
         if self._saved is not None:
             _restore(self._saved)
             self._saved = None
