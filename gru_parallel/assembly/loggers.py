@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from gru_parallel.errors import UsageError
 
@@ -22,6 +25,8 @@ def begin_logging(loggers: Sequence[Logger], settings: Mapping[str, Any]) -> Non
     """
     for logger in loggers:
         try:
+            if isinstance(logger, CSVLogger):
+                _put_aside_rows(logger)
             if isinstance(logger, TensorBoardLogger):
                 # Into its hparams.yaml; its page of hyperparameters gets them with the result.
                 logger.log_hyperparams(dict(settings), metrics={})
@@ -70,6 +75,14 @@ def end_logging(
                 f"Warning: {type(logger).__name__} did not take the result ({_in_one_line(error)})."
             )
     return problems
+
+
+def _put_aside_rows(logger: CSVLogger) -> None:
+    """Keep the rows of the run that is resumed in its folder, which Lightning would delete."""
+    file = Path(logger.log_dir, ExperimentWriter.NAME_METRICS_FILE)
+    if file.exists():
+        names = (file.with_suffix(f".{number}{file.suffix}") for number in count(1))
+        file.rename(next(name for name in names if not name.exists()))
 
 
 def _in_one_line(error: Exception) -> str:

@@ -52,6 +52,20 @@ def test_one_that_cannot_begin_ends_the_run_in_one_line(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists")
+def test_the_csv_of_a_run_that_is_resumed_in_its_folder_keeps_its_rows(tmp_path: Path) -> None:
+    for step in range(3):
+        logger = CSVLogger(tmp_path, name="csv", version="")
+        begin_logging([logger], SETTINGS)
+        assert end_logging([logger], SETTINGS, {"loss": 0.5}, step, has_failed=False) == []
+
+    files = sorted((tmp_path / "csv").glob("*.csv"))
+    assert [file.name for file in files] == ["metrics.1.csv", "metrics.2.csv", "metrics.csv"]
+    assert [file.read_text().split() for file in files] == [
+        ["loss,step", f"0.5,{step}"] for step in range(3)
+    ]
+
+
 @pytest.mark.parametrize("has_failed", [False, True])
 def test_a_run_of_wandb_ends_with_the_run_and_others_may_fail(
     has_failed: bool, tmp_path: Path
