@@ -83,6 +83,8 @@ class EpochRecord(pl.Callback):
             "total": self._total,
             "n_windows": self._n_windows,
             "rate": self._rate,
+            "validation": dict(self._validation),
+            "is_best": self._is_best,
         }
 
     def on_load_checkpoint(
@@ -96,6 +98,9 @@ class EpochRecord(pl.Callback):
         self._total, self._n_windows = state["total"], state["n_windows"]
         # Checkpoints of earlier versions do not tell it.
         self.last = state.get("last", self.best)
+        # Of a validation that the end of its epoch, not reached yet, is reported with.
+        self._validation = state.get("validation", {})
+        self._is_best = state.get("is_best", False)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock, also for an epoch that is resumed."""

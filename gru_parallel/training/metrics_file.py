@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from gru_parallel.choices import metric_names
 from gru_parallel.run_folder import RunFolder
-from gru_parallel.training.epoch_record import EpochResult
+from gru_parallel.training.epoch_record import EpochRecord, EpochResult
 from gru_parallel.training.pace import Pace
 from gru_parallel.whole_file import whole_file
 
@@ -52,12 +52,15 @@ class MetricsFile(pl.Callback):
         ]
         self.every_n_steps = every_n_steps
         self._last_step = 0
+        self._open_epoch: int | None = None
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Record the step that the run is resumed from."""
+        """Record the step that the run is resumed from, and an epoch that it only has to end."""
         self._last_step = checkpoint["global_step"]
+        record = checkpoint["callbacks"].get(EpochRecord.__qualname__, {})
+        self._open_epoch = record["epoch"] if record.get("validation") else None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the header and the rows that are kept."""
@@ -112,7 +115,14 @@ class MetricsFile(pl.Callback):
             # A full disk cuts off the last one.
             whole = [line for line in file if line.endswith("\n")]
         reader = csv.DictReader(whole)
-        rows = [row for row in reader if int(row["step"]) <= self._last_step]
+        rows = [row for row in reader if not self._comes_again(row)]
         before = reader.fieldnames or ()
         self.columns += [name for name in before if name not in self.columns]
         return rows
+
+    def _comes_again(self, row: Mapping[str, str]) -> bool:
+        """Whether a row is one of those that the resumed run writes."""
+        step = int(row["step"])
+        if step == self._last_step and row["train/loss_epoch"]:
+            return int(row["epoch"]) == self._open_epoch
+        return step > self._last_step

@@ -270,5 +270,28 @@ def test_the_epochs_of_a_run_that_goes_on_are_those_of_the_uninterrupted_one(
     assert without_speed(path) == whole
 
 
+class SaveAfterValidation(pl.Callback):
+    """Writes a checkpoint in the first validation, as BestCheckpoint does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.path.exists():
+            trainer.save_checkpoint(self.path)
+
+
+def test_so_are_those_of_one_that_goes_on_from_the_validation_at_the_end_of_an_epoch(
+    tmp_path: Path,
+) -> None:
+    path, checkpoint = tmp_path / "metrics.csv", tmp_path / "checkpoints" / "best.ckpt"
+    fit(PLAN, callbacks=[*callbacks_of(path), SaveAfterValidation(checkpoint)])
+    whole = without_speed(path)
+
+    fit(PLAN, callbacks=callbacks_of(path), ckpt_path=checkpoint)
+
+    assert without_speed(path) == whole
+
+
 def without_speed(path: Path) -> list[dict[str, str]]:
     return [row | {"samples/s": ""} for row in read_rows(path, "step")]
