@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from gru_parallel.choices import AUTO
 from gru_parallel.engine.borrowed_model import form_of
 from gru_parallel.engine.context import autocast_of
-from gru_parallel.engine.graphs import N_KINDS, Passes, graphs_for
+from gru_parallel.engine.graphs import N_KINDS, graphs_for
 from gru_parallel.engine.inline import Inline
+from gru_parallel.engine.passes import Passes
 from gru_parallel.engine.stages import lowered_schedule, make_stages
 from gru_parallel.engine.workers import Workers
 from gru_parallel.model import GRUStack, Windows

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gru_parallel.dropin.borrowed_stack import BorrowedStack
-from gru_parallel.engine.graphs import Passes
+from gru_parallel.engine.passes import Passes
 from gru_parallel.model import Windows
 
 CPU = torch.device("cpu")

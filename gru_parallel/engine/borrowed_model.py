@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import is_
+from itertools import chain
+from operator import attrgetter, is_, methodcaller
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ def _holds(look: Look, model: StackModel, asked: Mapping[str, torch.dtype | None
         return False
     if _has_any_global_hook() != look.is_watched:
         return False
-    return look.is_unchanged() and all(form_of(weight) == before for weight, before in look.forms)
+    return look.is_unchanged() and all(form_of(weight) == form for weight, form in look.forms)
 
 
 class BorrowedModel:
@@ -208,6 +209,8 @@ class BorrowedModel:
         return True
 
 
+_values: Callable[[Mapping[Any, object]], Iterable[object]] = methodcaller("values")
+
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -229,7 +232,9 @@ def _watch(parts: Sequence[nn.Module]) -> Callable[[], bool]:
     )
     found: list[Mapping[Any, object]] = [*own, *inner]
     empty = [each for each in found if not each]
-    filled = [(each, [*each], [*each.values()]) for each in found if each]
+    filled = [each for each in found if each]
+    sizes, names = [*map(len, filled)], [*chain.from_iterable(filled)]
+    things = [*chain.from_iterable(map(_values, filled))]
 
     def is_unchanged() -> bool:
         return (
@@ -237,10 +242,10 @@ def _watch(parts: Sequence[nn.Module]) -> Callable[[], bool]:
             and all(map(is_, map(type, owners), kinds))
             and all(map(is_, map(vars, owners), own))
             and all(kind.forward is forward for kind, forward in forwards)
-            and all(
-                [*each] == names and all(map(is_, each.values(), values))
-                for each, names, values in filled
-            )
+            # All of them at once: most of the time would go into one loop for each.
+            and [*map(len, filled)] == sizes
+            and [*chain.from_iterable(filled)] == names
+            and all(map(is_, chain.from_iterable(map(_values, filled)), things))
         )
 
     return is_unchanged
@@ -248,5 +253,8 @@ def _watch(parts: Sequence[nn.Module]) -> Callable[[], bool]:
 
 def form_of(weight: Tensor) -> tuple[object, ...]:
     """Say where and in which form a weight is."""
-    memory = weight.data_ptr(), weight.shape, weight.stride()
-    return *memory, weight.device, weight.dtype, weight.requires_grad
+    return weight.data_ptr(), weight.stride(), _form(weight)
+
+
+_form: Callable[[Tensor], tuple[object, ...]]
+_form = attrgetter("shape", "device", "dtype", "requires_grad")

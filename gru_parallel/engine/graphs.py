@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from threading import get_ident
 from typing import Any
 
@@ -14,10 +12,10 @@ import torch
 from torch import Tensor
 
 from gru_parallel.engine.not_recorded import why_not_recorded
-from gru_parallel.engine.replay import BoundCalls, Replay, bound
+from gru_parallel.engine.passes import Passes, Recorded
 from gru_parallel.engine.tf32 import uses_tf32
 from gru_parallel.errors import UsageError
-from gru_parallel.schedule import Action, Cell, Op, Schedule
+from gru_parallel.schedule import Action, Cell, Op
 from gru_parallel.stage.own_code import foreign_code
 from gru_parallel.stage.recorded_pass import RecordedPass
 from gru_parallel.stage.recorder import Recorder, free_cached_memory, make_recorder
@@ -40,83 +38,6 @@ each."""
 
 N_TO_REPLACE = 50
 """Calls of a kind, with no recorded one in between, after which it replaces a recorded one."""
-
-
-class Passes(list[StagePass]):
-    """The passes of one call. As long as it lives, no other call writes to what they record.
-
-    Attributes:
-        read: weights and inputs that B will read as they are then, with their versions at F.
-        prepare: gives the stages what F was computed with, where B runs it again; else None.
-        recorded: what they replay; None where they run as they are, or record.
-    """
-
-    read: Sequence[tuple[Tensor, int]] = ()
-    prepare: Callable[[], None] | None = None
-    recorded: Recorded | None = None
-
-    def replay(self, lowered: Schedule, devices: Sequence[torch.device]) -> Replay | None:
-        """Return what replays the stages' lists; None where there is anything to run.
-
-        Args:
-            lowered: what each stage does, sends and receives included.
-            devices: of every stage in order.
-        """
-        return None if self.recorded is None else self.recorded.replay(lowered, devices)
-
-    def check_versions(self) -> None:
-        """Refuse B where a weight or an input has been changed since F, as autograd does.
-
-        Raises:
-            RuntimeError: one has.
-        """
-        if any(weight._version != version for weight, version in self.read):
-            raise RuntimeError(
-                "a weight, or an input, has been modified by an inplace operation between forward"
-                " and backward, which would give wrong gradients; call backward before the"
-                " optimiser's step."
-            )
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A call that has been recorded.
-
-    Attributes:
-        kind: all that what is recorded depends on.
-        modules: of the stages, with weights that stay in their memory.
-        passes: of the stages.
-        lent: the call that they were last handed out for.
-        bound: what is called to replay them, with the lists that it does.
-    """
-
-    kind: object
-    modules: Sequence[StageModules]
-    passes: Sequence[RecordedPass]
-    lent: list[weakref.ref[Passes]]
-    bound: list[tuple[Schedule, BoundCalls]] = field(default_factory=list)
-
-    def lend(self, spec: PassSpec) -> Passes:
-        """Hand out the passes for a batch."""
-        for each in self.passes:
-            each.renew(spec)
-        passes = Passes(self.passes)
-        passes.recorded = self
-        self.lent[:] = [weakref.ref(passes)]
-        return passes
-
-    def replay(self, lowered: Schedule, devices: Sequence[torch.device]) -> Replay:
-        """Return a replay of the stages' lists; see `Passes`."""
-        found = next((calls for lists, calls in self.bound if lists is lowered), None)
-        if found is None:
-            found = bound(self.passes, lowered, devices)
-            self.bound.append((lowered, found))
-        return Replay(found)
-
-    @property
-    def is_lent(self) -> bool:
-        """Whether somebody still needs what the last call left."""
-        return any(call() is not None for call in self.lent)
 
 
 class Graphs:
@@ -202,6 +123,10 @@ class Graphs:
         found = next(of_kind, None)
         is_full = len(self._recorded) >= N_KINDS
         if found is None:
+            # What has been recorded has been looked at, and its modules are as they were.
+            self.why_not = self._foreign(spec)
+            if self.why_not is not None:
+                return None
             n_calls = self._n_calls[kind] = self._n_calls.pop(kind, 0) + 1
             self.why_not = "calls of this kind have been too few so far"
             if n_calls <= (N_TO_REPLACE if is_full else N_EAGER):
@@ -304,11 +229,12 @@ class Graphs:
         """Say why a call is not to be replayed, if it is not."""
         if self._failure is not None:
             return self._failure
-        why_not = why_not_recorded(
+        return why_not_recorded(
             spec, self._stages, lasting, wanted=bool(self._wanted), gradients=gradients
         )
-        if why_not is not None:
-            return why_not
+
+    def _foreign(self, spec: PassSpec) -> str | None:
+        """Say whose code may do what a replay would leave out, if that is not to be recorded."""
         here = [stage.modules for stage in self._stages]
         tops = (module for modules in here for module in modules.all_modules)
         foreign = None if self._wanted else foreign_code(tops, spec.loss)
@@ -325,7 +251,7 @@ class Graphs:
         """Warn, once."""
         if what not in self._said:
             self._said.add(what)
-            warnings.warn(what, RuntimeWarning, stacklevel=7)
+            warnings.warn(what, RuntimeWarning, stacklevel=8)
 
 
 def graphs_for(

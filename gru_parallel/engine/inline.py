@@ -5,8 +5,8 @@ from __future__ import annotations
 from time import perf_counter
 
 from gru_parallel.engine.context import CallerContext, apart_from_checkpoints
-from gru_parallel.engine.graphs import Passes
 from gru_parallel.engine.interpreter import Interpreter
+from gru_parallel.engine.passes import Passes
 from gru_parallel.engine.workers import QueueChannel
 from gru_parallel.schedule import Schedule
 

@@ -15,8 +15,8 @@ import torch
 
 from gru_parallel.engine.channel import Aborted, Channel, HandOver
 from gru_parallel.engine.context import CallerContext
-from gru_parallel.engine.graphs import Passes
 from gru_parallel.engine.interpreter import Interpreter
+from gru_parallel.engine.passes import Passes
 from gru_parallel.engine.replay import Replay
 from gru_parallel.errors import ScheduleError
 from gru_parallel.schedule import Action, Event, Op, Schedule, Timeline, partner

@@ -396,6 +396,23 @@ def test_code_of_the_users_own_is_not_recorded_by_default() -> None:
 
 
 @pytest.mark.usefixtures("by_default_on_the_cpu")
+def test_what_has_been_recorded_is_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def noted(*arguments: Any) -> str | None:
+        asked.append(arguments)
+        return foreign_code(*arguments)
+
+    monkeypatch.setattr(graphs, "foreign_code", noted)
+    with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE) as engine:
+        for step in range(3):
+            asked.clear()
+            engine.train_step(Windows(*short_batch()), step)
+            assert bool(asked) == (step < 2)
+        assert reason(engine) is None
+
+
+@pytest.mark.usefixtures("by_default_on_the_cpu")
 def test_a_recording_that_fails_is_said_once_and_done_without() -> None:
     with ThreadEngine(small_model(), make_plan(**SMALL_PLAN), MSE, graphs=False) as engine:
         expected = train(engine)
