@@ -212,12 +212,12 @@ class GRU(nn.GRU):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _run(self, x: Tensor, h_0: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """Run the pipeline; x comes as (batch, time, input_size), y as (time, batch, features)."""
-        refuse_what_looks_inside((x, h_0))
+        weights = self._weights()
+        refuse_what_looks_inside((x, h_0, *weights))
         seed = 0
         if self.training and self.dropout > 0.0:
             # From torch's generator, so that a seed repeats a run and each call differs.
             seed = int(torch.randint(2**62, (), device="cpu"))
-        weights = self._weights()
         stack = self._pipeline(str(weights[0].device))
         windows = Windows(x, lengths=lengths, h_0=h_0)
         return run(stack, windows, weights, training=self.training, seed=seed)

@@ -129,8 +129,12 @@ class BorrowedModel:
             UsageError: the model does not go with the plan, or with a batch that is cut so.
             ShapeError: an encoder that runs on whole batches does not keep steps and rows.
         """
-        # Parameters are looked at only where torch differentiates forward.
-        tensors = (tensor for some in ((windows.x,), model.parameters()) for tensor in some)
+        # Looked at only where torch differentiates forward. Some weights are no parameters.
+        owners = chain([windows], model.modules())
+        held = chain(
+            model.parameters(), (each for owner in owners for each in vars(owner).values())
+        )
+        tensors = (each for each in held if isinstance(each, Tensor))
         refuse_what_looks_inside(tensors, "A pipeline", "train in one piece.")
         cut = (training, cells.n_micro_batches > 1, cells.n_chunks > 1, cells.lengths is None)
         asked = autocast_of(self._devices)

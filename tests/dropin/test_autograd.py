@@ -233,9 +233,18 @@ def forward_derivative(gru: nn.GRU) -> object:
         return gru(forward_ad.make_dual(make_x(), make_x(seed=3)))
 
 
+def forward_derivative_of_a_weight(gru: nn.GRU) -> object:
+    weight = gru.weight_hh_l1
+    with forward_ad.dual_level():
+        del gru.weight_hh_l1
+        gru.weight_hh_l1 = forward_ad.make_dual(weight.detach(), torch.ones_like(weight))
+        return gru(make_x())
+
+
 REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
     "create_graph": (second_derivative, "first derivatives only"),
     "forward": (forward_derivative, "differentiated forward"),
+    "forward, of a weight": (forward_derivative_of_a_weight, "differentiated forward"),
     "jvp": (lambda gru: torch.func.jvp(gru, (make_x(),), (make_x(),)), "jvp"),
     "vmap": (lambda gru: torch.func.vmap(gru)(make_x(2, 5, 3, 3)), "vmap"),
     "grad": (lambda gru: torch.func.grad(lambda x: gru(x)[0].sum())(make_x()), "grad"),

@@ -387,13 +387,29 @@ def test_python_threads_that_train_with_one_engine_take_turns() -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 def test_what_looks_inside_is_refused() -> None:
     x, y = make_batch()
-    with ThreadEngine(build_model(), CUT, MSE) as engine:
-        with forward_ad.dual_level():
-            dual = forward_ad.make_dual(x, torch.ones_like(x))
-            with pytest.raises(RuntimeError, match="A pipeline cannot be differentiated forward"):
-                engine.train_step(Windows(dual, y))
-        with pytest.raises(RuntimeError, match=r"A pipeline knows nothing of torch\.func"):
-            torch.func.grad(lambda x: engine.train_step(Windows(x, y)))(x)
+    refused = pytest.raises(RuntimeError, match=r"A pipeline knows nothing of torch\.func")
+    with ThreadEngine(build_model(), CUT, MSE) as engine, refused:
+        torch.func.grad(lambda x: engine.train_step(Windows(x, y)))(x)
+
+
+# Of torch's own, at its first dual tensor.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.parametrize("what", ["x", "y", "h_0", "weight"])
+def test_what_is_to_be_differentiated_forward_is_refused(what: str) -> None:
+    x, y = make_batch()
+    model = build_model(h_0="given").requires_grad_(False)
+    part = model.gru.gru_blocks[1].parts[0]
+    given = {"x": x, "y": y, "h_0": torch.zeros(4, len(x), HIDDEN, dtype=x.dtype)}
+    with ThreadEngine(model, CUT, MSE) as engine, forward_ad.dual_level():
+        dual = {"weight": part.weight_hh_l0, **given}[what]
+        dual = forward_ad.make_dual(dual, torch.ones_like(dual))
+        if what == "weight":
+            del part.weight_hh_l0
+            part.weight_hh_l0 = dual
+        else:
+            given[what] = dual
+        with pytest.raises(RuntimeError, match="A pipeline cannot be differentiated forward"):
+            engine.train_step(Windows(**given))
 
 
 def test_a_learned_state_that_is_pruned_has_a_state_dict() -> None:
