@@ -35,7 +35,9 @@ class DropoutKey:
 
     def generator(self, layer: int, device: torch.device) -> torch.Generator:
         """Return a generator for the outputs of `layer` (counted over the whole stack)."""
-        words = struct.pack("<5q", self.seed, self.step, layer, self.micro_batch, self.chunk)
+        # 64 bits of either sign, as torch's own seeds are.
+        seed = self.seed % 2**64
+        words = struct.pack("<Q4q", seed, self.step, layer, self.micro_batch, self.chunk)
         # Hashed, because neighbouring keys must not give related streams.
         digest = hashlib.blake2b(words, digest_size=8).digest()
         generator = torch.Generator(device)

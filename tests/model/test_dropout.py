@@ -1,6 +1,7 @@
 """Dropout draws by key: the same numbers wherever a layer lives, others for any other key."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
@@ -33,6 +34,13 @@ def test_any_other_key_draws_other_numbers(field: str) -> None:
     other = replace(KEY, **{field: getattr(KEY, field) + 1})
 
     assert not torch.equal(mask(KEY), mask(other))
+
+
+def test_a_seed_has_sixty_four_bits_of_either_sign() -> None:
+    seeds = (0, -5, 2**63 - 1, 2**63, 2**64 - 1)
+    masks = [mask(replace(KEY, seed=seed)) for seed in seeds]
+
+    assert not any(torch.equal(*pair) for pair in combinations(masks, 2))
 
 
 def test_every_layer_draws_other_numbers() -> None:
