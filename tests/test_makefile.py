@@ -18,7 +18,13 @@ def test_help_lists_every_target_with_its_sentence() -> None:
         if (found := re.match(r"(\S+):.*?## (.*)", line))
         for target, sentence in [found.groups()]
     }
-    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
     lines = [line.strip() for line in shown.stdout.splitlines()[1:]]
     assert dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines) == said
