@@ -38,3 +38,22 @@ def by_decay(model: nn.Module, weights: Collection[nn.Parameter]) -> list[dict[s
         {"params": [weight for weight in weights if weight in decayed]},
         {"params": kept, "weight_decay": 0.0},
     ]
+
+
+def to_optimize(model: nn.Module, decayed: str) -> list[nn.Parameter] | list[dict[str, Any]]:
+    """List what an optimiser of this process is made for.
+
+    Args:
+        model: whose weights are trained, all that want gradients.
+        decayed: which of them decay, one of `DECAYED`.
+
+    Returns:
+        Weights, or groups of them: see `by_decay`.
+    """
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    # Weights on the meta device are in the hands of another rank.
+    weights = [weight for weight in trained if not weight.is_meta]
+    if decayed != "all":
+        return by_decay(model, weights)
+    # Where others have all of them, torch refuses a list without any, but not a group.
+    return weights if weights or not trained else [{"params": weights}]

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from gru_parallel.engine.engine import Engine, WholeEngine
 from gru_parallel.model import StackModel, SumLoss, Windows
-from gru_parallel.model.decay import by_decay
+from gru_parallel.model.decay import to_optimize
 from gru_parallel.model.loss import weighted_total
 from gru_parallel.training.accumulation import check_steps_are_known
 from gru_parallel.training.checkpoint_file import read_checkpoint
@@ -63,7 +63,7 @@ class SeriesModule(pl.LightningModule):
         schedule_interval: "step" or "epoch": how often the schedule moves.
         monitor: the metric that a schedule such as ReduceLROnPlateau watches.
         seed: of the run, for dropout.
-        weight_decay_on: which weights decay, one of `DECAYED`: see `by_decay`.
+        weight_decay_on: which weights decay, one of `DECAYED`: see `to_optimize`.
 
     Attributes:
         config: settings of the run, plain values that its checkpoints keep; None for none.
@@ -243,15 +243,7 @@ class SeriesModule(pl.LightningModule):
 
     def new_optimizer(self) -> Optimizer:
         """Make an optimiser over all parameters of this process."""
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        # Weights on the meta device are in the hands of another rank.
-        weights = [p for p in trained if not p.is_meta]
-        if self.weight_decay_on != "all":
-            return self.make_optimizer(by_decay(self.model, weights))
-        if trained and not weights:
-            # Without any, torch refuses a list, but not a group.
-            return self.make_optimizer([{"params": []}])
-        return self.make_optimizer(weights)
+        return self.make_optimizer(to_optimize(self.model, self.weight_decay_on))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the optimiser over all parameters, and its learning-rate schedule.

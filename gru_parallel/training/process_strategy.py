@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from lightning.fabric.utilities.types import _PATH
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 from torch.utils._pytree import tree_map_only
@@ -30,7 +29,7 @@ from gru_parallel.training.metrics import gather_states
 from gru_parallel.training.module import SeriesModule
 from gru_parallel.training.optimizer_state import Keys
 from gru_parallel.training.rank_checks import check_for_ranks
-from gru_parallel.training.strategy import PipelineStrategy, copied
+from gru_parallel.training.strategy import PipelineStrategy, copied, number_process
 from gru_parallel.training.whole_state import load_part, names_of_all, whole_optimizer_state
 
 Thing = TypeVar("Thing")
@@ -73,7 +72,7 @@ class ProcessStrategy(PipelineStrategy):
         )
         self.ranks = ranks
         self.global_rank = ranks.rank
-        rank_zero_only.rank = ranks.rank  # type: ignore[attr-defined]  # Lightning's
+        number_process(self.global_rank)
         self.local_rank = ranks.launch.local_rank
         self._data_parallel = data_parallel
         self._rows = rows

@@ -70,8 +70,7 @@ class PipelineStrategy(SingleDeviceStrategy):
         self.plan = plan
         self.graphs = graphs
         self.node_rank = 0
-        # Not what a launcher's variables say, by which loggers of several runs would be silent.
-        rank_zero_only.rank = self.global_rank  # type: ignore[attr-defined]  # Lightning's
+        number_process(self.global_rank)
         self.engine: PipelineEngine | None = None
         self.saving = Background(is_used=saves_in_background)
         self._clock = SavingClock()
@@ -214,6 +213,14 @@ class PipelineStrategy(SingleDeviceStrategy):
             self.engine = None
             self.module.use_engine(None)
         super().teardown()
+
+
+def number_process(rank: int) -> None:
+    """Tell Lightning's loggers this process's rank in its own run.
+
+    They go by what a launcher's variables say, and several runs of one launch would be silent.
+    """
+    vars(rank_zero_only)["rank"] = rank
 
 
 def copied(tensor: Tensor) -> Tensor:
