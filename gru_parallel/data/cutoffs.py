@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gru_parallel.data.local_times import are_at_one_time_of_day
 from gru_parallel.errors import UsageError
 
 _YEAR_LAST = re.compile(r"\D*(\d{1,2})([-/. ])(\d{1,2})\2\d{2,4}(?!\d)")
@@ -26,22 +27,26 @@ def read_cutoffs(given: Sequence[Any], times: NDArray[Any]) -> NDArray[Any]:
         Array of shape `(cutoffs,)`, ascending, each once.
 
     Raises:
-        UsageError: one is of another kind than the times.
+        UsageError: one is of another kind than the times, or see `as_date`.
     """
     is_date = np.issubdtype(times.dtype, np.datetime64)
-    read = [as_date(each, f"cutoffs=[{each}]") if is_date else _as_number(each) for each in given]
+    read = [
+        as_date(each, f"cutoffs=[{each}]", times) if is_date else _as_number(each) for each in given
+    ]
     return np.unique(np.array(read, dtype=None if given else times.dtype))
 
 
-def as_date(given: Any, setting: str) -> np.datetime64:
+def as_date(given: Any, setting: str, times: NDArray[Any]) -> np.datetime64:
     """Read a date; one with a zone becomes UTC.
 
     Args:
         given: as on the command line.
         setting: what was written there, for the message.
+        times: of rows of the series, array of datetime64.
 
     Raises:
-        UsageError: it is not a date, or its day could be its month.
+        UsageError: it is not a date, its day could be its month, or it has a zone and the times one
+            time of day, so that they may be those of the clocks of another zone.
     """
     parts = _YEAR_LAST.match(str(given))
     if parts and parts[1] != parts[3] and max(int(parts[1]), int(parts[3])) <= 12:
@@ -63,6 +68,11 @@ def as_date(given: Any, setting: str) -> np.datetime64:
             " 2020-01-31 or 2020-01-31T13:00."
         ) from error
     if time.tzinfo is not None:
+        if are_at_one_time_of_day(times):
+            raise UsageError(
+                f"{setting} names a time zone, and the times of the series, all of one time of"
+                " day, may be those of another; write it without a zone, as forecasts.csv does."
+            )
         time = time.tz_convert("UTC").tz_localize(None)
     return time.to_datetime64()
 

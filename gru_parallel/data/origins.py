@@ -198,7 +198,7 @@ def _ends(possible: range, part: SeriesPart, table: Table, rolling: Rolling) -> 
 def _row_at(table: Table, start: str) -> int:
     """Return the first row of a series that is at or after a time."""
     if table.times is not None and np.issubdtype(table.times.dtype, np.datetime64):
-        return int(np.searchsorted(table.times, as_date(start, f"start={start}")))
+        return int(np.searchsorted(table.times, as_date(start, f"start={start}", table.times)))
     try:
         if table.times is None:
             return int(start)

@@ -16,7 +16,7 @@ def test_a_date_whose_day_could_be_its_month_is_refused(given: str) -> None:
     with pytest.raises(UsageError, match=r"cutoffs=\[.+\] can be read in two ways"):
         read_cutoffs([given], TIMES)
     with pytest.raises(UsageError, match=r"start=.+ can be read in two ways.* 2020-01-31"):
-        as_date(given, f"start={given}")
+        as_date(given, f"start={given}", TIMES)
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,19 @@ def test_a_date_that_can_be_read_in_one_way_is_read(given: object, day: str) -> 
     (read,) = read_cutoffs([given], TIMES)
 
     assert np.datetime_as_string(read, unit="D") == day
+
+
+@pytest.mark.parametrize("given", ["2025-03-05T00:00+02:00", "2025-03-05T00:00Z"])
+def test_a_zone_is_refused_where_days_may_be_those_of_another(given: str) -> None:
+    with pytest.raises(UsageError, match=r"cutoffs=\[.+\] names a time zone.* without a zone"):
+        read_cutoffs([given], TIMES)
+    with pytest.raises(UsageError, match=r"start=.+ names a time zone"):
+        as_date(given, f"start={given}", TIMES)
+
+
+def test_a_date_with_a_zone_becomes_utc_where_rows_have_several_times_of_day() -> None:
+    hours = TIMES[0] + np.arange(3) * np.timedelta64(1, "h")
+
+    (read,) = read_cutoffs(["2025-03-05T01:00+02:00"], hours)
+
+    assert read == np.datetime64("2025-03-04T23:00")
