@@ -12,7 +12,10 @@ from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from gru_parallel.data.csv_format import CsvFormat
 from gru_parallel.data.local_times import (
+    Days,
+    ReadCells,
     are_at_one_time_of_day,
+    are_of_several_moments,
     form_without_zone,
     have_zone,
     without_zone,
@@ -31,9 +34,6 @@ from gru_parallel.errors import UsageError
 
 Beginning = tuple[Sheet, Sequence[NDArray[np.intp]]]
 """The first rows of a file, with the positions of the rows of each series."""
-
-_ReadCells = Callable[["pd.Series[Any]"], NDArray[Any]]
-"""Reads cells of the column as times."""
 
 _HOUR = np.timedelta64(1, "h")
 _N_COMPARED = 100
@@ -67,7 +67,8 @@ class TimesOfPieces:
     """Reads the times of a file piece by piece, all in one format.
 
     It is that of the first piece or, where this could be in several, the one that more of the file
-    tells. Numbers are dates if those of the first piece are.
+    tells. Numbers are dates if those of the first piece are, and rows are days if the first ones
+    are, of two moments or more.
 
     Args:
         column: the time column.
@@ -77,15 +78,16 @@ class TimesOfPieces:
     def __init__(self, column: str, longer: Callable[[], Iterable[Beginning]] = tuple) -> None:
         self._column = column
         self._longer = longer
-        self._reader: _ReadCells | None = None
+        self._reader: ReadCells | None = None
+        self._days: Days | None = None
         self._is_date: bool | None = None
 
     def read(self, sheet: Sheet, series: Sequence[NDArray[np.intp]] | None = None) -> NDArray[Any]:
         """Read the times of the next piece; see `read_times`.
 
         Raises:
-            UsageError: the dates of the file can be read in two ways, or the piece has numbers
-                where those before have dates.
+            UsageError: the dates of the file can be read in two ways, the piece has numbers where
+                those before have dates, or several times of day where those before have one.
         """
         times = self._read(sheet, series)
         is_date = np.issubdtype(times.dtype, np.datetime64)
@@ -99,22 +101,27 @@ class TimesOfPieces:
         return times
 
     def _read(self, sheet: Sheet, series: Sequence[NDArray[np.intp]] | None) -> NDArray[Any]:
+        if self._days is not None:
+            return self._days.read(sheet, self._column)
         cells = sheet.frame[self._column]
-        if self._reader is None:
-            if is_datetime64_any_dtype(cells):
-                self._reader = self._on_the_clock_if_days(cells, _on_the_clock, _in_utc)
-            elif is_numeric_dtype(cells) or _are_mostly_numbers(sample(cells), sheet.csv_format):
-                numbers = as_floats(cells, sheet.csv_format)
-                # The last rows of a counter may look like dates: 196608 could be a month.
-                dates = None if self._is_date is False else read_whole_numbers(numbers)
-                return numbers if dates is None else dates
-            else:
-                self._reader = self._reader_of_texts(sheet, series)
-        return self._reader(cells)
+        if self._reader is not None:
+            return self._reader(cells)
+        if is_datetime64_any_dtype(cells):
+            if cells.dt.tz is None:
+                self._reader = _on_the_clock
+                return self._reader(cells)
+            return self._choose_zone(cells, _in_utc(cells), _on_the_clock, _in_utc)
+        if is_numeric_dtype(cells) or _are_mostly_numbers(sample(cells), sheet.csv_format):
+            numbers = as_floats(cells, sheet.csv_format)
+            # The last rows of a counter may look like dates: 196608 could be a month.
+            dates = None if self._is_date is False else read_whole_numbers(numbers)
+            return numbers if dates is None else dates
+        return self._read_first_texts(sheet, series)
 
-    def _reader_of_texts(
+    def _read_first_texts(
         self, sheet: Sheet, series: Sequence[NDArray[np.intp]] | None
-    ) -> _ReadCells:
+    ) -> NDArray[Any]:
+        """Find the format of the file, and read its first piece."""
         cells = sheet.frame[self._column]
         text = _texts(cells)
         has_zone = _check_zones(sheet, self._column, text)
@@ -130,19 +137,42 @@ class TimesOfPieces:
                     f" {other.form} (row {sheet.row(0)} holds {cells.iloc[0]!r}); write dates as"
                     f" 2020-01-31, or set data.time_column={NO_TIMES} to go without."
                 )
+        times = read_in(text, best.form).times
         in_form = partial(_read_texts, form=best.form)
         if not has_zone:
-            return in_form
+            self._reader = in_form
+            return times
         on_the_clock = partial(_texts_on_the_clock, form=form_without_zone(best.form))
-        return self._on_the_clock_if_days(cells, on_the_clock, in_form)
+        return self._choose_zone(cells, times, on_the_clock, in_form)
 
-    def _on_the_clock_if_days(
-        self, cells: "pd.Series[Any]", on_the_clock: _ReadCells, in_utc: _ReadCells
-    ) -> _ReadCells:
-        """Choose by whether all rows of the file, which begins with these, have one time of day."""
-        more = (longer.frame[self._column] for longer, _ in self._longer())
-        are_days = all(are_at_one_time_of_day(on_the_clock(c)) for c in chain([cells], more))
-        return on_the_clock if are_days else in_utc
+    def _choose_zone(
+        self,
+        cells: "pd.Series[Any]",
+        times_in_utc: NDArray[Any],
+        on_the_clock: ReadCells,
+        in_utc: ReadCells,
+    ) -> NDArray[Any]:
+        """Choose by whether the file begins with days; return the times of its first piece."""
+        times = self._times_of_days(cells, on_the_clock)
+        if times is None:
+            self._reader = in_utc
+            return times_in_utc
+        self._days = Days(on_the_clock, in_utc, times, times_in_utc)
+        return times
+
+    def _times_of_days(
+        self, cells: "pd.Series[Any]", on_the_clock: ReadCells
+    ) -> NDArray[Any] | None:
+        """Return the times on the clock where the file begins with days, of which these are."""
+        times = on_the_clock(cells)
+        # One moment alone does not tell a day from an hour.
+        more = (on_the_clock(longer.frame[self._column]) for longer, _ in self._longer())
+        for beginning in chain([times], more):
+            if not are_at_one_time_of_day(beginning):
+                return None
+            if are_of_several_moments(beginning):
+                break
+        return times
 
 
 def check_times(sheet: Sheet, column: str, times: NDArray[Any]) -> None:

@@ -166,6 +166,51 @@ def test_a_first_piece_of_one_moment_does_not_tell_that_rows_are_days(form: str 
     assert (np.concatenate(read) == hours.tz_convert(None)).all()
 
 
+def pieces_of(times: pd.DatetimeIndex, form: str | None, n_first: int) -> list[Sheet]:
+    sheet = sheet_of(times if form is None else times.strftime(form))
+    return [sheet.part(rows, "") for rows in (np.arange(n_first), np.arange(n_first, len(times)))]
+
+
+@pytest.mark.parametrize("form", [None, "%Y-%m-%d %H:%M:%S%z"])
+def test_the_first_rows_tell_that_a_file_has_days(form: str | None) -> None:
+    days = pd.date_range("2023-01-01", periods=300, freq="D", tz="Europe/Berlin")
+    times = TimesOfPieces("when", lambda: map(pytest.fail, ["It is read again."]))
+
+    read = [times.read(piece) for piece in pieces_of(days, form, 2)]
+
+    assert (np.concatenate(read) == days.tz_localize(None)).all()
+
+
+@pytest.mark.parametrize("form", [None, "%Y-%m-%d %H:%M:%S%z"])
+def test_a_row_of_another_time_of_day_after_days_is_refused(form: str | None) -> None:
+    days = pd.date_range("2023-01-01", periods=3, freq="D", tz="Europe/Berlin")
+    hours = pd.date_range("2023-01-04", periods=3, freq="h", tz="Europe/Berlin")
+    first, rest = pieces_of(days.append(hours), form, 3)
+    times = TimesOfPieces("when")
+    times.read(first)
+
+    with pytest.raises(UsageError, match=r"row 6, column 'when' holds '2023-01-04 01:00:00\+01"):
+        times.read(rest)
+
+
+@pytest.mark.parametrize("form", [None, "%Y-%m-%d %H:%M:%S%z"])
+def test_hours_after_days_whose_zone_is_utc_are_read_in_utc(form: str | None) -> None:
+    days = pd.date_range("2023-01-01", periods=3, freq="D", tz="UTC")
+    hours = pd.date_range("2023-01-04", periods=30, freq="h", tz="UTC")
+    times = TimesOfPieces("when")
+
+    read = [times.read(piece) for piece in pieces_of(days.append(hours), form, 3)]
+
+    assert (np.concatenate(read) == days.append(hours).tz_localize(None)).all()
+
+
+def test_times_of_a_parquet_file_without_a_zone_need_no_second_look() -> None:
+    days = pd.date_range("2023-01-01", periods=3, freq="D")
+    times = TimesOfPieces("when", lambda: map(pytest.fail, ["It is read again."]))
+
+    assert (times.read(sheet_of(days[:1])) == days[:1]).all()
+
+
 @pytest.mark.parametrize("last", [[196608], [196608, 196609, 196610], [20200101]])
 def test_a_counter_stays_one_where_its_last_piece_looks_like_dates(last: list[int]) -> None:
     times = TimesOfPieces("when")
