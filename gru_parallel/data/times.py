@@ -38,6 +38,8 @@ Beginning = tuple[Sheet, Sequence[NDArray[np.intp]]]
 _HOUR = np.timedelta64(1, "h")
 _N_COMPARED = 100
 """Number of cells among which one in another format is looked for; usually the first is."""
+_N_FIRST = 1000
+"""Number of rows that usually show already that there are several a day."""
 
 
 def read_times(
@@ -126,6 +128,7 @@ class TimesOfPieces:
         text = _texts(cells)
         has_zone = _check_zones(sheet, self._column, text)
         best, others = read_texts(text, [np.arange(len(text))] if series is None else series)
+        first = best
         for longer, of_series in self._longer() if others else ():
             best, others = read_texts(_texts(longer.frame[self._column]), of_series)
             if not others:
@@ -137,7 +140,7 @@ class TimesOfPieces:
                     f" {other.form} (row {sheet.row(0)} holds {cells.iloc[0]!r}); write dates as"
                     f" 2020-01-31, or set data.time_column={NO_TIMES} to go without."
                 )
-        times = read_in(text, best.form).times
+        times = first.times if best.form == first.form else read_in(text, best.form).times
         in_form = partial(_read_texts, form=best.form)
         if not has_zone:
             self._reader = in_form
@@ -164,6 +167,8 @@ class TimesOfPieces:
         self, cells: "pd.Series[Any]", on_the_clock: ReadCells
     ) -> NDArray[Any] | None:
         """Return the times on the clock where the file begins with days, of which these are."""
+        if not are_at_one_time_of_day(on_the_clock(cells.head(_N_FIRST))):
+            return None
         times = on_the_clock(cells)
         # One moment alone does not tell a day from an hour.
         more = (on_the_clock(longer.frame[self._column]) for longer, _ in self._longer())
@@ -214,7 +219,10 @@ def _read_texts(cells: "pd.Series[Any]", form: str) -> NDArray[Any]:
 
 
 def _texts_on_the_clock(cells: "pd.Series[Any]", form: str) -> NDArray[Any]:
-    return read_in(without_zone(_texts(cells)), form).times
+    # Series side by side have each time many times.
+    codes, unique = pd.factorize(_texts(cells))
+    times = read_in(without_zone(pd.Series(unique, dtype=object)), form).times
+    return np.append(times, np.datetime64("NaT"))[codes]
 
 
 def _check_zones(sheet: Sheet, column: str, text: "pd.Series[Any]") -> bool:

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gru_parallel.data.local_times import without_zone
 from gru_parallel.data.sheet import Sheet
+from gru_parallel.data.time_formats import Reading, read_in
 from gru_parallel.data.times import TimesOfPieces, check_times, read_times
 from gru_parallel.errors import UsageError
 from tests.grids import covering
@@ -164,6 +166,42 @@ def test_a_first_piece_of_one_moment_does_not_tell_that_rows_are_days(form: str 
     read = [times.read(first), times.read(rest)]
 
     assert (np.concatenate(read) == hours.tz_convert(None)).all()
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S%z", "%Y-%m-%d %H:%M:%S", "%d.%m.%Y %H:%M"])
+def test_texts_are_not_read_a_second_time(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_read: list[int] = []
+
+    def counted(text: "pd.Series[str]", form: str) -> Reading:
+        n_read.append(len(text))
+        return read_in(text, form)
+
+    monkeypatch.setattr("gru_parallel.data.times.read_in", counted)
+    hours = pd.date_range("2023-01-01", periods=5000, freq="h", tz="Europe/Berlin")
+
+    assert (read_times(sheet_of(hours.strftime(form)), "when")[1:] > np.datetime64("2022")).all()
+
+    # The first rows tell that they are none of days.
+    assert sum(n_read) <= 1000
+
+
+def test_each_time_of_many_series_is_read_once_on_its_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n_read: list[int] = []
+
+    def counted(text: "pd.Series[str]") -> "pd.Series[str]":
+        n_read.append(len(text))
+        return without_zone(text)
+
+    monkeypatch.setattr("gru_parallel.data.times.without_zone", counted)
+    days = pd.date_range("2023-01-01", periods=3, freq="D", tz="Asia/Tokyo")
+    times = days.strftime("%Y-%m-%d %H:%M:%S%z").tolist() * 2000
+
+    read = read_times(sheet_of(times), "when")
+
+    assert (read == np.tile(days.tz_localize(None), 2000)).all()
+    assert max(n_read) == 3
 
 
 def pieces_of(times: pd.DatetimeIndex, form: str | None, n_first: int) -> list[Sheet]:
