@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.utilities import rank_zero_only
 
 from gru_parallel.errors import UsageError
 
@@ -77,6 +78,7 @@ def end_logging(
     return problems
 
 
+@rank_zero_only
 def _put_aside_rows(logger: CSVLogger) -> None:
     """Keep the rows of the run that is resumed in its folder, which Lightning would delete."""
     file = Path(logger.log_dir, ExperimentWriter.NAME_METRICS_FILE)

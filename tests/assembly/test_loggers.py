@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from gru_parallel.assembly.loggers import begin_logging, end_logging
 from gru_parallel.errors import UsageError
@@ -64,6 +65,19 @@ def test_the_csv_of_a_run_that_is_resumed_in_its_folder_keeps_its_rows(tmp_path:
     assert [file.read_text().split() for file in files] == [
         ["loss,step", f"0.5,{step}"] for step in range(3)
     ]
+
+
+def test_the_first_rank_alone_puts_rows_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tmp_path / "csv" / "metrics.csv"
+    rows.parent.mkdir()
+    rows.touch()
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+
+    begin_logging([CSVLogger(tmp_path, name="csv", version="")], SETTINGS)
+
+    assert rows.exists()
 
 
 @pytest.mark.parametrize("has_failed", [False, True])
