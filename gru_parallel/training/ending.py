@@ -13,15 +13,17 @@ _LIGHTNINGS_SUFFIX = " Signaling Trainer to stop."
 
 def why_stopped_early(trainer: pl.Trainer) -> str | None:
     """Return in one line what ended a training before its last epoch or step, or None."""
-    progress = trainer.fit_loop.epoch_progress.current
-    n_epochs: int = progress.processed  # type: ignore[attr-defined]  # declared as a base class
-    is_at_end = _reaches(n_epochs, trainer.max_epochs) or _reaches(
+    loop = trainer.fit_loop
+    # Not those that are processed: of an epoch that was cut, a resumed run counts the rest.
+    n_begun: int = loop.epoch_progress.current.started  # type: ignore[attr-defined]  # declared as a base class
+    n_done = n_begun if loop.epoch_loop.batch_progress.is_last_batch else n_begun - 1
+    is_at_end = _reaches(n_done, trainer.max_epochs) or _reaches(
         trainer.global_step, trainer.max_steps
     )
     if not trainer.should_stop or is_at_end:
         return None
     reasons = filter(None, map(_reason, callbacks_of(trainer, pl.Callback)))
-    words = f"Stopped early in epoch {n_epochs - 1}: {next(reasons, 'a callback told it to.')}"
+    words = f"Stopped early in epoch {n_begun - 1}: {next(reasons, 'a callback told it to.')}"
     if any(stops.have_ended_before for stops in callbacks_of(trainer, EarlyStops)):
         words += (
             " So it was before it was resumed, and nothing is left to train; give early stopping"

@@ -33,7 +33,14 @@ def train(last: Path, patience: int = 1, **options: Any) -> Run:
     )
 
 
-@pytest.mark.parametrize("options", [{"patience": 1}, {"stopping_threshold": 100.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"patience": 1},
+        {"stopping_threshold": 100.0},
+        {"stopping_threshold": 100.0, "val_check_interval": 3},
+    ],
+)
 def test_resumed_with_the_same_settings_it_trains_nothing(
     options: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -90,3 +90,13 @@ def test_a_run_that_goes_on_from_an_early_end_to_its_last_epoch_does_not_repeat_
 
     assert second.trainer.current_epoch == 3
     assert why_stopped_early(second.trainer) is None
+
+
+def test_a_run_that_ends_within_its_last_epoch_says_why() -> None:
+    threshold = EarlyStopping("val/loss", stopping_threshold=100.0)
+
+    run = fit(PLAN, callbacks=[threshold], max_epochs=1, val_check_interval=3)
+
+    reason = why_stopped_early(run.trainer)
+    assert reason is not None
+    assert reason.startswith("Stopped early in epoch 0: Stopping threshold reached")
