@@ -209,7 +209,7 @@ class SeriesModule(pl.LightningModule):
         checkpoint["module"] = describe_module(
             self.model, self.loss, self.seed, self.weight_decay_on
         )
-        checkpoint["watched"] = self._watched.value(self.trainer)
+        checkpoint["watched"] = self._watched.state(self.trainer)
         if self._beginning is not None:
             checkpoint["beginning"] = asdict(self._beginning)
         if self.config is not None:
@@ -221,7 +221,7 @@ class SeriesModule(pl.LightningModule):
         is_fit = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
         self._resumed = checkpoint if is_fit else None
         if is_fit:
-            self._watched.resumed = checkpoint.get("watched")
+            self._watched.load_state(checkpoint.get("watched", {}))
             take_up_cut_epoch(checkpoint)
 
     def on_train_start(self) -> None:
