@@ -79,7 +79,7 @@ def reuse(run: FinishedRun, ranks: Ranks | None = None) -> Reuse:
         UsageError: the placement or a setting of the Trainer cannot work, or the checkpoint lacks
             a weight.
     """
-    check_trainer(run.config)
+    check_trainer(run.config, ranks_train=False)
     n_ranks = None if ranks is None else ranks.world_size
     config = _placed_as_before(run, n_ranks)
     plan = build_plan(config, run.record.widths, check_exists=True, n_ranks=n_ranks).planned.plan

@@ -224,8 +224,12 @@ def quieten_lightning() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def check_trainer(config: Config) -> None:
+def check_trainer(config: Config, *, ranks_train: bool = True) -> None:
     """Try the Trainer's arguments, callbacks and loggers before the run.
+
+    Args:
+        config: settings.
+        ranks_train: whether ranks, if there are any, train with them.
 
     Raises:
         UsageError: Lightning refuses an argument, a callback or a logger cannot be made, or the
@@ -256,4 +260,4 @@ def check_trainer(config: Config) -> None:
         message = " ".join(str(error).split())
         raise UsageError(f"trainer: Lightning refuses the settings: {message}") from error
     if isinstance(config.engine, ProcessesConfig):
-        check_for_ranks(trainer)
+        check_for_ranks(trainer, trains=ranks_train)

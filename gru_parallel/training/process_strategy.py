@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from lightning.fabric.utilities.types import _PATH
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 from torch.utils._pytree import tree_map_only
@@ -152,7 +153,8 @@ class ProcessStrategy(PipelineStrategy):
         """
         # Only now are the module's callbacks there, too.
         assert self.lightning_module is not None
-        check_for_ranks(self.lightning_module.trainer)
+        trainer = self.lightning_module.trainer
+        check_for_ranks(trainer, trains=trainer.state.fn == TrainerFn.FITTING)
         super().setup_environment()
 
     def setup_optimizers(self, trainer: Any) -> None:

@@ -17,8 +17,12 @@ ALL_WEIGHTS_AT_ONCE = (ModelPruning, StochasticWeightAveraging, WeightAveraging)
 """Callbacks that need all weights."""
 
 
-def check_for_ranks(trainer: pl.Trainer) -> None:
+def check_for_ranks(trainer: pl.Trainer, *, trains: bool = True) -> None:
     """Check that what a Trainer has been given works over ranks.
+
+    Args:
+        trainer: Lightning's.
+        trains: whether it trains; where it only tests or predicts, nothing is scaled or validated.
 
     Raises:
         UsageError: a callback needs all weights, of which each rank has only some, or writes them
@@ -27,6 +31,8 @@ def check_for_ranks(trainer: pl.Trainer) -> None:
     """
     for callback in callbacks_of(trainer, pl.Callback):
         _check_callback(callback)
+    if not trains:
+        return
     if getattr(trainer.precision_plugin, "scaler", None) is not None:
         raise UsageError(
             f"precision={trainer.precision} scales the loss by what one process sees of the"

@@ -40,6 +40,10 @@ def test_validations_that_each_rank_would_begin_by_its_own_clock_are_refused() -
         check_for_ranks(make_trainer(val_check_interval="00:00:01:30"))
 
 
+def test_a_clock_for_validations_does_not_matter_where_nothing_trains() -> None:
+    check_for_ranks(make_trainer(val_check_interval="00:00:01:30"), trains=False)
+
+
 @pytest.mark.parametrize(
     "callback",
     [OnExceptionCheckpoint("."), ModelCheckpoint(".", save_on_exception=True)],
