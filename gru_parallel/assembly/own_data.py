@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from gru_parallel.assembly.data import build_tables
@@ -150,6 +151,11 @@ def check_unchanged(run: FinishedRun, tables: Sequence[Table]) -> None:
     given = [name for name in ROWS if run.gives(name)]
     said = "The data is no longer"
     remedy = f"restore it, or name the data to test on with {run.other_data}"
+    if any(np.isnan(table.values).any() for table in tables):
+        remedy += (
+            "; if it is as it was, the run is of a version that filled gaps in the training part"
+            " with straight lines, and has to be trained again"
+        )
     if given:
         said = f"With {' and '.join(given)} the data is not"
         them = "it" if len(given) == 1 else "them"
