@@ -18,7 +18,8 @@ def stand_for_missing(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which values stand for missing ones.
 
     Args:
-        values: array of shape `(rows, columns)`; NaN for a gap.
+        values: array of shape `(rows, columns)`; NaN for a gap. Of a piece of a file it is told by
+            the piece, lest a mark beside zeros is taken for a measured value.
 
     Returns:
         Array of the same shape: true where a value is above 1e15 and a million times as large as
