@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from threading import RLock
 from typing import Self
@@ -58,7 +58,6 @@ class PipelineEngine:
         timeline: what the last call did when; None before the first, and where a call was replayed
             without `measure`.
         n_rows: windows of the last batch trained on.
-        see_loss: gives the last step's loss out on the CPU before B is done; None if nothing can.
         peak_cells: for each stage of this process, the most cells whose activations were alive at
             once in the last call.
         carried: see `Engine`.
@@ -95,7 +94,6 @@ class PipelineEngine:
         # Reentrant: a checkpoint around a step runs it again within its backward.
         self._turn = RLock()
         self._lists: tuple[tuple[object, ...], Schedule] | None = None
-        self.see_loss: Callable[[], Tensor] | None = None
         self._borrowed = BorrowedModel(plan, stages, self._stages, n_replicas)
         self._graphs = graphs_for(graphs, stages, self._stages)
 
@@ -109,7 +107,6 @@ class PipelineEngine:
         """End the workers; does nothing when they do not run."""
         if self._graphs is not None:
             self._graphs.forget()
-        self.see_loss = None
         self._workers.close()
 
     def __enter__(self) -> Self:
@@ -320,7 +317,6 @@ class PipelineEngine:
         assert isinstance(head, HeadSection)
         assert head.total is not None
         self.n_rows = self._n_windows(spec)
-        self.see_loss = head.see_total
         return head.total
 
     def _n_windows(self, spec: PassSpec) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +68,6 @@ class HeadSection:
     Attributes:
         predictions: by cell, batch first, of the rows of `index_of`; but in training.
         total: the batch's loss so far, a scalar; in training.
-        see_total: gives it out on the CPU when the last F is done, before B is; None where only
-            waiting for all does.
         finite: whether all predictions so far are finite; kept up to date where that is checked.
         dy: by cell, the gradient of the targets of its `index_of`; where it was wanted.
     """
@@ -82,7 +80,6 @@ class HeadSection:
         self._saved: dict[Cell, tuple[Tensor, Tensor, Tensor]] = {}
         self.predictions: dict[Cell, Tensor] = {}
         self.total: Tensor | None = None
-        self.see_total: Callable[[], Tensor] | None = None
         self.finite = True
         self.dy: dict[Cell, Tensor] = {}
 

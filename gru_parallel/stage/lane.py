@@ -19,11 +19,6 @@ Move = tuple[Callable[[], object], torch.Event | None]
 """What starts a copy, and an event that says when it is there; None where the call waits for it."""
 
 
-Look = tuple[Callable[[], object] | None, Callable[[], Tensor]]
-"""What marks a moment in a lane's work, if it is to be called then, and what gives a tensor out on
-the CPU as it is at that moment."""
-
-
 @dataclass(frozen=True)
 class Packet:
     """A tensor on its way to another lane.
@@ -92,16 +87,12 @@ class CPULane:
         """Copy a tensor of the batch into memory that is kept on the lane's device."""
         fill(room, tensor)
 
-    def look_at(self, tensor: Tensor) -> Look:
-        """Return what marks when a tensor is to be seen, and what gives it out, again and again."""
-        return None, tensor.cpu
-
     def synchronize(self) -> None:
         """Wait until all that was queued is done."""
 
 
 class StreamLane:
-    """Streams of an accelerator: one computes, one copies. The host waits only where it looks.
+    """Two streams of an accelerator: one computes, one copies. The host never waits.
 
     A copy to another accelerator is queued on the current streams of both, which torch has wait for
     each other. There it has a stream of its own, so that it neither waits for what that accelerator
@@ -112,7 +103,6 @@ class StreamLane:
         self.device = device
         self.compute = torch.Stream(device)
         self.copies = torch.Stream(device)
-        self.looks = torch.Stream(device)
         self._arrivals: dict[torch.device, torch.Stream] = {}
         self._callers: Streams = {}
         self._up_to_date: set[torch.device] = set()
@@ -250,20 +240,6 @@ class StreamLane:
         finally:
             torch.accelerator.set_stream(before)
             self.select()
-
-    def look_at(self, tensor: Tensor) -> Look:
-        """Return what marks when a tensor is to be seen, and what gives it out; see `CPULane`.
-
-        What is queued after the mark is not waited for.
-        """
-        ready = torch.Event(self.device)
-
-        def see() -> Tensor:
-            self.looks.wait_event(ready)
-            with self.looks:
-                return tensor.cpu()
-
-        return partial(self.compute.record_event, ready), see
 
     def synchronize(self) -> None:
         """Wait until all that was queued is done."""

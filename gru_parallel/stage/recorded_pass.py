@@ -13,7 +13,7 @@ from gru_parallel.model import Start, Windows
 from gru_parallel.model.dropout import Mask, Masks
 from gru_parallel.schedule import Cell, Op
 from gru_parallel.stage.cells import over_the_batch
-from gru_parallel.stage.ends import HeadSection, OutputSection
+from gru_parallel.stage.ends import OutputSection
 from gru_parallel.stage.lane import Lane
 from gru_parallel.stage.loss_numbers import LossNumbers
 from gru_parallel.stage.recorder import Recorder, Recording
@@ -55,7 +55,6 @@ class RecordedPass(StagePass):
         self._masks: Masks = {}
         self._recordings: dict[Key, tuple[Recording, list[Mask], list[Parcel]]] = {}
         self._results: dict[Key, Parcel] = {}
-        self._mark_loss: dict[Key, Callable[[], object] | None] = {}
         self._to_copy: list[tuple[Tensor, Tensor | float | None]] = []
         self._seed_and_step = spec.seed, spec.step
         self._start_here = start_of(stage, spec)
@@ -141,12 +140,7 @@ class RecordedPass(StagePass):
     def calls(self, op: Op, cell: Cell) -> list[Callable[[], object]]:
         """Return what does F, B or W of a cell again, once what it reads is in its place."""
         recording, masks, _ = self._recordings[op, cell]
-        mark = self._mark_loss.get((op, cell))
-        return [
-            *([partial(self._draw, masks)] if masks else []),
-            recording.replay,
-            *([] if mark is None else [mark]),
-        ]
+        return [*([partial(self._draw, masks)] if masks else []), recording.replay]
 
     def handed_over(self, op: Op, cell: Cell) -> list[tuple[Tensor, Tensor]]:
         """Return what F or B of a cell gives to a neighbour, each with its room there."""
@@ -193,10 +187,6 @@ class RecordedPass(StagePass):
         )
         self._recordings[key] = recording, [*self._masks.values()][drawn_before:], results
         self._results |= {(key[0], result.cell): result for result in results}
-        cells, head = self.spec.cells, self.head
-        is_last_f = key == (Op.F, Cell(cells.n_micro_batches - 1, cells.n_chunks - 1))
-        if is_last_f and isinstance(head, HeadSection) and head.total is not None:
-            self._mark_loss[key], head.see_total = self.stage.lane.look_at(head.total)
 
     def _take(self, key: Key, received: Parcel | None) -> None:
         """Copy what has come to where it is read."""

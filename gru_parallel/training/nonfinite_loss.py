@@ -12,7 +12,7 @@ from torch import Tensor
 from gru_parallel.errors import EndOfRunError, UsageError
 from gru_parallel.placement import Plan
 from gru_parallel.training.checkpoint_file import read_checkpoint
-from gru_parallel.training.module import SeriesModule, windows_of
+from gru_parallel.training.module import windows_of
 from gru_parallel.training.strategy import engine_of, finish_saving
 
 
@@ -46,12 +46,7 @@ class StopAtNonFiniteLoss(pl.Callback):
             NonFiniteLossError: it is NaN or infinite; the message names step, stage and last good
                 checkpoint.
         """
-        engine = engine_of(trainer)
-        # A step of a module of the user's own may add to the loss.
-        is_whole = type(pl_module).training_step is SeriesModule.training_step
-        # To wait for the loss itself is to wait for B: a GPU would idle until the next step.
-        see = engine.see_loss if engine is not None and is_whole else None
-        if not torch.isfinite(loss if see is None else see()):
+        if not torch.isfinite(loss):
             raise self._error(trainer, loss, f"at step {trainer.global_step + 1}")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

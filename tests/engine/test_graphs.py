@@ -30,7 +30,6 @@ from gru_parallel.model import (
 )
 from gru_parallel.schedule import Action, Cell, Op
 from gru_parallel.stage.cpu_recorder import CPURecorder, CPURecording
-from gru_parallel.stage.lane import CPULane, Look
 from gru_parallel.stage.own_code import foreign_code
 from tests.builders import HIDDEN, MSE, N_CHANNELS, SMALL_MSE, build_model, make_batch, make_plan
 from tests.grids import covering
@@ -489,38 +488,6 @@ def test_each_action_is_one_replay_and_a_step_keeps_no_more_than_the_one_before(
     # One worker queues them all.
     assert len(set(replayed)) == 1
     assert n_tensors[0] == n_tensors[1]
-
-
-@pytest.mark.parametrize("schedule", ["gpipe", "one_f_one_b"])
-def test_the_loss_of_a_replayed_step_is_seen_before_its_last_b(schedule: str) -> None:
-    order: list[str] = []
-    replay = CPURecording.replay
-
-    def noted_replay(recording: CPURecording) -> None:
-        order.append("replay")
-        replay(recording)
-
-    def look_at(lane: CPULane, tensor: Tensor) -> Look:
-        return lambda: order.append(f"loss {tensor.item()}"), tensor.cpu
-
-    plan = SMALL_PLAN | {"schedule": schedule}
-    with (
-        patch.object(CPURecording, "replay", noted_replay),
-        patch.object(CPULane, "look_at", look_at),
-        ThreadEngine(small_model(), make_plan(**plan), SMALL_MSE, graphs=True) as engine,
-    ):
-        engine.train_step(Windows(*short_batch()))
-        assert engine.see_loss is None
-        for step in (1, 2):
-            order.clear()
-            loss = engine.train_step(Windows(*short_batch(seed=step)), step)
-            assert engine.see_loss is not None
-            assert torch.equal(engine.see_loss(), loss)
-            (at,) = (n for n, each in enumerate(order) if each != "replay")
-            assert order[at] == f"loss {loss.item()}"
-            # At least the last B of both stages is still to come.
-            assert len(order) - at - 1 >= 2
-    assert engine.see_loss is None
 
 
 def test_a_batch_is_not_kept_after_its_step() -> None:

@@ -1,7 +1,7 @@
 """Lanes: how tensors leave and enter. What streams really do is tested on GPUs, in test_gpu.py."""
 
 from concurrent.futures import ThreadPoolExecutor
-from unittest.mock import MagicMock, Mock, call
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -115,25 +115,6 @@ def test_of_another_accelerator_the_caller_s_stream_is_what_a_batch_is_copied_on
     stream_lane.take(Mock(), Mock(device=stream_lane.device))
     stream_lane.take(Mock(), Mock(device=CPU))
     assert set_after == []
-
-
-def test_a_look_at_a_tensor_waits_for_what_is_queued_before_it_alone(
-    stream_lane: StreamLane, compute: Mock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    event = Mock()
-    monkeypatch.setattr(torch, "Event", lambda _: event)
-    stream_lane.looks, tensor = MagicMock(), Mock()
-    on_its_stream: list[bool] = []
-    tensor.cpu = lambda: on_its_stream.append(stream_lane.looks.__enter__.called)
-
-    mark, see = stream_lane.look_at(tensor)
-    assert mark is not None
-    mark()
-    see()
-
-    stream_lane.looks.wait_event.assert_called_once_with(event)
-    assert on_its_stream == [True]
-    assert compute.mock_calls == [call.record_event(event)]
 
 
 def test_a_stream_lane_waits_for_the_event_and_holds_on_to_the_memory(

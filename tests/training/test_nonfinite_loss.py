@@ -2,9 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 
 import lightning.pytorch as pl
 import pytest
@@ -13,7 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.optim import SGD
 
-from gru_parallel.training import SeriesModule, nonfinite_loss
+from gru_parallel.training import SeriesModule
 from gru_parallel.training.interrupt import InterruptedRunError, StopAtInterrupt
 from gru_parallel.training.nonfinite_loss import NonFiniteLossError, StopAtNonFiniteLoss
 from tests.builders import make_plan
@@ -116,36 +114,6 @@ def test_an_overflow_in_the_batch_ends_the_run(
     assert f"came from {stage} " in str(error.value)
     assert "Last good checkpoint: none." in str(error.value)
     assert all(weight.isfinite().all() for weight in module.parameters())
-
-
-class OwnStep(SeriesModule):
-    """Adds nothing to the loss, which nobody knows before it is there."""
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the loss of a batch."""
-        return super().training_step(batch, batch_idx)
-
-
-def test_a_loss_that_the_engine_has_seen_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = torch.tensor(1.0)
-    engine = SimpleNamespace(see_loss=lambda: seen)
-    monkeypatch.setattr(nonfinite_loss, "engine_of", lambda _: engine)
-    error = NonFiniteLossError("The loss became nan")
-    monkeypatch.setattr(StopAtNonFiniteLoss, "_error", lambda *_: error)
-    stop, trainer, module = StopAtNonFiniteLoss(PLAN), Mock(global_step=0), make_module()
-    not_to_be_read = Mock()
-
-    stop.on_before_backward(trainer, module, not_to_be_read)
-    seen.fill_(float("nan"))
-    with pytest.raises(NonFiniteLossError):
-        stop.on_before_backward(trainer, module, not_to_be_read)
-    # A step of the user's own, or one that has not been replayed, is looked at as it is.
-    good = torch.tensor(1.0)
-    module.__class__ = OwnStep
-    stop.on_before_backward(trainer, module, good)
-    module.__class__ = SeriesModule
-    engine.see_loss = None
-    stop.on_before_backward(trainer, module, good)
 
 
 def test_weights_that_the_last_step_of_an_epoch_spoilt_are_not_saved(
