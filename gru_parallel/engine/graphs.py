@@ -74,6 +74,7 @@ class Graphs:
         self._recorders: dict[int, Recorder] = {}
         self._recorded: list[Recorded] = []
         self._n_calls: dict[object, int] = {}
+        self._n_given_back = 0
         self._failure: str | None = None
         self._said: set[str] = set()
         self.why_not: str | None = None
@@ -98,7 +99,7 @@ class Graphs:
         """
         self.why_not = self._why_not(spec, lasting, gradients=gradients)
         if self.why_not is None:
-            recorded = self._find(self._kind(spec, gradients=gradients), spec, lasting, record)
+            recorded = self._find(spec, lasting, record, gradients=gradients)
             if recorded is not None:
                 return recorded.lend(spec)
         return Passes(StagePass(stage, spec) for stage in self._stages)
@@ -108,18 +109,21 @@ class Graphs:
         self._recorded.clear()
         self._recorders.clear()
         self._n_calls.clear()
+        self._n_given_back = 0
 
     def _find(
         self,
-        kind: object,
         spec: PassSpec,
         lasting: Sequence[Sequence[StageModules]],
         record: Callable[[Passes], None],
+        *,
+        gradients: bool,
     ) -> Recorded | None:
-        """Return a recorded call of a kind that nobody needs; record one if it is time to."""
+        """Return a recorded call of this kind that nobody needs; record one if it is time to."""
+        kind = self._kind(spec, gradients=gradients)
         alive = {id(modules) for modules_of_stages in lasting for modules in modules_of_stages}
         self._recorded = [r for r in self._recorded if {*map(id, r.modules)} <= alive]
-        of_kind = (r for r in self._recorded if r.kind == kind and not r.is_lent)
+        of_kind = (r for r in self._recorded if r.kind == kind and not self._is_needed(r))
         found = next(of_kind, None)
         is_full = len(self._recorded) >= N_KINDS
         if found is None:
@@ -131,9 +135,8 @@ class Graphs:
             self.why_not = "calls of this kind have been too few so far"
             if n_calls <= (N_TO_REPLACE if is_full else N_EAGER):
                 self._n_calls = dict([*self._n_calls.items()][-2 * N_KINDS :])
-                if not is_full and spec.keeps_activations:
-                    # They are in memory once: a pool is of no use to calls that run as they are.
-                    self._recorded = [r for r in self._recorded if r.is_lent]
+                if gradients and not is_full:
+                    self._give_back()
                 return None
             found = self._record(kind, spec, record)
         elif is_full:
@@ -143,6 +146,21 @@ class Graphs:
             others = [other for other in self._recorded if other is not found]
             self._recorded = [*others, found][-N_KINDS:]
         return found
+
+    def _is_needed(self, recorded: Recorded) -> bool:
+        """Whether an earlier call is still to read what it left; calls that take turns are over."""
+        return self._overlap and recorded.is_lent
+
+    def _give_back(self) -> None:
+        """Give back what nobody needs, before a call whose activations cannot be in a pool.
+
+        They are in memory once then, where it is the first calls of a few kinds. Where sizes never
+        settle, all would be recorded again and again, so there is an end to it.
+        """
+        needed = [recorded for recorded in self._recorded if self._is_needed(recorded)]
+        if len(needed) < len(self._recorded) and self._n_given_back < N_KINDS * N_EAGER:
+            self._n_given_back += 1
+            self._recorded = needed
 
     def _record(
         self, kind: object, spec: PassSpec, record: Callable[[Passes], None]

@@ -71,8 +71,3 @@ class PassSpec:
     recompute: bool = False
     masks: Masks | None = None
     numbers: LossNumbers | None = None
-
-    @property
-    def keeps_activations(self) -> bool:
-        """Whether F keeps what B needs."""
-        return self.purpose in (Purpose.TRAIN, Purpose.DIFFERENTIATE)

@@ -1,5 +1,6 @@
 """The drop-in on recorded calls: F and B apart, several calls at once, weights that change."""
 
+import time
 from typing import Any
 from unittest.mock import Mock
 
@@ -10,6 +11,9 @@ from torch import Tensor
 from gru_parallel.dropin import borrowed_stack
 from gru_parallel.dropin.gru import GRU
 from gru_parallel.engine import graphs
+from gru_parallel.engine.passes import Recorded
+from gru_parallel.engine.workers import Workers
+from gru_parallel.schedule import Action
 from tests.cudnn_stand_in import refuse_what_cudnn_refuses
 from tests.dropin.twins import CUTS, make_twins, make_x
 from tests.grids import covering
@@ -33,6 +37,12 @@ def is_replayed(gru: GRU) -> bool:
     assert gru._stack is not None
     assert gru._stack._graphs is not None
     return gru._stack._graphs.why_not is None
+
+
+def recorded_of(gru: GRU) -> list[Recorded]:
+    assert gru._stack is not None
+    assert gru._stack._graphs is not None
+    return gru._stack._graphs._recorded
 
 
 def assert_equal(left: list[Tensor | None], right: list[Tensor | None]) -> None:
@@ -111,6 +121,41 @@ def test_outputs_stay_when_the_next_call_comes() -> None:
         gru(make_x(seed=2))
     assert is_replayed(gru)
     assert torch.equal(first, kept)
+
+
+def test_a_call_without_gradients_leaves_what_training_has_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(graphs, "N_EAGER", 1)
+    _, gru = pair()
+    for _ in range(2):
+        gru(make_x())[0].sum().backward()
+    (recorded,) = recorded_of(gru)
+    with torch.no_grad():
+        gru(make_x()[1:])
+    assert not is_replayed(gru)
+    assert recorded_of(gru)[0] is recorded
+
+
+class SlowToEnd(dict[int, Action]):
+    """What stages do, taken back by workers after they have said that they are done."""
+
+    def pop(self, *args: Any) -> Any:
+        """Keep the worker from its end, as a busy machine does."""
+        time.sleep(0.1)
+        return super().pop(*args)
+
+
+def test_a_worker_that_is_slow_to_end_keeps_nothing_that_is_replayed() -> None:
+    _, gru = pair()
+    for step in range(4):
+        gru(make_x())[0].sum().backward()
+        assert gru._stack is not None
+        if step == 1:
+            assert isinstance(gru._stack._runner, Workers)
+            gru._stack._runner._running = SlowToEnd()
+    assert is_replayed(gru)
+    assert len(recorded_of(gru)) == 1
 
 
 def test_a_weight_that_changes_between_forward_and_backward_is_refused() -> None:

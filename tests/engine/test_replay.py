@@ -102,6 +102,24 @@ def test_after_an_error_the_next_step_is_as_ever(
     assert engine.why_not_replayed is None
 
 
+def test_the_step_after_an_error_that_somebody_keeps_has_no_recording_of_its_own(
+    engine: ThreadEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_replay(16 + 9, fail, monkeypatch)
+    step(engine)
+    assert engine._graphs is not None
+    (recorded,) = engine._graphs._recorded
+
+    # As a notebook does, whose traceback has all that the step had.
+    with pytest.raises(Broken) as kept:
+        step(engine)
+    step(engine)
+
+    assert kept.tb is not None
+    assert len(engine._graphs._recorded) == 1
+    assert engine._graphs._recorded[0] is recorded
+
+
 @pytest.mark.usefixtures("interrupts_raise")
 def test_an_interrupt_while_the_caller_waits_stops_the_replays(
     engine: ThreadEngine, monkeypatch: pytest.MonkeyPatch
