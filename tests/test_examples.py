@@ -2,11 +2,15 @@
 
 import re
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
+from gru_parallel.engine.workers import Workers
+from gru_parallel.schedule import Timeline
 from tests.rank_processes import start
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +48,23 @@ def test_the_training_loop_is_the_same_with_a_process_a_stage_which_saves_all_we
     *of_ranks, of_saved = first.stdout.splitlines()
     assert of_ranks == [row.partition("  bubble")[0] for row in rows] + [last]
     assert of_saved == "those of ranks.pt in one process: the same"
+
+
+def test_the_training_loop_prints_bubbles_where_steps_are_replayed_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], no_thread_left: None
+) -> None:
+    run = Workers.run
+
+    def replay(*args: Any, wait: bool = False, **options: Any) -> Timeline | None:
+        timeline = run(*args, wait=wait, **options)
+        # As on GPUs: what is replayed without being timed has none.
+        return timeline if wait else None
+
+    monkeypatch.setattr(Workers, "run", replay)
+    one_step = {"range": lambda _: range(1)}
+    run_path(str(EXAMPLES / "train_loop.py"), one_step, "__main__")
+
+    assert capsys.readouterr().out.count("  bubble ") == 1
 
 
 def python_of(page: str) -> list[str]:
