@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gru_parallel.engine.replay import BoundCalls, Replay, bound
+from gru_parallel.engine.replay import BoundCalls, Replay, bind
 from gru_parallel.schedule import Schedule
 from gru_parallel.stage.recorded_pass import RecordedPass
 from gru_parallel.stage.spec import PassSpec
@@ -31,7 +31,7 @@ class Passes(list[StagePass]):
     recorded: Recorded | None = None
 
     def replay(self, lowered: Schedule, devices: Sequence[torch.device]) -> Replay | None:
-        """Return what replays the stages' lists; None where there is anything to run.
+        """Return what replays the stages' lists; None for passes that run as they are, or record.
 
         Args:
             lowered: what each stage does, sends and receives included.
@@ -62,14 +62,14 @@ class Recorded:
         modules: of the stages, with weights that stay in their memory.
         passes: of the stages.
         lent: the call that they were last handed out for.
-        bound: what is called to replay them, with the lists that it does.
+        bindings: what is called to replay them, with the lists that it does.
     """
 
     kind: object
     modules: Sequence[StageModules]
     passes: Sequence[RecordedPass]
     lent: list[weakref.ref[Passes]]
-    bound: list[tuple[Schedule, BoundCalls]] = field(default_factory=list)
+    bindings: list[tuple[Schedule, BoundCalls]] = field(default_factory=list)
 
     def lend(self, spec: PassSpec) -> Passes:
         """Hand out the passes for a batch."""
@@ -82,10 +82,10 @@ class Recorded:
 
     def replay(self, lowered: Schedule, devices: Sequence[torch.device]) -> Replay:
         """Return a replay of the stages' lists; see `Passes`."""
-        found = next((calls for lists, calls in self.bound if lists is lowered), None)
+        found = next((calls for lists, calls in self.bindings if lists is lowered), None)
         if found is None:
-            found = bound(self.passes, lowered, devices)
-            self.bound.append((lowered, found))
+            found = bind(self.passes, lowered, devices)
+            self.bindings.append((lowered, found))
         return Replay(found)
 
     @property

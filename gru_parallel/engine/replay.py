@@ -22,7 +22,7 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True)
 class BoundCalls:
-    """What one thread calls to have all stages replay their lists; see `bound`.
+    """What one thread calls to have all stages replay their lists; see `bind`.
 
     Attributes:
         calls: in their order.
@@ -35,7 +35,7 @@ class BoundCalls:
     stages: dict[int, Stage]
 
 
-def bound(
+def bind(
     passes: Sequence[RecordedPass], lowered: Schedule, devices: Sequence[torch.device]
 ) -> BoundCalls:
     """List what is to be called to replay what was recorded, as often as there are batches.
@@ -119,5 +119,5 @@ class Replay:
 
     @property
     def running(self) -> dict[int, Action]:
-        """What each stage came to last, by its index."""
-        return {action.stage: action for action in self._bound.actions[: self._at + 1]}
+        """What each stage does now or next, by its index; without those that are done."""
+        return {action.stage: action for action in reversed(self._bound.actions[self._at :])}

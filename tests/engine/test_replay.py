@@ -156,8 +156,20 @@ def test_what_each_stage_does_is_seen_from_other_threads(
     found: list[dict[int, Action]] = []
     at_replay(1, lambda: found.append(engine.running), monkeypatch)
     step(engine)
-    assert found == [{0: Action.parse("0F0.0")}]
+    # The second stage is still to begin.
+    assert found == [{0: Action.parse("0F0.0"), 1: Action.parse("1RECV_F0.0")}]
     assert engine.running == {}
+
+
+def test_of_a_replay_a_stage_that_is_done_is_not_running() -> None:
+    actions = [Action.parse(name) for name in ("1B0.0", "0B0.0", "0B0.1")]
+    found: list[dict[int, Action]] = []
+    replay = Replay(BoundCalls([lambda: found.append(replay.running)] * 3, actions, {}))
+
+    replay.run()
+
+    last, one, other = actions
+    assert found == [{1: last, 0: one}, {0: one}, {0: other}]
 
 
 def test_a_replay_ends_with_the_call_after_which_it_was_stopped() -> None:
