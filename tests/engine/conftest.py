@@ -1,9 +1,10 @@
-"""What the tests of engines share: a sign that a step has been called off."""
+"""What the tests of engines share: a sign that a step has been called off, and early recordings."""
 
 from threading import Event
 
 import pytest
 
+from gru_parallel.engine import graphs
 from gru_parallel.engine.workers import QueueChannel
 
 
@@ -19,3 +20,9 @@ def aborted(monkeypatch: pytest.MonkeyPatch) -> Event:
 
     monkeypatch.setattr(QueueChannel, "abort", patched)
     return event
+
+
+@pytest.fixture
+def recorded_from_the_second_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record a call of a kind at its second time."""
+    monkeypatch.setattr(graphs, "N_EAGER", 1)

@@ -16,7 +16,7 @@ from gru_parallel.stage.stage_pass import StagePass
 from tests.builders import MSE, build_model, gradients_of, make_batch, make_plan, relative_error
 from tests.engine.bitwise import assert_says_the_same
 from tests.engine.gpu_memory import allocated_bytes
-from tests.engine.test_graphs import reason, train
+from tests.engine.recording import reason, train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("no_thread_left", "no_tf32")]
 
