@@ -263,7 +263,7 @@ def test_what_cannot_be_is_refused_and_points_to_nn_gru(cut: str, what: str) -> 
 
     found, message = refusal(lambda: call(ours))
 
-    assert issubclass(found, RuntimeError)
+    assert issubclass(found, RuntimeError), message
     assert said in message
     assert "to_torch()" in message
 
