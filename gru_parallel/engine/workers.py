@@ -70,6 +70,7 @@ class Workers:
         if self._threads:
             return
         self._process = os.getpid()
+        self._intra_op_threads = torch.get_num_threads()
         # Threads know only their queue, so Workers that are dropped unclosed still end them.
         self._finalizer = weakref.finalize(self, _stop, self._jobs)
         try:
@@ -110,6 +111,8 @@ class Workers:
         for second in self._second_devices:
             second.close()
         self._jobs, self._threads = [], []
+        # A worker's intra-op count of one has also become MKL's for the whole process.
+        torch.set_num_threads(self._intra_op_threads)
 
     def run(
         self,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from threading import Lock, Thread
 
 import torch
 from torch import Tensor
@@ -43,7 +42,7 @@ class CPULane:
     def start(self) -> None:
         """Prepare the thread that will do the work."""
         # More intra-op threads than one would fight with the other stages' workers for the cores.
-        _use_one_intra_op_thread()
+        torch.set_num_threads(1)
 
     @contextmanager
     def step(self, callers: Streams) -> Iterator[None]:
@@ -247,24 +246,6 @@ class StreamLane:
 
 
 Lane = CPULane | StreamLane
-
-_COUNTING = Lock()
-"""Held by the thread that has set the process's count of intra-op threads, until it is back."""
-
-
-def _use_one_intra_op_thread() -> None:
-    """Have the calling thread, a new one, use one intra-op thread; other threads keep theirs.
-
-    A thread of torch takes the process's count when it first needs one, and setting its own sets
-    that of the process, too.
-    """
-    with _COUNTING:
-        # Taken now, it cannot take the place of the thread's own count later.
-        of_process = torch.get_num_threads()
-        torch.set_num_threads(1)
-        other = Thread(target=torch.set_num_threads, args=(of_process,))
-        other.start()
-        other.join()
 
 
 def fill(room: Tensor, tensor: Tensor) -> Tensor:

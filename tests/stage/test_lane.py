@@ -1,6 +1,5 @@
 """Lanes: how tensors leave and enter. What streams really do is tested on GPUs, in test_gpu.py."""
 
-from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 
 import pytest
@@ -30,17 +29,6 @@ def stream_lane(compute: Mock) -> StreamLane:
 
 def test_the_cpu_has_a_cpu_lane() -> None:
     assert isinstance(make_lane(CPU), CPULane)
-
-
-def test_a_cpu_lane_keeps_its_one_intra_op_thread_when_the_process_is_given_another_count() -> None:
-    before = torch.get_num_threads()
-    with ThreadPoolExecutor(1) as worker:
-        worker.submit(CPULane(CPU).start).result()
-        torch.set_num_threads(3)
-        try:
-            assert worker.submit(torch.get_num_threads).result() == 1
-        finally:
-            torch.set_num_threads(before)
 
 
 def test_between_cpu_lanes_a_tensor_goes_over_as_it_is() -> None:
