@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EarlyStopping, Timer
 
@@ -13,9 +15,10 @@ _LIGHTNINGS_SUFFIX = " Signaling Trainer to stop."
 
 def why_stopped_early(trainer: pl.Trainer) -> str | None:
     """Return in one line what ended a training before its last epoch or step, or None."""
-    loop = trainer.fit_loop
+    # Lightning declares the progress of its loop by a base class, which has no `started`.
+    loop: Any = trainer.fit_loop
     # Not those that are processed: of an epoch that was cut, a resumed run counts the rest.
-    n_begun: int = loop.epoch_progress.current.started  # type: ignore[attr-defined]  # declared as a base class
+    n_begun = loop.epoch_progress.current.started
     n_done = n_begun if loop.epoch_loop.batch_progress.is_last_batch else n_begun - 1
     is_at_end = _reaches(n_done, trainer.max_epochs) or _reaches(
         trainer.global_step, trainer.max_steps
